@@ -1,0 +1,27 @@
+package dataplane
+
+import "context"
+
+// Dataplane makes a host match. It holds no intent of its own: the caller hands over the whole router every time.
+//
+// All methods may run concurrently; two calls for the same router run one after the other, calls for different routers do not wait
+// for each other. A method returns soon after its context ends; what it had changed by then is taken back, or mended by the next Apply.
+// Nothing is retried: whoever calls decides when to try again.
+type Dataplane interface {
+	// Plan says what Apply would do. It touches nothing.
+	Plan(ctx context.Context, want Router) (Plan, error)
+
+	// Apply makes the host match want, from whatever state it is in, and returns what it did. A router that matches already costs no
+	// write and no packet. When it fails the old router works on, or the new one does, and the plan says what was tried.
+	// A router that does not pass [Router.Validate] is refused with [ErrInvalid] before anything is touched.
+	Apply(ctx context.Context, want Router) (Plan, error)
+
+	// Delete takes the router off the host and leaves nothing of it behind. A router that is not there is fine.
+	Delete(ctx context.Context, id string) error
+
+	// List names every router of ours on this host, sorted: whoever made it, half-made ones too. What only looks like ours is not in it.
+	List(ctx context.Context) ([]string, error)
+
+	// Close releases what this process holds. The routers stay, and traffic flows on.
+	Close() error
+}

@@ -1,0 +1,93 @@
+package namespace
+
+import (
+	"context"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// NS is a network namespace that a seam's method works in. It is valid until that which it was handed to is closed.
+type NS struct {
+	// Router is the ID of the router that the namespace realises; empty for a workload's (see [InterfaceDriver.Plug]).
+	Router string
+	// FD is a file descriptor open on the namespace, for netlink sockets that are to live in it.
+	FD int
+}
+
+// Do runs fn on an OS thread that is in the namespace. Goroutines that fn starts are not.
+func (ns NS) Do(fn func() error) error { return netns.Do(ns.FD, fn) }
+
+// Firewall writes routers' translation and filtering. It is the part in which the backends differ.
+type Firewall interface {
+	// Name is the backend's name for people and for reports: nftables, iptables.
+	Name() string
+
+	// Open begins to work in a namespace. It does not write.
+	Open(ns NS) (Rules, error)
+}
+
+// Rules is the translation and filtering of one router's namespace. Calls are made one at a time. It may remember what it wrote
+// last, and trust that for as long as it can prove that nobody else wrote.
+type Rules interface {
+	// Plan says what Apply would do. It touches nothing.
+	Plan(ctx context.Context, want Change) ([]dataplane.Step, error)
+
+	// Apply makes the rules match, all or nothing, without an instant in which neither the old rules nor the new ones are in force.
+	// Nothing is written when they match already. The function returned puts back what was there before; it is nil if nothing was written.
+	Apply(ctx context.Context, want Change) (undo func(context.Context) error, err error)
+
+	// Clear takes away everything that this backend ever wrote into the namespace, so that another can take over. Absent is fine.
+	Clear(ctx context.Context) error
+
+	// Counters reads what has passed through each floating IP, by its address, since its translation was added.
+	Counters(ctx context.Context) (map[string]Counters, error)
+
+	// Close releases sockets. The rules stay.
+	Close() error
+}
+
+// Change is what a firewall is asked for.
+type Change struct {
+	Want dataplane.Router // valid
+
+	// Since, if not nil, says in what Want differs from the router that these Rules last applied with success. Nothing but floating IPs
+	// differs; an empty Delta says that nothing does. Rules that can prove their last state may act on it alone.
+	Since *Delta
+}
+
+// Delta is a difference in floating IPs. One that changed is in both lists.
+type Delta struct{ Removed, Added []dataplane.FloatingIP }
+
+// Counters is what has passed through a floating IP.
+type Counters struct {
+	In  Traffic // towards the floating IP
+	Out Traffic // from it
+}
+
+// Traffic counts whole IP packets.
+type Traffic struct{ Packets, Bytes uint64 }
+
+// InterfaceDriver is wiring: it attaches a device in a namespace to its network. Methods may run concurrently.
+type InterfaceDriver interface {
+	// Plan says what Plug would do. It touches nothing, and costs next to nothing when dev is plugged as it should be. A ns with FD < 0 does not exist yet.
+	Plan(ctx context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error)
+
+	// Plug makes dev exist in ns, attached to the port's network, with the port's MAC and MTU; it is created down, and one that
+	// exists is left up or down as it is. Again is free. What is half there is completed, or replaced if it is attached elsewhere.
+	// Workloads, in namespaces whose NS.Router is empty, are plugged in the same way.
+	Plug(ctx context.Context, ns NS, dev string, p dataplane.Port) error
+
+	// Unplug takes away a device that Plug made, the host's side included, and what the network needed on this host for its last port.
+	// A device that is not there is fine.
+	Unplug(ctx context.Context, ns NS, dev string) error
+
+	// Release takes away everything that belongs to a router, without need of its namespace: also what a process killed half-way left.
+	Release(ctx context.Context, router string) error
+
+	// Routers names every router that has something plugged on this host, whoever plugged it.
+	Routers(ctx context.Context) ([]string, error)
+
+	// Close releases what this process holds. Everything stays plugged.
+	Close() error
+}
