@@ -1,0 +1,107 @@
+package dataplane
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync/atomic"
+)
+
+// Fake is a [Dataplane] in memory, for tests: of agents, of control planes, of anything that is given a Dataplane. It is held to the
+// same conformance suite as the real ones. What it realises is in its [FakeHost].
+type Fake struct {
+	host   *FakeHost
+	closed atomic.Bool
+}
+
+var _ Dataplane = (*Fake)(nil)
+
+// NewFake opens a dataplane on a host. Several on one host, one after the other or at once, are like processes on one machine. A nil
+// host is a new one.
+func NewFake(host *FakeHost) *Fake {
+	if host == nil {
+		host = new(FakeHost)
+	}
+	return &Fake{host: host}
+}
+
+// Host is where the routers are.
+func (f *Fake) Host() *FakeHost { return f.host }
+
+// Plan says what Apply would do.
+func (f *Fake) Plan(ctx context.Context, want Router) (Plan, error) {
+	const op = "plan"
+	if err := f.ready(ctx, op, want.ID, want.Validate); err != nil {
+		return Plan{Router: want.ID}, err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	c, err := f.host.change(want)
+	return Plan{Router: want.ID, Steps: c.steps}, wrap(op, want.ID, err)
+}
+
+// Apply makes the host match, at once and as a whole.
+func (f *Fake) Apply(ctx context.Context, want Router) (Plan, error) {
+	const op = "apply"
+	if err := f.ready(ctx, op, want.ID, want.Validate); err != nil {
+		return Plan{Router: want.ID}, err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	c, err := f.host.change(want)
+	if err == nil {
+		err = f.host.commit(&c)
+	}
+	return Plan{Router: want.ID, Steps: c.steps}, wrap(op, want.ID, err)
+}
+
+// Delete takes a router off the host. Its connections end.
+func (f *Fake) Delete(ctx context.Context, id string) error {
+	if err := f.ready(ctx, "delete", id, nil); err != nil {
+		return err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	f.host.remove(id)
+	return nil
+}
+
+// List names the routers, sorted.
+func (f *Fake) List(ctx context.Context) ([]string, error) {
+	if err := f.ready(ctx, "list", "", nil); err != nil {
+		return nil, err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.host.routers)), nil
+}
+
+// Close makes the other methods fail with [ErrClosed]. The host stays as it is.
+func (f *Fake) Close() error {
+	f.closed.Store(true)
+	return nil
+}
+
+// ready says why an operation cannot begin.
+func (f *Fake) ready(ctx context.Context, op, id string, validate func() error) error {
+	if f.closed.Load() {
+		return wrap(op, id, ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return wrap(op, id, err)
+	}
+	if validate != nil {
+		return wrap(op, id, validate())
+	}
+	return nil
+}
+
+func wrap(op, id string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case id == "":
+		return &OpError{Op: op, Object: "routers", Err: err}
+	}
+	return &OpError{Op: op, Object: "router " + id, Err: err}
+}

@@ -1,0 +1,203 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+)
+
+// Model answers what a router must do with a packet. It is the reference for every dataplane: what the kernel does once a backend has
+// written the router into it, including what the kernel does by itself.
+//
+// It knows the addresses that the router names. The link-local ones that the kernel makes from MACs are not among them.
+// A Model never changes, and may be used concurrently.
+type Model struct {
+	ports   map[string]*modelPort // by ID
+	ordered []*modelPort          // as in the router, the gateway last
+	own     map[netip.Addr]string // addresses of ports, with words for what they are
+	deaf    map[netip.Addr]string // the same for addresses that are local to the kernel, but that nobody answers from
+	fixedOf map[netip.Addr]netip.Addr
+	fipOf   map[netip.Addr]netip.Addr
+	fib     *fib
+	guarded bool       // SNAT is on (P9)
+	shared  netip.Addr // what SNAT translates to (P2); zero when it does not
+	hairpin netip.Addr // what clients inside show (P7)
+}
+
+type modelPort struct {
+	id      string
+	addrs   []netip.Prefix
+	gateway bool
+}
+
+func (p *modelPort) String() string {
+	if p.gateway {
+		return "the gateway " + p.id
+	}
+	return "port " + p.id
+}
+
+// NewModel builds the model of a router that passes [Router.Validate]. Of any other router the model says nothing useful, but does not
+// panic.
+func NewModel(r Router) *Model {
+	m := &Model{
+		ports:   make(map[string]*modelPort, len(r.Ports)+1),
+		own:     make(map[netip.Addr]string),
+		deaf:    make(map[netip.Addr]string),
+		fixedOf: make(map[netip.Addr]netip.Addr, len(r.FloatingIPs)),
+		fipOf:   make(map[netip.Addr]netip.Addr, len(r.FloatingIPs)),
+		fib:     newFIB(),
+		shared:  r.Gateway.SNATAddr(),
+		hairpin: r.Gateway.HairpinAddr(),
+	}
+	for _, p := range r.Ports {
+		m.addPort(p, false)
+	}
+	if g := r.Gateway; g != nil {
+		m.guarded = g.SNAT
+		m.addPort(g.Port, true)
+		m.addNextHops(g)
+	}
+	for _, f := range r.FloatingIPs {
+		m.fixedOf[f.Addr], m.fipOf[f.Fixed] = f.Fixed, f.Addr
+	}
+	for _, route := range r.Routes {
+		if p := m.linkOf(route.NextHop); p != nil {
+			m.fib.add(route.Dest, extraRoute, hop{port: p, via: route.NextHop})
+		}
+	}
+	return m
+}
+
+// Trace says what the router must do with a packet. See [Model.Paths] for a packet that routes of several ports share.
+func (r Router) Trace(p Packet) Trace { return NewModel(r).Trace(p) }
+
+// PortTo is the ID of the port by which the router reaches an address, and so the port by which packets from there are expected to
+// arrive. It is empty for the router's own addresses, and ok is false when there is no way.
+func (m *Model) PortTo(a netip.Addr) (id string, ok bool) {
+	if m.isOwn(a) {
+		return "", true
+	}
+	w, ok := m.fib.lookup(a)
+	if !ok {
+		return "", false
+	}
+	return w.hops[0].port.id, true
+}
+
+func (m *Model) addPort(p Port, gateway bool) {
+	mp := &modelPort{id: p.ID, addrs: slices.Clone(p.Addrs), gateway: gateway}
+	m.ports[p.ID] = mp
+	m.ordered = append(m.ordered, mp)
+	for _, a := range p.Addrs {
+		if !a.IsValid() {
+			continue
+		}
+		m.own[a.Addr()] = "an address of " + mp.String()
+		m.fib.add(a, connected, hop{port: mp})
+		if last, ok := broadcast(a); ok {
+			m.deaf[last] = "the broadcast address of " + a.Masked().String()
+		}
+		if a.Addr().Is6() && a.Bits() < 127 && a.Masked().Addr() != a.Addr() { // addrconf_join_anycast; RFC 4291 2.6.1
+			m.deaf[a.Masked().Addr()] = "the anycast address of the routers in " + a.Masked().String()
+		}
+	}
+}
+
+func (m *Model) addNextHops(g *Gateway) {
+	gw := m.ports[g.ID]
+	for _, nh := range g.NextHops {
+		if !nh.IsValid() {
+			continue
+		}
+		if !nh.IsLinkLocalUnicast() && !gw.covers(nh) {
+			m.fib.add(netip.PrefixFrom(nh, nh.BitLen()), connected, hop{port: gw})
+		}
+		m.fib.add(netip.PrefixFrom(nh, 0), defaultRoute, hop{port: gw, via: nh})
+	}
+}
+
+// isOwn says that the router holds an address, floating IPs included.
+func (m *Model) isOwn(a netip.Addr) bool {
+	if _, ok := m.own[a]; ok {
+		return true
+	}
+	_, ok := m.fixedOf[a]
+	return ok
+}
+
+// linkOf is the port that has an address's subnet.
+func (m *Model) linkOf(a netip.Addr) *modelPort {
+	for _, p := range m.ordered {
+		if p.covers(a) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (p *modelPort) covers(a netip.Addr) bool {
+	return slices.ContainsFunc(p.addrs, func(s netip.Prefix) bool { return s.Contains(a) })
+}
+
+// source is the address that the kernel writes into a packet that the router itself sends to a neighbour on the port's link. IPv4: that
+// of the neighbour's subnet, else the port's first (inet_select_addr). IPv6: one of the port's own before those of others, and among
+// them that with the longest prefix in common with the destination (RFC 6724 section 5, rules 5 and 8; the other rules have nothing to
+// choose by).
+func (m *Model) source(p *modelPort, neighbour, dst netip.Addr) netip.Addr {
+	if dst.Is6() {
+		if own := nearest(p.addrs, dst); own.IsValid() {
+			return own
+		}
+		var all []netip.Prefix
+		for _, q := range m.ordered {
+			all = append(all, q.addrs...)
+		}
+		return nearest(all, dst)
+	}
+	var first netip.Addr
+	for _, a := range p.addrs {
+		if a.Contains(neighbour) {
+			return a.Addr()
+		}
+		if a.Addr().Is4() && !first.IsValid() {
+			first = a.Addr()
+		}
+	}
+	return first
+}
+
+// nearest is the IPv6 address with the longest prefix in common with dst; the first such, and zero when there is none.
+func nearest(addrs []netip.Prefix, dst netip.Addr) netip.Addr {
+	var best netip.Addr
+	longest := -1
+	for _, a := range addrs {
+		if n := min(common(a.Addr(), dst), a.Bits()); a.Addr().Is6() && n > longest {
+			best, longest = a.Addr(), n
+		}
+	}
+	return best
+}
+
+// common counts the leading bits that two addresses share.
+func common(a, b netip.Addr) int {
+	x, y := a.As16(), b.As16()
+	for bit := range 128 {
+		if mask := byte(0x80) >> (bit % 8); (x[bit/8]^y[bit/8])&mask != 0 {
+			return bit
+		}
+	}
+	return 128
+}
+
+// broadcast is the last address of an IPv4 subnet that has room for one: a /31 or /32 has not (RFC 3021). The first address is an
+// ordinary one since Linux 5.14.
+func broadcast(subnet netip.Prefix) (netip.Addr, bool) {
+	if !subnet.Addr().Is4() || subnet.Bits() > 30 {
+		return netip.Addr{}, false
+	}
+	b := subnet.Masked().Addr().As4()
+	last := binary.BigEndian.Uint32(b[:]) | ^uint32(0)>>subnet.Bits()
+	binary.BigEndian.PutUint32(b[:], last)
+	return netip.AddrFrom4(b), true
+}

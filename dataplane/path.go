@@ -1,0 +1,233 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Trace says what the router must do with a packet. Of several [Model.Paths] it is the first.
+func (m *Model) Trace(p Packet) Trace { return m.Paths(p)[0] }
+
+// Paths lists every way that a packet may take. There is one, unless routes through different ports share the packet's destination
+// (ECMP): then there is one for each such port, and the kernel chooses by a hash of the addresses, the same for all packets of a
+// connection.
+func (m *Model) Paths(p Packet) []Trace {
+	p.Src, p.Dst = p.Src.WithZone(""), p.Dst.WithZone("") // a zone is the sender's affair, not on the wire
+	w := walk{model: m, in: m.ports[p.In], trace: Trace{Packet: p}, src: p.Src, dst: p.Dst}
+	if w.enter(); w.done() {
+		return []Trace{w.trace}
+	}
+	w.translateDst()
+	if w.deliver(); w.done() {
+		return []Trace{w.trace}
+	}
+	route, ok := m.fib.lookup(w.dst)
+	if !ok {
+		w.end(Unreachable, "routing", "no route to %s", w.dst)
+		return []Trace{w.trace}
+	}
+	var paths []Trace
+	for _, l := range route.legs() {
+		path := w
+		path.trace.Steps = slices.Clip(w.trace.Steps) // so that paths do not write into each other's
+		path.forward(route, l)
+		paths = append(paths, path.trace)
+	}
+	return paths
+}
+
+// walk follows a packet through the router, in the order of the kernel's hooks.
+type walk struct {
+	model      *Model
+	in         *modelPort // nil: the router itself sends
+	src, dst   netip.Addr // as they stand
+	translated bool       // dst is: a floating IP was asked for
+	trace      Trace
+}
+
+func (w *walk) done() bool { return w.trace.Verdict != "" }
+
+func (w *walk) step(stage, format string, args ...any) {
+	w.trace.Steps = append(w.trace.Steps, TraceStep{stage, fmt.Sprintf(format, args...)})
+}
+
+func (w *walk) end(v Verdict, stage, format string, args ...any) {
+	w.step(stage, format, args...)
+	w.trace.Verdict = v
+}
+
+// enter refuses what a host may not send. The kernel does so while it routes a packet (ip_route_input_slow: "martians"; ip6_rcv_core),
+// after the destination was translated; the outcome is the same, as no translation leads to or from such addresses.
+func (w *walk) enter() {
+	const stage = "ingress"
+	p := w.trace.Packet
+	switch {
+	case p.In != "" && w.in == nil:
+		w.end(Dropped, stage, "the router has no port %q", p.In)
+	case !w.dst.IsValid():
+		w.end(Dropped, stage, "no destination address")
+	case w.src.IsValid() && w.src.Is4() != w.dst.Is4():
+		w.end(Dropped, stage, "source and destination are of different families")
+	case w.src.Is4In6() || w.dst.Is4In6():
+		w.end(Dropped, stage, "IPv4-mapped IPv6 addresses do not appear on the wire")
+	case w.dst.IsMulticast() || w.dst == limitedBroadcast:
+		w.end(Dropped, stage, "%s is not for one host, and not forwarded", w.dst)
+	case w.dst.IsUnspecified() || isThisNetwork(w.dst):
+		w.end(Dropped, stage, "%s is no host's address", w.dst)
+	case w.dst.Is6() && w.dst.IsLinkLocalUnicast():
+		w.end(Dropped, stage, "%s is a link-local address, never forwarded (RFC 4291 2.5.6)", w.dst)
+	case w.in == nil:
+		w.send()
+	case !w.src.IsValid() || w.src.IsUnspecified() || isThisNetwork(w.src) || w.src.IsMulticast() || w.src == limitedBroadcast:
+		w.end(Dropped, stage, "%s cannot be a source", w.src)
+	case w.src.IsLoopback() || w.dst.IsLoopback():
+		w.end(Dropped, stage, "loopback addresses are never seen on a link")
+	case w.src.Is4() && w.model.isOwn(w.src):
+		// Without rp_filter this is the one check of the source that is left (fib_validate_source). IPv6 has none.
+		w.end(Dropped, stage, "%s is the router's own address, and cannot arrive as a source", w.src)
+	default:
+		w.step(stage, "arrives by %s", w.in)
+	}
+}
+
+// send begins the way of a packet that the router itself sends.
+func (w *walk) send() {
+	chosen := !w.src.IsValid() || w.src.IsUnspecified()
+	own := w.model.isOwn(w.dst) || w.dst.IsLoopback()
+	switch {
+	case chosen && own: // the kernel sends from an own address to itself; also to a floating IP, before that is translated
+		w.setSource(w.dst)
+	case chosen:
+		w.src = netip.Addr{} // known when the route is
+	case w.dst.IsLoopback() && w.src.IsLoopback():
+	case !w.model.isOwn(w.src):
+		w.end(Dropped, "ingress", "%s is not an address of the router", w.src)
+		return
+	}
+	w.step("ingress", "sent by the router itself")
+}
+
+// setSource notes the address that the kernel chose.
+func (w *walk) setSource(a netip.Addr) { w.src, w.trace.Packet.Src = a, a }
+
+// translateDst is what PREROUTING does, and OUTPUT to the router's own packets (P6, P7, P8).
+func (w *walk) translateDst() {
+	fixed, ok := w.model.fixedOf[w.dst]
+	if !ok {
+		return
+	}
+	w.step("translation", "%s is a floating IP of %s", w.dst, fixed)
+	w.dst, w.translated = fixed, true
+}
+
+// deliver ends packets that are for the router itself (P10): the kernel's table "local", before all others. They are not forwarded, so
+// P9 does not concern them.
+func (w *walk) deliver() {
+	const stage = "routing"
+	m, t := w.model, &w.trace
+	if why, ok := m.deaf[w.dst]; ok {
+		if w.dst.Is4() {
+			w.end(Dropped, stage, "%s is %s, and not forwarded", w.dst, why)
+			return
+		}
+		t.Src, t.Dst = w.src, w.dst // the answer comes from another address: the anycast one is never a source
+		w.end(Local, stage, "%s is %s", w.dst, why)
+		return
+	}
+	owner, ok := m.own[w.dst]
+	if !ok && w.dst.IsLoopback() {
+		owner, ok = "the router's own", true
+	}
+	if !ok {
+		return
+	}
+	t.Src, t.Dst = w.src, w.dst
+	w.end(Local, stage, "%s is %s", w.dst, owner)
+	switch {
+	case t.Packet.Proto != ICMP:
+		w.step("egress", "no service listens: refused")
+	case !w.reachesSource():
+		w.step("egress", "no route back to %s: no answer", w.src)
+	default:
+		t.Answered = true
+		w.step("egress", "the echo is answered")
+	}
+}
+
+// reachesSource says that the router can send an answer.
+func (w *walk) reachesSource() bool {
+	if w.in == nil || w.src.IsLinkLocalUnicast() && w.src.Is6() {
+		return true
+	}
+	_, ok := w.model.PortTo(w.src)
+	return ok
+}
+
+// forward takes a packet out by a port: FORWARD, POSTROUTING.
+func (w *walk) forward(route way, l leg) {
+	w.explain(route, l)
+	if w.in != nil && w.in != l.out && w.src.Is6() && w.src.IsLinkLocalUnicast() { // ip6_forward answers "beyond scope of source address"
+		w.end(Unreachable, "filter", "%s is a link-local address, never forwarded to another link (RFC 4291 2.5.6)", w.src)
+		return
+	}
+	if !w.src.IsValid() {
+		src := w.model.source(l.out, l.neighbours(w.dst)[0], w.dst)
+		if !src.IsValid() {
+			w.end(Dropped, "routing", "the router has no address to send to %s from", w.dst)
+			return
+		}
+		w.setSource(src)
+		w.step("routing", "the kernel sends from %s", src)
+	}
+	if w.dst.Is4() && w.in != nil && w.in.gateway && w.model.guarded && !w.translated { // P9
+		w.end(Dropped, "filter", "with SNAT on, %s is reached from outside by a floating IP only", w.dst)
+		return
+	}
+	if w.dst.Is4() {
+		w.translateSrc(l.out)
+	}
+	t := &w.trace
+	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst
+	w.step("egress", "leaves by %s to %s", l.out, list(t.NextHops, " or "))
+}
+
+// explain says why the packet takes this way.
+func (w *walk) explain(route way, l leg) {
+	switch route.origin {
+	case connected:
+		w.step("routing", "%s is in %s, connected by %s", w.dst, route.dest, l.out)
+	case extraRoute:
+		w.step("routing", "%s is in %s, an extra route via %s", w.dst, route.dest, list(l.via, " or "))
+	case defaultRoute:
+		w.step("routing", "%s takes the default route via %s", w.dst, list(l.via, " or "))
+	}
+}
+
+// translateSrc is what POSTROUTING does to IPv4: a floating IP before the shared address (P5, P2), and the answer's way home for
+// clients inside that use a floating IP (P7). Everything else keeps its source (P1, P4, P6).
+func (w *walk) translateSrc(out *modelPort) {
+	const stage = "translation"
+	m, from := w.model, w.src
+	fip, hasFIP := m.fipOf[from]
+	inside := w.in != nil && !w.in.gateway && !out.gateway
+	switch {
+	case out.gateway && hasFIP:
+		w.src = fip
+		w.step(stage, "%s leaves as its floating IP %s", from, fip)
+	case out.gateway && m.shared.IsValid():
+		w.src = m.shared
+		w.step(stage, "%s has no floating IP and leaves as the gateway address %s", from, m.shared)
+	case w.translated && inside && hasFIP:
+		w.src = fip
+		w.step(stage, "hairpin: %s shows its floating IP %s, so that the answer comes back here", from, fip)
+	case w.translated && inside && m.hairpin.IsValid():
+		w.src = m.hairpin
+		w.step(stage, "hairpin: %s shows the gateway address %s, so that the answer comes back here", from, m.hairpin)
+	}
+}
+
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// isThisNetwork says that an address is in 0.0.0.0/8 (RFC 1122 3.2.1.3), which Linux takes neither as a source nor as a destination.
+func isThisNetwork(a netip.Addr) bool { return a.Is4() && a.As4()[0] == 0 }

@@ -1,0 +1,169 @@
+package dataplane_test
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"pgregory.net/rapid"
+)
+
+var (
+	addr   = netip.MustParseAddr
+	prefix = netip.MustParsePrefix
+)
+
+func mac(n int) dataplane.MAC {
+	return dataplane.MAC{0xfa, 0x16, 0x3e, byte(n >> 16), byte(n >> 8), byte(n)}
+}
+
+func network(id string) dataplane.Network { return dataplane.Network{ID: id} }
+
+// threeTier is the router that most tests begin with: web and app inside, dual stack; an appliance in app with a network behind it.
+//
+//	net-web 10.0.0.0/24 ─ web ┐
+//	net-app 10.0.1.0/24 ─ app ┼ router ─ ext ─ net-ext 203.0.113.0/24
+//	10.9.0.0/16 ─ 10.0.1.9 ───┘
+func threeTier() dataplane.Router {
+	return dataplane.Router{
+		ID: "r1",
+		Ports: []dataplane.Port{
+			{ID: "web", Network: network("net-web"), MAC: mac(1), MTU: 1500, Addrs: []netip.Prefix{prefix("10.0.0.1/24"), prefix("2001:db8:0:1::1/64")}},
+			{ID: "app", Network: network("net-app"), MAC: mac(2), MTU: 1500, Addrs: []netip.Prefix{prefix("10.0.1.1/24"), prefix("2001:db8:0:2::1/64")}},
+		},
+		Gateway: &dataplane.Gateway{
+			Port: dataplane.Port{
+				ID: "ext", Network: network("net-ext"), MAC: mac(3), MTU: 1500,
+				Addrs: []netip.Prefix{prefix("203.0.113.2/24"), prefix("2001:db8:0:f::2/64")},
+			},
+			NextHops: []netip.Addr{addr("203.0.113.1"), addr("fe80::1")},
+			SNAT:     true,
+		},
+		FloatingIPs: []dataplane.FloatingIP{
+			{ID: "fip-5", Addr: addr("203.0.113.5"), Fixed: addr("10.0.0.5")},
+			{ID: "fip-6", Addr: addr("203.0.113.6"), Fixed: addr("10.0.1.6")},
+		},
+		Routes: []dataplane.Route{{Dest: prefix("10.9.0.0/16"), NextHop: addr("10.0.1.9")}},
+	}
+}
+
+// manyFIPs is a valid router with so many floating IPs.
+func manyFIPs(n int) dataplane.Router {
+	r := threeTier()
+	r.Ports[0].Addrs[0] = prefix("10.64.0.1/10")
+	r.FloatingIPs = make([]dataplane.FloatingIP, n)
+	fip, fixed := addr("198.18.0.1"), addr("10.65.0.1")
+	for i := range r.FloatingIPs {
+		r.FloatingIPs[i] = dataplane.FloatingIP{ID: fmt.Sprintf("fip-%d", i), Addr: fip, Fixed: fixed}
+		fip, fixed = fip.Next(), fixed.Next()
+	}
+	return r
+}
+
+// genRouter draws valid routers: up to four internal ports, with and without gateway, single and dual stack.
+func genRouter() *rapid.Generator[dataplane.Router] {
+	return rapid.Custom(func(t *rapid.T) dataplane.Router {
+		r := dataplane.Router{ID: "r"}
+		var neighbours []netip.Addr // that extra routes may go through
+		port := func(n int, id, v4, v6 string, needs4 bool) dataplane.Port {
+			p := dataplane.Port{ID: id, Network: network("net-" + id), MAC: mac(n), MTU: rapid.IntRange(1280, 9000).Draw(t, "mtu")}
+			stack := rapid.SampledFrom([]string{"4", "6", "46"}).Draw(t, "stack")
+			if needs4 || stack != "6" {
+				s := prefix(v4)
+				p.Addrs = append(p.Addrs, s)
+				neighbours = append(neighbours, s.Addr().Next(), s.Addr().Next().Next())
+			}
+			if stack != "4" {
+				s := prefix(v6)
+				p.Addrs = append(p.Addrs, s)
+				neighbours = append(neighbours, s.Addr().Next(), s.Addr().Next().Next())
+			}
+			return p
+		}
+		for i := range rapid.IntRange(0, 4).Draw(t, "ports") {
+			r.Ports = append(r.Ports, port(i, fmt.Sprintf("p%d", i), fmt.Sprintf("10.0.%d.1/24", i), fmt.Sprintf("2001:db8:0:%d::1/64", i), false))
+		}
+		if rapid.Bool().Draw(t, "gateway") {
+			r.Gateway = &dataplane.Gateway{
+				Port: port(100, "gw", "203.0.113.2/25", "2001:db8:0:ff::2/64", true),
+				SNAT: rapid.Bool().Draw(t, "snat"),
+			}
+			if nh := rapid.SampledFrom([]string{"", "203.0.113.1", "192.0.2.1"}).Draw(t, "next hop"); nh != "" {
+				r.Gateway.NextHops = append(r.Gateway.NextHops, addr(nh))
+			}
+			if rapid.Bool().Draw(t, "next hop of IPv6") {
+				r.Gateway.NextHops = append(r.Gateway.NextHops, addr("fe80::1"))
+			}
+			r.FloatingIPs = genFIPs(t, r.Ports)
+		}
+		r.Routes = genRoutes(t, neighbours)
+		return r
+	})
+}
+
+func genFIPs(t *rapid.T, ports []dataplane.Port) []dataplane.FloatingIP {
+	var fips []dataplane.FloatingIP
+	next := addr("203.0.113.64")
+	for _, p := range ports {
+		subnet := p.Addrs[0]
+		if !subnet.Addr().Is4() {
+			continue
+		}
+		for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(5, 9), 0, 3, rapid.ID).Draw(t, "hosts with a floating IP") {
+			b := subnet.Addr().As4()
+			b[3] = byte(host)
+			fips = append(fips, dataplane.FloatingIP{ID: "fip-" + next.String(), Addr: next, Fixed: netip.AddrFrom4(b)})
+			next = next.Next()
+		}
+	}
+	return fips
+}
+
+func genRoutes(t *rapid.T, neighbours []netip.Addr) []dataplane.Route {
+	if len(neighbours) == 0 {
+		return nil
+	}
+	dests := map[bool][]string{
+		true:  {"10.9.0.0/16", "10.9.8.0/24", "10.0.1.128/25", "10.0.2.0/24", "198.51.100.0/24", "0.0.0.0/0"},
+		false: {"2001:db8:9::/48", "2001:db8:9:1::/64", "2001:db8:0:1::/64", "::/0"},
+	}
+	draw := rapid.Custom(func(t *rapid.T) dataplane.Route {
+		via := rapid.SampledFrom(neighbours).Draw(t, "via")
+		return dataplane.Route{Dest: prefix(rapid.SampledFrom(dests[via.Is4()]).Draw(t, "dest")), NextHop: via}
+	})
+	return rapid.SliceOfNDistinct(draw, 0, 6, rapid.ID).Draw(t, "routes")
+}
+
+// genPacket draws packets that such a router may meet: from and to addresses that it knows, hosts beside them, and strangers.
+func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
+	in := []string{""}
+	addrs := []netip.Addr{addr("198.51.100.9"), addr("10.9.8.7"), addr("10.9.0.1"), addr("2001:db8:9:1::7"), addr("2001:db8:e::9"), addr("192.0.2.1")}
+	ports := r.Ports
+	if r.Gateway != nil {
+		ports = append([]dataplane.Port{r.Gateway.Port}, ports...)
+	}
+	for _, p := range ports {
+		in = append(in, p.ID)
+		for _, a := range p.Addrs {
+			host := a.Addr()
+			addrs = append(addrs, host)
+			for range 5 { // beyond the neighbours, to where hosts with floating IPs are
+				host = host.Next()
+				addrs = append(addrs, host)
+			}
+		}
+	}
+	for _, f := range r.FloatingIPs {
+		addrs = append(addrs, f.Addr, f.Fixed)
+	}
+	return rapid.Custom(func(t *rapid.T) dataplane.Packet {
+		return dataplane.Packet{
+			In:      rapid.SampledFrom(in).Draw(t, "in"),
+			Src:     rapid.SampledFrom(addrs).Draw(t, "src"),
+			Dst:     rapid.SampledFrom(addrs).Draw(t, "dst"),
+			Proto:   rapid.SampledFrom([]dataplane.Proto{dataplane.TCP, dataplane.UDP, dataplane.ICMP}).Draw(t, "proto"),
+			SrcPort: 40000,
+			DstPort: 80,
+		}
+	})
+}

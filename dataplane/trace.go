@@ -1,0 +1,94 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Verdict is what becomes of a packet.
+type Verdict string
+
+// The verdicts.
+const (
+	Forwarded   Verdict = "forwarded"   // to a neighbour
+	Local       Verdict = "local"       // to the router itself: an echo request is answered, anything else refused
+	Dropped     Verdict = "dropped"     // without a word
+	Unreachable Verdict = "unreachable" // there is no way; the sender is told so by an ICMP error
+)
+
+// Trace is what a router must do with the first packet of a connection, and with that all of it.
+type Trace struct {
+	// Packet is the one that was asked about. A source that the kernel chose is filled in.
+	Packet  Packet  `json:"packet"`
+	Verdict Verdict `json:"verdict"`
+	// Out is the ID of the port that the packet leaves by; empty unless forwarded.
+	Out string `json:"out,omitempty"`
+	// NextHops are the neighbours that it may go to: the destination itself when that is connected, several when routes share the load.
+	NextHops []netip.Addr `json:"next_hops,omitempty"`
+	// Src and Dst are what the receiver sees; zero when there is none. Of the ports only the source's may change, with SNAT.
+	Src netip.Addr `json:"src"`
+	Dst netip.Addr `json:"dst"`
+	// Answered says that the router itself answers, from the address that was asked.
+	Answered bool `json:"answered,omitempty"`
+	// Steps are what happened to the packet, in order, with reasons for people.
+	Steps []TraceStep `json:"steps,omitempty"`
+}
+
+// TraceStep is a station on a packet's way through the router.
+type TraceStep struct {
+	Stage  string `json:"stage"` // ingress, translation, routing, filter, egress
+	Reason string `json:"reason"`
+}
+
+// Reply is the answer to the packet as its sender receives it, provided there is one: from the address and port that the sender wrote
+// to. Its In is the port by which the packet left, where the receiver's answer is expected back.
+func (t Trace) Reply() Packet {
+	p := t.Packet
+	r := Packet{In: t.Out, Src: p.Dst, Dst: p.Src, Proto: p.Proto, SrcPort: p.DstPort, DstPort: p.SrcPort}
+	if p.Proto == ICMP { // the answer carries the identifier of the request
+		r.SrcPort, r.DstPort = p.SrcPort, 0
+	}
+	return r
+}
+
+// ICMPError is an ICMP error about the packet (too big, unreachable, time exceeded) as the original sender receives it, when the host
+// or router at from, beyond this router or this router itself, sends it about what was delivered. The packet it quotes is t.Packet: the
+// sender's own words.
+//
+// The error itself is translated like an answer (nf_nat_icmp_reply_translation in the kernel): where the destination was translated,
+// its source becomes the address that the sender wrote to, whoever sent it; else its source stays. So a private address is never shown
+// outside.
+func (t Trace) ICMPError(from netip.Addr) Packet {
+	src := from
+	if t.Verdict == Forwarded && t.Dst != t.Packet.Dst {
+		src = t.Packet.Dst
+	}
+	return Packet{In: t.Out, Src: src, Dst: t.Packet.Src, Proto: ICMP}
+}
+
+// String prints the packet, what became of it, and each step on a line of its own.
+func (t Trace) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s", t.Packet, t.Verdict)
+	switch t.Verdict {
+	case Forwarded:
+		fmt.Fprintf(&b, " by %s to %s, as %s → %s", t.Out, list(t.NextHops, " or "), t.Src, t.Dst)
+	case Local:
+		if t.Answered {
+			b.WriteString(", answered")
+		}
+	}
+	for _, s := range t.Steps {
+		fmt.Fprintf(&b, "\n  %-11s  %s", s.Stage, s.Reason)
+	}
+	return b.String()
+}
+
+func list[T fmt.Stringer](items []T, sep string) string {
+	words := make([]string, len(items))
+	for i, item := range items {
+		words[i] = item.String()
+	}
+	return strings.Join(words, sep)
+}
