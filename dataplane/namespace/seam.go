@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -37,11 +38,14 @@ type Rules interface {
 	// Nothing is written when they match already. The function returned puts back what was there before; it is nil if nothing was written.
 	Apply(ctx context.Context, want Change) (undo func(context.Context) error, err error)
 
-	// Clear takes away everything that this backend ever wrote into the namespace, so that another can take over. Absent is fine.
+	// Present says whether the namespace holds anything that this backend ever wrote.
+	Present(ctx context.Context) (bool, error)
+
+	// Clear takes that away, after another backend's rules have come into force. Absent is fine.
 	Clear(ctx context.Context) error
 
 	// Counters reads what has passed through each floating IP, by its address, since its translation was added.
-	Counters(ctx context.Context) (map[string]Counters, error)
+	Counters(ctx context.Context) (map[netip.Addr]Counters, error)
 
 	// Close releases sockets. The rules stay.
 	Close() error

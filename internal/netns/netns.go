@@ -17,6 +17,9 @@ import (
 // Dir is where iproute2 keeps named namespaces (ip-netns(8)).
 const Dir = "/run/netns"
 
+// own is the namespace of the thread that looks.
+const own = "/proc/thread-self/ns/net"
+
 const nsfsMagic = 0x6e736673 // NSFS_MAGIC of linux/magic.h
 
 // ErrNotNamespace says that a file is not a network namespace.
@@ -28,12 +31,13 @@ type ID struct{ Dev, Ino uint64 }
 // Open opens the namespace mounted at path. An empty path is the calling thread's own namespace.
 func Open(path string) (*os.File, error) {
 	if path == "" {
-		path = "/proc/thread-self/ns/net"
+		path = own
 	}
-	f, err := os.Open(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) // os.Open would make it non-blocking, and ready for a poller
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
+	f := os.NewFile(uintptr(fd), path)
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil || fs.Type != nsfsMagic {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, ErrNotNamespace), err, f.Close())
@@ -62,35 +66,26 @@ func IdentifyFD(fd int) (ID, error) {
 // Do runs fn on a thread that is in the namespace fd is open on, and returns fn's error. It may be nested.
 func Do(fd int, fn func() error) error {
 	runtime.LockOSThread()
-	home, err := Open("")
+	home, err := unix.Open(own, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		runtime.UnlockOSThread()
-		return err
+		return &os.PathError{Op: "open", Path: own, Err: err}
 	}
-	defer home.Close()
+	defer unix.Close(home)
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace: %w", err)
 	}
 	defer func() {
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err == nil {
+		if err := unix.Setns(home, unix.CLONE_NEWNET); err == nil {
 			runtime.UnlockOSThread()
 		} // else the thread stays locked, and ends with its goroutine
 	}()
 	return fn()
 }
 
-// Create makes a namespace and gives it the name name in dir. Before it has that name, prepare runs inside it, so that nobody ever sees
-// it unprepared. The file that the namespace is mounted on carries mark, so that a name left by a process that died half-way is known; see
-// [Mark]. A name that is taken is [os.ErrExist].
-func Create(dir, name string, mark string, prepare func() error) (*os.File, error) {
-	if err := share(dir); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, name)
-	if err := writeMark(dir, path, mark); err != nil {
-		return nil, err
-	}
+// New makes a namespace without a name: it ends when the file is closed. Before New returns, prepare runs inside it.
+func New(prepare func() error) (*os.File, error) {
 	type result struct {
 		f   *os.File
 		err error
@@ -99,31 +94,42 @@ func Create(dir, name string, mark string, prepare func() error) (*os.File, erro
 	go func() {
 		// Never unlocked: the thread is in the new namespace, and ends with this goroutine.
 		runtime.LockOSThread()
-		f, err := create(path, prepare)
+		f, err := unshare(prepare)
 		done <- result{f, err}
 	}()
 	r := <-done
-	if r.err != nil {
-		return nil, errors.Join(r.err, os.Remove(path))
-	}
-	return r.f, nil
+	return r.f, r.err
 }
 
-func create(path string, prepare func() error) (*os.File, error) {
+func unshare(prepare func() error) (*os.File, error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return nil, os.NewSyscallError("unshare", err)
+		return nil, fmt.Errorf("make network namespace: %w", err)
 	}
 	if prepare != nil {
 		if err := prepare(); err != nil {
 			return nil, err
 		}
 	}
-	f, err := Open("")
-	if err != nil {
+	return Open("")
+}
+
+// Create makes a namespace and gives it the name name in dir. Before it has that name, prepare runs inside it, so that nobody ever sees
+// it unprepared. The file that the namespace is mounted on carries mark, so that a name left by a process that died half-way is known; see
+// [Mark]. A name that is taken is [os.ErrExist].
+func Create(dir, name, mark string, prepare func() error) (*os.File, error) {
+	if err := share(dir); err != nil {
 		return nil, err
 	}
-	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
-		return nil, errors.Join(&os.PathError{Op: "mount", Path: path, Err: err}, f.Close())
+	path := filepath.Join(dir, name)
+	if err := writeMark(dir, path, mark); err != nil {
+		return nil, err
+	}
+	f, err := New(prepare)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), path, "", unix.MS_BIND, ""); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "mount", Path: path, Err: err}, f.Close(), os.Remove(path))
 	}
 	return f, nil
 }

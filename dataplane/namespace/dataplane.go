@@ -1,0 +1,204 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// Dataplane is a [dataplane.Dataplane] that realises each router as a network namespace. The backends' New functions make one.
+type Dataplane struct {
+	cfg   Config
+	desks desks
+}
+
+var _ dataplane.Dataplane = (*Dataplane)(nil)
+
+// New makes a Dataplane of a firewall and wiring. It touches nothing yet.
+func New(cfg Config) (*Dataplane, error) {
+	if cfg.Firewall == nil || cfg.Wiring == nil {
+		return nil, errors.New("namespace: a Dataplane needs a Firewall and Wiring")
+	}
+	return &Dataplane{cfg: cfg.withDefaults(), desks: desks{all: map[string]*desk{}}}, nil
+}
+
+// Plan implements [dataplane.Dataplane]. For a router that is not there it takes a nameless namespace to plan in, which ends with the call.
+func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
+	k, err := d.desks.take(ctx, want.ID)
+	if err != nil {
+		return dataplane.Plan{}, err
+	}
+	defer d.desks.leave(k)
+	if j, err := d.shortJob(ctx, k, want); j != nil && err == nil {
+		return j.plan(want), nil
+	}
+	if err := want.Validate(); err != nil {
+		return dataplane.Plan{}, err
+	}
+	s, fresh, err := d.rehearse(k, want.ID)
+	if err != nil {
+		return dataplane.Plan{}, err
+	}
+	if fresh {
+		defer s.close()
+	}
+	j, err := d.longJob(ctx, s, want, fresh)
+	if err != nil {
+		return dataplane.Plan{}, err
+	}
+	return j.plan(want), nil
+}
+
+// Apply implements [dataplane.Dataplane].
+func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
+	k, err := d.desks.take(ctx, want.ID)
+	if err != nil {
+		return dataplane.Plan{}, err
+	}
+	defer d.desks.leave(k)
+	if j, err := d.shortJob(ctx, k, want); j != nil && err == nil {
+		if err := j.run(ctx); err == nil {
+			return j.plan(want), nil
+		}
+	}
+	if err := want.Validate(); err != nil {
+		return dataplane.Plan{}, err
+	}
+	fresh, err := d.open(k, want.ID)
+	if err != nil {
+		return dataplane.Plan{}, err
+	}
+	k.site.trusted = false
+	j, err := d.longJob(ctx, k.site, want, fresh)
+	if err == nil {
+		err = j.run(ctx)
+	}
+	if err != nil && fresh {
+		err = errors.Join(err, d.remove(context.WithoutCancel(ctx), k, want.ID))
+	}
+	return j.plan(want), err
+}
+
+// Delete implements [dataplane.Dataplane].
+func (d *Dataplane) Delete(ctx context.Context, id string) error {
+	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
+		return err
+	}
+	k, err := d.desks.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer d.desks.leave(k)
+	if err := d.find(k, id); err != nil {
+		if errors.Is(err, dataplane.ErrForeign) {
+			return nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return d.remove(ctx, k, id)
+}
+
+// List implements [dataplane.Dataplane].
+func (d *Dataplane) List(ctx context.Context) ([]string, error) {
+	if err := d.desks.open(); err != nil {
+		return nil, err
+	}
+	named, err := owned(d.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	plugged, err := d.cfg.Wiring.Routers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := append(named, plugged...)
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// Counters reads what has passed through each floating IP of a router, by its address, since its translation was added. A router that is not there
+// is [os.ErrNotExist].
+func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Counters, error) {
+	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
+		return nil, err
+	}
+	k, err := d.desks.take(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer d.desks.leave(k)
+	if err := d.find(k, id); err != nil {
+		return nil, err
+	}
+	return k.site.rules.Counters(ctx)
+}
+
+// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that are due still.
+func (d *Dataplane) Close() error {
+	return errors.Join(d.desks.close(), d.cfg.Wiring.Close())
+}
+
+// find opens the router's namespace, unless it is open and still the one of that name.
+func (d *Dataplane) find(k *desk, id string) error {
+	if k.site != nil && k.site.current() {
+		return nil
+	}
+	if err := k.clear(); err != nil {
+		return err
+	}
+	f, err := find(d.cfg.Dir, id)
+	if err != nil {
+		return err
+	}
+	k.site, err = openSite(d.cfg, id, f)
+	return err
+}
+
+// open finds the router's namespace, or makes it.
+func (d *Dataplane) open(k *desk, id string) (fresh bool, err error) {
+	if err := d.find(k, id); !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	name := dataplane.NamespaceName(id)
+	f, err := netns.Create(d.cfg.Dir, name, mark(id), func() error { return claim(id) })
+	if err != nil {
+		return false, opError("make namespace", name, err)
+	}
+	if k.site, err = openSite(d.cfg, id, f); err != nil {
+		return false, errors.Join(err, netns.Remove(d.cfg.Dir, name))
+	}
+	return true, nil
+}
+
+// rehearse finds the router's namespace, or makes a nameless one to plan in, which the caller closes.
+func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error) {
+	if err := d.find(k, id); !errors.Is(err, os.ErrNotExist) {
+		return k.site, false, err
+	}
+	f, err := netns.New(nil)
+	if err != nil {
+		return nil, false, opError("make namespace", "to plan in", err)
+	}
+	s, err = openSite(d.cfg, id, f)
+	return s, true, err
+}
+
+// remove takes the router off the host, whatever there is of it. Its links go down first, so that nothing passes while it is taken apart.
+func (d *Dataplane) remove(ctx context.Context, k *desk, id string) error {
+	if k.site != nil {
+		if err := k.site.silence(ctx); err != nil {
+			return err
+		}
+	}
+	if err := d.cfg.Wiring.Release(ctx, id); err != nil {
+		return err
+	}
+	return errors.Join(netns.Remove(d.cfg.Dir, dataplane.NamespaceName(id)), k.clear())
+}

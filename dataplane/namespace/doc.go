@@ -1,0 +1,26 @@
+// Package namespace realises routers as Linux network namespaces: the half that all backends share. A [Firewall] writes translation and
+// filtering, an [InterfaceDriver] attaches devices to networks; this package makes the namespace, addresses, links, routes and sysctls, ends the
+// connections that a change touches, and announces addresses to the neighbours.
+//
+// # Apply
+//
+// Apply observes the namespace, compares it with what the router asks for, and runs the difference as one ordered list of actions, each with
+// its inverse. Order is what keeps a half-made router from doing harm: new devices come down first, then translation and filter rules, then
+// addresses, links, routes; what leaves goes the other way round. When an action fails, the inverses of those before it run backwards.
+//
+// # Trust
+//
+// Observing costs time that grows with the router. So a [Dataplane] remembers the last router that it applied, and acts on the difference to it
+// alone for as long as it can prove that nobody else wrote: the name still stands for the same namespace, the kernel has sent no notification about
+// its links, addresses, routes and device settings that is not the echo of our own writes, the sysctls read as they should, wiring is as it was, and
+// the firewall's own proof holds. Notifications are queued before the system call of whoever writes returns, so an empty queue is a proof.
+// Whatever fails in this short way falls back to the long one.
+//
+// # What is ours
+//
+// A fresh process finds a router by the name of its namespace together with a mark inside: the interface alias of lo. A process killed before
+// the namespace was mounted leaves a file of that name with the same mark as its content. A namespace without the mark belongs to somebody
+// else, and is not touched. Inside a namespace of ours, ours are: devices named qr-… and qg-…, all addresses on them but link-local IPv6, the routes
+// of the main table by protocol static or boot that go through them, the sysctls of [Sysctls], and what the firewall says is its. The
+// rest — other devices, tables and routes, a routing daemon's for instance — stays.
+package namespace

@@ -1,0 +1,372 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// long is the long way: the whole namespace is observed, and what differs from the router wanted becomes actions.
+type long struct {
+	*site
+	cfg    Config
+	router dataplane.Router
+	ports  map[string]dataplane.Port // by device
+	have   state
+	want   state
+	fresh  bool // the namespace has just been made
+
+	actions []action
+	plugged bool // links are made or set
+	keeps   bool // the namespace had links before
+}
+
+// plan lists the actions, in the order that keeps a half-made router from doing harm.
+func (l *long) plan(ctx context.Context) (err error) {
+	l.ports, l.want = portsByDevice(l.router), want(l.router)
+	if l.fresh {
+		l.have = state{}
+	} else if l.have, err = observe(l.read); err != nil {
+		return err
+	}
+	l.remember(l.have.links)
+	l.keeps = len(l.have.links) > 0
+	for _, part := range []func(context.Context) error{
+		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
+	} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *long) add(a action) { l.actions = append(l.actions, a) }
+
+// devices lists the devices wanted, in order.
+func (l *long) devices() []string { return slices.Sorted(maps.Keys(l.want.links)) }
+
+// leaving lists the devices that the router has no more, in order.
+func (l *long) leaving() []string {
+	var list []string
+	for _, dev := range slices.Sorted(maps.Keys(l.have.links)) {
+		if _, stays := l.want.links[dev]; !stays {
+			list = append(list, dev)
+		}
+	}
+	return list
+}
+
+func (l *long) sysctls(context.Context) error {
+	if l.fresh { // set before the namespace had a name
+		return nil
+	}
+	var differ []Sysctl
+	err := netns.Do(l.FD, func() (err error) {
+		differ, err = readSysctls()
+		return err
+	})
+	if err != nil || len(differ) == 0 {
+		return err
+	}
+	a := action{
+		do:   func(context.Context) error { return netns.Do(l.FD, func() error { return writeSysctls(sysctls) }) },
+		undo: nil, // there is no router for which the other values would be right
+	}
+	for _, s := range differ {
+		a.steps = append(a.steps, dataplane.Step{
+			Op: dataplane.Change, Kind: "sysctl", Object: s.dotted(), Detail: wanted(s.Name) + ", was " + s.Value,
+		})
+	}
+	l.add(a)
+	return nil
+}
+
+// retire takes out of traffic what leaves, before the rules go that traffic through it needs: devices, and floating IPs' addresses.
+func (l *long) retire(context.Context) error {
+	for _, dev := range l.leaving() {
+		if !l.have.links[dev].up {
+			continue
+		}
+		down := l.setLink(dev, false)
+		down.undo = l.revive(dev, down.undo)
+		l.add(down)
+		l.plugged = true
+	}
+	for _, dev := range l.devices() {
+		gone := missing(l.have.links[dev].addrs, l.want.links[dev].addrs)
+		if floating := slices.DeleteFunc(gone, func(a address) bool { return !a.floating }); len(floating) > 0 {
+			l.add(l.removeAddresses(dev, floating))
+		}
+	}
+	return nil
+}
+
+// revive completes the taking back of a link's going down by the routes that the kernel dropped with it.
+func (l *long) revive(dev string, up func(context.Context) error) func(context.Context) error {
+	routes := maps.Clone(l.have.routes)
+	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !h.through(dev) })
+	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
+	return func(ctx context.Context) error {
+		if err := up(ctx); err != nil {
+			return err
+		}
+		return l.writeRoutes(ctx, "restore route", keys, routes)
+	}
+}
+
+// plug brings devices to their networks. What a device that is made anew had is lost, and so is as if it had not been there.
+func (l *long) plug(ctx context.Context) error {
+	for _, dev := range l.devices() {
+		port := l.ports[dev]
+		steps, err := l.cfg.Wiring.Plan(ctx, l.NS, dev, port)
+		if err != nil {
+			return err
+		}
+		have, there := l.have.links[dev]
+		switch {
+		case !there && len(steps) == 0:
+			steps = []dataplane.Step{{Op: dataplane.Add, Kind: "link", Object: dev}}
+		case there && have.mac != port.MAC:
+			steps = append(steps, dataplane.Step{
+				Op: dataplane.Change, Kind: "link", Object: dev, Detail: fmt.Sprintf("MAC %s, was %s", port.MAC, have.mac), Disturbs: true,
+			})
+		case there && have.mtu != port.MTU:
+			steps = append(steps, dataplane.Step{
+				Op: dataplane.Change, Kind: "link", Object: dev, Detail: fmt.Sprintf("MTU %d, was %d", port.MTU, have.mtu),
+			})
+		}
+		if len(steps) == 0 {
+			continue
+		}
+		l.plugged = true
+		a := l.plugDevice(dev, port, steps)
+		if slices.ContainsFunc(steps, func(s dataplane.Step) bool { return s.Op == dataplane.Add }) {
+			a.undo = l.replug(dev, there)
+			l.forget(dev)
+		}
+		l.add(a)
+	}
+	if l.plugged {
+		l.add(action{do: func(context.Context) error { return l.refresh() }})
+	}
+	return nil
+}
+
+// plugDevice completes or makes a device. Taken back, a device that stayed gets its MAC and MTU back.
+func (l *long) plugDevice(dev string, port dataplane.Port, steps []dataplane.Step) action {
+	before := port
+	before.MAC, before.MTU = l.have.links[dev].mac, l.have.links[dev].mtu
+	return action{
+		steps: steps,
+		do:    func(ctx context.Context) error { return l.cfg.Wiring.Plug(ctx, l.NS, dev, port) },
+		undo:  func(ctx context.Context) error { return l.cfg.Wiring.Plug(ctx, l.NS, dev, before) },
+	}
+}
+
+// replug takes back the making of a device. One that was replaced is made as it was, if this process knows of it.
+func (l *long) replug(dev string, there bool) func(context.Context) error {
+	had := l.have.links[dev]
+	up := l.revive(dev, func(ctx context.Context) error {
+		_, err := l.write.send(ctx, setLink(l.index[dev], had.up))
+		return opError("set link "+upDown(had.up), dev, err)
+	})
+	return func(ctx context.Context) error {
+		var before dataplane.Port
+		if l.last != nil {
+			before = portsByDevice(l.last.router)[dev]
+		}
+		if !there || before.ID == "" {
+			return l.cfg.Wiring.Unplug(ctx, l.NS, dev)
+		}
+		if err := l.cfg.Wiring.Plug(ctx, l.NS, dev, before); err != nil {
+			return err
+		}
+		if err := l.refresh(); err != nil {
+			return err
+		}
+		if err := l.writeAddresses(ctx, "restore address", dev, prefixesOf(missing(had.addrs, nil)), addAddress); err != nil {
+			return err
+		}
+		return up(ctx)
+	}
+}
+
+// forget makes of a device one that is not there: what it had ends with it.
+func (l *long) forget(dev string) {
+	delete(l.have.links, dev)
+	maps.DeleteFunc(l.have.routes, func(_ routeKey, h hops) bool { return h.through(dev) })
+}
+
+func (l *long) rewrite(ctx context.Context) error {
+	change := Change{Want: l.router}
+	steps, err := l.rules.Plan(ctx, change)
+	if err != nil {
+		return err
+	}
+	if len(steps) > 0 {
+		l.add(l.applyRules(change, steps))
+	}
+	if l.fresh {
+		l.add(action{do: func(context.Context) error {
+			return netns.Do(l.FD, func() error { return writeSysctls([]Sysctl{conntrackSysctl}) })
+		}})
+	}
+	return nil
+}
+
+// address adds what lacks before it removes what is too much, so that a subnet which stays is connected all the time.
+func (l *long) address(context.Context) error {
+	for _, dev := range l.devices() {
+		have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
+		if lacks := missing(want, have); len(lacks) > 0 {
+			l.add(l.addAddresses(dev, lacks))
+		}
+		gone := missing(have, want)
+		if others := slices.DeleteFunc(gone, func(a address) bool { return a.floating }); len(others) > 0 {
+			l.add(l.removeAddresses(dev, others))
+		}
+	}
+	return nil
+}
+
+func (l *long) raise(context.Context) error {
+	for _, dev := range l.devices() {
+		if !l.have.links[dev].up {
+			l.add(l.setLink(dev, true))
+			l.plugged = true
+		}
+	}
+	return nil
+}
+
+func (l *long) route(context.Context) error {
+	put := maps.Clone(l.want.routes)
+	before, gone := map[routeKey]hops{}, map[routeKey]hops{}
+	for key, have := range l.have.routes {
+		want, stays := put[key]
+		switch {
+		case !stays && l.dies(have):
+		case !stays:
+			gone[key] = have
+		case slices.Equal(want, have):
+			delete(put, key)
+		case !l.dies(have):
+			before[key] = have
+		}
+	}
+	if len(put) > 0 {
+		l.add(l.putRoutes(put, before))
+	}
+	if len(gone) > 0 {
+		l.add(l.removeRoutes(gone))
+	}
+	return nil
+}
+
+// dies says that a route goes with a device that leaves: the kernel has taken it away by then.
+func (l *long) dies(h hops) bool { return slices.ContainsFunc(l.leaving(), h.through) }
+
+func (l *long) unplug(context.Context) error {
+	for _, dev := range l.leaving() {
+		l.add(action{
+			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "wiring", Object: dev, Disturbs: true}},
+			do:    func(ctx context.Context) error { return l.unplugDevice(ctx, dev) },
+		})
+	}
+	return nil
+}
+
+// unplugDevice also takes away a device that is named as ours are, but that no driver made.
+func (l *long) unplugDevice(ctx context.Context, dev string) error {
+	if err := l.cfg.Wiring.Unplug(ctx, l.NS, dev); err != nil {
+		return err
+	}
+	links := map[string]link{}
+	if _, err := observeLinks(l.read, links); err != nil {
+		return err
+	}
+	if left, ok := links[dev]; ok {
+		err := l.read.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: left.index, Name: dev}})
+		return opError("remove link", dev, err)
+	}
+	return nil
+}
+
+// replace clears the rules of firewalls that were in charge before. It cannot be taken back, and so comes when all else is in place.
+func (l *long) replace(ctx context.Context) error {
+	if l.fresh {
+		return nil
+	}
+	for _, f := range l.cfg.Replaces {
+		present, err := l.ofFirewall(f, func(r Rules) (bool, error) { return r.Present(ctx) })
+		if err != nil {
+			return err
+		}
+		if present {
+			l.add(action{
+				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
+				do: func(ctx context.Context) error {
+					_, err := l.ofFirewall(f, func(r Rules) (bool, error) { return false, r.Clear(ctx) })
+					return err
+				},
+			})
+		}
+	}
+	return nil
+}
+
+func (l *long) ofFirewall(f Firewall, ask func(Rules) (bool, error)) (bool, error) {
+	r, err := f.Open(l.NS)
+	if err != nil {
+		return false, err
+	}
+	answer, err := ask(r)
+	return answer, errors.Join(err, r.Close())
+}
+
+// settle ends the connections that the router would not carry in the same way any more.
+func (l *long) settle(context.Context) error {
+	if l.fresh {
+		return nil
+	}
+	known, err := l.stale(l.router)
+	if err != nil {
+		return err
+	}
+	if len(known) > 0 || len(steps(l.actions)) > 0 {
+		l.add(l.endConnections(l.router, known))
+	}
+	return nil
+}
+
+// tell announces the addresses that are new on their device, or that have a new MAC.
+func (l *long) tell(context.Context) error {
+	for _, dev := range l.devices() {
+		have, want := l.have.links[dev], l.want.links[dev]
+		known := have.addrs
+		if have.mac != want.mac || !have.up {
+			known = map[netip.Prefix]struct{}{}
+		}
+		if news := missing(want.addrs, known); len(news) > 0 {
+			l.add(l.announce(dev, want.mac, news))
+		}
+	}
+	return nil
+}
+
+// learn remembers the router, and trusts what it remembers if nobody else wrote meanwhile. A link that was there before may have been down for a
+// moment that is not ours, and have lost its routes; so then trust waits for the next look.
+func (l *long) learn() {
+	links := withIndexes(l.want.links, l.index)
+	l.last = remember(l.router, links)
+	l.trusted = l.undisturbed(links, l.plugged) && !(l.plugged && l.keeps)
+}

@@ -1,0 +1,124 @@
+package namespace
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// mark is what makes a namespace ours: the interface alias of lo, and the content of the file it is mounted on.
+func mark(router string) string { return "l3kit router=" + router }
+
+const loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespace
+
+// claim marks the namespace that the calling thread is in, and readies it for its first device.
+func claim(router string) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return &dataplane.OpError{Op: "open netlink socket", Err: err}
+	}
+	defer h.Close()
+	lo := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex, Name: "lo"}}
+	if err := h.LinkSetAlias(lo, mark(router)); err != nil {
+		return &dataplane.OpError{Op: "mark namespace of router", Object: router, Err: err}
+	}
+	if err := h.LinkSetUp(lo); err != nil {
+		return &dataplane.OpError{Op: "set link up", Object: "lo", Err: err}
+	}
+	return writeSysctls(sysctls)
+}
+
+// find opens the router's namespace. A namespace that is not there is [os.ErrNotExist]; one that is not ours, [dataplane.ErrForeign].
+// A name that a dying process left without a namespace is taken away, and does not exist.
+func find(dir, router string) (*os.File, error) {
+	name := dataplane.NamespaceName(router)
+	path := filepath.Join(dir, name)
+	f, err := netns.Open(path)
+	if errors.Is(err, netns.ErrNotNamespace) {
+		if ours, err := halfMade(path, router); err != nil || !ours {
+			return nil, foreign(name, err)
+		}
+		return nil, errors.Join(os.ErrNotExist, netns.Remove(dir, name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ours, err := claimed(int(f.Fd()), router); err != nil || !ours {
+		return nil, errors.Join(foreign(name, err), f.Close())
+	}
+	return f, nil
+}
+
+func foreign(name string, err error) error {
+	if err == nil {
+		err = dataplane.ErrForeign
+	}
+	return &dataplane.OpError{Op: "open namespace", Object: name, Err: err}
+}
+
+func claimed(fd int, router string) (bool, error) {
+	var lo netlink.Link
+	err := netns.Do(fd, func() error {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		lo, err = h.LinkByIndex(loopbackIndex)
+		return err
+	})
+	return err == nil && lo.Attrs().Alias == mark(router), err
+}
+
+func halfMade(path, router string) (bool, error) {
+	content, err := netns.Mark(path)
+	return content == mark(router), err
+}
+
+// owned names the routers that have a namespace of ours in dir, half-made ones too.
+func owned(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &dataplane.OpError{Op: "list namespaces in", Object: dir, Err: err}
+	}
+	var routers []string
+	for _, e := range entries {
+		router, ok := strings.CutPrefix(e.Name(), dataplane.NamespaceName(""))
+		if !ok {
+			continue
+		}
+		ours, err := ownedEntry(filepath.Join(dir, e.Name()), router)
+		if errors.Is(err, os.ErrNotExist) { // removed since
+			continue
+		}
+		if err != nil {
+			return nil, &dataplane.OpError{Op: "examine namespace", Object: e.Name(), Err: err}
+		}
+		if ours {
+			routers = append(routers, router)
+		}
+	}
+	return routers, nil
+}
+
+func ownedEntry(path, router string) (bool, error) {
+	f, err := netns.Open(path)
+	if errors.Is(err, netns.ErrNotNamespace) {
+		return halfMade(path, router)
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return claimed(int(f.Fd()), router)
+}

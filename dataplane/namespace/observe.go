@@ -1,0 +1,116 @@
+package namespace
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// observe reads what the router is in its namespace now, rules apart.
+func observe(h *netlink.Handle) (state, error) {
+	s := state{links: map[string]link{}, routes: map[routeKey]hops{}}
+	names, err := observeLinks(h, s.links)
+	if err != nil {
+		return s, err
+	}
+	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return s, opError("list addresses", "", err)
+	}
+	for _, a := range addrs {
+		l, ours := s.links[names[a.LinkIndex]]
+		if p := prefix(a.IPNet); ours && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
+			l.addrs[p] = struct{}{}
+		}
+	}
+	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return s, opError("list routes", "", err)
+	}
+	for _, r := range routes {
+		if h := ownHops(r, names, s.links); h != nil {
+			key := routeKey{destination(r), r.Priority}
+			h = append(h, s.routes[key]...) // IPv6 may list the hops of one route apart
+			slices.SortFunc(h, compareHops)
+			s.routes[key] = h
+		}
+	}
+	return s, nil
+}
+
+// observeLinks fills links with the router's own, and returns the names of all by their index.
+func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]string, err error) {
+	all, err := h.LinkList()
+	if err != nil {
+		return nil, opError("list links", "", err)
+	}
+	names = make(map[int]string, len(all))
+	for _, l := range all {
+		a := l.Attrs()
+		names[a.Index] = a.Name
+		if !ownDevice(a.Name) {
+			continue
+		}
+		own := link{index: a.Index, mtu: a.MTU, up: a.RawFlags&unix.IFF_UP != 0, addrs: map[netip.Prefix]struct{}{}}
+		copy(own.mac[:], a.HardwareAddr)
+		links[a.Name] = own
+	}
+	return names, nil
+}
+
+// ownHops translates a route of the main table; nil if it is not the router's, but what the kernel derives from an address or a daemon's.
+func ownHops(r netlink.Route, names map[int]string, links map[string]link) hops {
+	if !ownProtocol(int(r.Protocol)) {
+		return nil
+	}
+	var ways hops
+	if len(r.MultiPath) == 0 {
+		ways = hops{{addr(r.Gw), names[r.LinkIndex]}}
+	}
+	for _, nh := range r.MultiPath {
+		ways = append(ways, hop{addr(nh.Gw), names[nh.LinkIndex]})
+	}
+	for _, w := range ways {
+		if _, ours := links[w.dev]; ours || w.dev == "" { // a blackhole has no device, and would swallow the router's traffic
+			return ways
+		}
+	}
+	return nil
+}
+
+func destination(r netlink.Route) netip.Prefix {
+	if r.Dst == nil {
+		if r.Family == unix.AF_INET {
+			return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		}
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return prefix(r.Dst)
+}
+
+func prefix(n *net.IPNet) netip.Prefix {
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr(n.IP), bits)
+}
+
+func addr(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}
+
+// portsByDevice returns a router's ports, the gateway's included, by the names of their devices.
+func portsByDevice(r dataplane.Router) map[string]dataplane.Port {
+	ports := make(map[string]dataplane.Port, len(r.Ports)+1)
+	for _, p := range r.Ports {
+		ports[dataplane.PortDevice(p.ID)] = p
+	}
+	if r.Gateway != nil {
+		ports[dataplane.GatewayDevice(r.Gateway.ID)] = r.Gateway.Port
+	}
+	return ports
+}

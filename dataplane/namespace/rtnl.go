@@ -1,0 +1,219 @@
+package namespace
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// writer sends the rtnetlink(7) requests by which this package changes a namespace. Many requests go to the kernel in one system call, which is
+// what makes a thousand addresses cheap; and as all go through one socket, notifications that echo them are known by its port.
+type writer struct {
+	fd   int
+	port uint32
+	seq  uint32
+	buf  []byte
+}
+
+// maxBatch bounds what one system call carries, so that neither it nor the errors that come back overflow a socket's buffers.
+const maxBatch = 256
+
+func newWriter(ns NS) (*writer, error) {
+	w := &writer{fd: -1}
+	err := netns.Do(ns.FD, func() (err error) {
+		w.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		return os.NewSyscallError("socket", err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.bind(); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+func (w *writer) bind() error {
+	if err := unix.Bind(w.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	sa, err := unix.Getsockname(w.fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	w.port = sa.(*unix.SockaddrNetlink).Pid
+	return nil
+}
+
+func (w *writer) close() error { return unix.Close(w.fd) }
+
+// request is one change. tolerate is the error that means it was made already.
+type request struct {
+	*nl.NetlinkRequest
+	tolerate unix.Errno
+}
+
+// send makes the changes in order. It goes on after one that the kernel refuses, and returns the first refusal, with the number of its request.
+func (w *writer) send(ctx context.Context, requests ...request) (failed int, err error) {
+	failed = -1
+	for start := 0; start < len(requests); start += maxBatch {
+		if err := ctx.Err(); err != nil {
+			return start, err
+		}
+		n, e := w.sendBatch(requests[start:min(start+maxBatch, len(requests))])
+		if e != nil && err == nil {
+			failed, err = start+n, e
+		}
+	}
+	return failed, err
+}
+
+func (w *writer) sendBatch(requests []request) (failed int, err error) {
+	first := w.seq + 1
+	w.buf = w.buf[:0]
+	for i, r := range requests {
+		w.seq++
+		r.Seq = w.seq
+		r.Pid = w.port
+		if i == len(requests)-1 { // a refusal is answered anyhow; success only on demand
+			r.Flags |= unix.NLM_F_ACK
+		}
+		w.buf = append(w.buf, r.Serialize()...)
+		for len(w.buf)%unix.NLMSG_ALIGNTO != 0 {
+			w.buf = append(w.buf, 0)
+		}
+	}
+	if err := unix.Sendto(w.fd, w.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, os.NewSyscallError("sendto", err)
+	}
+	var answer [8192]byte
+	for {
+		n, _, e := unix.Recvfrom(w.fd, answer[:], 0)
+		if errors.Is(e, unix.EINTR) {
+			continue
+		}
+		if e != nil {
+			return 0, os.NewSyscallError("recvfrom", e)
+		}
+		seq, errno, ok := parseAnswer(answer[:n])
+		if !ok || seq < first { // not an answer, or one to a batch that was given up
+			continue
+		}
+		if i := int(seq - first); errno != 0 && errno != requests[i].tolerate && err == nil {
+			failed, err = i, errno
+		}
+		if seq == w.seq {
+			return failed, err
+		}
+	}
+}
+
+// parseAnswer reads struct nlmsgerr.
+func parseAnswer(b []byte) (seq uint32, errno unix.Errno, ok bool) {
+	if len(b) < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_ERROR {
+		return 0, 0, false
+	}
+	code := int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:]))
+	return binary.NativeEndian.Uint32(b[8:]), unix.Errno(-code), true
+}
+
+func addAddress(index int, p netip.Prefix) request {
+	return request{addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p), unix.EEXIST}
+}
+
+func deleteAddress(index int, p netip.Prefix) request {
+	return request{addressRequest(unix.RTM_DELADDR, 0, index, p), unix.EADDRNOTAVAIL}
+}
+
+func addressRequest(proto, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(proto, flags)
+	msg := nl.NewIfAddrmsg(nlFamily(p.Addr()))
+	msg.Prefixlen = uint8(p.Bits())
+	msg.Index = uint32(index)
+	if p.Addr().Is6() {
+		msg.Flags = unix.IFA_F_NODAD
+	}
+	r.AddData(msg)
+	addr := p.Addr().AsSlice()
+	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, addr))
+	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, addr))
+	return r
+}
+
+func setLink(index int, up bool) request {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	msg.Change = unix.IFF_UP
+	if up {
+		msg.Flags = unix.IFF_UP
+	}
+	r.AddData(msg)
+	return request{r, 0}
+}
+
+// putRoute adds a route, or replaces the one with its key.
+func putRoute(key routeKey, h hops, index func(dev string) int) request {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	msg := routeMessage(key)
+	msg.Protocol = unix.RTPROT_STATIC
+	msg.Type = unix.RTN_UNICAST
+	msg.Scope = unix.RT_SCOPE_UNIVERSE
+	if h.onLink() {
+		msg.Scope = unix.RT_SCOPE_LINK
+	}
+	r.AddData(msg)
+	addRouteKey(r, key)
+	if len(h) == 1 {
+		r.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index(h[0].dev)))))
+		if !h.onLink() {
+			r.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, h[0].via.AsSlice()))
+		}
+		return request{r, 0}
+	}
+	multipath := nl.NewRtAttr(unix.RTA_MULTIPATH, nil)
+	for _, way := range h {
+		multipath.AddChild(&nl.RtNexthop{
+			RtNexthop: unix.RtNexthop{Ifindex: int32(index(way.dev))},
+			Children:  []nl.NetlinkRequestData{nl.NewRtAttr(unix.RTA_GATEWAY, way.via.AsSlice())},
+		})
+	}
+	r.AddData(multipath)
+	return request{r, 0}
+}
+
+func deleteRoute(key routeKey) request {
+	r := nl.NewNetlinkRequest(unix.RTM_DELROUTE, 0)
+	msg := routeMessage(key)
+	msg.Scope = unix.RT_SCOPE_NOWHERE // any
+	r.AddData(msg)
+	addRouteKey(r, key)
+	return request{r, unix.ESRCH}
+}
+
+func routeMessage(key routeKey) *nl.RtMsg {
+	return &nl.RtMsg{RtMsg: unix.RtMsg{
+		Family: uint8(nlFamily(key.dest.Addr())), Dst_len: uint8(key.dest.Bits()), Table: unix.RT_TABLE_MAIN,
+	}}
+}
+
+func addRouteKey(r *nl.NetlinkRequest, key routeKey) {
+	if key.dest.Bits() > 0 {
+		r.AddData(nl.NewRtAttr(unix.RTA_DST, key.dest.Addr().AsSlice()))
+	}
+	r.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(uint32(key.metric))))
+}
+
+func nlFamily(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}

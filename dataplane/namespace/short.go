@@ -1,0 +1,85 @@
+package namespace
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// proved says that the namespace is as it was when the router remembered was applied; rules apart, which have a proof of their own.
+func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
+	if !s.undisturbed(s.last.links, false) || !s.sysctlsHold() {
+		return false
+	}
+	plugged := func(dev string, p dataplane.Port) bool {
+		steps, err := wiring.Plan(ctx, s.NS, dev, p)
+		return err == nil && len(steps) == 0
+	}
+	for _, p := range s.last.router.Ports {
+		if !plugged(dataplane.PortDevice(p.ID), p) {
+			return false
+		}
+	}
+	gw := s.last.router.Gateway
+	return gw == nil || plugged(dataplane.GatewayDevice(gw.ID), gw.Port)
+}
+
+func (s *site) sysctlsHold() bool {
+	holds := false
+	err := netns.Do(s.FD, func() error {
+		differ, err := readSysctls()
+		holds = len(differ) == 0
+		return err
+	})
+	return err == nil && holds
+}
+
+// short plans the short way: the difference to the router remembered, at a cost that does not depend on what stays.
+func (s *site) short(ctx context.Context, want dataplane.Router, d delta) ([]action, error) {
+	change := Change{Want: want, Since: &d.Delta}
+	steps, err := s.rules.Plan(ctx, change)
+	if err != nil {
+		return nil, err
+	}
+	var actions []action
+	leaving, coming := addressChanges(d)
+	if len(leaving) > 0 {
+		actions = append(actions, s.removeAddresses(s.gatewayDevice(), leaving))
+	}
+	if len(steps) > 0 {
+		actions = append(actions, s.applyRules(change, steps))
+	}
+	if len(coming) > 0 {
+		actions = append(actions, s.addAddresses(s.gatewayDevice(), coming))
+	}
+	if len(actions) == 0 {
+		return nil, nil
+	}
+	known, err := s.stale(want)
+	if err != nil {
+		return nil, err
+	}
+	actions = append(actions, s.endConnections(want, known))
+	if len(coming) > 0 {
+		actions = append(actions, s.announce(s.gatewayDevice(), want.Gateway.MAC, coming))
+	}
+	return actions, nil
+}
+
+func (s *site) gatewayDevice() string { return dataplane.GatewayDevice(s.last.router.Gateway.ID) }
+
+// addressChanges lists the addresses that go, and those that come; a floating IP that moves keeps its address.
+func addressChanges(d delta) (leaving, coming []address) {
+	before, after := addressesOf(d.Removed), addressesOf(d.Added)
+	return missing(before, after), missing(after, before)
+}
+
+func addressesOf(fips []dataplane.FloatingIP) map[netip.Prefix]struct{} {
+	set := make(map[netip.Prefix]struct{}, len(fips))
+	for _, f := range fips {
+		set[host(f.Addr)] = struct{}{}
+	}
+	return set
+}

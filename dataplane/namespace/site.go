@@ -1,0 +1,270 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/monitor"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// site is one router's namespace, opened: sockets in it, and what this process knows of it. It is used by one goroutine at a time.
+type site struct {
+	NS
+	path    string // the name it was opened by
+	file    *os.File
+	id      netns.ID
+	read    *netlink.Handle
+	write   *writer
+	rules   Rules
+	events  *monitor.Monitor
+	herald  *herald
+	index   map[string]int // of devices, by name
+	last    *memory        // what this process applied last with success; nil: nothing yet
+	trusted bool           // last is what the namespace holds, as far as notifications go
+}
+
+// openSite opens sockets in the namespace, and owns file from then on, also when it fails.
+func openSite(cfg Config, router string, file *os.File) (*site, error) {
+	s := &site{
+		NS:    NS{Router: router, FD: int(file.Fd())},
+		path:  filepath.Join(cfg.Dir, dataplane.NamespaceName(router)),
+		file:  file,
+		index: map[string]int{},
+	}
+	if err := s.open(cfg); err != nil {
+		return nil, errors.Join(opError("open namespace", dataplane.NamespaceName(router), err), s.close())
+	}
+	return s, nil
+}
+
+func (s *site) open(cfg Config) (err error) {
+	if s.id, err = netns.IdentifyFD(s.FD); err != nil {
+		return err
+	}
+	if s.events, err = monitor.Open(s.FD, watched...); err != nil {
+		return err
+	}
+	if s.read, err = netlink.NewHandleAt(vnetns.NsHandle(s.FD), unix.NETLINK_ROUTE); err != nil {
+		return err
+	}
+	if s.write, err = newWriter(s.NS); err != nil {
+		return err
+	}
+	s.herald = newHerald(s.NS, cfg.Logger)
+	s.rules, err = cfg.Firewall.Open(s.NS)
+	return err
+}
+
+func (s *site) close() error {
+	var errs []error
+	if s.herald != nil {
+		s.herald.close()
+	}
+	if s.rules != nil {
+		errs = append(errs, s.rules.Close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.close())
+	}
+	if s.read != nil {
+		s.read.Close()
+	}
+	if s.events != nil {
+		errs = append(errs, s.events.Close())
+	}
+	return errors.Join(append(errs, s.file.Close())...)
+}
+
+// current says whether the router's name still stands for this namespace.
+func (s *site) current() bool {
+	id, err := netns.Identify(s.path)
+	return err == nil && id == s.id
+}
+
+// refresh reads the indexes of the devices, after wiring has made some.
+func (s *site) refresh() error {
+	links := map[string]link{}
+	if _, err := observeLinks(s.read, links); err != nil {
+		return err
+	}
+	s.remember(links)
+	return nil
+}
+
+func (s *site) remember(links map[string]link) {
+	clear(s.index)
+	for name, l := range links {
+		s.index[name] = l.index
+	}
+}
+
+func (s *site) deviceIndex(dev string) int { return s.index[dev] }
+
+// silence takes the router's links down.
+func (s *site) silence(ctx context.Context) error {
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	var down []request
+	for _, i := range s.index {
+		down = append(down, setLink(i, false))
+	}
+	_, err := s.write.send(ctx, down...)
+	return opError("set links down of router", s.Router, err)
+}
+
+// The methods below make actions.
+
+func (s *site) addAddresses(dev string, addrs []address) action {
+	prefixes := prefixesOf(addrs)
+	return action{
+		steps: addressSteps(dataplane.Add, dev, addrs),
+		do: func(ctx context.Context) error {
+			return s.writeAddresses(ctx, "add address", dev, prefixes, addAddress)
+		},
+		undo: func(ctx context.Context) error {
+			return s.writeAddresses(ctx, "remove address", dev, prefixes, deleteAddress)
+		},
+	}
+}
+
+func (s *site) removeAddresses(dev string, addrs []address) action {
+	prefixes := prefixesOf(addrs)
+	return action{
+		steps: addressSteps(dataplane.Remove, dev, addrs),
+		do: func(ctx context.Context) error {
+			s.herald.withdraw(prefixes)
+			return s.writeAddresses(ctx, "remove address", dev, prefixes, deleteAddress)
+		},
+		undo: func(ctx context.Context) error {
+			return s.writeAddresses(ctx, "add address", dev, prefixes, addAddress)
+		},
+	}
+}
+
+func (s *site) setLink(dev string, up bool) action {
+	set := func(up bool) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := s.write.send(ctx, setLink(s.index[dev], up))
+			return opError("set link "+upDown(up), dev, err)
+		}
+	}
+	return action{
+		steps: []dataplane.Step{{
+			Op: dataplane.Change, Kind: "link", Object: dev, Detail: upDown(up) + ", was " + upDown(!up), Disturbs: !up,
+		}},
+		do:   set(up),
+		undo: set(!up),
+	}
+}
+
+func upDown(up bool) string {
+	if up {
+		return "up"
+	}
+	return "down"
+}
+
+// putRoutes adds routes and changes those that exist with other hops. Taken back, what was there before is put.
+func (s *site) putRoutes(routes, before map[routeKey]hops) action {
+	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
+	a := action{
+		do: func(ctx context.Context) error { return s.writeRoutes(ctx, "add route", keys, routes) },
+		undo: func(ctx context.Context) error {
+			return s.writeRoutes(ctx, "restore route", keys, before)
+		},
+	}
+	for _, k := range keys {
+		step := dataplane.Step{Op: dataplane.Add, Kind: "route", Object: k.String(), Detail: routes[k].String()}
+		if was, ok := before[k]; ok {
+			step.Op, step.Detail, step.Disturbs = dataplane.Change, step.Detail+", was "+was.String(), true
+		}
+		a.steps = append(a.steps, step)
+	}
+	return a
+}
+
+func (s *site) removeRoutes(routes map[routeKey]hops) action {
+	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
+	slices.Reverse(keys)
+	a := action{
+		do:   func(ctx context.Context) error { return s.writeRoutes(ctx, "remove route", keys, nil) },
+		undo: func(ctx context.Context) error { return s.writeRoutes(ctx, "restore route", keys, routes) },
+	}
+	for _, k := range keys {
+		a.steps = append(a.steps, dataplane.Step{
+			Op: dataplane.Remove, Kind: "route", Object: k.String(), Detail: "was " + routes[k].String(), Disturbs: true,
+		})
+	}
+	return a
+}
+
+// compareRoutes puts a route on the link before those that may need it to reach their next hop.
+func compareRoutes(routes map[routeKey]hops) func(a, b routeKey) int {
+	rank := func(k routeKey) int {
+		if routes[k].onLink() {
+			return 0
+		}
+		return 1
+	}
+	return func(a, b routeKey) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return compareKeys(a, b)
+	}
+}
+
+// writeRoutes makes each key's route what routes has for it: nothing, if it has none.
+func (s *site) writeRoutes(ctx context.Context, op string, keys []routeKey, routes map[routeKey]hops) error {
+	requests := make([]request, len(keys))
+	for i, k := range keys {
+		if h, ok := routes[k]; ok {
+			requests[i] = putRoute(k, h, s.deviceIndex)
+		} else {
+			requests[i] = deleteRoute(k)
+		}
+	}
+	failed, err := s.write.send(ctx, requests...)
+	if err != nil {
+		k := keys[max(failed, 0)]
+		return opError(op, k.String()+" "+routes[k].String(), err)
+	}
+	return nil
+}
+
+// applyRules lets the firewall do its part; steps are what it said it would do.
+func (s *site) applyRules(c Change, steps []dataplane.Step) action {
+	var undo func(context.Context) error
+	return action{
+		steps: steps,
+		do: func(ctx context.Context) (err error) {
+			undo, err = s.rules.Apply(ctx, c)
+			return err
+		},
+		undo: func(ctx context.Context) error {
+			if undo == nil {
+				return nil
+			}
+			return undo(ctx)
+		},
+	}
+}
+
+// announce tells the neighbours of addresses, in the background.
+func (s *site) announce(dev string, mac dataplane.MAC, addrs []address) action {
+	return action{do: func(context.Context) error {
+		s.herald.announce(s.index[dev], mac, prefixesOf(addrs))
+		return nil
+	}}
+}

@@ -1,0 +1,135 @@
+package namespace
+
+import (
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// watched are the notifications from which a change of what we know is seen.
+var watched = []uint32{
+	unix.RTNLGRP_LINK,
+	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
+}
+
+// watch holds a queue of notifications against what the namespace is known to hold.
+type watch struct {
+	port  uint32          // of the socket that our own writes go through
+	links map[string]link // as they are known, with indexes
+	// plugged says that links were made or set since the last look. Then their way there is ours, and the last word on each is what counts.
+	plugged bool
+
+	broken bool
+	last   map[int]bool // with plugged: whether the last word on a link was as known
+}
+
+// undisturbed drains the queue, and says whether what is known still holds.
+func (s *site) undisturbed(links map[string]link, plugged bool) bool {
+	w := watch{port: s.write.port, links: links, plugged: plugged, last: map[int]bool{}}
+	if err := s.events.Drain(w.see); err != nil || w.broken {
+		return false
+	}
+	for _, good := range w.last {
+		if !good {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *watch) see(h unix.NlMsghdr, payload []byte) {
+	good := true
+	switch h.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		index, expected := w.link(h, payload)
+		if w.plugged {
+			w.last[index] = expected
+		} else {
+			good = expected
+		}
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		good = w.address(h.Type, payload)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		good = h.Pid == w.port || foreignRoute(h, payload)
+	default: // a setting of a device; a new one reports its own
+		good = w.plugged
+	}
+	w.broken = w.broken || !good
+}
+
+// link says whether a notification tells of a link what is known of it, or of one that is not the router's.
+func (w *watch) link(h unix.NlMsghdr, payload []byte) (index int, expected bool) {
+	l, err := netlink.LinkDeserialize(&h, payload)
+	if err != nil {
+		return 0, false
+	}
+	a := l.Attrs()
+	known, ours := w.links[a.Name]
+	switch {
+	case !ours:
+		return a.Index, !ownDevice(a.Name) && !w.knows(a.Index) // else it was renamed, or has come from nowhere
+	case h.Type == unix.RTM_DELLINK:
+		return a.Index, a.Index != known.index // an older one of that name
+	}
+	return a.Index, a.Index == known.index && a.MTU == known.mtu && a.RawFlags&unix.IFF_UP != 0 == known.up &&
+		len(a.HardwareAddr) == len(known.mac) && dataplane.MAC(a.HardwareAddr) == known.mac
+}
+
+func (w *watch) knows(index int) bool {
+	for _, l := range w.links {
+		if l.index == index {
+			return true
+		}
+	}
+	return false
+}
+
+// address says whether a notification agrees with what is known: an address of ours is there, any other is not.
+func (w *watch) address(kind uint16, payload []byte) bool {
+	msg := nl.DeserializeIfAddrmsg(payload)
+	attrs, err := nl.ParseRouteAttr(payload[msg.Len():])
+	if err != nil {
+		return false
+	}
+	var local, remote netip.Addr // IFA_LOCAL is absent for IPv6
+	for _, a := range attrs {
+		switch a.Attr.Type {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_ADDRESS:
+			remote, _ = netip.AddrFromSlice(a.Value)
+		}
+	}
+	if !local.IsValid() {
+		local = remote
+	}
+	if local.Is6() && local.IsLinkLocalUnicast() { // the kernel's own
+		return true
+	}
+	for _, l := range w.links {
+		if l.index == int(msg.Index) {
+			_, known := l.addrs[netip.PrefixFrom(local, int(msg.Prefixlen))]
+			return known == (kind == unix.RTM_NEWADDR)
+		}
+	}
+	return true
+}
+
+// foreignRoute says whether a route that somebody else wrote is of no concern: of another table, a daemon's, or what the kernel derives
+// from an address, unless it was a person who took that away.
+func foreignRoute(h unix.NlMsghdr, payload []byte) bool {
+	msg := nl.DeserializeRtMsg(payload)
+	if msg.Table != unix.RT_TABLE_MAIN {
+		return true
+	}
+	if msg.Protocol == unix.RTPROT_KERNEL {
+		return h.Pid == 0 || h.Type == unix.RTM_NEWROUTE
+	}
+	return !ownProtocol(int(msg.Protocol))
+}

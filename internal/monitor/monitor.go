@@ -1,0 +1,158 @@
+// Package monitor tells whether the kernel's links, addresses or routes have changed since somebody last looked, without asking for all of them.
+//
+// The kernel queues a notification on every subscribed rtnetlink socket before the system call that caused it returns (rtnetlink(7)). So
+// whoever keeps a copy of kernel state may trust it after a [Monitor.Drain] that found nothing: nobody, in any process, has completed
+// a change that the copy lacks. What the kernel itself defers is seen when it happens: the links of a namespace whose last user
+// has gone, the carrier of a link.
+//
+// A copy is kept so: [Open], then dump, then [Monitor.Drain] before each use. A change between Open and the dump is seen twice, which is
+// harmless, because a notification carries the whole object and the queue ends with its latest state.
+package monitor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// ErrOverrun says that the kernel dropped notifications, because they came faster than they were drained: anything may have happened, and
+// everything must be read again. The Monitor remains usable; what it reports next is later than the loss.
+var ErrOverrun = errors.New("kernel notifications were lost")
+
+// DefaultReadBuffer is how many bytes of undrained notifications a Monitor lets the kernel hold, by the kernel's own measure: about a
+// thousand links or five thousand addresses. Nothing is set aside for it.
+const DefaultReadBuffer = 4 << 20
+
+// bufferLen holds the largest notification that is usual: those of links with many virtual functions are the longest.
+const bufferLen = 32 << 10
+
+// Monitor is a subscription to rtnetlink groups in one namespace. Its methods may be called concurrently.
+type Monitor struct {
+	mu  sync.Mutex
+	fd  int // -1 when closed
+	buf []byte
+}
+
+// Open subscribes to groups (RTNLGRP_LINK and so on, of linux/rtnetlink.h) in the namespace that the file descriptor ns is open on, which
+// is not needed afterwards. Every change that begins after Open returned will be seen.
+func Open(ns int, groups ...uint32) (*Monitor, error) {
+	m := &Monitor{fd: -1, buf: make([]byte, bufferLen)}
+	err := netns.Do(ns, func() (err error) {
+		m.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+		return os.NewSyscallError("socket", err)
+	})
+	if err == nil {
+		err = m.subscribe(groups)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("subscribe to kernel notifications: %w", err), m.Close())
+	}
+	return m, nil
+}
+
+func (m *Monitor) subscribe(groups []uint32) error {
+	if err := m.SetReadBuffer(DefaultReadBuffer); err != nil {
+		return err
+	}
+	if err := unix.Bind(m.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	for _, g := range groups {
+		if err := unix.SetsockoptInt(m.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
+			return fmt.Errorf("join rtnetlink group %d: %w", g, err)
+		}
+	}
+	return nil
+}
+
+// SetReadBuffer sets how many bytes of undrained notifications the kernel may hold before it drops some (SO_RCVBUFFORCE of socket(7)).
+// Without CAP_NET_ADMIN the system's limit applies (net.core.rmem_max), so that overruns come sooner.
+func (m *Monitor) SetReadBuffer(bytes int) error {
+	err := unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
+
+// Drain calls fn for each notification since the last Drain, in the order of the changes, and returns when there are no more. It never
+// blocks. payload follows the header, begins with the message's family header (struct ifinfomsg, ifaddrmsg, rtmsg), and is
+// valid only until fn returns. fn must not call the Monitor.
+//
+// With [ErrOverrun] fn may have been called for some of the changes. With any error the queue is no proof of anything.
+func (m *Monitor) Drain(fn func(h unix.NlMsghdr, payload []byte)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fd < 0 {
+		return os.ErrClosed
+	}
+	lost := false
+	for {
+		// MSG_TRUNC makes the kernel return the real length of a message that was longer than the buffer.
+		n, from, err := unix.Recvfrom(m.fd, m.buf, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			if lost {
+				return ErrOverrun
+			}
+			return nil
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ENOBUFS):
+			// Until its queue is empty a socket that has overrun is sent nothing, and it says so only once. So the loss ends, and a
+			// dump is worth making, when all that is left has been read.
+			lost = true
+		case err != nil:
+			return fmt.Errorf("receive kernel notifications: %w", err)
+		case n > len(m.buf):
+			m.buf = make([]byte, n)
+			lost = true
+		case !lost && fromKernel(from):
+			if err := split(m.buf[:n], fn); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// fromKernel guards against privileged processes that address the socket themselves.
+func fromKernel(from unix.Sockaddr) bool {
+	sa, ok := from.(*unix.SockaddrNetlink)
+	return ok && sa.Pid == 0
+}
+
+// split walks the messages of one datagram: netlink(7), NLMSG_NEXT.
+func split(b []byte, fn func(unix.NlMsghdr, []byte)) error {
+	for len(b) >= unix.SizeofNlMsghdr {
+		h := unix.NlMsghdr{
+			Len:   binary.NativeEndian.Uint32(b[0:]),
+			Type:  binary.NativeEndian.Uint16(b[4:]),
+			Flags: binary.NativeEndian.Uint16(b[6:]),
+			Seq:   binary.NativeEndian.Uint32(b[8:]),
+			Pid:   binary.NativeEndian.Uint32(b[12:]),
+		}
+		if h.Len < unix.SizeofNlMsghdr || uint64(h.Len) > uint64(len(b)) {
+			return fmt.Errorf("kernel notification of %d bytes in a datagram with %d left", h.Len, len(b))
+		}
+		fn(h, b[unix.SizeofNlMsghdr:h.Len])
+		b = b[min(int(h.Len+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
+	}
+	return nil
+}
+
+// Close ends the subscription. A second Close is fine.
+func (m *Monitor) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fd < 0 {
+		return nil
+	}
+	fd := m.fd
+	m.fd = -1
+	return os.NewSyscallError("close", unix.Close(fd))
+}
