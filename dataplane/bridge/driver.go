@@ -1,0 +1,281 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/monitor"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// Config says what the host offers. The zero Config carries local networks, and flat ones without a physical network, in the caller's namespace.
+type Config struct {
+	// HostNS is the path of the network namespace that has the bridges. Empty: the one that the thread which calls New is in.
+	HostNS string
+	// Physical maps names of physical networks to devices of the host: an existing bridge, whose ports the routers' become, or an interface
+	// without addresses, which becomes a port of a bridge of ours. Neither is ever deleted or marked.
+	Physical map[string]string
+	VXLAN    VXLAN
+	// Logger is told, at level debug, of each change. Nil: nobody.
+	Logger *slog.Logger
+}
+
+// Driver attaches ports to Linux bridges.
+type Driver struct {
+	config Config
+	log    *slog.Logger
+	hostNS *os.File
+	host   *sockets
+	view   *view
+	locks  locks
+	peers  peers
+	ipv6   bool          // the kernel has it
+	index  atomic.Uint32 // see newIndex
+}
+
+var _ namespace.InterfaceDriver = (*Driver)(nil)
+
+// New opens the host's namespace and begins to listen. It changes nothing.
+func New(c Config) (_ *Driver, err error) {
+	c.Physical = maps.Clone(c.Physical)
+	c.VXLAN.Local = c.VXLAN.Local.Unmap()
+	if c.VXLAN.Port == 0 {
+		c.VXLAN.Port = 4789
+	}
+	d := &Driver{config: c, log: c.Logger, peers: peers{synced: map[int]bool{}}}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.peers.want, err = c.VXLAN.floodTo(c.VXLAN.Peers); err != nil {
+		return nil, opError("configure wiring", "", err)
+	}
+	if d.hostNS, err = netns.Open(c.HostNS); err != nil {
+		return nil, opError("open host namespace", c.HostNS, err)
+	}
+	fd := int(d.hostNS.Fd())
+	d.host = &sockets{ns: fd}
+	d.view = &view{sockets: d.host}
+	if d.view.host, err = netns.IdentifyFD(fd); err == nil {
+		d.view.monitor, err = monitor.Open(fd, unix.RTNLGRP_LINK, unix.RTNLGRP_NSID)
+	}
+	if err != nil {
+		return nil, opError("open host namespace", c.HostNS, errors.Join(err, d.hostNS.Close()))
+	}
+	_, err = os.Stat("/proc/net/if_inet6")
+	d.ipv6 = err == nil
+	d.index.Store(firstIndex + rand.Uint32N(firstIndex/2))
+	return d, nil
+}
+
+// Close releases sockets. Everything stays plugged. A second Close is fine.
+func (d *Driver) Close() error {
+	err := d.hostNS.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(d.host.close(), d.view.monitor.Close(), err)
+}
+
+// Plan says what Plug would do. When there is nothing to do it costs two system calls and a request for one link.
+func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
+	if err := plausible(ns, p); err != nil {
+		return nil, opError("plan wiring of", dev, err)
+	}
+	w, err := d.survey(ctx, port{p, ns, dev}, false)
+	if err != nil {
+		return nil, opError("plan wiring of", dev, err)
+	}
+	var steps []dataplane.Step
+	for _, c := range append(w.network, w.port...) {
+		steps = append(steps, c.step)
+	}
+	return steps, nil
+}
+
+// Plug attaches a port; see [namespace.InterfaceDriver].
+func (d *Driver) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
+	if err := plausible(ns, p); err != nil {
+		return opError("plug", dev, err)
+	}
+	former, err := d.plug(ctx, port{p, ns, dev})
+	if err != nil {
+		// What was made for the network must not stay behind, even if this port was the first and there is no second attempt.
+		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), p.Network.ID))
+	}
+	if former != "" {
+		err = errors.Join(err, d.sweep(ctx, former))
+	}
+	return opError("plug", dev, err)
+}
+
+// plug returns the network that the port was on before, if that was another.
+func (d *Driver) plug(ctx context.Context, p port) (former string, err error) {
+	lock, done := d.locks.get(p.Network.ID)
+	defer done()
+
+	lock.RLock()
+	w, err := d.survey(ctx, p, false)
+	if err == nil && len(w.network) == 0 {
+		err = d.run(ctx, w.port)
+	}
+	lock.RUnlock()
+	// EXFULL: others took the last place in the bridge. ENODEV, EINVAL: another process swept the bridge.
+	raced := errors.Is(err, unix.EXFULL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
+	if err != nil && !raced || err == nil && len(w.network) == 0 && !w.mends() {
+		return w.former, err
+	}
+
+	lock.Lock()
+	defer lock.Unlock()
+	former, mended := w.former, len(w.network) == 0
+	for {
+		if w, err = d.survey(ctx, p, mended); err == nil {
+			err = d.run(ctx, append(w.network, w.port...))
+		}
+		if err != nil || mended || !w.mends() {
+			return former, err
+		}
+		mended = true
+	}
+}
+
+// Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did not make is [dataplane.ErrForeign].
+func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error {
+	tap, err := d.unplug(ctx, ns, dev)
+	if err == nil && tap != nil {
+		if err = d.remove(tap); err == nil {
+			err = d.sweep(ctx, tap.mark.network)
+		}
+	}
+	return opError("unplug", dev, err)
+}
+
+// unplug finds the host end of a device. A device that has none, but is ours to remove, it removes.
+func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *link, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if ns.FD >= 0 {
+		err := d.inside(ns, func(c *netlink.Conn) error {
+			l, err := findLink(c, dev)
+			if errors.Is(err, unix.ENODEV) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if tap, err = d.nearEnd(ns, l); err != nil || tap != nil {
+				return err
+			}
+			if ns.Router == "" {
+				return fmt.Errorf("device of the workload %w", dataplane.ErrForeign)
+			}
+			return write(c, delLink(l.index))
+		})
+		if err != nil || tap != nil {
+			return tap, err
+		}
+	}
+	// The device may have been renamed or moved, or its namespace be gone; the mark still says which port it was for.
+	if ns.Router != "" {
+		err = d.view.read(func() {
+			for _, l := range d.view.taps[ns.Router] {
+				if dev == dataplane.PortDevice(l.mark.port) || dev == dataplane.GatewayDevice(l.mark.port) {
+					tap = l
+				}
+			}
+		})
+	}
+	return tap, err
+}
+
+// Release takes away everything of a router, and what no network on this host needs; see [namespace.InterfaceDriver].
+func (d *Driver) Release(ctx context.Context, router string) error {
+	if router == "" {
+		return opError("release", "router", fmt.Errorf("%w: it has no ID", dataplane.ErrInvalid))
+	}
+	var taps []*link
+	if err := d.view.read(func() { taps = sorted(d.view.taps[router]) }); err != nil {
+		return opError("release", "router "+router, err)
+	}
+	err := atOnce(ctx, taps, d.remove)
+	return opError("release", "router "+router, errors.Join(err, d.sweepAll(ctx)))
+}
+
+// Routers names every router that has a port here, sorted.
+func (d *Driver) Routers(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, opError("list wiring", "", err)
+	}
+	var routers []string
+	err := d.view.read(func() {
+		for router := range d.view.taps {
+			if router != "" {
+				routers = append(routers, router)
+			}
+		}
+	})
+	slices.Sort(routers)
+	return routers, opError("list wiring", "", err)
+}
+
+// plausible refuses what would make a wrong name or mark. The rest has been validated, or the kernel will refuse it.
+func plausible(ns namespace.NS, p dataplane.Port) error {
+	for _, id := range []string{p.ID, p.Network.ID} {
+		if id == "" || len(id) > 64 || strings.ContainsAny(id, " \t\n/:%=") {
+			return fmt.Errorf("%w: %q cannot be the ID of a port or network", dataplane.ErrInvalid, id)
+		}
+	}
+	if strings.ContainsAny(ns.Router, " \t\n=") || len(ns.Router) > 64 {
+		return fmt.Errorf("%w: %q cannot be the ID of a router", dataplane.ErrInvalid, ns.Router)
+	}
+	return nil
+}
+
+const (
+	ethernetMTU = 1500
+	minIPv6MTU  = 1280 // RFC 8200; below it the kernel keeps IPv6 away from a device
+	firstIndex  = 1 << 30
+)
+
+// newIndex chooses the interface index of a new device, so that the messages which complete it can be sent along with the one that creates
+// it, and cannot hit anything else if that fails. The kernel counts its own choices from 1; ours come from a random place high above.
+func (d *Driver) newIndex() int { return int(d.index.Add(1)) }
+
+// batch is a list of messages for one system call.
+type batch []netlink.Message
+
+// introduce says what a new device of ours is, and keeps it from speaking.
+func (d *Driver) introduce(index int, m mark, mtu int) batch {
+	b := batch{setMark(index, m)}
+	if d.ipv6 && mtu >= minIPv6MTU {
+		b = append(b, setQuiet(index))
+	}
+	return b
+}
+
+func opError(op, object string, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch {
+	case errors.Is(err, os.ErrClosed):
+		err = dataplane.ErrClosed
+	case errors.Is(err, unix.EPERM):
+		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
+	}
+	return &dataplane.OpError{Op: op, Object: object, Err: err}
+}

@@ -1,0 +1,252 @@
+package bridge_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	vnetns "github.com/vishvananda/netns"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/monitor"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// host is a network namespace that plays the host, with the namespaces of its routers and workloads.
+type host struct {
+	t    testing.TB
+	dir  string
+	path string
+	ns   *os.File
+	*netlink.Handle
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+	h := &host{t: t, dir: t.TempDir()}
+	h.ns = h.create("host", nil)
+	h.path = filepath.Join(h.dir, "host")
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(h.dir, unix.MNT_DETACH)) }) // Create made it a mount point
+	t.Cleanup(func() { h.removeNS("host", h.ns) })
+	h.Handle = handle(t, h.ns)
+	return h
+}
+
+func (h *host) create(name string, prepare func() error) *os.File {
+	h.t.Helper()
+	f, err := netns.Create(h.dir, name, "", prepare)
+	require.NoError(h.t, err)
+	return f
+}
+
+func (h *host) removeNS(name string, f *os.File) {
+	require.NoError(h.t, f.Close())
+	require.NoError(h.t, netns.Remove(h.dir, name))
+}
+
+func handle(t testing.TB, ns *os.File) *netlink.Handle {
+	t.Helper()
+	hd, err := netlink.NewHandleAt(vnetns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	require.NoError(t, err)
+	t.Cleanup(hd.Close)
+	return hd
+}
+
+// driver returns a Driver as a fresh process would have it.
+func (h *host) driver(c bridge.Config) *bridge.Driver {
+	h.t.Helper()
+	c.HostNS = h.path
+	d, err := bridge.New(c)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { require.NoError(h.t, d.Close()) })
+	return d
+}
+
+// router makes a router's namespace; workload that of something else.
+func (h *host) router(id string) namespace.NS   { return h.namespace(id, id) }
+func (h *host) workload(id string) namespace.NS { return h.namespace("", id) }
+
+func (h *host) namespace(router, name string) namespace.NS {
+	h.t.Helper()
+	f := h.create(name, nil)
+	h.t.Cleanup(func() { h.removeNS(name, f) })
+	return namespace.NS{Router: router, FD: int(f.Fd())}
+}
+
+// links returns what the host has, as text: name, kind, bridge, alias.
+func (h *host) links() (all []string) {
+	h.t.Helper()
+	links, err := h.LinkList()
+	require.NoError(h.t, err)
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	for _, l := range links {
+		if a := l.Attrs(); a.Name != "lo" {
+			all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", a.Name, l.Type(), names[a.MasterIndex], a.Alias)))
+		}
+	}
+	return all
+}
+
+func (h *host) link(name string) netlink.Link {
+	h.t.Helper()
+	l, err := h.LinkByName(name)
+	require.NoError(h.t, err, name)
+	return l
+}
+
+// setAddrGenMode sets the IPv6 address generation mode (IN6_ADDR_GEN_MODE_EUI64 is 0).
+func (h *host) setAddrGenMode(name string, mode byte) error {
+	index := h.link(name).Attrs().Index
+	return netns.Do(int(h.ns.Fd()), func() error {
+		req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index = int32(index)
+		req.AddData(msg)
+		families := nl.NewRtAttr(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, nil)
+		families.AddRtAttr(unix.AF_INET6|unix.NLA_F_NESTED, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{mode})
+		req.AddData(families)
+		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	})
+}
+
+// watch returns a function that says what has happened to links since it was last called.
+func (h *host) watch() func() []string {
+	h.t.Helper()
+	m, err := monitor.Open(int(h.ns.Fd()), unix.RTNLGRP_LINK)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { require.NoError(h.t, m.Close()) })
+	return func() (events []string) {
+		require.NoError(h.t, m.Drain(func(hdr unix.NlMsghdr, payload []byte) {
+			l, err := netlink.LinkDeserialize(&hdr, payload)
+			require.NoError(h.t, err)
+			events = append(events, fmt.Sprintf("type %d: %+v", hdr.Type, l.Attrs()))
+		}))
+		return events
+	}
+}
+
+const mtu = 1450
+
+// portOn makes a port; n tells its MAC from others'.
+func portOn(network dataplane.Network, id string, n int) dataplane.Port {
+	return dataplane.Port{ID: id, Network: network, MTU: mtu, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}}
+}
+
+func local(id string) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
+}
+
+func plug(t testing.TB, d *bridge.Driver, ns namespace.NS, dev string, p dataplane.Port) {
+	t.Helper()
+	require.NoError(t, d.Plug(t.Context(), ns, dev, p))
+	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
+}
+
+func plan(t testing.TB, d *bridge.Driver, ns namespace.NS, dev string, p dataplane.Port) []string {
+	t.Helper()
+	steps, err := d.Plan(t.Context(), ns, dev, p)
+	require.NoError(t, err)
+	lines := make([]string, len(steps))
+	for i, s := range steps {
+		lines[i] = s.String()
+	}
+	return lines
+}
+
+// up gives a device an address and sets it up.
+func up(t testing.TB, ns namespace.NS, dev, addr string) {
+	t.Helper()
+	require.NoError(t, ns.Do(func() error {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		l, err := h.LinkByName(dev)
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(addr)
+		if err != nil {
+			return err
+		}
+		if err := h.AddrReplace(l, a); err != nil {
+			return err
+		}
+		return h.LinkSetUp(l)
+	}))
+}
+
+// reach sends datagrams from one namespace to an address in another until one arrives, or gives up.
+func reach(t testing.TB, from, to namespace.NS, addr string, within time.Duration) bool {
+	t.Helper()
+	var in *net.UDPConn
+	require.NoError(t, to.Do(func() (err error) {
+		in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
+		return err
+	}))
+	defer in.Close()
+	var out *net.UDPConn
+	require.NoError(t, from.Do(func() (err error) {
+		out, err = net.DialUDP("udp", nil, in.LocalAddr().(*net.UDPAddr))
+		return err
+	}))
+	defer out.Close()
+
+	buf := make([]byte, 64)
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		_, _ = out.Write([]byte("hello")) // an error is about an earlier one
+		require.NoError(t, in.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		if n, err := in.Read(buf); err == nil && string(buf[:n]) == "hello" {
+			return true
+		}
+	}
+	return false
+}
+
+func requireReach(t testing.TB, from, to namespace.NS, addr string) {
+	t.Helper()
+	require.True(t, reach(t, from, to, addr, 20*time.Second), "no packet arrived at %s", addr)
+}
+
+func requireNoReach(t testing.TB, from, to namespace.NS, addr string) {
+	t.Helper()
+	require.False(t, reach(t, from, to, addr, 300*time.Millisecond), "a packet arrived at %s", addr)
+}
+
+// dup gives a namespace a file of its own.
+func dup(t testing.TB, fd int) *os.File {
+	t.Helper()
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	f := os.NewFile(uintptr(fd), "namespace")
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
+}
+
+func background() context.Context { return context.Background() }

@@ -1,0 +1,429 @@
+package bridge_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+func flat(id string) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkFlat, Physical: "ext"}
+}
+
+// wire makes a veth on the host, one end of it in a new namespace: a physical interface, and what is at the other end of its cable.
+func (h *host) wire(nic, addr string) namespace.NS {
+	h.t.Helper()
+	outside := h.workload("outside-" + nic)
+	require.NoError(h.t, h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: nic, TxQLen: -1}, PeerName: "out0"}))
+	require.NoError(h.t, h.LinkSetNsFd(h.link("out0"), outside.FD))
+	up(h.t, outside, "out0", addr)
+	return outside
+}
+
+func TestFlatOnExistingBridge(t *testing.T) {
+	h := newHost(t)
+	outside := h.wire("eth1", "203.0.113.1/24")
+	require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
+	require.NoError(t, h.LinkSetMaster(h.link("eth1"), h.link("br-ex")))
+	for _, name := range []string{"eth1", "br-ex"} {
+		require.NoError(t, h.LinkSetUp(h.link(name)))
+	}
+	mac := h.link("br-ex").Attrs().HardwareAddr.String()
+	before := h.links()
+
+	d := h.driver(bridge.Config{Physical: map[string]string{"ext": "br-ex"}})
+	router := h.router("r1")
+	p := portOn(flat("ext-net"), "gw", 1)
+	require.Equal(t, []string{"+ wiring qg-gw: veth tapgw in bridge br-ex (network ext-net)"}, plan(t, d, router, "qg-gw", p))
+	plug(t, d, router, "qg-gw", p)
+	up(t, router, "qg-gw", "203.0.113.10/24")
+	requireReach(t, router, outside, "203.0.113.1")
+	requireReach(t, outside, router, "203.0.113.10")
+	require.Equal(t, mac, h.link("br-ex").Attrs().HardwareAddr.String(), "a port must not change the host's own address")
+
+	require.NoError(t, d.Unplug(t.Context(), router, "qg-gw"))
+	require.Equal(t, before, h.links())
+}
+
+func TestFlatOnInterface(t *testing.T) {
+	h := newHost(t)
+	outside := h.wire("eth1", "203.0.113.1/24")
+	c := bridge.Config{Physical: map[string]string{"ext": "eth1"}}
+	d := h.driver(c)
+	router := h.router("r1")
+	p := portOn(flat("ext-net"), "gw", 1)
+	require.Equal(t, []string{
+		"+ wiring brqext-net: bridge of network ext-net",
+		"~ wiring eth1: down",
+		"~ wiring eth1: not in bridge brqext-net",
+		"+ wiring qg-gw: veth tapgw in bridge brqext-net (network ext-net)",
+	}, plan(t, d, router, "qg-gw", p))
+	plug(t, d, router, "qg-gw", p)
+	require.Empty(t, plan(t, h.driver(c), router, "qg-gw", p))
+	up(t, router, "qg-gw", "203.0.113.10/24")
+	requireReach(t, router, outside, "203.0.113.1")
+	require.Contains(t, h.links(), "eth1 veth brqext-net", "the interface is never marked")
+
+	require.NoError(t, h.driver(bridge.Config{}).Release(t.Context(), "r1"), "without its configuration too")
+	require.Equal(t, []string{"eth1 veth"}, h.links())
+
+	t.Run("in use by the host", func(t *testing.T) {
+		addr, err := netlink.ParseAddr("198.51.100.1/24")
+		require.NoError(t, err)
+		require.NoError(t, h.AddrAdd(h.link("eth1"), addr))
+		require.ErrorContains(t, d.Plug(t.Context(), router, "qg-gw", p), "eth1 has IP addresses")
+		require.Equal(t, []string{"eth1 veth"}, h.links())
+		require.NoError(t, h.AddrDel(h.link("eth1"), addr))
+	})
+	t.Run("in another bridge", func(t *testing.T) {
+		require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
+		require.NoError(t, h.LinkSetMaster(h.link("eth1"), h.link("br-ex")))
+		require.ErrorContains(t, d.Plug(t.Context(), router, "qg-gw", p), "eth1 is in another bridge")
+		require.Len(t, h.links(), 2)
+		require.NoError(t, h.LinkDel(h.link("br-ex")))
+	})
+	t.Run("another interface", func(t *testing.T) {
+		plug(t, d, router, "qg-gw", p)
+		h.wire("eth2", "203.0.113.2/24")
+		d := h.driver(bridge.Config{Physical: map[string]string{"ext": "eth2"}})
+		require.Equal(t, []string{
+			"~ wiring brqext-net: names another uplink",
+			"- wiring eth1: physical interface leaves bridge brqext-net",
+			"~ wiring eth2: down",
+			"~ wiring eth2: not in bridge brqext-net",
+		}, plan(t, d, router, "qg-gw", p))
+		plug(t, d, router, "qg-gw", p)
+		require.NoError(t, d.Release(t.Context(), "r1"))
+		require.Equal(t, []string{"eth1 veth", "eth2 veth"}, h.links())
+	})
+}
+
+// VLAN devices need a kernel with 802.1Q; one without says so.
+func TestVLAN(t *testing.T) {
+	h := newHost(t)
+	outside := h.wire("a-long-nic-name", "192.0.2.1/24")
+	before := h.links()
+	d := h.driver(bridge.Config{Physical: map[string]string{"phys": "a-long-nic-name"}})
+	router := h.router("r1")
+	p := portOn(dataplane.Network{ID: "net", Type: dataplane.NetworkVLAN, Physical: "phys", Segment: 4094}, "port", 1)
+	err := d.Plug(t.Context(), router, "qr-port", p)
+	probe := netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "probe", TxQLen: -1, ParentIndex: h.link("a-long-nic-name").Attrs().Index}, VlanId: 7}
+	if unsupported := h.LinkAdd(&probe); unsupported != nil {
+		require.ErrorIs(t, unsupported, unix.EOPNOTSUPP)
+		require.ErrorIs(t, err, dataplane.ErrUnsupported)
+		require.NotContains(t, err.Error(), "\n")
+		require.Equal(t, before, h.links())
+		return
+	}
+	require.NoError(t, err)
+	require.Contains(t, h.links(), "a-long-nic.4094 vlan brqnet l3kit network=net")
+	require.NoError(t, outside.Do(func() error {
+		out, err := netlink.LinkByName("out0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkAdd(&netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "tagged", TxQLen: -1, ParentIndex: out.Attrs().Index}, VlanId: 4094})
+	}))
+	up(t, outside, "tagged", "10.0.0.1/24")
+	up(t, router, "qr-port", "10.0.0.2/24")
+	requireReach(t, router, outside, "10.0.0.1")
+	require.NoError(t, d.Release(t.Context(), "r1"))
+	require.NotContains(t, strings.Join(h.links(), "\n"), "l3kit")
+}
+
+func TestVXLANBetweenHosts(t *testing.T) {
+	underlay := newHost(t)
+	require.NoError(t, underlay.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lan", TxQLen: -1}}))
+	require.NoError(t, underlay.LinkSetUp(underlay.link("lan")))
+	const n = 3
+	hosts, drivers, vms := [n]*host{}, [n]*bridge.Driver{}, [n]namespace.NS{}
+	tunnel := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}) }
+	config := func(i int) bridge.Config {
+		return bridge.Config{VXLAN: bridge.VXLAN{Local: tunnel(i), Peers: []netip.Addr{tunnel(0), tunnel(1), tunnel(i)}}}
+	}
+	port := func(i int) dataplane.Port {
+		return portOn(dataplane.Network{ID: "net", Type: dataplane.NetworkVXLAN, Segment: 4711}, fmt.Sprintf("port%d", i), i)
+	}
+	for i := range n {
+		h := newHost(t)
+		name := fmt.Sprintf("host%d", i)
+		require.NoError(t, underlay.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, TxQLen: -1}, PeerName: "eth0"}))
+		require.NoError(t, underlay.LinkSetNsFd(underlay.link("eth0"), int(h.ns.Fd())))
+		require.NoError(t, underlay.LinkSetMaster(underlay.link(name), underlay.link("lan")))
+		require.NoError(t, underlay.LinkSetUp(underlay.link(name)))
+		up(t, namespace.NS{FD: int(h.ns.Fd())}, "eth0", tunnel(i).String()+"/24")
+		hosts[i], drivers[i], vms[i] = h, h.driver(config(i)), h.workload("vm")
+		plug(t, drivers[i], vms[i], "eth0", port(i))
+		up(t, vms[i], "eth0", fmt.Sprintf("10.0.0.%d/24", i+1))
+	}
+	require.Equal(t, mtu, hosts[0].link("vxlan-4711").Attrs().MTU, "the underlay's MTU does not limit the tunnel's")
+	requireReach(t, vms[0], vms[1], "10.0.0.2")
+	requireReach(t, vms[1], vms[0], "10.0.0.1")
+
+	// The third host knows the others, but they learn of it only now; so far broadcasts do not reach it.
+	requireNoReach(t, vms[0], vms[2], "10.0.0.3")
+	events := hosts[0].watch()
+	all := []netip.Addr{tunnel(0), tunnel(1), tunnel(2)}
+	for _, d := range drivers {
+		require.NoError(t, d.SetPeers(t.Context(), all))
+	}
+	requireReach(t, vms[0], vms[2], "10.0.0.3")
+	requireReach(t, vms[2], vms[1], "10.0.0.2")
+	require.Empty(t, events(), "no device was touched")
+
+	require.NoError(t, drivers[0].SetPeers(t.Context(), nil))
+	require.Empty(t, hosts[0].floods("vxlan-4711"))
+	require.NoError(t, drivers[0].SetPeers(t.Context(), all))
+	require.Equal(t, []string{"192.0.2.2", "192.0.2.3"}, hosts[0].floods("vxlan-4711"))
+	require.ErrorIs(t, drivers[0].SetPeers(t.Context(), []netip.Addr{netip.MustParseAddr("2001:db8::1")}), dataplane.ErrInvalid)
+
+	// A fresh process has a list of its own.
+	fresh := hosts[0].driver(config(0))
+	require.Equal(t, []string{"~ wiring vxlan-4711: 0 peers missing, 1 too many"}, plan(t, fresh, vms[0], "eth0", port(0)))
+	plug(t, fresh, vms[0], "eth0", port(0))
+	require.Equal(t, []string{"192.0.2.2"}, hosts[0].floods("vxlan-4711"))
+
+	// A larger MTU raises the tunnel's, a smaller one does not lower it: others on the host may need it.
+	p := port(0)
+	p.MTU = 8000
+	plug(t, fresh, vms[0], "eth0", p)
+	p.MTU = 1400
+	plug(t, fresh, vms[0], "eth0", p)
+	require.Equal(t, 8000, hosts[0].link("vxlan-4711").Attrs().MTU)
+
+	// Another tunnel address, another device.
+	c := config(0)
+	c.VXLAN.Port = 8472
+	plug(t, hosts[0].driver(c), vms[0], "eth0", p)
+	require.Equal(t, 8472, hosts[0].link("vxlan-4711").(*netlink.Vxlan).Port)
+
+	for i, d := range drivers {
+		require.NoError(t, d.Unplug(t.Context(), vms[i], "eth0"))
+		require.Equal(t, []string{"eth0 veth"}, hosts[i].links())
+	}
+}
+
+// floods lists the peers that a VXLAN device floods to.
+func (h *host) floods(name string) (peers []string) {
+	h.t.Helper()
+	neighs, err := h.NeighList(h.link(name).Attrs().Index, unix.AF_BRIDGE)
+	require.NoError(h.t, err)
+	for _, n := range neighs {
+		if n.HardwareAddr.String() == "00:00:00:00:00:00" {
+			peers = append(peers, n.IP.String())
+		}
+	}
+	slices.Sort(peers)
+	return peers
+}
+
+// More ports than a bridge takes: a thousand routers on one external network. The existing bridge has ports of others, too.
+func TestMorePortsThanABridgeTakes(t *testing.T) {
+	for _, existing := range []bool{false, true} {
+		t.Run(fmt.Sprintf("existing=%v", existing), func(t *testing.T) {
+			h := newHost(t)
+			network, c, first := local("net"), bridge.Config{}, "brqnet"
+			if existing {
+				require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
+				require.NoError(t, h.LinkSetUp(h.link("br-ex")))
+				network, c, first = flat("net"), bridge.Config{Physical: map[string]string{"ext": "br-ex"}}, "br-ex"
+			}
+			d := h.driver(c)
+			const n = 1105
+			many, one, last := h.router("many"), h.router("one"), h.router("last")
+			id := func(i int) string { return fmt.Sprintf("p%d", i) }
+			plug(t, d, one, "qg-one", portOn(network, "one", n))
+			for i := range n {
+				require.NoError(t, d.Plug(t.Context(), many, "qg-"+id(i), portOn(network, id(i), i)))
+			}
+			plug(t, d, last, "qg-last", portOn(network, "last", n+1))
+			up(t, one, "qg-one", "10.0.0.1/16")
+			up(t, last, "qg-last", "10.0.0.2/16")
+			up(t, many, "qg-"+id(n-1), "10.0.0.3/16")
+			requireReach(t, one, last, "10.0.0.2")
+			requireReach(t, last, one, "10.0.0.1")
+			requireReach(t, many, one, "10.0.0.1")
+
+			require.Equal(t, 988+1, h.ports(first), "and the trunk")
+			require.Equal(t, n+2-988+1, h.ports("bronet1"))
+			fresh := h.driver(c)
+			require.Empty(t, plan(t, fresh, last, "qg-last", portOn(network, "last", n+1)))
+
+			t.Run("trunk broken", func(t *testing.T) {
+				for _, tamper := range []func(){
+					func() { require.NoError(t, h.LinkDel(h.link("tbqnet1"))) },
+					func() { require.NoError(t, h.LinkSetNoMaster(h.link("tbonet1"))) },
+					func() { require.NoError(t, h.LinkSetDown(h.link("tbqnet1"))) },
+				} {
+					tamper()
+					require.NotEmpty(t, plan(t, fresh, last, "qg-last", portOn(network, "last", n+1)))
+					plug(t, fresh, last, "qg-last", portOn(network, "last", n+1))
+					requireReach(t, one, last, "10.0.0.2")
+				}
+			})
+
+			// A place in the first bridge is used again; an overflow bridge without ports goes.
+			require.NoError(t, fresh.Unplug(t.Context(), one, "qg-one"))
+			plug(t, fresh, one, "qg-one", portOn(network, "one", n))
+			require.Equal(t, h.link(first).Attrs().Index, h.link("tapone").Attrs().MasterIndex)
+
+			// The namespace takes its devices along. The kernel does that in its own time; here it is done at once, as one list.
+			emptyNS(t, many)
+			require.NoError(t, fresh.Release(t.Context(), "last"))
+			require.Len(t, h.links(), 2, "the first bridge and one port")
+			require.NoError(t, fresh.Release(t.Context(), "one"))
+			if existing {
+				require.Equal(t, []string{"br-ex bridge"}, h.links())
+			} else {
+				require.Empty(t, h.links())
+			}
+		})
+	}
+}
+
+// ports counts the ports of a bridge.
+func (h *host) ports(name string) (count int) {
+	h.t.Helper()
+	links, err := h.LinkList()
+	require.NoError(h.t, err)
+	index := h.link(name).Attrs().Index
+	for _, l := range links {
+		if l.Attrs().MasterIndex == index {
+			count++
+		}
+	}
+	return count
+}
+
+// emptyNS deletes all devices of a namespace with one request: by group.
+func emptyNS(t testing.TB, ns namespace.NS) {
+	t.Helper()
+	hd, err := netlink.NewHandleAt(vnetns.NsHandle(ns.FD), unix.NETLINK_ROUTE)
+	require.NoError(t, err)
+	defer hd.Close()
+	links, err := hd.LinkList()
+	require.NoError(t, err)
+	const group = 7
+	for _, l := range links {
+		if l.Type() == "veth" {
+			require.NoError(t, hd.LinkSetGroup(l, group))
+		}
+	}
+	require.NoError(t, ns.Do(func() error {
+		req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
+		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	}))
+}
+
+func BenchmarkPlan(b *testing.B) {
+	h := newHost(b)
+	d := h.driver(bridge.Config{})
+	router := h.router("r1")
+	p := portOn(local("net"), "port", 1)
+	plug(b, d, router, "qr-port", p)
+	b.ReportAllocs()
+	for b.Loop() {
+		if steps, err := d.Plan(b.Context(), router, "qr-port", p); err != nil || len(steps) > 0 {
+			b.Fatal(steps, err)
+		}
+	}
+}
+
+// BenchmarkPlug makes ports; BenchmarkPlugFloor makes the same with as few requests as there can be, and no looking.
+func BenchmarkPlug(b *testing.B) {
+	h := newHost(b)
+	d := h.driver(bridge.Config{})
+	router := h.router("r1")
+	plug(b, d, router, "qr-first", portOn(local("net"), "first", 0))
+	i := 0
+	for b.Loop() {
+		id := fmt.Sprint(i)
+		if err := d.Plug(b.Context(), router, "qr-"+id, portOn(local("net"), id, i)); err != nil {
+			b.Fatal(err)
+		}
+		if i++; i%500 == 0 {
+			b.StopTimer()
+			emptyNS(b, router)
+			b.StartTimer()
+		}
+	}
+}
+
+func BenchmarkPlugFloor(b *testing.B) {
+	h := newHost(b)
+	router := h.router("r1")
+	require.NoError(b, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br", TxQLen: -1}}))
+	br := h.link("br")
+	require.NoError(b, h.LinkSetUp(br))
+	i := 0
+	for b.Loop() {
+		id := fmt.Sprint(i)
+		l := &netlink.Veth{
+			LinkAttrs:     netlink.LinkAttrs{Name: "tap" + id, TxQLen: -1, MTU: mtu, MasterIndex: br.Attrs().Index},
+			PeerName:      "qr-" + id,
+			PeerNamespace: netlink.NsFd(router.FD),
+		}
+		if err := h.LinkAdd(l); err != nil {
+			b.Fatal(err)
+		}
+		if err := h.LinkSetUp(l); err != nil {
+			b.Fatal(err)
+		}
+		if i++; i%500 == 0 {
+			b.StopTimer()
+			emptyNS(b, router)
+			b.StartTimer()
+		}
+	}
+}
+
+func BenchmarkUnplug(b *testing.B) {
+	h := newHost(b)
+	d := h.driver(bridge.Config{})
+	router := h.router("r1")
+	plug(b, d, router, "qr-first", portOn(local("net"), "first", 0))
+	for b.Loop() {
+		b.StopTimer()
+		if err := d.Plug(b.Context(), router, "qr-x", portOn(local("net"), "x", 1)); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := d.Unplug(b.Context(), router, "qr-x"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRelease(b *testing.B) {
+	h := newHost(b)
+	d := h.driver(bridge.Config{})
+	router := h.router("r1")
+	for b.Loop() {
+		b.StopTimer()
+		for i := range 3 {
+			p := portOn(local(fmt.Sprintf("net%d", i)), fmt.Sprintf("p%d", i), i)
+			if err := d.Plug(b.Context(), router, dataplane.PortDevice(p.ID), p); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		if err := d.Release(b.Context(), "r1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// uplinkChanges makes or mends what connects the first bridge with other hosts.
+func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
+	switch {
+	case n.segment.uplink == "" && (n.existing || n.physical == nil):
+		return nil, nil
+	case n.segment.uplink == "":
+		return d.interfaceChanges(n)
+	}
+	var changes []change
+	if n.vlan != 0 && !n.physical.up {
+		changes = d.raise(n.physical)
+	}
+	u := n.uplink
+	if u == nil {
+		return append(changes, d.newUplink(n, p)), nil
+	}
+	if u.mark != n.mark(0) {
+		return nil, foreign(u, n.mark(0))
+	}
+	if n.vlan != 0 && (u.kind != "vlan" || u.vlan != n.vlan || u.lower != n.physical.index) || n.vlan == 0 && u.vxlan != n.vxlan {
+		return append(changes, change{
+			dataplane.Step{Op: dataplane.Remove, Kind: "wiring", Object: u.name, Detail: "made with other settings", Disturbs: true},
+			func() error { return d.remove(u) },
+		}, d.newUplink(n, p)), nil
+	}
+	mtu := 0 // what a physical network can carry is its operator's to say
+	if n.vlan == 0 {
+		mtu = p.MTU
+		c, err := d.floodChanges(u)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, c...)
+	}
+	return append(changes, d.plumbingChanges(u, n.firstName(), n.first, mtu)...), nil
+}
+
+// interfaceChanges puts a physical interface into the first bridge. The interface is not ours: it gets no mark and is never deleted, and one that
+// the host itself uses is refused, for a bridge would cut it off.
+func (d *Driver) interfaceChanges(n *network) (changes []change, err error) {
+	nic := n.physical
+	if !nic.up {
+		changes = d.raise(nic)
+	}
+	if n.first != nil && nic.master == n.first.index {
+		return changes, nil
+	}
+	if nic.master != 0 {
+		return nil, fmt.Errorf("interface %s is in another bridge: name that bridge in Config.Physical, or free the interface", nic.name)
+	}
+	addrs, err := d.host.addresses(nic.index)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(addrs, func(a address) bool { return !a.linkLocal }) { // link-local ones come by themselves
+		return nil, fmt.Errorf("interface %s has IP addresses, which would stop working in a bridge: put it into a bridge that has the addresses, "+
+			"and name that in Config.Physical", nic.name)
+	}
+	return append(changes, d.enslave(nic, n.firstName())), nil
+}
+
+// raise sets a physical interface up.
+func (d *Driver) raise(nic *link) []change {
+	r := repair{link: nic}
+	r.add("down", setUp(nic.index))
+	return d.mend(nic.name, r)
+}
+
+// newUplink makes a VLAN or VXLAN device in the first bridge. It comes up last, when it has its peers.
+func (d *Driver) newUplink(n *network, p dataplane.Port) change {
+	detail := fmt.Sprintf("VNI %d in bridge %s", n.vxlan.vni, n.firstName())
+	if n.vlan != 0 {
+		detail = fmt.Sprintf("VLAN %d of %s in bridge %s", n.vlan, n.physical.name, n.firstName())
+	}
+	return change{step(dataplane.Add, n.segment.uplink, detail), func() error {
+		masters, err := d.indexes(n.firstName())
+		if err != nil {
+			return err
+		}
+		index := d.newIndex()
+		if n.vlan != 0 {
+			b := append(batch{newVLAN(index, n.segment.uplink, n.physical.index, masters[0], n.vlan)}, d.introduce(index, n.mark(0), ethernetMTU)...)
+			return kindMissing("VLAN", d.host.write(append(b, setUp(index))...))
+		}
+		b := append(batch{newVXLAN(index, n.segment.uplink, p.MTU, masters[0], n.vxlan)}, d.introduce(index, n.mark(0), p.MTU)...)
+		// SetPeers either runs before this and gives the list used here, or after it and finds the device.
+		d.peers.Lock()
+		defer d.peers.Unlock()
+		for _, addr := range d.peers.want {
+			b = append(b, flood(unix.RTM_NEWNEIGH, index, addr))
+		}
+		if err := kindMissing("VXLAN", d.host.write(append(b, setUp(index))...)); err != nil {
+			return err
+		}
+		d.peers.synced[index] = true
+		return nil
+	}}
+}
+
+func kindMissing(kind string, err error) error {
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("%w: the kernel has no %s devices (%w)", dataplane.ErrUnsupported, kind, err)
+	}
+	return err
+}
+
+// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and on those to come. New
+// peers are added before old ones are taken away. Some devices may have the new list and others the old one when it fails; the next Plug
+// into a network, or the next SetPeers, mends that.
+func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
+	want, err := d.config.VXLAN.floodTo(peers)
+	if err != nil {
+		return opError("set VXLAN peers", "", err)
+	}
+	var devices []*link
+	d.peers.Lock()
+	defer d.peers.Unlock()
+	d.peers.want = want
+	clear(d.peers.synced)
+	err = d.view.read(func() {
+		for _, s := range d.view.plumbing {
+			for _, l := range s {
+				if l.kind == "vxlan" {
+					devices = append(devices, l)
+				}
+			}
+		}
+	})
+	if err != nil {
+		return opError("set VXLAN peers", "", err)
+	}
+	for _, l := range devices {
+		if err = ctx.Err(); err == nil {
+			err = d.peers.sync(d.host, l)
+		}
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			return opError("set VXLAN peers", "of "+l.name, err)
+		}
+	}
+	return nil
+}
+
+// floodTo checks peers, and leaves this host out.
+func (v VXLAN) floodTo(peers []netip.Addr) ([]netip.Addr, error) {
+	var want []netip.Addr
+	for _, addr := range peers {
+		addr = addr.Unmap()
+		switch {
+		case !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "":
+			return nil, fmt.Errorf("%w: VXLAN peer %q is not the address of a host", dataplane.ErrInvalid, addr)
+		case v.Local.IsValid() && addr.Is4() != v.Local.Is4():
+			return nil, fmt.Errorf("%w: VXLAN peer %s is not of the same address family as the tunnel address %s", dataplane.ErrInvalid, addr, v.Local)
+		case addr != v.Local && !slices.Contains(want, addr):
+			want = append(want, addr)
+		}
+	}
+	return want, nil
+}
+
+// floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications of them that are not mixed with those of
+// every address that the device learns.
+func (d *Driver) floodChanges(l *link) ([]change, error) {
+	d.peers.Lock()
+	defer d.peers.Unlock()
+	if d.peers.synced[l.index] {
+		return nil, nil
+	}
+	added, removed, err := d.peers.diff(d.host, l)
+	if err != nil {
+		return nil, err
+	}
+	if len(added)+len(removed) == 0 {
+		d.peers.synced[l.index] = true
+		return nil, nil
+	}
+	detail := fmt.Sprintf("%d peers missing, %d too many", len(added), len(removed))
+	return []change{{step(dataplane.Change, l.name, detail), func() error {
+		d.peers.Lock()
+		defer d.peers.Unlock()
+		return d.peers.sync(d.host, l)
+	}}}, nil
+}
