@@ -1,0 +1,230 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	tableName = "l3kit"
+	tableText = "ip " + tableName // for people: family and name
+	family    = unix.NFPROTO_IPV4
+)
+
+// Attributes of linux/netfilter/nf_tables.h that package unix does not name.
+const (
+	nftaSetExpr        = 0x11
+	nftaSetExpressions = 0x12
+)
+
+// maxElementBytes bounds the elements in one message. The list of them is one attribute, whose length has 16 bits; and the kernel sends
+// a message that it refuses back whole, which has to fit into receiveBuffer.
+const maxElementBytes = 24 << 10
+
+// batch is a transaction in the making: all its messages take effect at one instant, or none does.
+//
+// It is encoded here, and not by the Conn of github.com/google/nftables, for two things which that cannot do: make the kernel refuse the
+// batch if anybody has written since we looked (NFNL_BATCH_GENID), and say which message of a refused batch was at fault.
+type batch struct {
+	messages []netlink.Message
+	texts    []string // what each message does, for errors
+	err      error    // the first that could not be encoded
+}
+
+func (b *batch) add(text string, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) {
+	m, err := newMessage(kind, flags, fill)
+	if err != nil && b.err == nil {
+		b.err = fmt.Errorf("%s: %w", text, err)
+	}
+	b.messages = append(b.messages, m)
+	b.texts = append(b.texts, text)
+}
+
+func (b *batch) addTable(flags uint32) {
+	b.add("add table", unix.NFT_MSG_NEWTABLE, netlink.Create, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_TABLE_NAME, tableName)
+		ae.Uint32(unix.NFTA_TABLE_FLAGS, flags)
+	})
+}
+
+func (b *batch) deleteTable() {
+	b.add("delete table", unix.NFT_MSG_DELTABLE, 0, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_TABLE_NAME, tableName)
+	})
+}
+
+func (b *batch) addChain(c *chain) {
+	b.add("add chain "+c.name, unix.NFT_MSG_NEWCHAIN, netlink.Create, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_CHAIN_TABLE, tableName)
+		ae.String(unix.NFTA_CHAIN_NAME, c.name)
+		if c.hook == (hook{}) {
+			return
+		}
+		ae.Nested(unix.NFTA_CHAIN_HOOK, func(ae *netlink.AttributeEncoder) error {
+			ae.Uint32(unix.NFTA_HOOK_HOOKNUM, c.hook.number)
+			ae.Int32(unix.NFTA_HOOK_PRIORITY, c.hook.priority)
+			return nil
+		})
+		ae.Uint32(unix.NFTA_CHAIN_POLICY, c.hook.policy)
+		ae.String(unix.NFTA_CHAIN_TYPE, c.hook.kind)
+	})
+}
+
+func (b *batch) deleteChain(name string) {
+	b.add("delete chain "+name, unix.NFT_MSG_DELCHAIN, 0, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_CHAIN_TABLE, tableName)
+		ae.String(unix.NFTA_CHAIN_NAME, name)
+	})
+}
+
+func (b *batch) flushChain(name string) {
+	b.add("flush chain "+name, unix.NFT_MSG_DELRULE, 0, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_RULE_TABLE, tableName)
+		ae.String(unix.NFTA_RULE_CHAIN, name)
+	})
+}
+
+func (b *batch) addRule(c *chain, r rule) {
+	b.add("add rule to chain "+c.name, unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_RULE_TABLE, tableName)
+		ae.String(unix.NFTA_RULE_CHAIN, c.name)
+		ae.Do(unix.NLA_F_NESTED|unix.NFTA_RULE_EXPRESSIONS, r.marshal)
+		if len(r.userdata) > 0 {
+			ae.Bytes(unix.NFTA_RULE_USERDATA, r.userdata)
+		}
+	})
+}
+
+func (r rule) marshal() ([]byte, error) {
+	if r.wire != nil {
+		return r.wire, nil
+	}
+	ae := netlink.NewAttributeEncoder()
+	for _, e := range r.exprs {
+		ae.Do(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, func() ([]byte, error) { return expr.Marshal(family, e) })
+	}
+	return ae.Encode()
+}
+
+func (b *batch) addSet(s *set) {
+	b.add("add set "+s.name, unix.NFT_MSG_NEWSET, netlink.Create, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_SET_TABLE, tableName)
+		ae.String(unix.NFTA_SET_NAME, s.name)
+		ae.Uint32(unix.NFTA_SET_ID, uint32(len(b.messages))) // demanded; rules and elements go by the name
+		for t, v := range s.definition {
+			ae.Bytes(t, []byte(v))
+		}
+	})
+}
+
+func (b *batch) deleteSet(name string) {
+	b.add("delete set "+name, unix.NFT_MSG_DELSET, 0, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_SET_TABLE, tableName)
+		ae.String(unix.NFTA_SET_NAME, name)
+	})
+}
+
+// addElements adds those elements of s that have these keys.
+func (b *batch) addElements(s *set, keys []string) {
+	b.elements("add elements to "+s.name, unix.NFT_MSG_NEWSETELEM, netlink.Create, s, keys, func(key string) ([]byte, error) {
+		e := s.elements[key]
+		if e.wire != nil {
+			return e.wire, nil
+		}
+		return marshalElement(key, e.value)
+	})
+}
+
+// deleteElements deletes what s holds under these keys.
+func (b *batch) deleteElements(s *set, keys []string) {
+	b.elements("delete elements from "+s.name, unix.NFT_MSG_DELSETELEM, 0, s, keys, func(key string) ([]byte, error) {
+		return marshalElement(key, "")
+	})
+}
+
+// elements writes as many messages as the elements under these keys need.
+func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s *set, keys []string, marshal func(key string) ([]byte, error)) {
+	for len(keys) > 0 {
+		n, size := 0, 0
+		b.add(text, kind, flags, func(ae *netlink.AttributeEncoder) {
+			ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
+			ae.String(unix.NFTA_SET_ELEM_LIST_SET, s.name)
+			ae.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(ae *netlink.AttributeEncoder) error {
+				for n < len(keys) && size < maxElementBytes {
+					ae.Do(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, func() ([]byte, error) {
+						wire, err := marshal(keys[n])
+						size += len(wire)
+						return wire, err
+					})
+					n++
+				}
+				return nil
+			})
+		})
+		keys = keys[n:]
+	}
+}
+
+func marshalElement(key, value string) ([]byte, error) {
+	ae := netlink.NewAttributeEncoder()
+	data := func(typ uint16, v string) {
+		ae.Nested(typ, func(ae *netlink.AttributeEncoder) error {
+			ae.Bytes(unix.NFTA_DATA_VALUE, []byte(v))
+			return nil
+		})
+	}
+	data(unix.NFTA_SET_ELEM_KEY, key)
+	if value != "" {
+		data(unix.NFTA_SET_ELEM_DATA, value)
+	}
+	return ae.Encode()
+}
+
+// seal is the batch as it goes to the kernel: between its brackets, bound to the generation that it was made for unless that is 0, and with an
+// acknowledgement asked for the last message. Failures are reported unasked, in order, so nothing comes after that.
+func (b *batch) seal(generation uint32) ([]netlink.Message, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	begin := batchMark(unix.NFNL_MSG_BATCH_BEGIN)
+	if generation != 0 {
+		ae := netlink.NewAttributeEncoder()
+		ae.ByteOrder = binary.BigEndian
+		ae.Uint32(unix.NFNL_BATCH_GENID, generation)
+		attrs, err := ae.Encode()
+		if err != nil {
+			return nil, err
+		}
+		begin.Data = append(begin.Data, attrs...)
+	}
+	messages := slices.Concat([]netlink.Message{begin}, b.messages, []netlink.Message{batchMark(unix.NFNL_MSG_BATCH_END)})
+	messages[len(messages)-2].Header.Flags |= netlink.Acknowledge
+	return messages, nil
+}
+
+// batchMark brackets a batch; its header names the subsystem that the batch is for.
+func batchMark(kind netlink.HeaderType) netlink.Message {
+	return netlink.Message{
+		Header: netlink.Header{Type: kind, Flags: netlink.Request},
+		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
+	}
+}
+
+// newMessage is one request of nf_tables: a struct nfgenmsg and attributes, numbers in network order.
+func newMessage(kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	if fill != nil {
+		fill(ae)
+	}
+	attrs, err := ae.Encode()
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},
+		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),
+	}, err
+}

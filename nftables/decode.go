@@ -1,0 +1,93 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// decodeRule returns nil if the rule holds an expression that none of ours does.
+func decodeRule(wire []byte) []expr.Any {
+	ad, err := netlink.NewAttributeDecoder(wire)
+	if err != nil {
+		return nil
+	}
+	exprs := []expr.Any{}
+	for ad.Next() {
+		e, err := decodeExpr(ad.Bytes())
+		if err != nil {
+			return nil
+		}
+		exprs = append(exprs, e)
+	}
+	if ad.Err() != nil {
+		return nil
+	}
+	return exprs
+}
+
+// errNotOurs stands for an expression of a kind that the program does not use.
+var errNotOurs = errors.New("expression is not of the program's")
+
+func decodeExpr(wire []byte) (expr.Any, error) {
+	ad, err := netlink.NewAttributeDecoder(wire)
+	if err != nil {
+		return nil, err
+	}
+	ad.ByteOrder = binary.BigEndian
+	var name string
+	var data []byte
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_EXPR_NAME:
+			name = ad.String()
+		case unix.NFTA_EXPR_DATA:
+			data = ad.Bytes()
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return nil, err
+	}
+	var e expr.Any
+	switch strings.TrimRight(name, "\x00") {
+	case "bitwise":
+		e = &expr.Bitwise{}
+	case "cmp":
+		e = &expr.Cmp{}
+	case "counter":
+		e = &expr.Counter{}
+	case "ct":
+		e = &expr.Ct{}
+	case "immediate":
+		value := &expr.Immediate{}
+		if err := expr.Unmarshal(family, data, value); err != nil || value.Register != unix.NFT_REG_VERDICT {
+			return nil, errors.Join(errNotOurs, err) // ours are verdicts only
+		}
+		e = &expr.Verdict{}
+	case "lookup":
+		e = &expr.Lookup{}
+	case "meta":
+		e = &expr.Meta{}
+	case "nat":
+		e = &expr.NAT{}
+	case "payload":
+		e = &expr.Payload{}
+	default:
+		return nil, errNotOurs
+	}
+	return e, expr.Unmarshal(family, data, e)
+}
+
+// zeroed is what a set gives to its elements in the form in which we write it, if it is a counter: attributes may be padded differently.
+func zeroed(wire []byte) string {
+	if e, err := decodeExpr(wire); err == nil {
+		if _, ok := e.(*expr.Counter); ok {
+			return startingCounter()
+		}
+	}
+	return string(wire)
+}

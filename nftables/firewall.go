@@ -1,0 +1,186 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// Firewall writes routers' translation and filtering with nftables. It implements [namespace.Firewall].
+type Firewall struct{}
+
+// Name is nftables.
+func (Firewall) Name() string { return "nftables" }
+
+// Open opens a netlink socket in the namespace.
+func (Firewall) Open(ns namespace.NS) (namespace.Rules, error) {
+	r := &rules{socket: socket{ns: ns.FD}}
+	if err := r.socket.open(); err != nil {
+		return nil, failure("open nf_tables", fmt.Sprintf("in namespace of router %s", ns.Router), err)
+	}
+	return r, nil
+}
+
+// rules is the table of one namespace.
+type rules struct {
+	socket socket
+	// generation is that of the namespace at which the table was last known to be what Apply was asked for; 0: it is not known. While
+	// the kernel is at the same one, nobody has written.
+	generation uint32
+	// seen is what Plan found at a generation, so that an Apply which follows need not read it again.
+	seen   *table
+	seenAt uint32
+}
+
+// maxRaces bounds how often Apply starts over because somebody else writes to nftables in the same namespace all the time.
+const maxRaces = 20
+
+// Plan implements [namespace.Rules]. When it may act on want.Since alone it costs one short question.
+func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.Step, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if want.Since != nil {
+		unchanged, err := r.unchanged()
+		if err != nil {
+			return nil, err
+		}
+		if unchanged {
+			return delta(*want.Since).steps(), nil
+		}
+	}
+	have, generation, err := r.socket.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := compare(have, render(want.Want))
+	if d.empty() && want.Since != nil && len(want.Since.Removed)+len(want.Since.Added) == 0 {
+		r.generation = generation // it was somebody else's table that changed
+	}
+	r.seen, r.seenAt = have, generation
+	return d.steps(), nil
+}
+
+// Apply implements [namespace.Rules]. It writes one transaction, bound to the generation that it was made for: if anybody wrote since, the
+// kernel refuses it. Taking it back restores counters too, and what others had put into the table; it fails if they have since written there.
+func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.Context) error, error) {
+	defer func() { r.seen, r.seenAt = nil, 0 }()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if want.Since != nil {
+		undo, err := r.applyDelta(delta(*want.Since))
+		if err == nil {
+			return undo, nil
+		} // whatever went wrong, the long way finds out what there is
+	}
+	wanted := render(want.Want)
+	for range maxRaces {
+		have, generation, err := r.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		undo, err := r.write(compare(have, wanted), generation)
+		if !errors.Is(err, errMoved) {
+			return undo, err
+		}
+	}
+	return nil, failure("write", tableText, errMoved)
+}
+
+// look returns what the table holds, and at which generation: what Plan saw, if nobody wrote since.
+func (r *rules) look(ctx context.Context) (*table, uint32, error) {
+	if r.seenAt != 0 {
+		now, err := r.socket.generation()
+		if err != nil || now == r.seenAt {
+			return r.seen, r.seenAt, err
+		}
+	}
+	return r.socket.read(ctx)
+}
+
+// applyDelta acts on a difference to what was last applied, without looking.
+func (r *rules) applyDelta(d difference) (func(context.Context) error, error) {
+	if d.empty() {
+		unchanged, err := r.unchanged()
+		if err == nil && !unchanged {
+			err = errMoved
+		}
+		return nil, err
+	}
+	if r.generation == 0 {
+		return nil, errMoved
+	}
+	return r.write(d, r.generation)
+}
+
+// write makes the difference to what the table holds at a generation.
+func (r *rules) write(d difference, generation uint32) (func(context.Context) error, error) {
+	if d.empty() {
+		r.generation = generation
+		return nil, nil
+	}
+	r.generation = 0
+	if err := r.socket.commit(d.batch(), generation); err != nil {
+		return nil, err
+	}
+	r.generation = next(generation)
+	return func(context.Context) error {
+		r.generation = 0
+		return r.socket.commit(compare(d.want, d.have).batch(), 0)
+	}, nil
+}
+
+// unchanged says that the table is known to be what Apply was last asked for.
+func (r *rules) unchanged() (bool, error) {
+	if r.generation == 0 {
+		return false, nil
+	}
+	now, err := r.socket.generation()
+	return now == r.generation, err
+}
+
+// next is the generation that a commit leads to. The kernel passes over 0.
+func next(generation uint32) uint32 { return max(generation+1, 1) }
+
+// delta is the difference that floating IPs make. Its cost does not depend on how many there are beside.
+func delta(d namespace.Delta) difference {
+	return compare(renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added))
+}
+
+// Present implements [namespace.Rules].
+func (r *rules) Present(ctx context.Context) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	_, err := r.socket.askTable()
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, failure("read", tableText, err)
+	}
+	return true, nil
+}
+
+// Clear implements [namespace.Rules].
+func (r *rules) Clear(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.generation = 0
+	b := &batch{}
+	b.deleteTable()
+	if err := r.socket.commit(b, 0); !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
+// Close implements [namespace.Rules].
+func (r *rules) Close() error { return r.socket.close() }

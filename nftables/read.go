@@ -1,0 +1,280 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// tableOwned is NFT_TABLE_F_OWNER: the table belongs to a process that has it open, and goes with it (since 5.12).
+const tableOwned = 2
+
+// read returns the table as it is, nil if there is none, and the generation at which all of it was so.
+//
+// It lists with requests of its own rather than with those of github.com/google/nftables, which skip expressions that they do not know and what
+// a set gives to its elements: a foreign rule could pass for one of ours.
+func (s *socket) read(ctx context.Context) (*table, uint32, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		before, err := s.generation()
+		if err != nil {
+			return nil, 0, err
+		}
+		t, readErr := s.readTable(ctx)
+		after, err := s.generation()
+		if err != nil {
+			return nil, 0, err
+		}
+		if before != after {
+			continue // somebody wrote meanwhile: what was read may be a mixture
+		}
+		if readErr != nil {
+			return nil, 0, failure("read", tableText, readErr)
+		}
+		return t, after, nil
+	}
+}
+
+func (s *socket) readTable(ctx context.Context) (*table, error) {
+	answers, err := s.askTable()
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &table{}
+	for _, m := range answers {
+		ad, err := attributes(m)
+		if err != nil {
+			return nil, err
+		}
+		for ad.Next() {
+			if ad.Type() == unix.NFTA_TABLE_FLAGS {
+				t.flags = ad.Uint32()
+			}
+		}
+		if err := ad.Err(); err != nil {
+			return nil, err
+		}
+	}
+	if t.flags&tableOwned != 0 {
+		return nil, dataplane.ErrForeign
+	}
+	if err := s.readSets(ctx, t); err != nil {
+		return nil, err
+	}
+	return t, s.readChains(t)
+}
+
+// askTable asks for the table itself; there being none is ENOENT.
+func (s *socket) askTable() ([]netlink.Message, error) {
+	return s.request(unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) })
+}
+
+// list asks for everything of one kind and hands each object's attributes to decode.
+func (s *socket) list(kind uint16, fill func(*netlink.AttributeEncoder), decode func(*netlink.AttributeDecoder) error) error {
+	answers, err := s.request(kind, netlink.Dump, fill)
+	if err != nil {
+		return err
+	}
+	for _, m := range answers {
+		ad, err := attributes(m)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(decode(ad), ad.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *socket) readSets(ctx context.Context, t *table) error {
+	err := s.list(unix.NFT_MSG_GETSET, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_SET_TABLE, tableName) },
+		func(ad *netlink.AttributeDecoder) error {
+			found := &set{definition: map[uint16]string{}}
+			for ad.Next() {
+				switch typ := ad.Type(); typ {
+				case unix.NFTA_SET_NAME:
+					found.name = ad.String()
+				case nftaSetExpr:
+					found.definition[typ] = zeroed(ad.Bytes())
+				case unix.NFTA_SET_FLAGS, unix.NFTA_SET_KEY_TYPE, unix.NFTA_SET_KEY_LEN, unix.NFTA_SET_DATA_TYPE, unix.NFTA_SET_DATA_LEN,
+					unix.NFTA_SET_POLICY, unix.NFTA_SET_DESC, unix.NFTA_SET_TIMEOUT, unix.NFTA_SET_GC_INTERVAL, unix.NFTA_SET_USERDATA,
+					unix.NFTA_SET_OBJ_TYPE, nftaSetExpressions:
+					if b := ad.Bytes(); len(b) > 0 {
+						found.definition[typ] = string(b)
+					}
+				}
+			}
+			t.sets = append(t.sets, found)
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, found := range t.sets {
+		if found.elements, err = s.readElements(ctx, found.name, found.intervals()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readElements returns what a set of the table holds. Keys may repeat only in a set of intervals, where one ends at the key at which the next begins.
+//
+// The kernel hands out a long list in parts and finds its place again by counting. A hash table that has just been filled is still being
+// enlarged in the background, which changes its order; then elements are told twice, and as many are left out. The generation does not
+// show it, but an element told twice does: without one, the list is whole.
+func (s *socket) readElements(ctx context.Context, set string, repeated bool) (map[string]element, error) {
+	for {
+		elements, told := map[string]element{}, 0
+		err := s.listElements(set, func(wire []byte) error {
+			key, e, err := decodeElement(wire)
+			elements[key] = e
+			told++
+			return err
+		})
+		if err != nil || repeated || told == len(elements) {
+			return elements, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(enlarging):
+		}
+	}
+}
+
+// enlarging is about how long the kernel takes to enlarge a hash table.
+const enlarging = time.Millisecond
+
+func (s *socket) listElements(set string, decode func(wire []byte) error) error {
+	return s.list(unix.NFT_MSG_GETSETELEM, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
+		ae.String(unix.NFTA_SET_ELEM_LIST_SET, set)
+	}, func(ad *netlink.AttributeDecoder) error {
+		for ad.Next() {
+			if ad.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+				continue
+			}
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					if err := decode(ad.Bytes()); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// oddValue stands for the value of an element that has more to it than those we write: a timeout, say. None of ours has it.
+const oddValue = "\xff"
+
+func decodeElement(wire []byte) (key string, e element, err error) {
+	ad, err := netlink.NewAttributeDecoder(wire)
+	if err != nil {
+		return "", element{}, err
+	}
+	e.wire = wire
+	ours := true
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NFTA_SET_ELEM_KEY:
+			key = dataValue(ad)
+		case unix.NFTA_SET_ELEM_DATA:
+			e.value = dataValue(ad)
+			ours = ours && e.value != ""
+		case unix.NFTA_SET_ELEM_EXPR, unix.NFTA_SET_ELEM_PAD:
+		default:
+			ours = false
+		}
+	}
+	if !ours {
+		e.value = oddValue
+	}
+	return key, e, ad.Err()
+}
+
+func dataValue(ad *netlink.AttributeDecoder) (value string) {
+	ad.Nested(func(ad *netlink.AttributeDecoder) error {
+		for ad.Next() {
+			if ad.Type() == unix.NFTA_DATA_VALUE {
+				value = string(ad.Bytes())
+			}
+		}
+		return nil
+	})
+	return value
+}
+
+func (s *socket) readChains(t *table) error {
+	err := s.list(unix.NFT_MSG_GETCHAIN, nil, func(ad *netlink.AttributeDecoder) error { // lists the chains of all tables
+		var c chain
+		var in string
+		for ad.Next() {
+			switch ad.Type() {
+			case unix.NFTA_CHAIN_TABLE:
+				in = ad.String()
+			case unix.NFTA_CHAIN_NAME:
+				c.name = ad.String()
+			case unix.NFTA_CHAIN_TYPE:
+				c.hook.kind = ad.String()
+			case unix.NFTA_CHAIN_POLICY:
+				c.hook.policy = ad.Uint32()
+			case unix.NFTA_CHAIN_HOOK:
+				ad.Nested(func(ad *netlink.AttributeDecoder) error {
+					for ad.Next() {
+						switch ad.Type() {
+						case unix.NFTA_HOOK_HOOKNUM:
+							c.hook.number = ad.Uint32()
+						case unix.NFTA_HOOK_PRIORITY:
+							c.hook.priority = ad.Int32()
+						}
+					}
+					return nil
+				})
+			}
+		}
+		if in == tableName {
+			t.chains = append(t.chains, &c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.list(unix.NFT_MSG_GETRULE, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, tableName) },
+		func(ad *netlink.AttributeDecoder) error {
+			var r rule
+			var in, of string
+			for ad.Next() {
+				switch ad.Type() {
+				case unix.NFTA_RULE_TABLE:
+					in = ad.String()
+				case unix.NFTA_RULE_CHAIN:
+					of = ad.String()
+				case unix.NFTA_RULE_EXPRESSIONS:
+					r.wire = ad.Bytes()
+				case unix.NFTA_RULE_USERDATA:
+					r.userdata = ad.Bytes()
+				}
+			}
+			if c := t.chain(of); c != nil && in == tableName {
+				r.exprs = decodeRule(r.wire)
+				c.rules = append(c.rules, r)
+			}
+			return nil
+		})
+}

@@ -1,0 +1,232 @@
+package nftables
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// script feeds nft one transaction.
+func (p *place) script(lines string) {
+	p.t.Helper()
+	file := p.t.TempDir() + "/rules.nft"
+	require.NoError(p.t, os.WriteFile(file, []byte(lines), 0o600))
+	p.nft("-f", file)
+}
+
+// count gives the counters of the example's floating IP 5 values, so that it shows if they are lost.
+func (p *place) count() {
+	p.script(`
+		delete element ip l3kit fip_in { 203.0.0.5 }
+		delete element ip l3kit fip_out { 203.0.0.5 }
+		add element ip l3kit fip_in { 203.0.0.5 counter packets 7 bytes 700 }
+		add element ip l3kit fip_out { 203.0.0.5 counter packets 8 bytes 800 }
+	`)
+}
+
+// What others do to the table is named by Plan, mended by Apply and by nothing but that, and found in its place again after an undo.
+func TestTampering(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		steps  []string
+		lost   bool // the counters are lost by the tampering itself
+	}{
+		"nothing": {"", []string{}, false},
+		"table gone": {"delete table ip l3kit", []string{
+			"+ rules ip l3kit", "+ snat qg-out: 203.0.255.2", "+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+		}, true},
+		"everything gone": {"flush ruleset", []string{
+			"+ rules ip l3kit", "+ snat qg-out: 203.0.255.2", "+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+		}, true},
+		"all rules gone": {"flush table ip l3kit", []string{
+			"~ rules chain count_in: 1 rule missing", "~ rules chain prerouting: 1 rule missing", "~ rules chain output: 1 rule missing",
+			"~ rules chain forward: 5 rules missing", "~ rules chain postrouting: 4 rules missing", "~ rules chain count_out: 1 rule missing",
+		}, false},
+		"chain flushed": {"flush chain ip l3kit forward", []string{"~ rules chain forward: 5 rules missing"}, false},
+		"chain gone": {`
+			flush chain ip l3kit output
+			delete chain ip l3kit output`, []string{"+ rules chain output"}, false},
+		"chain elsewhere": {`
+			flush chain ip l3kit output
+			delete chain ip l3kit output
+			add chain ip l3kit output { type nat hook output priority 0; }
+			add rule ip l3kit output dnat to ip daddr map @fip_dnat`,
+			[]string{"~ rules chain output: hook or policy differs, 1 rule missing, 1 rule not ours"}, false},
+		"policy": {"add chain ip l3kit forward { policy drop; }", []string{"~ rules chain forward: hook or policy differs"}, false},
+		"rule gone": {`
+			flush chain ip l3kit postrouting
+			add rule ip l3kit postrouting oifname @external snat to ip saddr map @fip_snat comment "fixed address to floating IP"`,
+			[]string{"~ rules chain postrouting: 3 rules missing"}, false},
+		"rule more": {"add rule ip l3kit forward accept", []string{"~ rules chain forward: 1 rule not ours"}, false},
+		"rule of a kind unknown to us": {
+			"insert rule ip l3kit forward rt nexthop 10.0.0.1 limit rate 1/second log prefix \"x\" drop",
+			[]string{"~ rules chain forward: 1 rule not ours"}, false,
+		},
+		"rule with a set of its own": {
+			"insert rule ip l3kit forward ip saddr { 10.0.0.5, 10.0.0.6 } drop", []string{"~ rules chain forward: 1 rule not ours"}, false,
+		},
+		"rule twice": {
+			`add rule ip l3kit count_in ip daddr @fip_in comment "count what goes to floating IPs"`,
+			[]string{"~ rules chain count_in: rules repeated"}, false,
+		},
+		"rules swapped": {`
+			flush chain ip l3kit forward
+			add rule ip l3kit forward ct state invalid,untracked iifname @guarded drop comment "what conntrack does not follow cannot be translated"
+			add rule ip l3kit forward ct state established,related accept comment "most packets end here"
+			add rule ip l3kit forward ct state invalid,untracked oifname @guarded drop comment "and would show private addresses outside"
+			add rule ip l3kit forward iifname @guarded ct status & dnat == 0 drop comment "from outside only floating IPs are open"
+			add rule ip l3kit forward iifname != @external ct status dnat meta mark set meta mark | 0x10000 comment "floating IP reached from inside"`,
+			[]string{"~ rules chain forward: rules in another order"}, false},
+		"rule inverted": {`
+			flush chain ip l3kit count_in
+			add rule ip l3kit count_in ip daddr != @fip_in comment "count what goes to floating IPs"`,
+			[]string{"~ rules chain count_in: 1 rule missing, 1 rule not ours"}, false},
+		"another comment": {`
+			flush chain ip l3kit count_in
+			add rule ip l3kit count_in ip daddr @fip_in comment "x"`,
+			[]string{"~ rules chain count_in: 1 rule missing, 1 rule not ours"}, false},
+		"chain more": {`
+			add chain ip l3kit other { type filter hook forward priority 10; policy drop; }
+			add rule ip l3kit other counter packets 3 bytes 300 accept
+			add chain ip l3kit jumped
+			add rule ip l3kit jumped drop
+			add rule ip l3kit count_out jump jumped`,
+			[]string{"~ rules chain count_out: 1 rule not ours", "- rules chain other: not ours", "- rules chain jumped: not ours"}, false},
+		"map of verdicts more": {`
+			add chain ip l3kit jumped
+			add map ip l3kit verdicts { type ipv4_addr : verdict; }
+			add element ip l3kit verdicts { 10.0.0.5 : jump jumped, 10.0.0.6 : drop }
+			add rule ip l3kit count_out ip saddr vmap @verdicts`,
+			[]string{"- rules set verdicts: not ours", "~ rules chain count_out: 1 rule not ours", "- rules chain jumped: not ours"}, false},
+		"set more": {"add set ip l3kit other { type inet_service; timeout 1h; comment \"x\"; }", []string{"- rules set other: not ours"}, false},
+		"set of another kind": {`
+			flush chain ip l3kit postrouting
+			delete map ip l3kit hairpin
+			add map ip l3kit hairpin { type ifname : ipv4_addr; timeout 1h; }
+			add element ip l3kit hairpin { "qr-x" timeout 5m : 10.0.0.1 }`,
+			[]string{
+				"~ rules set hairpin: is of another kind, made anew",
+				"~ rules chain postrouting: 4 rules missing",
+				"~ rules chain count_in: written again", "~ rules chain prerouting: written again", "~ rules chain output: written again",
+				"~ rules chain forward: written again", "~ rules chain count_out: written again",
+				"+ rules hairpin qr-db: 203.0.255.2", "+ rules hairpin qr-web: 203.0.255.2",
+			}, false},
+		"dormant": {"add table ip l3kit { flags dormant; }", []string{
+			"~ rules ip l3kit: made anew, had flags 0x1", "+ snat qg-out: 203.0.255.2",
+			"+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+		}, true},
+		"dnat gone":    {"delete element ip l3kit fip_dnat { 203.0.0.6 }", []string{"~ floating-ip 203.0.0.6: dnat entry missing"}, false},
+		"snat gone":    {"delete element ip l3kit fip_snat { 10.0.0.6 }", []string{"~ floating-ip 203.0.0.6: snat entry missing"}, false},
+		"counter gone": {"delete element ip l3kit fip_in { 203.0.0.6 }", []string{"~ floating-ip 203.0.0.6: fip_in counter missing"}, false},
+		"dnat elsewhere": {`
+			delete element ip l3kit fip_dnat { 203.0.0.6 }
+			add element ip l3kit fip_dnat { 203.0.0.6 : 10.0.0.66 }`,
+			[]string{"~ floating-ip 203.0.0.6: → 10.0.0.6, was 10.0.0.66  !"}, false},
+		"snat elsewhere": {`
+			delete element ip l3kit fip_snat { 10.0.0.6 }
+			add element ip l3kit fip_snat { 10.0.0.6 : 203.0.0.66 }`,
+			[]string{"~ floating-ip 203.0.0.6: snat entry is 203.0.0.66  !"}, false},
+		"strays": {`
+			add element ip l3kit fip_snat { 10.0.0.77 : 203.0.0.77 }
+			add element ip l3kit fip_dnat { 203.0.0.78 : 10.0.0.78 }
+			add element ip l3kit fip_out { 203.0.0.79 }`,
+			[]string{
+				"- floating-ip 203.0.0.77: stray snat entry  !", "- floating-ip 203.0.0.78: → 10.0.0.78  !",
+				"- floating-ip 203.0.0.79: stray fip_out counter  !",
+			}, false},
+		"floating IP gone": {`
+			delete element ip l3kit fip_dnat { 203.0.0.6 }
+			delete element ip l3kit fip_snat { 10.0.0.6 }
+			delete element ip l3kit fip_in { 203.0.0.6 }
+			delete element ip l3kit fip_out { 203.0.0.6 }`,
+			[]string{"+ floating-ip 203.0.0.6: → 10.0.0.6"}, false},
+		"element with a comment": {`
+			delete element ip l3kit fip_dnat { 203.0.0.6 }
+			add element ip l3kit fip_dnat { 203.0.0.6 comment "x" : 10.0.0.6 }`,
+			[]string{"~ floating-ip 203.0.0.6: → 10.0.0.6, was an odd one  !"}, false},
+		"SNAT address": {`
+			delete element ip l3kit shared_snat { "qg-out" }
+			add element ip l3kit shared_snat { "qg-out" : 203.0.255.3 }`,
+			[]string{"~ snat qg-out: 203.0.255.2, was 203.0.255.3  !"}, false},
+		"guard gone": {`delete element ip l3kit guarded { "qg-out" }`, []string{"+ rules guarded qg-out"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := example(fip(5), fip(6))
+			p := newPlace(t)
+			p.nft("add", "table", "inet", "foreign")
+			p.nft("add", "chain", "inet", "foreign", "l3kit")
+			p.apply(r)
+			p.count()
+			whole := p.listing()
+			require.Empty(t, p.plan(r, nil), "counters make no difference")
+
+			p.script(c.script)
+			if strings.Contains(c.script, "flush ruleset") {
+				p.nft("add", "table", "inet", "foreign")
+				p.nft("add", "chain", "inet", "foreign", "l3kit")
+			}
+			tampered := p.listing()
+			require.Equal(t, c.steps, p.plan(r, nil))
+			require.Equal(t, lines(tampered), lines(p.listing()), "planning wrote")
+
+			undo := p.apply(r)
+			want := whole
+			if c.lost {
+				want = strings.NewReplacer("packets 7 bytes 700", "packets 0 bytes 0", "packets 8 bytes 800", "packets 0 bytes 0").Replace(want)
+			}
+			require.ElementsMatch(t, strings.Split(want, "\n"), strings.Split(p.listing(), "\n"))
+			require.Empty(t, p.plan(r, nil))
+			if len(c.steps) == 0 {
+				require.Nil(t, undo)
+				return
+			}
+			require.NoError(t, undo(t.Context()))
+			require.ElementsMatch(t, lines(tampered), lines(p.listing()), "undone")
+		})
+	}
+}
+
+// lines is a listing without what passes with time.
+func lines(listing string) []string {
+	var out []string
+	for line := range strings.Lines(listing) {
+		before, _, _ := strings.Cut(line, " expires ")
+		out = append(out, strings.TrimSpace(before))
+	}
+	return out
+}
+
+// Somebody writes all the time: every Apply ends, and what it says is true.
+func TestRace(t *testing.T) {
+	p := newPlace(t)
+	r := example(fip(5))
+	p.apply(r)
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			err = netns.Do(p.fd, func() error {
+				return exec.Command("nft", "add table inet foreign; delete table inet foreign").Run()
+			})
+		}
+		stopped <- err
+	}()
+	for n := range 30 {
+		after := example(fips(5, 6+n)...)
+		p.apply(after)
+		require.Empty(t, p.plan(after, nil))
+	}
+	close(stop)
+	require.NoError(t, <-stopped)
+}
