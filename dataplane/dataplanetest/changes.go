@@ -1,0 +1,158 @@
+package dataplanetest
+
+import (
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// talk is a connection that is open when a change comes.
+type talk struct {
+	name string
+	from string
+	src  netip.Addr
+	to   netip.Addr
+	sees netip.Addr // the source that the other end sees
+}
+
+// The connections through the busy router.
+var (
+	in1       = talk{"outside to the first floating IP", "outside", netip.Addr{}, fip1, outsideAddr}
+	out1      = talk{"out by the first floating IP", "web1", netip.Addr{}, outsideAddr, fip1}
+	in2       = talk{"outside to the second floating IP", "outside", netip.Addr{}, fip2, outsideAddr}
+	out2      = talk{"out by the second floating IP", "app1", netip.Addr{}, outsideAddr, fip2}
+	shared1   = talk{"out by shared SNAT", "db1", netip.Addr{}, outsideAddr, gatewayAddr}
+	sharedFar = talk{"out by shared SNAT from behind an extra route", "fw", behindAddr, outsideAddr, gatewayAddr}
+	east      = talk{"east-west between hosts with floating IPs", "web1", netip.Addr{}, app1Addr, web1Addr}
+	west      = talk{"east-west from a host without one", "db1", netip.Addr{}, web1Addr, db1Addr}
+	hairpin1  = talk{"hairpin to the first floating IP", "db1", netip.Addr{}, fip1, gatewayAddr}
+	hairpin2  = talk{"hairpin between floating IPs", "app1", netip.Addr{}, fip1, fip2}
+	six       = talk{"IPv6 to the outside", "web1", netip.Addr{}, outsideAddr6, web1Addr6}
+	six2      = talk{"IPv6 from the outside", "outside", netip.Addr{}, web1Addr6, outsideAddr6}
+
+	// With SNAT off.
+	own    = talk{"out by the own address", "db1", netip.Addr{}, outsideAddr, db1Addr}
+	routed = talk{"routed from the outside", "outside", netip.Addr{}, db1Addr, outsideAddr}
+)
+
+// change is a step from one router to another, with open connections.
+type change struct {
+	name     string
+	from, to dataplane.Router
+	survive  []talk
+	end      []talk
+	then     []probe // what holds for new connections
+}
+
+const changeWhy = "Exactly the connections that a change touches end, at once and in both directions; every other connection survives without a lost packet. " +
+	"When old ones go on, a floating IP that was given to somebody else still leads to the former owner. When others end, every change is an outage."
+
+func changeClauses() []clause {
+	var list []clause
+	for _, c := range changes() {
+		list = append(list, clause{name: "P15-" + c.name, why: changeWhy, test: c.test})
+	}
+	return list
+}
+
+func changes() []change {
+	base := busy()
+	quiet := with(base, snat(false))
+	moved := with(base, unbound(fip1), floating(fip1, addr("10.0.1.11")))
+	otherGateway := addr("203.0.113.4")
+	readdressed := with(base, func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("203.0.113.4/24", "2001:db8:1::2/64") })
+	elsewhere := with(base, unbound(fip1), unbound(fip2), func(r *dataplane.Router) {
+		r.Gateway = &dataplane.Gateway{
+			Port: port("ext2", 10, "192.0.2.2/24"), NextHops: addrs("192.0.2.1"), SNAT: true,
+		}
+	})
+	return []change{
+		{
+			name: "floating-ip-bound", from: base, to: with(base, floating(fip3, db1Addr)),
+			survive: []talk{in1, out1, in2, out2, sharedFar, east, west, hairpin2, six, six2},
+			end:     []talk{shared1, hairpin1}, // its host shows another address from now on
+			then: []probe{
+				{from: "db1", to: outsideAddr, at: "outside", sees: fip3},
+				{from: "outside", to: fip3, at: "db1", sees: outsideAddr, as: db1Addr},
+			},
+		}, {
+			name: "floating-ip-unbound", from: base, to: with(base, unbound(fip1)),
+			survive: []talk{in2, out2, shared1, sharedFar, east, west, six, six2},
+			end:     []talk{in1, out1, hairpin1, hairpin2},
+			then: []probe{
+				{from: "web1", to: outsideAddr, at: "outside", sees: gatewayAddr},
+				{from: "outside", to: fip1, near: "web1"},
+			},
+		}, {
+			name: "floating-ip-moved", from: base, to: moved,
+			survive: []talk{in2, out2, shared1, sharedFar, east, west, six, six2},
+			end:     []talk{in1, out1, hairpin1, hairpin2},
+			then: []probe{
+				{from: "outside", to: fip1, at: "web2", sees: outsideAddr, as: web2Addr},
+				{from: "web1", to: outsideAddr, at: "outside", sees: gatewayAddr},
+				{from: "web2", to: outsideAddr, at: "outside", sees: fip1},
+			},
+		}, {
+			name: "floating-ips-swapped", from: base, to: with(base, unbound(fip1), unbound(fip2), floating(fip2, web1Addr), floating(fip1, app1Addr)),
+			survive: []talk{shared1, sharedFar, east, west, six, six2},
+			end:     []talk{in1, in2, out1, out2, hairpin1, hairpin2},
+			then: []probe{
+				{from: "outside", to: fip2, at: "web1", sees: outsideAddr, as: web1Addr},
+				{from: "outside", to: fip1, at: "app1", sees: outsideAddr, as: app1Addr},
+			},
+		}, {
+			name: "snat-off", from: base, to: quiet,
+			survive: []talk{in1, out1, in2, out2, east, west, hairpin1, hairpin2, six, six2},
+			end:     []talk{shared1, sharedFar},
+			then:    []probe{{from: "db1", to: outsideAddr, at: "outside", sees: db1Addr}},
+		}, {
+			name: "snat-on", from: quiet, to: base,
+			survive: []talk{in1, out1, in2, out2, east, west, hairpin1, hairpin2, six, six2},
+			end:     []talk{own, routed},
+			then:    []probe{{from: "db1", to: outsideAddr, at: "outside", sees: gatewayAddr}, {from: "outside", to: db1Addr, near: "db1"}},
+		}, {
+			name: "gateway-readdressed", from: base, to: readdressed,
+			survive: []talk{in1, out1, in2, out2, east, west, hairpin2, six, six2},
+			end:     []talk{shared1, sharedFar, hairpin1},
+			then: []probe{
+				{from: "db1", to: outsideAddr, at: "outside", sees: otherGateway},
+				{from: "outside", to: fip1, at: "web1", sees: outsideAddr, as: web1Addr},
+			},
+		}, {
+			name: "gateway-replaced", from: base, to: elsewhere,
+			survive: []talk{east, west},
+			end:     []talk{in1, out1, shared1, sharedFar, hairpin1, hairpin2, six},
+			then:    []probe{{from: "db1", to: addr("192.0.2.1"), at: "elsewhere", sees: addr("192.0.2.2")}},
+		}, {
+			name: "gateway-cleared", from: base, to: with(base, noGateway),
+			survive: []talk{east, west},
+			end:     []talk{in1, out1, in2, out2, shared1, sharedFar, hairpin1, hairpin2, six, six2},
+			then:    []probe{{from: "db1", to: outsideAddr, near: "outside"}},
+		}, {
+			name: "port-removed", from: base, to: with(base, without("db")),
+			survive: []talk{in1, out1, in2, out2, sharedFar, east, hairpin2, six, six2},
+			end:     []talk{shared1, west, hairpin1},
+		}, {
+			name: "port-and-route-added", from: with(base, without("db"), func(r *dataplane.Router) { r.Routes = nil }), to: base,
+			survive: []talk{in1, out1, in2, out2, east, hairpin2, six, six2},
+			then:    []probe{{from: "db1", to: outsideAddr, at: "outside", sees: gatewayAddr}, {from: "web1", to: behindAddr, at: "fw", sees: web1Addr}},
+		},
+	}
+}
+
+func (c change) test(s *scene) {
+	s.attach(Workload{
+		Name:  "elsewhere",
+		Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext2-net"}, Addrs: prefixes("192.0.2.1/24")}},
+	})
+	s.cast("web1", "web2", "app1", "db1", "fw", "outside")
+	s.apply(c.from)
+	kept, gone := s.begin(c.survive, true), s.begin(c.end, false)
+	kept.pause(s)
+	s.apply(c.to)
+	gone.expectEnded(s)
+	kept.pause(s)
+	kept.expectUnharmed(s)
+	s.during("new connections")
+	s.check(c.then...)
+}

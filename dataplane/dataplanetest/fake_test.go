@@ -1,0 +1,5 @@
+package dataplanetest
+
+import "testing"
+
+func TestFakeConforms(t *testing.T) { Run(t, Fake) }

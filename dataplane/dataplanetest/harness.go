@@ -1,0 +1,123 @@
+package dataplanetest
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/lab"
+)
+
+// Harness is a host under test, empty at first, and what the suite cannot know about it. Its maker takes it away when the test ends.
+type Harness interface {
+	// Dataplane is the one under test.
+	Dataplane() dataplane.Dataplane
+
+	// Reopen opens the host once more, as a process does that has just started: it knows only what the host shows. The suite closes it.
+	Reopen() (dataplane.Dataplane, error)
+
+	// Attach makes a workload on the host's networks.
+	Attach(ctx context.Context, w Workload) (Host, error)
+
+	// Router is the inside of a router that was applied, to probe from.
+	Router(ctx context.Context, id string) (Host, error)
+
+	// State is all that the host holds for a router, as text that is equal for equal configurations, however they came about; empty when
+	// there is nothing. What traffic makes, such as connections and counters, is not in it.
+	State(ctx context.Context, id string) (string, error)
+
+	// HostState is the same for everything outside of routers' insides: their devices on the host's side, networks, names.
+	HostState(ctx context.Context) (string, error)
+
+	// Writes lists what fn changed on the host, insides of routers included, whoever did it.
+	Writes(ctx context.Context, fn func() error) ([]string, error)
+}
+
+// Damager is a [Harness] that can break what a dataplane made, as another process on the machine might.
+type Damager interface {
+	Damages() []Damage
+}
+
+// Damage is something that a neighbour may do to a router, whose first port is "web" and whose gateway is "ext".
+type Damage struct {
+	Name     string
+	Mentions string // what Plan must contain then; empty for what is none of a dataplane's business, and must be left alone
+	Do       func(ctx context.Context, id string) error
+}
+
+// Breaker is a [Harness] that can make operations on its host fail.
+type Breaker interface {
+	// Break lets so many operations of the next Apply pass, and makes the one after them fail once. heal ends that.
+	Break(after int) (heal func())
+}
+
+// Trespasser is a [Harness] whose host has names that somebody else may take.
+type Trespasser interface {
+	// Trespass takes the name of a router that is not there. intact says whether the intruder's possession is untouched.
+	Trespass(ctx context.Context, id string) (intact func() error, err error)
+}
+
+// HalfMaker is a [Harness] whose host can hold a part of a router.
+type HalfMaker interface {
+	// HalfMake leaves what a process leaves that is killed soon after it began to apply r.
+	HalfMake(ctx context.Context, r dataplane.Router) error
+}
+
+// Counter is a [dataplane.Dataplane] that counts what passes through floating IPs.
+type Counter interface {
+	Counters(ctx context.Context, router string) (map[netip.Addr]namespace.Counters, error)
+}
+
+// Workload is a host to attach: its ports become eth0, eth1, and so on, and with several it forwards between them.
+type Workload = lab.Spec
+
+// Host is something to probe from. Its methods may be called concurrently.
+type Host interface {
+	// Serve starts an echo service for TCP and UDP on all of the host's addresses.
+	Serve(port uint16) error
+
+	// Dial begins a conversation with an echo service, or, by ICMP, with any host. A zero address or port of from is for the host to choose.
+	Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (Conn, error)
+
+	// Stream sends datagrams to an echo service, one every interval, until it is stopped. It returns when the first has come back.
+	Stream(ctx context.Context, from, to netip.AddrPort, interval time.Duration) (Stream, error)
+
+	// Watch looks at what passes the host's eth0 from now on.
+	Watch() (Watch, error)
+}
+
+// Conn is a conversation.
+type Conn interface {
+	// Exchange sends a request with so many bytes of payload, and waits for the answer. An error that is [context.DeadlineExceeded]
+	// says that none came; it may come sooner than ctx ends.
+	Exchange(ctx context.Context, payload int) (Seen, error)
+
+	Local() netip.AddrPort // of ICMP, the port is the identifier
+
+	// SetTTL sets the time to live, or hop limit, of packets to come.
+	SetTTL(hops int) error
+	Close() error
+}
+
+// Stream is a flow of datagrams and their echoes.
+type Stream interface {
+	// Pause waits until so many more echoes have come.
+	Pause(ctx context.Context, echoes int) error
+	Stop(ctx context.Context) Flow
+}
+
+// Watch is a look at packets.
+type Watch interface {
+	// Packets returns those since the last call, without waiting. What the host has received, and maybe answered, is among them.
+	Packets() ([]Packet, error)
+	Close() error
+}
+
+// What probes tell.
+type (
+	Seen   = lab.Seen
+	Flow   = lab.Flow
+	Packet = lab.Packet
+)

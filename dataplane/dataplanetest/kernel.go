@@ -1,0 +1,246 @@
+package dataplanetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// Site is a host to open a dataplane on.
+type Site struct {
+	HostNS string // path of the network namespace that is the host's own
+	Dir    string // directory of the names of routers' namespaces
+}
+
+// Opener opens a dataplane on a site, and the wiring that it is to be made with. The dataplane is given wrap(wiring), so that the suite can make
+// wiring fail; the wiring returned is used to attach workloads. Closing the dataplane must close the wiring.
+type Opener func(site Site, wrap func(namespace.InterfaceDriver) namespace.InterfaceDriver) (dataplane.Dataplane, namespace.InterfaceDriver, error)
+
+// Kernel makes harnesses for a dataplane that realises routers as network namespaces. It needs root, and nft for reading back what the host holds:
+// without them tests are skipped, and under CI=true they fail. It works in namespaces of its own only.
+func Kernel(open Opener) func(testing.TB) Harness {
+	return func(tb testing.TB) Harness {
+		tb.Helper()
+		if os.Geteuid() != 0 {
+			if os.Getenv("CI") == "true" {
+				tb.Fatal("needs root")
+			}
+			tb.Skip("needs root")
+		}
+		k := &kernel{open: open}
+		tb.Cleanup(func() {
+			if err := k.close(); err != nil {
+				tb.Errorf("clean up: %v", err)
+			}
+		})
+		if err := k.start(); err != nil {
+			tb.Fatal(err)
+		}
+		return k
+	}
+}
+
+type kernel struct {
+	open   Opener
+	lab    *lab.Lab
+	dp     dataplane.Dataplane
+	others dataplane.Dataplane // keeps the workloads' wiring open
+	wiring namespace.InterfaceDriver
+	faults faults
+
+	mu      sync.Mutex
+	closers []interface{ Close() error }
+}
+
+func (k *kernel) start() (err error) {
+	if k.lab, err = lab.New(); err != nil {
+		return err
+	}
+	if k.dp, _, err = k.open(k.site(), k.faults.wrap); err != nil {
+		return err
+	}
+	k.others, k.wiring, err = k.open(k.site(), func(d namespace.InterfaceDriver) namespace.InterfaceDriver { return d })
+	return err
+}
+
+func (k *kernel) close() error {
+	var errs []error
+	for _, c := range k.closers {
+		c.Close()
+	}
+	for _, dp := range []dataplane.Dataplane{k.dp, k.others} {
+		if dp == nil {
+			continue
+		}
+		if err := dp.Close(); err != nil && !errors.Is(err, dataplane.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if k.lab != nil {
+		errs = append(errs, k.lab.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (k *kernel) closeLater(c interface{ Close() error }) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closers = append(k.closers, c)
+}
+
+func (k *kernel) site() Site { return Site{HostNS: k.lab.HostNS, Dir: k.lab.Dir} }
+
+func (k *kernel) Dataplane() dataplane.Dataplane { return k.dp }
+
+func (k *kernel) Reopen() (dataplane.Dataplane, error) {
+	dp, _, err := k.open(k.site(), k.faults.wrap)
+	return dp, err
+}
+
+func (k *kernel) Attach(ctx context.Context, w Workload) (Host, error) {
+	h, err := k.lab.Attach(ctx, k.wiring, w)
+	if err != nil {
+		return nil, err
+	}
+	return kernelHost{k, h}, nil
+}
+
+// path is where a router's namespace has its name.
+func (k *kernel) path(id string) string { return filepath.Join(k.lab.Dir, dataplane.NamespaceName(id)) }
+
+func (k *kernel) Router(_ context.Context, id string) (Host, error) {
+	h, err := k.lab.Enter(k.path(id))
+	if err != nil {
+		return nil, err
+	}
+	return kernelHost{k, h}, nil
+}
+
+func (k *kernel) State(_ context.Context, id string) (string, error) {
+	text, err := lab.State(k.path(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return text, err
+}
+
+// randomMAC is what the kernel makes up for the host's ends of cables, and for bridges from those of their ports.
+var randomMAC = regexp.MustCompile(` mac [0-9a-f:]+`)
+
+func (k *kernel) HostState(context.Context) (string, error) {
+	text, err := lab.State(k.lab.HostNS)
+	if err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(k.lab.Dir)
+	if err != nil {
+		return "", err
+	}
+	var names strings.Builder
+	for _, e := range entries {
+		fmt.Fprintln(&names, "name", e.Name())
+	}
+	return randomMAC.ReplaceAllString(text, "") + names.String(), nil
+}
+
+func (k *kernel) Writes(_ context.Context, fn func() error) ([]string, error) {
+	paths := []string{k.lab.HostNS}
+	entries, err := os.ReadDir(k.lab.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(k.lab.Dir, e.Name())
+		if _, err := netns.Mark(path); err == nil {
+			paths = append(paths, path)
+		}
+	}
+	writes, err := lab.Writes(paths, fn)
+	after, listErr := os.ReadDir(k.lab.Dir)
+	if len(after) != len(entries) {
+		writes = append(writes, "a namespace came or went")
+	}
+	return writes, errors.Join(err, listErr)
+}
+
+func (k *kernel) Trespass(_ context.Context, id string) (intact func() error, err error) {
+	ns, err := netns.Create(k.lab.Dir, dataplane.NamespaceName(id), "somebody else's", nil)
+	if err != nil {
+		return nil, err
+	}
+	k.closeLater(ns)
+	before, err := lab.State(k.path(id))
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		now, err := lab.State(k.path(id))
+		if err != nil {
+			return fmt.Errorf("the intruder's namespace: %w", err)
+		}
+		return differ("the intruder's namespace", before, now)
+	}, nil
+}
+
+// HalfMake plugs the first port into a namespace that never gets a name.
+func (k *kernel) HalfMake(ctx context.Context, r dataplane.Router) error {
+	h, err := k.lab.Attach(ctx, k.wiring, Workload{Name: "unborn-" + r.ID})
+	if err != nil {
+		return err
+	}
+	p := r.Ports[0]
+	return k.wiring.Plug(ctx, namespace.NS{Router: r.ID, FD: h.FD()}, dataplane.PortDevice(p.ID), p)
+}
+
+// kernelHost is a namespace to probe from.
+type kernelHost struct {
+	k *kernel
+	h *lab.Host
+}
+
+func (h kernelHost) Serve(port uint16) error {
+	s, err := h.h.Serve(port)
+	if err == nil {
+		h.k.closeLater(s)
+	}
+	return err
+}
+
+// These return interfaces, which must be nil when there is nothing in them.
+
+func (h kernelHost) Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (Conn, error) {
+	c, err := h.h.Dial(ctx, proto, from, to)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (h kernelHost) Stream(ctx context.Context, from, to netip.AddrPort, interval time.Duration) (Stream, error) {
+	s, err := h.h.Stream(ctx, from, to, interval)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (h kernelHost) Watch() (Watch, error) {
+	w, err := h.h.Capture("eth0")
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}

@@ -1,0 +1,156 @@
+package dataplanetest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// Damages are what processes with root do to each other's namespaces.
+func (k *kernel) Damages() []Damage {
+	web := func(change func(nl *netlink.Handle, web netlink.Link) error) func(context.Context, string) error {
+		return k.inside(func(nl *netlink.Handle) error {
+			link, err := nl.LinkByName("qr-web")
+			if err != nil {
+				return err
+			}
+			return change(nl, link)
+		})
+	}
+	sysctl := func(name, value string) func(context.Context, string) error {
+		return k.inside(func(*netlink.Handle) error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) })
+	}
+	ip := func(s string, bits int) *netlink.Addr {
+		parsed := net.ParseIP(s)
+		size := 32
+		if parsed.To4() == nil {
+			size = 128
+		} else {
+			parsed = parsed.To4()
+		}
+		return &netlink.Addr{IPNet: &net.IPNet{IP: parsed, Mask: net.CIDRMask(bits, size)}}
+	}
+	return []Damage{
+		{"a port deleted", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkDel(l) })},
+		{"a port set down", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetDown(l) })},
+		{"a port's MTU changed", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetMTU(l, 1400) })},
+		{"a port's MAC changed", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error {
+			return nl.LinkSetHardwareAddr(l, net.HardwareAddr{2, 0, 0, 0, 0, 99})
+		})},
+		{"an address removed", "10.0.1.1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrDel(l, ip("10.0.1.1", 24)) })},
+		{"an IPv6 address removed", "fd00:1::1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrDel(l, ip("fd00:1::1", 64)) })},
+		{"an address added", "10.77.0.1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrAdd(l, ip("10.77.0.1", 24)) })},
+		{"a floating IP's address removed", fip1.String(), k.inside(func(nl *netlink.Handle) error {
+			l, err := nl.LinkByName("qg-ext")
+			if err != nil {
+				return err
+			}
+			return nl.AddrDel(l, ip(fip1.String(), 32))
+		})},
+		{"routes flushed", "default", k.inside(flushRoutes)},
+		{"a route added", "10.99.0.0/24", k.inside(func(nl *netlink.Handle) error {
+			return nl.RouteAdd(&netlink.Route{Dst: ip("10.99.0.0", 24).IPNet, Gw: net.ParseIP("10.0.2.250"), Protocol: unix.RTPROT_STATIC})
+		})},
+		{"forwarding switched off", "ip_forward", sysctl("ipv4/ip_forward", "0")},
+		{"the reverse path filter switched on", "rp_filter", sysctl("ipv4/conf/all/rp_filter", "1")},
+		{"rules flushed", "rules", k.inside(flushRules)},
+		{"the host's side of the ports cut off", "qr-web", k.cut},
+		{"a table of somebody else's", "", k.inside(func(*netlink.Handle) error {
+			conn, err := nftables.New()
+			if err != nil {
+				return err
+			}
+			conn.AddTable(&nftables.Table{Name: "theirs", Family: nftables.TableFamilyINet})
+			return conn.Flush()
+		})},
+		{"a device of somebody else's", "", k.inside(func(nl *netlink.Handle) error {
+			return nl.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "theirs"}})
+		})},
+	}
+}
+
+// inside runs fn on a thread that is in a router's namespace.
+func (k *kernel) inside(fn func(*netlink.Handle) error) func(context.Context, string) error {
+	return func(_ context.Context, id string) error {
+		ns, err := netns.Open(k.path(id))
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		return netns.Do(int(ns.Fd()), func() error {
+			nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+			if err != nil {
+				return err
+			}
+			defer nl.Close()
+			return fn(nl)
+		})
+	}
+}
+
+func flushRoutes(nl *netlink.Handle) error {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := nl.RouteList(nil, family)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			if r.Protocol == unix.RTPROT_KERNEL {
+				continue
+			}
+			if err := nl.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flushRules removes every rule of nf_tables, iptables-nft's included.
+func flushRules(*netlink.Handle) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	conn.FlushRuleset()
+	return conn.Flush()
+}
+
+// cut deletes the other end of a port's cable, wherever on the host that is.
+func (k *kernel) cut(_ context.Context, id string) error {
+	var peer int
+	err := k.inside(func(nl *netlink.Handle) error {
+		link, err := nl.LinkByName("qr-web")
+		if err != nil {
+			return err
+		}
+		peer = link.Attrs().ParentIndex
+		return nil
+	})(nil, id)
+	if err != nil {
+		return err
+	}
+	ns, err := vnetns.GetFromPath(k.lab.HostNS)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	link, err := nl.LinkByIndex(peer)
+	if err != nil {
+		return err
+	}
+	return nl.LinkDel(link)
+}

@@ -1,0 +1,71 @@
+package dataplanetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// errBroken is the failure that a [Breaker] causes.
+var errBroken = errors.New("broken by the test")
+
+// faults makes wiring fail when it is told to.
+type faults struct {
+	mu    sync.Mutex
+	armed bool
+	after int
+}
+
+func (f *faults) wrap(d namespace.InterfaceDriver) namespace.InterfaceDriver {
+	return faultyWiring{InterfaceDriver: d, faults: f}
+}
+
+// strike says whether this operation is the one to fail.
+func (f *faults) strike() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.armed {
+		return nil
+	}
+	if f.after > 0 {
+		f.after--
+		return nil
+	}
+	f.armed = false
+	return errBroken
+}
+
+// Break makes the wiring fail: at the port after so many.
+func (k *kernel) Break(after int) (heal func()) {
+	f := &k.faults
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.armed, f.after = true, after
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.armed = false
+	}
+}
+
+type faultyWiring struct {
+	namespace.InterfaceDriver
+	faults *faults
+}
+
+func (w faultyWiring) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
+	if err := w.faults.strike(); err != nil {
+		return err
+	}
+	return w.InterfaceDriver.Plug(ctx, ns, dev, p)
+}
+
+func (w faultyWiring) Unplug(ctx context.Context, ns namespace.NS, dev string) error {
+	if err := w.faults.strike(); err != nil {
+		return err
+	}
+	return w.InterfaceDriver.Unplug(ctx, ns, dev)
+}

@@ -1,0 +1,112 @@
+package dataplanetest
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+func restartClauses() []clause {
+	return []clause{
+		{
+			name: "P16-applied-again",
+			why: "A router that is applied again without a change costs no kernel write, no packet, no connection and no counter. Agents apply all routers " +
+				"whenever they are unsure.",
+			test: func(s *scene) {
+				s.steadyTraffic(func() error {
+					for range 3 {
+						if err := applySame(s, s.dp); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			},
+		}, {
+			name: "P16-restart",
+			why: "A process that starts afresh over a router that is there leaves it alone: no kernel write, no packet lost, connections and counters intact. " +
+				"Otherwise every upgrade is an outage.",
+			test: func(s *scene) {
+				s.steadyTraffic(func() error {
+					fresh, err := s.h.Reopen()
+					if err != nil {
+						return fmt.Errorf("Reopen: %w", err)
+					}
+					s.closeLater(fresh)
+					if err := applySame(s, fresh); err != nil {
+						return err
+					}
+					if err := s.dp.Close(); err != nil {
+						return fmt.Errorf("Close: %w", err)
+					}
+					if _, err := s.dp.Apply(s.ctx, busy()); !errors.Is(err, dataplane.ErrClosed) {
+						return fmt.Errorf("Apply after Close: %w, not ErrClosed", err)
+					}
+					s.dp = fresh
+					return nil
+				})
+			},
+		},
+	}
+}
+
+// applySame applies what is there already.
+func applySame(s *scene, dp dataplane.Dataplane) error {
+	plan, err := dp.Apply(s.ctx, busy())
+	if err == nil && !plan.Empty() {
+		err = fmt.Errorf("something was done: %s", plan)
+	}
+	if err != nil {
+		return fmt.Errorf("Apply again: %w", err)
+	}
+	return nil
+}
+
+// steadyTraffic runs fn amid traffic of every kind. It must write nothing and harm nothing.
+func (s *scene) steadyTraffic(fn func() error) {
+	s.apply(busy())
+	s.cast("web1", "app1", "db1", "fw", "outside")
+	open := s.begin([]talk{in1, out1, in2, out2, shared1, sharedFar, east, west, hairpin1, hairpin2, six, six2}, true)
+	open.pause(s)
+	before := s.counters()
+	writes, err := s.h.Writes(s.ctx, fn)
+	s.fail(err)
+	for _, w := range writes {
+		s.failf("a write that changes nothing: %s", w)
+	}
+	open.pause(s)
+	s.intact(before)
+	open.expectUnharmed(s)
+}
+
+// counters reads them from the dataplane, if it counts.
+func (s *scene) counters() map[netip.Addr][2]uint64 {
+	c, ok := s.dp.(Counter)
+	if !ok {
+		return nil
+	}
+	all, err := c.Counters(s.ctx, "r1")
+	s.must(err)
+	packets := map[netip.Addr][2]uint64{}
+	for a, n := range all {
+		packets[a] = [2]uint64{n.In.Packets, n.Out.Packets}
+	}
+	return packets
+}
+
+// intact wants counters to have grown with the traffic since before.
+func (s *scene) intact(before map[netip.Addr][2]uint64) {
+	if before == nil {
+		return
+	}
+	now := s.counters()
+	for _, f := range []netip.Addr{fip1, fip2} {
+		for i, direction := range []string{"in", "out"} {
+			if before[f][i] == 0 || now[f][i] <= before[f][i] {
+				s.failf("counter of %s, packets %s: %d after traffic, and %d after more of it", f, direction, before[f][i], now[f][i])
+			}
+		}
+	}
+}

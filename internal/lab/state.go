@@ -1,0 +1,279 @@
+package lab
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// State is the whole configuration of the namespace at path, as text that is the same whenever the configuration is: links, addresses,
+// routes, rules, the sysctls that make a router, and the listings of nft and, where they are installed, both kinds of iptables. Indexes,
+// handles, counters and what the kernel learns by itself are left out.
+func State(path string) (string, error) {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer ns.Close()
+	nl, err := netlink.NewHandleAt(vnetns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return "", err
+	}
+	defer nl.Close()
+	s := state{nl: nl, names: map[int]string{}}
+	err = netns.Do(int(ns.Fd()), func() error {
+		return errors.Join(s.links(), s.routes(), s.rules(), s.sysctls(), s.tables())
+	})
+	return s.text.String(), err
+}
+
+type state struct {
+	nl    *netlink.Handle
+	names map[int]string // of links, by index
+	text  bytes.Buffer
+}
+
+// section writes lines in order, so that the kernel's order does not matter.
+func (s *state) section(title string, lines []string) {
+	slices.Sort(lines)
+	fmt.Fprintf(&s.text, "# %s\n", title)
+	for _, l := range slices.Compact(lines) {
+		s.text.WriteString(l + "\n")
+	}
+}
+
+func (s *state) links() error {
+	links, err := s.nl.LinkList()
+	if err != nil {
+		return err
+	}
+	var lines, addrs []string
+	for _, l := range links {
+		a := l.Attrs()
+		s.names[a.Index] = a.Name
+	}
+	for _, l := range links {
+		a := l.Attrs()
+		line := fmt.Sprintf("%s %s mtu %d", a.Name, l.Type(), a.MTU)
+		if a.Name != "lo" {
+			line += " mac " + a.HardwareAddr.String()
+		}
+		if a.Flags&net.FlagUp != 0 {
+			line += " up"
+		}
+		if a.MasterIndex != 0 {
+			line += " master " + s.names[a.MasterIndex]
+		}
+		if a.Alias != "" {
+			line += fmt.Sprintf(" alias %q", a.Alias)
+		}
+		lines = append(lines, line)
+	}
+	list, err := s.nl.AddrList(nil, netlink.FAMILY_ALL)
+	for _, a := range list {
+		const learned = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_PERMANENT
+		line := fmt.Sprintf("%s %s scope %s flags %#x", s.names[a.LinkIndex], a.IPNet, netlink.Scope(a.Scope), a.Flags&^learned)
+		if a.Peer != nil && !a.Peer.IP.Equal(a.IP) {
+			line += " peer " + a.Peer.String()
+		}
+		addrs = append(addrs, line)
+	}
+	s.section("links", lines)
+	s.section("addresses", addrs)
+	return err
+}
+
+func (s *state) routes() error {
+	var lines []string
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := s.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			const cloned = unix.RTM_F_CLONED // a cache entry, such as a path MTU
+			if r.Table == unix.RT_TABLE_LOCAL || r.Flags&cloned != 0 {
+				continue
+			}
+			lines = append(lines, s.route(r))
+		}
+	}
+	s.section("routes", lines)
+	return nil
+}
+
+func (s *state) route(r netlink.Route) string {
+	dst := "default"
+	if r.Dst != nil {
+		dst = r.Dst.String()
+	}
+	line := fmt.Sprintf("%s table %d proto %s scope %s metric %d", dst, r.Table, r.Protocol, r.Scope, r.Priority)
+	if r.Type != unix.RTN_UNICAST {
+		line += fmt.Sprintf(" type %d", r.Type)
+	}
+	if r.Src != nil {
+		line += " src " + r.Src.String()
+	}
+	if r.MTU != 0 {
+		line += fmt.Sprintf(" mtu %d", r.MTU)
+	}
+	hops := []string{s.hop(r.Gw, r.LinkIndex, r.Flags, 0)}
+	if len(r.MultiPath) > 0 {
+		hops = nil
+		for _, h := range r.MultiPath {
+			hops = append(hops, s.hop(h.Gw, h.LinkIndex, h.Flags, h.Hops))
+		}
+	}
+	slices.Sort(hops)
+	return line + strings.Join(hops, "")
+}
+
+func (s *state) hop(gw net.IP, link, flags, weight int) string {
+	line := ""
+	if gw != nil {
+		line += " via " + gw.String()
+	}
+	if link != 0 {
+		line += " dev " + s.names[link]
+	}
+	if flags&int(netlink.FLAG_ONLINK) != 0 {
+		line += " onlink"
+	}
+	if weight != 0 {
+		line += fmt.Sprintf(" weight %d", weight+1)
+	}
+	return line
+}
+
+func (s *state) rules() error {
+	var lines []string
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rules, err := s.nl.RuleList(family)
+		if err != nil {
+			return err
+		}
+		for _, r := range rules {
+			lines = append(lines, fmt.Sprintf("family %d %s", family, r))
+		}
+	}
+	s.section("routing rules", lines)
+	return nil
+}
+
+// sysctlPatterns are the settings that a router depends on, below /proc/sys/net.
+var sysctlPatterns = []string{
+	"ipv4/ip_forward", "ipv4/conf/*/forwarding", "ipv4/conf/*/rp_filter", "ipv4/conf/*/send_redirects", "ipv4/conf/*/arp_ignore",
+	"ipv4/conf/*/arp_announce", "ipv6/conf/*/forwarding", "ipv6/conf/*/accept_ra", "ipv6/conf/*/accept_dad",
+	"ipv6/conf/*/dad_transmits", "ipv6/conf/*/addr_gen_mode", "ipv6/conf/*/disable_ipv6", "ipv4/fib_multipath_hash_policy",
+	"ipv6/fib_multipath_hash_policy", "netfilter/nf_conntrack_tcp_be_liberal",
+}
+
+func (s *state) sysctls() error {
+	const root = "/proc/sys/net"
+	var lines []string
+	for _, pattern := range sysctlPatterns {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return err
+		}
+		for _, p := range paths {
+			value, err := os.ReadFile(p)
+			if errors.Is(err, os.ErrNotExist) { // its device has just gone
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			lines = append(lines, strings.TrimPrefix(p, root+"/")+" = "+strings.TrimSpace(string(value)))
+		}
+	}
+	s.section("sysctls", lines)
+	return nil
+}
+
+// tables writes the listings of the tools of the calling thread's namespace.
+func (s *state) tables() error {
+	nft, err := listing("nft", "-s", "list", "ruleset")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&s.text, "# nft\n%s", sortElements(nft))
+	for _, tool := range []string{"iptables-legacy-save", "ip6tables-legacy-save"} {
+		out, err := listing(tool)
+		if errors.Is(err, exec.ErrNotFound) {
+			continue // the kernel's other packet filter, which nft cannot see; without the tool nobody has used it
+		}
+		if err != nil {
+			return err
+		}
+		if lines := rulesOf(out); len(lines) > 0 {
+			fmt.Fprintf(&s.text, "# %s\n%s\n", tool, strings.Join(lines, "\n"))
+		}
+	}
+	return nil
+}
+
+func listing(name string, args ...string) (string, error) {
+	c := exec.Command(name, args...) // its process is a child of this thread, so it is in the namespace
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return string(out), nil
+}
+
+// rulesOf leaves the comments, with their dates, and the counters of chains out of what iptables-save prints.
+func rulesOf(listing string) (lines []string) {
+	for l := range strings.Lines(listing) {
+		l = strings.TrimSpace(l)
+		if strings.HasPrefix(l, ":") {
+			l, _, _ = strings.Cut(l, " [")
+		}
+		if l != "" && !strings.HasPrefix(l, "#") && l != "COMMIT" {
+			lines = append(lines, l)
+		}
+	}
+	if !slices.ContainsFunc(lines, func(l string) bool {
+		return strings.HasPrefix(l, "-A") || strings.HasPrefix(l, ":") && strings.HasSuffix(l, " -")
+	}) {
+		return nil // tables that have been looked at exist, and are empty
+	}
+	return lines
+}
+
+// sortElements puts the elements of nft's sets and maps in order: nft lists some by age.
+func sortElements(listing string) string {
+	const begin, end = "elements = { ", " }"
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(listing, begin)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		var inner string
+		inner, listing, _ = strings.Cut(rest, end)
+		elements := strings.FieldsFunc(inner, func(r rune) bool { return r == ',' || r == '\n' })
+		for i, e := range elements {
+			elements[i] = strings.Join(strings.Fields(e), " ")
+		}
+		elements = slices.DeleteFunc(elements, func(e string) bool { return e == "" })
+		slices.SortFunc(elements, cmp.Compare[string])
+		out.WriteString(begin + strings.Join(elements, ",\n\t\t\t") + end)
+	}
+}

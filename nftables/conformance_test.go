@@ -1,0 +1,28 @@
+package nftables_test
+
+import (
+	"testing"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/dataplane/dataplanetest"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/nftables"
+)
+
+func TestConformance(t *testing.T) {
+	dataplanetest.Run(t, dataplanetest.Kernel(open))
+}
+
+func open(site dataplanetest.Site, wrap func(namespace.InterfaceDriver) namespace.InterfaceDriver) (dataplane.Dataplane, namespace.InterfaceDriver, error) {
+	wiring, err := bridge.New(bridge.Config{HostNS: site.HostNS})
+	if err != nil {
+		return nil, nil, err
+	}
+	dp, err := nftables.New(namespace.Config{Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir})
+	if err != nil {
+		wiring.Close()
+		return nil, nil, err
+	}
+	return dp, wiring, nil
+}
