@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// report prints what is shown, and remembers what failed.
+type report struct {
+	out    io.Writer
+	colour bool
+	passed int
+	failed []string
+}
+
+func newReport(out *os.File) *report {
+	info, err := out.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
+	return &report{out: out, colour: terminal && os.Getenv("NO_COLOR") == ""}
+}
+
+const (
+	green = "32"
+	red   = "31"
+	bold  = "1"
+	dim   = "2"
+)
+
+func (r *report) paint(colour, s string) string {
+	if !r.colour {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+func (r *report) text(s string) { fmt.Fprintln(r.out, strings.Trim(s, "\n")) }
+
+func (r *report) section(title string) { fmt.Fprintf(r.out, "\n%s\n", r.paint(bold, title)) }
+
+// plan prints the steps of a plan, the first few if there are many.
+func (r *report) plan(p dataplane.Plan) {
+	const most = 6
+	for i, s := range p.Steps {
+		if i == most && len(p.Steps) > most+1 {
+			fmt.Fprintln(r.out, r.paint(dim, fmt.Sprintf("    … and %d more", len(p.Steps)-most)))
+			return
+		}
+		fmt.Fprintln(r.out, r.paint(dim, "    "+s.String()))
+	}
+}
+
+// check prints a row of the table: a claim, and what was seen. An error is why the claim does not hold.
+func (r *report) check(claim, seen string, err error) {
+	mark := r.paint(green, "✓")
+	if err != nil {
+		mark, seen = r.paint(red, "✗"), err.Error()
+		r.failed = append(r.failed, claim)
+	} else {
+		r.passed++
+	}
+	fmt.Fprintf(r.out, "  %s %-51s %s\n", mark, claim, seen)
+}
+
+// equal is a check that one thing was seen and no other.
+func (r *report) equal(claim, want, seen string, err error) {
+	if err == nil && seen != want {
+		err = fmt.Errorf("%s, want %s", seen, want)
+	}
+	r.check(claim, seen, err)
+}
+
+// note prints a row that is no check.
+func (r *report) note(what, seen string) { fmt.Fprintf(r.out, "  · %-51s %s\n", what, seen) }
+
+// verdict says how it went. The error names the checks that failed.
+func (r *report) verdict() error {
+	if len(r.failed) > 0 {
+		return errors.New("failed: " + strings.Join(r.failed, "; "))
+	}
+	fmt.Fprintf(r.out, "\nAll %d checks passed.\n", r.passed)
+	return nil
+}
