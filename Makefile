@@ -1,0 +1,59 @@
+# Run make without a target for a list. Go compiles as the calling user, whose caches are kept; only what was built runs as root.
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-builtin-rules
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := build/golangci-lint-$(GOLANGCI_VERSION)
+
+FUZZTIME ?= 30s
+ARGS     ?=
+
+ifeq ($(shell id -u),0)
+AS_ROOT :=
+else
+AS_ROOT := sudo --preserve-env=CI
+endif
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build/threetier ## a three-tier application behind a real router: checked, broken, mended (ARGS=--keep leaves it standing)
+	@$(AS_ROOT) build/threetier $(ARGS)
+
+.PHONY: test
+test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
+	@.ci/need gcc=gcc,libc6-dev nft=nftables
+	@go test -race -vet=off $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes
+	@$(GOLANGCI) run
+
+.PHONY: bench
+bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json keeps the numbers
+	@go build -o build/bench ./internal/bench
+	@$(AS_ROOT) build/bench -o build/bench.json $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz test, each for FUZZTIME (30s)
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what the other targets built
+	@rm -rf build
+
+build/threetier: FORCE
+	@go build -o $@ ./examples/threetier
+
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION), once"
+	@GOBIN=$(CURDIR)/build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv build/golangci-lint $@
+
+.PHONY: FORCE
+FORCE:

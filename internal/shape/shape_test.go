@@ -1,0 +1,186 @@
+package shape
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	root   = "../.."
+	module = "github.com/l3kit/l3kit"
+)
+
+// layer says what the packages of a folder may import: packages of this module by folder, and whether other people's modules too.
+type layer struct {
+	folder string
+	may    []string
+	others bool
+}
+
+// The longest folder that holds a package counts. Whoever adds a package decides here where it stands.
+var layers = []layer{
+	{folder: "dataplane"},
+	{folder: "dataplane/namespace", may: []string{"dataplane", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/bridge", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/dataplanetest", may: []string{"dataplane", "dataplane/namespace", "internal/lab", "internal/monitor", "internal/netns"},
+		others: true},
+	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+
+	{folder: "internal/netns", others: true},
+	{folder: "internal/monitor", may: []string{"internal/netns"}, others: true},
+	{folder: "internal/lab", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "internal/shape"},
+	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables",
+		"internal/lab", "internal/monitor", "internal/netns"}, others: true},
+
+	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
+	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}, others: true},
+	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "internal/lab",
+		"internal/netns"}, others: true},
+}
+
+// TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not get the others with it.
+// Tests may import what they like.
+func TestImportsPointDownwards(t *testing.T) {
+	for _, p := range packages(t) {
+		l, ok := layerOf(p.folder)
+		if !ok {
+			t.Errorf("%s has no layer: add it to the list in this file", p.folder)
+			continue
+		}
+		for _, imp := range p.imports {
+			if why := refuse(l, p.folder, imp); why != "" {
+				t.Errorf("%s imports %s: %s", p.folder, imp, why)
+			}
+		}
+	}
+}
+
+func TestLayersRefuse(t *testing.T) {
+	backend := layer{folder: "backend", may: []string{"dataplane"}, others: true}
+	contract := layer{folder: "dataplane"}
+	require.Empty(t, refuse(backend, "backend", module+"/dataplane"))
+	require.Empty(t, refuse(backend, "backend", "golang.org/x/sys/unix"))
+	require.Empty(t, refuse(contract, "dataplane", "net/netip"))
+	require.NotEmpty(t, refuse(backend, "backend", module+"/dataplane/namespace"), "leave for a folder is not leave for what is below it")
+	require.NotEmpty(t, refuse(contract, "dataplane", "golang.org/x/sys/unix"))
+	require.NotEmpty(t, refuse(contract, "dataplane", module+"/internal/netns"))
+}
+
+// TestEachPackageSaysWhatItIsFor: go doc shows one comment, so there is one, in one file.
+func TestEachPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.docs) != 1 {
+			t.Errorf("%s has %d package comments, want one", p.folder, len(p.docs))
+			continue
+		}
+		want := "Package " + p.name + " "
+		if p.name == "main" {
+			want = "Command " + path.Base(p.folder) + " "
+		}
+		if !strings.HasPrefix(p.docs[0], want) {
+			t.Errorf("the package comment of %s does not begin with %q", p.folder, want)
+		}
+	}
+}
+
+// TestTopLevel: the folders a visitor sees first are the parts of the design, and nothing else.
+func TestTopLevel(t *testing.T) {
+	design := []string{"dataplane", "examples", "internal", "iptables", "l3", "nftables", "ovs", "scheduler"}
+	entries, err := os.ReadDir(root)
+	require.NoError(t, err)
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != "build" && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(design, e.Name()) {
+			t.Errorf("folder %s is no part of the design", e.Name())
+		}
+	}
+}
+
+func layerOf(folder string) (layer, bool) {
+	var best layer
+	for _, l := range layers {
+		if (folder == l.folder || strings.HasPrefix(folder, l.folder+"/")) && len(l.folder) > len(best.folder) {
+			best = l
+		}
+	}
+	return best, best.folder != ""
+}
+
+// refuse says why a package of layer l must not import imp, or nothing if it may.
+func refuse(l layer, folder, imp string) string {
+	if own, ok := strings.CutPrefix(imp, module+"/"); ok {
+		if own == folder || slices.Contains(l.may, own) {
+			return ""
+		}
+		return "not below it"
+	}
+	if first, _, _ := strings.Cut(imp, "/"); strings.Contains(first, ".") && !l.others {
+		return "it may use the standard library and this module only"
+	}
+	return ""
+}
+
+// pkg is what the source files of one folder say; test files are not looked at.
+type pkg struct {
+	folder  string
+	name    string
+	imports []string
+	docs    []string
+}
+
+func packages(t *testing.T) []*pkg {
+	t.Helper()
+	found := map[string]*pkg{}
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(d.Name(), ".") && d.Name() != "." && d.Name() != ".."
+		if d.IsDir() && (hidden || d.Name() == "build" || d.Name() == "testdata") && file != root {
+			return fs.SkipDir
+		}
+		if d.IsDir() || hidden || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(fset, file, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		folder, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		p := found[folder]
+		if p == nil {
+			p = &pkg{folder: folder}
+			found[folder] = p
+		}
+		p.add(parsed)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, found)
+	return slices.SortedFunc(maps.Values(found), func(a, b *pkg) int { return strings.Compare(a.folder, b.folder) })
+}
+
+func (p *pkg) add(f *ast.File) {
+	p.name = f.Name.Name
+	for _, imp := range f.Imports {
+		p.imports = append(p.imports, strings.Trim(imp.Path.Value, `"`))
+	}
+	if doc := f.Doc.Text(); doc != "" {
+		p.docs = append(p.docs, doc)
+	}
+}
