@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// floor makes the state of a router with the least netlink work that can make it: a namespace with a name, a veth pair a port in one message
+// each, all addresses, links and routes in one system call, one nftables transaction; no reads, no sysctls, no checks. It takes everything away
+// again, and returns how long the making took.
+func floor(s *stage, r dataplane.Router) (time.Duration, error) {
+	host, err := netns.Open(s.lab.HostNS)
+	if err != nil {
+		return 0, err
+	}
+	defer host.Close()
+	bridges, err := bridgesOf(host, r)
+	if err != nil {
+		return 0, err
+	}
+	hostSocket, err := newSocket(int(host.Fd()))
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(hostSocket)
+
+	const name = "floor"
+	var ns *os.File
+	took, err := timed(func() (err error) {
+		if ns, err = netns.Create(s.lab.Dir, name, "", nil); err != nil {
+			return err
+		}
+		if err := floorLinks(hostSocket, ns, bridges, r); err != nil {
+			return fmt.Errorf("links: %w", err)
+		}
+		if err := floorTable(int(ns.Fd()), r); err != nil {
+			return fmt.Errorf("nftables: %w", err)
+		}
+		return floorInside(ns, r)
+	})
+	if err != nil {
+		return 0, errors.Join(err, netns.Remove(s.lab.Dir, name))
+	}
+	return took, errors.Join(floorAway(host, r), netns.Remove(s.lab.Dir, name), ns.Close())
+}
+
+func floorPorts(r dataplane.Router) []dataplane.Port {
+	return append(r.Ports[:len(r.Ports):len(r.Ports)], r.Gateway.Port)
+}
+
+// Devices inside get the indexes 2, 3, 4 in the order of their making, which saves the floor from asking.
+const firstIndex = 2
+
+func bridgesOf(host *os.File, r dataplane.Router) ([]int, error) {
+	h, err := netlink.NewHandleAt(vnetns.NsHandle(host.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	var list []int
+	for _, p := range floorPorts(r) {
+		l, err := h.LinkByName("brq" + p.Network.ID)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l.Attrs().Index)
+	}
+	return list, nil
+}
+
+func newSocket(fd int) (s int, err error) {
+	err = netns.Do(fd, func() error {
+		s, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		return err
+	})
+	return s, err
+}
+
+func floorLinks(socket int, ns *os.File, bridges []int, r dataplane.Router) error {
+	var requests []*nl.NetlinkRequest
+	for i, p := range floorPorts(r) {
+		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Flags, msg.Change = unix.IFF_UP, unix.IFF_UP
+		req.AddData(msg)
+		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(fmt.Sprint("floor", i))))
+		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(p.MTU))))
+		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridges[i]))))
+		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+		info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("veth"))
+		peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+		nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC)
+		peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(fmt.Sprint("qr-", i)))
+		peer.AddRtAttr(unix.IFLA_ADDRESS, p.MAC[:])
+		peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(p.MTU)))
+		peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(ns.Fd())))
+		req.AddData(info)
+		requests = append(requests, req)
+	}
+	return sendAll(socket, requests)
+}
+
+func floorInside(ns *os.File, r dataplane.Router) error {
+	socket, err := newSocket(int(ns.Fd()))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	var requests []*nl.NetlinkRequest
+	for i, p := range floorPorts(r) {
+		for _, a := range p.Addrs {
+			requests = append(requests, floorAddress(firstIndex+i, a))
+		}
+	}
+	gateway := firstIndex + len(r.Ports)
+	for _, f := range r.FloatingIPs {
+		requests = append(requests, floorAddress(gateway, netip.PrefixFrom(f.Addr, 32)))
+	}
+	for i := 1; i <= gateway; i++ {
+		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index, msg.Flags, msg.Change = int32(i), unix.IFF_UP, unix.IFF_UP
+		req.AddData(msg)
+		requests = append(requests, req)
+	}
+	for _, via := range r.Gateway.NextHops {
+		req := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+		msg := nl.NewRtMsg()
+		msg.Family = unix.AF_INET
+		req.AddData(msg)
+		req.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, via.AsSlice()))
+		requests = append(requests, req)
+	}
+	return sendAll(socket, requests)
+}
+
+func floorAddress(index int, p netip.Prefix) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	msg := nl.NewIfAddrmsg(unix.AF_INET)
+	msg.Index, msg.Prefixlen = uint32(index), uint8(p.Bits())
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
+	return req
+}
+
+// sendAll sends the requests in one system call, and waits for the answer to the last.
+func sendAll(socket int, requests []*nl.NetlinkRequest) error {
+	var b []byte
+	for i, r := range requests {
+		if i == len(requests)-1 {
+			r.Flags |= unix.NLM_F_ACK
+		}
+		b = append(b, r.Serialize()...)
+		b = append(b, make([]byte, -len(b)&(unix.NLMSG_ALIGNTO-1))...)
+	}
+	if err := unix.Sendto(socket, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	answer := make([]byte, 8192)
+	n, _, err := unix.Recvfrom(socket, answer, 0)
+	if err != nil {
+		return err
+	}
+	if errno := -int32(nl.NativeEndian().Uint32(answer[unix.SizeofNlMsghdr:n])); errno != 0 {
+		return unix.Errno(errno)
+	}
+	return nil
+}
+
+// floorAway takes the devices away from the host's side, where they go at once.
+func floorAway(host *os.File, r dataplane.Router) error {
+	h, err := netlink.NewHandleAt(vnetns.NsHandle(host.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	var errs []error
+	for i := range floorPorts(r) {
+		l, err := h.LinkByName(filepath.Base(fmt.Sprint("floor", i)))
+		if err == nil {
+			err = h.LinkDel(l)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
