@@ -103,20 +103,22 @@ func (l *long) retire(context.Context) error {
 	}
 	for _, dev := range l.devices() {
 		gone := missing(l.have.links[dev].addrs, l.want.links[dev].addrs)
-		if floating := slices.DeleteFunc(gone, func(a address) bool { return !a.floating }); len(floating) > 0 {
-			l.add(l.removeAddresses(dev, floating))
-		}
+		l.removeSome(dev, gone, func(a address) bool { return a.floating })
 	}
 	return nil
 }
 
-// revive completes the taking back of a link's going down by the routes that the kernel dropped with it.
+// revive completes the taking back of a link's going down by what the kernel dropped with it: routes, and the link-local address.
 func (l *long) revive(dev string, up func(context.Context) error) func(context.Context) error {
+	addrs := prefixesOf(missing(l.have.links[dev].addrs, nil))
 	routes := maps.Clone(l.have.routes)
 	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !h.through(dev) })
 	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
 	return func(ctx context.Context) error {
 		if err := up(ctx); err != nil {
+			return err
+		}
+		if err := l.writeAddresses(ctx, "restore address", dev, addrs, addAddress); err != nil {
 			return err
 		}
 		return l.writeRoutes(ctx, "restore route", keys, routes)
@@ -132,17 +134,10 @@ func (l *long) plug(ctx context.Context) error {
 			return err
 		}
 		have, there := l.have.links[dev]
-		switch {
-		case !there && len(steps) == 0:
+		if there {
+			steps = append(steps, linkChanges(dev, have, port)...)
+		} else if len(steps) == 0 {
 			steps = []dataplane.Step{{Op: dataplane.Add, Kind: "link", Object: dev}}
-		case there && have.mac != port.MAC:
-			steps = append(steps, dataplane.Step{
-				Op: dataplane.Change, Kind: "link", Object: dev, Detail: fmt.Sprintf("MAC %s, was %s", port.MAC, have.mac), Disturbs: true,
-			})
-		case there && have.mtu != port.MTU:
-			steps = append(steps, dataplane.Step{
-				Op: dataplane.Change, Kind: "link", Object: dev, Detail: fmt.Sprintf("MTU %d, was %d", port.MTU, have.mtu),
-			})
 		}
 		if len(steps) == 0 {
 			continue
@@ -159,6 +154,19 @@ func (l *long) plug(ctx context.Context) error {
 		l.add(action{do: func(context.Context) error { return l.refresh() }})
 	}
 	return nil
+}
+
+func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.Step) {
+	change := func(detail string, disturbs bool) {
+		steps = append(steps, dataplane.Step{Op: dataplane.Change, Kind: "link", Object: dev, Detail: detail, Disturbs: disturbs})
+	}
+	if have.mac != port.MAC {
+		change(fmt.Sprintf("MAC %s, was %s", port.MAC, have.mac), true)
+	}
+	if have.mtu != port.MTU {
+		change(fmt.Sprintf("MTU %d, was %d", port.MTU, have.mtu), false)
+	}
+	return steps
 }
 
 // plugDevice completes or makes a device. Taken back, a device that stayed gets its MAC and MTU back.
@@ -193,9 +201,6 @@ func (l *long) replug(dev string, there bool) func(context.Context) error {
 		if err := l.refresh(); err != nil {
 			return err
 		}
-		if err := l.writeAddresses(ctx, "restore address", dev, prefixesOf(missing(had.addrs, nil)), addAddress); err != nil {
-			return err
-		}
 		return up(ctx)
 	}
 }
@@ -212,9 +217,7 @@ func (l *long) rewrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(steps) > 0 {
-		l.add(l.applyRules(change, steps))
-	}
+	l.add(l.applyRules(change, steps)) // also with nothing to do: then it learns that its last state holds
 	if l.fresh {
 		l.add(action{do: func(context.Context) error {
 			return netns.Do(l.FD, func() error { return writeSysctls([]Sysctl{conntrackSysctl}) })
@@ -223,19 +226,30 @@ func (l *long) rewrite(ctx context.Context) error {
 	return nil
 }
 
-// address adds what lacks before it removes what is too much, so that a subnet which stays is connected all the time.
+// address adds what lacks before it removes what is too much, so that a subnet which stays is connected all the time. IPv6 alone cannot
+// have an address twice, with two prefix lengths.
 func (l *long) address(context.Context) error {
 	for _, dev := range l.devices() {
 		have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
-		if lacks := missing(want, have); len(lacks) > 0 {
+		lacks, gone := missing(want, have), missing(have, want)
+		resized := func(a address) bool {
+			return a.Addr().Is6() && slices.ContainsFunc(lacks, func(b address) bool { return a.Addr() == b.Addr() })
+		}
+		l.removeSome(dev, gone, resized)
+		if len(lacks) > 0 {
 			l.add(l.addAddresses(dev, lacks))
 		}
-		gone := missing(have, want)
-		if others := slices.DeleteFunc(gone, func(a address) bool { return a.floating }); len(others) > 0 {
-			l.add(l.removeAddresses(dev, others))
-		}
+		l.removeSome(dev, gone, func(a address) bool { return !a.floating && !resized(a) })
 	}
 	return nil
+}
+
+// removeSome removes the addresses that which picks.
+func (l *long) removeSome(dev string, addrs []address, which func(address) bool) {
+	picked := slices.DeleteFunc(slices.Clone(addrs), func(a address) bool { return !which(a) })
+	if len(picked) > 0 {
+		l.add(l.removeAddresses(dev, picked))
+	}
 }
 
 func (l *long) raise(context.Context) error {

@@ -23,9 +23,8 @@ func observe(h *netlink.Handle) (state, error) {
 		return s, opError("list addresses", "", err)
 	}
 	for _, a := range addrs {
-		l, ours := s.links[names[a.LinkIndex]]
-		if p := prefix(a.IPNet); ours && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
-			l.addrs[p] = struct{}{}
+		if l, ours := s.links[names[a.LinkIndex]]; ours {
+			l.addrs[prefix(a.IPNet)] = struct{}{}
 		}
 	}
 	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)

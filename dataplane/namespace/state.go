@@ -55,7 +55,11 @@ func want(r dataplane.Router) state {
 	}
 	if gw := r.Gateway; gw != nil {
 		dev := dataplane.GatewayDevice(gw.ID)
-		s.links[dev] = wantLink(gw.Port, r.FloatingIPs)
+		l := wantLink(gw.Port, r.FloatingIPs)
+		s.links[dev] = l
+		if slices.ContainsFunc(gw.NextHops, netip.Addr.Is6) {
+			l.addrs[linkLocal(gw.MAC)] = struct{}{}
+		}
 		for _, via := range gw.NextHops {
 			if !via.IsLinkLocalUnicast() && !onSubnet(gw.Port, via) {
 				s.routes[routeKey{host(via), defaultMetric}] = hops{{dev: dev}}
@@ -77,11 +81,22 @@ func wantLink(p dataplane.Port, fips []dataplane.FloatingIP) link {
 	l := link{mac: p.MAC, mtu: p.MTU, up: true, addrs: make(map[netip.Prefix]struct{}, len(p.Addrs)+len(fips))}
 	for _, a := range p.Addrs {
 		l.addrs[a] = struct{}{}
+		if a.Addr().Is6() {
+			l.addrs[linkLocal(p.MAC)] = struct{}{}
+		}
 	}
 	for _, f := range fips {
 		l.addrs[host(f.Addr)] = struct{}{}
 	}
 	return l
+}
+
+// linkLocal is the address that a device which speaks IPv6 must have (RFC 4291 §2.1), made from its MAC (appendix A). The kernel would make
+// the same one, but in its own time, and keep it when the MAC changes; so it is told not to.
+func linkLocal(m dataplane.MAC) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{
+		0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5],
+	}), 64)
 }
 
 // deviceTowards returns the device in whose subnet a valid next hop is.

@@ -34,6 +34,7 @@ var sysctls = []Sysctl{
 	{"ipv4/conf/all/promote_secondaries", "1"}, // another address of a subnet survives when the first one goes
 	{"ipv4/fib_multipath_hash_policy", "1"},    // ECMP by flow, not by pair of hosts
 	{"ipv6/conf/all/forwarding", "1"},
+	{"ipv6/conf/default/addr_gen_mode", "1"}, // none: link-local addresses are made like the others
 	{"ipv6/conf/default/accept_ra", "0"},
 	{"ipv6/conf/default/accept_dad", "0"},
 	{"ipv6/conf/default/dad_transmits", "0"},

@@ -109,9 +109,6 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 	if !local.IsValid() {
 		local = remote
 	}
-	if local.Is6() && local.IsLinkLocalUnicast() { // the kernel's own
-		return true
-	}
 	for _, l := range w.links {
 		if l.index == int(msg.Index) {
 			_, known := l.addrs[netip.PrefixFrom(local, int(msg.Prefixlen))]
