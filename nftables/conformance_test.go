@@ -26,3 +26,7 @@ func open(site dataplanetest.Site, wrap func(namespace.InterfaceDriver) namespac
 	}
 	return dp, wiring, nil
 }
+
+func BenchmarkConformance(b *testing.B) {
+	dataplanetest.Benchmarks(b, dataplanetest.Kernel(open))
+}

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -15,20 +16,16 @@ type change struct {
 // work is all that is to be done for one port.
 type work struct {
 	network []change // needs the network's lock for writing
-	port    []change
-	fresh   bool   // the port has no device yet
-	former  string // network that the port's device is still attached to; empty: it is no other
+	port    []change // needs it for reading
+	former  string   // network that the port's device is still attached to; empty: no other
 }
+
+func (w work) all() []change { return slices.Concat(w.network, w.port) }
 
 // mends says that something existing is changed, so that a second look is due: one repair may uncover another, as when IPv6 comes back to
 // a bridge whose MTU grows.
 func (w work) mends() bool {
-	for _, c := range append(w.network, w.port...) {
-		if c.step.Op != dataplane.Add {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.all(), func(c change) bool { return c.step.Op != dataplane.Add })
 }
 
 // survey looks at the host and says what there is to do. It changes nothing. A second look asks the kernel again about all that it sees.
@@ -98,11 +95,20 @@ func (d *Driver) run(ctx context.Context, changes []change) error {
 			return err
 		}
 		if err := c.do(); err != nil {
-			return &dataplane.OpError{Op: opName[c.step.Op], Object: c.step.Object, Err: err}
+			return &dataplane.OpError{Op: verb(c.step.Op), Object: c.step.Object, Err: err}
 		}
 		d.log.DebugContext(ctx, "wiring changed", "step", c.step.String())
 	}
 	return nil
 }
 
-var opName = map[dataplane.Op]string{dataplane.Add: "wire", dataplane.Change: "mend wiring of", dataplane.Remove: "take away wiring of"}
+func verb(op dataplane.Op) string {
+	switch op {
+	case dataplane.Add:
+		return "make"
+	case dataplane.Remove:
+		return "remove"
+	default:
+		return "mend"
+	}
+}

@@ -16,7 +16,8 @@
 //
 // Bridges of ours forward at once (no spanning tree, no forward delay) and flood multicast (no snooping, which would need a querier). The
 // host itself stays silent: neither bridges nor host ends give themselves IPv6 addresses. A bridge's MTU follows its ports; an uplink's is
-// never less than that of the largest port, and is not limited by the underlying network, whose MTU must have room for the tunnel's 50 or 70 bytes.
+// never less than that of the largest port, and is not limited by the underlying network, whose MTU must have room for the tunnel's headers: 50
+// bytes over IPv4, 70 over IPv6.
 //
 // # What a fresh process finds, and how
 //
@@ -28,9 +29,9 @@
 //	l3kit network=<id> overflow=<n>            an overflow bridge, and both ends of its trunk
 //
 // A device that has one of our names without the right mark is somebody else's: it is [dataplane.ErrForeign], and never touched. There is
-// one exception: a host end whose other end is the port's device in the router's namespace is ours, whatever became of its mark. Existing
-// bridges and physical interfaces carry no mark. Each device and its mark appear in one system call, so that a killed process leaves nothing unmarked; what it
-// left half-made the next Plug completes, and Release sweeps.
+// one exception: a host end whose other end is the port's device in the port's namespace is ours, whatever became of its mark. Existing
+// bridges and physical interfaces carry no mark. Each device and its mark are made in one system call, so that a killed process leaves nothing
+// unmarked; what it left half-made the next Plug completes, and Release sweeps.
 //
 // # What it costs
 //

@@ -21,7 +21,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// Config says what the host offers. The zero Config carries local networks, and flat ones without a physical network, in the caller's namespace.
+// Config says what the host offers. With the zero Config there are local networks, and flat ones without a physical network, in the caller's
+// namespace.
 type Config struct {
 	// HostNS is the path of the network namespace that has the bridges. Empty: the one that the thread which calls New is in.
 	HostNS string
@@ -89,7 +90,7 @@ func (d *Driver) Close() error {
 	return errors.Join(d.host.close(), d.view.monitor.Close(), err)
 }
 
-// Plan says what Plug would do. When there is nothing to do it costs two system calls and a request for one link.
+// Plan says what Plug would do. When there is nothing to do it costs two system calls and one request.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
 	if err := plausible(ns, p); err != nil {
 		return nil, opError("plan wiring of", dev, err)
@@ -99,7 +100,7 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p datapl
 		return nil, opError("plan wiring of", dev, err)
 	}
 	var steps []dataplane.Step
-	for _, c := range append(w.network, w.port...) {
+	for _, c := range w.all() {
 		steps = append(steps, c.step)
 	}
 	return steps, nil
@@ -109,6 +110,9 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p datapl
 func (d *Driver) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
 	if err := plausible(ns, p); err != nil {
 		return opError("plug", dev, err)
+	}
+	if ns.FD < 0 {
+		return opError("plug", dev, fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid))
 	}
 	former, err := d.plug(ctx, port{p, ns, dev})
 	if err != nil {
@@ -143,7 +147,7 @@ func (d *Driver) plug(ctx context.Context, p port) (former string, err error) {
 	former, mended := w.former, len(w.network) == 0
 	for {
 		if w, err = d.survey(ctx, p, mended); err == nil {
-			err = d.run(ctx, append(w.network, w.port...))
+			err = d.run(ctx, w.all())
 		}
 		if err != nil || mended || !w.mends() {
 			return former, err
@@ -155,7 +159,11 @@ func (d *Driver) plug(ctx context.Context, p port) (former string, err error) {
 // Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did not make is [dataplane.ErrForeign].
 func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error {
 	tap, err := d.unplug(ctx, ns, dev)
-	if err == nil && tap != nil {
+	switch {
+	case err != nil:
+	case tap == nil: // it is gone, and nothing says which network it was on
+		err = d.sweepAll(ctx)
+	default:
 		if err = d.remove(tap); err == nil {
 			err = d.sweep(ctx, tap.mark.network)
 		}
@@ -183,7 +191,7 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 			if ns.Router == "" {
 				return fmt.Errorf("device of the workload %w", dataplane.ErrForeign)
 			}
-			return write(c, delLink(l.index))
+			return remove(c, l)
 		})
 		if err != nil || tap != nil {
 			return tap, err

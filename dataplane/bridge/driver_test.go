@@ -1,8 +1,10 @@
 package bridge_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -190,7 +192,12 @@ func TestTampering(t *testing.T) {
 func TestSecondPlugWritesNothing(t *testing.T) {
 	h := newHost(t)
 	require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
-	c := bridge.Config{Physical: map[string]string{"ext": "br-ex"}, VXLAN: bridge.VXLAN{Local: netip.MustParseAddr("192.0.2.1")}}
+	var changes bytes.Buffer
+	c := bridge.Config{
+		Physical: map[string]string{"ext": "br-ex"},
+		VXLAN:    bridge.VXLAN{Local: netip.MustParseAddr("192.0.2.1")},
+		Logger:   slog.New(slog.NewTextHandler(&changes, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
 	d := h.driver(c)
 	router := h.router("r1")
 	ports := []dataplane.Port{
@@ -201,6 +208,8 @@ func TestSecondPlugWritesNothing(t *testing.T) {
 	for _, p := range ports {
 		plug(t, d, router, "qr-"+p.ID, p)
 	}
+	require.Contains(t, changes.String(), "+ wiring qr-port1")
+	changes.Reset()
 	events := h.watch()
 	inside := watchNS(t, router)
 	for _, d := range []*bridge.Driver{d, h.driver(c)} {
@@ -210,6 +219,10 @@ func TestSecondPlugWritesNothing(t *testing.T) {
 	}
 	require.Empty(t, events())
 	require.Empty(t, inside())
+	require.Empty(t, changes.String())
+
+	require.NoError(t, h.LinkSetMTU(h.link("tapport1"), 1300))
+	require.NotEmpty(t, events(), "the test would see a write")
 }
 
 func watchNS(t *testing.T, ns namespace.NS) func() []string {
@@ -349,7 +362,7 @@ func TestConcurrentPlugs(t *testing.T) {
 		each(n, func(i int) {
 			for _, network := range []string{"shared", fmt.Sprintf("own%d", i)} {
 				p := portOn(local(network), fmt.Sprintf("%s-%d", network[:3], i), i)
-				if err := d.Plug(background(), nss[i], "qr-"+network, p); err != nil {
+				if err := d.Plug(t.Context(), nss[i], "qr-"+network, p); err != nil {
 					t.Errorf("plug %d: %v", i, err)
 				}
 			}
@@ -358,15 +371,15 @@ func TestConcurrentPlugs(t *testing.T) {
 		// Sweeping and building one network at the same time.
 		each(n, func(i int) {
 			if i%2 == 0 {
-				if err := d.Release(background(), nss[i].Router); err != nil {
+				if err := d.Release(t.Context(), nss[i].Router); err != nil {
 					t.Errorf("release %d: %v", i, err)
 				}
 				return
 			}
-			if err := d.Unplug(background(), nss[i], "qr-shared"); err != nil {
+			if err := d.Unplug(t.Context(), nss[i], "qr-shared"); err != nil {
 				t.Errorf("unplug %d: %v", i, err)
 			}
-			if err := d.Plug(background(), nss[i], "qr-shared", portOn(local("shared"), fmt.Sprintf("sha-%d", i), i)); err != nil {
+			if err := d.Plug(t.Context(), nss[i], "qr-shared", portOn(local("shared"), fmt.Sprintf("sha-%d", i), i)); err != nil {
 				t.Errorf("plug again %d: %v", i, err)
 			}
 		})
@@ -376,11 +389,45 @@ func TestConcurrentPlugs(t *testing.T) {
 		require.Len(t, h.links(), 1+n/2+2*(n/2))
 	}
 	each(n, func(i int) {
-		if err := d.Release(background(), nss[i].Router); err != nil {
+		if err := d.Release(t.Context(), nss[i].Router); err != nil {
 			t.Error(err)
 		}
 	})
 	require.Empty(t, h.links())
+}
+
+// The kernel does not tell of a mark on a device that is down; the driver asks.
+func TestMarkedWhileDown(t *testing.T) {
+	h := newHost(t)
+	d := h.driver(bridge.Config{})
+	plug(t, d, h.router("r1"), "qr-other", portOn(local("other"), "other", 1))
+	require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "brqnet", TxQLen: -1}}))
+	router, p := h.router("r2"), portOn(local("net"), "port", 2)
+	require.ErrorIs(t, d.Plug(t.Context(), router, "qr-port", p), dataplane.ErrForeign)
+	require.NoError(t, h.LinkSetAlias(h.link("brqnet"), "l3kit network=net"))
+	plug(t, d, router, "qr-port", p)
+	require.NoError(t, h.LinkSetDown(h.link("brqnet")))
+	require.NoError(t, h.LinkSetAlias(h.link("brqnet"), "mine"))
+	require.ErrorIs(t, d.Plug(t.Context(), router, "qr-port", p), dataplane.ErrForeign)
+}
+
+// A namespace that comes after another may have its inode number, and its ID on the host, or that of a third.
+func TestNamespacesComeAndGo(t *testing.T) {
+	h := newHost(t)
+	d := h.driver(bridge.Config{})
+	for round := range 15 {
+		t.Run("", func(t *testing.T) { // its namespaces go at the end
+			h := &host{t: t, dir: h.dir, path: h.path, ns: h.ns, Handle: h.Handle}
+			nss := []namespace.NS{h.router("r0"), h.router("r1"), h.router("r2")}
+			for i := range nss { // the order in which they get their IDs
+				i = (i + round) % len(nss)
+				plug(t, d, nss[i], "qr-x", portOn(local("net"), fmt.Sprintf("port%d-%d", i, round), i))
+			}
+			for _, ns := range nss { // the kernel does this by itself, but later
+				require.NoError(t, d.Release(t.Context(), ns.Router))
+			}
+		})
+	}
 }
 
 // Two processes on one host: what they do to each other in the same instant, the next Plug mends.
@@ -392,8 +439,8 @@ func TestTwoProcesses(t *testing.T) {
 	for range 20 {
 		each(2, func(i int) {
 			for range 3 {
-				_ = drivers[i].Plug(background(), nss[i], "qr-x", port(i)) // may lose its bridge
-				if err := drivers[i].Unplug(background(), nss[i], "qr-x"); err != nil {
+				_ = drivers[i].Plug(t.Context(), nss[i], "qr-x", port(i)) // may lose its bridge
+				if err := drivers[i].Unplug(t.Context(), nss[i], "qr-x"); err != nil {
 					t.Error(err)
 				}
 			}
@@ -465,6 +512,7 @@ func TestRefusals(t *testing.T) {
 		require.ErrorAs(t, err, &op)
 		require.Empty(t, h.links())
 	}
+	require.ErrorIs(t, d.Plug(t.Context(), namespace.NS{Router: "r1", FD: -1}, "qr-p", portOn(local("n"), "p", 1)), dataplane.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, d.Plug(ctx, ns, "qr-p", portOn(local("n"), "p", 1)), context.Canceled)

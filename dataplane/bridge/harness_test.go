@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -134,17 +133,36 @@ func (h *host) setAddrGenMode(name string, mode byte) error {
 	})
 }
 
-// watch returns a function that says what has happened to links since it was last called.
+// watch returns a function that says what somebody has changed about links since it was last called. The kernel itself tells of carriers that
+// come and go, when it pleases: a message in which nothing is new that one could have set does not count.
 func (h *host) watch() func() []string {
 	h.t.Helper()
 	m, err := monitor.Open(int(h.ns.Fd()), unix.RTNLGRP_LINK)
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { require.NoError(h.t, m.Close()) })
+	settings := func(l netlink.Link) string {
+		a := l.Attrs()
+		return fmt.Sprintf("%s %s master %d mtu %d %s up %v %q", a.Name, l.Type(), a.MasterIndex, a.MTU, a.HardwareAddr,
+			a.RawFlags&unix.IFF_UP != 0, a.Alias)
+	}
+	last := map[int]string{}
+	hd := handle(h.t, h.ns)
+	links, err := hd.LinkList()
+	require.NoError(h.t, err)
+	for _, l := range links {
+		last[l.Attrs().Index] = settings(l)
+	}
 	return func() (events []string) {
 		require.NoError(h.t, m.Drain(func(hdr unix.NlMsghdr, payload []byte) {
+			if payload[0] != unix.AF_UNSPEC {
+				return // a bridge's account of its ports; they speak for themselves
+			}
 			l, err := netlink.LinkDeserialize(&hdr, payload)
 			require.NoError(h.t, err)
-			events = append(events, fmt.Sprintf("type %d: %+v", hdr.Type, l.Attrs()))
+			if now := settings(l); hdr.Type != unix.RTM_NEWLINK || last[l.Attrs().Index] != now {
+				events = append(events, fmt.Sprintf("type %d: %s", hdr.Type, now))
+				last[l.Attrs().Index] = now
+			}
 		}))
 		return events
 	}
@@ -248,5 +266,3 @@ func dup(t testing.TB, fd int) *os.File {
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	return f
 }
-
-func background() context.Context { return context.Background() }

@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// The kernel numbers a bridge's ports with ten bits, from 1 (BR_MAX_PORTS in net/bridge/br_private.h). A network with more ports gets overflow
-// bridges, each joined to the first by a veth, the trunk: a star, so that frames cannot run in circles. The first bridge keeps
-// a place for each trunk.
+// The kernel numbers a bridge's ports with ten bits, from 1 (BR_MAX_PORTS in net/bridge/br_private.h). A network with more ports gets
+// overflow bridges, each joined to the first by a veth, the trunk: a star, so that frames cannot run in circles. The first bridge keeps a
+// place for each trunk.
 const (
 	maxPorts    = 1<<10 - 1
 	maxOverflow = 35 // see digit
@@ -27,7 +28,7 @@ type network struct {
 	overflow int   // number of the bridge that the port is in, or should be put into
 	home     *link // that bridge; nil: to be made
 	trunk    [2]*link
-	strays   []*link // devices of ours in the first bridge that no longer belong there
+	strays   []*link // uplinks in the first bridge that no longer belong there
 	full     bool    // no place in any bridge
 }
 
@@ -67,13 +68,7 @@ func (v *view) survey(s segment, tap *link) *network {
 	}
 	n.first = v.names[n.firstName()]
 	if !n.existing && n.first != nil {
-		for _, l := range v.ports[n.first.index] {
-			stray := l.mark.network == s.network && l.mark.plumbing() && l.mark.overflow == 0 && l != n.uplink ||
-				n.first.mark.uplink == l.name && l != n.physical
-			if stray {
-				n.strays = append(n.strays, l)
-			}
-		}
+		n.strays = v.strays(n)
 	}
 	n.settle(v, tap)
 	if n.overflow > 0 {
@@ -84,6 +79,20 @@ func (v *view) survey(s segment, tap *link) *network {
 		n.home = n.first
 	}
 	return n
+}
+
+// strays lists the uplinks in the first bridge that the network had under another segment or another configuration.
+func (v *view) strays(n *network) (strays []*link) {
+	for _, l := range v.plumbing[n.network] {
+		if l.kind != "bridge" && l.mark.overflow == 0 && l.master == n.first.index && l != n.uplink {
+			strays = append(strays, l)
+		}
+	}
+	nic := v.names[n.first.mark.uplink]
+	if nic != nil && nic.master == n.first.index && n.bridgeMark().uplink != nic.name {
+		strays = append(strays, nic)
+	}
+	return strays
 }
 
 // settle finds the bridge for a port: where it is, or the first with a place.
@@ -161,12 +170,10 @@ func (d *Driver) networkChanges(n *network, p dataplane.Port) (changes []change,
 }
 
 func foreign(l *link, want mark) error {
-	switch {
-	case l.mark == mark{}:
+	if l.mark == (mark{}) {
 		return fmt.Errorf("device %s %w: it does not carry the mark %q", l.name, dataplane.ErrForeign, want)
-	default:
-		return fmt.Errorf("device %s %w: it carries the mark %q, not %q", l.name, dataplane.ErrForeign, l.mark, want)
 	}
+	return fmt.Errorf("device %s %w: it carries the mark %q, not %q", l.name, dataplane.ErrForeign, l.mark, want)
 }
 
 // bridgeChanges makes or mends a bridge of ours.
@@ -247,7 +254,8 @@ func (d *Driver) trunkChanges(n *network, p dataplane.Port) (changes []change, e
 	return changes, nil
 }
 
-// plumbingChanges mends what a port of a bridge needs that serves the whole network: to be in it, up, quiet, and to let the largest frames through.
+// plumbingChanges mends what a bridge's port that serves the whole network needs: to be in the bridge, up and quiet, and to let the largest
+// frames through.
 func (d *Driver) plumbingChanges(l *link, bridgeName string, bridge *link, mtu int) []change {
 	r := repair{link: l}
 	if l.mtu < mtu {
@@ -277,7 +285,7 @@ func (d *Driver) enslave(l *link, bridge string) change {
 
 // remove deletes a device. One that has gone meanwhile is fine.
 func (d *Driver) remove(l *link) error {
-	if err := d.host.write(delLink(l.index)); err != nil && !errors.Is(err, unix.ENODEV) {
+	if err := d.host.with(func(c *netlink.Conn) error { return remove(c, l) }); err != nil {
 		return &dataplane.OpError{Op: "delete", Object: l.name, Err: err}
 	}
 	return nil

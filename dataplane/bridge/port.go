@@ -48,7 +48,12 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 		replace := d.newPort(n, p)
 		return []change{{
 			dataplane.Step{Op: dataplane.Change, Kind: "wiring", Object: p.dev, Detail: reason, Disturbs: true},
-			func() error { return errors.Join(d.remove(tap), replace.do()) },
+			func() error {
+				if err := d.remove(tap); err != nil {
+					return err
+				}
+				return replace.do()
+			},
 		}}, nil
 	}
 	return append(d.tapChanges(n, p, tap), d.endChanges(p, end)...), nil
@@ -100,7 +105,7 @@ func (d *Driver) evict(p port) error {
 				return fmt.Errorf("device %s of the workload %w", p.dev, dataplane.ErrForeign)
 			}
 		}
-		return write(c, delLink(l.index))
+		return remove(c, l)
 	})
 }
 
@@ -156,6 +161,13 @@ func (d *Driver) inside(ns namespace.NS, fn func(*netlink.Conn) error) error {
 		return fmt.Errorf("open rtnetlink socket in the namespace: %w", err)
 	}
 	return errors.Join(fn(c), c.Close())
+}
+
+func remove(c *netlink.Conn, l *link) error {
+	if err := write(c, delLink(l.index)); !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	return nil
 }
 
 func findLink(c *netlink.Conn, name string) (*link, error) {

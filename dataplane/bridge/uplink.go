@@ -31,7 +31,8 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	if u.mark != n.mark(0) {
 		return nil, foreign(u, n.mark(0))
 	}
-	if n.vlan != 0 && (u.kind != "vlan" || u.vlan != n.vlan || u.lower != n.physical.index) || n.vlan == 0 && u.vxlan != n.vxlan {
+	same := u.vxlan == n.vxlan && u.vlan == n.vlan
+	if n.vlan != 0 && u.lower != n.physical.index || !same {
 		return append(changes, change{
 			dataplane.Step{Op: dataplane.Remove, Kind: "wiring", Object: u.name, Detail: "made with other settings", Disturbs: true},
 			func() error { return d.remove(u) },

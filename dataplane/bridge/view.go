@@ -72,8 +72,7 @@ func (v *view) sync() error {
 			}
 		})
 		switch {
-		case errors.Is(err, monitor.ErrOverrun):
-			v.complete = false
+		case errors.Is(err, monitor.ErrOverrun): // whatever was applied, list again
 		case err != nil || bad != nil:
 			return errors.Join(err, bad)
 		case v.complete:

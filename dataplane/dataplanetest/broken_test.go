@@ -33,7 +33,7 @@ func TestEveryClauseBites(t *testing.T) {
 				t.Parallel()
 				h := &broken{fake: newFake()}
 				d.do(h)
-				err := c.run(t.Context(), h)
+				err := c.run(t.Context(), h, 500*time.Millisecond) // in memory nothing takes time
 				require.Error(t, err, "the clause did not notice")
 				require.NotErrorAs(t, err, new(notApplicable))
 				require.Contains(t, err.Error(), d.says)
@@ -284,7 +284,9 @@ func packetDefects() []defect {
 		{"P13-time", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"P13-path", "large packets get lost", "hangs", hosts(func(h Host) Host { return numbHost{Host: h, largest: 10_000} })},
 		{"P14-", "routers share their tables", "", func(b *broken) {
-			b.net.open = func(_ string, p dataplane.Packet) (*dataplane.Flow, dataplane.Trace) { return b.fake.host.Open("r1", p) }
+			b.net.open = func(_ string, p dataplane.Packet) (*dataplane.Flow, dataplane.Trace) {
+				return b.fake.host.Open("r1", p)
+			}
 		}},
 		{"no-leak", "the rules come last", "left untranslated", func(b *broken) {
 			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
@@ -321,7 +323,9 @@ func methodDefects() []defect {
 			}
 		}},
 		{"plan-is", "Plan applies", "Plan wrote", func(b *broken) {
-			b.plan = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) { return inner.Apply(ctx, r) }
+			b.plan = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				return inner.Apply(ctx, r)
+			}
 		}},
 		{"plan-is", "Plan forgets a step", "what Apply did differs", func(b *broken) {
 			b.plan = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {

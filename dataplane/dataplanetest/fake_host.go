@@ -149,7 +149,7 @@ func (c *fakeConn) Exchange(ctx context.Context, payload int) (Seen, error) {
 		}
 		c.hops, c.open = f.hops, true
 		if c.seen = (Seen{Dst: netip.AddrPortFrom(c.to.Addr(), 0)}); c.proto != dataplane.ICMP {
-			c.seen = Seen{Host: f.end.node.spec.Name, Src: f.packet.src, Dst: f.packet.dst}
+			c.seen = Seen{Host: f.end.name(), Src: f.packet.src, Dst: f.packet.dst}
 		}
 		return c.seen, nil
 	}

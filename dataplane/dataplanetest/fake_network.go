@@ -59,6 +59,13 @@ type place struct {
 
 func (p place) is(o place) bool { return p.node == o.node && p.router == o.router }
 
+func (p place) name() string {
+	if p.node == nil {
+		return p.router
+	}
+	return p.node.spec.Name
+}
+
 // hop is a router that a packet has passed.
 type hop struct {
 	flow  *dataplane.Flow

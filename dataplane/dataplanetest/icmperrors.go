@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -39,15 +40,26 @@ const (
 	closedPort                 = 9 // discard, which nobody serves
 )
 
-// complains sends a datagram and looks for the error that comes back.
-func (s *scene) complains(c complaint) {
-	if err := s.complained(c); err != nil {
-		s.failf("a datagram from %s to %s: %w", c.from, c.to, err)
+// complain causes errors, all at once.
+func (s *scene) complain(port uint16, kinds [2]uint8, list ...complaint) {
+	for _, c := range list {
+		s.host(c.from)
 	}
+	var wg sync.WaitGroup
+	for _, c := range list {
+		c.port, c.kinds = port, kinds
+		wg.Go(func() {
+			if err := s.complained(c); err != nil {
+				s.failf("a datagram from %s to %s: %w", c.from, c.to, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
+// complained sends a datagram and looks for the error that comes back.
 func (s *scene) complained(c complaint) error {
-	watch, err := s.host(c.from).Watch()
+	watch, err := s.hosts[c.from].Watch()
 	if err != nil {
 		return err
 	}
@@ -55,7 +67,7 @@ func (s *scene) complained(c complaint) error {
 	ctx, cancel := s.soon()
 	defer cancel()
 	to := netip.AddrPortFrom(c.to, c.port)
-	conn, err := s.host(c.from).Dial(ctx, dataplane.UDP, netip.AddrPort{}, to)
+	conn, err := s.hosts[c.from].Dial(ctx, dataplane.UDP, netip.AddrPort{}, to)
 	if err != nil {
 		return err
 	}
@@ -121,8 +133,8 @@ func unreachable(s *scene) {
 	for _, on := range []bool{true, false} {
 		s.during("SNAT %t", on)
 		s.apply(with(busy(), snat(on)))
-		s.cast("web1", "web2", "app1", "db1", "outside", "internet")
-		for _, c := range []complaint{
+		s.cast("web2", "app1", "internet")
+		s.complain(closedPort, [2]uint8{unreachable4, unreachable6}, []complaint{
 			{from: "db1", to: outsideAddr, sender: outsideAddr},                 // shared SNAT
 			{from: "db1", to: internetAddr, sender: internetAddr},               // the same from further away
 			{from: "web1", to: outsideAddr, sender: outsideAddr},                // out by a floating IP
@@ -134,10 +146,7 @@ func unreachable(s *scene) {
 			{from: "web1", to: app1Addr6, sender: app1Addr6},                    //
 			{from: "outside", to: addr("fd00:1::10"), sender: web1Addr6},        //
 			{from: "db1", to: addr("203.0.113.1"), sender: addr("203.0.113.1")}, // the next router itself
-		} {
-			c.port, c.kinds = closedPort, [2]uint8{unreachable4, unreachable6}
-			s.complains(c)
-		}
+		}...)
 	}
 }
 
@@ -146,17 +155,14 @@ func timeExceeded(s *scene) {
 	for _, on := range []bool{true, false} {
 		s.during("SNAT %t", on)
 		s.apply(with(busy(), snat(on)))
-		s.cast("web1", "db1", "internet")
-		for _, c := range []complaint{
+		s.host("internet")
+		s.complain(servicePort, [2]uint8{exceeded4, exceeded6}, []complaint{
 			{from: "db1", to: internetAddr, ttl: 1, sender: addr("10.0.3.1")},    // at the router itself: what traceroute shows first
 			{from: "db1", to: internetAddr, ttl: 2, sender: addr("203.0.113.1")}, // beyond it
 			{from: "web1", to: internetAddr, ttl: 2, sender: addr("203.0.113.1")},
 			{from: "web1", to: internetAddr6, ttl: 1, sender: addr("fd00:1::1")},
 			{from: "web1", to: internetAddr6, ttl: 2, sender: addr("2001:db8:1::1")},
-		} {
-			c.port, c.kinds = servicePort, [2]uint8{exceeded4, exceeded6}
-			s.complains(c)
-		}
+		}...)
 	}
 }
 
@@ -178,15 +184,12 @@ func pathMTU(s *scene) {
 	s.attach(newcomer("fresh", "web", "10.0.1.20", "fd00:1::20")) // they know nothing of the path's MTU yet
 	s.attach(newcomer("fresh2", "web", "10.0.1.21", "fd00:1::21"))
 	s.apply(with(busy(), floating(fip3, addr("10.0.1.21"))))
-	for _, from := range []string{"fresh", "fresh2"} {
-		for _, c := range []complaint{
-			{from: from, to: internetAddr, sender: addr("203.0.113.1")},
-			{from: from, to: internetAddr6, sender: addr("2001:db8:1::1")},
-		} {
-			c.size, c.port, c.kinds = large, servicePort, [2]uint8{unreachable4, tooBig6}
-			s.complains(c)
-		}
-	}
+	s.complain(servicePort, [2]uint8{unreachable4, tooBig6},
+		complaint{from: "fresh", to: internetAddr, size: large, sender: addr("203.0.113.1")},
+		complaint{from: "fresh2", to: internetAddr, size: large, sender: addr("203.0.113.1")},
+		complaint{from: "fresh", to: internetAddr6, size: large, sender: addr("2001:db8:1::1")},
+		complaint{from: "fresh2", to: internetAddr6, size: large, sender: addr("2001:db8:1::1")},
+	)
 }
 
 // newcomer is another workload inside.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -34,11 +35,11 @@ type Opener func(site Site, wrap func(namespace.InterfaceDriver) namespace.Inter
 func Kernel(open Opener) func(testing.TB) Harness {
 	return func(tb testing.TB) Harness {
 		tb.Helper()
-		if os.Geteuid() != 0 {
+		if lack := prerequisites(); lack != nil {
 			if os.Getenv("CI") == "true" {
-				tb.Fatal("needs root")
+				tb.Fatal(lack)
 			}
-			tb.Skip("needs root")
+			tb.Skip(lack)
 		}
 		k := &kernel{open: open}
 		tb.Cleanup(func() {
@@ -51,6 +52,14 @@ func Kernel(open Opener) func(testing.TB) Harness {
 		}
 		return k
 	}
+}
+
+func prerequisites() error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root")
+	}
+	_, err := exec.LookPath("nft")
+	return err
 }
 
 type kernel struct {

@@ -12,9 +12,10 @@ import (
 
 // scene is a clause at work: a harness, the routers applied to it, and workloads that are made when they are first asked for.
 type scene struct {
-	ctx context.Context
-	h   Harness
-	dp  dataplane.Dataplane
+	ctx      context.Context
+	h        Harness
+	dp       dataplane.Dataplane
+	patience time.Duration
 
 	routers   map[string]dataplane.Router // as they were last applied
 	hosts     map[string]Host
@@ -27,9 +28,9 @@ type scene struct {
 	failures []error
 }
 
-func newScene(ctx context.Context, h Harness) *scene {
+func newScene(ctx context.Context, h Harness, patience time.Duration) *scene {
 	return &scene{
-		ctx: ctx, h: h, dp: h.Dataplane(),
+		ctx: ctx, h: h, dp: h.Dataplane(), patience: patience,
 		routers: map[string]dataplane.Router{}, hosts: map[string]Host{}, workloads: map[string]Workload{}, silent: 20000,
 	}
 }
@@ -86,9 +87,11 @@ func (s *scene) attach(w Workload) Host {
 	return h
 }
 
-// soon is time enough for anything that ought to happen.
+// patience is time enough, on any machine, for what ought to happen.
+const patience = 10 * time.Second
+
 func (s *scene) soon() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(s.ctx, 10*time.Second)
+	return context.WithTimeout(s.ctx, s.patience)
 }
 
 // silence is how long to wait for what must not happen: a packet takes well below a millisecond.
@@ -100,7 +103,7 @@ func (s *scene) briefly() (context.Context, context.CancelFunc) {
 
 // settled waits until the host's state is the one wanted, because the kernel does some of what a change implies in its own time.
 func (s *scene) settled(what, want string, state func() (string, error)) {
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(s.patience / 2)
 	for {
 		got, err := state()
 		s.must(err)

@@ -14,7 +14,7 @@ func Run(t *testing.T, newHarness func(testing.TB) Harness) {
 	for _, c := range clauses() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			err := c.run(t.Context(), newHarness(t))
+			err := c.run(t.Context(), newHarness(t), patience)
 			var missing notApplicable
 			if errors.As(err, &missing) {
 				t.Log(missing) // no fault of the dataplane
@@ -35,11 +35,12 @@ type clause struct {
 // clauseTime is far more than any clause needs.
 const clauseTime = 3 * time.Minute
 
-// run tells in what way a host does not keep the promise. It has no need of a testing.T, so that the suite itself can be tested.
-func (c clause) run(ctx context.Context, h Harness) (err error) {
+// run tells in what way a host does not keep the promise, when what ought to happen has so much time. It has no need of a testing.T, so that the
+// suite itself can be tested.
+func (c clause) run(ctx context.Context, h Harness, patience time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, clauseTime)
 	defer cancel()
-	s := newScene(ctx, h)
+	s := newScene(ctx, h, patience)
 	defer func() {
 		s.close()
 		switch stop := recover().(type) {

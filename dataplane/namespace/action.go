@@ -13,6 +13,7 @@ type action struct {
 	steps []dataplane.Step // what people are told of it; none for what only follows from other steps
 	do    func(context.Context) error
 	undo  func(context.Context) error // also after do failed half-way; nil if there is nothing to take back
+	found *[]dataplane.Step           // what people are told besides, once do has run; nil for most
 }
 
 // undoTime bounds the taking back of a change whose own context may have ended.
@@ -51,6 +52,9 @@ func steps(actions []action) []dataplane.Step {
 	var all []dataplane.Step
 	for _, a := range actions {
 		all = append(all, a.steps...)
+		if a.found != nil {
+			all = append(all, *a.found...)
+		}
 	}
 	return all
 }

@@ -83,21 +83,30 @@ func (s *site) connectionCount() (n int, err error) {
 	return n, opError("count connections of router", s.Router, err)
 }
 
-// endConnections ends the stale connections that there are when its turn comes; known are those that there were when it was planned.
-func (s *site) endConnections(want dataplane.Router, known []conntrack.Flow) action {
-	a := action{do: func(context.Context) error {
-		flows, err := s.stale(want)
-		if err != nil {
-			return err
-		}
-		return s.end(flows)
-	}}
-	if len(known) > 0 {
-		a.steps = []dataplane.Step{{
-			Op: dataplane.Remove, Kind: "connections", Object: strconv.Itoa(len(known)), Detail: example(known), Disturbs: true,
-		}}
+// endConnections ends the connections that are stale when its turn comes. Listing all connections is what takes longest in a small change, so
+// it is done once: planned is what a Plan has listed, and nothing in an Apply, which finds out as it goes.
+func (s *site) endConnections(want dataplane.Router, planned []conntrack.Flow) action {
+	steps := connectionSteps(planned)
+	return action{
+		found: &steps,
+		do: func(context.Context) error {
+			flows, err := s.stale(want)
+			if err != nil {
+				return err
+			}
+			steps = connectionSteps(flows)
+			return s.end(flows)
+		},
 	}
-	return a
+}
+
+func connectionSteps(flows []conntrack.Flow) []dataplane.Step {
+	if len(flows) == 0 {
+		return nil
+	}
+	return []dataplane.Step{{
+		Op: dataplane.Remove, Kind: "connections", Object: strconv.Itoa(len(flows)), Detail: example(flows), Disturbs: true,
+	}}
 }
 
 func example(flows []conntrack.Flow) string {

@@ -34,7 +34,7 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 		return dataplane.Plan{}, err
 	}
 	defer d.desks.leave(k)
-	if j, err := d.shortJob(ctx, k, want); j != nil && err == nil {
+	if j, err := d.shortJob(ctx, k, want, true); j != nil && err == nil {
 		return j.plan(want), nil
 	}
 	if err := want.Validate(); err != nil {
@@ -47,7 +47,7 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 	if fresh {
 		defer s.close()
 	}
-	j, err := d.longJob(ctx, s, want, fresh)
+	j, err := d.longJob(ctx, s, want, fresh, true)
 	if err != nil {
 		return dataplane.Plan{}, err
 	}
@@ -61,7 +61,7 @@ func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane
 		return dataplane.Plan{}, err
 	}
 	defer d.desks.leave(k)
-	if j, err := d.shortJob(ctx, k, want); j != nil && err == nil {
+	if j, err := d.shortJob(ctx, k, want, false); j != nil && err == nil {
 		if err := j.run(ctx); err == nil {
 			return j.plan(want), nil
 		}
@@ -74,7 +74,7 @@ func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane
 		return dataplane.Plan{}, err
 	}
 	k.site.trusted = false
-	j, err := d.longJob(ctx, k.site, want, fresh)
+	j, err := d.longJob(ctx, k.site, want, fresh, false)
 	if err == nil {
 		err = j.run(ctx)
 	}

@@ -30,7 +30,7 @@ func (j *job) plan(r dataplane.Router) dataplane.Plan {
 }
 
 // shortJob is nil if the short way is not open.
-func (d *Dataplane) shortJob(ctx context.Context, k *desk, want dataplane.Router) (*job, error) {
+func (d *Dataplane) shortJob(ctx context.Context, k *desk, want dataplane.Router, rehearsal bool) (*job, error) {
 	s := k.site
 	if s == nil || !s.trusted || !s.current() {
 		return nil, nil
@@ -42,7 +42,7 @@ func (d *Dataplane) shortJob(ctx context.Context, k *desk, want dataplane.Router
 	if s.trusted = s.proved(ctx, d.cfg.Wiring); !s.trusted { // notifications tell only once
 		return nil, nil
 	}
-	actions, err := s.short(ctx, want, change)
+	actions, err := s.short(ctx, want, change, rehearsal)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +52,8 @@ func (d *Dataplane) shortJob(ctx context.Context, k *desk, want dataplane.Router
 	}}, nil
 }
 
-func (d *Dataplane) longJob(ctx context.Context, s *site, want dataplane.Router, fresh bool) (*job, error) {
-	l := &long{site: s, cfg: d.cfg, router: want, fresh: fresh}
+func (d *Dataplane) longJob(ctx context.Context, s *site, want dataplane.Router, fresh, rehearsal bool) (*job, error) {
+	l := &long{site: s, cfg: d.cfg, router: want, fresh: fresh, rehearsal: rehearsal}
 	if err := l.plan(ctx); err != nil {
 		return nil, err
 	}

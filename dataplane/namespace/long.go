@@ -24,6 +24,8 @@ type long struct {
 	want   state
 	fresh  bool // the namespace has just been made
 
+	rehearsal bool // it is only planned
+
 	actions []action
 	plugged bool // links are made or set
 	keeps   bool // the namespace had links before
@@ -352,14 +354,16 @@ func (l *long) settle(context.Context) error {
 	if l.fresh {
 		return nil
 	}
-	known, err := l.stale(l.router)
-	if err != nil {
-		return err
+	changes := len(steps(l.actions)) > 0
+	if changes && !l.rehearsal {
+		l.add(l.endConnections(l.router, nil))
+		return nil
 	}
-	if len(known) > 0 || len(steps(l.actions)) > 0 {
-		l.add(l.endConnections(l.router, known))
+	flows, err := l.stale(l.router)
+	if len(flows) > 0 {
+		l.add(l.endConnections(l.router, flows))
 	}
-	return nil
+	return err
 }
 
 // tell announces the addresses that are new on their device, or that have a new MAC.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/ti-mo/conntrack"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
 )
@@ -37,7 +39,7 @@ func (s *site) sysctlsHold() bool {
 }
 
 // short plans the short way: the difference to the router remembered, at a cost that does not depend on what stays.
-func (s *site) short(ctx context.Context, want dataplane.Router, d delta) ([]action, error) {
+func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehearsal bool) ([]action, error) {
 	change := Change{Want: want, Since: &d.Delta}
 	steps, err := s.rules.Plan(ctx, change)
 	if err != nil {
@@ -57,11 +59,13 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta) ([]act
 	if len(actions) == 0 {
 		return nil, nil
 	}
-	known, err := s.stale(want)
-	if err != nil {
-		return nil, err
+	var flows []conntrack.Flow
+	if rehearsal {
+		if flows, err = s.stale(want); err != nil {
+			return nil, err
+		}
 	}
-	actions = append(actions, s.endConnections(want, known))
+	actions = append(actions, s.endConnections(want, flows))
 	if len(coming) > 0 {
 		actions = append(actions, s.announce(s.gatewayDevice(), want.Gateway.MAC, coming))
 	}

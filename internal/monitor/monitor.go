@@ -1,4 +1,5 @@
-// Package monitor tells whether the kernel's links, addresses or routes have changed since somebody last looked, without asking for all of them.
+// Package monitor tells whether the kernel's links, addresses or routes have changed since somebody last looked, without asking for all
+// of them.
 //
 // The kernel queues a notification on every subscribed rtnetlink socket before the system call that caused it returns (rtnetlink(7)). So
 // whoever keeps a copy of kernel state may trust it after a [Monitor.Drain] that found nothing: nobody, in any process, has completed
