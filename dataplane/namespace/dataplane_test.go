@@ -187,6 +187,31 @@ func TestWhatOthersBreakIsNamedAndMended(t *testing.T) {
 	}
 }
 
+func TestASysctlThatOthersChangeIsNamedAndMended(t *testing.T) {
+	for _, c := range sysctls {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.apply(t, threeLegs())
+			require.Empty(t, b.apply(t, threeLegs()).Steps)
+			f, err := netns.Open(filepath.Join(b.dir, dataplane.NamespaceName("r1")))
+			require.NoError(t, err)
+			defer f.Close()
+			if _, err := os.Stat(c.path()); optional(c) && os.IsNotExist(err) {
+				return // on this kernel nobody can change it
+			}
+			other := map[string]string{"0": "1", "1": "0", "2": "0"}[c.value]
+			require.NoError(t, netns.Do(int(f.Fd()), func() error { return os.WriteFile(c.path(), []byte(other), 0) }))
+			p := b.apply(t, threeLegs())
+			require.Contains(t, p.String(), "~ sysctl "+c.dotted()+": "+c.value+", was "+other)
+			require.NoError(t, netns.Do(int(f.Fd()), func() error {
+				differ, err := readSysctls(none)
+				require.Empty(t, differ)
+				return err
+			}))
+		})
+	}
+}
+
 func TestWhatIsNotOursStays(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, threeLegs())

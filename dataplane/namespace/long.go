@@ -71,9 +71,9 @@ func (l *long) sysctls(context.Context) error {
 	if l.fresh { // set before the namespace had a name
 		return nil
 	}
-	var differ []Sysctl
+	var differ []sysctl
 	err := netns.Do(l.FD, func() (err error) {
-		differ, err = readSysctls()
+		differ, err = readSysctls(none)
 		return err
 	})
 	if err != nil || len(differ) == 0 {
@@ -85,7 +85,7 @@ func (l *long) sysctls(context.Context) error {
 	}
 	for _, s := range differ {
 		a.steps = append(a.steps, dataplane.Step{
-			Op: dataplane.Change, Kind: "sysctl", Object: s.dotted(), Detail: wanted(s.Name) + ", was " + s.Value,
+			Op: dataplane.Change, Kind: "sysctl", Object: s.dotted(), Detail: wanted(s.name) + ", was " + s.value,
 		})
 	}
 	l.add(a)
@@ -222,7 +222,7 @@ func (l *long) rewrite(ctx context.Context) error {
 	l.add(l.applyRules(change, steps)) // also with nothing to do: then it learns that its last state holds
 	if l.fresh {
 		l.add(action{do: func(context.Context) error {
-			return netns.Do(l.FD, func() error { return writeSysctls([]Sysctl{conntrackSysctl}) })
+			return netns.Do(l.FD, func() error { return writeSysctls([]sysctl{conntrackSysctl}) })
 		}})
 	}
 	return nil

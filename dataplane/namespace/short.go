@@ -31,7 +31,7 @@ func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 func (s *site) sysctlsHold() bool {
 	holds := false
 	err := netns.Do(s.FD, func() error {
-		differ, err := readSysctls()
+		differ, err := readSysctls(told)
 		holds = len(differ) == 0
 		return err
 	})

@@ -12,56 +12,58 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Sysctl is a setting below /proc/sys/net (ip-sysctl.rst, nf_conntrack-sysctl.rst of the kernel).
-type Sysctl struct{ Name, Value string }
+// sysctl is a setting below /proc/sys/net (ip-sysctl.rst, nf_conntrack-sysctl.rst of the kernel).
+type sysctl struct {
+	name, value string
+	// told says that the kernel sends a notification when it changes (RTM_NEWNETCONF), so that it need not be read to be known.
+	told bool
+}
 
-// Sysctls are the settings of every router's namespace. Devices are made after them and inherit "default"; "all" is set where the kernel
-// combines it with the device's own value (maximum or logical or).
-func Sysctls() []Sysctl { return append([]Sysctl(nil), sysctls...) }
-
-// A namespace starts with the IPv4 settings of the host's own (net.core.devconf_inherit_init_net), hence also what looks like a default here.
-// ip_forward comes first because changing it resets the others (RFC 1122 host or RFC 1812 router).
-var sysctls = []Sysctl{
-	{"ipv4/ip_forward", "1"},
-	{"ipv4/conf/all/rp_filter", "0"},
-	{"ipv4/conf/default/rp_filter", "0"},
-	{"ipv4/conf/all/send_redirects", "0"},
-	{"ipv4/conf/default/send_redirects", "0"},
-	{"ipv4/conf/all/proxy_arp", "0"},
-	{"ipv4/conf/default/proxy_arp", "0"},
-	{"ipv4/conf/all/arp_ignore", "1"},
-	{"ipv4/conf/all/arp_announce", "2"},
-	{"ipv4/conf/all/promote_secondaries", "1"}, // another address of a subnet survives when the first one goes
-	{"ipv4/fib_multipath_hash_policy", "1"},    // ECMP by flow, not by pair of hosts
-	{"ipv6/conf/all/forwarding", "1"},
-	{"ipv6/conf/default/addr_gen_mode", "1"}, // none: link-local addresses are made like the others
-	{"ipv6/conf/default/accept_ra", "0"},
-	{"ipv6/conf/default/accept_dad", "0"},
-	{"ipv6/conf/default/dad_transmits", "0"},
-	{"ipv6/conf/all/keep_addr_on_down", "1"}, // as IPv4 does, so that a link may be taken down and up again
-	{"ipv6/fib_multipath_hash_policy", "1"},
+// sysctls are the settings of every router's namespace. Devices are made after them and inherit "default"; "all" is set where the kernel
+// combines it with the device's own value (maximum or logical or). A namespace starts with the IPv4 settings of the host's own
+// (net.core.devconf_inherit_init_net), hence also what looks like a default here. ip_forward comes first because changing it resets the
+// others (RFC 1122 host or RFC 1812 router).
+var sysctls = []sysctl{
+	{"ipv4/ip_forward", "1", true},
+	{"ipv4/conf/all/rp_filter", "0", true},
+	{"ipv4/conf/default/rp_filter", "0", true},
+	{"ipv4/conf/all/send_redirects", "0", false},
+	{"ipv4/conf/default/send_redirects", "0", false},
+	{"ipv4/conf/all/proxy_arp", "0", true},
+	{"ipv4/conf/default/proxy_arp", "0", true},
+	{"ipv4/conf/all/arp_ignore", "1", false},
+	{"ipv4/conf/all/arp_announce", "2", false},
+	{"ipv4/conf/all/promote_secondaries", "1", false}, // another address of a subnet survives when the first one goes
+	{"ipv4/fib_multipath_hash_policy", "1", false},    // ECMP by flow, not by pair of hosts
+	{"ipv6/conf/all/forwarding", "1", true},
+	{"ipv6/conf/default/addr_gen_mode", "1", false}, // none: link-local addresses are made like the others
+	{"ipv6/conf/default/accept_ra", "0", false},
+	{"ipv6/conf/default/accept_dad", "0", false},
+	{"ipv6/conf/default/dad_transmits", "0", false},
+	{"ipv6/conf/all/keep_addr_on_down", "1", false}, // as IPv4 does, so that a link may be taken down and up again
+	{"ipv6/fib_multipath_hash_policy", "1", false},
 	conntrackSysctl,
 }
 
 // conntrackSysctl exists once the kernel has connection tracking, which on most the first rules bring in: it is set after those.
-var conntrackSysctl = Sysctl{"netfilter/nf_conntrack_tcp_be_liberal", "1"}
+var conntrackSysctl = sysctl{"netfilter/nf_conntrack_tcp_be_liberal", "1", false}
 
-func (s Sysctl) path() string { return "/proc/sys/net/" + s.Name }
+func (s sysctl) path() string { return "/proc/sys/net/" + s.name }
 
 // dotted is the name as sysctl(8) writes it.
-func (s Sysctl) dotted() string { return "net." + strings.ReplaceAll(s.Name, "/", ".") }
+func (s sysctl) dotted() string { return "net." + strings.ReplaceAll(s.name, "/", ".") }
 
-func (s Sysctl) String() string { return s.dotted() + " = " + s.Value }
+func (s sysctl) String() string { return s.dotted() + " = " + s.value }
 
 func wanted(name string) string {
-	i := slices.IndexFunc(sysctls, func(s Sysctl) bool { return s.Name == name })
-	return sysctls[i].Value
+	i := slices.IndexFunc(sysctls, func(s sysctl) bool { return s.name == name })
+	return sysctls[i].value
 }
 
 // writeSysctls sets them in the calling thread's namespace.
-func writeSysctls(list []Sysctl) error {
+func writeSysctls(list []sysctl) error {
 	for _, s := range list {
-		err := os.WriteFile(s.path(), []byte(s.Value), 0)
+		err := os.WriteFile(s.path(), []byte(s.value), 0)
 		if errors.Is(err, os.ErrNotExist) {
 			if optional(s) {
 				continue
@@ -75,11 +77,14 @@ func writeSysctls(list []Sysctl) error {
 	return nil
 }
 
-// readSysctls returns those that differ in the calling thread's namespace, with the values that they have.
-func readSysctls() ([]Sysctl, error) {
-	var differ []Sysctl
+// readSysctls returns those that differ in the calling thread's namespace, with the values that they have. It leaves out those that skip picks.
+func readSysctls(skip func(sysctl) bool) ([]sysctl, error) {
+	var differ []sysctl
 	buf := make([]byte, 16)
 	for _, s := range sysctls {
+		if skip(s) {
+			continue
+		}
 		value, err := readShort(s.path(), buf)
 		if errors.Is(err, os.ErrNotExist) && optional(s) {
 			continue
@@ -87,15 +92,20 @@ func readSysctls() ([]Sysctl, error) {
 		if err != nil {
 			return nil, &dataplane.OpError{Op: "read sysctl", Object: s.String(), Err: err}
 		}
-		if string(value) != s.Value {
-			differ = append(differ, Sysctl{s.Name, string(value)})
+		if string(value) != s.value {
+			s.value = string(value)
+			differ = append(differ, s)
 		}
 	}
 	return differ, nil
 }
 
+func none(sysctl) bool { return false }
+
+func told(s sysctl) bool { return s.told }
+
 // optional says that a kernel may lack the setting: one started without IPv6, or one that tracks no connections yet.
-func optional(s Sysctl) bool { return strings.HasPrefix(s.Name, "ipv6/") || s == conntrackSysctl }
+func optional(s sysctl) bool { return strings.HasPrefix(s.name, "ipv6/") || s == conntrackSysctl }
 
 // readShort reads a file that fits into buf, without the allocations of [os.ReadFile]: it is in the way of every Apply.
 func readShort(path string, buf []byte) ([]byte, error) {
