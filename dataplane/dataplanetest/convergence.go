@@ -1,6 +1,7 @@
 package dataplanetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ func convergenceClauses() []clause {
 	return []clause{
 		{
 			name: "apply-twice-writes-nothing",
-			why:  "Whatever the router is, applying it again does nothing and writes nothing, in this process or a fresh one. Writes that change nothing hide those that do.",
+			why: "Whatever the router is, applying it again does nothing and writes nothing, in this process or a fresh one. Writes that change nothing " +
+				"hide those that do.",
 			test: applyTwice,
 		}, {
 			name: "plan-is-what-apply-does",
@@ -81,7 +83,7 @@ func applyTwice(s *scene) {
 func planIsTrue(s *scene) {
 	for _, st := range states() {
 		s.during("%s", st.name)
-		before := s.steady(s.stateOf("r1"))
+		before := s.steady(s.snapshot)
 		var planned dataplane.Plan
 		writes, err := s.h.Writes(s.ctx, func() (err error) {
 			planned, err = s.dp.Plan(s.ctx, st.router)
@@ -91,7 +93,7 @@ func planIsTrue(s *scene) {
 		for _, w := range writes {
 			s.failf("Plan wrote: %s", w)
 		}
-		after, err := s.stateOf("r1")()
+		after, err := s.snapshot()
 		s.must(err)
 		s.fail(differ("the host, after a Plan,", before, after))
 		if done := s.apply(st.router); !slices.Equal(done.Steps, planned.Steps) || done.Router != planned.Router {
@@ -108,7 +110,7 @@ func (s *scene) fresh(list []state) map[string]string {
 	texts := map[string]string{}
 	for _, st := range list {
 		s.apply(st.router)
-		texts[st.name] = s.steady(s.stateOf("r1"))
+		texts[st.name] = s.steady(s.snapshot)
 		s.remove("r1")
 	}
 	return texts
@@ -121,7 +123,7 @@ func anyToAny(s *scene) {
 	step := func(to state) {
 		s.during("from %s to %s", from, to.name)
 		s.apply(to.router)
-		s.settled("the host", want[to.name], s.stateOf("r1"))
+		s.settled("the host", want[to.name], s.snapshot)
 		from = to.name
 	}
 	for _, st := range list {
@@ -142,7 +144,7 @@ func shuffled(s *scene) {
 	s.cast("web1", "outside")
 	r := with(busy(), route("10.8.0.0/24", "10.0.2.250"), route("10.8.0.0/24", "10.0.2.251"))
 	s.apply(r)
-	before := s.steady(s.stateOf("r1"))
+	before := s.steady(s.snapshot)
 	other := r.Clone()
 	slices.Reverse(other.Ports)
 	for i := range other.Ports {
@@ -165,7 +167,7 @@ func shuffled(s *scene) {
 	}
 	s.remove("r1")
 	s.apply(other)
-	s.settled("the host, after the router in another order,", before, s.stateOf("r1"))
+	s.settled("the host, after the router in another order,", before, s.snapshot)
 }
 
 // grown is a change of the busy router in which much can fail.
@@ -186,7 +188,7 @@ func failures(s *scene) {
 	s.cast("web1", "app1", "outside")
 	old, next := busy(), grown()
 	s.apply(next)
-	want := s.steady(s.stateOf("r1"))
+	want := s.steady(s.snapshot)
 	failed := 0
 	for after := range 8 {
 		s.during("failing after %d operations", after)
@@ -203,7 +205,7 @@ func failures(s *scene) {
 			failed++
 		}
 		s.apply(next)
-		s.settled("the host, after the next Apply,", want, s.stateOf("r1"))
+		s.settled("the host, after the next Apply,", want, s.snapshot)
 	}
 	if failed == 0 {
 		s.failf("no Apply has failed, so that nothing is proved")
@@ -211,7 +213,7 @@ func failures(s *scene) {
 	s.during("a new router that fails half-way")
 	for after := range 4 {
 		s.remove("r1")
-		empty := s.steady(s.stateOf("r1"))
+		empty := s.steady(s.snapshot)
 		heal := b.Break(after)
 		_, err := s.dp.Apply(s.ctx, next)
 		heal()
@@ -219,9 +221,9 @@ func failures(s *scene) {
 			continue
 		}
 		s.must(s.dp.Delete(s.ctx, "r1"))
-		s.settled("the host, after Delete of what failed,", empty, s.stateOf("r1"))
+		s.settled("the host, after Delete of what failed,", empty, s.snapshot)
 		s.apply(next)
-		s.settled("the host, after the next Apply,", want, s.stateOf("r1"))
+		s.settled("the host, after the next Apply,", want, s.snapshot)
 	}
 }
 
@@ -252,7 +254,7 @@ func (s *scene) oldOrNew(applied error) error {
 	isOld := sees("web1", fip1) && reaches(fip1) && !reaches(fip3)
 	isNew := sees("web1", fip3) && reaches(fip3) && !reaches(fip1)
 	if !isOld && !isNew || applied == nil && !isNew {
-		return fmt.Errorf("neither the old router nor the new one works (Apply: %v)", applied)
+		return fmt.Errorf("neither the old router nor the new one works (after Apply: %w)", cmp.Or(applied, errors.New("no error")))
 	}
 	return nil
 }
@@ -260,7 +262,7 @@ func (s *scene) oldOrNew(applied error) error {
 func cancellations(s *scene) {
 	old, next := busy(), grown()
 	s.apply(next)
-	want := s.steady(s.stateOf("r1"))
+	want := s.steady(s.snapshot)
 	ended, stop := context.WithCancel(s.ctx)
 	stop()
 	for name, call := range map[string]func() error{
@@ -273,7 +275,7 @@ func cancellations(s *scene) {
 			s.failf("%s with a context that has ended: %v, not context.Canceled", name, err)
 		}
 	}
-	s.settled("the host, after calls with a context that had ended,", want, s.stateOf("r1"))
+	s.settled("the host, after calls with a context that had ended,", want, s.snapshot)
 	for looks := 1; looks < 4096; looks *= 2 {
 		s.during("the context ends when it has been looked at %d times", looks)
 		s.apply(old)
@@ -288,7 +290,7 @@ func cancellations(s *scene) {
 			s.failf("Apply: %w, not context.Canceled", err)
 		}
 		s.apply(next)
-		s.settled("the host, after the next Apply,", want, s.stateOf("r1"))
+		s.settled("the host, after the next Apply,", want, s.snapshot)
 		if err == nil {
 			return // it looks at its context less often than that
 		}

@@ -23,7 +23,7 @@ func damage(s *scene) {
 	}
 	s.cast("web1", "app1", "outside")
 	s.apply(busy())
-	want := s.steady(s.stateOf("r1"))
+	want := s.steady(s.snapshot)
 	for i, blow := range d.Damages() {
 		s.during("%s", blow.Name)
 		s.must(blow.Do(s.ctx, "r1"))
@@ -40,9 +40,9 @@ func damage(s *scene) {
 			if !plan.Empty() {
 				s.failf("Plan is concerned with what is not ours: %s", plan)
 			}
-			before := s.steady(s.stateOf("r1"))
+			before := s.steady(s.snapshot)
 			s.apply(busy())
-			s.settled("what is not ours", before, s.stateOf("r1"))
+			s.settled("what is not ours", before, s.snapshot)
 			want = before // it stays
 			continue
 		}
@@ -56,7 +56,7 @@ func damage(s *scene) {
 		if len(done.Steps) == 0 {
 			s.failf("Apply has done nothing")
 		}
-		s.settled("the host, after Apply,", want, s.stateOf("r1"))
+		s.settled("the host, after Apply,", want, s.snapshot)
 		s.check(
 			probe{from: "outside", proto: dataplane.TCP, to: fip1, at: "web1", sees: outsideAddr, as: web1Addr},
 			probe{from: "web1", proto: dataplane.TCP, to: app1Addr, at: "app1", sees: web1Addr},

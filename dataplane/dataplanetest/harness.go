@@ -115,9 +115,11 @@ type Watch interface {
 	Close() error
 }
 
-// What probes tell.
-type (
-	Seen   = lab.Seen
-	Flow   = lab.Flow
-	Packet = lab.Packet
-)
+// Seen is what an echo service says about a request.
+type Seen = lab.Seen
+
+// Flow is what a stream has done.
+type Flow = lab.Flow
+
+// Packet is what a look at an IP packet tells.
+type Packet = lab.Packet

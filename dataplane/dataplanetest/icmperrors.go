@@ -12,8 +12,8 @@ import (
 )
 
 func errorClauses() []clause {
-	const why = "An ICMP error about a translated flow reaches its original sender, translated back: it quotes the packet as the sender sent it. Without it, path MTU " +
-		"discovery fails, and large transfers hang while small ones work; and a closed port looks like a dead host."
+	const why = "An ICMP error about a translated flow reaches its original sender, translated back: it quotes the packet as the sender sent it. Without it, " +
+		"path MTU discovery fails, and large transfers hang while small ones work; and a closed port looks like a dead host."
 	return []clause{
 		{name: "P13-unreachable", why: why, test: unreachable},
 		{name: "P13-time-exceeded", why: why, test: timeExceeded},

@@ -14,8 +14,8 @@ import (
 func leakClauses() []clause {
 	return []clause{{
 		name: "no-leak-in-changes",
-		why: "While a router comes up, changes, and is taken away, no packet ever meets half of it: nothing leaves by the gateway untranslated, and no connection from " +
-			"outside gets in, not even for an instant. The upstream router would learn private addresses, and connections begun then would stay wrong.",
+		why: "While a router comes up, changes, and is taken away, no packet ever meets half of it: nothing leaves by the gateway untranslated, and no connection " +
+			"from outside gets in, not even for an instant. The upstream router would learn private addresses, and connections begun then would stay wrong.",
 		test: leaks,
 	}}
 }

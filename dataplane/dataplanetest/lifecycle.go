@@ -15,7 +15,8 @@ func lifecycleClauses() []clause {
 	return []clause{
 		{
 			name: "delete-leaves-nothing",
-			why:  "Delete leaves nothing behind, inside or on the host's side, and a router that is not there is fine. What is left meets the next router of that name, or fills the host.",
+			why: "Delete leaves nothing behind, inside or on the host's side, and a router that is not there is fine. What is left meets the next router of that " +
+				"name, or fills the host.",
 			test: deletion,
 		}, {
 			name: "list-is-exact",
@@ -24,8 +25,8 @@ func lifecycleClauses() []clause {
 			test: listing,
 		}, {
 			name: "foreign-names-are-left-alone",
-			why: "What has a router's name and is not ours is somebody else's: Apply refuses with ErrForeign, List is silent about it, Delete does not touch it. Two agents " +
-				"may use the same names on one host.",
+			why: "What has a router's name and is not ours is somebody else's: Apply refuses with ErrForeign, List is silent about it, Delete does not touch it. " +
+				"Two agents may use the same names on one host.",
 			test: foreign,
 		}, {
 			name: "invalid-routers-are-refused",
@@ -33,7 +34,8 @@ func lifecycleClauses() []clause {
 			test: refusals,
 		}, {
 			name: "routers-run-concurrently",
-			why:  "Calls for different routers, and calls for the same one, may come at the same time from everywhere. A host has hundreds of routers, and they change at once.",
+			why: "Calls for different routers, and calls for the same one, may come at the same time from everywhere. A host has hundreds of routers, and they " +
+				"change at once.",
 			test: concurrency,
 		},
 	}
@@ -41,12 +43,12 @@ func lifecycleClauses() []clause {
 
 func deletion(s *scene) {
 	s.cast("web1", "app1", "db1", "outside")
-	empty := s.steady(s.stateOf("r1"))
+	empty := s.steady(s.snapshot)
 	for _, st := range states() {
 		s.during("%s", st.name)
 		s.apply(st.router)
 		s.remove("r1")
-		s.settled("the host, after Delete,", empty, s.stateOf("r1"))
+		s.settled("the host, after Delete,", empty, s.snapshot)
 	}
 	s.during("a router that is not there")
 	s.fail(s.dp.Delete(s.ctx, "r1"))
@@ -57,7 +59,7 @@ func deletion(s *scene) {
 	s.must(err)
 	s.closeLater(fresh)
 	s.fail(fresh.Delete(s.ctx, "r1"))
-	s.settled("the host, after Delete,", empty, s.stateOf("r1"))
+	s.settled("the host, after Delete,", empty, s.snapshot)
 	s.during("the router applied again")
 	s.apply(busy())
 	s.check(probe{from: "outside", to: fip1, at: "web1", sees: outsideAddr, as: web1Addr})
@@ -96,12 +98,12 @@ func listing(s *scene) {
 	if h, ok := s.h.(HalfMaker); ok {
 		s.during("a router that is half there")
 		s.host("web1")
-		empty := s.steady(s.stateOf("r1"))
+		empty := s.steady(s.snapshot)
 		s.must(h.HalfMake(s.ctx, busy()))
 		s.lists("r1")
 		s.remove("r1")
 		s.lists()
-		s.settled("the host, after Delete,", empty, s.stateOf("r1"))
+		s.settled("the host, after Delete,", empty, s.snapshot)
 	}
 }
 
@@ -159,7 +161,7 @@ func tooManyRoutes(r *dataplane.Router) {
 
 func refusals(s *scene) {
 	s.apply(busy())
-	before := s.steady(s.stateOf("r1"))
+	before := s.steady(s.snapshot)
 	writes, err := s.h.Writes(s.ctx, func() error {
 		for name, r := range invalid() {
 			if _, err := s.dp.Apply(s.ctx, r); !errors.Is(err, dataplane.ErrInvalid) {
@@ -175,7 +177,7 @@ func refusals(s *scene) {
 	for _, w := range writes {
 		s.failf("a write for a router that is refused: %s", w)
 	}
-	after, err := s.stateOf("r1")()
+	after, err := s.snapshot()
 	s.must(err)
 	s.fail(differ("the host, after refusals,", before, after))
 	s.lists("r1")

@@ -20,7 +20,8 @@ func routingClauses() []clause {
 			test: extraRoutes,
 		}, {
 			name: "P11-ecmp",
-			why:  "Routes with the same destination share its traffic among all their next hops, flow by flow. When the last one wins silently, half of the capacity is gone.",
+			why: "Routes with the same destination share its traffic among all their next hops, flow by flow. When the last one wins silently, half of the " +
+				"capacity is gone.",
 			test: ecmp,
 		}, {
 			name: "P12-ipv6",

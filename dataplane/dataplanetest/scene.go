@@ -133,14 +133,12 @@ func (s *scene) steady(state func() (string, error)) string {
 	}
 }
 
-// stateOf reads everything that belongs to a router: its inside, and the host's side of it.
-func (s *scene) stateOf(id string) func() (string, error) {
-	return func() (string, error) {
-		inside, err := s.h.State(s.ctx, id)
-		if err != nil {
-			return "", err
-		}
-		outside, err := s.h.HostState(s.ctx)
-		return inside + "\n" + outside, err
+// snapshot reads everything that belongs to the router r1: its inside, and the host's side of it.
+func (s *scene) snapshot() (string, error) {
+	inside, err := s.h.State(s.ctx, "r1")
+	if err != nil {
+		return "", err
 	}
+	outside, err := s.h.HostState(s.ctx)
+	return inside + "\n" + outside, err
 }

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,7 @@ func opError(op, object string, err error) error {
 		return nil
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		err = errors.Join(dataplane.ErrPermission, err)
+		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
 	}
 	return &dataplane.OpError{Op: op, Object: object, Err: err}
 }

@@ -242,18 +242,24 @@ func (e *echo) exchange(m message) (answer message, err error) {
 		if err != nil {
 			return false, err
 		}
-		got, err := icmp.ParseMessage(reply.Protocol(), buf[:n])
-		if err != nil {
-			return false, nil
-		}
-		data, ok := got.Body.(*icmp.Echo)
-		if got.Type != reply || !ok || data.ID != body.ID || data.Seq != body.Seq {
+		data := echoOf(reply, buf[:n])
+		if data == nil || data.ID != body.ID || data.Seq != body.Seq {
 			return false, nil
 		}
 		src, _ := netip.AddrFromSlice(from.(*net.IPAddr).IP)
 		answer = message{Payload: data.Data, Seen: Seen{Dst: netip.AddrPortFrom(src.Unmap(), 0)}}
 		return true, nil
 	})
+}
+
+// echoOf reads an echo message of a type; nil if it is something else.
+func echoOf(kind icmp.Type, b []byte) *icmp.Echo {
+	m, err := icmp.ParseMessage(kind.Protocol(), b)
+	if err != nil || m.Type != kind {
+		return nil
+	}
+	data, _ := m.Body.(*icmp.Echo)
+	return data
 }
 
 // patience is a deadline for a whole exchange, within which single reads have shorter ones.
