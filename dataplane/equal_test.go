@@ -6,9 +6,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // Every field of a router, however deep, makes a difference to Equal, and none is shared with a Clone. A new field fails here until both know it.

@@ -57,11 +57,14 @@ func (h *FakeHost) Writes() uint64 {
 }
 
 // Fail makes the next Apply that has something to do fail with err after so many steps, or after its last one if it has fewer. It
-// leaves the old router as it was.
+// leaves the old router as it was. With a nil err nothing is going to fail.
 func (h *FakeHost) Fail(after int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failure = &failure{after, err}
+	h.failure = nil
+	if err != nil {
+		h.failure = &failure{after, err}
+	}
 }
 
 // Tamper changes a router behind the dataplane's back, as another process on the machine might. No connection ends by it. It returns

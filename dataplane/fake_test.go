@@ -8,9 +8,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 func TestFakeApplyTwiceWritesNothing(t *testing.T) {

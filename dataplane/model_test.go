@@ -7,9 +7,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // path is what a packet must experience: in by a port from src to dst; out by a port, as src to dst, to next hops.

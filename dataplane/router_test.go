@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"pgregory.net/rapid"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 var (

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // One row per rule: what is done to a valid router, and the one fault that must follow.

@@ -7,8 +7,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 func TestPlanText(t *testing.T) {

@@ -209,7 +209,7 @@ func forward() ([]row, error) {
 				return nil, err
 			}
 		}
-		f, err := p.establish(ctx)
+		f, err := p.establish()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
@@ -251,7 +251,7 @@ type establishedFlow struct {
 	ends  []net.Conn
 }
 
-func (p *path) establish(ctx context.Context) (*establishedFlow, error) {
+func (p *path) establish() (*establishedFlow, error) {
 	f := &establishedFlow{path: p}
 	var server *net.UDPConn
 	var client net.Conn
