@@ -39,10 +39,13 @@ func (l *long) plan(ctx context.Context) (err error) {
 	} else if l.have, err = observe(l.read); err != nil {
 		return err
 	}
-	l.remember(l.have.links)
+	clear(l.index)
+	for dev, have := range l.have.links {
+		l.index[dev] = have.index
+	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
+		l.sysctls, l.retire, l.plugAndRewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -55,6 +58,9 @@ func (l *long) add(a action) { l.actions = append(l.actions, a) }
 
 // devices lists the devices wanted, in order.
 func (l *long) devices() []string { return slices.Sorted(maps.Keys(l.want.links)) }
+
+// locate finds the indexes of all devices that there are to deal with.
+func (l *long) locate() error { return l.site.locate(append(l.devices(), l.leaving()...)) }
 
 // leaving lists the devices that the router has no more, in order.
 func (l *long) leaving() []string {
@@ -127,6 +133,22 @@ func (l *long) revive(dev string, up func(context.Context) error) func(context.C
 	}
 }
 
+// plugAndRewrite does both at once: a device that is plugged is down, and rules name devices whether they are there or not.
+func (l *long) plugAndRewrite(ctx context.Context) error {
+	before := len(l.actions)
+	if err := l.plug(ctx); err != nil {
+		return err
+	}
+	between := len(l.actions)
+	if err := l.rewrite(ctx); err != nil {
+		return err
+	}
+	if before < between {
+		l.actions = append(l.actions[:before], together(slices.Clone(l.actions[before:between]), slices.Clone(l.actions[between:])))
+	}
+	return nil
+}
+
 // plug brings devices to their networks. What a device that is made anew had is lost, and so is as if it had not been there.
 func (l *long) plug(ctx context.Context) error {
 	for _, dev := range l.devices() {
@@ -153,7 +175,7 @@ func (l *long) plug(ctx context.Context) error {
 		l.add(a)
 	}
 	if l.plugged {
-		l.add(action{do: func(context.Context) error { return l.refresh() }})
+		l.add(action{do: func(context.Context) error { return l.locate() }})
 	}
 	return nil
 }
@@ -200,7 +222,7 @@ func (l *long) replug(dev string, there bool) func(context.Context) error {
 		if err := l.cfg.Wiring.Plug(ctx, l.NS, dev, before); err != nil {
 			return err
 		}
-		if err := l.refresh(); err != nil {
+		if err := l.locate(); err != nil {
 			return err
 		}
 		return up(ctx)

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -20,17 +21,13 @@ const loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespac
 
 // claim marks the namespace that the calling thread is in, and readies it for its first device.
 func claim(router string) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	w, err := newWriter()
 	if err != nil {
-		return &dataplane.OpError{Op: "open netlink socket", Err: err}
+		return opError("open netlink socket", "", err)
 	}
-	defer h.Close()
-	lo := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex, Name: "lo"}}
-	if err := h.LinkSetAlias(lo, mark(router)); err != nil {
-		return &dataplane.OpError{Op: "mark namespace of router", Object: router, Err: err}
-	}
-	if err := h.LinkSetUp(lo); err != nil {
-		return &dataplane.OpError{Op: "set link up", Object: "lo", Err: err}
+	defer w.close()
+	if _, err := w.send(context.Background(), markLoopback(mark(router))); err != nil {
+		return opError("mark namespace of router", router, err)
 	}
 	return writeSysctls(sysctls)
 }

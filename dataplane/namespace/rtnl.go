@@ -9,8 +9,6 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // writer sends the rtnetlink(7) requests by which this package changes a namespace. Many requests go to the kernel in one system call, which is
@@ -25,15 +23,13 @@ type writer struct {
 // maxBatch bounds what one system call carries, so that neither it nor the errors that come back overflow a socket's buffers.
 const maxBatch = 256
 
-func newWriter(ns NS) (*writer, error) {
-	w := &writer{fd: -1}
-	err := netns.Do(ns.FD, func() (err error) {
-		w.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-		return os.NewSyscallError("socket", err)
-	})
+// newWriter writes to the namespace that the calling thread is in.
+func newWriter() (*writer, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socket", err)
 	}
+	w := &writer{fd: fd}
 	if err := w.bind(); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -53,6 +49,19 @@ func (w *writer) bind() error {
 }
 
 func (w *writer) close() error { return unix.Close(w.fd) }
+
+// deviceIndex returns 0 if there is no device of that name.
+func (w *writer) deviceIndex(name string) (int, error) {
+	r, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	err = unix.IoctlIfreq(w.fd, unix.SIOCGIFINDEX, r) // netdevice(7): any socket of the namespace will do
+	if errors.Is(err, unix.ENODEV) {
+		return 0, nil
+	}
+	return int(r.Uint32()), os.NewSyscallError("ioctl", err)
+}
 
 // request is one change. tolerate is the error that means it was made already.
 type request struct {
@@ -157,6 +166,13 @@ func setLink(index int, up bool) request {
 	}
 	r.AddData(msg)
 	return request{r, 0}
+}
+
+// markLoopback gives lo an alias, and takes it up.
+func markLoopback(alias string) request {
+	r := setLink(loopbackIndex, true)
+	r.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias)))
+	return r
 }
 
 // putRoute adds a route, or replaces the one with its key.

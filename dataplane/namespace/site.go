@@ -57,7 +57,11 @@ func (s *site) open(cfg Config) (err error) {
 	if s.read, err = netlink.NewHandleAt(vnetns.NsHandle(s.FD), unix.NETLINK_ROUTE); err != nil {
 		return err
 	}
-	if s.write, err = newWriter(s.NS); err != nil {
+	err = netns.Do(s.FD, func() (err error) {
+		s.write, err = newWriter()
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	s.herald = newHerald(s.NS, cfg.Logger)
@@ -91,33 +95,32 @@ func (s *site) current() bool {
 	return err == nil && id == s.id
 }
 
-// refresh reads the indexes of the devices, after wiring has made some.
-func (s *site) refresh() error {
-	links := map[string]link{}
-	if _, err := observeLinks(s.read, links); err != nil {
-		return err
-	}
-	s.remember(links)
-	return nil
-}
-
-func (s *site) remember(links map[string]link) {
+// locate finds the indexes of devices, after wiring has made some.
+func (s *site) locate(devices []string) error {
 	clear(s.index)
-	for name, l := range links {
-		s.index[name] = l.index
+	for _, dev := range devices {
+		i, err := s.write.deviceIndex(dev)
+		if err != nil {
+			return opError("find link", dev, err)
+		}
+		if i != 0 {
+			s.index[dev] = i
+		}
 	}
+	return nil
 }
 
 func (s *site) deviceIndex(dev string) int { return s.index[dev] }
 
 // silence takes the router's links down.
 func (s *site) silence(ctx context.Context) error {
-	if err := s.refresh(); err != nil {
+	links := map[string]link{}
+	if _, err := observeLinks(s.read, links); err != nil {
 		return err
 	}
 	var down []request
-	for _, i := range s.index {
-		down = append(down, setLink(i, false))
+	for _, l := range links {
+		down = append(down, setLink(l.index, false))
 	}
 	_, err := s.write.send(ctx, down...)
 	return opError("set links down of router", s.Router, err)

@@ -63,7 +63,7 @@ func wanted(name string) string {
 // writeSysctls sets them in the calling thread's namespace.
 func writeSysctls(list []sysctl) error {
 	for _, s := range list {
-		err := os.WriteFile(s.path(), []byte(s.value), 0)
+		err := writeShort(s.path(), s.value)
 		if errors.Is(err, os.ErrNotExist) {
 			if optional(s) {
 				continue
@@ -106,6 +106,19 @@ func told(s sysctl) bool { return s.told }
 
 // optional says that a kernel may lack the setting: one started without IPv6, or one that tracks no connections yet.
 func optional(s sysctl) bool { return strings.HasPrefix(s.name, "ipv6/") || s == conntrackSysctl }
+
+// writeShort writes a file that is there, without what [os.WriteFile] does for others: it is in the way of every new router.
+func writeShort(path, value string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
 
 // readShort reads a file that fits into buf, without the allocations of [os.ReadFile]: it is in the way of every Apply.
 func readShort(path string, buf []byte) ([]byte, error) {
