@@ -37,7 +37,7 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 	if j, err := d.shortJob(ctx, k, want, true); j != nil && err == nil {
 		return j.plan(want), nil
 	}
-	if err := want.Validate(); err != nil {
+	if err := errors.Join(want.Validate(), supported(want)); err != nil {
 		return dataplane.Plan{}, err
 	}
 	s, fresh, err := d.rehearse(k, want.ID)
@@ -66,7 +66,7 @@ func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane
 			return j.plan(want), nil
 		}
 	}
-	if err := want.Validate(); err != nil {
+	if err := errors.Join(want.Validate(), supported(want)); err != nil {
 		return dataplane.Plan{}, err
 	}
 	fresh, err := d.open(k, want.ID)

@@ -3,6 +3,9 @@ package namespace
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -14,8 +17,25 @@ func opError(op, object string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	if errors.Is(err, unix.EPERM) {
 		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
 	}
 	return &dataplane.OpError{Op: op, Object: object, Err: err}
+}
+
+// supported refuses a router that the kernel cannot be.
+func supported(r dataplane.Router) error {
+	if _, err := os.Stat("/proc/net/if_inet6"); err == nil || !speaksIPv6(r) {
+		return nil
+	}
+	return &dataplane.OpError{Op: "apply router", Object: r.ID, Err: fmt.Errorf("%w: the kernel has no IPv6", dataplane.ErrUnsupported)}
+}
+
+func speaksIPv6(r dataplane.Router) bool {
+	for _, p := range portsByDevice(r) {
+		if slices.ContainsFunc(p.Addrs, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
+			return true
+		}
+	}
+	return r.Gateway != nil && slices.ContainsFunc(r.Gateway.NextHops, netip.Addr.Is6)
 }

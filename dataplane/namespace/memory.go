@@ -94,7 +94,7 @@ func (m *memory) valid(want dataplane.Router, d delta) bool {
 	m.fips.remove(d.Removed)
 	clash := slices.ContainsFunc(d.Added, m.fips.has)
 	m.fips.add(d.Removed)
-	want.FloatingIPs, want.Routes = d.Added, nil
+	want.FloatingIPs = d.Added
 	return !clash && want.Validate() == nil
 }
 
