@@ -136,9 +136,14 @@ func newJudge(r dataplane.Router) *judge {
 	return j
 }
 
-// stale compares the connection's translation with what the model says of its first packet.
+// stale compares the connection's translation with what the model says of its first packet. What no router forwards, such as multicast that
+// the kernel itself sends, is tracked all the same, and is nobody's business.
 func (j *judge) stale(f conntrack.Flow) bool {
 	orig, reply := f.TupleOrig, f.TupleReply
+	anyone := j.model.Trace(dataplane.Packet{Dst: orig.IP.DestinationAddress}) // sent by the router itself, which nothing filters
+	if anyone.Verdict == dataplane.Dropped {
+		return false
+	}
 	p := dataplane.Packet{
 		Src: orig.IP.SourceAddress, Dst: orig.IP.DestinationAddress,
 		Proto: dataplane.UDP, SrcPort: orig.Proto.SourcePort, DstPort: orig.Proto.DestinationPort,

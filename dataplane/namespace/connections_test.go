@@ -44,6 +44,8 @@ func TestWhatAChangeEnds(t *testing.T) {
 		"hairpin":                    {flow("10.0.2.5", "203.0.113.20", "10.0.1.5", "203.0.113.10"), []string{"unbind", "move", "bind another", "gateway cleared", "gateway address"}},
 		"hairpin on itself":          {flow("10.0.1.5", "203.0.113.20", "10.0.1.5", "203.0.113.20"), []string{"unbind", "move", "gateway cleared"}},
 		"ping of the gateway":        {flow("8.8.8.8", "203.0.113.10", "203.0.113.10", "8.8.8.8"), []string{"gateway cleared", "gateway address"}},
+		"multicast of the kernel":    {flow("203.0.113.10", "224.0.0.22", "224.0.0.22", "203.0.113.10"), nil},
+		"broadcast from a host":      {flow("10.0.1.5", "10.0.1.255", "10.0.1.255", "10.0.1.5"), nil},
 		"by an extra route":          {flow("10.0.1.5", "10.9.1.1", "10.9.1.1", "10.0.1.5"), []string{"routes removed"}},
 	}
 	for change, edit := range changes {

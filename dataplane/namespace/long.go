@@ -154,12 +154,34 @@ func (l *long) address(context.Context) error {
 			return a.Addr().Is6() && slices.ContainsFunc(lacks, func(b address) bool { return a.Addr() == b.Addr() })
 		}
 		l.removeSome(dev, gone, resized)
+		release := l.holdSubnets(dev, gone)
 		if len(lacks) > 0 {
 			l.add(l.addAddresses(dev, lacks))
 		}
 		l.removeSome(dev, gone, func(a address) bool { return !a.floating && !resized(a) })
+		release()
 	}
 	return nil
+}
+
+// holdSubnets keeps the way to IPv4 subnets in which one address takes over from another: the kernel drops the route of an address that goes before
+// it makes that of its successor, and packets in between would follow the default route. release ends it.
+func (l *long) holdSubnets(dev string, gone []address) (release func()) {
+	routes := map[routeKey]hops{}
+	for _, a := range gone {
+		for stays := range l.want.links[dev].addrs {
+			if a.Addr().Is4() && !a.floating && a.Masked() == stays.Masked() {
+				routes[routeKey{a.Masked(), holdMetric}] = hops{{dev: dev}}
+			}
+		}
+	}
+	if len(routes) == 0 || !l.have.links[dev].up {
+		return func() {}
+	}
+	hold, free := l.putRoutes(routes, nil), l.removeRoutes(routes)
+	hold.steps, free.steps = nil, nil // nothing that stays
+	l.add(hold)
+	return func() { l.add(free) }
 }
 
 // removeSome removes the addresses that which picks.

@@ -175,7 +175,8 @@ func markLoopback(alias string) request {
 	return r
 }
 
-// putRoute adds a route, or replaces the one with its key.
+// putRoute adds a route, or replaces the one with its key. That a next hop is on the link is said, because the kernel would look for it among the
+// routes that are there, and refuse one that a more specific extra route covers.
 func putRoute(key routeKey, h hops, index func(dev string) int) request {
 	r := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	msg := routeMessage(key)
@@ -190,6 +191,7 @@ func putRoute(key routeKey, h hops, index func(dev string) int) request {
 	if len(h) == 1 {
 		r.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index(h[0].dev)))))
 		if !h.onLink() {
+			msg.Flags = unix.RTNH_F_ONLINK
 			r.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, h[0].via.AsSlice()))
 		}
 		return request{r, 0}
@@ -197,7 +199,7 @@ func putRoute(key routeKey, h hops, index func(dev string) int) request {
 	multipath := nl.NewRtAttr(unix.RTA_MULTIPATH, nil)
 	for _, way := range h {
 		multipath.AddChild(&nl.RtNexthop{
-			RtNexthop: unix.RtNexthop{Ifindex: int32(index(way.dev))},
+			RtNexthop: unix.RtNexthop{Ifindex: int32(index(way.dev)), Flags: unix.RTNH_F_ONLINK},
 			Children:  []nl.NetlinkRequestData{nl.NewRtAttr(unix.RTA_GATEWAY, way.via.AsSlice())},
 		})
 	}

@@ -43,6 +43,7 @@ type hop struct {
 // Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected routes have 0 (IPv4) and 256 (IPv6,
 // IP6_RT_PRIO_ADDRCONF), so that they win over an extra route, and an extra route wins over the gateway's default.
 const (
+	holdMetric    = 1 // while addresses change, see holdSubnets
 	extraMetric   = 512
 	defaultMetric = 1024
 )
