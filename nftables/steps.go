@@ -126,20 +126,39 @@ func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
 }
 
 func (d setDiff) elementStep(key string) dataplane.Step {
-	want, wanted := d.want.elements[key]
-	var have element
-	var had bool
-	if d.have != nil && !d.redefined() {
-		have, had = d.have.elements[key]
+	want, have := keyText(d.want.elements[key].value), keyText(d.has(key))
+	switch op := d.op(key); op {
+	case dataplane.Add:
+		return dataplane.Step{Op: op, Detail: want}
+	case dataplane.Remove:
+		return dataplane.Step{Op: op, Detail: have}
+	default:
+		return dataplane.Step{Op: op, Detail: fmt.Sprintf("%s, was %s", want, have)}
+	}
+}
+
+// op is what happens to the element of a key.
+func (d setDiff) op(key string) dataplane.Op {
+	_, wanted := d.want.elements[key]
+	had := d.have != nil && !d.redefined()
+	if had {
+		_, had = d.have.elements[key]
 	}
 	switch {
 	case !had:
-		return dataplane.Step{Op: dataplane.Add, Detail: keyText(want.value)}
+		return dataplane.Add
 	case !wanted:
-		return dataplane.Step{Op: dataplane.Remove, Detail: keyText(have.value)}
-	default:
-		return dataplane.Step{Op: dataplane.Change, Detail: fmt.Sprintf("%s, was %s", keyText(want.value), keyText(have.value))}
+		return dataplane.Remove
 	}
+	return dataplane.Change
+}
+
+// has is the value that a key has now.
+func (d setDiff) has(key string) string {
+	if d.have == nil {
+		return ""
+	}
+	return d.have.elements[key].value
 }
 
 // keys are those of the elements that change, sorted.
@@ -194,36 +213,57 @@ func (d difference) floatingIPSteps() []dataplane.Step {
 
 // faults is what is wrong with the entries of one floating IP.
 type faults struct {
-	texts    []string
+	list     []fault
 	disturbs bool // mending them takes something away
 }
 
+type fault struct {
+	what string
+	op   dataplane.Op // that mends it
+	has  string       // the value that it has, for a change
+}
+
 func (f *faults) note(d setDiff, key, what string) {
-	switch step := d.elementStep(key); step.Op {
-	case dataplane.Add:
-		f.texts = append(f.texts, what+" missing")
-	case dataplane.Remove:
-		f.texts, f.disturbs = append(f.texts, "stray "+what), true
-	default:
-		f.texts, f.disturbs = append(f.texts, what+" is "+keyText(d.have.elements[key].value)), true
+	op := d.op(key)
+	f.list = append(f.list, fault{what, op, d.has(key)})
+	f.disturbs = f.disturbs || op != dataplane.Add
+}
+
+func (f *faults) String() string {
+	texts := make([]string, len(f.list))
+	for i, x := range f.list {
+		switch x.op {
+		case dataplane.Add:
+			texts[i] = x.what + " missing"
+		case dataplane.Remove:
+			texts[i] = "stray " + x.what
+		default:
+			texts[i] = x.what + " is " + keyText(x.has)
+		}
 	}
+	return strings.Join(texts, ", ")
 }
 
 // step tells the faults of a floating IP as one step, from the fixed address that it was translated to to the one that it should be.
 func (f *faults) step(addr, was, fixed string) dataplane.Step {
 	const entries = 4 // of a floating IP
-	step := dataplane.Step{Op: dataplane.Change, Kind: "floating-ip", Object: keyText(addr), Detail: strings.Join(f.texts, ", "), Disturbs: f.disturbs}
+	step := dataplane.Step{Op: dataplane.Change, Kind: "floating-ip", Object: keyText(addr), Disturbs: f.disturbs}
 	switch {
 	case fixed == "":
 		step.Op = dataplane.Remove
 		if was != "" {
 			step.Detail = "→ " + keyText(was)
+		} else {
+			step.Detail = f.String()
 		}
 	case was == fixed: // the translation stands; something beside it does not
+		step.Detail = f.String()
 	case was != "":
 		step.Detail = fmt.Sprintf("→ %s, was %s", keyText(fixed), keyText(was))
-	case len(f.texts) == entries:
+	case len(f.list) == entries:
 		step.Op, step.Detail, step.Disturbs = dataplane.Add, "→ "+keyText(fixed), false
+	default:
+		step.Detail = f.String()
 	}
 	return step
 }

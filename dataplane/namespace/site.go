@@ -64,6 +64,9 @@ func (s *site) open(cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.events.Ignore(s.write.port); err != nil {
+		return err
+	}
 	s.herald = newHerald(s.NS, cfg.Logger)
 	s.rules, err = cfg.Firewall.Open(s.NS)
 	return err

@@ -82,6 +82,48 @@ func (m *Monitor) SetReadBuffer(bytes int) error {
 	return os.NewSyscallError("setsockopt", err)
 }
 
+// Ignore makes the kernel leave out what is none of the reader's business: addresses and routes that were written through the netlink socket of
+// that port, as far as the kernel says so (for IPv6 addresses it does not), and routes of the local table, which follow from addresses. It
+// is for readers that write many themselves.
+func (m *Monitor) Ignore(port uint32) error {
+	const (
+		typeAt, portAt, tableAt = 4, 12, unix.SizeofNlMsghdr + 4 // in struct nlmsghdr, and in the struct rtmsg behind it
+		drop, keep              = 0, 0xffffffff
+	)
+	load := func(size, at uint32) unix.SockFilter {
+		return unix.SockFilter{Code: uint16(unix.BPF_LD | size | unix.BPF_ABS), K: at}
+	}
+	equal := func(v uint32, yes, no uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: v, Jt: yes, Jf: no}
+	}
+	end := func(v uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: v} }
+	program := []unix.SockFilter{
+		load(unix.BPF_H, typeAt),
+		equal(swap16(unix.RTM_NEWLINK), 9, 0), // keep
+		equal(swap16(unix.RTM_DELLINK), 8, 0), // keep
+		load(unix.BPF_W, portAt),
+		equal(swap32(port), 5, 0), // drop
+		load(unix.BPF_H, typeAt),
+		equal(swap16(unix.RTM_NEWROUTE), 1, 0), // the table
+		equal(swap16(unix.RTM_DELROUTE), 0, 3), // the table, or keep
+		load(unix.BPF_B, tableAt),
+		equal(unix.RT_TABLE_LOCAL, 0, 1), // drop, or keep
+		end(drop),
+		end(keep),
+	}
+	f := &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(m.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, f))
+}
+
+// A filter reads numbers as big-endian, and netlink has them as the machine does.
+func swap32(v uint32) uint32 {
+	return binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, v))
+}
+
+func swap16(v uint16) uint32 {
+	return uint32(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, v)))
+}
+
 // Drain calls fn for each notification since the last Drain, in the order of the changes, and returns when there are no more. It never
 // blocks. payload follows the header, begins with the message's family header (struct ifinfomsg, ifaddrmsg, rtmsg), and is
 // valid only until fn returns. fn must not call the Monitor.

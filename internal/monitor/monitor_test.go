@@ -1,6 +1,7 @@
 package monitor_test
 
 import (
+	"net"
 	"os"
 	"strconv"
 	"testing"
@@ -156,4 +157,84 @@ func BenchmarkDrainEmpty(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestIgnoreLeavesOutOwnAddressesAndLocalRoutes(t *testing.T) {
+	ns, h := namespace(t)
+	require.NoError(t, h.LinkAdd(bridge("br0")))
+	l, err := h.LinkByName("br0")
+	require.NoError(t, err)
+	require.NoError(t, h.LinkSetUp(l))
+	own := socket(t, ns)
+	m := open(t, ns, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE)
+	require.NoError(t, m.Ignore(own.port))
+	kinds := func() (list []uint16) {
+		require.NoError(t, m.Drain(func(h unix.NlMsghdr, payload []byte) {
+			if h.Type == unix.RTM_NEWROUTE || h.Type == unix.RTM_DELROUTE {
+				require.NotEqual(t, uint8(unix.RT_TABLE_LOCAL), nl.DeserializeRtMsg(payload).Table)
+			}
+			list = append(list, h.Type)
+		}))
+		return list
+	}
+	own.address(unix.RTM_NEWADDR, l.Attrs().Index, "192.0.2.1", 32)
+	require.Empty(t, kinds(), "a host address makes routes in the local table alone")
+	own.address(unix.RTM_NEWADDR, l.Attrs().Index, "198.51.100.1", 24)
+	require.Equal(t, []uint16{unix.RTM_NEWROUTE}, kinds(), "the kernel's route to the subnet is not written by us")
+
+	a, err := netlink.ParseAddr("192.0.2.1/32")
+	require.NoError(t, err)
+	require.NoError(t, h.AddrDel(l, a))
+	require.Equal(t, []uint16{unix.RTM_DELADDR}, kinds(), "somebody else's change is told")
+	own.link(l.Attrs().Index)
+	require.Contains(t, kinds(), uint16(unix.RTM_NEWLINK), "links are told, whoever sets them")
+}
+
+// ownSocket is a netlink socket whose port is known.
+type ownSocket struct {
+	t    *testing.T
+	fd   int
+	port uint32
+}
+
+func socket(t *testing.T, ns int) ownSocket {
+	s := ownSocket{t: t}
+	require.NoError(t, netns.Do(ns, func() (err error) {
+		s.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		return err
+	}))
+	t.Cleanup(func() { require.NoError(t, unix.Close(s.fd)) })
+	require.NoError(t, unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	sa, err := unix.Getsockname(s.fd)
+	require.NoError(t, err)
+	s.port = sa.(*unix.SockaddrNetlink).Pid
+	return s
+}
+
+func (s ownSocket) address(kind, index int, addr string, bits uint8) {
+	r := nl.NewNetlinkRequest(kind, unix.NLM_F_CREATE)
+	msg := nl.NewIfAddrmsg(unix.AF_INET)
+	msg.Index, msg.Prefixlen = uint32(index), bits
+	r.AddData(msg)
+	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, net.ParseIP(addr).To4()))
+	s.send(r)
+}
+
+// link takes a link down.
+func (s ownSocket) link(index int) {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Change = int32(index), unix.IFF_UP
+	r.AddData(msg)
+	s.send(r)
+}
+
+func (s ownSocket) send(r *nl.NetlinkRequest) {
+	r.Flags |= unix.NLM_F_ACK
+	r.Pid = s.port
+	require.NoError(s.t, unix.Sendto(s.fd, r.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	answer := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(s.fd, answer, 0)
+	require.NoError(s.t, err)
+	require.Equal(s.t, uint32(0), nl.NativeEndian().Uint32(answer[unix.SizeofNlMsghdr:n]), "the kernel refuses")
 }
