@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -14,8 +15,7 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// still is how long the kernel must have said nothing before writes are counted: what it does by itself after an earlier change, such as
-// finding a carrier, comes without delay.
+// still is how long the kernel must have said nothing before writes are counted.
 const still = 60 * time.Millisecond
 
 // routeGroups are what configuration is announced in. Neighbours that the kernel learns by itself are not configuration, and are left out
@@ -71,12 +71,38 @@ func settle(watches []*watch) error {
 				return err
 			}
 			quiet = quiet && len(lines) == 0 && err == nil
+			if quiet {
+				if quiet, err = w.ready(); err != nil {
+					return err
+				}
+			}
 		}
 		if quiet {
 			return nil
 		}
 	}
 	return errors.New("somebody keeps on writing, or the kernel keeps on changing things")
+}
+
+// ready says that the kernel has taken note of every carrier: only then does it complete what it does for the addresses of a link that came up,
+// which may be a second later (linkwatch, in net/core/link_watch.c).
+func (w *watch) ready() (bool, error) {
+	ns, err := netns.Open(w.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer ns.Close()
+	ready := true
+	err = netns.Do(int(ns.Fd()), func() error {
+		return eachLink(unix.AF_UNSPEC, func(b []byte) {
+			flags := binary.NativeEndian.Uint32(b[8:])
+			ready = ready && (flags&unix.IFF_LOWER_UP == 0 || flags&unix.IFF_RUNNING != 0)
+		})
+	})
+	return ready, err
 }
 
 // watch listens to one namespace.
@@ -125,19 +151,30 @@ func newWatch(path string) (*watch, error) {
 // learn notes the links of the calling thread's namespace as they are.
 func (w *watch) learn() error {
 	for _, family := range []int{unix.AF_UNSPEC, unix.AF_BRIDGE} {
-		dump, err := syscall.NetlinkRIB(unix.RTM_GETLINK, family)
+		err := eachLink(family, func(b []byte) {
+			link, now := configuration(b)
+			w.links[link] = now
+		})
 		if err != nil {
 			return err
 		}
-		messages, err := syscall.ParseNetlinkMessage(dump)
-		if err != nil {
-			return err
-		}
-		for _, m := range messages {
-			if m.Header.Type == unix.RTM_NEWLINK && len(m.Data) >= unix.SizeofIfInfomsg {
-				link, now := configuration(m.Data)
-				w.links[link] = now
-			}
+	}
+	return nil
+}
+
+// eachLink calls fn with the struct ifinfomsg of each link in the calling thread's namespace, and its attributes.
+func eachLink(family int, fn func(b []byte)) error {
+	dump, err := syscall.NetlinkRIB(unix.RTM_GETLINK, family)
+	if err != nil {
+		return err
+	}
+	messages, err := syscall.ParseNetlinkMessage(dump)
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		if m.Header.Type == unix.RTM_NEWLINK && len(m.Data) >= unix.SizeofIfInfomsg {
+			fn(m.Data)
 		}
 	}
 	return nil
