@@ -83,11 +83,11 @@ type leg struct {
 	via []netip.Addr // zero: the destination itself
 }
 
-// legs lists them in the order of their first hop.
-func (w way) legs() []leg {
+// legs lists them in the order of their first hop; apart, with one neighbour each.
+func (w way) legs(apart bool) []leg {
 	var legs []leg
 	for _, h := range w.hops {
-		i := slices.IndexFunc(legs, func(l leg) bool { return l.out == h.port })
+		i := slices.IndexFunc(legs, func(l leg) bool { return l.out == h.port && !apart })
 		if i < 0 {
 			i = len(legs)
 			legs = append(legs, leg{out: h.port})

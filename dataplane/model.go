@@ -25,9 +25,11 @@ type Model struct {
 }
 
 type modelPort struct {
-	id      string
-	addrs   []netip.Prefix
-	gateway bool
+	id        string
+	addrs     []netip.Prefix
+	gateway   bool
+	mac       MAC
+	linkLocal bool // it has a link-local address, as whatever speaks IPv6 (RFC 4291 2.1)
 }
 
 func (p *modelPort) String() string {
@@ -86,13 +88,14 @@ func (m *Model) PortTo(a netip.Addr) (id string, ok bool) {
 }
 
 func (m *Model) addPort(p Port, gateway bool) {
-	mp := &modelPort{id: p.ID, addrs: slices.Clone(p.Addrs), gateway: gateway}
+	mp := &modelPort{id: p.ID, addrs: slices.Clone(p.Addrs), gateway: gateway, mac: p.MAC}
 	m.ports[p.ID] = mp
 	m.ordered = append(m.ordered, mp)
 	for _, a := range p.Addrs {
 		if !a.IsValid() {
 			continue
 		}
+		mp.linkLocal = mp.linkLocal || a.Addr().Is6()
 		m.own[a.Addr()] = "an address of " + mp.String()
 		m.fib.add(a, connected, hop{port: mp})
 		if last, ok := broadcast(a); ok {
@@ -113,6 +116,7 @@ func (m *Model) addNextHops(g *Gateway) {
 		if !nh.IsLinkLocalUnicast() && !gw.covers(nh) {
 			m.fib.add(netip.PrefixFrom(nh, nh.BitLen()), connected, hop{port: gw})
 		}
+		gw.linkLocal = gw.linkLocal || nh.Is6()
 		m.fib.add(netip.PrefixFrom(nh, 0), defaultRoute, hop{port: gw, via: nh})
 	}
 }
@@ -142,8 +146,8 @@ func (p *modelPort) covers(a netip.Addr) bool {
 
 // source is the address that the kernel writes into a packet that the router itself sends to a neighbour on the port's link. IPv4: that
 // of the neighbour's subnet, else the port's first (inet_select_addr). IPv6: one of the port's own before those of others, and among
-// them that with the longest prefix in common with the destination (RFC 6724 section 5, rules 5 and 8; the other rules have nothing to
-// choose by).
+// them that with the longest prefix in common with the destination; the link-local one for want of others (RFC 6724 section 5, rules 2, 5 and
+// 8; the other rules have nothing to choose by).
 func (m *Model) source(p *modelPort, neighbour, dst netip.Addr) netip.Addr {
 	if dst.Is6() {
 		if own := nearest(p.addrs, dst); own.IsValid() {
@@ -153,7 +157,10 @@ func (m *Model) source(p *modelPort, neighbour, dst netip.Addr) netip.Addr {
 		for _, q := range m.ordered {
 			all = append(all, q.addrs...)
 		}
-		return nearest(all, dst)
+		if own := nearest(all, dst); own.IsValid() || !p.linkLocal {
+			return own
+		}
+		return p.linkLocalAddr()
 	}
 	var first netip.Addr
 	for _, a := range p.addrs {
@@ -165,6 +172,12 @@ func (m *Model) source(p *modelPort, neighbour, dst netip.Addr) netip.Addr {
 		}
 	}
 	return first
+}
+
+// linkLocalAddr is made from the MAC (RFC 4291 appendix A).
+func (p *modelPort) linkLocalAddr() netip.Addr {
+	m := p.mac
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
 // nearest is the IPv6 address with the longest prefix in common with dst; the first such, and zero when there is none.

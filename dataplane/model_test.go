@@ -300,7 +300,6 @@ func TestNonsenseIsNotForwarded(t *testing.T) {
 		{in: "nowhere", src: "10.0.0.7", dst: "10.0.1.7", verdict: dropped},
 		{in: "web", src: "10.0.0.7", dst: "2001:db8:0:2::7", verdict: dropped},
 		{in: "web", src: "0.0.0.0", dst: "10.0.1.7", verdict: dropped},
-		{in: "web", src: "0.1.2.3", dst: "10.0.1.7", verdict: dropped},
 		{in: "web", src: "127.0.0.1", dst: "10.0.1.7", verdict: dropped},
 		{in: "web", src: "224.0.0.9", dst: "10.0.1.7", verdict: dropped},
 		{in: "web", src: "255.255.255.255", dst: "10.0.1.7", verdict: dropped},
@@ -314,12 +313,12 @@ func TestNonsenseIsNotForwarded(t *testing.T) {
 		{in: "web", src: "10.0.0.7", dst: "224.0.0.1", verdict: dropped},
 		{in: "web", src: "10.0.0.7", dst: "127.0.0.1", verdict: dropped},
 		{in: "web", src: "10.0.0.7", dst: "0.0.0.0", verdict: dropped},
-		{in: "web", src: "::ffff:10.0.0.7", dst: "::ffff:10.0.1.7", verdict: dropped},
+		{in: "", src: "::", dst: "::ffff:10.0.1.7", verdict: dropped},
 		{in: "web", src: "::", dst: "2001:db8:0:2::7", verdict: dropped},
 		{in: "web", src: "::1", dst: "2001:db8:0:2::7", verdict: dropped},
 		{in: "web", src: "2001:db8:0:1::7", dst: "::1", verdict: dropped},
 		{in: "web", src: "2001:db8:0:1::7", dst: "ff0e::1", verdict: dropped},
-		{in: "web", src: "2001:db8:0:1::7", dst: "fe80::7", verdict: dropped},
+		{in: "", dst: "fe80::7", src: "::", verdict: dropped},
 		{in: "web", src: "fe80::7", dst: "2001:db8:0:2::7", verdict: unreachable},
 		{in: "web", src: "2001:db8:0:1::7", dst: "2001:db8:0:2::", verdict: local},                                                    // the anycast address of routers
 		{in: "web", src: "fe80::7", dst: "2001:db8:0:1::8", verdict: fwd, out: "web", seenSrc: "fe80::7", seenDst: "2001:db8:0:1::8"}, // the same link
@@ -327,6 +326,20 @@ func TestNonsenseIsNotForwarded(t *testing.T) {
 	})
 	got := threeTier().Trace(dataplane.Packet{In: "web"})
 	require.Equal(t, dataplane.Dropped, got.Verdict)
+}
+
+// The kernel does not check all that RFCs forbid, least of all on the way back to the link that a packet comes from.
+func TestNonsenseIsForwarded(t *testing.T) {
+	check(t, threeTier(), []path{
+		{in: "web", src: "0.1.2.3", dst: "10.0.1.7", verdict: fwd, out: "app", seenSrc: "0.1.2.3", seenDst: "10.0.1.7"},
+		{in: "web", src: "10.0.0.7", dst: "0.1.2.3", verdict: fwd, out: "ext", seenSrc: "203.0.113.2", seenDst: "0.1.2.3", via: "203.0.113.1"},
+		{in: "web", src: "2001:db8:0:1::7", dst: "fe80::7", verdict: fwd, out: "web", seenSrc: "2001:db8:0:1::7", seenDst: "fe80::7"},
+		{in: "web", src: "::", dst: "2001:db8:0:1::8", verdict: fwd, out: "web", seenSrc: "::", seenDst: "2001:db8:0:1::8"},
+		{in: "web", src: "2001:db8:0:1::7", dst: "::ffff:10.0.1.7", verdict: fwd, out: "ext", seenSrc: "2001:db8:0:1::7", seenDst: "::ffff:10.0.1.7", via: "fe80::1"},
+	})
+	four := threeTier()
+	four.Ports[0].Addrs = four.Ports[0].Addrs[:1]
+	check(t, four, []path{{in: "web", src: "2001:db8:0:1::7", dst: "fe80::7", verdict: unreachable}}) // the port speaks no IPv6
 }
 
 func TestLinkLocalIPv4IsForwarded(t *testing.T) {
@@ -363,7 +376,19 @@ func TestTheRouterChoosesItsSource(t *testing.T) {
 	}
 	r.Ports, r.FloatingIPs, r.Routes, r.Gateway.Addrs, r.Gateway.NextHops = nil, nil, nil, nil, []netip.Addr{addr("fe80::1")}
 	got := r.Trace(dataplane.Packet{Dst: addr(outside6)})
-	require.Equal(t, dataplane.Dropped, got.Verdict, "%s", got)
+	require.Equal(t, "fe80::f816:3eff:fe00:3", got.Src.String(), "%s", got)
+}
+
+func TestEachNextHopMayHaveASourceOfItsOwn(t *testing.T) {
+	r := threeTier()
+	r.Ports[1].Addrs = append(r.Ports[1].Addrs, prefix("10.0.2.1/24"))
+	r.Routes = []dataplane.Route{{Dest: prefix("10.9.0.0/16"), NextHop: addr("10.0.1.9")}, {Dest: prefix("10.9.0.0/16"), NextHop: addr("10.0.2.9")}}
+	paths := dataplane.NewModel(r).Paths(dataplane.Packet{Dst: addr("10.9.0.1")})
+	require.Len(t, paths, 2)
+	require.Equal(t, "10.0.1.1", paths[0].Src.String())
+	require.Equal(t, []netip.Addr{addr("10.0.1.9")}, paths[0].NextHops)
+	require.Equal(t, "10.0.2.1", paths[1].Src.String())
+	require.Len(t, dataplane.NewModel(r).Paths(dataplane.Packet{Src: addr("10.0.1.1"), Dst: addr("10.9.0.1")}), 1)
 }
 
 func TestTheRoutersOwnPacketsLeaveTranslated(t *testing.T) {

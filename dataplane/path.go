@@ -9,9 +9,9 @@ import (
 // Trace says what the router must do with a packet. Of several [Model.Paths] it is the first.
 func (m *Model) Trace(p Packet) Trace { return m.Paths(p)[0] }
 
-// Paths lists every way that a packet may take. There is one, unless routes through different ports share the packet's destination
-// (ECMP): then there is one for each such port, and the kernel chooses by a hash of the addresses, the same for all packets of a
-// connection.
+// Paths lists every way that a packet may take. There is one, unless routes share the packet's destination (ECMP): then there is one for each
+// port that they go through, and the kernel chooses by a hash of the addresses, the same for all packets of a connection. For a packet of
+// the router itself there is one for each next hop, as its source may depend on that.
 func (m *Model) Paths(p Packet) []Trace {
 	p.Src, p.Dst = p.Src.WithZone(""), p.Dst.WithZone("") // a zone is the sender's affair, not on the wire
 	w := walk{model: m, in: m.ports[p.In], trace: Trace{Packet: p}, src: p.Src, dst: p.Dst}
@@ -22,13 +22,13 @@ func (m *Model) Paths(p Packet) []Trace {
 	if w.deliver(); w.done() {
 		return []Trace{w.trace}
 	}
-	route, ok := m.fib.lookup(w.dst)
+	route, ok := w.lookup()
 	if !ok {
 		w.end(Unreachable, "routing", "no route to %s", w.dst)
 		return []Trace{w.trace}
 	}
 	var paths []Trace
-	for _, l := range route.legs() {
+	for _, l := range route.legs(!w.src.IsValid()) {
 		path := w
 		path.trace.Steps = slices.Clip(w.trace.Steps) // so that paths do not write into each other's
 		path.forward(route, l)
@@ -69,17 +69,17 @@ func (w *walk) enter() {
 		w.end(Dropped, stage, "no destination address")
 	case w.src.IsValid() && w.src.Is4() != w.dst.Is4():
 		w.end(Dropped, stage, "source and destination are of different families")
-	case w.src.Is4In6() || w.dst.Is4In6():
-		w.end(Dropped, stage, "IPv4-mapped IPv6 addresses do not appear on the wire")
+	case w.in == nil && (w.src.Is4In6() || w.dst.Is4In6()):
+		w.end(Dropped, stage, "IPv4-mapped IPv6 addresses stand for IPv4 on a host (RFC 4291 2.5.5.2)")
 	case w.dst.IsMulticast() || w.dst == limitedBroadcast:
 		w.end(Dropped, stage, "%s is not for one host, and not forwarded", w.dst)
-	case w.dst.IsUnspecified() || isThisNetwork(w.dst):
+	case w.dst.IsUnspecified() && (w.dst.Is4() || w.in == nil):
 		w.end(Dropped, stage, "%s is no host's address", w.dst)
-	case w.dst.Is6() && w.dst.IsLinkLocalUnicast():
-		w.end(Dropped, stage, "%s is a link-local address, never forwarded (RFC 4291 2.5.6)", w.dst)
+	case w.in == nil && w.dst.Is6() && w.dst.IsLinkLocalUnicast():
+		w.end(Dropped, stage, "%s is a link-local address, and could be on any port", w.dst)
 	case w.in == nil:
 		w.send()
-	case !w.src.IsValid() || w.src.IsUnspecified() || isThisNetwork(w.src) || w.src.IsMulticast() || w.src == limitedBroadcast:
+	case !w.src.IsValid() || w.src == netip.IPv4Unspecified() || w.src.IsMulticast() || w.src == limitedBroadcast:
 		w.end(Dropped, stage, "%s cannot be a source", w.src)
 	case w.src.IsLoopback() || w.dst.IsLoopback():
 		w.end(Dropped, stage, "loopback addresses are never seen on a link")
@@ -160,16 +160,33 @@ func (w *walk) reachesSource() bool {
 	if w.in == nil || w.src.IsLinkLocalUnicast() && w.src.Is6() {
 		return true
 	}
+	if _, anycast := w.model.deaf[w.src]; w.src.IsUnspecified() || w.src.Is6() && (anycast || w.model.isOwn(w.src)) {
+		return false // nobody's address, or the router's own
+	}
 	_, ok := w.model.PortTo(w.src)
 	return ok
+}
+
+// lookup finds the way to the destination. What is link-local stays on its link.
+func (w *walk) lookup() (way, bool) {
+	if linkLocal.Contains(w.dst) {
+		return way{dest: linkLocal, origin: connected, hops: []hop{{port: w.in}}}, w.in.linkLocal
+	}
+	return w.model.fib.lookup(w.dst)
 }
 
 // forward takes a packet out by a port: FORWARD, POSTROUTING.
 func (w *walk) forward(route way, l leg) {
 	w.explain(route, l)
-	if w.in != nil && w.in != l.out && w.src.Is6() && w.src.IsLinkLocalUnicast() { // ip6_forward answers "beyond scope of source address"
-		w.end(Unreachable, "filter", "%s is a link-local address, never forwarded to another link (RFC 4291 2.5.6)", w.src)
-		return
+	if w.in != nil && w.in != l.out && w.src.Is6() { // ip6_forward; back to the link that a packet comes from it forwards everything
+		switch {
+		case w.src.IsLinkLocalUnicast(): // answered by "beyond scope of source address"
+			w.end(Unreachable, "filter", "%s is a link-local address, never forwarded to another link (RFC 4291 2.5.6)", w.src)
+			return
+		case w.src.IsUnspecified():
+			w.end(Dropped, "filter", "%s cannot be a source (RFC 4291 2.5.2)", w.src)
+			return
+		}
 	}
 	if !w.src.IsValid() {
 		src := w.model.source(l.out, l.neighbours(w.dst)[0], w.dst)
@@ -227,7 +244,10 @@ func (w *walk) translateSrc(out *modelPort) {
 	}
 }
 
-var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+var (
+	limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	linkLocal        = netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80}), 64) // the part of fe80::/10 that is in use
+)
 
-// isThisNetwork says that an address is in 0.0.0.0/8 (RFC 1122 3.2.1.3), which Linux takes neither as a source nor as a destination.
+// isThisNetwork says that an address is in 0.0.0.0/8 (RFC 1122 3.2.1.3), which is no place for a host. Linux forwards there since 5.3 all the same.
 func isThisNetwork(a netip.Addr) bool { return a.Is4() && a.As4()[0] == 0 }

@@ -148,7 +148,10 @@ func TestTampering(t *testing.T) {
 				return err
 			}
 			return ns.LinkSetName(l, "elsewhere")
-		}), []string{"~ wiring qr-port: attached elsewhere, to be replaced  !"}},
+		}), []string{
+			"- wiring qr-port: attached elsewhere  !",
+			"+ wiring qr-port: veth tapport in bridge brqnet (network net)",
+		}},
 		{"device replaced by another", tamper(func(_ *host, ns *netlink.Handle) error {
 			l, err := ns.LinkByName(dev)
 			if err != nil {
@@ -290,7 +293,8 @@ func TestPortMovesBetweenNetworks(t *testing.T) {
 	moved := portOn(local("new"), "port", 1)
 	require.Equal(t, []string{
 		"+ wiring brqnew: bridge of network new",
-		"~ wiring qr-port: on network old, to be replaced: veth tapport in bridge brqnew  !",
+		"- wiring qr-port: on network old  !",
+		"+ wiring qr-port: veth tapport in bridge brqnew (network new)",
 	}, plan(t, d, router, "qr-port", moved))
 	plug(t, d, router, "qr-port", moved)
 	require.Equal(t, []string{"brqnew bridge  l3kit network=new", "tapport veth brqnew l3kit router=r1 port=port network=new"}, h.links())

@@ -41,20 +41,14 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 		return nil, foreign(tap, want)
 	}
 	if end == nil || tap.mark != (mark{}) && tap.mark.network != want.network {
-		reason := "attached elsewhere, to be replaced"
+		// Two steps, so that whoever plans with them sees that the device is made anew.
+		was := "attached elsewhere"
 		if end != nil {
-			reason = fmt.Sprintf("on network %s, to be replaced: veth %s in bridge %s", tap.mark.network, tap.name, n.homeName())
+			was = "on network " + tap.mark.network
 		}
-		replace := d.newPort(n, p)
-		return []change{{
-			dataplane.Step{Op: dataplane.Change, Kind: "wiring", Object: p.dev, Detail: reason, Disturbs: true},
-			func() error {
-				if err := d.remove(tap); err != nil {
-					return err
-				}
-				return replace.do()
-			},
-		}}, nil
+		gone := change{step(dataplane.Remove, p.dev, was), func() error { return d.remove(tap) }}
+		gone.step.Disturbs = true
+		return []change{gone, d.newPort(n, p)}, nil
 	}
 	return append(d.tapChanges(n, p, tap), d.endChanges(p, end)...), nil
 }

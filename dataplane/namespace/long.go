@@ -107,10 +107,39 @@ func (l *long) retire(context.Context) error {
 		l.plugged = true
 	}
 	for _, dev := range l.devices() {
-		gone := missing(l.have.links[dev].addrs, l.want.links[dev].addrs)
-		l.removeSome(dev, gone, func(a address) bool { return a.floating })
+		if gone := l.retired(dev); len(gone) > 0 {
+			l.add(l.removeAddresses(dev, gone))
+		}
 	}
 	return nil
+}
+
+// retired lists the floating IPs' addresses that a device loses. A gateway's own address may look like one, when its subnet has no other. So an
+// address of which only the subnet changes is none; and none is retired when no other IPv4 address would be left for the time being, because
+// the kernel takes away all IPv4 routes through a device with its last address.
+func (l *long) retired(dev string) []address {
+	have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
+	gone := slices.DeleteFunc(missing(have, want), func(a address) bool { return !a.floating || holds(want, a.Addr()) })
+	left := 0
+	for a := range have {
+		if a.Addr().Is4() {
+			left++
+		}
+	}
+	if left == len(gone) {
+		return nil
+	}
+	return gone
+}
+
+// holds says that an address is among others, whatever their subnets are.
+func holds(addrs map[netip.Prefix]struct{}, a netip.Addr) bool {
+	for b := range addrs {
+		if b.Addr() == a {
+			return true
+		}
+	}
+	return false
 }
 
 // plugAndRewrite does both at once: a device that is plugged is down, and rules name devices whether they are there or not.
@@ -150,15 +179,14 @@ func (l *long) address(context.Context) error {
 	for _, dev := range l.devices() {
 		have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
 		lacks, gone := missing(want, have), missing(have, want)
-		resized := func(a address) bool {
-			return a.Addr().Is6() && slices.ContainsFunc(lacks, func(b address) bool { return a.Addr() == b.Addr() })
-		}
+		retired := l.retired(dev)
+		resized := func(a address) bool { return a.Addr().Is6() && holds(want, a.Addr()) }
 		l.removeSome(dev, gone, resized)
 		release := l.holdSubnets(dev, gone)
 		if len(lacks) > 0 {
 			l.add(l.addAddresses(dev, lacks))
 		}
-		l.removeSome(dev, gone, func(a address) bool { return !a.floating && !resized(a) })
+		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !resized(a) })
 		release()
 	}
 	return nil
@@ -206,14 +234,17 @@ func (l *long) route(context.Context) error {
 	put := maps.Clone(l.want.routes)
 	before, gone := map[routeKey]hops{}, map[routeKey]hops{}
 	for key, have := range l.have.routes {
+		for _, dev := range l.leaving() {
+			have = outlive(key, have, dev)
+		}
 		want, stays := put[key]
 		switch {
-		case !stays && l.dies(have):
+		case len(have) == 0: // by now, or when the device goes
 		case !stays:
 			gone[key] = have
 		case slices.Equal(want, have):
 			delete(put, key)
-		case !l.dies(have):
+		default:
 			before[key] = have
 		}
 	}
@@ -226,8 +257,17 @@ func (l *long) route(context.Context) error {
 	return nil
 }
 
-// dies says that a route goes with a device that leaves: the kernel has taken it away by then.
-func (l *long) dies(h hops) bool { return slices.ContainsFunc(l.leaving(), h.through) }
+// outlive returns what is left of a route when a device goes: the kernel takes away an IPv4 route whole (fib_sync_down_dev), and of an IPv6
+// route the hops through the device only.
+func outlive(key routeKey, h hops, dev string) hops {
+	switch {
+	case !h.through(dev):
+		return h
+	case key.dest.Addr().Is4():
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(h), func(h hop) bool { return h.dev == dev })
+}
 
 // replace clears the rules of firewalls that were in charge before. It cannot be taken back, and so comes when all else is in place.
 func (l *long) replace(ctx context.Context) error {

@@ -111,7 +111,13 @@ func (l *long) replug(dev string, there bool) func(context.Context) error {
 // forget makes of a device one that is not there: what it had ends with it.
 func (l *long) forget(dev string) {
 	delete(l.have.links, dev)
-	maps.DeleteFunc(l.have.routes, func(_ routeKey, h hops) bool { return h.through(dev) })
+	for key, h := range l.have.routes {
+		if h = outlive(key, h, dev); len(h) > 0 {
+			l.have.routes[key] = h
+		} else {
+			delete(l.have.routes, key)
+		}
+	}
 }
 
 func (l *long) unplug(context.Context) error {
