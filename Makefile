@@ -11,6 +11,9 @@ GOLANGCI         := build/golangci-lint-$(GOLANGCI_VERSION)
 FUZZTIME ?= 30s
 ARGS     ?=
 
+DATAPLANE ?= nftables
+WIRING    ?= bridge
+
 ifeq ($(shell id -u),0)
 AS_ROOT :=
 else
@@ -22,12 +25,12 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build/threetier ## a three-tier application behind a real router: checked, broken, mended (ARGS=--keep leaves it standing)
-	@$(AS_ROOT) build/threetier $(ARGS)
+demo: build/threetier ## a three-tier application behind a real router: checked, broken, mended (DATAPLANE=iptables, ARGS=--keep)
+	@$(AS_ROOT) build/threetier --dataplane=$(DATAPLANE) --wiring=$(WIRING) $(ARGS)
 
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
-	@.ci/need gcc=gcc,libc6-dev nft=nftables
+	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables
 	@go test -race -vet=off $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
 .PHONY: lint
@@ -40,7 +43,8 @@ bench: ## speed, as a table with medians beside the floor of the same run; build
 	@$(AS_ROOT) build/bench -o build/bench.json $(ARGS)
 
 .PHONY: fuzz
-fuzz: ## every fuzz test, each for FUZZTIME (30s)
+fuzz: ## every fuzz test, and random packets through every backend, each for FUZZTIME (30s)
+	@.ci/need iptables=iptables
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: clean

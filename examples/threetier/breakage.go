@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
-	knftables "github.com/google/nftables"
-
+	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
@@ -101,7 +101,7 @@ func flush(ctx context.Context, s *site, out *report) {
 	}
 	defer p.close()
 
-	if err := deleteTables(s); err != nil {
+	if err := deleteRules(ctx, s); err != nil {
 		out.check("the rules are deleted", "", err)
 		return
 	}
@@ -125,16 +125,15 @@ func flush(ctx context.Context, s *site, out *report) {
 	}
 }
 
-// deleteTables is nft flush ruleset in the router's namespace.
-func deleteTables(s *site) error {
+// deleteRules takes the translation and filtering away behind the dataplane's back.
+func deleteRules(ctx context.Context, s *site) error {
 	ns, err := s.lab.Enter(s.routerNS())
 	if err != nil {
 		return err
 	}
-	c, err := knftables.New(knftables.WithNetNSFd(ns.FD()))
+	rules, err := s.backend.firewall().Open(namespace.NS{Router: routerID, FD: ns.FD()})
 	if err != nil {
 		return err
 	}
-	c.FlushRuleset()
-	return c.Flush()
+	return errors.Join(rules.Clear(ctx), rules.Close())
 }

@@ -34,7 +34,7 @@ The web servers ended with this program.
 `
 
 type flags struct {
-	Dataplane string `enum:"nftables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
+	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
 	Wiring    string `enum:"bridge" default:"bridge" help:"What attaches devices to networks: ${enum}."`
 	Keep      bool   `xor:"mode" help:"Leave everything standing, and say how to look around."`
 	Down      bool   `xor:"mode" help:"Take away what --keep, or a demonstration that was killed, left standing; build nothing."`

@@ -16,6 +16,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 )
 
@@ -49,18 +50,18 @@ func (b backend) open(n names, hostNS string) (dataplane.Dataplane, namespace.In
 	if err != nil {
 		return nil, nil, err
 	}
-	config := namespace.Config{Wiring: wiring, HostNS: hostNS, Dir: n.dir}
-	var d dataplane.Dataplane
-	switch b.dataplane {
-	case "nftables":
-		d, err = nftables.New(config)
-	default:
-		err = fmt.Errorf("no dataplane %q", b.dataplane)
-	}
+	d, err := namespace.New(namespace.Config{Wiring: wiring, Firewall: b.firewall(), HostNS: hostNS, Dir: n.dir})
 	if err != nil {
 		return nil, nil, errors.Join(err, wiring.Close())
 	}
 	return d, wiring, nil
+}
+
+func (b backend) firewall() namespace.Firewall {
+	if b.dataplane == "iptables" {
+		return &iptables.Firewall{}
+	}
+	return nftables.Firewall{}
 }
 
 // site is what stands: a host with the router on it, and the machines around it.

@@ -36,18 +36,22 @@ var layers = []layer{
 	{folder: "dataplane/dataplanetest", may: []string{"dataplane", "dataplane/namespace", "internal/lab", "internal/monitor", "internal/netns"},
 		others: true},
 	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "iptables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "internal/netns", others: true},
 	{folder: "internal/monitor", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/lab", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "internal/frame", may: []string{"dataplane"}, others: true},
+	{folder: "internal/differential"},
 	{folder: "internal/shape"},
-	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables",
+	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables", "iptables",
 		"internal/lab", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
-	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}, others: true},
-	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "internal/lab",
-		"internal/netns"}, others: true},
+	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
+		"internal/frame", "internal/netns"}, others: true},
+	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
+		"internal/lab", "internal/netns"}, others: true},
 }
 
 // TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not get the others with it.

@@ -1,0 +1,77 @@
+// Package iptables is the backend that writes a router's translation and filtering with iptables.
+//
+// [New] makes a dataplane of it. [Firewall] is the part that is particular to it.
+//
+// # The chains
+//
+// Each router has chains of its own in three tables of its namespace; iptables-save shows them. Their names begin with l3kit-, and one
+// rule in a built-in chain, the first there, leads to each of them. Everything else in the tables is left as it is. IPv6 is never
+// translated nor filtered, so ip6tables is not used, and IPv6 does not pay for conntrack.
+//
+// A packet passes them in this order. The nat table sees the first packet of a connection only; conntrack treats the rest, and the
+// answers, likewise.
+//
+//	chain               called by             does                                    and why there
+//	mangle l3kit-dst    PREROUTING            counts what goes to floating IPs        before answers to connections from inside get their
+//	                                                                                  fixed address back, so that they count too
+//	nat l3kit-dst       PREROUTING, OUTPUT    floating IP to fixed address            before routing; OUTPUT for the router's own connections
+//	filter              FORWARD               lets through what belongs to a          the only place that sees both devices, and after
+//	l3kit-FORWARD                             connection, guards, marks hairpins      destination NAT, so it knows what a floating IP let in
+//	mangle              POSTROUTING           looks whether conntrack will give the   the nat table does not see these packets
+//	l3kit-POSTROUTING                         packet another source
+//	mangle l3kit-src    the one before        counts what comes from floating IPs
+//	nat                 POSTROUTING           by the gateway: by l3kit-src, else to   after routing, when the outgoing device is known
+//	l3kit-POSTROUTING                         the gateway's address
+//	nat l3kit-hairpin   the one before        the same for hairpins
+//	nat l3kit-src       both of these         fixed address to floating IP, and counts the first packets
+//
+// While SNAT is on, l3kit-FORWARD guards the gateway: it drops a new connection that comes in by it and that no floating IP translated, and
+// packets in either direction that conntrack does not follow, which would show private addresses outside. It drops nothing else, ever.
+//
+// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the inside. The server must see another
+// address than the client's, or it would answer past the router; so the source becomes the client's floating IP, or else the gateway's
+// address. In POSTROUTING option -i does not mean the same in both variants, so l3kit-FORWARD marks it: bit 0x10000 of the packet mark,
+// which nothing else here uses.
+//
+// Shared addresses get fully random ports, so that two clients that connect at once do not choose the same; a floating IP stands for
+// one host, which keeps its ports.
+//
+// l3kit-dst and l3kit-src are the roots of trees, two in each of the two tables: from chain to chain by prefixes of the address, each
+// longer by four bits or more than the one before, to the rule for the address in the chain of its /28. So no list is longer than 16
+// rules, and ten thousand floating IPs cost a packet a few dozen comparisons. Chains are there for as long as floating IPs need them. One
+// floating IP more is one rule more at the end of each tree, and now and then a chain or two.
+//
+// # Counters
+//
+// They count what the package nftables counts, with two exceptions on the way out: ICMP errors that the router, or a host behind the
+// fixed address, sends in the name of a floating IP; and connections that the router itself opens from a floating IP's address.
+//
+// # Writing
+//
+// A change is one run of iptables-restore --noflush, with those lines alone in which the tables differ. Each table changes at one
+// instant, or not at all; their order is such that a tool which dies in between leaves no state that leaks a private address, and what it
+// had written is taken back. A change to several tables is tried with --test first; a change in floating IPs is not, as lines like its
+// own have passed before. A tool that takes longer than [Firewall].Timeout is killed, with all its children.
+//
+// What was applied last is trusted for as long as nobody else wrote. With iptables-nft that is known by the generation id of the
+// namespace's nf_tables, at the cost of a short question. With iptables-legacy the kernel has nothing like it: the three tables are read,
+// without any process, and a fingerprint of them, less the counters, is compared; that takes some 50 µs, with 1,000 floating IPs half a
+// millisecond, with 10,000 five. Otherwise iptables-save tells all rules, and they are compared with those wanted, one by one. Rules that
+// are right keep their place and counters.
+//
+// The lock of iptables-legacy is one file for all namespaces (/run/xtables.lock, or XTABLES_LOCKFILE). We hold it shared: several routers
+// change at the same time, while other programs wait as they should, and we for them. iptables-nft has no lock; there a change is
+// followed by a second look if anybody else wrote meanwhile.
+//
+// # Variants
+//
+// iptables-nft and iptables-legacy write into different parts of the kernel, and packets pass both. If the one that is not used holds
+// rules of ours, they are taken away by its own tool as soon as the new ones are in force; so both must be installed then. Whatever a
+// program is called, it is taken for what it says about its version.
+//
+// # Needs
+//
+// iptables 1.8 or later: iptables-restore and iptables-save in PATH. CAP_NET_ADMIN in the namespace. For iptables-nft Linux with
+// CONFIG_NF_TABLES_IPV4 and CONFIG_NFT_COMPAT, for iptables-legacy CONFIG_IP_NF_FILTER, CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for
+// both the matches conntrack and mark and the targets MARK, SNAT and DNAT.
+package iptables

@@ -1,0 +1,114 @@
+package iptables
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// The tables that we write into.
+const (
+	filter = "filter"
+	mangle = "mangle"
+	nat    = "nat"
+)
+
+// prefix begins the names of our chains, and of nobody else's.
+const prefix = "l3kit-"
+
+// ruleset is what a namespace's tables hold of ours, or should hold, by name: the same form for what a router asks for and for what was
+// read back, so that one comparison serves planning, applying and undoing. A table that is not in it is not looked at.
+type ruleset map[string]*table
+
+// table holds chains by name: all that are ours; and of the built-in ones those that lead to ours, with all their rules when they were
+// read back, because it matters what stands before our own.
+type table struct {
+	chains map[string][]rule
+	// opaque says that iptables cannot tell the rules of the table, because somebody wrote one with nft that has no form in iptables.
+	// Then the names of our chains are known, and nothing else.
+	opaque bool
+}
+
+// rule is one rule of a chain.
+type rule struct {
+	spec    string            // as iptables-save prints it after "-A" and the name of the chain
+	of      netip.Addr        // the floating IP that it is about, if it counts what comes from a fixed address: its text does not say
+	traffic namespace.Traffic // what it has counted
+}
+
+func ours(chain string) bool { return strings.HasPrefix(chain, prefix) }
+
+// target is the chain that a rule leads to; empty if it leads to none. It is what a rule's text ends in.
+func (r rule) target() string {
+	i := strings.LastIndexByte(r.spec, ' ')
+	if i < 0 || !strings.HasSuffix(" "+r.spec[:i], " -j") && !strings.HasSuffix(" "+r.spec[:i], " -g") {
+		return ""
+	}
+	return r.spec[i+1:]
+}
+
+// leadsToUs says whether a rule of a built-in chain is ours.
+func (r rule) leadsToUs() bool { return ours(r.target()) }
+
+// chain returns a chain's rules; none if there is no such chain.
+func (rs ruleset) chain(table, name string) []rule {
+	if t := rs[table]; t != nil {
+		return t.chains[name]
+	}
+	return nil
+}
+
+// holds says whether any chain of a table is ours.
+func (rs ruleset) holds(table string) bool {
+	if t := rs[table]; t != nil {
+		for name := range t.chains {
+			if ours(name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// guards says whether the ruleset drops anything.
+func (rs ruleset) guards() bool {
+	rules := rs.chain(filter, forward)
+	for _, r := range rules {
+		if strings.HasSuffix(r.spec, " -j DROP") {
+			return true
+		}
+	}
+	return false
+}
+
+// among is that part of the ruleset which consists of the chains of others.
+func (rs ruleset) among(others ...ruleset) ruleset {
+	part := ruleset{}
+	for _, o := range others {
+		for name, t := range o {
+			if rs[name] == nil {
+				continue
+			}
+			if part[name] == nil {
+				part[name] = &table{chains: map[string][]rule{}, opaque: rs[name].opaque}
+			}
+			for c := range t.chains {
+				if rules, ok := rs[name].chains[c]; ok {
+					part[name].chains[c] = rules
+				}
+			}
+		}
+	}
+	return part
+}
+
+// opaque is the name of a table whose rules iptables cannot tell; empty if there is none.
+func (rs ruleset) opaque() string {
+	for _, name := range []string{filter, mangle, nat} {
+		if t := rs[name]; t != nil && t.opaque {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,278 @@
+package iptables
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// steps tells the difference to people: first tables and chains, rule by rule in the words of iptables, then shared addresses, then
+// floating IPs, each with all that is wrong about it. How a tree has to grow for a floating IP is not told.
+func (d difference) steps() []dataplane.Step {
+	var steps, shared []dataplane.Step
+	fips := d.floatingIPs()
+	for _, name := range []string{filter, mangle, nat} {
+		if s, ok := d.tableStep(name); ok {
+			steps = append(steps, s)
+		}
+	}
+	for _, c := range d.chains {
+		for _, a := range sharedAddresses(c) {
+			shared = append(shared, a.step())
+		}
+		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips) {
+			steps = append(steps, c.steps()...)
+		}
+	}
+	steps = append(steps, shared...)
+	for _, addr := range slices.SortedFunc(maps.Keys(fips), netip.Addr.Compare) {
+		steps = append(steps, fips[addr].step(addr))
+	}
+	return steps
+}
+
+// tableStep tells that the whole of a table comes, goes, or is written anew.
+func (d difference) tableStep(name string) (dataplane.Step, bool) {
+	step := dataplane.Step{Kind: "rules", Object: name}
+	has, wants := d.have.holds(name), d.want.holds(name)
+	switch {
+	case d.partial:
+		return step, false
+	case has && d.have[name].opaque && wants:
+		step.Op, step.Detail = dataplane.Change, "has rules that iptables cannot show, written anew"
+	case !has && wants:
+		step.Op = dataplane.Add
+	case has && !wants:
+		step.Op, step.Disturbs = dataplane.Remove, true
+	default:
+		return step, false
+	}
+	return step, true
+}
+
+// told says whether the chain's own rules are worth a step, floating IPs and shared addresses apart: not if it is that part of a tree in
+// which floating IPs change.
+func (d difference) told(c chainDiff, fips map[netip.Addr]*faults) bool {
+	p, inTree := grown(c.name)
+	if !inTree {
+		return true
+	}
+	if d.partial {
+		return false
+	}
+	for addr, f := range fips {
+		if strings.HasPrefix(c.name, byDst) && p.Contains(addr) {
+			return false
+		}
+		if strings.HasPrefix(c.name, bySrc) && slices.ContainsFunc(f.fixed, p.Contains) {
+			return false
+		}
+	}
+	return true
+}
+
+// steps tells what happens to the chain and to its rules.
+func (c chainDiff) steps() []dataplane.Step {
+	object := c.table + " " + c.name
+	step := func(op dataplane.Op, detail string) dataplane.Step {
+		return dataplane.Step{Op: op, Kind: "rules", Object: object, Detail: detail}
+	}
+	switch {
+	case ours(c.name) && !c.exists:
+		return []dataplane.Step{step(dataplane.Add, "")}
+	case ours(c.name) && !c.wanted:
+		return []dataplane.Step{step(dataplane.Remove, "not ours")}
+	}
+	var steps []dataplane.Step
+	gone, come := c.changed()
+	for _, r := range gone {
+		if !c.describes(r) {
+			steps = append(steps, step(dataplane.Remove, r.spec))
+		}
+	}
+	for _, r := range come {
+		if !c.describes(r) {
+			steps = append(steps, step(dataplane.Add, r.spec))
+		}
+	}
+	switch {
+	case !ours(c.name) && c.moved():
+		return []dataplane.Step{step(dataplane.Change, "our rule is not once, and first")}
+	case len(gone)+len(come) == 0 && len(c.remove) > 0:
+		return []dataplane.Step{step(dataplane.Change, plural(len(c.remove), "rule")+" too many")}
+	case len(gone)+len(come) == 0:
+		return []dataplane.Step{step(dataplane.Change, "rules in another order")}
+	}
+	return steps
+}
+
+// describes says that a rule is told by a step of another kind.
+func (c chainDiff) describes(r rule) bool {
+	_, ofFloatingIP := parseEntry(c.name, r)
+	_, _, ofShared := parseShared(c, r)
+	return ofFloatingIP || ofShared
+}
+
+// moved says that a built-in chain has our rule, but not once, or not where it should be.
+func (c chainDiff) moved() bool {
+	return slices.ContainsFunc(c.insert, func(i insertion) bool {
+		return slices.ContainsFunc(c.remove, func(r rule) bool { return r.spec == i.spec })
+	})
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// sharedAddress is a change to the address that hosts without a floating IP leave by a device with.
+type sharedAddress struct{ device, was, now string }
+
+func sharedAddresses(c chainDiff) []sharedAddress {
+	if c.table != nat || c.name != postrouting {
+		return nil
+	}
+	changes := map[string]sharedAddress{}
+	gone, come := c.changed()
+	for _, r := range gone {
+		if device, addr, ok := parseShared(c, r); ok {
+			changes[device] = sharedAddress{device: device, was: addr}
+		}
+	}
+	for _, r := range come {
+		if device, addr, ok := parseShared(c, r); ok {
+			changes[device] = sharedAddress{device: device, was: changes[device].was, now: addr}
+		}
+	}
+	var list []sharedAddress
+	for _, device := range slices.Sorted(maps.Keys(changes)) {
+		list = append(list, changes[device])
+	}
+	return list
+}
+
+// parseShared reads "-o device -j SNAT --to-source address …" of the nat table's own POSTROUTING.
+func parseShared(c chainDiff, r rule) (device, addr string, ok bool) {
+	f := strings.Fields(r.spec)
+	if c.table != nat || c.name != postrouting || len(f) < 6 || f[0] != "-o" || strings.Join(f[2:5], " ") != "-j SNAT --to-source" {
+		return "", "", false
+	}
+	return f[1], f[5], true
+}
+
+func (a sharedAddress) step() dataplane.Step {
+	step := dataplane.Step{Op: dataplane.Change, Kind: "snat", Object: a.device, Detail: a.now + ", was " + a.was, Disturbs: true}
+	switch {
+	case a.was == "":
+		step.Op, step.Detail, step.Disturbs = dataplane.Add, a.now, false
+	case a.now == "":
+		step.Op, step.Detail = dataplane.Remove, a.was
+	case a.was == a.now:
+		step.Detail, step.Disturbs = a.now+", written otherwise", false
+	}
+	return step
+}
+
+// faults is what is wrong with the rules of one floating IP.
+type faults struct {
+	was, now string       // fixed address that it is translated to
+	fixed    []netip.Addr // those that its rules, of now or before, are about
+	texts    []string
+	missing  int
+	stray    bool
+}
+
+// floatingIPs gathers what changes at the ends of the trees by floating IP.
+func (d difference) floatingIPs() map[netip.Addr]*faults {
+	found := map[netip.Addr]*faults{}
+	note := func(c chainDiff, r rule, stray bool) {
+		e, ok := parseEntry(c.name, r)
+		addr, fixed := e.floating, e.fixed
+		if !ok || !addr.IsValid() || c.anew && d.have.contains(c, r) && d.want.contains(c, r) {
+			return // written again as it was
+		}
+		f := found[addr]
+		if f == nil {
+			f = &faults{was: d.have.fixed(addr), now: d.want.fixed(addr)}
+			found[addr] = f
+		}
+		if fixed.IsValid() {
+			f.fixed = append(f.fixed, fixed)
+		}
+		f.note(describe(c.table, e), stray)
+	}
+	for _, c := range d.chains {
+		if h := d.have[c.table]; h != nil && h.opaque {
+			continue // nobody knows which are there
+		}
+		for _, r := range c.gone(d.have) {
+			note(c, r, true)
+		}
+		for _, r := range c.insert {
+			note(c, r.rule, false)
+		}
+	}
+	return found
+}
+
+// contains says that a ruleset has a rule in a chain.
+func (rs ruleset) contains(c chainDiff, r rule) bool {
+	list := rs.chain(c.table, c.name)
+	return slices.ContainsFunc(list, func(o rule) bool { return o.spec == r.spec })
+}
+
+// fixed is the address that a floating IP is translated to, as text; empty if it is not.
+func (rs ruleset) fixed(floating netip.Addr) string {
+	if e, ok := rs.find(byDst, floating); ok {
+		return e.fixed.String()
+	}
+	return ""
+}
+
+func describe(table string, e entry) string {
+	switch {
+	case table == nat && e.root == byDst:
+		return "dnat rule"
+	case table == nat:
+		return "snat rule"
+	case e.root == byDst:
+		return "rule that counts in"
+	}
+	return "rule that counts out"
+}
+
+func (f *faults) note(what string, stray bool) {
+	if stray {
+		f.texts, f.stray = append(f.texts, "stray "+what), true
+	} else {
+		f.texts, f.missing = append(f.texts, what+" missing"), f.missing+1
+	}
+}
+
+// step tells the faults of a floating IP as one step, from the fixed address that it was translated to to the one that it should be.
+func (f *faults) step(addr netip.Addr) dataplane.Step {
+	const entries = 4 // of a floating IP
+	slices.Sort(f.texts)
+	step := dataplane.Step{
+		Op: dataplane.Change, Kind: "floating-ip", Object: addr.String(),
+		Detail: strings.Join(slices.Compact(f.texts), ", "), Disturbs: f.stray,
+	}
+	switch {
+	case f.now == "":
+		step.Op = dataplane.Remove
+		step.Detail = cmp.Or(strings.TrimSuffix("→ "+f.was, "→ "), step.Detail)
+	case f.was == f.now: // the translation stands; something beside it does not
+	case f.was != "":
+		step.Detail = fmt.Sprintf("→ %s, was %s", f.now, f.was)
+	case f.missing == entries && !f.stray:
+		step.Op, step.Detail = dataplane.Add, "→ "+f.now
+	}
+	return step
+}

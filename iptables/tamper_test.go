@@ -1,0 +1,252 @@
+package iptables
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they are lost.
+func (p *place) count() {
+	p.script(`*mangle
+-D l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN
+[7:700] -I l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN
+-D l3kit-src-10.0.0.0/28 -s 10.0.0.5/32 -j RETURN
+[8:800] -I l3kit-src-10.0.0.0/28 -s 10.0.0.5/32 -j RETURN
+COMMIT
+*nat
+-D l3kit-src-10.0.0.0/28 -s 10.0.0.5/32 -j SNAT --to-source 203.0.0.5
+[9:900] -I l3kit-src-10.0.0.0/28 -s 10.0.0.5/32 -j SNAT --to-source 203.0.0.5
+COMMIT
+`)
+}
+
+// What others do to our chains is named by Plan, mended by Apply and by nothing but that, and found in its place again after an undo.
+func TestTampering(t *testing.T) {
+	everything := []string{
+		"+ rules filter", "+ rules mangle", "+ rules nat", "+ snat qg-out: 203.0.255.2",
+		"+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+	}
+	const gone = `*filter
+-D FORWARD -j l3kit-FORWARD
+-F l3kit-FORWARD
+-X l3kit-FORWARD
+COMMIT
+*mangle
+-D PREROUTING -j l3kit-dst
+-D POSTROUTING -j l3kit-POSTROUTING
+-F l3kit-dst
+-F l3kit-src
+-F l3kit-POSTROUTING
+-F l3kit-dst-203.0.0.0/28
+-F l3kit-src-10.0.0.0/28
+-X l3kit-dst
+-X l3kit-src
+-X l3kit-POSTROUTING
+-X l3kit-dst-203.0.0.0/28
+-X l3kit-src-10.0.0.0/28
+COMMIT
+*nat
+-D PREROUTING -j l3kit-dst
+-D OUTPUT -j l3kit-dst
+-D POSTROUTING -j l3kit-POSTROUTING
+-F l3kit-dst
+-F l3kit-src
+-F l3kit-POSTROUTING
+-F l3kit-hairpin
+-F l3kit-dst-203.0.0.0/28
+-F l3kit-src-10.0.0.0/28
+-X l3kit-dst
+-X l3kit-src
+-X l3kit-POSTROUTING
+-X l3kit-hairpin
+-X l3kit-dst-203.0.0.0/28
+-X l3kit-src-10.0.0.0/28
+COMMIT
+`
+	in := func(table string, lines ...string) string {
+		return "*" + table + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+	}
+	for name, c := range map[string]struct {
+		script string
+		steps  []string
+		lost   bool // the counters are lost by the tampering itself
+	}{
+		"nothing":         {in(nat), []string{}, false},
+		"everything gone": {gone, everything, true},
+		"chain flushed": {in(filter, "-F l3kit-FORWARD"), []string{
+			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
+			"+ rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
+			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack ! --ctstate DNAT -j DROP",
+			"+ rules filter l3kit-FORWARD: ! -i qg-out -m conntrack --ctstate DNAT -j MARK --set-xmark 0x10000/0x10000",
+		}, false},
+		"chain gone": {in(nat, "-F l3kit-hairpin", "-D l3kit-POSTROUTING 3", "-X l3kit-hairpin"), []string{
+			"+ rules nat l3kit-POSTROUTING: -m mark --mark 0x10000/0x10000 -j l3kit-hairpin", "+ rules nat l3kit-hairpin",
+		}, false},
+		"chain more": {in(mangle, ":l3kit-other - [0:0]", "-A l3kit-other -p tcp -j DROP", "-A l3kit-POSTROUTING -j l3kit-other"), []string{
+			"- rules mangle l3kit-POSTROUTING: -j l3kit-other", "- rules mangle l3kit-other: not ours",
+		}, false},
+		"rule gone": {in(filter, "-D l3kit-FORWARD 4"), []string{
+			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack ! --ctstate DNAT -j DROP",
+		}, false},
+		"rule more": {in(filter, "-I l3kit-FORWARD 2 -p tcp -m comment --comment \"our own\" -j ACCEPT"), []string{
+			"- rules filter l3kit-FORWARD: -p tcp -m comment --comment \"our own\" -j ACCEPT",
+		}, false},
+		"rule more in a tree": {in(nat, "-I l3kit-dst 1 -p udp -j ACCEPT", "-I l3kit-dst-203.0.0.0/28 1 -s 9.9.9.9/32 -j ACCEPT"), []string{
+			"- rules nat l3kit-dst: -p udp -j ACCEPT", "- rules nat l3kit-dst-203.0.0.0/28: -s 9.9.9.9/32 -j ACCEPT",
+		}, false},
+		"rules of floating IPs twice": {in(mangle, "-A l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN"), []string{
+			"~ rules mangle l3kit-dst-203.0.0.0/28: 1 rule too many",
+		}, false},
+		"rules swapped": {in(filter, "-D l3kit-FORWARD 1", "-A l3kit-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"), []string{
+			"~ rules filter l3kit-FORWARD: rules in another order",
+		}, false},
+		"floating IPs swapped": {in(mangle, "-D l3kit-dst-203.0.0.0/28 2", "-I l3kit-dst-203.0.0.0/28 1 -d 203.0.0.6/32 -j RETURN"), []string{
+			"~ rules mangle l3kit-dst-203.0.0.0/28: rules in another order",
+		}, false},
+		"hook gone":  {in(nat, "-D OUTPUT -j l3kit-dst"), []string{"+ rules nat OUTPUT: -j l3kit-dst"}, false},
+		"hook twice": {in(filter, "-A FORWARD -j l3kit-FORWARD"), []string{"~ rules filter FORWARD: our rule is not once, and first"}, false},
+		"hook for some packets": {in(filter, "-R FORWARD 1 -p tcp -j l3kit-FORWARD"), []string{
+			"- rules filter FORWARD: -p tcp -j l3kit-FORWARD", "+ rules filter FORWARD: -j l3kit-FORWARD",
+		}, false},
+		"hook behind": {in(filter, "-I FORWARD 1 -p tcp -j ACCEPT"), []string{
+			"~ rules filter FORWARD: our rule is not once, and first",
+		}, false},
+		"hooked elsewhere": {in(mangle, "-A INPUT -j l3kit-dst"), []string{"- rules mangle INPUT: -j l3kit-dst"}, false},
+		"way lost": {in(nat, "-F l3kit-dst"), []string{
+			"+ rules nat l3kit-dst: -d 203.0.0.0/28 -g l3kit-dst-203.0.0.0/28",
+		}, false},
+		"leaf gone": {in(nat, "-F l3kit-dst", "-F l3kit-dst-203.0.0.0/28", "-X l3kit-dst-203.0.0.0/28"), []string{
+			"~ floating-ip 203.0.0.5: dnat rule missing", "~ floating-ip 203.0.0.6: dnat rule missing",
+		}, false},
+		"dnat gone": {in(nat, "-D l3kit-dst-203.0.0.0/28 2"), []string{"~ floating-ip 203.0.0.6: dnat rule missing"}, false},
+		"snat gone": {in(nat, "-D l3kit-src-10.0.0.0/28 2"), []string{"~ floating-ip 203.0.0.6: snat rule missing"}, false},
+		"counters gone": {in(mangle, "-D l3kit-src-10.0.0.0/28 2", "-D l3kit-dst-203.0.0.0/28 2"), []string{
+			"~ floating-ip 203.0.0.6: rule that counts in missing, rule that counts out missing",
+		}, false},
+		"dnat elsewhere": {in(nat, "-R l3kit-dst-203.0.0.0/28 2 -d 203.0.0.6/32 -j DNAT --to-destination 10.0.0.66"), []string{
+			"~ floating-ip 203.0.0.6: → 10.0.0.6, was 10.0.0.66  !",
+		}, false},
+		"snat elsewhere": {in(nat, "-R l3kit-src-10.0.0.0/28 2 -s 10.0.0.6/32 -j SNAT --to-source 203.0.0.66"), []string{
+			"~ floating-ip 203.0.0.6: rule that counts out missing, snat rule missing",
+			"- floating-ip 203.0.0.66: stray rule that counts out, stray snat rule  !",
+		}, false},
+		"strays": {in(nat, "-A l3kit-dst-203.0.0.0/28 -d 203.0.0.7/32 -j DNAT --to-destination 10.0.0.7"), []string{
+			"- floating-ip 203.0.0.7: → 10.0.0.7  !",
+		}, false},
+		"SNAT address": {in(nat, "-R l3kit-POSTROUTING 2 -o qg-out -j SNAT --to-source 203.0.255.3 --random-fully"), []string{
+			"~ snat qg-out: 203.0.255.2, was 203.0.255.3  !",
+		}, false},
+		"ports not random": {in(nat, "-R l3kit-POSTROUTING 2 -o qg-out -j SNAT --to-source 203.0.255.2"), []string{
+			"~ snat qg-out: 203.0.255.2, written otherwise",
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachVariant(t, func(t *testing.T, v Variant) {
+				r := example(fip(5), fip(6))
+				p := newPlace(t, v)
+				p.script("*nat\n:theirs - [0:0]\n-A PREROUTING -p tcp -j theirs\nCOMMIT\n*filter\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n")
+				p.apply(r)
+				p.count()
+				whole := p.counted(v)
+				require.Contains(t, whole, "[9:900]")
+				require.Empty(t, p.plan(r, nil), "counters make no difference")
+
+				p.script(c.script)
+				tampered := p.counted(v)
+				require.Equal(t, c.steps, p.plan(r, nil))
+				require.Equal(t, tampered, p.counted(v), "planning wrote")
+
+				undo := p.apply(r)
+				want := whole
+				if c.lost {
+					want = strings.NewReplacer("[7:700]", "[0:0]", "[8:800]", "[0:0]", "[9:900]", "[0:0]").Replace(want)
+				}
+				require.ElementsMatch(t, strings.Split(want, "\n"), withoutForeign(p.counted(v), whole))
+				require.Empty(t, p.plan(r, nil))
+				if len(c.steps) == 0 {
+					require.Nil(t, undo)
+					return
+				}
+				require.NoError(t, undo(t.Context()))
+				require.Equal(t, tampered, p.counted(v), "undone")
+			})
+		})
+	}
+}
+
+// withoutForeign leaves out what the tampering added to built-in chains and is none of ours.
+func withoutForeign(listing, before string) []string {
+	var lines []string
+	for _, l := range strings.Split(listing, "\n") {
+		if !strings.HasSuffix(l, "-A FORWARD -p tcp -j ACCEPT") || strings.Contains(before, l) {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// A rule that somebody wrote with nft, and iptables has no words for, makes a whole table illegible.
+func TestIllegible(t *testing.T) {
+	r := example(fip(5), fip(6))
+	for name, rule := range map[string]string{
+		"told":     "rt nexthop 1.2.3.4 accept",
+		"not told": "ip saddr { 1.2.3.4, 1.2.3.5 } accept",
+	} {
+		t.Run(name+", in a chain of ours", func(t *testing.T) {
+			p := newPlace(t, NFT)
+			p.apply(r)
+			whole := p.listing()
+			p.run("", "nft", "add rule ip mangle l3kit-dst "+rule)
+			require.Equal(t, []string{"~ rules mangle: has rules that iptables cannot show, written anew"}, p.plan(r, nil))
+			p.apply(r)
+			require.Equal(t, whole, p.listing())
+			require.Empty(t, p.plan(r, nil))
+		})
+		t.Run(name+", in another chain", func(t *testing.T) {
+			p := newPlace(t, NFT)
+			p.apply(r)
+			p.run("", "nft", "add rule ip mangle PREROUTING "+rule)
+			_, err := p.rules.Apply(t.Context(), namespace.Change{Want: r})
+			require.ErrorIs(t, err, dataplane.ErrForeign)
+			require.ErrorContains(t, err, "table mangle of iptables-nft")
+			require.Contains(t, p.run("", "nft", "list", "chain", "ip", "mangle", "PREROUTING"), "1.2.3.4", "their rule is gone")
+		})
+	}
+}
+
+// Somebody writes all the time: every Apply ends, and what it says is true.
+func TestRace(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v Variant) {
+		p := newPlace(t, v)
+		r := example(fip(5))
+		p.apply(r)
+		stop, stopped := make(chan struct{}), make(chan error)
+		go func() {
+			var err error
+			for n := 0; err == nil; n++ {
+				select {
+				case <-stop:
+					stopped <- nil
+					return
+				default:
+				}
+				const script = "*filter\n-A INPUT -p tcp -j ACCEPT\n-D INPUT -p tcp -j ACCEPT\nCOMMIT\n"
+				err = p.try(script, "iptables-"+string(v)+"-restore", "--noflush", "--wait")
+			}
+			stopped <- err
+		}()
+		for n := range 10 {
+			after := example(fips(5, 6+n)...)
+			p.apply(after)
+			require.Empty(t, p.plan(after, nil))
+		}
+		close(stop)
+		require.NoError(t, <-stopped)
+	})
+}

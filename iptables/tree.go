@@ -1,0 +1,151 @@
+package iptables
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// A packet's way to the rule of its floating IP is through chains that stand for prefixes: each leads on to those for prefixes that are
+// longer by stride bits or more, or holds the rules themselves, at most 1<<stride of them in either case. A chain that would lead on to a
+// single other one is left out. Rules stand always in the chain for their address's prefix of leafBits, so that none ever moves, and
+// keeps its counters, while others come and go. All chains are in the order of addresses, so that equal sets of floating IPs make equal
+// trees.
+const (
+	stride   = 4 // divides 32
+	leafBits = 32 - stride
+)
+
+// tree translates or counts floating IPs in one table.
+type tree struct {
+	table string
+	root  string // name of the first chain, and beginning of the others'
+	match string // the option that compares the address
+	key   func(dataplane.FloatingIP) netip.Addr
+	act   func(dataplane.FloatingIP) string // what is done when the address is found
+}
+
+func trees() []tree {
+	floating := func(f dataplane.FloatingIP) netip.Addr { return f.Addr }
+	fixed := func(f dataplane.FloatingIP) netip.Addr { return f.Fixed }
+	count := func(dataplane.FloatingIP) string { return "-j RETURN" }
+	return []tree{
+		{mangle, byDst, "-d", floating, count},
+		{mangle, bySrc, "-s", fixed, count},
+		{nat, byDst, "-d", floating, func(f dataplane.FloatingIP) string { return "-j DNAT --to-destination " + f.Fixed.String() }},
+		{nat, bySrc, "-s", fixed, func(f dataplane.FloatingIP) string { return "-j SNAT --to-source " + f.Addr.String() }},
+	}
+}
+
+// leaf is a floating IP and the address by which it is found.
+type leaf struct {
+	key uint32
+	fip *dataplane.FloatingIP
+}
+
+// leaves are in order.
+func (t tree) leaves(fips []dataplane.FloatingIP) []leaf {
+	list := make([]leaf, len(fips))
+	for i := range fips {
+		list[i] = leaf{number(t.key(fips[i])), &fips[i]}
+	}
+	slices.SortFunc(list, func(a, b leaf) int { return cmp.Compare(a.key, b.key) })
+	return list
+}
+
+// grow writes the chains of a tree into a table: all of them, or, if changed is not nil, those alone in which these floating IPs would
+// show.
+func (t tree) grow(into *table, fips, changed []dataplane.FloatingIP) {
+	g := grower{tree: t, into: into, all: changed == nil, marks: t.leaves(changed)}
+	into.chains[t.root] = g.branch(t.leaves(fips))
+}
+
+type grower struct {
+	tree
+	into  *table
+	all   bool
+	marks []leaf
+}
+
+// branch returns the rules that lead on to the chains for these leaves, at the level at which they part, and writes those chains.
+func (g *grower) branch(leaves []leaf) []rule {
+	var list []rule
+	level := leafBits
+	if len(leaves) > 0 {
+		level = min(leafBits, (shared(leaves)/stride+1)*stride)
+	}
+	for len(leaves) > 0 {
+		rest := slices.IndexFunc(leaves, func(l leaf) bool { return l.key>>(32-level) != leaves[0].key>>(32-level) })
+		if rest < 0 {
+			rest = len(leaves)
+		}
+		list = append(list, g.limb(leaves[:rest]))
+		leaves = leaves[rest:]
+	}
+	return list
+}
+
+// limb returns the rule that leads on to the chain which these leaves share, and writes that chain.
+func (g *grower) limb(leaves []leaf) rule {
+	p := netip.PrefixFrom(address(leaves[0].key), min(leafBits, shared(leaves)/stride*stride)).Masked()
+	name := g.root + "-" + p.String()
+	switch {
+	case !g.marked(p):
+	case p.Bits() < leafBits:
+		g.into.chains[name] = g.branch(leaves)
+	default:
+		list := make([]rule, len(leaves))
+		for i, l := range leaves {
+			list[i].spec = g.match + " " + address(l.key).String() + "/32 " + g.act(*l.fip)
+			if g.table == mangle && g.root == bySrc {
+				list[i].of = l.fip.Addr
+			}
+		}
+		g.into.chains[name] = list
+	}
+	return rule{spec: g.match + " " + p.String() + " -g " + name}
+}
+
+// marked says whether a chain is to be written.
+func (g *grower) marked(p netip.Prefix) bool {
+	return g.all || slices.ContainsFunc(g.marks, func(l leaf) bool { return p.Contains(address(l.key)) })
+}
+
+// shared is how many bits the keys of leaves have in common at their beginning.
+func shared(leaves []leaf) int { return bits.LeadingZeros32(leaves[0].key ^ leaves[len(leaves)-1].key) }
+
+// grown is the prefix that a chain of a tree stands for.
+func grown(chain string) (p netip.Prefix, ok bool) {
+	for _, root := range []string{byDst, bySrc} {
+		if chain == root {
+			return netip.PrefixFrom(netip.IPv4Unspecified(), 0), true
+		}
+		if text, found := strings.CutPrefix(chain, root+"-"); found {
+			p, err := netip.ParsePrefix(text)
+			return p, err == nil
+		}
+	}
+	return p, false
+}
+
+// leafChain is the name of the chain that an address's rule is in.
+func leafChain(root string, a netip.Addr) string {
+	return root + "-" + netip.PrefixFrom(a, leafBits).Masked().Addr().String() + "/" + strconv.Itoa(leafBits)
+}
+
+func number(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func address(key uint32) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], key)
+	return netip.AddrFrom4(b)
+}
