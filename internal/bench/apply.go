@@ -14,7 +14,7 @@ import (
 // applyNew measures the making of a router with n floating IPs on networks that exist, in turn with the floor.
 func applyNew(name string, n, runs int) ([]row, error) {
 	ctx := context.Background()
-	s, err := newStage(ctx)
+	s, err := newStage(ctx, nft)
 	if err != nil {
 		return nil, err
 	}
@@ -51,15 +51,43 @@ func applyNew(name string, n, runs int) ([]row, error) {
 	}, nil
 }
 
+// applyNewTime measures the same without a floor.
+func applyNewTime(b backend, limit float64, runs int) ([]row, error) {
+	ctx := context.Background()
+	s, err := newStage(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var samples []time.Duration
+	for i := range runs + 2 {
+		d, err := timed(func() error {
+			_, err := s.dataplane.Apply(ctx, router("r", 0))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.dataplane.Delete(ctx, "r"); err != nil {
+			return nil, err
+		}
+		time.Sleep(30 * time.Millisecond)
+		if i >= 2 { // after a warm-up
+			samples = append(samples, d)
+		}
+	}
+	return []row{atMost(limit, row{Name: b.name + "/apply-new", Value: milliseconds(median(samples)), Unit: "ms"})}, nil
+}
+
 // applySame measures an Apply that has nothing to do, and counts the writes that reach the kernel.
-func applySame() ([]row, error) {
+func applySame(b backend, limit float64, sizes ...int) ([]row, error) {
 	var rows []row
-	for _, n := range []int{0, 10_000} {
-		name := "nftables/apply-same"
+	for _, n := range sizes {
+		name := b.name + "/apply-same"
 		if n > 0 {
 			name += fmt.Sprint("-", n)
 		}
-		err := withRouter(n, func(ctx context.Context, s *stage, r dataplane.Router) error {
+		err := withRouter(b, n, func(ctx context.Context, s *stage, r dataplane.Router) error {
 			var samples []time.Duration
 			same := func() error {
 				_, err := s.dataplane.Apply(ctx, r)
@@ -76,7 +104,7 @@ func applySame() ([]row, error) {
 				return nil
 			})
 			rows = append(rows,
-				atMost(0.3, row{Name: name, Value: milliseconds(median(samples)), Unit: "ms"}),
+				atMost(limit, row{Name: name, Value: milliseconds(median(samples)), Unit: "ms"}),
 				atMost(0, row{Name: name + "/writes", Value: float64(len(writes)), Unit: "kernel writes", Note: "in 300 runs"}))
 			return err
 		})
@@ -87,14 +115,13 @@ func applySame() ([]row, error) {
 	return rows, nil
 }
 
-// fipAdd measures one floating IP more, with 0 to 10,000 present.
-func fipAdd() ([]row, error) {
+// fipAdd measures one floating IP more, with as many present as sizes say.
+func fipAdd(b backend, limit float64, runs int, sizes ...int) ([]row, error) {
 	var rows []row
-	var least, most float64
-	for _, n := range []int{0, 100, 1000, 10_000} {
-		err := withRouter(n, func(ctx context.Context, s *stage, r dataplane.Router) error {
+	for _, n := range sizes {
+		err := withRouter(b, n, func(ctx context.Context, s *stage, r dataplane.Router) error {
 			var samples []time.Duration
-			for i := range 200 {
+			for i := range runs {
 				more := r
 				more.FloatingIPs = append(r.FloatingIPs[:n:n], floatingIP(n+i))
 				d, err := timed(func() error {
@@ -109,25 +136,29 @@ func fipAdd() ([]row, error) {
 					return err
 				}
 			}
-			ms := milliseconds(median(samples))
-			least, most = min(ms, least), max(ms, most)
-			if n == 0 {
-				least, most = ms, ms
-			}
-			rows = append(rows, atMost(1, row{Name: fmt.Sprint("nftables/fip-add-", n), Value: ms, Unit: "ms"}))
+			rows = append(rows, atMost(limit, row{Name: fmt.Sprint(b.name, "/fip-add-", n), Value: milliseconds(median(samples)), Unit: "ms"}))
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return append(rows, atMost(2, row{Name: "nftables/fip-add-flat", Value: most / least, Unit: "x", Note: "slowest to fastest of the four"})), nil
+	return rows, nil
+}
+
+// flat compares the slowest to the fastest of some rows.
+func flat(name string, limit float64, rows []row) row {
+	least, most := rows[0].Value, rows[0].Value
+	for _, r := range rows {
+		least, most = min(least, r.Value), max(most, r.Value)
+	}
+	return atMost(limit, row{Name: name, Value: most / least, Unit: "x", Note: "slowest to fastest of the above"})
 }
 
 // withRouter runs fn with a router of n floating IPs that has been applied, and applied again.
-func withRouter(n int, fn func(context.Context, *stage, dataplane.Router) error) error {
+func withRouter(b backend, n int, fn func(context.Context, *stage, dataplane.Router) error) error {
 	ctx := context.Background()
-	s, err := newStage(ctx)
+	s, err := newStage(ctx, b)
 	if err != nil {
 		return err
 	}

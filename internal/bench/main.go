@@ -69,8 +69,18 @@ var measurements = []struct {
 }{
 	{"nftables/apply-new", func() ([]row, error) { return applyNew("nftables/apply-new", 0, 40) }},
 	{"nftables/apply-new-1000", func() ([]row, error) { return applyNew("nftables/apply-new-1000", 1000, 10) }},
-	{"nftables/apply-same", applySame},
-	{"nftables/fip-add", fipAdd},
-	{"nftables/new-flows", newFlows},
+	{"nftables/apply-same", func() ([]row, error) { return applySame(nft, 0.3, 0, 10_000) }},
+	{"nftables/fip-add", func() ([]row, error) {
+		rows, err := fipAdd(nft, 1, 200, 0, 100, 1000, 10_000)
+		if err != nil {
+			return nil, err
+		}
+		return append(rows, flat("nftables/fip-add-flat", 2, rows)), nil
+	}},
+	{"nftables/new-flows", func() ([]row, error) { return newFlows(nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
+	{"iptables/apply-new", func() ([]row, error) { return applyNewTime(ipt, 40, 20) }},
+	{"iptables/apply-same", func() ([]row, error) { return applySame(ipt, 0.5, 0) }},
+	{"iptables/fip-add", func() ([]row, error) { return fipAdd(ipt, 25, 40, 1000) }},
+	{"iptables/new-flows", func() ([]row, error) { return newFlows(ipt, 0.9, 1000, 10_000) }},
 }

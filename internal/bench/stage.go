@@ -10,6 +10,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 )
 
@@ -22,7 +23,18 @@ type stage struct {
 	web       *lab.Host
 }
 
-func newStage(ctx context.Context) (_ *stage, err error) {
+// backend is a dataplane to measure.
+type backend struct {
+	name string
+	open func(namespace.Config) (*namespace.Dataplane, error)
+}
+
+var (
+	nft = backend{"nftables", nftables.New}
+	ipt = backend{"iptables", iptables.New}
+)
+
+func newStage(ctx context.Context, b backend) (_ *stage, err error) {
 	s := &stage{}
 	defer func() {
 		if err != nil {
@@ -35,7 +47,7 @@ func newStage(ctx context.Context) (_ *stage, err error) {
 	if s.wiring, err = bridge.New(bridge.Config{HostNS: s.lab.HostNS}); err != nil {
 		return nil, err
 	}
-	s.dataplane, err = nftables.New(namespace.Config{Wiring: s.wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir})
+	s.dataplane, err = b.open(namespace.Config{Wiring: s.wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir})
 	if err != nil {
 		return nil, err
 	}
