@@ -33,8 +33,13 @@ const (
 
 // Types of ICMP that have a number for each family (RFC 792, RFC 4443).
 const (
-	EchoRequest4, EchoReply4, Unreachable4 = 8, 0, 3
-	EchoRequest6, EchoReply6, Unreachable6 = 128, 129, 1
+	EchoReply4   = 0
+	Unreachable4 = 3
+	EchoRequest4 = 8
+
+	Unreachable6 = 1
+	EchoRequest6 = 128
+	EchoReply6   = 129
 )
 
 const (
