@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -32,7 +33,14 @@ is deleted, whoever made it.
 A router's interfaces are attached to Linux bridges, one for each network. Networks of type flat without a physical name, and local ones, get a bridge of
 their own; --physical says which bridge or interface of this host a physical network is.`
 
-type flags struct {
+// commands are what customagent can be told to do. Without a word it keeps the host equal to a folder.
+type commands struct {
+	Run     keep    `cmd:"" default:"withargs" help:"Keep the routers of this host equal to a folder. The default."`
+	Explain explain `cmd:"" help:"Say what a router does with a packet, and why."`
+}
+
+// keep is the command that keeps the host equal to a folder.
+type keep struct {
 	Folder string `arg:"" type:"existingdir" help:"Folder of router files: *.yaml, *.yml."`
 
 	Plan bool `xor:"mode" help:"Print what would change, change nothing, and exit."`
@@ -51,7 +59,7 @@ type flags struct {
 }
 
 // Validate is called by kong.
-func (f *flags) Validate() error {
+func (f *keep) Validate() error {
 	if f.JSON && !f.Plan {
 		return fmt.Errorf("--json prints a plan: it needs --plan")
 	}
@@ -62,14 +70,15 @@ func (f *flags) Validate() error {
 }
 
 func main() {
-	var f flags
-	k := kong.Parse(&f, kong.Name("customagent"), kong.Description(description))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	k.FatalIfErrorf(f.run(ctx))
+	k := kong.Parse(&commands{}, kong.Name("customagent"), kong.Description(description),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)))
+	k.FatalIfErrorf(k.Run())
 }
 
-func (f *flags) run(ctx context.Context) error {
+// Run is called by kong.
+func (f *keep) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: f.LogLevel}))
 
 	wiring, err := bridge.New(bridge.Config{
@@ -105,7 +114,7 @@ func (f *flags) run(ctx context.Context) error {
 	}
 }
 
-func (f *flags) print(plans []dataplane.Plan) error {
+func (f *keep) print(plans []dataplane.Plan) error {
 	if f.JSON {
 		out := json.NewEncoder(os.Stdout)
 		out.SetIndent("", "  ")
