@@ -85,6 +85,26 @@ func variants() []dataplane.Router {
 			}
 		}),
 		edit(func(r *dataplane.Router) { r.FloatingIPs = nil }),
+
+		// The gateway's own address looks like a floating IP's; the device must not be without an address in between, or its routes are lost.
+		edit(func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("203.0.113.10/32") }),
+		edit(func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("192.0.2.10/32", "2001:db8::10/64") }),
+		// When the gateway goes, one hop of an IPv6 route goes, and an IPv4 route whole.
+		edit(func(r *dataplane.Router) {
+			for _, hop := range []string{"fd00:1::7", "2001:db8::7", "10.0.1.7", "203.0.113.7"} {
+				dest := netip.MustParsePrefix("fd00:7::/64")
+				if hop := netip.MustParseAddr(hop); hop.Is4() {
+					dest = netip.MustParsePrefix("10.7.0.0/16")
+				}
+				r.Routes = append(r.Routes, dataplane.Route{Dest: dest, NextHop: netip.MustParseAddr(hop)})
+			}
+		}),
+		// The way to a next hop's address is not the way to the next hop.
+		edit(func(r *dataplane.Router) {
+			r.Routes = append(r.Routes,
+				dataplane.Route{Dest: netip.MustParsePrefix("10.0.2.9/32"), NextHop: netip.MustParseAddr("10.0.1.8")},
+				dataplane.Route{Dest: netip.MustParsePrefix("fd00:1::8/128"), NextHop: netip.MustParseAddr("fd00:1::7")})
+		}),
 	}
 }
 

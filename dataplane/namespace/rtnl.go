@@ -175,8 +175,8 @@ func markLoopback(alias string) request {
 	return r
 }
 
-// putRoute adds a route, or replaces the one with its key. That a next hop is on the link is said, because the kernel would look for it among the
-// routes that are there, and refuse one that a more specific extra route covers.
+// putRoute adds a route, or replaces the one with its key. That a next hop is on the link is said, because for IPv6 the kernel would look for it among
+// the routes that are there, and refuse one that a more specific extra route covers (ip6_route_check_nh).
 func putRoute(key routeKey, h hops, index func(dev string) int) request {
 	r := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	msg := routeMessage(key)

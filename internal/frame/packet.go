@@ -31,12 +31,15 @@ const (
 	ACK = 0x10
 )
 
-// Types of ICMP that have a number for each family (RFC 792, RFC 4443).
+// Types of ICMP for IPv4 (RFC 792).
 const (
 	EchoReply4   = 0
 	Unreachable4 = 3
 	EchoRequest4 = 8
+)
 
+// Types of ICMP for IPv6 (RFC 4443).
+const (
 	Unreachable6 = 1
 	EchoRequest6 = 128
 	EchoReply6   = 129
@@ -56,15 +59,19 @@ func (p Packet) IsICMP() bool {
 
 // IsEcho says that it is an echo request or reply.
 func (p Packet) IsEcho() bool {
-	v4, v6 := p.Src.Is4() && p.IsICMP(), p.Src.Is6() && p.IsICMP()
-	return v4 && (p.Type == EchoRequest4 || p.Type == EchoReply4) || v6 && (p.Type == EchoRequest6 || p.Type == EchoReply6)
+	if p.Src.Is4() {
+		return p.IsICMP() && (p.Type == EchoRequest4 || p.Type == EchoReply4)
+	}
+	return p.IsICMP() && (p.Type == EchoRequest6 || p.Type == EchoReply6)
 }
 
 // IsError says that it is an ICMP error.
 func (p Packet) IsError() bool {
-	const redirect4, firstInfo6 = 5, 128
-	return p.IsICMP() && (p.Src.Is6() && p.Type < firstInfo6 ||
-		p.Src.Is4() && (p.Type == Unreachable4 || p.Type == redirect4 || p.Type == 11 || p.Type == 12))
+	const exceeded4, parameter4, firstInformational6 = 11, 12, 128
+	if p.Src.Is4() {
+		return p.IsICMP() && (p.Type == Unreachable4 || p.Type == exceeded4 || p.Type == parameter4)
+	}
+	return p.IsICMP() && p.Type < firstInformational6
 }
 
 // About is the packet that an ICMP error is about, as far as the error quotes it.
