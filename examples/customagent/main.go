@@ -20,6 +20,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 )
 
@@ -49,6 +50,8 @@ type keep struct {
 
 	AllowEmpty bool          `help:"A folder without router files means that no router is wanted. Without this flag such a folder says nothing at the start."`
 	Resync     time.Duration `default:"1m" help:"How often all is applied again, in case somebody else changed the host. Nothing is written if nobody did."`
+
+	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes translation and filtering: ${enum}. Rules of the other are taken over."`
 
 	Physical   map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Bridge or interface of this host that carries a physical network."`
 	VXLANLocal netip.Addr        `name:"vxlan-local" placeholder:"ADDR" help:"This host's address for VXLAN networks."`
@@ -90,7 +93,11 @@ func (f *keep) Run(ctx context.Context) error {
 		return err
 	}
 	defer wiring.Close()
-	host, err := nftables.New(namespace.Config{Wiring: wiring, Logger: log})
+	config := namespace.Config{Wiring: wiring, Logger: log, Firewall: nftables.Firewall{}, Replaces: []namespace.Firewall{&iptables.Firewall{}}}
+	if f.Dataplane == "iptables" {
+		config.Firewall, config.Replaces = config.Replaces[0], []namespace.Firewall{config.Firewall}
+	}
+	host, err := namespace.New(config)
 	if err != nil {
 		return err
 	}
