@@ -31,7 +31,7 @@ demo: build/threetier ## a three-tier application behind a real router: checked,
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables
-	@go test -race -vet=off $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
+	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes
