@@ -9,7 +9,7 @@ import (
 // Model answers what a router must do with a packet. It is the reference for every dataplane: what the kernel does once a backend has
 // written the router into it, including what the kernel does by itself.
 //
-// It knows the addresses that the router names. The link-local ones that the kernel makes from MACs are not among them.
+// It knows the addresses that the router names. The link-local ones that derive from MACs are not among them.
 // A Model never changes, and may be used concurrently.
 type Model struct {
 	ports   map[string]*modelPort // by ID

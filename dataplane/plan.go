@@ -15,7 +15,7 @@ const (
 // Step is one change to one object of the host.
 type Step struct {
 	Op     Op     `json:"op"`
-	Kind   string `json:"kind"`             // namespace, sysctl, link, wiring, address, route, rules, floating-ip, connections, announcement, …
+	Kind   string `json:"kind"`             // namespace, sysctl, link, wiring, address, route, rules, floating-ip, connections, snat, …
 	Object string `json:"object"`           // which one: "qg-4f0c 203.0.113.5/32"
 	Detail string `json:"detail,omitempty"` // what it becomes, and for a change what it was: "mtu 1400, was 1500"
 	// Disturbs marks a step that ends or delays traffic which flows now.
