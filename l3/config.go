@@ -1,0 +1,51 @@
+package l3
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Config is what a [Service] is made of. Only Store must be given.
+type Config struct {
+	Store     Store
+	Scheduler Scheduler // nil: the candidate with the fewest routers
+
+	BaseMAC       dataplane.MAC    // first three bytes of generated MAC addresses; zero: fa:16:3e
+	SegmentRanges []SegmentRange   // that networks without a given segmentation ID get theirs from, the first with a free one; nil: VXLAN 1–16777215
+	PhysicalMTU   int              // bytes of the underlying network, which bounds a network's MTU; 0: 1500
+	MaxRoutes     int              // extra routes of a router; 0: 30
+	Quotas        map[string]int   // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
+	AgentDownTime time.Duration    // since the last heartbeat, after which an agent is not alive; 0: 75 s
+	Now           func() time.Time // nil: time.Now
+	Published     func()           // called after a commit that left something in the outbox; must not block; nil: nobody
+	Logger        *slog.Logger     // nil: nothing is logged
+}
+
+// SegmentRange is a stretch of segmentation IDs.
+type SegmentRange struct {
+	Type        dataplane.NetworkType
+	Physical    string // of VLAN networks
+	First, Last uint32
+}
+
+// DefaultQuotas are the limits of a project that was given none. -1 is unlimited.
+func DefaultQuotas() map[string]int {
+	return map[string]int{
+		"network": 100, "subnet": 100, "port": 500, "router": 10, "floatingip": 50,
+		"security_group": 10, "security_group_rule": 100, "rbac_policy": 10,
+	}
+}
+
+// Scheduler chooses a host for a router. It has no clock and does no I/O.
+type Scheduler interface {
+	// Pick returns the ID of one of the candidates, which all fit, and of which there is at least one.
+	Pick(r Router, candidates []Candidate) string
+}
+
+// Candidate is an agent that could host a router.
+type Candidate struct {
+	Agent   Agent
+	Routers int // that it hosts by the database
+}

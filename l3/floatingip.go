@@ -1,0 +1,40 @@
+package l3
+
+import "net/netip"
+
+// FloatingIP is a public IPv4 address. It keeps its address until it is deleted, bound or not. Its Name is empty.
+type FloatingIP struct {
+	Meta
+	NetworkID    string       `json:"floating_network_id"`
+	SubnetID     string       `json:"subnet_id"` // that the address is of
+	Address      netip.Addr   `json:"floating_ip_address"`
+	OwnPort      string       `json:"own_port_id"` // holds the address; hidden
+	PortID       string       `json:"port_id"`     // bound to; empty: unbound
+	FixedIP      netip.Addr   `json:"fixed_ip_address"`
+	RouterID     string       `json:"router_id"` // that translates; empty: unbound
+	Status       Status       `json:"status"`
+	StatusReason string       `json:"status_reason"` // why Status is ERROR; an attribute of ours
+	PortDetails  *PortDetails `json:"-"`             // of the port bound to; nil: unbound
+}
+
+// PortDetails is what a floating IP shows of its port.
+type PortDetails struct {
+	Name         string
+	NetworkID    string
+	MAC          string
+	AdminStateUp bool
+	Status       Status
+	DeviceID     string
+	DeviceOwner  string
+}
+
+// FloatingIPSpec is what a caller says about a floating IP; see [NetworkSpec].
+type FloatingIPSpec struct {
+	ProjectID   *string
+	Description *string
+	NetworkID   *string     // at creation
+	SubnetID    *string     // at creation
+	Address     *netip.Addr // at creation, by administrators
+	PortID      *string     // empty: unbind
+	FixedIP     *netip.Addr
+}

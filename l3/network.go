@@ -1,0 +1,42 @@
+package l3
+
+import "github.com/l3kit/l3kit/dataplane"
+
+// Network is an isolated layer-2 segment.
+type Network struct {
+	Meta
+	AdminStateUp        bool      `json:"admin_state_up"`
+	Status              Status    `json:"status"`
+	Shared              bool      `json:"shared"` // every project may use it
+	External            bool      `json:"router:external"`
+	IsDefault           bool      `json:"is_default"`
+	MTU                 int       `json:"mtu"`      // bytes
+	Segments            []Segment `json:"segments"` // at least one; the first is the one that routers are attached to
+	AvailabilityZones   []string  `json:"availability_zones"`
+	AZHints             []string  `json:"availability_zone_hints"`
+	PortSecurityEnabled bool      `json:"port_security_enabled"`
+
+	Subnets []string `json:"-"` // IDs, sorted; follows from the subnets
+}
+
+// Segment is how a network's frames cross between hosts.
+type Segment struct {
+	Type     dataplane.NetworkType `json:"provider:network_type"`
+	Physical string                `json:"provider:physical_network"` // empty: none
+	ID       uint32                `json:"provider:segmentation_id"`  // VLAN ID, VNI or GRE key; 0: none
+}
+
+// NetworkSpec is what a caller says about a network. Nil is left out: the default at creation, no change in an update.
+type NetworkSpec struct {
+	ProjectID           *string // at creation, by administrators
+	Name                *string
+	Description         *string
+	AdminStateUp        *bool
+	Shared              *bool
+	External            *bool
+	IsDefault           *bool
+	MTU                 *int // 0: the largest that the segment's type allows
+	Segments            *[]Segment
+	AZHints             *[]string
+	PortSecurityEnabled *bool
+}

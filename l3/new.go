@@ -1,0 +1,91 @@
+// Package l3 is a virtual-router service: networks, subnets, ports, routers and floating IPs, as the OpenStack Networking API v2.0 knows them,
+// with every rule checked inside the transaction that makes the change.
+package l3
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Service has the rules. Its methods may be called concurrently, also by several processes on one store. Every error that the caller could
+// have avoided is an [Error].
+type Service struct {
+	config Config
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// New makes a service on a store. It does nothing by itself: no goroutine, no clock. The store is not closed by it.
+func New(c Config) (*Service, error) {
+	if c.Store == nil {
+		return nil, invalid("Config.Store is missing")
+	}
+	if c.Scheduler == nil {
+		c.Scheduler = fewest{}
+	}
+	if c.BaseMAC == (dataplane.MAC{}) {
+		c.BaseMAC = dataplane.MAC{0xfa, 0x16, 0x3e}
+	}
+	if c.SegmentRanges == nil {
+		c.SegmentRanges = []SegmentRange{{Type: dataplane.NetworkVXLAN, First: 1, Last: 1<<24 - 1}}
+	}
+	if c.PhysicalMTU == 0 {
+		c.PhysicalMTU = 1500
+	}
+	if c.MaxRoutes == 0 {
+		c.MaxRoutes = 30
+	}
+	limits := DefaultQuotas()
+	for resource, limit := range c.Quotas {
+		limits[resource] = limit
+	}
+	c.Quotas = limits
+	if c.AgentDownTime == 0 {
+		c.AgentDownTime = 75 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Service{config: c, log: c.Logger, now: func() time.Time { return c.Now().UTC().Truncate(time.Second) }}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// fewest picks the candidate with the fewest routers.
+type fewest struct{}
+
+func (fewest) Pick(_ Router, candidates []Candidate) string {
+	best := candidates[0]
+	for _, c := range candidates[1:] {
+		if c.Routers < best.Routers {
+			best = c
+		}
+	}
+	return best.Agent.ID
+}
+
+// work is a transaction that changes something.
+type work struct {
+	Tx
+	notices int // added to the outbox
+}
+
+// update runs fn in a transaction. It may run again.
+func (s *Service) update(ctx context.Context, fn func(*work) error) error {
+	var notices int
+	err := s.config.Store.Update(ctx, func(tx Tx) error {
+		w := &work{Tx: tx}
+		err := fn(w)
+		notices = w.notices
+		return err
+	})
+	if err == nil && notices > 0 && s.config.Published != nil {
+		s.config.Published()
+	}
+	return err
+}

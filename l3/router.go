@@ -1,0 +1,72 @@
+package l3
+
+import "net/netip"
+
+// Router joins subnets, and to an external network.
+type Router struct {
+	Meta
+	AdminStateUp      bool         `json:"admin_state_up"`
+	Status            Status       `json:"status"`
+	StatusReason      string       `json:"status_reason"` // why Status is ERROR; an attribute of ours
+	Gateway           *GatewayInfo `json:"external_gateway_info"`
+	Routes            []Route      `json:"routes"`
+	AZHints           []string     `json:"availability_zone_hints"`
+	AvailabilityZones []string     `json:"availability_zones"`
+	FlavorID          string       `json:"flavor_id"`
+	Distributed       bool         `json:"distributed"`
+	HA                bool         `json:"ha"`
+
+	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored value.
+	EnableSNAT bool `json:"enable_snat"`
+	// Generation counts the changes of what a host must realise. A host that has applied it has the truth.
+	Generation uint64 `json:"generation"`
+}
+
+// GatewayInfo is a router's attachment to an external network.
+type GatewayInfo struct {
+	NetworkID  string    `json:"network_id"`
+	PortID     string    `json:"port_id"`
+	EnableSNAT bool      `json:"enable_snat"`
+	FixedIPs   []FixedIP `json:"external_fixed_ips"`
+}
+
+// Route is a static route.
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	NextHop     netip.Addr   `json:"nexthop"`
+}
+
+// RouterSpec is what a caller says about a router; see [NetworkSpec].
+type RouterSpec struct {
+	ProjectID    *string
+	Name         *string
+	Description  *string
+	AdminStateUp *bool
+	Gateway      *GatewaySpec // one without a network: none
+	Routes       *[]Route     // in an update
+	AZHints      *[]string    // at creation
+	FlavorID     *string
+	Distributed  *bool
+	HA           *bool
+}
+
+// GatewaySpec asks for a gateway. Nil is left out: what is stored stays.
+type GatewaySpec struct {
+	NetworkID  string // empty: no gateway
+	EnableSNAT *bool
+	FixedIPs   *[]FixedIPSpec
+}
+
+// InterfaceSpec names what to attach to a router, or to detach: a subnet, a port, or at detaching both.
+type InterfaceSpec struct{ SubnetID, PortID string }
+
+// Interface is the answer to attaching and detaching.
+type Interface struct {
+	RouterID  string   `json:"id"`
+	ProjectID string   `json:"project_id"`
+	PortID    string   `json:"port_id"`
+	NetworkID string   `json:"network_id"`
+	SubnetID  string   `json:"subnet_id"`
+	SubnetIDs []string `json:"subnet_ids"`
+	Tags      []string `json:"tags"`
+}

@@ -1,0 +1,167 @@
+package l3
+
+import "context"
+
+// If is what must hold for a change to be made.
+type If struct {
+	Revision *int // of the resource, as it is stored; nil: any
+}
+
+// Networks is what can be done with networks. As everywhere: Create makes all or none; Get, Update and Delete answer with NotFound what the caller
+// may not see; an Update that changes nothing leaves the revision as it is.
+type Networks interface {
+	CreateNetworks(ctx context.Context, who Caller, specs ...NetworkSpec) ([]Network, error)
+	GetNetwork(ctx context.Context, who Caller, id string) (Network, error)
+	ListNetworks(ctx context.Context, who Caller, q Query) ([]Network, error)
+	UpdateNetwork(ctx context.Context, who Caller, id string, spec NetworkSpec, cond If) (Network, error)
+	DeleteNetwork(ctx context.Context, who Caller, id string, cond If) error
+	// IPAvailability counts the addresses of networks, for administrators.
+	IPAvailability(ctx context.Context, who Caller, q Query) ([]IPAvailability, error)
+}
+
+// Subnets is what can be done with subnets.
+type Subnets interface {
+	CreateSubnets(ctx context.Context, who Caller, specs ...SubnetSpec) ([]Subnet, error)
+	GetSubnet(ctx context.Context, who Caller, id string) (Subnet, error)
+	ListSubnets(ctx context.Context, who Caller, q Query) ([]Subnet, error)
+	UpdateSubnet(ctx context.Context, who Caller, id string, spec SubnetSpec, cond If) (Subnet, error)
+	DeleteSubnet(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// Ports is what can be done with ports.
+type Ports interface {
+	CreatePorts(ctx context.Context, who Caller, specs ...PortSpec) ([]Port, error)
+	GetPort(ctx context.Context, who Caller, id string) (Port, error)
+	ListPorts(ctx context.Context, who Caller, q Query) ([]Port, error)
+	UpdatePort(ctx context.Context, who Caller, id string, spec PortSpec, cond If) (Port, error)
+	DeletePort(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// Routers is what can be done with routers as such.
+type Routers interface {
+	CreateRouters(ctx context.Context, who Caller, specs ...RouterSpec) ([]Router, error)
+	GetRouter(ctx context.Context, who Caller, id string) (Router, error)
+	ListRouters(ctx context.Context, who Caller, q Query) ([]Router, error)
+	UpdateRouter(ctx context.Context, who Caller, id string, spec RouterSpec, cond If) (Router, error)
+	DeleteRouter(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// RouterMembers is what routers are joined to.
+type RouterMembers interface {
+	AddRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (Interface, error)
+	RemoveRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (Interface, error)
+	// AddExtraRoutes adds those that are not there yet; RemoveExtraRoutes removes those that are.
+	AddExtraRoutes(ctx context.Context, who Caller, routerID string, routes []Route) (Router, error)
+	RemoveExtraRoutes(ctx context.Context, who Caller, routerID string, routes []Route) (Router, error)
+}
+
+// FloatingIPs is what can be done with floating IPs.
+type FloatingIPs interface {
+	CreateFloatingIPs(ctx context.Context, who Caller, specs ...FloatingIPSpec) ([]FloatingIP, error)
+	GetFloatingIP(ctx context.Context, who Caller, id string) (FloatingIP, error)
+	ListFloatingIPs(ctx context.Context, who Caller, q Query) ([]FloatingIP, error)
+	// UpdateFloatingIP binds, moves and unbinds. A spec in which nothing is given at all unbinds.
+	UpdateFloatingIP(ctx context.Context, who Caller, id string, spec FloatingIPSpec, cond If) (FloatingIP, error)
+	DeleteFloatingIP(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// SecurityGroups keeps security groups and their rules.
+type SecurityGroups interface {
+	CreateSecurityGroups(ctx context.Context, who Caller, specs ...SecurityGroupSpec) ([]SecurityGroup, error)
+	GetSecurityGroup(ctx context.Context, who Caller, id string) (SecurityGroup, error)
+	ListSecurityGroups(ctx context.Context, who Caller, q Query) ([]SecurityGroup, error)
+	UpdateSecurityGroup(ctx context.Context, who Caller, id string, spec SecurityGroupSpec, cond If) (SecurityGroup, error)
+	DeleteSecurityGroup(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// SecurityGroupRules keeps the rules of security groups.
+type SecurityGroupRules interface {
+	CreateSecurityGroupRules(ctx context.Context, who Caller, specs ...SecurityGroupRuleSpec) ([]SecurityGroupRule, error)
+	GetSecurityGroupRule(ctx context.Context, who Caller, id string) (SecurityGroupRule, error)
+	ListSecurityGroupRules(ctx context.Context, who Caller, q Query) ([]SecurityGroupRule, error)
+	DeleteSecurityGroupRule(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// RBACPolicies shares networks with projects.
+type RBACPolicies interface {
+	CreateRBACPolicies(ctx context.Context, who Caller, specs ...RBACPolicySpec) ([]RBACPolicy, error)
+	GetRBACPolicy(ctx context.Context, who Caller, id string) (RBACPolicy, error)
+	ListRBACPolicies(ctx context.Context, who Caller, q Query) ([]RBACPolicy, error)
+	UpdateRBACPolicy(ctx context.Context, who Caller, id string, spec RBACPolicySpec, cond If) (RBACPolicy, error)
+	DeleteRBACPolicy(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// Agents is what administrators see and do; a member who lists agents gets none.
+type Agents interface {
+	GetAgent(ctx context.Context, who Caller, id string) (Agent, error)
+	ListAgents(ctx context.Context, who Caller, q Query) ([]Agent, error)
+	UpdateAgent(ctx context.Context, who Caller, id string, spec AgentSpec) (Agent, error)
+	DeleteAgent(ctx context.Context, who Caller, id string) error
+	ListAvailabilityZones(ctx context.Context, who Caller) ([]AvailabilityZone, error)
+}
+
+// Hosting is which agent hosts a router, and what the agents say.
+type Hosting interface {
+	RoutersOnAgent(ctx context.Context, who Caller, agentID string) ([]Router, error)
+	AgentsOfRouter(ctx context.Context, who Caller, routerID string) ([]Agent, error)
+	AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error
+	RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error
+	// Heartbeat registers an agent, or notes that it is alive; one that comes up takes the routers that nobody hosts and that it fits.
+	Heartbeat(ctx context.Context, h Heartbeat) (Agent, error)
+	// Report takes what an agent says of a router. One of an earlier epoch or generation changes nothing.
+	Report(ctx context.Context, r Report) error
+}
+
+// Quotas bounds what a project may have. They are kept under every lock that concurrent creation needs.
+type Quotas interface {
+	GetQuota(ctx context.Context, who Caller, project string) (map[string]int, error)
+	DefaultQuota(ctx context.Context, who Caller, project string) (map[string]int, error)
+	QuotaDetails(ctx context.Context, who Caller, project string) (map[string]QuotaDetail, error)
+	ListQuotas(ctx context.Context, who Caller) (map[string]map[string]int, error)
+	SetQuota(ctx context.Context, who Caller, project string, limits map[string]int) (map[string]int, error)
+	DeleteQuota(ctx context.Context, who Caller, project string) error
+}
+
+// QuotaDetail is the state of one quota.
+type QuotaDetail struct {
+	Limit    int `json:"limit"` // -1: none
+	Used     int `json:"used"`
+	Reserved int `json:"reserved"` // always 0: what is made counts at once
+}
+
+// Tags is what can be done with the tags of any resource that has them.
+type Tags interface {
+	GetTags(ctx context.Context, who Caller, kind Kind, id string) ([]string, error)
+	// SetTags replaces the tags. AddTag adds one, twice is fine. RemoveTag is NotFound for one that is not there. All of them grow the revision if they change something.
+	SetTags(ctx context.Context, who Caller, kind Kind, id string, tags []string) ([]string, error)
+	AddTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
+	RemoveTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
+}
+
+// Desired is what hosts must realise.
+type Desired interface {
+	// DesiredOf compiles what the host of a router must realise now; see [Compile].
+	DesiredOf(ctx context.Context, routerID string) (Assignment, error)
+	// DesiredOn lists everything that a host must realise.
+	DesiredOn(ctx context.Context, host string) ([]Assignment, error)
+}
+
+// IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6 subnets do not fit an int64, so they are kept as big as they are.
+type IPAvailability struct {
+	NetworkID   string
+	NetworkName string
+	ProjectID   string
+	TotalIPs    string // decimal
+	UsedIPs     int
+	Subnets     []SubnetIPAvailability
+}
+
+// SubnetIPAvailability is the same for a subnet.
+type SubnetIPAvailability struct {
+	SubnetID   string
+	SubnetName string
+	CIDR       string
+	IPVersion  int
+	TotalIPs   string // decimal
+	UsedIPs    int
+}

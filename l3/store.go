@@ -1,0 +1,126 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Sentinels of a [Store].
+var (
+	// ErrAbsent is returned for what is not there.
+	ErrAbsent = errors.New("not found in the store")
+	// ErrTaken is returned when a constraint refuses a row that another has taken the place of: an address, a MAC address, a segment, a binding, a host.
+	// The transaction goes on; [TakenError] says which constraint.
+	ErrTaken = errors.New("taken")
+)
+
+// Store keeps what was asked for. Methods may run concurrently, in several processes on one database.
+type Store interface {
+	// View runs fn on one consistent state.
+	View(ctx context.Context, fn func(Tx) error) error
+
+	// Update runs fn in a transaction and commits it unless fn fails. All transactions have an effect as if one ran after another. fn may be run again,
+	// when the database found that it could not be fitted in, so it must not have effects elsewhere. When Update returns nil, the change outlives the process.
+	Update(ctx context.Context, fn func(Tx) error) error
+
+	Close() error
+}
+
+// Tx is a transaction. It is valid until the function that it was given to returns, and calls are made one at a time.
+type Tx interface {
+	Networks() Table[Network]
+	Subnets() Table[Subnet]
+	Ports() Table[Port]
+	Routers() Table[Router]
+	FloatingIPs() Table[FloatingIP]
+	SecurityGroups() Table[SecurityGroup]
+	SecurityGroupRules() Table[SecurityGroupRule]
+	RBACPolicies() Table[RBACPolicy]
+	Agents() Table[Agent]
+
+	Addresses() Addresses
+	Segments() Segments
+	Bindings() Bindings
+	Quotas() QuotaStore
+	Outbox() Outbox
+}
+
+// Table keeps the resources of one kind. Each is stored as it is given: rules are the [Service]'s, uniqueness is the store's.
+type Table[R any] interface {
+	Get(ctx context.Context, id string) (R, error) // ErrAbsent
+	List(ctx context.Context, q Query) ([]R, error)
+	Count(ctx context.Context, filters ...Filter) (int, error)
+	Insert(ctx context.Context, r ...R) error // ErrTaken
+	// Update replaces a resource. Where it has a revision, what is stored must have the same one (else the transaction is run again), and grows by one.
+	Update(ctx context.Context, r *R) error      // ErrAbsent, ErrTaken
+	Delete(ctx context.Context, id string) error // ErrAbsent
+}
+
+// Addresses is which addresses of subnets are in use. A port's go with it.
+type Addresses interface {
+	// Claim takes an address for a port. ErrTaken.
+	Claim(ctx context.Context, subnetID string, a netip.Addr, portID string) error
+	Release(ctx context.Context, subnetID string, a netip.Addr) error
+	// FirstFree is the lowest address of the ranges, in their order, that nobody has; the zero Addr when there is none. It costs little however many are taken.
+	FirstFree(ctx context.Context, subnetID string, ranges []AddressRange) (netip.Addr, error)
+	// Count is how many of a subnet are in use.
+	Count(ctx context.Context, subnetID string) (int, error)
+}
+
+// Segments is which segments networks use.
+type Segments interface {
+	// Claim takes a segment for a network. Types without a segmentation ID on a physical network (flat) are taken whole. ErrTaken.
+	Claim(ctx context.Context, s Segment, networkID string) error
+	Release(ctx context.Context, networkID string) error
+	// FirstFree is the lowest free ID from first to last; 0 when there is none.
+	FirstFree(ctx context.Context, typ dataplane.NetworkType, physical string, first, last uint32) (uint32, error)
+}
+
+// Bindings is which agent hosts a router: one at most, by a unique key.
+type Bindings interface {
+	Get(ctx context.Context, routerID string) (RouterBinding, error) // ErrAbsent
+	List(ctx context.Context, agentID string) ([]RouterBinding, error)
+	Count(ctx context.Context) (map[string]int, error) // routers by agent ID
+	// Put binds a router, wherever it was bound before, and sets b.Epoch to one more than any that the router ever had.
+	Put(ctx context.Context, b *RouterBinding) error
+	Delete(ctx context.Context, routerID string) error // ErrAbsent; the epoch is remembered
+	// Unbound lists routers that Router.Generation says have something to realise, and that no agent hosts.
+	Unbound(ctx context.Context, limit int) ([]string, error)
+}
+
+// QuotaStore is what projects were given beside the defaults.
+type QuotaStore interface {
+	Get(ctx context.Context, project string) (map[string]int, error) // empty: nothing
+	List(ctx context.Context) (map[string]map[string]int, error)
+	Set(ctx context.Context, project string, limits map[string]int) error // those named
+	Delete(ctx context.Context, project string) error
+}
+
+// Outbox is what must be published, in the order of the changes. A notice is there exactly when its change was committed.
+type Outbox interface {
+	Add(ctx context.Context, n ...Notice) error
+	Next(ctx context.Context, limit int) ([]Notice, error)
+	Done(ctx context.Context, upTo uint64) error
+}
+
+// Notice says that a host must be told about a router.
+type Notice struct {
+	Seq      uint64 // given by the store
+	Host     string
+	RouterID string
+	Epoch    uint64
+	Gone     bool // the host does not have it any more
+	At       time.Time
+}
+
+// TakenError is ErrTaken with the constraint's name.
+type TakenError struct{ What string }
+
+func (e *TakenError) Error() string { return e.What + " is taken" }
+
+// Is makes it ErrTaken.
+func (e *TakenError) Is(target error) bool { return target == ErrTaken }

@@ -1,0 +1,53 @@
+package l3
+
+import "net/netip"
+
+// Subnet is a block of addresses on a network.
+type Subnet struct {
+	Meta
+	NetworkID       string         `json:"network_id"`
+	IPVersion       int            `json:"ip_version"` // 4 or 6
+	CIDR            netip.Prefix   `json:"cidr"`       // masked
+	GatewayIP       netip.Addr     `json:"gateway_ip"` // zero: none
+	AllocationPools []AddressRange `json:"allocation_pools"`
+	EnableDHCP      bool           `json:"enable_dhcp"`
+	DNSNameservers  []string       `json:"dns_nameservers"`
+	HostRoutes      []Route        `json:"host_routes"`
+	IPv6RAMode      IPv6Mode       `json:"ipv6_ra_mode"`
+	IPv6AddressMode IPv6Mode       `json:"ipv6_address_mode"`
+	ServiceTypes    []string       `json:"service_types"`
+}
+
+// AddressRange is all addresses from First to Last, both included.
+type AddressRange struct {
+	First netip.Addr `json:"start"`
+	Last  netip.Addr `json:"end"`
+}
+
+// IPv6Mode says how hosts come by their IPv6 addresses; empty: not said.
+type IPv6Mode string
+
+// The IPv6 modes.
+const (
+	IPv6SLAAC           IPv6Mode = "slaac"            // made from the MAC address, EUI-64 (RFC 4291)
+	IPv6DHCPv6Stateful  IPv6Mode = "dhcpv6-stateful"  // given out
+	IPv6DHCPv6Stateless IPv6Mode = "dhcpv6-stateless" // made from the MAC address; options by DHCPv6
+)
+
+// SubnetSpec is what a caller says about a subnet; see [NetworkSpec].
+type SubnetSpec struct {
+	ProjectID       *string
+	NetworkID       *string
+	Name            *string
+	Description     *string
+	IPVersion       *int
+	CIDR            *netip.Prefix
+	GatewayIP       *netip.Addr // the zero Addr: none
+	AllocationPools *[]AddressRange
+	EnableDHCP      *bool
+	DNSNameservers  *[]string
+	HostRoutes      *[]Route
+	IPv6RAMode      *IPv6Mode
+	IPv6AddressMode *IPv6Mode
+	ServiceTypes    *[]string
+}
