@@ -38,6 +38,17 @@ var layers = []layer{
 	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "iptables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
+	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns", "internal/openflow"}, others: true},
+
+	{folder: "l3", may: []string{"dataplane"}, others: true},
+	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
+	{folder: "l3/rest", may: []string{"l3", "dataplane"}, others: true},
+	{folder: "l3/natsbus", may: []string{"l3", "l3/agent", "dataplane"}, others: true},
+	{folder: "l3/agent", may: []string{"l3", "dataplane"}},
+	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane"}, others: true},
+	{folder: "scheduler", may: []string{"l3"}},
+
+	{folder: "internal/openflow", others: true},
 	{folder: "internal/netns", others: true},
 	{folder: "internal/monitor", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/lab", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},

@@ -1,0 +1,306 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Agent keeps one host as its source says.
+type Agent struct {
+	config  Config
+	log     *slog.Logger
+	cache   *cache
+	reports *reports
+	running atomic.Pointer[run]
+}
+
+// Status is what an agent is at.
+type Status struct {
+	Routers   int       // wanted here
+	Waiting   int       // of them, not in the version wanted, or being taken away
+	Failing   int       // of these, tried and failed
+	Synced    bool      // a complete listing was read since Run began
+	Heard     time.Time // of the control plane; zero: never
+	Fenced    bool
+	Corrected int // routers that had drifted and were put right
+	Counts    Counts
+}
+
+// Counts is what the heartbeat says of the routers wanted here.
+type Counts struct{ Routers, Gateways, Interfaces, FloatingIPs int }
+
+// New checks the configuration. Nothing runs before [Agent.Run].
+func New(c Config) (*Agent, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{config: c, log: c.Logger, reports: newReports()}
+	if c.Cache != "" {
+		if a.cache, err = openCache(c.Cache); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Status is the present one; before Run and after it, the zero Status. It may be called at any time.
+func (a *Agent) Status() (s Status) {
+	r := a.running.Load()
+	if r == nil {
+		return s
+	}
+	answer := make(chan Status, 1)
+	select {
+	case r.asks <- answer:
+		return <-answer
+	case <-r.over:
+		return s
+	}
+}
+
+// Run works until ctx ends, and then returns nil within a second of the dataplane's giving way. Routers stay as they are. It is called once.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	r := &run{
+		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan struct{}, 1),
+		asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
+	}
+	if err := r.restore(); err != nil {
+		return err
+	}
+	a.running.Store(r)
+	defer close(r.over)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { r.watch(ctx) })
+	wg.Go(func() { r.beat(ctx) })
+	wg.Go(func() { a.reports.deliver(ctx, a) })
+	r.loop(ctx)
+	return nil
+}
+
+// run is one Run. What is not a channel belongs to the goroutine of loop.
+type run struct {
+	*Agent
+	book     *book
+	messages chan any // events of the source, and began
+	results  chan result
+	heard    chan struct{}
+	asks     chan chan Status
+	over     chan struct{}
+
+	lastHeard time.Time
+	everHeard bool
+	busy      int // workers
+	corrected int
+	complete  bool // there was a Synced
+	live      bool // the listing is over; what comes now is a change
+}
+
+// began says that the source is being watched anew.
+type began struct{}
+
+// restore begins with what was applied before.
+func (r *run) restore() error {
+	if r.cache == nil {
+		return nil
+	}
+	kept, err := r.cache.load(r.log)
+	for _, assignment := range kept {
+		r.book.restore(assignment, time.Now())
+	}
+	return err
+}
+
+func (r *run) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wait := r.dispatch(ctx)
+		if fence := r.fenceAt(); !fence.IsZero() && (wait.IsZero() || fence.Before(wait)) {
+			wait = fence
+		}
+		timer.Stop()
+		if !wait.IsZero() {
+			timer.Reset(time.Until(wait))
+		}
+		select {
+		case <-ctx.Done():
+			for r.busy > 0 { // their contexts have ended too
+				<-r.results
+				r.busy--
+			}
+			return
+		case m := <-r.messages:
+			r.take(ctx, m)
+		case done := <-r.results:
+			r.settle(done)
+		case <-r.heard:
+			r.lastHeard, r.everHeard = time.Now(), true
+			if r.book.fenced {
+				r.log.Info("the control plane is heard again: routers get their ports back")
+				r.book.fence(false, time.Now())
+			}
+		case <-timer.C:
+			if fence := r.fenceAt(); !fence.IsZero() && !time.Now().Before(fence) {
+				r.log.Warn("cut off from the control plane: routers lose their ports", "for", time.Since(r.lastHeard).Round(time.Second))
+				r.book.fence(true, time.Now())
+			}
+		case answer := <-r.asks:
+			answer <- r.sum()
+		}
+	}
+}
+
+// fenceAt is when the routers are to be fenced; zero: never.
+func (r *run) fenceAt() time.Time {
+	if r.config.OnDisconnect != Fence || r.book.fenced {
+		return time.Time{}
+	}
+	return r.lastHeard.Add(r.config.Lease)
+}
+
+// dispatch starts workers for what is due, and says when there is more. After a worker has ended it is called again.
+func (r *run) dispatch(ctx context.Context) (wait time.Time) {
+	for r.busy < r.config.Parallel {
+		j, later := r.book.next(time.Now())
+		if j == nil {
+			return later
+		}
+		r.busy++
+		go func() { r.results <- r.work(ctx, j) }()
+	}
+	return time.Time{}
+}
+
+func (r *run) take(ctx context.Context, message any) {
+	now := time.Now()
+	switch m := message.(type) {
+	case began:
+		r.book.begin()
+		r.live = false
+	case Put:
+		r.book.put(m.Assignment, r.live, now)
+	case Gone:
+		r.book.gone(m.RouterID, m.Epoch, now)
+	case Synced:
+		onHost, err := r.config.Dataplane.List(ctx)
+		if err != nil {
+			r.log.Error("cannot list the routers on this host; strays stay", "err", err)
+		}
+		r.book.synced(onHost, now)
+		r.complete, r.live = true, true
+	case Peers:
+		if r.config.SetPeers == nil {
+			return
+		}
+		if err := r.config.SetPeers(ctx, m.Addrs); err != nil {
+			r.log.Error("cannot set the tunnel peers", "err", err)
+		}
+	}
+}
+
+func (r *run) settle(done result) {
+	r.busy--
+	r.corrected += done.corrected
+	r.book.done(done.job, done.err, time.Now(), r.delay)
+}
+
+// delay is when a router's next turn comes: soon after a failure, and later with each; else when it is looked at for drift. Half of it is left to
+// chance, so that routers which failed together do not come back together.
+func (r *run) delay(fails int) time.Duration {
+	if fails == 0 {
+		if r.config.CheckEvery < 0 {
+			return 0
+		}
+		return jitter(r.config.CheckEvery)
+	}
+	d := r.config.RetryMin
+	for range fails - 1 {
+		if d *= 2; d >= r.config.RetryMax {
+			d = r.config.RetryMax
+			break
+		}
+	}
+	return jitter(d)
+}
+
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+
+// sum is the present status.
+func (r *run) sum() Status {
+	s := Status{Synced: r.complete, Fenced: r.book.fenced, Corrected: r.corrected}
+	if r.everHeard {
+		s.Heard = r.lastHeard
+	}
+	for _, e := range r.book.entries {
+		if e.fails > 0 {
+			s.Failing++
+		}
+		if e.want == nil {
+			s.Waiting++
+			continue
+		}
+		if e.applied != versionOf(*e.want) {
+			s.Waiting++
+		}
+		s.Counts.Routers++
+		s.Counts.Interfaces += len(e.want.Router.Ports)
+		s.Counts.FloatingIPs += len(e.want.Router.FloatingIPs)
+		if e.want.Router.Gateway != nil {
+			s.Counts.Gateways++
+		}
+	}
+	s.Routers = s.Counts.Routers
+	return s
+}
+
+// watch hands the source's events to the loop, and begins again when the source ends.
+func (r *run) watch(ctx context.Context) {
+	for fails := 0; ; fails++ {
+		events, err := r.config.Source.Watch(ctx)
+		if err == nil {
+			r.send(ctx, began{})
+			for e := range events {
+				fails = 0
+				r.send(ctx, e)
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.log.Warn("the source of routers is away; everything stays as it is", "err", err)
+		if !sleep(ctx, backoff(fails)) {
+			return
+		}
+	}
+}
+
+func (r *run) send(ctx context.Context, message any) {
+	select {
+	case r.messages <- message:
+	case <-ctx.Done():
+	}
+}
+
+// backoff is the delay before the control plane is tried again: a second first, half a minute at most.
+func backoff(fails int) time.Duration {
+	return jitter(min(time.Second<<min(fails, 5), 30*time.Second))
+}
+
+// sleep says false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,395 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+// Tests run in a bubble in which time passes only when everything waits, so a minute's pause costs nothing and decides nothing.
+
+// site is a host with an agent.
+type site struct {
+	t         *testing.T
+	plane     *controlPlane
+	host      *dataplane.FakeHost
+	dataplane *watched
+	config    agent.Config
+	agent     *agent.Agent
+	stop      context.CancelFunc
+	ended     chan error
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, plane: newControlPlane()}
+	fake := dataplane.NewFake(nil)
+	s.host = fake.Host()
+	s.dataplane = &watched{Dataplane: fake, failing: map[string]error{}}
+	s.config = agent.Config{Host: "host1", Source: s.plane, Dataplane: s.dataplane, Cache: filepath.Join(t.TempDir(), "cache")}
+	return s
+}
+
+func (s *site) start() {
+	var err error
+	s.agent, err = agent.New(s.config)
+	require.NoError(s.t, err)
+	ctx, stop := context.WithCancel(s.t.Context())
+	s.stop, s.ended = stop, make(chan error, 1)
+	go func() { s.ended <- s.agent.Run(ctx) }()
+	synctest.Wait()
+}
+
+func (s *site) end() {
+	s.stop()
+	require.NoError(s.t, <-s.ended)
+}
+
+// after lets time pass.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (s *site) routers() []string {
+	ids, err := s.dataplane.List(s.t.Context())
+	require.NoError(s.t, err)
+	return ids
+}
+
+// has says that the host has exactly these routers, as they are wanted.
+func (s *site) has(want ...l3.Assignment) {
+	s.t.Helper()
+	ids := []string{}
+	for _, a := range want {
+		ids = append(ids, a.Router.ID)
+		plan, err := s.dataplane.Dataplane.Plan(s.t.Context(), a.Router)
+		require.NoError(s.t, err)
+		require.True(s.t, plan.Empty(), "%v", plan)
+	}
+	require.ElementsMatch(s.t, ids, s.routers())
+}
+
+// watched is a dataplane that notes what is done, and fails or waits when told to.
+type watched struct {
+	dataplane.Dataplane
+	mu      sync.Mutex
+	applied []string // "id@mtu"
+	failing map[string]error
+	slow    time.Duration
+}
+
+func (w *watched) Apply(ctx context.Context, r dataplane.Router) (dataplane.Plan, error) {
+	w.mu.Lock()
+	note := r.ID
+	if len(r.Ports) > 0 {
+		note += fmt.Sprint("@", r.Ports[0].MTU)
+	}
+	w.applied = append(w.applied, note)
+	err, slow := w.failing[r.ID], w.slow
+	w.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return dataplane.Plan{}, ctx.Err()
+	}
+	if err != nil {
+		return dataplane.Plan{}, err
+	}
+	return w.Dataplane.Apply(ctx, r)
+}
+
+func (w *watched) fail(id string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failing[id] = err
+}
+
+func (w *watched) log() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.applied...)
+}
+
+// router is one with a port, whose MTU tells the versions apart.
+func router(id string, epoch, revision uint64) l3.Assignment {
+	return l3.Assignment{Epoch: epoch, Revision: revision, Router: dataplane.Router{
+		ID: id,
+		Ports: []dataplane.Port{{
+			ID: "port-of-" + id, Network: dataplane.Network{ID: "network-of-" + id}, MAC: dataplane.MAC{2, 0, 0, 0, 0, 1},
+			Addrs: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, MTU: 1400 + int(revision),
+		}},
+	}}
+}
+
+func TestAppliesWhatItIsGivenAndReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.put(router("r1", 1, 1))
+		s.start()
+		defer s.end()
+		s.has(router("r1", 1, 1))
+
+		s.plane.put(router("r1", 1, 2), router("r2", 1, 1))
+		synctest.Wait()
+		s.has(router("r1", 1, 2), router("r2", 1, 1))
+		report, _ := s.plane.lastReport("r1")
+		require.Equal(t, l3.Report{Host: "host1", RouterID: "r1", Epoch: 1, Generation: 2, FloatingIPs: map[string]string{}}, report)
+
+		s.plane.take("r1")
+		synctest.Wait()
+		s.has(router("r2", 1, 1))
+	})
+}
+
+func TestChangesOvertakeTheInitialSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.Parallel = 1
+		s.dataplane.slow = time.Second
+		for i := range 10 {
+			s.plane.put(router(fmt.Sprint("r", i), 1, 1))
+		}
+		s.start()
+		defer s.end()
+		s.plane.put(router("r9", 1, 2))
+		after(1500 * time.Millisecond)
+		require.Equal(t, []string{"r0@1401", "r9@1402"}, s.dataplane.log(), "the change waits for nothing but the one at work")
+	})
+}
+
+func TestOneRouterThatFailsDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.Parallel = 1
+		s.dataplane.fail("r1", errors.New("physical network physnet7 is not on this host"))
+		s.plane.put(router("r1", 1, 1), router("r2", 1, 1))
+		s.start()
+		defer s.end()
+		s.has(router("r2", 1, 1))
+		report, _ := s.plane.lastReport("r1")
+		require.Contains(t, report.Error, "physnet7")
+		require.Equal(t, 1, s.agent.Status().Failing)
+
+		after(10 * time.Minute)
+		attempts := 0
+		for _, note := range s.dataplane.log() {
+			if note == "r1@1401" {
+				attempts++
+			}
+		}
+		require.Greater(t, attempts, 10, "it is tried again and again")
+		require.Less(t, attempts, 30, "but less and less often")
+
+		s.dataplane.fail("r1", nil)
+		s.plane.put(router("r1", 1, 2))
+		synctest.Wait()
+		s.has(router("r1", 1, 2), router("r2", 1, 1))
+		report, _ = s.plane.lastReport("r1")
+		require.Empty(t, report.Error, "a new version is tried at once")
+	})
+}
+
+func TestLateMessagesChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.start()
+		defer s.end()
+		s.plane.put(router("r1", 2, 5))
+		synctest.Wait()
+		for _, late := range []agent.Event{
+			agent.Put{Assignment: router("r1", 2, 4)}, agent.Put{Assignment: router("r1", 1, 9)}, agent.Gone{RouterID: "r1", Epoch: 1},
+		} {
+			s.plane.send(late)
+			synctest.Wait()
+			s.has(router("r1", 2, 5))
+		}
+
+		s.plane.take("r1")
+		synctest.Wait()
+		s.plane.send(agent.Put{Assignment: router("r1", 2, 6)})
+		synctest.Wait()
+		require.Empty(t, s.routers(), "a router that was deleted does not come back through a late message")
+
+		s.plane.put(router("r1", 3, 7))
+		synctest.Wait()
+		s.has(router("r1", 3, 7))
+	})
+}
+
+func TestSilenceTakesNothingAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		stray := router("stray", 1, 1).Router
+		_, err := s.dataplane.Dataplane.Apply(t.Context(), stray)
+		require.NoError(t, err)
+		s.plane.cut()
+		s.plane.routers["r1"] = router("r1", 1, 1)
+		s.start()
+		defer s.end()
+		after(time.Hour)
+		require.Equal(t, []string{"stray"}, s.routers(), "nobody said what should be here")
+		require.False(t, s.agent.Status().Synced)
+
+		s.plane.mend()
+		after(time.Minute)
+		s.has(router("r1", 1, 1))
+
+		s.plane.cut()
+		after(time.Hour)
+		s.has(router("r1", 1, 1))
+		delete(s.plane.routers, "r1")
+		s.plane.routers["r2"] = router("r2", 1, 1)
+		s.plane.mend()
+		after(time.Minute)
+		s.has(router("r2", 1, 1))
+	})
+}
+
+func TestAHostThatBootsAloneHasItsRouters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.put(router("r1", 1, 3), router("r2", 1, 1))
+		s.start()
+		s.plane.take("r2")
+		synctest.Wait()
+		s.end()
+
+		require.NoError(t, os.WriteFile(filepath.Join(s.config.Cache, "r9.json"), []byte("{"), 0o600))
+		s.dataplane.Dataplane = dataplane.NewFake(nil) // the machine has forgotten everything
+		s.plane.cut()
+		s.start()
+		s.has(router("r1", 1, 3))
+
+		s.plane.routers["r1"] = router("r1", 1, 4)
+		s.plane.mend()
+		after(time.Minute)
+		s.has(router("r1", 1, 4))
+		s.end()
+	})
+}
+
+func TestDriftIsPutRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.put(router("r1", 1, 1))
+		s.start()
+		defer s.end()
+		require.NoError(t, s.dataplane.Dataplane.Delete(t.Context(), "r1"))
+		after(6 * time.Minute)
+		s.has(router("r1", 1, 1))
+		require.Equal(t, 1, s.agent.Status().Corrected)
+	})
+}
+
+func TestFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.OnDisconnect, s.config.Lease, s.config.HeartbeatEvery = agent.Fence, 10*time.Second, time.Second
+		s.plane.put(router("r1", 1, 1))
+		s.start()
+		defer s.end()
+		after(time.Minute)
+		s.has(router("r1", 1, 1))
+
+		s.plane.cut()
+		after(9 * time.Second)
+		s.has(router("r1", 1, 1))
+		after(2 * time.Second)
+		s.has(l3.Assignment{Router: dataplane.Router{ID: "r1"}})
+		require.True(t, s.agent.Status().Fenced)
+
+		s.plane.mend()
+		after(time.Minute)
+		s.has(router("r1", 1, 1))
+		require.False(t, s.agent.Status().Fenced)
+	})
+}
+
+func TestReportsWaitForTheControlPlane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.start()
+		defer s.end()
+		s.plane.mu.Lock()
+		s.plane.away = true // the watch goes on, so that only reports are lost
+		s.plane.watch <- agent.Put{Assignment: router("r1", 1, 1)}
+		s.plane.watch <- agent.Put{Assignment: router("r1", 1, 2)}
+		s.plane.mu.Unlock()
+		after(5 * time.Second)
+		s.has(router("r1", 1, 2))
+		s.plane.mend()
+		after(time.Minute)
+		report, ok := s.plane.lastReport("r1")
+		require.True(t, ok)
+		require.EqualValues(t, 2, report.Generation)
+	})
+}
+
+func TestHeartbeatCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.Configurations = map[string]any{"dataplane": "fake"}
+		s.plane.put(router("r1", 1, 1), router("r2", 1, 1))
+		s.start()
+		defer s.end()
+		after(time.Minute)
+		h := s.plane.lastHeartbeat()
+		require.Equal(t, "host1", h.Host)
+		require.Equal(t, map[string]any{"dataplane": "fake", "routers": 2, "interfaces": 2, "ex_gw_ports": 0, "floating_ips": 0}, h.Configurations)
+	})
+}
+
+func TestPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var got []netip.Addr
+		s.config.SetPeers = func(_ context.Context, peers []netip.Addr) error { got = peers; return nil }
+		s.start()
+		defer s.end()
+		s.plane.send(agent.Peers{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+		synctest.Wait()
+		require.Len(t, got, 1)
+	})
+}
+
+func TestStopsWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.dataplane.slow = time.Hour
+		s.plane.put(router("r1", 1, 1))
+		s.start()
+		begin := time.Now()
+		s.end()
+		require.Less(t, time.Since(begin), time.Second)
+		_, reported := s.plane.lastReport("r1")
+		require.False(t, reported, "being stopped says nothing about the router")
+	})
+}
+
+func TestIncompleteConfigurations(t *testing.T) {
+	for missing, c := range map[string]agent.Config{
+		"Host":      {Source: newControlPlane(), Dataplane: dataplane.NewFake(nil)},
+		"Source":    {Host: "h", Dataplane: dataplane.NewFake(nil)},
+		"Dataplane": {Host: "h", Source: newControlPlane()},
+	} {
+		_, err := agent.New(c)
+		require.ErrorContains(t, err, "Config."+missing)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err := agent.New(agent.Config{Host: "h", Source: newControlPlane(), Dataplane: dataplane.NewFake(nil), Cache: file})
+	require.ErrorContains(t, err, file)
+}

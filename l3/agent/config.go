@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Config is what an [Agent] is made of. Host, Source and Dataplane must be given.
+type Config struct {
+	Host      string
+	Source    Source
+	Dataplane dataplane.Dataplane // not closed by the agent
+
+	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this package's own.
+	Cache string
+	// SetPeers is told whenever the tunnel peers change; nil: nobody.
+	SetPeers func(context.Context, []netip.Addr) error
+
+	// What the heartbeat says, beside the counts of routers, interfaces, gateways and floating IPs.
+	Binary           string // empty: l3kit-agent
+	AvailabilityZone string
+	Configurations   map[string]any // dataplane, wiring, physical_networks, tunnel address …
+
+	Parallel       int           // routers worked on at once; 0: four for each processor
+	HeartbeatEvery time.Duration // 0: 30 s
+	CheckEvery     time.Duration // between looks at a router for drift, with jitter; 0: 5 minutes; negative: never
+	RetryMin       time.Duration // delay after a router's first failure; 0: 1 s
+	RetryMax       time.Duration // that it doubles up to; 0: 1 minute
+
+	// OnDisconnect says what happens to the routers when no heartbeat has got through for Lease. The control plane's limit for taking them away,
+	// agent_down_time, must be longer than Lease if they are to be off this host by then.
+	OnDisconnect Disconnect
+	Lease        time.Duration // 0: 60 s
+
+	Logger *slog.Logger // nil: nothing is logged
+}
+
+// Disconnect is what an agent does that has been cut off for long.
+type Disconnect int
+
+const (
+	Keep  Disconnect = iota // routers go on as they are
+	Fence                   // routers lose their gateway and their ports until the control plane is heard again; connections end
+)
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Host == "":
+		return c, errors.New("agent: Config.Host is missing")
+	case c.Source == nil:
+		return c, errors.New("agent: Config.Source is missing")
+	case c.Dataplane == nil:
+		return c, errors.New("agent: Config.Dataplane is missing")
+	}
+	if c.Binary == "" {
+		c.Binary = "l3kit-agent"
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 4 * runtime.GOMAXPROCS(0)
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&c.HeartbeatEvery, 30 * time.Second},
+		{&c.CheckEvery, 5 * time.Minute},
+		{&c.RetryMin, time.Second},
+		{&c.RetryMax, time.Minute},
+		{&c.Lease, time.Minute},
+	} {
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

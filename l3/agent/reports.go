@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// reports are those that the control plane does not have yet: the newest of each router.
+type reports struct {
+	mu    sync.Mutex
+	queue map[string]l3.Report
+	wake  chan struct{}
+}
+
+func newReports() *reports {
+	return &reports{queue: map[string]l3.Report{}, wake: make(chan struct{}, 1)}
+}
+
+func (q *reports) put(r l3.Report) {
+	q.mu.Lock()
+	q.queue[r.RouterID] = r
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drop forgets what was to be said of a router that is gone.
+func (q *reports) drop(id string) {
+	q.mu.Lock()
+	delete(q.queue, id)
+	q.mu.Unlock()
+}
+
+func (q *reports) take() map[string]l3.Report {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	taken := q.queue
+	q.queue = map[string]l3.Report{}
+	return taken
+}
+
+// putBack keeps what could not be sent, unless there is newer word.
+func (q *reports) putBack(unsent map[string]l3.Report) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	newer := q.queue
+	q.queue = unsent
+	maps.Copy(q.queue, newer)
+}
+
+// deliver sends reports until ctx ends. What cannot be sent is kept and tried again.
+func (q *reports) deliver(ctx context.Context, a *Agent) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.wake:
+		}
+		for fails := 0; ; fails++ {
+			unsent := q.take()
+			err := sendAll(ctx, a.config.Source, unsent)
+			if err == nil {
+				break
+			}
+			q.putBack(unsent)
+			if ctx.Err() != nil {
+				return
+			}
+			a.log.Warn("reports wait for the control plane", "err", err)
+			if !sleep(ctx, backoff(fails)) {
+				return
+			}
+		}
+	}
+}
+
+// sendAll removes from the map what was sent.
+func sendAll(ctx context.Context, s Source, unsent map[string]l3.Report) error {
+	for id, r := range unsent {
+		if err := s.Report(ctx, r); err != nil {
+			return err
+		}
+		delete(unsent, id)
+	}
+	return nil
+}

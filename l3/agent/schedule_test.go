@@ -1,0 +1,72 @@
+package agent_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+// TestAnyScheduleEndsRight sends a history of routers that come, change, move and go, with messages doubled, delayed and out of order, connections cut and
+// Applies failing. Whatever happens, the host ends as the control plane has it.
+func TestAnyScheduleEndsRight(t *testing.T) {
+	for seed := range uint64(500) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { anySchedule(t, rand.New(rand.NewPCG(seed, 0))) })
+		})
+	}
+}
+
+func anySchedule(t *testing.T, random *rand.Rand) {
+	s := newSite(t)
+	s.config.Parallel = 1 + random.IntN(3)
+	s.dataplane.slow = time.Duration(random.IntN(300)) * time.Millisecond
+	s.start()
+	defer s.end()
+
+	var late []agent.Event
+	epochs, revisions := map[string]uint64{}, map[string]uint64{}
+	for range 40 {
+		id := fmt.Sprint("r", random.IntN(4))
+		switch random.IntN(8) {
+		case 0, 1, 2, 3:
+			if _, ok := s.plane.routers[id]; !ok {
+				epochs[id]++
+			}
+			revisions[id]++
+			a := router(id, epochs[id], revisions[id])
+			late = append(late, agent.Put{Assignment: a})
+			s.plane.put(a)
+		case 4:
+			if _, ok := s.plane.routers[id]; ok {
+				late = append(late, agent.Gone{RouterID: id, Epoch: epochs[id]})
+				s.plane.take(id)
+			}
+		case 5:
+			if len(late) > 0 {
+				s.plane.send(late[random.IntN(len(late))])
+			}
+		case 6:
+			s.plane.cut()
+			after(time.Duration(random.IntN(60)) * time.Second)
+			s.plane.mend()
+		case 7:
+			s.dataplane.fail(id, []error{nil, errors.New("not now")}[random.IntN(2)])
+		}
+		after(time.Duration(random.IntN(500)) * time.Millisecond)
+	}
+	for i := range 4 {
+		s.dataplane.fail(fmt.Sprint("r", i), nil)
+	}
+	after(5 * time.Minute)
+	var want []l3.Assignment
+	for _, a := range s.plane.routers {
+		want = append(want, a)
+	}
+	s.has(want...)
+}

@@ -1,0 +1,146 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+// controlPlane is a Source that a test speaks through. What it is given it keeps, and lists to whoever watches anew.
+type controlPlane struct {
+	mu      sync.Mutex
+	away    bool
+	routers map[string]l3.Assignment
+	watch   chan agent.Event
+	stop    context.CancelFunc
+
+	reports    []l3.Report
+	heartbeats []l3.Heartbeat
+}
+
+var errAway = errors.New("the control plane is away")
+
+func newControlPlane() *controlPlane { return &controlPlane{routers: map[string]l3.Assignment{}} }
+
+func (c *controlPlane) Watch(ctx context.Context) (<-chan agent.Event, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return nil, errAway
+	}
+	ctx, stop := context.WithCancel(ctx)
+	pending := make(chan agent.Event, 10_000)
+	for _, id := range slices.Sorted(maps.Keys(c.routers)) {
+		pending <- agent.Put{Assignment: c.routers[id]}
+	}
+	pending <- agent.Synced{}
+	c.watch, c.stop = pending, stop
+
+	events := make(chan agent.Event)
+	go func() {
+		defer close(events)
+		for {
+			select {
+			case e := <-pending:
+				select {
+				case events <- e:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return events, nil
+}
+
+func (c *controlPlane) Report(_ context.Context, r l3.Report) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return errAway
+	}
+	c.reports = append(c.reports, r)
+	return nil
+}
+
+func (c *controlPlane) Heartbeat(_ context.Context, h l3.Heartbeat) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return errAway
+	}
+	c.heartbeats = append(c.heartbeats, h)
+	return nil
+}
+
+// put assigns routers to the host.
+func (c *controlPlane) put(assignments ...l3.Assignment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range assignments {
+		c.routers[a.Router.ID] = a
+		c.sendLocked(agent.Put{Assignment: a})
+	}
+}
+
+// take takes a router from the host.
+func (c *controlPlane) take(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	epoch := c.routers[id].Epoch
+	delete(c.routers, id)
+	c.sendLocked(agent.Gone{RouterID: id, Epoch: epoch})
+}
+
+// send says something, whether true or not.
+func (c *controlPlane) send(e agent.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sendLocked(e)
+}
+
+func (c *controlPlane) sendLocked(e agent.Event) {
+	if c.watch != nil && !c.away {
+		c.watch <- e
+	}
+}
+
+// cut ends the connection; mend lets it be made again.
+func (c *controlPlane) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = true
+	if c.stop != nil {
+		c.stop()
+	}
+}
+
+func (c *controlPlane) mend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = false
+}
+
+func (c *controlPlane) lastReport(id string) (last l3.Report, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.reports {
+		if r.RouterID == id {
+			last, ok = r, true
+		}
+	}
+	return last, ok
+}
+
+func (c *controlPlane) lastHeartbeat() l3.Heartbeat {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heartbeats[len(c.heartbeats)-1]
+}

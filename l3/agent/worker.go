@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
+)
+
+// result is what became of a job.
+type result struct {
+	job       *job
+	err       error
+	corrected int // 1: the router had drifted, and was put right
+}
+
+// work does one job.
+func (a *Agent) work(ctx context.Context, j *job) (r result) {
+	r.job = j
+	switch {
+	case j.want == nil:
+		r.err = a.remove(ctx, j.id)
+	case j.fence:
+		_, r.err = a.config.Dataplane.Apply(ctx, dataplane.Router{ID: j.id})
+	case j.check:
+		r.corrected, r.err = a.check(ctx, j.want)
+	default:
+		r.err = a.apply(ctx, j.want)
+	}
+	if r.err != nil && ctx.Err() == nil {
+		a.log.Error("router failed, will be tried again", "router", j.id, "err", r.err)
+	}
+	return r
+}
+
+func (a *Agent) remove(ctx context.Context, id string) error {
+	if err := a.config.Dataplane.Delete(ctx, id); err != nil {
+		return err
+	}
+	a.reports.drop(id)
+	a.log.Info("router removed", "router", id)
+	if a.cache == nil {
+		return nil
+	}
+	return a.cache.remove(id)
+}
+
+// apply brings a router to its version, and reports either way.
+func (a *Agent) apply(ctx context.Context, want *l3.Assignment) error {
+	begin := time.Now()
+	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	if ctx.Err() != nil {
+		return err // stopped half-way, which says nothing about the router
+	}
+	a.report(want, err)
+	if err != nil {
+		return err
+	}
+	if !plan.Empty() {
+		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "steps", len(plan.Steps),
+			"took", time.Since(begin))
+	}
+	if a.cache == nil {
+		return nil
+	}
+	// The router works, and will after a reboot too unless the disk refuses. That is worth trying again, and not worth an ERROR.
+	return a.cache.keep(*want)
+}
+
+// check looks whether a router is as it was left, and puts it right if not.
+func (a *Agent) check(ctx context.Context, want *l3.Assignment) (corrected int, err error) {
+	plan, err := a.config.Dataplane.Plan(ctx, want.Router)
+	if err == nil && plan.Empty() {
+		return 0, nil
+	}
+	if err == nil {
+		a.log.Warn("somebody changed a router; it is put right", "router", want.Router.ID, "plan", plan.String())
+	}
+	if err := a.apply(ctx, want); err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+// report says what became of a version.
+func (a *Agent) report(want *l3.Assignment, err error) {
+	r := l3.Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
+	if err != nil {
+		r.Error = reason(err)
+	}
+	r.FloatingIPs = make(map[string]string, len(want.Router.FloatingIPs))
+	for _, f := range want.Router.FloatingIPs {
+		r.FloatingIPs[f.ID] = r.Error
+	}
+	a.reports.put(r)
+}
+
+// reason is an error for people who see the router through the API.
+func reason(err error) string {
+	text := err.Error()
+	if errors.Is(err, dataplane.ErrUnsupported) {
+		text += " (this host cannot do it; another may)"
+	}
+	const most = 1000 // bytes: it is stored with the router
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return text
+}
