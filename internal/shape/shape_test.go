@@ -48,7 +48,7 @@ var layers = []layer{
 	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane"}, others: true},
 	{folder: "scheduler", may: []string{"l3"}},
 
-	{folder: "internal/openflow", others: true},
+	{folder: "internal/openflow", may: []string{"dataplane"}, others: true},
 	{folder: "internal/netns", others: true},
 	{folder: "internal/monitor", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/lab", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
