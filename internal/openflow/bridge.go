@@ -1,0 +1,197 @@
+package openflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Bridge is a bridge's OpenFlow side. Its methods may be called concurrently; writers take turns.
+type Bridge struct {
+	name    string
+	socket  string
+	tool    ofctl
+	changed chan struct{}
+
+	turn  chan struct{} // holds one token: whoever took it owns what follows
+	watch *watch        // nil: none, or it ended
+	want  *wanted       // of the last call
+	// proven is the version of the watch's table that was found equal to want; 0: none.
+	proven int
+	closed bool
+}
+
+// Open prepares for the bridge whose socket is <run directory>/<bridge>.mgmt. It connects to nobody: Plan and Replace do, whenever there
+// is no connection. Without ovs-ofctl in PATH it is [dataplane.ErrUnsupported].
+func Open(socket string) (*Bridge, error) {
+	b := &Bridge{
+		name:    strings.TrimSuffix(filepath.Base(socket), ".mgmt"),
+		socket:  socket,
+		changed: make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
+	}
+	var err error
+	if b.tool, err = findOfctl(); err != nil {
+		return nil, b.error("watch flows of", err)
+	}
+	b.turn <- struct{}{}
+	return b, nil
+}
+
+// Changed yields a value after somebody else changed flows of ours, or the connection ended, as it does when ovs-vswitchd stops or the
+// bridge is deleted. Several changes may yield one value. Nothing is heard while there is no connection: whoever is told should call Replace
+// until it succeeds.
+func (b *Bridge) Changed() <-chan struct{} { return b.changed }
+
+func (b *Bridge) notify() {
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the connection. The flows stay. A second Close is fine.
+func (b *Bridge) Close() error {
+	<-b.turn
+	defer b.release()
+	b.disconnect()
+	b.closed = true
+	return nil
+}
+
+// Plan says which flows Replace would add and remove. What it would remove is known by cookie only. When nothing has changed since the
+// last call it costs one system call, and no process is started unless a flow was there before the connection, or was changed under its
+// cookie. [ErrAway] says that there is nobody to ask.
+func (b *Bridge) Plan(ctx context.Context, flows []Flow) (add, remove []Flow, err error) {
+	if err := b.acquire(ctx); err != nil {
+		return nil, nil, b.error("plan flows of", err)
+	}
+	defer b.release()
+	d, err := b.diff(ctx, flows)
+	return d.add, d.remove, b.error("plan flows of", err)
+}
+
+// Replace makes these the bridge's flows of ours: all of them take effect at once, or none does. Those that are there already keep their
+// counters, and flows of others stay. After a failure, or when ctx ends meanwhile, all have been made or none.
+func (b *Bridge) Replace(ctx context.Context, flows []Flow) error {
+	if err := b.acquire(ctx); err != nil {
+		return b.error("write flows of", err)
+	}
+	defer b.release()
+	return b.error("write flows of", b.replace(ctx, flows))
+}
+
+func (b *Bridge) replace(ctx context.Context, flows []Flow) error {
+	d, err := b.diff(ctx, flows)
+	if err != nil || d.empty() {
+		return err
+	}
+	known := 0
+	b.watch.hush()
+	defer func() { b.watch.speak(known) }()
+	if err := b.tool.add(ctx, b.socket, d.bundle()); err != nil {
+		return err
+	}
+	err = b.watch.look(ctx, func(t *table) { known, d = t.version, t.diff(b.want) })
+	if err == nil && !d.empty() {
+		err = fmt.Errorf("they are not as they were written: somebody else writes too, or two have one match in different words: %s", d.first())
+	}
+	return err
+}
+
+// diff finds what is to be written. With no error there is a watch.
+func (b *Bridge) diff(ctx context.Context, flows []Flow) (difference, error) {
+	if b.want == nil || !slices.Equal(b.want.flows, flows) {
+		w, err := want(slices.Clone(flows))
+		if err != nil {
+			return difference{}, err
+		}
+		b.want, b.proven = w, 0
+	}
+	for {
+		var d difference
+		var doubtful string
+		var version int
+		err := b.look(ctx, func(t *table) {
+			if version = t.version; version != b.proven {
+				doubtful, d = t.doubtful(b.want), t.diff(b.want)
+			}
+		})
+		if err != nil || version == b.proven {
+			return d, err
+		}
+		if doubtful == "" {
+			if d.empty() {
+				b.proven = version
+			}
+			return d, nil
+		}
+		differ, err := b.tool.differ(ctx, b.socket, doubtful)
+		if err == nil {
+			err = b.watch.look(ctx, func(t *table) {
+				if t.version == version { // else the answer may be of another time
+					t.judge(b.want, differ)
+				}
+			})
+		}
+		if err != nil {
+			return d, err
+		}
+	}
+}
+
+// look sees what the bridge has now, by a new connection if need be.
+func (b *Bridge) look(ctx context.Context, fn func(*table)) error {
+	if b.closed {
+		return dataplane.ErrClosed
+	}
+	if b.watch != nil {
+		if err := b.watch.look(ctx, fn); err == nil || ctx.Err() != nil {
+			return err
+		}
+		b.disconnect()
+	}
+	w, err := dial(ctx, b.socket, b.notify)
+	if err != nil {
+		return err
+	}
+	b.watch, b.proven = w, 0
+	return w.look(ctx, fn)
+}
+
+func (b *Bridge) disconnect() {
+	if b.watch != nil {
+		b.watch.close()
+		b.watch = nil
+	}
+}
+
+func (b *Bridge) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-b.turn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *Bridge) release() { b.turn <- struct{}{} }
+
+func (b *Bridge) error(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
+	}
+	return &dataplane.OpError{Op: op, Object: b.name, Err: err}
+}
