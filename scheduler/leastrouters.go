@@ -15,17 +15,27 @@ func NewLeastRouters(src rand.Source) *LeastRouters { return &LeastRouters{newRa
 
 // Pick implements [l3.Scheduler]. It may be called concurrently.
 func (s *LeastRouters) Pick(_ l3.Router, candidates []l3.Candidate) string {
-	var best string
-	fewest, equals := 0, 0
-	for _, c := range candidates {
-		switch {
-		case equals == 0 || c.Routers < fewest:
-			best, fewest, equals = c.Agent.ID, c.Routers, 1
-		case c.Routers == fewest:
-			if equals++; s.random.below(equals) == 0 { // each of the equals with the same chance (reservoir sampling)
-				best = c.Agent.ID
-			}
+	if len(candidates) == 0 {
+		return ""
+	}
+	fewest, equals := candidates[0].Routers, 0
+	for i := range candidates { // by index, because a candidate is large
+		switch n := candidates[i].Routers; {
+		case n < fewest:
+			fewest, equals = n, 1
+		case n == fewest:
+			equals++
 		}
 	}
-	return best
+	chosen := s.random.below(equals)
+	for i := range candidates {
+		if candidates[i].Routers != fewest {
+			continue
+		}
+		if chosen == 0 {
+			return candidates[i].Agent.ID
+		}
+		chosen--
+	}
+	return "" // not reached
 }
