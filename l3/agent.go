@@ -1,6 +1,9 @@
 package l3
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Agent is a process that realises routers on a host. It has no revision, tags or project.
 type Agent struct {
@@ -30,16 +33,21 @@ type Heartbeat struct {
 	Configurations   map[string]any
 }
 
-// PhysicalNetworks are those that an agent can reach, by its configuration "physical_networks"; ok is false when it does not say, and then it
-// is taken to reach all.
+// PhysicalNetworks are those that an agent can reach, by its configuration "physical_networks", a list of strings; ok is false when it does not
+// say, and then it is taken to reach all.
 func (a Agent) PhysicalNetworks() (names []string, ok bool) {
-	list, ok := a.Configurations["physical_networks"].([]any)
-	for _, v := range list {
-		if name, is := v.(string); is {
-			names = append(names, name)
+	switch list := a.Configurations["physical_networks"].(type) {
+	case []string:
+		return list, true
+	case []any: // from JSON
+		for _, v := range list {
+			if name, is := v.(string); is {
+				names = append(names, name)
+			}
 		}
+		return names, true
 	}
-	return names, ok
+	return nil, false
 }
 
 // AgentSpec is what an administrator may change of an agent; see [NetworkSpec].
@@ -48,13 +56,31 @@ type AgentSpec struct {
 	Description  *string
 }
 
-// Binding of a router to the one agent that hosts it. Epoch grows with every move, so that what an earlier host says can be told from what the
+// RouterBinding is of a router to the one agent that hosts it. Epoch grows with every move, so that what an earlier host says can be told from what the
 // present one says.
 type RouterBinding struct {
 	RouterID string `json:"router_id"`
 	AgentID  string `json:"agent_id"`
 	Host     string `json:"host"`
 	Epoch    uint64 `json:"epoch"`
+}
+
+// RouterState is what must be realised of a router, as a number, and what its host said of it. It is kept beside the [Router], because it changes with what a
+// router is joined to, and with what hosts report, neither of which grows Router.Revision. There is none before there is something to realise, or a host.
+type RouterState struct {
+	ID         string `json:"id"`         // of the router
+	Generation uint64 `json:"generation"` // counts the changes of what a host must realise
+	Wanted     bool   `json:"wanted"`     // there is something to realise
+	AgentID    string `json:"agent_id"`   // that hosts it, as [Bindings] has it; empty: none does
+	Host       string `json:"host"`       // of that agent
+	Epoch      uint64 `json:"epoch"`      // of that binding
+	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up, while the gateway is up too.
+	Inside []netip.Prefix `json:"inside,omitempty"`
+
+	// What the host of this epoch reported.
+	Reported    uint64            `json:"reported"`               // generation that it applied, or tried; 0: nothing yet
+	Error       string            `json:"error,omitempty"`        // why it could not be applied
+	FloatingIPs map[string]string `json:"floating_ips,omitempty"` // by ID: why one could not
 }
 
 // Report is what an agent says of a router that it hosts.

@@ -51,20 +51,24 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
+func refuse(status int, name, format string, args ...any) error {
+	return &Error{Name: name, Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
 func badRequest(name, format string, args ...any) error {
-	return &Error{Name: name, Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return refuse(http.StatusBadRequest, name, format, args...)
 }
 
 func invalid(format string, args ...any) error { return badRequest("InvalidInput", format, args...) }
 
 func forbidden(format string, args ...any) error {
-	return &Error{Name: "PolicyNotAuthorized", Status: http.StatusForbidden, Message: fmt.Sprintf(format, args...)}
+	return refuse(http.StatusForbidden, "PolicyNotAuthorized", format, args...)
 }
 
 func notFound(name, format string, args ...any) error {
-	return &Error{Name: name, Status: http.StatusNotFound, Message: fmt.Sprintf(format, args...)}
+	return refuse(http.StatusNotFound, name, format, args...)
 }
 
 func conflict(name, format string, args ...any) error {
-	return &Error{Name: name, Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
+	return refuse(http.StatusConflict, name, format, args...)
 }

@@ -5,16 +5,18 @@ import "net/netip"
 // FloatingIP is a public IPv4 address. It keeps its address until it is deleted, bound or not. Its Name is empty.
 type FloatingIP struct {
 	Meta
-	NetworkID    string       `json:"floating_network_id"`
-	SubnetID     string       `json:"subnet_id"` // that the address is of
-	Address      netip.Addr   `json:"floating_ip_address"`
-	OwnPort      string       `json:"own_port_id"` // holds the address; hidden
-	PortID       string       `json:"port_id"`     // bound to; empty: unbound
-	FixedIP      netip.Addr   `json:"fixed_ip_address"`
-	RouterID     string       `json:"router_id"` // that translates; empty: unbound
-	Status       Status       `json:"status"`
-	StatusReason string       `json:"status_reason"` // why Status is ERROR; an attribute of ours
-	PortDetails  *PortDetails `json:"-"`             // of the port bound to; nil: unbound
+	NetworkID  string     `json:"floating_network_id"`
+	SubnetID   string     `json:"subnet_id"` // that the address is of
+	Address    netip.Addr `json:"floating_ip_address"`
+	OwnPort    string     `json:"own_port_id"` // holds the address; hidden
+	PortID     string     `json:"port_id"`     // bound to; empty: unbound
+	FixedIP    netip.Addr `json:"fixed_ip_address"`
+	RouterID   string     `json:"router_id"`  // that translates; empty: unbound
+	Generation uint64     `json:"generation"` // of the router, with which it was bound
+
+	Status       Status       `json:"-"` // follows from the router's [RouterState]
+	StatusReason string       `json:"-"` // why Status is ERROR; an attribute of ours
+	PortDetails  *PortDetails `json:"-"` // of the port bound to; nil: unbound
 }
 
 // PortDetails is what a floating IP shows of its port.

@@ -40,6 +40,9 @@ func New(c Config) (*Service, error) {
 	}
 	limits := DefaultQuotas()
 	for resource, limit := range c.Quotas {
+		if _, known := limits[resource]; !known {
+			return nil, invalid("Config.Quotas: nothing is counted as %q", resource)
+		}
 		limits[resource] = limit
 	}
 	c.Quotas = limits
@@ -49,11 +52,34 @@ func New(c Config) (*Service, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	s := &Service{config: c, log: c.Logger, now: func() time.Time { return c.Now().UTC().Truncate(time.Second) }}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	return s, nil
+}
+
+// check refuses what would make networks and ports that no host can realise.
+func (c Config) check() error {
+	const leastMTU, mostMTU = 576, 65535 // RFC 791: what every host takes, and what fits a packet
+	if c.BaseMAC[0]&1 != 0 {
+		return invalid("Config.BaseMAC: %s is a multicast address", c.BaseMAC)
+	}
+	if c.PhysicalMTU < leastMTU || c.PhysicalMTU > mostMTU {
+		return invalid("Config.PhysicalMTU: %d is not between %d and %d", c.PhysicalMTU, leastMTU, mostMTU)
+	}
+	for i, r := range c.SegmentRanges {
+		if !numbered(r.Type) || r.First < 1 || r.First > r.Last {
+			return invalid("Config.SegmentRanges[%d]: %s has no segmentation IDs from %d to %d", i, r.Type, r.First, r.Last)
+		}
+		if err := checkSegment(Segment{r.Type, r.Physical, r.Last}); err != nil {
+			return invalid("Config.SegmentRanges[%d]: %s", i, err)
+		}
+	}
+	return nil
 }
 
 // fewest picks the candidate with the fewest routers.

@@ -5,21 +5,22 @@ import "net/netip"
 // Router joins subnets, and to an external network.
 type Router struct {
 	Meta
-	AdminStateUp      bool         `json:"admin_state_up"`
-	Status            Status       `json:"status"`
-	StatusReason      string       `json:"status_reason"` // why Status is ERROR; an attribute of ours
-	Gateway           *GatewayInfo `json:"external_gateway_info"`
-	Routes            []Route      `json:"routes"`
-	AZHints           []string     `json:"availability_zone_hints"`
-	AvailabilityZones []string     `json:"availability_zones"`
-	FlavorID          string       `json:"flavor_id"`
-	Distributed       bool         `json:"distributed"`
-	HA                bool         `json:"ha"`
+	AdminStateUp bool         `json:"admin_state_up"`
+	Gateway      *GatewayInfo `json:"external_gateway_info"`
+	Routes       []Route      `json:"routes"`
+	AZHints      []string     `json:"availability_zone_hints"`
+	FlavorID     string       `json:"flavor_id"`
+	Distributed  bool         `json:"distributed"`
+	HA           bool         `json:"ha"`
 
 	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored value.
 	EnableSNAT bool `json:"enable_snat"`
-	// Generation counts the changes of what a host must realise. A host that has applied it has the truth.
-	Generation uint64 `json:"generation"`
+
+	// These follow from the router's [RouterState] and from the agent that hosts it.
+	Status            Status   `json:"-"`
+	StatusReason      string   `json:"-"` // why Status is ERROR; an attribute of ours
+	AvailabilityZones []string `json:"-"` // of the agent
+	Generation        uint64   `json:"-"` // counts the changes of what a host must realise
 }
 
 // GatewayInfo is a router's attachment to an external network.

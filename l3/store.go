@@ -36,6 +36,7 @@ type Tx interface {
 	Subnets() Table[Subnet]
 	Ports() Table[Port]
 	Routers() Table[Router]
+	RouterStates() Table[RouterState] // by the router's ID
 	FloatingIPs() Table[FloatingIP]
 	SecurityGroups() Table[SecurityGroup]
 	SecurityGroupRules() Table[SecurityGroupRule]
@@ -52,6 +53,8 @@ type Tx interface {
 // Table keeps the resources of one kind. Each is stored as it is given: rules are the [Service]'s, uniqueness is the store's.
 type Table[R any] interface {
 	Get(ctx context.Context, id string) (R, error) // ErrAbsent
+	// List orders strings by their bytes and false before true; what is null or absent comes first. The ID that decides what is left equal has the direction of
+	// the last key. An attribute or a value that makes no sense is ErrInvalid, a marker that is not there ErrAbsent.
 	List(ctx context.Context, q Query) ([]R, error)
 	Count(ctx context.Context, filters ...Filter) (int, error)
 	Insert(ctx context.Context, r ...R) error // ErrTaken
@@ -69,6 +72,15 @@ type Addresses interface {
 	FirstFree(ctx context.Context, subnetID string, ranges []AddressRange) (netip.Addr, error)
 	// Count is how many of a subnet are in use.
 	Count(ctx context.Context, subnetID string) (int, error)
+	// All is every claim there is, for auditors.
+	All(ctx context.Context) ([]AddressClaim, error)
+}
+
+// AddressClaim is that a port has an address.
+type AddressClaim struct {
+	SubnetID string
+	Address  netip.Addr
+	PortID   string
 }
 
 // Segments is which segments networks use.
@@ -78,6 +90,8 @@ type Segments interface {
 	Release(ctx context.Context, networkID string) error
 	// FirstFree is the lowest free ID from first to last; 0 when there is none.
 	FirstFree(ctx context.Context, typ dataplane.NetworkType, physical string, first, last uint32) (uint32, error)
+	// All is every claim there is, with the network's ID, for auditors.
+	All(ctx context.Context) (map[Segment]string, error)
 }
 
 // Bindings is which agent hosts a router: one at most, by a unique key.
@@ -88,8 +102,6 @@ type Bindings interface {
 	// Put binds a router, wherever it was bound before, and sets b.Epoch to one more than any that the router ever had.
 	Put(ctx context.Context, b *RouterBinding) error
 	Delete(ctx context.Context, routerID string) error // ErrAbsent; the epoch is remembered
-	// Unbound lists routers that Router.Generation says have something to realise, and that no agent hosts.
-	Unbound(ctx context.Context, limit int) ([]string, error)
 }
 
 // QuotaStore is what projects were given beside the defaults.
@@ -117,7 +129,7 @@ type Notice struct {
 	At       time.Time
 }
 
-// TakenError is ErrTaken with the constraint's name.
+// TakenError is ErrTaken with the constraint's name: ports_mac, agents_host, floatingips_bound, and addresses_pkey and the like for the key of a table.
 type TakenError struct{ What string }
 
 func (e *TakenError) Error() string { return e.What + " is taken" }

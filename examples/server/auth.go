@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/rest"
+)
+
+// authFlags say who is believed.
+type authFlags struct {
+	Auth         string `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes the headers X-Project-Id, X-User-Id and X-Roles."`
+	AdminProject string `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
+	ForceListen  bool   `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
+
+	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}."`
+
+	KeystoneURL      string        `placeholder:"URL" help:"With --auth=keystone: of the Identity API v3, as this server reaches it."`
+	KeystonePublic   string        `placeholder:"URL" help:"The same as clients reach it. Default: the same."`
+	KeystoneUser     string        `default:"neutron" help:"Account that validates tokens."`
+	KeystonePassword string        `placeholder:"PASSWORD" help:"Its password; better in the environment or the file than here."`
+	KeystoneProject  string        `default:"service" help:"Its project."`
+	KeystoneDomain   string        `default:"Default" help:"Domain of the account and of the project."`
+	KeystoneFresh    time.Duration `default:"1m" help:"How long a token is believed without asking again."`
+}
+
+// open makes what the flags say. It does not connect.
+func (f *authFlags) open(listen string) (rest.Auth, error) {
+	switch f.Auth {
+	case "token":
+		if f.TokenFile == "" {
+			return nil, errors.New("--auth=token needs --token-file")
+		}
+		return rest.ReadTokens(f.TokenFile)
+	case "keystone":
+		if f.KeystoneURL == "" || f.KeystonePassword == "" {
+			return nil, errors.New("--auth=keystone needs --keystone-url and --keystone-password")
+		}
+		return rest.NewKeystone(rest.KeystoneConfig{
+			Service: gophercloud.AuthOptions{
+				IdentityEndpoint: f.KeystoneURL, Username: f.KeystoneUser, Password: f.KeystonePassword, DomainName: f.KeystoneDomain,
+				Scope: &gophercloud.AuthScope{ProjectName: f.KeystoneProject, DomainName: f.KeystoneDomain},
+			},
+			PublicURL: f.KeystonePublic, Fresh: f.KeystoneFresh,
+		})
+	}
+	var none rest.None
+	if f.AdminProject != "" {
+		none.Default = l3.Caller{Project: f.AdminProject, Admin: true, Roles: []string{"admin"}}
+	}
+	if !f.ForceListen {
+		if err := none.MayListen(listen); err != nil {
+			return nil, fmt.Errorf("%w: choose another --auth or --listen, or say --force-listen", err)
+		}
+	}
+	return none, nil
+}

@@ -1,0 +1,163 @@
+package l3
+
+import (
+	"cmp"
+	"context"
+	"slices"
+)
+
+// defaultZone is the availability zone of agents that name none.
+const defaultZone = "nova"
+
+// GetAgent answers administrators with an agent.
+func (s *Service) GetAgent(ctx context.Context, who Caller, id string) (a Agent, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		a, err = s.agent(ctx, tx, who, id)
+		return err
+	})
+	return a, err
+}
+
+// ListAgents lists the agents for administrators, and none for others.
+func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents []Agent, err error) {
+	if !who.Admin {
+		return []Agent{}, nil
+	}
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		agents, err = derived[Agent]{
+			field: "alive",
+			list:  tx.Agents().List,
+			fill: func(agents []Agent) error {
+				for i := range agents {
+					agents[i].Alive = s.alive(agents[i])
+				}
+				return nil
+			},
+			value: func(a *Agent) any { return a.Alive },
+			id:    func(a *Agent) string { return a.ID },
+		}.query(ctx, q)
+		return err
+	})
+	return agents, err
+}
+
+// UpdateAgent enables an agent, which then takes routers that nobody hosts, or disables it: it is given no more, and [Service.Reschedule] moves
+// those that it has.
+func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec AgentSpec) (a Agent, err error) {
+	var enabled bool
+	err = s.update(ctx, func(w *work) error {
+		enabled = false
+		if a, err = s.agent(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := text("description", spec.Description); err != nil {
+			return err
+		}
+		before, description := a.AdminStateUp, a.Description
+		set(&a.AdminStateUp, spec.AdminStateUp)
+		set(&a.Description, spec.Description)
+		if before == a.AdminStateUp && description == a.Description {
+			return nil
+		}
+		enabled = a.AdminStateUp && !before
+		return w.Agents().Update(ctx, &a)
+	})
+	if err == nil && enabled {
+		s.adopt(ctx)
+	}
+	return a, err
+}
+
+// DeleteAgent forgets an agent; others take its routers. One that still runs registers again.
+func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error {
+	err := s.update(ctx, func(w *work) error {
+		if _, err := s.agent(ctx, w, who, id); err != nil {
+			return err
+		}
+		hosted, err := w.Bindings().List(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, b := range hosted {
+			st, err := stateOf(ctx, w, b.RouterID)
+			if err != nil {
+				return err
+			}
+			if err := s.release(ctx, w, &st); err != nil {
+				return err
+			}
+			if err := save(ctx, w, st); err != nil {
+				return err
+			}
+		}
+		return w.Agents().Delete(ctx, id)
+	})
+	if err == nil {
+		s.adopt(ctx)
+	}
+	return err
+}
+
+// agent finds an agent, for administrators.
+func (s *Service) agent(ctx context.Context, tx Tx, who Caller, id string) (Agent, error) {
+	absent := notFound("AgentNotFound", "Agent %s could not be found", id)
+	if !who.Admin {
+		return Agent{}, absent
+	}
+	a, err := found(ctx, tx.Agents(), id, absent)
+	a.Alive = s.alive(a)
+	return a, err
+}
+
+// ListAvailabilityZones lists the zones of the agents, each for networks and for routers; one in which an agent works is available. Everybody sees them.
+func (s *Service) ListAvailabilityZones(ctx context.Context, _ Caller) (zones []AvailabilityZone, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		agents, err := tx.Agents().List(ctx, Query{})
+		if err != nil {
+			return err
+		}
+		zones = []AvailabilityZone{}
+		for name, works := range s.zones(agents) {
+			state := "unavailable"
+			if works {
+				state = "available"
+			}
+			zones = append(zones, AvailabilityZone{name, "network", state}, AvailabilityZone{name, "router", state})
+		}
+		slices.SortFunc(zones, func(a, b AvailabilityZone) int {
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Resource, b.Resource))
+		})
+		return nil
+	})
+	return zones, err
+}
+
+// zones says of each zone whether an agent works in it.
+func (s *Service) zones(agents []Agent) map[string]bool {
+	zones := map[string]bool{}
+	for _, a := range agents {
+		zones[a.AvailabilityZone] = zones[a.AvailabilityZone] || s.works(a)
+	}
+	return zones
+}
+
+// checkHints refuses hints at zones that no agent is in. The default zone can always be asked for.
+func (s *Service) checkHints(ctx context.Context, tx Tx, hints []string) error {
+	if len(hints) == 0 {
+		return nil
+	}
+	agents, err := tx.Agents().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	zones := s.zones(agents)
+	for i, hint := range hints {
+		if _, ok := zones[hint]; !ok && hint != defaultZone {
+			return notFound("AvailabilityZoneNotFound", "AvailabilityZone %s could not be found.", hint)
+		}
+		if slices.Contains(hints[:i], hint) {
+			return invalid("Invalid input for availability_zone_hints. Reason: '%s' is there twice.", hint)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package l3
+
+import (
+	"context"
+	"math/big"
+	"slices"
+)
+
+// IPAvailability counts the addresses of networks, for administrators; anybody else has none. The filters are those of the answer: network_id,
+// network_name, project_id, and ip_version, which counts the subnets of a family alone.
+func (s *Service) IPAvailability(ctx context.Context, who Caller, q Query) ([]IPAvailability, error) {
+	if !who.Admin {
+		return []IPAvailability{}, nil
+	}
+	var list []IPAvailability
+	err := s.config.Store.View(ctx, func(tx Tx) error {
+		networks, subnets, err := available(ctx, tx, q)
+		if err != nil {
+			return err
+		}
+		list = make([]IPAvailability, len(networks))
+		for i, n := range networks {
+			mine := slices.DeleteFunc(slices.Clone(subnets), func(sub Subnet) bool { return sub.NetworkID != n.ID })
+			if list[i], err = availability(ctx, tx, n, mine); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// available are the networks and subnets that a query for availability is about.
+func available(ctx context.Context, tx Tx, q Query) ([]Network, []Subnet, error) {
+	var families []Filter
+	fields := map[string]string{"network_id": "id", "network_name": "name"}
+	filters := q.Filters
+	q.Filters, q.Scope = nil, nil
+	for _, f := range filters {
+		if f.Field == "ip_version" {
+			families = append(families, f)
+			continue
+		}
+		if own, renamed := fields[f.Field]; renamed {
+			f.Field = own
+		}
+		q.Filters = append(q.Filters, f)
+	}
+	for i, key := range q.Sort {
+		if own, renamed := fields[key.Field]; renamed {
+			q.Sort = slices.Clone(q.Sort)
+			q.Sort[i].Field = own
+		}
+	}
+	networks, err := tx.Networks().List(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	subnets, err := listOf(ctx, tx.Subnets(), "network_id", networkIDs(networks), families...)
+	return networks, subnets, err
+}
+
+func availability(ctx context.Context, tx Tx, n Network, subnets []Subnet) (IPAvailability, error) {
+	all := IPAvailability{NetworkID: n.ID, NetworkName: n.Name, ProjectID: n.ProjectID, Subnets: make([]SubnetIPAvailability, len(subnets))}
+	total := new(big.Int)
+	for i, sub := range subnets {
+		used, err := tx.Addresses().Count(ctx, sub.ID)
+		if err != nil {
+			return all, err
+		}
+		size := new(big.Int)
+		for _, pool := range sub.AllocationPools {
+			size.Add(size, pool.size())
+		}
+		all.Subnets[i] = SubnetIPAvailability{
+			SubnetID: sub.ID, SubnetName: sub.Name, CIDR: sub.CIDR.String(), IPVersion: sub.IPVersion, TotalIPs: size.String(), UsedIPs: used,
+		}
+		all.UsedIPs += used
+		total.Add(total, size)
+	}
+	all.TotalIPs = total.String()
+	return all, nil
+}
+
+// size is how many addresses there are from the first to the last.
+func (r AddressRange) size() *big.Int {
+	first, last := new(big.Int).SetBytes(r.First.AsSlice()), new(big.Int).SetBytes(r.Last.AsSlice())
+	return last.Sub(last, first).Add(last, big.NewInt(1))
+}

@@ -1,0 +1,142 @@
+package l3
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// derived lists resources with an attribute that the store does not have, because it follows from others and from the time. A query that does not
+// name it is the store's; one that does is answered here, from all the rest of it.
+type derived[R any] struct {
+	field string
+	list  func(context.Context, Query) ([]R, error)
+	fill  func([]R) error // fills in the attribute
+	value func(*R) any    // string or bool
+	id    func(*R) string
+}
+
+func (d derived[R]) query(ctx context.Context, q Query) ([]R, error) {
+	sorted := slices.IndexFunc(q.Sort, func(k Sort) bool { return k.Field == d.field })
+	filtered := slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Field == d.field })
+	if sorted < 0 && !filtered {
+		all, err := d.list(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		return all, d.fill(all)
+	}
+	rest := Query{Scope: q.Scope}
+	for _, f := range q.Filters {
+		if f.Field != d.field {
+			rest.Filters = append(rest.Filters, f)
+		}
+	}
+	for _, k := range q.Sort {
+		if k.Field != d.field {
+			rest.Sort = append(rest.Sort, k)
+		}
+	}
+	all, err := d.list(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.fill(all); err != nil {
+		return nil, err
+	}
+	for _, f := range q.Filters {
+		if f.Field == d.field {
+			all = slices.DeleteFunc(all, func(r R) bool { return !f.holds(d.value(&r)) })
+		}
+	}
+	if sorted >= 0 {
+		if err := d.sort(all, q.Sort[:sorted], q.Sort[sorted].Desc); err != nil {
+			return nil, err
+		}
+	}
+	return d.page(all, q)
+}
+
+// sort brings what is sorted by the keys before and after the attribute into the whole order: within those whose keys before it are equal, the
+// attribute decides.
+func (d derived[R]) sort(all []R, before []Sort, desc bool) error {
+	keys := make([][]byte, len(all))
+	for i := range all {
+		key, err := keyOf(all[i], before)
+		if err != nil {
+			return err
+		}
+		keys[i] = key
+	}
+	for first := 0; first < len(all); {
+		last := first + 1
+		for last < len(all) && bytes.Equal(keys[first], keys[last]) {
+			last++
+		}
+		slices.SortStableFunc(all[first:last], func(a, b R) int {
+			order := cmp.Compare(fmt.Sprint(d.value(&a)), fmt.Sprint(d.value(&b)))
+			if desc {
+				return -order
+			}
+			return order
+		})
+		first = last
+	}
+	return nil
+}
+
+// keyOf is equal for resources whose attributes are.
+func keyOf(r any, attributes []Sort) ([]byte, error) {
+	if len(attributes) == 0 {
+		return nil, nil
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	var document map[string]json.RawMessage
+	if err := json.Unmarshal(text, &document); err != nil {
+		return nil, err
+	}
+	var key []byte
+	for _, k := range attributes {
+		key = append(append(key, document[k.Field]...), 0)
+	}
+	return key, nil
+}
+
+// page cuts the page that was asked for out of the whole list.
+func (d derived[R]) page(all []R, q Query) ([]R, error) {
+	if q.Marker != "" {
+		at := slices.IndexFunc(all, func(r R) bool { return d.id(&r) == q.Marker })
+		switch {
+		case at < 0:
+			return nil, ErrAbsent
+		case q.Reverse:
+			all = all[:at]
+		default:
+			all = all[at+1:]
+		}
+	}
+	switch {
+	case q.Limit <= 0 || len(all) <= q.Limit:
+		return all, nil
+	case q.Reverse:
+		return all[len(all)-q.Limit:], nil
+	}
+	return all[:q.Limit], nil
+}
+
+// holds says whether a single value passes.
+func (f Filter) holds(value any) bool {
+	switch f.Op {
+	case In, All:
+		return slices.Contains(f.Values, value)
+	case NotIn, NotAll:
+		return !slices.Contains(f.Values, value)
+	}
+	return false
+}

@@ -1,0 +1,78 @@
+package l3
+
+import "context"
+
+// DesiredOf compiles what the host of a router must realise. A router that has no host, or nothing to realise, is NotFound.
+func (s *Service) DesiredOf(ctx context.Context, routerID string) (a Assignment, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		all, err := assignments(ctx, tx, []string{routerID})
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return notFound("RouterNotHosted", "Router %s has nothing to realise, or no host", routerID)
+		}
+		a = all[0]
+		return nil
+	})
+	return a, err
+}
+
+// DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known has nothing.
+func (s *Service) DesiredOn(ctx context.Context, host string) (all []Assignment, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		all = []Assignment{}
+		agents, err := tx.Agents().List(ctx, Query{Filters: []Filter{oneOf("host", host)}})
+		if err != nil || len(agents) == 0 {
+			return err
+		}
+		hosted, err := tx.Bindings().List(ctx, agents[0].ID)
+		if err != nil {
+			return err
+		}
+		all, err = assignments(ctx, tx, routerIDs(hosted))
+		return err
+	})
+	return all, err
+}
+
+// assignments compiles those of the routers that have a host and something to realise.
+func assignments(ctx context.Context, tx Tx, routerIDs []string) ([]Assignment, error) {
+	h, err := hostsOf(ctx, tx, routerIDs)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make([]string, 0, len(h.states))
+	for _, id := range routerIDs {
+		if st := h.states[id]; st.Wanted && st.AgentID != "" {
+			wanted = append(wanted, id)
+		}
+	}
+	routers, err := listOf(ctx, tx.Routers(), "id", wanted)
+	if err != nil {
+		return nil, err
+	}
+	intents, err := join(ctx, tx, routers)
+	if err != nil {
+		return nil, err
+	}
+	fips, err := listOf(ctx, tx.FloatingIPs(), "router_id", wanted)
+	if err != nil {
+		return nil, err
+	}
+	byRouter := map[string][]FloatingIP{}
+	for _, f := range fips {
+		byRouter[f.RouterID] = append(byRouter[f.RouterID], f)
+	}
+	all := make([]Assignment, len(intents))
+	for i, in := range intents {
+		in.FloatingIPs = byRouter[in.Router.ID]
+		r, err := Compile(in)
+		if err != nil {
+			return nil, err
+		}
+		st := h.states[in.Router.ID]
+		all[i] = Assignment{Host: st.Host, Revision: st.Generation, Epoch: st.Epoch, Router: r}
+	}
+	return all, nil
+}

@@ -1,0 +1,100 @@
+package l3
+
+import (
+	"context"
+	"slices"
+)
+
+// RemoveRouterInterface takes a router from a subnet, or away with its port.
+func (s *Service) RemoveRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (removed Interface, err error) {
+	err = s.update(ctx, func(w *work) error {
+		r, err := s.router(ctx, w, who, routerID)
+		if err != nil {
+			return err
+		}
+		if spec == (InterfaceSpec{}) {
+			return badRequest("BadRequest", "Bad router request: one of subnet_id and port_id must be given")
+		}
+		in, err := intentOf(ctx, w, routerID)
+		if err != nil {
+			return err
+		}
+		p, err := in.named(spec)
+		if err != nil {
+			return err
+		}
+		removed = interfaceOf(r, p, spec.SubnetID)
+		leaving := p.FixedIPs
+		if spec.PortID == "" {
+			leaving = slices.DeleteFunc(slices.Clone(leaving), func(ip FixedIP) bool { return ip.SubnetID != spec.SubnetID })
+		}
+		for _, ip := range leaving {
+			if err := in.mayLeave(ctx, w, in.Subnets[ip.SubnetID]); err != nil {
+				return err
+			}
+		}
+		if err := s.detach(ctx, w, p, leaving); err != nil {
+			return err
+		}
+		if err := s.saveRouter(ctx, w, &r); err != nil {
+			return err
+		}
+		return s.advanceByID(ctx, w, routerID)
+	})
+	return removed, err
+}
+
+// named finds the interface that is to be removed.
+func (in Intent) named(spec InterfaceSpec) (Port, error) {
+	on := func(p Port) bool {
+		return slices.ContainsFunc(p.FixedIPs, func(ip FixedIP) bool { return ip.SubnetID == spec.SubnetID })
+	}
+	all := in.interfaces()
+	if spec.PortID == "" {
+		i := slices.IndexFunc(all, on)
+		if i < 0 {
+			return Port{}, notFound("RouterInterfaceNotFoundForSubnet", "Router %s has no interface on subnet %s", in.Router.ID, spec.SubnetID)
+		}
+		return all[i], nil
+	}
+	i := slices.IndexFunc(all, func(p Port) bool { return p.ID == spec.PortID })
+	switch {
+	case i < 0:
+		return Port{}, notFound("RouterInterfaceNotFound", "Router %s does not have an interface with id %s", in.Router.ID, spec.PortID)
+	case spec.SubnetID != "" && !on(all[i]):
+		return Port{}, badRequest("SubnetMismatchForPort", "Port %s is not on subnet %s", spec.PortID, spec.SubnetID)
+	}
+	return all[i], nil
+}
+
+// mayLeave refuses to leave a subnet that floating IPs or routes need.
+func (in Intent) mayLeave(ctx context.Context, tx Tx, subnet Subnet) error {
+	for _, r := range in.Router.Routes {
+		if subnet.CIDR.Contains(r.NextHop) {
+			return conflict("RouterInterfaceInUseByRoute", "The interface of router %s on subnet %s is needed by the route to %s via %s",
+				in.Router.ID, subnet.ID, r.Destination, r.NextHop)
+		}
+	}
+	fips, err := tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("router_id", in.Router.ID)}})
+	for _, f := range fips {
+		if subnet.CIDR.Contains(f.FixedIP) {
+			return conflict("RouterInterfaceInUseByFloatingIP", "The interface of router %s on subnet %s is needed by the floating IP %s of %s",
+				in.Router.ID, subnet.ID, f.Address, f.FixedIP)
+		}
+	}
+	return err
+}
+
+// detach takes addresses from a port, and the port too when none would be left.
+func (s *Service) detach(ctx context.Context, w *work, p Port, leaving []FixedIP) error {
+	rest := []FixedIPSpec{}
+	for _, ip := range p.FixedIPs {
+		if !slices.Contains(leaving, ip) {
+			rest = append(rest, FixedIPSpec(ip))
+		}
+	}
+	if len(rest) == 0 {
+		return s.dropPort(ctx, w, p)
+	}
+	return s.changeAddresses(ctx, w, &p, rest)
+}

@@ -1,0 +1,60 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// check refuses what no host could realise, whether or not it is up at the moment.
+func (in Intent) check(ctx context.Context, tx Tx) error {
+	r, err := in.wiring(func(*Port) bool { return true })
+	if err != nil {
+		return err
+	}
+	for _, route := range in.Router.Routes {
+		r.Routes = append(r.Routes, dataplane.Route{Dest: route.Destination, NextHop: route.NextHop})
+	}
+	if err := in.refusal(r.Validate()); err != nil {
+		return err
+	}
+	hops := neighbours(r)
+	if len(hops) == 0 {
+		return nil
+	}
+	taken, err := tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("router_id", r.ID), oneOf("floating_ip_address", hops...)}, Limit: 1})
+	if err != nil || len(taken) == 0 {
+		return err
+	}
+	return badRequest("InvalidRoutes", "Invalid routes of router %s: the next hop %s is a floating IP of the router", r.ID, taken[0].Address)
+}
+
+// neighbours are the addresses that a router takes for its neighbours'.
+func neighbours(r dataplane.Router) []string {
+	var hops []string
+	for _, route := range r.Routes {
+		hops = append(hops, route.NextHop.String())
+	}
+	if r.Gateway != nil {
+		for _, a := range r.Gateway.NextHops {
+			hops = append(hops, a.String())
+		}
+	}
+	return hops
+}
+
+// refusal makes the service's refusal of the first fault of a router: its routes' only when it has no other.
+func (in Intent) refusal(err error) error {
+	var faults dataplane.Faults
+	if !errors.As(err, &faults) {
+		return err
+	}
+	ofRoute := func(f dataplane.Fault) bool { return strings.HasPrefix(f.Path, "Routes") }
+	if i := slices.IndexFunc(faults, func(f dataplane.Fault) bool { return !ofRoute(f) }); i >= 0 {
+		return badRequest("BadRequest", "Bad router request: %s", faults[i])
+	}
+	return badRequest("InvalidRoutes", "Invalid routes of router %s: %s", in.Router.ID, faults[0])
+}

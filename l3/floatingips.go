@@ -1,0 +1,227 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+)
+
+// CreateFloatingIPs takes public addresses, and binds those whose port is given.
+func (s *Service) CreateFloatingIPs(ctx context.Context, who Caller, specs ...FloatingIPSpec) (made []FloatingIP, err error) {
+	err = s.update(ctx, func(w *work) error {
+		made = make([]FloatingIP, len(specs))
+		for i, spec := range specs {
+			if made[i], err = s.createFloatingIP(ctx, w, who, spec); err != nil {
+				return err
+			}
+		}
+		return s.describeFloatingIPs(ctx, w, made)
+	})
+	return made, err
+}
+
+func (s *Service) createFloatingIP(ctx context.Context, w *work, who Caller, spec FloatingIPSpec) (FloatingIP, error) {
+	owner, err := project(who, spec.ProjectID)
+	if err != nil {
+		return FloatingIP{}, err
+	}
+	if spec.Address != nil && !who.Admin {
+		return FloatingIP{}, disallowed("create_floatingip:floating_ip_address")
+	}
+	if err := text("description", spec.Description); err != nil {
+		return FloatingIP{}, err
+	}
+	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	if err != nil {
+		return FloatingIP{}, err
+	}
+	if !n.External {
+		return FloatingIP{}, badRequest("BadRequest", "Bad floatingip request: Network %s is not a valid external network", n.ID)
+	}
+	f := FloatingIP{Meta: s.newMeta(owner, "", or(spec.Description, "")), NetworkID: n.ID}
+	b, err := s.wish(ctx, w, who, f, spec)
+	if err != nil {
+		return f, err
+	}
+	if err := s.checkQuota(ctx, w, owner, "floatingip", 1); err != nil {
+		return f, err
+	}
+	if err := s.takeAddress(ctx, w, &f, spec); err != nil {
+		return f, err
+	}
+	if err := s.bindTo(ctx, w, &f, b); err != nil {
+		return f, err
+	}
+	return f, taken(w.FloatingIPs().Insert(ctx, f), f)
+}
+
+// takeAddress makes the port that holds the floating IP's address.
+func (s *Service) takeAddress(ctx context.Context, w *work, f *FloatingIP, spec FloatingIPSpec) error {
+	subnets, err := w.Subnets().List(ctx, Query{Filters: []Filter{oneOf("network_id", f.NetworkID), {Field: "ip_version", Values: []any{4}}}})
+	if err != nil {
+		return err
+	}
+	if len(subnets) == 0 {
+		return badRequest("ExternalIpAddressExhausted", "External network %s has no IPv4 subnet to take an address from", f.NetworkID)
+	}
+	var want []FixedIPSpec
+	asked := FixedIPSpec{SubnetID: or(spec.SubnetID, ""), IPAddress: or(spec.Address, netip.Addr{})}
+	if asked != (FixedIPSpec{}) {
+		if err := askable(asked, subnets); err != nil {
+			return err
+		}
+		want = []FixedIPSpec{asked}
+	}
+	p, err := s.makePort(ctx, w, Port{NetworkID: f.NetworkID, AdminStateUp: true, DeviceID: f.ID, DeviceOwner: OwnerFloatingIP}, want)
+	if err != nil {
+		return err
+	}
+	f.OwnPort, f.SubnetID, f.Address = p.ID, p.FixedIPs[0].SubnetID, p.FixedIPs[0].IPAddress
+	return nil
+}
+
+// askable refuses what a floating IP cannot be: an IPv6 address, and that of the external network's own router.
+func askable(asked FixedIPSpec, subnets []Subnet) error {
+	if asked.IPAddress.IsValid() && !asked.IPAddress.Is4() {
+		return invalid("Invalid input for floating_ip_address. Reason: %s is not an IPv4 address.", asked.IPAddress)
+	}
+	found := asked.SubnetID == ""
+	for _, subnet := range subnets {
+		found = found || subnet.ID == asked.SubnetID
+		if asked.IPAddress.IsValid() && subnet.GatewayIP == asked.IPAddress {
+			return badRequest("BadRequest", "Bad floatingip request: %s is the gateway of subnet %s", asked.IPAddress, subnet.ID)
+		}
+	}
+	if !found {
+		return badRequest("BadRequest", "Bad floatingip request: Subnet %s is not an IPv4 subnet of the external network", asked.SubnetID)
+	}
+	return nil
+}
+
+// GetFloatingIP answers with a floating IP of the caller's project.
+func (s *Service) GetFloatingIP(ctx context.Context, who Caller, id string) (f FloatingIP, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if f, err = s.floatingIP(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return s.describeFloatingIP(ctx, tx, &f)
+	})
+	return f, err
+}
+
+// ListFloatingIPs lists the floating IPs of the caller's project.
+func (s *Service) ListFloatingIPs(ctx context.Context, who Caller, q Query) (fips []FloatingIP, err error) {
+	q.Scope = ownScope(who)
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		fips, err = derived[FloatingIP]{
+			field: "status",
+			list:  tx.FloatingIPs().List,
+			fill:  func(fips []FloatingIP) error { return s.describeFloatingIPs(ctx, tx, fips) },
+			value: func(f *FloatingIP) any { return string(f.Status) },
+			id:    func(f *FloatingIP) string { return f.ID },
+		}.query(ctx, q)
+		return err
+	})
+	return fips, err
+}
+
+// UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in which nothing is given unbinds; the port that it is
+// bound to, given again, is no change.
+func (s *Service) UpdateFloatingIP(ctx context.Context, who Caller, id string, spec FloatingIPSpec, cond If) (f FloatingIP, err error) {
+	err = s.update(ctx, func(w *work) error {
+		if f, err = s.floatingIP(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := checkIf(cond, f.Meta); err != nil {
+			return err
+		}
+		if err := spec.changeable(); err != nil {
+			return err
+		}
+		if err := s.updateFloatingIP(ctx, w, who, &f, spec); err != nil {
+			return err
+		}
+		return s.describeFloatingIP(ctx, w, &f)
+	})
+	return f, err
+}
+
+func (s *Service) updateFloatingIP(ctx context.Context, w *work, who Caller, f *FloatingIP, spec FloatingIPSpec) error {
+	before := *f
+	set(&f.Description, spec.Description)
+	if spec.PortID == nil && spec.Description == nil && spec.FixedIP == nil {
+		spec.PortID = new(string)
+	}
+	b := binding{f.PortID, f.FixedIP, f.RouterID}
+	switch {
+	case spec.PortID == nil:
+	case *spec.PortID == f.PortID && or(spec.FixedIP, f.FixedIP) == f.FixedIP:
+	default:
+		var err error
+		if b, err = s.wish(ctx, w, who, *f, spec); err != nil {
+			return err
+		}
+	}
+	if b != (binding{f.PortID, f.FixedIP, f.RouterID}) {
+		if err := s.bindTo(ctx, w, f, b); err != nil {
+			return err
+		}
+	} else if before.Description == f.Description {
+		return nil
+	}
+	f.UpdatedAt = s.now()
+	return taken(w.FloatingIPs().Update(ctx, f), *f)
+}
+
+// changeable refuses what a floating IP keeps for life.
+func (spec FloatingIPSpec) changeable() error {
+	switch {
+	case spec.NetworkID != nil, spec.SubnetID != nil, spec.Address != nil, spec.ProjectID != nil:
+		return badRequest("HTTPBadRequest", "The network, the subnet, the address and the project of a floating IP cannot be updated")
+	case spec.PortID == nil && or(spec.FixedIP, netip.Addr{}).IsValid():
+		return badRequest("BadRequest", "Bad floatingip request: fixed_ip_address needs a port_id")
+	}
+	return text("description", spec.Description)
+}
+
+// DeleteFloatingIP unbinds a floating IP and gives its address back.
+func (s *Service) DeleteFloatingIP(ctx context.Context, who Caller, id string, cond If) error {
+	return s.update(ctx, func(w *work) error {
+		f, err := s.floatingIP(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := checkIf(cond, f.Meta); err != nil {
+			return err
+		}
+		if err := s.bindTo(ctx, w, &f, binding{}); err != nil {
+			return err
+		}
+		if err := w.FloatingIPs().Delete(ctx, id); err != nil {
+			return err
+		}
+		return s.dropPort(ctx, w, Port{Meta: Meta{ID: f.OwnPort}})
+	})
+}
+
+// floatingIP finds a floating IP that the caller may see.
+func (s *Service) floatingIP(ctx context.Context, tx Tx, who Caller, id string) (FloatingIP, error) {
+	absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found", id)
+	f, err := found(ctx, tx.FloatingIPs(), id, absent)
+	return owned(who, f, f.Meta, err, absent)
+}
+
+func (s *Service) describeFloatingIP(ctx context.Context, tx Tx, f *FloatingIP) error {
+	one := []FloatingIP{*f}
+	err := s.describeFloatingIPs(ctx, tx, one)
+	*f = one[0]
+	return err
+}
+
+// taken says what it means when the store has one that is bound to the same fixed address.
+func taken(err error, f FloatingIP) error {
+	if errors.Is(err, ErrTaken) {
+		return alreadyBound(f.PortID, f.FixedIP, f.NetworkID)
+	}
+	return err
+}

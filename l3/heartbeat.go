@@ -1,0 +1,65 @@
+package l3
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Heartbeat registers an agent, or notes that it is alive. One that comes up, or that says of itself what may make more routers fit it, takes the
+// routers that nobody hosts.
+func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err error) {
+	if h.AvailabilityZone == "" {
+		h.AvailabilityZone = defaultZone
+	}
+	if h.Host == "" {
+		return a, invalid("Invalid input for host. Reason: it is missing.")
+	}
+	for name, value := range map[string]*string{"host": &h.Host, "binary": &h.Binary, "availability_zone": &h.AvailabilityZone} {
+		if err := text(name, value); err != nil {
+			return a, err
+		}
+	}
+	var up bool
+	err = s.update(ctx, func(w *work) error {
+		known, err := w.Agents().List(ctx, Query{Filters: []Filter{oneOf("host", h.Host)}})
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		if len(known) == 0 {
+			up = true
+			a = Agent{ID: uuid.NewString(), Type: "L3 agent", Host: h.Host, Topic: "l3_agent", AdminStateUp: true, CreatedAt: now}
+			h.note(&a)
+			a.HeartbeatAt, a.Alive = now, true
+			return w.Agents().Insert(ctx, a)
+		}
+		a = known[0]
+		before, lived := a, s.alive(a)
+		h.note(&a)
+		up = !lived || before.AvailabilityZone != a.AvailabilityZone || !before.reachesAsMuchAs(a)
+		a.HeartbeatAt, a.Alive = now, true
+		return w.Agents().Update(ctx, &a)
+	})
+	if err == nil && up && a.AdminStateUp {
+		s.adopt(ctx)
+	}
+	return a, err
+}
+
+// reachesAsMuchAs says whether two agents reach the same physical networks.
+func (a Agent) reachesAsMuchAs(b Agent) bool {
+	one, oneSaid := a.PhysicalNetworks()
+	two, twoSaid := b.PhysicalNetworks()
+	return oneSaid == twoSaid && slices.Equal(one, two)
+}
+
+// note takes over what an agent says of itself.
+func (h Heartbeat) note(a *Agent) {
+	a.Binary, a.AvailabilityZone, a.StartedAt = h.Binary, h.AvailabilityZone, h.StartedAt.UTC()
+	a.Configurations, a.ResourcesSynced = h.Configurations, true
+	if a.Configurations == nil {
+		a.Configurations = map[string]any{}
+	}
+}

@@ -1,0 +1,123 @@
+package l3
+
+import "context"
+
+// RoutersOnAgent lists the routers that an agent hosts, for administrators.
+func (s *Service) RoutersOnAgent(ctx context.Context, who Caller, agentID string) (routers []Router, err error) {
+	if !who.Admin {
+		return nil, disallowed("get_l3-routers")
+	}
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if _, err := s.agent(ctx, tx, who, agentID); err != nil {
+			return err
+		}
+		hosted, err := tx.Bindings().List(ctx, agentID)
+		if err != nil {
+			return err
+		}
+		if routers, err = listOf(ctx, tx.Routers(), "id", routerIDs(hosted)); err != nil {
+			return err
+		}
+		return s.describeRouters(ctx, tx, routers)
+	})
+	return routers, err
+}
+
+// AgentsOfRouter lists the agent that hosts a router, if one does, for administrators.
+func (s *Service) AgentsOfRouter(ctx context.Context, who Caller, routerID string) (agents []Agent, err error) {
+	if !who.Admin {
+		return nil, disallowed("get_l3-agents")
+	}
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		agents = []Agent{}
+		if _, err := s.router(ctx, tx, who, routerID); err != nil {
+			return err
+		}
+		st, err := stateOf(ctx, tx, routerID)
+		if err != nil || st.AgentID == "" {
+			return err
+		}
+		a, err := s.agent(ctx, tx, who, st.AgentID)
+		agents = append(agents, a)
+		return err
+	})
+	return agents, err
+}
+
+// AddRouterToAgent has an agent host a router that nobody hosts. If it hosts it already, nothing changes.
+func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error {
+	if !who.Admin {
+		return disallowed("create_l3-router")
+	}
+	return s.update(ctx, func(w *work) error {
+		a, err := s.agent(ctx, w, who, agentID)
+		if err != nil {
+			return err
+		}
+		in, err := intentOf(ctx, w, routerID)
+		if err != nil {
+			return err
+		}
+		if len(s.candidates(in, []Agent{a})) == 0 {
+			return conflict("InvalidL3Agent", "Agent %s cannot host router %s: it is disabled or not alive, or does not fit the router's external network "+
+				"or availability zones", agentID, routerID)
+		}
+		st, err := stateOf(ctx, w, routerID)
+		switch {
+		case err != nil:
+			return err
+		case st.AgentID == agentID:
+			return nil
+		case st.AgentID != "":
+			return conflict("RouterHostedByL3Agent", "The router %s is hosted by the L3 agent %s already", routerID, st.AgentID)
+		}
+		if err := s.bind(ctx, w, &st, a); err != nil {
+			return err
+		}
+		return s.settle(ctx, w, st)
+	})
+}
+
+// RemoveRouterFromAgent takes a router from the agent that hosts it. It has no host then, until it changes or [Service.Reschedule] finds it one.
+func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error {
+	if !who.Admin {
+		return disallowed("delete_l3-router")
+	}
+	return s.update(ctx, func(w *work) error {
+		if _, err := s.agent(ctx, w, who, agentID); err != nil {
+			return err
+		}
+		if _, err := s.router(ctx, w, who, routerID); err != nil {
+			return err
+		}
+		st, err := stateOf(ctx, w, routerID)
+		if err != nil {
+			return err
+		}
+		if st.AgentID != agentID {
+			return conflict("RouterNotHostedByL3Agent", "The router %s is not hosted by the L3 agent %s", routerID, agentID)
+		}
+		if err := s.release(ctx, w, &st); err != nil {
+			return err
+		}
+		return s.settle(ctx, w, st)
+	})
+}
+
+// settle tells the host that a router has now, and writes where it is. The generation stays: what must be realised did not change.
+func (s *Service) settle(ctx context.Context, w *work, st RouterState) error {
+	if st.AgentID != "" && st.Wanted {
+		if err := s.notify(ctx, w, st, false); err != nil {
+			return err
+		}
+	}
+	return save(ctx, w, st)
+}
+
+func routerIDs(bindings []RouterBinding) []string {
+	ids := make([]string, len(bindings))
+	for i, b := range bindings {
+		ids[i] = b.RouterID
+	}
+	return ids
+}

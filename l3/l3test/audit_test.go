@@ -1,0 +1,206 @@
+package l3test_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/l3test"
+)
+
+// world is a small database without a fault, which tests then damage.
+type world struct {
+	outside, inside l3.Network
+	public, private l3.Subnet
+	server          l3.Port
+	gateway         l3.Port
+	port            l3.Port // of the router, inside
+	own             l3.Port // of the floating IP
+	router          l3.Router
+	state           l3.RouterState
+	fip             l3.FloatingIP
+	group           l3.SecurityGroup
+	rule            l3.SecurityGroupRule
+	policy          l3.RBACPolicy
+	agent           l3.Agent
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func meta(id, project string) l3.Meta {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return l3.Meta{ID: id, ProjectID: project, Revision: 1, Tags: []string{"a", "b"}, CreatedAt: now, UpdatedAt: now}
+}
+
+func newWorld() *world {
+	port := func(id, project, network, subnet, address, owner, device string) l3.Port {
+		return l3.Port{
+			Meta: meta(id, project), NetworkID: network, MAC: [6]byte{2, 0, 0, 0, 0, byte(len(id)) + id[0]}, DeviceOwner: owner, DeviceID: device,
+			FixedIPs: []l3.FixedIP{{SubnetID: subnet, IPAddress: addr(address)}},
+		}
+	}
+	w := &world{
+		outside: l3.Network{Meta: meta("outside", "admin"), External: true, Segments: []l3.Segment{{Type: "flat", Physical: "uplink"}}},
+		inside:  l3.Network{Meta: meta("inside", "p"), Segments: []l3.Segment{{Type: "vxlan", ID: 7}}},
+		public: l3.Subnet{Meta: meta("public", "admin"), NetworkID: "outside", IPVersion: 4, CIDR: netip.MustParsePrefix("192.0.2.0/24"),
+			AllocationPools: []l3.AddressRange{{First: addr("192.0.2.1"), Last: addr("192.0.2.9")}}},
+		private: l3.Subnet{Meta: meta("private", "p"), NetworkID: "inside", IPVersion: 4, CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+			AllocationPools: []l3.AddressRange{{First: addr("10.0.0.2"), Last: addr("10.0.0.99")}, {First: addr("10.0.0.101"), Last: addr("10.0.0.200")}}},
+		server:  port("server", "p", "inside", "private", "10.0.0.2", "compute:nova", "vm"),
+		gateway: port("gateway", "", "outside", "public", "192.0.2.1", l3.OwnerRouterGateway, "router"),
+		port:    port("port", "p", "inside", "private", "10.0.0.1", l3.OwnerRouterInterface, "router"),
+		own:     port("own", "", "outside", "public", "192.0.2.2", l3.OwnerFloatingIP, "fip"),
+		router:  l3.Router{Meta: meta("router", "p"), Routes: []l3.Route{{Destination: netip.MustParsePrefix("172.16.0.0/12"), NextHop: addr("10.0.0.2")}}},
+		state:   l3.RouterState{ID: "router", Generation: 3, Wanted: true, AgentID: "agent", Host: "h", Epoch: 1},
+		fip: l3.FloatingIP{Meta: meta("fip", "p"), NetworkID: "outside", SubnetID: "public", Address: addr("192.0.2.2"), OwnPort: "own",
+			PortID: "server", FixedIP: addr("10.0.0.2"), RouterID: "router", Generation: 2},
+		group:  l3.SecurityGroup{Meta: meta("group", "p")},
+		rule:   l3.SecurityGroupRule{Meta: meta("rule", "p"), SecurityGroupID: "group", RemoteGroupID: "group"},
+		policy: l3.RBACPolicy{Meta: meta("policy", "admin"), ObjectID: "outside", Action: l3.AccessAsExternal, TargetProject: "*"},
+		agent:  l3.Agent{ID: "agent", Host: "h"},
+	}
+	w.group.Name, w.server.SecurityGroups = "default", []string{"group"}
+	w.router.Gateway = &l3.GatewayInfo{NetworkID: "outside", PortID: "gateway", FixedIPs: w.gateway.FixedIPs}
+	return w
+}
+
+func (w *world) store(t *testing.T, also func(context.Context, l3.Tx) error) l3.Store {
+	ctx := t.Context()
+	s := l3test.Open(t, "sqlite::memory:")
+	require.NoError(t, s.Update(ctx, func(tx l3.Tx) error {
+		require.NoError(t, tx.Networks().Insert(ctx, w.outside, w.inside))
+		require.NoError(t, tx.Segments().Claim(ctx, l3.Segment{Type: "flat", Physical: "uplink"}, "outside"))
+		require.NoError(t, tx.Segments().Claim(ctx, l3.Segment{Type: "vxlan", ID: 7}, "inside"))
+		require.NoError(t, tx.Subnets().Insert(ctx, w.public, w.private))
+		require.NoError(t, tx.Ports().Insert(ctx, w.server, w.gateway, w.port, w.own))
+		for _, p := range []l3.Port{w.server, w.gateway, w.port, w.own} {
+			require.NoError(t, tx.Addresses().Claim(ctx, p.FixedIPs[0].SubnetID, p.FixedIPs[0].IPAddress, p.ID))
+		}
+		require.NoError(t, tx.Routers().Insert(ctx, w.router))
+		require.NoError(t, tx.RouterStates().Insert(ctx, w.state))
+		require.NoError(t, tx.FloatingIPs().Insert(ctx, w.fip))
+		require.NoError(t, tx.SecurityGroups().Insert(ctx, w.group))
+		require.NoError(t, tx.SecurityGroupRules().Insert(ctx, w.rule))
+		require.NoError(t, tx.RBACPolicies().Insert(ctx, w.policy))
+		require.NoError(t, tx.Agents().Insert(ctx, w.agent))
+		require.NoError(t, tx.Bindings().Put(ctx, &l3.RouterBinding{RouterID: "router", AgentID: "agent", Host: "h"}))
+		require.NoError(t, tx.Outbox().Add(ctx, l3.Notice{Host: "h", RouterID: "router", Epoch: 1}))
+		if also != nil {
+			return also(ctx, tx)
+		}
+		return nil
+	}))
+	return s
+}
+
+func TestAuditFindsNothingWhereNothingIsWrong(t *testing.T) {
+	require.NoError(t, l3test.Auditor{Quotas: l3.DefaultQuotas()}.Audit(t.Context(), newWorld().store(t, nil)))
+}
+
+// TestAuditBites damages one thing at a time.
+func TestAuditBites(t *testing.T) {
+	for finding, damage := range map[string]func(*world){
+		"has revision 0":                       func(w *world) { w.rule.Revision = 0 },
+		"and changed at":                       func(w *world) { w.inside.UpdatedAt = time.Time{} },
+		"are not sorted":                       func(w *world) { w.public.Tags = []string{"b", "a"} },
+		"has no segment":                       func(w *world) { w.inside.Segments = nil },
+		"are both on segment":                  func(w *world) { w.inside.Segments = w.outside.Segments },
+		"is claimed for network inside, which": func(w *world) { w.inside.Segments[0].ID = 8 },
+		"which is claimed for \"\"":            func(w *world) { w.inside.Segments[0].ID = 9 },
+		"of network gone, which does not":      func(w *world) { w.private.NetworkID = "gone" },
+		"has the CIDR 10.0.0.1/24":             func(w *world) { w.private.CIDR = netip.MustParsePrefix("10.0.0.1/24") },
+		"is not in 10.0.0.0/24":                func(w *world) { w.private.AllocationPools[0].First = addr("10.0.1.2") },
+		"pools from 10.0.0.90 and from":        func(w *world) { w.private.AllocationPools[1].First = addr("10.0.0.90") },
+		"of network outside overlap": func(w *world) {
+			w.private.NetworkID, w.private.CIDR = "outside", netip.MustParsePrefix("192.0.0.0/16")
+		},
+		"subnet gone, which does not exist":  func(w *world) { w.server.FixedIPs[0].SubnetID = "gone" },
+		"which is of network inside":         func(w *world) { w.gateway.FixedIPs[0].SubnetID = "private" },
+		"which is not in its subnet":         func(w *world) { w.server.FixedIPs[0].IPAddress = addr("10.0.9.2") },
+		"security group gone":                func(w *world) { w.server.SecurityGroups = []string{"gone"} },
+		"is of router gone":                  func(w *world) { w.port.DeviceID = "gone" },
+		"which does not have it":             func(w *world) { w.router.Gateway = nil },
+		"which is not external":              func(w *world) { w.outside.External = false },
+		"its gateway port server is not one": func(w *world) { w.router.Gateway.PortID = "server" },
+		"has the gateway addresses":          func(w *world) { w.router.Gateway.FixedIPs = nil },
+		"router router: subnets":             func(w *world) { w.server.DeviceID, w.server.DeviceOwner = "router", l3.OwnerRouterInterface },
+		"via 10.9.0.1 is not on a subnet":    func(w *world) { w.router.Routes[0].NextHop = addr("10.9.0.1") },
+		"via 10.0.0.1 is itself":             func(w *world) { w.router.Routes[0].NextHop = addr("10.0.0.1") },
+		"via 10.0.0.2 twice":                 func(w *world) { w.router.Routes = append(w.router.Routes, w.router.Routes[0]) },
+		"does not hold its address":          func(w *world) { w.fip.OwnPort = "server" },
+		"a floating IP that does not exist":  func(w *world) { w.fip.OwnPort = "gone" },
+		"is not bound, but has router":       func(w *world) { w.fip.PortID = "" },
+		"bound to port gone":                 func(w *world) { w.fip.PortID = "gone" },
+		"which port server does not have":    func(w *world) { w.fip.FixedIP = addr("10.0.0.3") },
+		"which has no gateway on network":    func(w *world) { w.fip.RouterID = "gone" },
+		"which has no interface on subnet":   func(w *world) { w.port.DeviceOwner = "compute:nova" },
+		"is of group gone":                   func(w *world) { w.rule.SecurityGroupID = "gone" },
+		"is about group gone":                func(w *world) { w.rule.RemoteGroupID = "gone" },
+		"is about network gone":              func(w *world) { w.policy.ObjectID = "gone" },
+		"in epoch 1, which cannot be":        func(w *world) { w.agent.Host = "other" },
+		"its state says \"\"":                func(w *world) { w.state.AgentID, w.state.Host = "", "" },
+		"its state has agent":                func(w *world) { w.state.Epoch = 2 },
+		"a state of router gone":             func(w *world) { w.state.ID = "gone" },
+		"and generation 4 was reported":      func(w *world) { w.state.Reported = 4 },
+		"was bound with generation 9":        func(w *world) { w.fip.Generation = 9 },
+		"router router is bound to agent":    func(w *world) { w.router.ID = "other" },
+		"is of epoch 1 of router router":     func(w *world) { w.state.Epoch = 0 },
+	} {
+		t.Run(finding, func(t *testing.T) {
+			w := newWorld()
+			damage(w)
+			require.ErrorContains(t, l3test.Audit(t.Context(), w.store(t, nil)), finding)
+		})
+	}
+}
+
+// TestAuditBitesAddresses damages what is beside the resources.
+func TestAuditBitesAddresses(t *testing.T) {
+	for finding, damage := range map[string]func(context.Context, l3.Tx) error{
+		"which is claimed for \"\"": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Addresses().Release(ctx, "private", addr("10.0.0.2"))
+		},
+		"claimed for port server, which does not have it": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Addresses().Claim(ctx, "private", addr("10.0.0.7"), "server")
+		},
+		"claimed for port gone, which does not have it": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Addresses().Claim(ctx, "gone", addr("10.0.0.7"), "gone")
+		},
+		"claimed for network gone": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Segments().Claim(ctx, l3.Segment{Type: "vlan", Physical: "x", ID: 1}, "gone")
+		},
+		"both have 10.0.0.2": func(ctx context.Context, tx l3.Tx) error {
+			p := newWorld().server
+			p.ID, p.MAC[5] = "twin", 99
+			return tx.Ports().Insert(ctx, p)
+		},
+		"two default security groups": func(ctx context.Context, tx l3.Tx) error {
+			g := newWorld().group
+			g.ID = "twin"
+			return tx.SecurityGroups().Insert(ctx, g)
+		},
+		"say the same": func(ctx context.Context, tx l3.Tx) error {
+			p := newWorld().policy
+			p.ID = "twin"
+			return tx.RBACPolicies().Insert(ctx, p)
+		},
+		"router gone is bound": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Bindings().Put(ctx, &l3.RouterBinding{RouterID: "gone", AgentID: "agent", Host: "h"})
+		},
+		"notice 2 says that router gone": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Outbox().Add(ctx, l3.Notice{Host: "h", RouterID: "gone", Epoch: 1})
+		},
+		"project p has 2 of port and may have 1": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Quotas().Set(ctx, "p", map[string]int{"port": 1})
+		},
+	} {
+		t.Run(finding, func(t *testing.T) {
+			err := l3test.Auditor{Quotas: l3.DefaultQuotas()}.Audit(t.Context(), newWorld().store(t, damage))
+			require.ErrorContains(t, err, finding)
+		})
+	}
+}

@@ -1,0 +1,242 @@
+package l3
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Neutron's limits for a port.
+const (
+	maxFixedIPs     = 5
+	maxAddressPairs = 10
+	maxProfile      = 4095
+)
+
+// mayGivePort keeps attributes of ports for administrators and for the owner of the network. The rule is create_port or update_port.
+func mayGivePort(ctx context.Context, tx Tx, who Caller, n Network, spec PortSpec, rule string) error {
+	switch {
+	case who.Admin:
+		return nil
+	case spec.HostID != nil:
+		return disallowed(rule + ":binding:host_id")
+	case spec.Profile != nil:
+		return disallowed(rule + ":binding:profile")
+	case rule == "update_port" && spec.MAC != nil:
+		return disallowed(rule + ":mac_address")
+	case who.owns(n.ProjectID):
+		return nil
+	case trusted(or(spec.DeviceOwner, "")):
+		return disallowed(rule + ":device_owner")
+	case spec.MAC != nil:
+		return disallowed(rule + ":mac_address")
+	case spec.PortSecurityEnabled != nil:
+		return disallowed(rule + ":port_security_enabled")
+	case spec.AllowedAddressPairs != nil:
+		return disallowed(rule + ":allowed_address_pairs")
+	}
+	return mayGiveFixedIPs(ctx, tx, who, n, spec, rule)
+}
+
+func mayGiveFixedIPs(ctx context.Context, tx Tx, who Caller, n Network, spec PortSpec, rule string) error {
+	for _, f := range or(spec.FixedIPs, nil) {
+		if f.IPAddress.IsValid() {
+			return disallowed(rule + ":fixed_ips:ip_address")
+		}
+	}
+	if spec.FixedIPs == nil || n.Shared {
+		return nil
+	}
+	shared, err := policiesFor(ctx, tx, who, oneOf("object_id", n.ID), oneOf("action", AccessAsShared))
+	if err == nil && len(shared) == 0 {
+		err = disallowed(rule + ":fixed_ips")
+	}
+	return err
+}
+
+// trusted says whether a port is of the network service itself.
+func trusted(deviceOwner string) bool { return strings.HasPrefix(deviceOwner, "network:") }
+
+// applyPort takes over and checks what needs no other resource.
+func applyPort(p *Port, spec PortSpec) error {
+	set(&p.Name, spec.Name)
+	set(&p.Description, spec.Description)
+	set(&p.AdminStateUp, spec.AdminStateUp)
+	set(&p.DeviceID, spec.DeviceID)
+	set(&p.DeviceOwner, spec.DeviceOwner)
+	set(&p.Binding.HostID, spec.HostID)
+	set(&p.Binding.VNICType, spec.VNICType)
+	set(&p.PortSecurityEnabled, spec.PortSecurityEnabled)
+	set(&p.QoSPolicyID, spec.QoSPolicyID)
+	set(&p.AllowedAddressPairs, spec.AllowedAddressPairs)
+	p.ExtraDHCPOpts = mergeDHCP(p.ExtraDHCPOpts, or(spec.ExtraDHCPOpts, nil))
+	if err := setProfile(&p.Binding, spec.Profile); err != nil {
+		return err
+	}
+	return checkPort(*p, spec)
+}
+
+func checkPort(p Port, spec PortSpec) error {
+	for _, t := range []struct{ name, value string }{
+		{"name", p.Name}, {"description", p.Description}, {"device_id", p.DeviceID}, {"device_owner", p.DeviceOwner},
+		{"binding:host_id", p.Binding.HostID}, {"qos_policy_id", p.QoSPolicyID},
+	} {
+		if err := text(t.name, &t.value); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(vnicTypes, p.Binding.VNICType) {
+		return invalid("Invalid input for binding:vnic_type. Reason: '%s' is not in %v.", p.Binding.VNICType, vnicTypes[1:])
+	}
+	if spec.MAC != nil && spec.MAC[0]&1 != 0 {
+		return invalid("Invalid input for mac_address. Reason: '%s' is a multicast address.", spec.MAC)
+	}
+	if err := checkWishes(p, or(spec.FixedIPs, nil)); err != nil {
+		return err
+	}
+	if err := checkPairs(p.AllowedAddressPairs); err != nil {
+		return err
+	}
+	return checkDHCP(p.ExtraDHCPOpts)
+}
+
+// vnicTypes begins with none, which becomes normal.
+var vnicTypes = []string{
+	"", "normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct",
+	"accelerator-direct-physical", "remote-managed",
+}
+
+func checkWishes(p Port, want []FixedIPSpec) error {
+	if len(want) > maxFixedIPs && !trusted(p.DeviceOwner) {
+		return invalid("Invalid input for fixed_ips. Reason: Exceeded maximum amount of fixed ips per port, which is %d.", maxFixedIPs)
+	}
+	for _, f := range want {
+		if f.IPAddress.IsValid() && !plain(f.IPAddress) {
+			return invalid("Invalid input for fixed_ips. Reason: '%s' is not a valid IP address.", f.IPAddress)
+		}
+	}
+	return nil
+}
+
+func checkPairs(pairs []AddressPair) error {
+	if len(pairs) > maxAddressPairs {
+		return badRequest("AllowedAddressPairExhausted", "The number of allowed address pair exceeds the maximum %d.", maxAddressPairs)
+	}
+	for i, pair := range pairs {
+		switch a := pair.IPAddress.Addr(); {
+		case !pair.IPAddress.IsValid():
+			return badRequest("AllowedAddressPairsMissingIP", "AllowedAddressPair must contain ip_address")
+		case !plain(a) || a.IsMulticast() || pair.IPAddress != pair.IPAddress.Masked():
+			return invalid("Invalid input for allowed_address_pairs. Reason: '%s' is not a valid IP subnet.", pair.IPAddress)
+		case pair.MAC[0]&1 != 0:
+			return invalid("Invalid input for allowed_address_pairs. Reason: '%s' is a multicast address.", pair.MAC)
+		case slices.Contains(pairs[:i], pair):
+			return badRequest("DuplicateAddressPairInRequest",
+				"Request contains duplicate address pair: mac_address %s ip_address %s.", pair.MAC, pair.IPAddress)
+		}
+	}
+	return nil
+}
+
+// withMAC completes pairs that name no MAC address: it is the port's.
+func withMAC(pairs []AddressPair, m dataplane.MAC) []AddressPair {
+	complete := append([]AddressPair{}, pairs...)
+	for i := range complete {
+		if complete[i].MAC == (dataplane.MAC{}) {
+			complete[i].MAC = m
+		}
+	}
+	return complete
+}
+
+// mergeDHCP changes the options that are given; one without a value goes.
+func mergeDHCP(have, given []DHCPOption) []DHCPOption {
+	merged := append([]DHCPOption{}, have...)
+	for _, o := range given {
+		if o.IPVersion == 0 {
+			o.IPVersion = 4
+		}
+		i := slices.IndexFunc(merged, func(m DHCPOption) bool { return m.Name == o.Name && m.IPVersion == o.IPVersion })
+		switch {
+		case i < 0 && o.Value != "":
+			merged = append(merged, o)
+		case i >= 0 && o.Value != "":
+			merged[i] = o
+		case i >= 0:
+			merged = slices.Delete(merged, i, i+1)
+		}
+	}
+	return merged
+}
+
+func checkDHCP(options []DHCPOption) error {
+	for _, o := range options {
+		if o.Name == "" {
+			return invalid("Invalid input for extra_dhcp_opts. Reason: opt_name is missing.")
+		}
+		if o.IPVersion != 4 && o.IPVersion != 6 {
+			return invalid("Invalid input for extra_dhcp_opts. Reason: ip_version is neither 4 nor 6.")
+		}
+		for _, t := range []string{o.Name, o.Value} {
+			if err := text("extra_dhcp_opts", &t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// setProfile takes over an object, unless it says the same as the one that is there in other words.
+func setProfile(b *Binding, given *json.RawMessage) error {
+	if given == nil {
+		return nil
+	}
+	object, err := canonical(*given)
+	if err != nil || len(object) > maxProfile || bytes.Contains(object, []byte(`\u0000`)) {
+		return invalid("Invalid input for binding:profile. Reason: it is not an object of at most %d bytes.", maxProfile)
+	}
+	if have, err := canonical(b.Profile); err == nil && bytes.Equal(have, object) {
+		return nil
+	}
+	b.Profile = object
+	return nil
+}
+
+// canonical writes an object with its keys sorted; none is the same as an empty one.
+func canonical(raw json.RawMessage) (json.RawMessage, error) {
+	if len(raw) == 0 {
+		return json.RawMessage("{}"), nil
+	}
+	object := map[string]any{}
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return nil, err
+	}
+	if object == nil {
+		object = map[string]any{}
+	}
+	return json.Marshal(object)
+}
+
+// keepsOwner holds clients off what routers and floating IPs do with their ports.
+func keepsOwner(operation string, before, p Port) error {
+	if p.DeviceOwner == before.DeviceOwner && p.DeviceID == before.DeviceID {
+		return nil
+	}
+	for _, owner := range []string{OwnerRouterInterface, OwnerRouterGateway, OwnerFloatingIP} {
+		if before.DeviceOwner == owner || p.DeviceOwner == owner {
+			return conflict("UnsupportedPortDeviceOwner",
+				"Operation %s is not supported for device_owner %s on port %s: it changes with the router or the floating IP.", operation, owner, p.ID)
+		}
+	}
+	return nil
+}
+
+// madeFrom says whether a host made an address for itself from a MAC address.
+func madeFrom(m dataplane.MAC, a netip.Addr) bool {
+	return a.Is6() && a == eui64(netip.PrefixFrom(a, 64), m)
+}

@@ -1,0 +1,195 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// CreatePorts makes ports, DOWN until somebody plugs them.
+func (s *Service) CreatePorts(ctx context.Context, who Caller, specs ...PortSpec) ([]Port, error) {
+	return makeAll(ctx, s, specs, func(w *work, spec PortSpec) (Port, error) { return s.createPort(ctx, w, who, spec) })
+}
+
+func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec PortSpec) (Port, error) {
+	owner, err := project(who, spec.ProjectID)
+	if err != nil {
+		return Port{}, err
+	}
+	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	if err != nil {
+		return Port{}, err
+	}
+	if err := mayGivePort(ctx, w, who, n, spec, "create_port"); err != nil {
+		return Port{}, err
+	}
+	p := Port{
+		Meta:      Meta{ProjectID: owner, Name: or(spec.Name, ""), Description: or(spec.Description, "")},
+		NetworkID: n.ID, AdminStateUp: or(spec.AdminStateUp, true), MAC: or(spec.MAC, dataplane.MAC{}),
+		PortSecurityEnabled: n.PortSecurityEnabled,
+	}
+	if err := applyPort(&p, spec); err != nil {
+		return Port{}, err
+	}
+	if err := keepsOwner("create", Port{}, p); err != nil {
+		return Port{}, err
+	}
+	if err := s.checkQuota(ctx, w, owner, "port", 1); err != nil {
+		return Port{}, err
+	}
+	if err := s.groupsAtCreation(ctx, w, who, &p, spec.SecurityGroups); err != nil {
+		return Port{}, err
+	}
+	if err := secured(p); err != nil {
+		return Port{}, err
+	}
+	if p.MAC == (dataplane.MAC{}) && len(p.AllowedAddressPairs) > 0 {
+		// Pairs without a MAC address get the port's, which must be known for that.
+		if err := s.ensureMAC(ctx, w, &p); err != nil {
+			return Port{}, err
+		}
+	}
+	p.AllowedAddressPairs = withMAC(p.AllowedAddressPairs, p.MAC)
+	return s.makePort(ctx, w, p, or(spec.FixedIPs, nil))
+}
+
+// GetPort finds a port that the caller may see.
+func (s *Service) GetPort(ctx context.Context, who Caller, id string) (p Port, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		p, err = s.port(ctx, tx, who, id)
+		return err
+	})
+	return p, err
+}
+
+// ListPorts lists the ports that the caller may see.
+func (s *Service) ListPorts(ctx context.Context, who Caller, q Query) (list []Port, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if q.Scope, err = portScope(ctx, tx, who); err != nil {
+			return err
+		}
+		list, err = tx.Ports().List(ctx, q)
+		return err
+	})
+	return list, err
+}
+
+// UpdatePort changes what is given. The addresses of a router's port do not change, nor does one that a floating IP stands for leave.
+func (s *Service) UpdatePort(ctx context.Context, who Caller, id string, spec PortSpec, cond If) (p Port, err error) {
+	err = s.update(ctx, func(w *work) error {
+		if p, err = s.port(ctx, w, who, id); err != nil {
+			return err
+		}
+		if !who.owns(p.ProjectID) {
+			return disallowed("update_port")
+		}
+		n, err := w.Networks().Get(ctx, p.NetworkID)
+		if err != nil {
+			return err
+		}
+		if err := mayGivePort(ctx, w, who, n, spec, "update_port"); err != nil {
+			return err
+		}
+		if err := checkIf(cond, p.Meta); err != nil {
+			return err
+		}
+		return s.updatePort(ctx, w, who, &p, spec)
+	})
+	return p, err
+}
+
+func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, spec PortSpec) error {
+	before := *p
+	if err := errors.Join(fixed("project_id", p.ProjectID, spec.ProjectID), fixed("network_id", p.NetworkID, spec.NetworkID)); err != nil {
+		return err
+	}
+	if err := applyPort(p, spec); err != nil {
+		return err
+	}
+	if err := keepsOwner("update", before, *p); err != nil {
+		return err
+	}
+	if err := s.changeGroups(ctx, w, who, p, spec.SecurityGroups); err != nil {
+		return err
+	}
+	if err := s.changeMAC(ctx, w, p, spec.MAC); err != nil {
+		return err
+	}
+	p.AllowedAddressPairs = withMAC(p.AllowedAddressPairs, p.MAC)
+	if want, asked := wishes(before, *p, spec); asked {
+		if err := s.changeFixedIPs(ctx, w, p, want); err != nil {
+			return err
+		}
+	}
+	changed, err := put(ctx, w.Ports(), before, p, &p.Meta, s.now())
+	switch {
+	case errors.Is(err, ErrTaken):
+		return macInUse(*p)
+	case err != nil || !changed || !isRouterPort(p):
+		return err
+	case p.MAC == before.MAC && p.AdminStateUp == before.AdminStateUp:
+		return nil
+	}
+	return s.touch(ctx, w, p.DeviceID)
+}
+
+// wishes are the addresses that an update asks for: those given, and when the MAC address changes, all but those made from the former one.
+func wishes(before, p Port, spec PortSpec) (want []FixedIPSpec, asked bool) {
+	switch {
+	case spec.FixedIPs != nil:
+		return notNil(*spec.FixedIPs), true
+	case p.MAC == before.MAC || p.DeviceOwner == OwnerRouterInterface:
+		return nil, false
+	}
+	stay := slices.DeleteFunc(slices.Clone(p.FixedIPs), func(f FixedIP) bool { return madeFrom(before.MAC, f.IPAddress) })
+	return wanted(stay), true
+}
+
+func (s *Service) changeFixedIPs(ctx context.Context, w *work, p *Port, want []FixedIPSpec) error {
+	before := p.FixedIPs
+	if err := s.readdress(ctx, w, p, want); err != nil {
+		return err
+	}
+	if (isRouterPort(p) || p.DeviceOwner == OwnerFloatingIP) && !slices.Equal(p.FixedIPs, before) {
+		return badRequest("IPAddressChangeNotAllowed", "IP updates for port %s are not allowed", p.ID)
+	}
+	bound, err := w.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("port_id", p.ID)}})
+	for _, f := range bound {
+		if !slices.ContainsFunc(p.FixedIPs, func(fixed FixedIP) bool { return fixed.IPAddress == f.FixedIP }) {
+			return badRequest("BadRequest", "Bad port request: Cannot update the fixed_ips of the port %s,"+
+				" because its original fixed_ip has been associated to a floating ip.", p.ID)
+		}
+	}
+	return err
+}
+
+// changeMAC gives a port the MAC address that is asked for; the zero one asks for a new one.
+func (s *Service) changeMAC(ctx context.Context, w *work, p *Port, asked *dataplane.MAC) error {
+	if asked == nil || *asked == p.MAC {
+		return nil
+	}
+	p.MAC = *asked
+	return s.ensureMAC(ctx, w, p)
+}
+
+// DeletePort deletes a port, unless a router or a floating IP owns it. Floating IPs that stand for it are unbound.
+func (s *Service) DeletePort(ctx context.Context, who Caller, id string, cond If) error {
+	return s.update(ctx, func(w *work) error {
+		p, err := s.port(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := s.mayDeletePort(p); err != nil {
+			return err
+		}
+		if err := checkIf(cond, p.Meta); err != nil {
+			return err
+		}
+		if err := s.portLeaves(ctx, w, p); err != nil {
+			return err
+		}
+		return s.dropPort(ctx, w, p)
+	})
+}

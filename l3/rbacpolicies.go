@@ -1,0 +1,198 @@
+package l3
+
+import (
+	"context"
+	"slices"
+)
+
+// CreateRBACPolicies shares networks with projects, or lets projects use them as external ones. An owner does it for single projects, an
+// administrator also for everyone.
+func (s *Service) CreateRBACPolicies(ctx context.Context, who Caller, specs ...RBACPolicySpec) ([]RBACPolicy, error) {
+	return makeAll(ctx, s, specs, func(w *work, spec RBACPolicySpec) (RBACPolicy, error) {
+		return s.createRBACPolicy(ctx, w, who, spec)
+	})
+}
+
+func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spec RBACPolicySpec) (RBACPolicy, error) {
+	owner, err := project(who, spec.ProjectID)
+	if err != nil {
+		return RBACPolicy{}, err
+	}
+	p := RBACPolicy{
+		Meta: s.newMeta(owner, "", ""), ObjectType: or(spec.ObjectType, ""), ObjectID: or(spec.ObjectID, ""),
+		Action: or(spec.Action, ""), TargetProject: or(spec.TargetProject, ""),
+	}
+	if err := checkRBACPolicy(p); err != nil {
+		return RBACPolicy{}, err
+	}
+	n, err := s.network(ctx, w, who, p.ObjectID)
+	if err != nil {
+		return RBACPolicy{}, err
+	}
+	if !who.owns(n.ProjectID) {
+		return RBACPolicy{}, disallowed("create_rbac_policy")
+	}
+	if p.TargetProject == everyone && !who.Admin {
+		return RBACPolicy{}, disallowed("create_rbac_policy:target_tenant")
+	}
+	if err := s.checkQuota(ctx, w, owner, "rbac_policy", 1); err != nil {
+		return RBACPolicy{}, err
+	}
+	others, err := policiesOf(ctx, w, n.ID)
+	if err != nil {
+		return RBACPolicy{}, err
+	}
+	if err := unlike(p, others); err != nil {
+		return RBACPolicy{}, err
+	}
+	if err := w.RBACPolicies().Insert(ctx, p); err != nil {
+		return RBACPolicy{}, err
+	}
+	return p, s.followPolicies(ctx, w, n, append(others, p))
+}
+
+func checkRBACPolicy(p RBACPolicy) error {
+	switch {
+	case p.ObjectType != "network":
+		return invalid("Invalid input for object_type. Reason: '%s' is not a valid RBAC object type.", p.ObjectType)
+	case p.ObjectID == "":
+		return invalid("Invalid input for object_id. Reason: it is missing.")
+	case p.Action != AccessAsShared && p.Action != AccessAsExternal:
+		return invalid("Invalid input for action. Reason: '%s' is not one of %s, %s.", p.Action, AccessAsShared, AccessAsExternal)
+	case p.TargetProject == "":
+		return invalid("Invalid input for target_project. Reason: it is missing.")
+	}
+	return text("target_project", &p.TargetProject)
+}
+
+// unlike refuses a policy that is there already.
+func unlike(p RBACPolicy, others []RBACPolicy) error {
+	same := func(o RBACPolicy) bool {
+		return o.ID != p.ID && o.ObjectID == p.ObjectID && o.Action == p.Action && o.TargetProject == p.TargetProject
+	}
+	if slices.ContainsFunc(others, same) {
+		return conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
+	}
+	return nil
+}
+
+// followPolicies makes a network's attributes what its policies, as they are now, stand for.
+func (s *Service) followPolicies(ctx context.Context, w *work, n Network, policies []RBACPolicy) error {
+	before := n
+	n.Shared, n.External = false, false
+	for _, p := range policies {
+		switch p.Action {
+		case AccessAsShared:
+			n.Shared = n.Shared || p.TargetProject == everyone
+		case AccessAsExternal:
+			n.External = true
+		}
+	}
+	if before.External && !n.External {
+		if err := s.networkMayCeaseExternal(ctx, w, n.ID); err != nil {
+			return err
+		}
+	}
+	_, err := put(ctx, w.Networks(), before, &n, &n.Meta, s.now())
+	return err
+}
+
+// GetRBACPolicy finds a policy of the caller's project.
+func (s *Service) GetRBACPolicy(ctx context.Context, who Caller, id string) (p RBACPolicy, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		p, err = s.rbacPolicy(ctx, tx, who, id)
+		return err
+	})
+	return p, err
+}
+
+// ListRBACPolicies lists the policies of the caller's project.
+func (s *Service) ListRBACPolicies(ctx context.Context, who Caller, q Query) (list []RBACPolicy, err error) {
+	q.Scope = ownScope(who)
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		list, err = tx.RBACPolicies().List(ctx, q)
+		return err
+	})
+	return list, err
+}
+
+// UpdateRBACPolicy gives a policy another target. The former one must not depend on it.
+func (s *Service) UpdateRBACPolicy(ctx context.Context, who Caller, id string, spec RBACPolicySpec, cond If) (p RBACPolicy, err error) {
+	err = s.update(ctx, func(w *work) error {
+		if p, err = s.rbacPolicy(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := checkIf(cond, p.Meta); err != nil {
+			return err
+		}
+		before := p
+		set(&p.TargetProject, spec.TargetProject)
+		if err := checkRBACPolicy(p); err != nil {
+			return err
+		}
+		if p.TargetProject == everyone && !who.Admin {
+			return disallowed("update_rbac_policy:target_tenant")
+		}
+		if changed, err := put(ctx, w.RBACPolicies(), before, &p, &p.Meta, s.now()); err != nil || !changed {
+			return err
+		}
+		return s.policyLeft(ctx, w, before)
+	})
+	return p, err
+}
+
+// DeleteRBACPolicy deletes a policy on which nothing depends.
+func (s *Service) DeleteRBACPolicy(ctx context.Context, who Caller, id string, cond If) error {
+	return s.update(ctx, func(w *work) error {
+		p, err := s.rbacPolicy(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := checkIf(cond, p.Meta); err != nil {
+			return err
+		}
+		if err := w.RBACPolicies().Delete(ctx, p.ID); err != nil {
+			return err
+		}
+		return s.policyLeft(ctx, w, p)
+	})
+}
+
+// policyLeft is called when a policy is not any more what it was: who used the network by it must be able to by another one.
+func (s *Service) policyLeft(ctx context.Context, w *work, was RBACPolicy) error {
+	n, err := w.Networks().Get(ctx, was.ObjectID)
+	if err != nil {
+		return err
+	}
+	stay, err := policiesOf(ctx, w, n.ID)
+	if err != nil {
+		return err
+	}
+	users := usersOfShared
+	if was.Action == AccessAsExternal {
+		users = usersOfExternal
+		if n.IsDefault && was.TargetProject == everyone {
+			return policyInUse(n, "Default external networks must be shared to everyone.")
+		}
+	}
+	dependents, err := users(ctx, w, n)
+	if err != nil {
+		return err
+	}
+	if was.TargetProject != everyone {
+		dependents = slices.DeleteFunc(dependents, func(project string) bool { return project != was.TargetProject })
+	}
+	if left := uncovered(dependents, stay); len(left) > 0 {
+		return policyInUse(n, "Project "+left[0]+" uses the network.")
+	}
+	for _, p := range stay {
+		if err := unlike(p, stay); err != nil {
+			return err
+		}
+	}
+	return s.followPolicies(ctx, w, n, stay)
+}
+
+func policyInUse(n Network, details string) error {
+	return conflict("RbacPolicyInUse", "RBAC policy on object %s cannot be removed because other objects depend on it.\nDetails: %s", n.ID, details)
+}

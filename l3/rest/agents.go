@@ -1,0 +1,106 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+func (a *api) agents() {
+	t := agentTable()
+	serve(a, collection[l3.Agent, l3.AgentSpec]{
+		path: "agents", one: "agent", many: "agents", table: t, ids: func(g *l3.Agent) string { return g.ID },
+		list: a.service.ListAgents, get: a.service.GetAgent,
+		update: func(ctx context.Context, who l3.Caller, id string, spec l3.AgentSpec, _ l3.If) (l3.Agent, error) {
+			return a.service.UpdateAgent(ctx, who, id, spec)
+		},
+		delete: func(ctx context.Context, who l3.Caller, id string, _ l3.If) error {
+			return a.service.DeleteAgent(ctx, who, id)
+		},
+	})
+
+	wanted := table[struct{}, string]{
+		field("router_id", anyUUID, given|needed, func(*struct{}) string { return "" }, func(s *string, v string) { *s = v }),
+	}
+	routers := routerTable()
+	a.handle("GET /v2.0/agents/{id}/l3-routers", operation{summary: "List the routers that an agent hosts", query: []string{"fields"},
+		status: http.StatusOK, answers: envelopeOf("routers", schema{"type": "array", "items": ref("router")}),
+		run: func(r *http.Request, who l3.Caller) ([]byte, error) {
+			hosted, err := a.service.RoutersOnAgent(r.Context(), who, r.PathValue("id"))
+			if err != nil {
+				return nil, err
+			}
+			return append(routers.seen(who, nil).writeAll([]byte{'{'}, "routers", hosted), '}'), nil
+		}})
+	a.handle("POST /v2.0/agents/{id}/l3-routers", operation{summary: "Have an agent host a router", accepts: wanted.schema(inPost),
+		status: http.StatusCreated, answers: schema{"nullable": true},
+		run: func(r *http.Request, who l3.Caller) ([]byte, error) {
+			body, err := readBody(r)
+			if err != nil {
+				return nil, err
+			}
+			router, err := wanted.read(body, inPost)
+			if err != nil {
+				return nil, err
+			}
+			return []byte("null"), a.service.AddRouterToAgent(r.Context(), who, r.PathValue("id"), router)
+		}})
+	a.handle("DELETE /v2.0/agents/{id}/l3-routers/{router}", operation{summary: "Take a router from its agent", status: http.StatusNoContent,
+		run: func(r *http.Request, who l3.Caller) ([]byte, error) {
+			return nil, a.service.RemoveRouterFromAgent(r.Context(), who, r.PathValue("id"), r.PathValue("router"))
+		}})
+	a.handle("GET /v2.0/routers/{id}/l3-agents", operation{summary: "List the agents that host a router", query: []string{"fields"},
+		status: http.StatusOK, answers: envelopeOf("agents", schema{"type": "array", "items": ref("agent")}),
+		run: func(r *http.Request, who l3.Caller) ([]byte, error) {
+			hosts, err := a.service.AgentsOfRouter(r.Context(), who, r.PathValue("id"))
+			if err != nil {
+				return nil, err
+			}
+			return append(t.seen(who, nil).writeAll([]byte{'{'}, "agents", hosts), '}'), nil
+		}})
+}
+
+func agentTable() table[l3.Agent, l3.AgentSpec] {
+	type (
+		R = l3.Agent
+		S = l3.AgentSpec
+	)
+	return table[R, S]{
+		shown[R, S]("id", anyUUID, found, func(r *R) string { return r.ID }),
+		shown[R, S]("agent_type", label, found, func(r *R) string { return r.Type }),
+		shown[R, S]("binary", label, found, func(r *R) string { return r.Binary }),
+		shown[R, S]("host", label, found, func(r *R) string { return r.Host }),
+		shown[R, S]("topic", label, found, func(r *R) string { return r.Topic }),
+		shown[R, S]("alive", boolean, found, func(r *R) bool { return r.Alive }),
+		field("admin_state_up", boolean, inPut|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
+		field("description", textOrNo, inPut|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
+		shown[R, S]("availability_zone", label, found, func(r *R) string { return r.AvailabilityZone }),
+		shown[R, S]("configurations", reported, 0, func(r *R) map[string]any { return r.Configurations }),
+		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }),
+		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }),
+		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }),
+		shown[R, S]("resources_synced", boolean, found, func(r *R) bool { return r.ResourcesSynced }),
+	}
+}
+
+var (
+	reported = codec[map[string]any, any]{
+		schema: schema{"type": "object"},
+		write: func(b []byte, v map[string]any) []byte {
+			if v == nil {
+				return append(b, "{}"...)
+			}
+			return append(b, marshal(v)...)
+		},
+	}
+
+	// agentStamp is a time in the form that Neutron has for agents alone, and that clients read: UTC, without saying so.
+	agentStamp = value[time.Time]{
+		schema: schema{"type": "string"},
+		write: func(b []byte, t time.Time) []byte {
+			return append(t.UTC().AppendFormat(append(b, '"'), time.DateTime), '"')
+		},
+	}
+)

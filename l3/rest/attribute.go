@@ -1,0 +1,260 @@
+package rest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// use is what can be done with an attribute. One that has none is only shown.
+type use uint8
+
+const (
+	inPost    use = 1 << iota // may be given when the resource is made
+	inPut                     // may be given when it is changed
+	needed                    // must be given when it is made
+	filtered                  // lists can be filtered by it
+	sorted                    // lists can be sorted by it
+	adminOnly                 // others than administrators do not see it, and cannot find by it; whether they may set it is the service's policy
+
+	given = inPost | inPut
+	found = filtered | sorted
+)
+
+// attribute is one of a resource R, which callers describe by an S. The tables of attributes are all that this package knows about a resource:
+// requests are read, answers written, lists filtered and sorted by them, and the OpenAPI document says what they say.
+type attribute[R, S any] struct {
+	name   string
+	uses   use
+	schema schema
+	key    string // "name": as JSON
+	stored string // the name that l3.Query knows
+
+	write func(b []byte, r *R) []byte // nil: not shown
+	when  func(r *R) bool             // whether it is shown; nil: always
+	read  func(s *S, v any) error
+	// filters are the conditions that the values of a query parameter stand for.
+	filters func(values []string) ([]l3.Filter, error)
+}
+
+// field is an attribute that can be given. In set is what a spec calls it.
+func field[R, S, Out, In any](name string, c codec[Out, In], uses use, get func(*R) Out, set func(*S, In)) attribute[R, S] {
+	a := shown[R, S](name, c, uses, get)
+	a.read = func(s *S, v any) error {
+		in, err := c.read(v)
+		if err == nil {
+			set(s, in)
+		}
+		return err
+	}
+	return a
+}
+
+// shown is an attribute that cannot be given.
+func shown[R, S, Out, In any](name string, c codec[Out, In], uses use, get func(*R) Out) attribute[R, S] {
+	a := attribute[R, S]{name: name, uses: uses, schema: c.schema, key: `"` + name + `":`, stored: name}
+	a.write = func(b []byte, r *R) []byte { return c.write(b, get(r)) }
+	if uses&filtered != 0 {
+		return a.as(name, c.parse)
+	}
+	return a
+}
+
+// sought is a query parameter of lists that is no attribute by itself.
+func sought[R, S any](name string, filters func(values []string) ([]l3.Filter, error)) attribute[R, S] {
+	return attribute[R, S]{name: name, uses: filtered, schema: schema{"type": "string"}, filters: filters}
+}
+
+// as is the attribute, found by another name than its own.
+func (a attribute[R, S]) as(stored string, parse func(string) (any, error)) attribute[R, S] {
+	a.stored = stored
+	a.filters = func(values []string) ([]l3.Filter, error) {
+		f, err := oneOf(stored, values, parse)
+		return []l3.Filter{f}, err
+	}
+	return a
+}
+
+// by is the attribute, filtered in another way than by its value.
+func (a attribute[R, S]) by(filters func(values []string) ([]l3.Filter, error)) attribute[R, S] {
+	a.uses |= filtered
+	a.filters = filters
+	return a
+}
+
+// only is the attribute, shown where a condition holds.
+func (a attribute[R, S]) only(when func(*R) bool) attribute[R, S] {
+	a.when = when
+	return a
+}
+
+// oneOf asks for an attribute that has one of some values.
+func oneOf(stored string, values []string, parse func(string) (any, error)) (l3.Filter, error) {
+	f := l3.Filter{Field: stored, Op: l3.In}
+	for _, s := range values {
+		v, err := parse(s)
+		if err != nil {
+			return f, err
+		}
+		f.Values = append(f.Values, v)
+	}
+	return f, nil
+}
+
+// table is the attributes of a resource.
+type table[R, S any] []attribute[R, S]
+
+// seen are the attributes that a caller sees of a resource, of those with the given names, or of all.
+func (t table[R, S]) seen(who l3.Caller, names []string) table[R, S] {
+	out := make(table[R, S], 0, len(t))
+	for _, a := range t {
+		if a.write != nil && (a.uses&adminOnly == 0 || who.Admin) && (len(names) == 0 || slices.Contains(names, a.name)) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// write appends a resource as a JSON object.
+func (t table[R, S]) write(b []byte, r *R) []byte {
+	b = append(b, '{')
+	first := true
+	for i := range t {
+		a := &t[i]
+		if a.when != nil && !a.when(r) {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = a.write(append(b, a.key...), r)
+	}
+	return append(b, '}')
+}
+
+// read makes a spec of a JSON object in a request that makes (inPost) or changes (inPut) a resource. Errors are ones of fault, with what is wrong with
+// the value of an attribute under the attribute's name.
+func (t table[R, S]) read(object map[string]any, in use) (S, error) {
+	var s S
+	if err := t.unknown(object); err != nil {
+		return s, err
+	}
+	for i := range t {
+		a := &t[i]
+		v, ok := object[a.name]
+		switch {
+		case ok && a.uses&in == 0 && in == inPost:
+			return s, badRequest("Attribute '%s' not allowed in POST", a.name)
+		case ok && a.uses&in == 0:
+			return s, badRequest("Cannot update read-only attribute %s", a.name)
+		case ok:
+			if err := a.read(&s, v); err != nil {
+				return s, invalid(a.name, err)
+			}
+		case in == inPost && a.uses&needed != 0:
+			return s, badRequest("Failed to parse request. Required attribute '%s' not specified", a.name)
+		}
+	}
+	return s, nil
+}
+
+func (t table[R, S]) unknown(object map[string]any) error {
+	var names []string
+	for name := range object {
+		if !slices.ContainsFunc(t, func(a attribute[R, S]) bool { return a.name == name && (a.write != nil || a.read != nil) }) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return badRequest("Unrecognized attribute(s) '%s'", show(strings.Join(names, ", ")))
+}
+
+// record is a codec of JSON objects with the attributes of a table.
+func record[Out, In any](t table[Out, In]) codec[Out, In] {
+	written := t.seen(l3.System(), nil)
+	return codec[Out, In]{
+		schema: t.schema(0),
+		write:  func(b []byte, v Out) []byte { return written.write(b, &v) },
+		read: func(v any) (In, error) {
+			object, ok := v.(map[string]any)
+			if !ok {
+				var none In
+				return none, fmt.Errorf("'%s' is not a dictionary", show(v))
+			}
+			in, err := t.read(object, inPost)
+			return in, reason(err)
+		},
+	}
+}
+
+// list is a codec of JSON lists. Null is read as an empty one. Filters look for an element.
+func list[Out, In any](c codec[Out, In]) codec[[]Out, []In] {
+	return codec[[]Out, []In]{
+		schema: schema{"type": "array", "items": c.schema},
+		write: func(b []byte, v []Out) []byte {
+			b = append(b, '[')
+			for i, e := range v {
+				if i > 0 {
+					b = append(b, ',')
+				}
+				b = c.write(b, e)
+			}
+			return append(b, ']')
+		},
+		read: func(v any) ([]In, error) {
+			elements, ok := v.([]any)
+			if !ok && v != nil {
+				return nil, fmt.Errorf("'%s' is not a list", show(v))
+			}
+			out := make([]In, 0, len(elements))
+			for _, e := range elements {
+				in, err := c.read(e)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, in)
+			}
+			return out, nil
+		},
+		parse: c.parse,
+	}
+}
+
+// schema describes the objects of a table: those of an answer, or those of a request.
+func (t table[R, S]) schema(in use) schema {
+	properties := schema{}
+	var must []string
+	for _, a := range t {
+		if in == 0 && a.write == nil || in != 0 && a.uses&in == 0 {
+			continue
+		}
+		properties[a.name] = a.schema
+		if in != 0 && a.schema["type"] == "array" {
+			properties[a.name] = a.schema.nullable() // read as empty
+		}
+		if in == inPost && a.uses&needed != 0 {
+			must = append(must, a.name)
+		}
+	}
+	s := schema{"type": "object", "properties": properties, "additionalProperties": false}
+	if must != nil {
+		s["required"] = must
+	}
+	return s
+}
+
+// schema is one of OpenAPI 3.0.
+type schema map[string]any
+
+func (s schema) nullable() schema {
+	out := maps.Clone(s)
+	out["nullable"] = true
+	return out
+}

@@ -1,0 +1,106 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// zones registers the availability zones, of which there are so few that they are filtered here.
+func (a *api) zones() {
+	type R = l3.AvailabilityZone
+	t := table[R, any]{
+		shown[R, any]("name", label, filtered, func(r *R) string { return r.Name }),
+		shown[R, any]("resource", label, filtered, func(r *R) string { return r.Resource }),
+		shown[R, any]("state", label, filtered, func(r *R) string { return r.State }),
+	}
+	serve(a, collection[R, any]{path: "availability_zones", one: "availability_zone", many: "availability_zones", table: t,
+		list: func(ctx context.Context, who l3.Caller, q l3.Query) ([]R, error) {
+			all, err := a.service.ListAvailabilityZones(ctx, who)
+			return slices.DeleteFunc(all, func(z R) bool {
+				attributes := map[string]any{"name": z.Name, "resource": z.Resource, "state": z.State}
+				return slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, attributes[f.Field]) })
+			}), err
+		}})
+}
+
+// pools registers the floating IP pools: the IPv4 subnets of external networks.
+func (a *api) pools() {
+	type R = l3.Subnet
+	t := table[R, any]{
+		shown[R, any]("subnet_id", anyUUID, filtered, func(r *R) string { return r.ID }).as("id", asWritten),
+		shown[R, any]("subnet_name", label, filtered, func(r *R) string { return r.Name }).as("name", asWritten),
+		shown[R, any]("cidr", cidr, found, func(r *R) netip.Prefix { return r.CIDR }),
+		shown[R, any]("network_id", anyUUID, found, func(r *R) string { return r.NetworkID }),
+		shown[R, any]("project_id", label, found, func(r *R) string { return r.ProjectID }),
+		shown[R, any]("tenant_id", label, found, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
+	}
+	serve(a, collection[R, any]{path: "floatingip_pools", one: "floatingip_pool", many: "floatingip_pools", table: t,
+		ids: func(r *R) string { return r.ID },
+		list: func(ctx context.Context, who l3.Caller, q l3.Query) ([]R, error) {
+			external, err := a.service.ListNetworks(ctx, who, l3.Query{Filters: []l3.Filter{{Field: "router:external", Values: []any{true}}}})
+			if err != nil || len(external) == 0 {
+				return nil, err
+			}
+			inside := l3.Filter{Field: "network_id"}
+			for _, n := range external {
+				inside.Values = append(inside.Values, n.ID)
+			}
+			q.Filters = append(q.Filters, inside, l3.Filter{Field: "ip_version", Values: []any{4}})
+			return a.service.ListSubnets(ctx, who, q)
+		}})
+}
+
+// availability registers the counts of addresses.
+func (a *api) availability() {
+	type (
+		R = l3.IPAvailability
+		S = l3.SubnetIPAvailability
+	)
+	subnets := record(table[S, any]{
+		shown[S, any]("subnet_id", anyUUID, 0, func(r *S) string { return r.SubnetID }),
+		shown[S, any]("subnet_name", label, 0, func(r *S) string { return r.SubnetName }),
+		shown[S, any]("cidr", label, 0, func(r *S) string { return r.CIDR }),
+		shown[S, any]("ip_version", ipVersion, 0, func(r *S) int { return r.IPVersion }),
+		shown[S, any]("total_ips", digits, 0, func(r *S) string { return r.TotalIPs }),
+		shown[S, any]("used_ips", count, 0, func(r *S) int { return r.UsedIPs }),
+	})
+	t := table[R, any]{
+		shown[R, any]("network_id", anyUUID, filtered, func(r *R) string { return r.NetworkID }),
+		shown[R, any]("network_name", label, filtered, func(r *R) string { return r.NetworkName }),
+		shown[R, any]("project_id", label, filtered, func(r *R) string { return r.ProjectID }),
+		shown[R, any]("tenant_id", label, filtered, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
+		shown[R, any]("total_ips", digits, 0, func(r *R) string { return r.TotalIPs }),
+		shown[R, any]("used_ips", count, 0, func(r *R) int { return r.UsedIPs }),
+		shown[R, any]("subnet_ip_availability", list(subnets), 0, func(r *R) []S { return r.Subnets }),
+		sought[R, any]("ip_version", func(values []string) ([]l3.Filter, error) { // of the subnets that are counted
+			f, err := oneOf("ip_version", values, ipVersion.parse)
+			return []l3.Filter{f}, err
+		}),
+	}
+	serve(a, collection[R, any]{path: "network-ip-availabilities", one: "network_ip_availability", many: "network_ip_availabilities", table: t,
+		list: a.service.IPAvailability,
+		get: func(ctx context.Context, who l3.Caller, id string) (R, error) {
+			all, err := a.service.IPAvailability(ctx, who, l3.Query{Filters: []l3.Filter{{Field: "network_id", Values: []any{id}}}})
+			if err == nil && len(all) == 0 {
+				err = &l3.Error{Name: "NetworkNotFound", Status: http.StatusNotFound, Message: "Network " + show(id) + " could not be found."}
+			}
+			if err != nil {
+				return R{}, err
+			}
+			return all[0], nil
+		}})
+}
+
+var (
+	count = integer(0, 1<<31-1)
+
+	// digits is a number of any size, as JSON has it.
+	digits = value[string]{
+		schema: schema{"type": "number"},
+		write:  func(b []byte, v string) []byte { return append(b, v...) },
+	}
+)

@@ -1,0 +1,68 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+var (
+	errTooLarge = &l3.Error{Name: "HTTPRequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge, Message: "Request is too large."}
+	errNotJSON  = &l3.Error{Name: "HTTPUnsupportedMediaType", Status: http.StatusUnsupportedMediaType,
+		Message: "The body must be application/json."}
+)
+
+// readBody reads a request's body, which must be one JSON object. Numbers are left as they were written, so that none loses its digits.
+func readBody(r *http.Request) (map[string]any, error) {
+	if t := r.Header.Get("Content-Type"); t != "" {
+		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
+			return nil, errNotJSON
+		}
+	}
+	raw, err := io.ReadAll(r.Body)
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return nil, errTooLarge
+	case err != nil:
+		return nil, badRequest("The request body could not be read: %v", err)
+	case len(bytes.TrimSpace(raw)) == 0:
+		return nil, badRequest("Resource body required")
+	}
+	return parseBody(raw)
+}
+
+func parseBody(raw []byte) (map[string]any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, badRequest("The request body is not JSON: %v", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, badRequest("The request body has more after its JSON")
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, badRequest("The request body is not a JSON object")
+	}
+	return object, nil
+}
+
+// member is the object that a body has under a name.
+func member(body map[string]any, name string) (map[string]any, error) {
+	v, ok := body[name]
+	if !ok {
+		return nil, badRequest("Unable to find '%s' in request body", name)
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, badRequest("Invalid input for %s. Reason: '%s' is not a dictionary.", name, show(v))
+	}
+	return object, nil
+}

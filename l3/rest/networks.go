@@ -1,0 +1,90 @@
+package rest
+
+import (
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
+)
+
+func (a *api) networks() {
+	serve(a, collection[l3.Network, l3.NetworkSpec]{
+		path: "networks", one: "network", many: "networks", kind: l3.KindNetwork, revisions: true,
+		table: networkTable(), ids: func(n *l3.Network) string { return n.ID }, check: checkSegments,
+		list: a.service.ListNetworks, get: a.service.GetNetwork, create: a.service.CreateNetworks, update: a.service.UpdateNetwork,
+		delete: a.service.DeleteNetwork,
+	})
+}
+
+func networkTable() table[l3.Network, l3.NetworkSpec] {
+	type (
+		R = l3.Network
+		S = l3.NetworkSpec
+	)
+	flat := func(r *R) bool { return len(r.Segments) == 1 }
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
+		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
+		field("admin_state_up", boolean, given|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
+		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
+		field("shared", boolean, given|found, func(r *R) bool { return r.Shared }, func(s *S, v bool) { s.Shared = &v }),
+		field("router:external", boolean, given|found, func(r *R) bool { return r.External }, func(s *S, v bool) { s.External = &v }),
+		field("is_default", boolean, given|found, func(r *R) bool { return r.IsDefault }, func(s *S, v bool) { s.IsDefault = &v }),
+		field("mtu", integer(0, 65535), given|found, func(r *R) int { return r.MTU }, func(s *S, v int) { s.MTU = &v }),
+		shown[R, S]("subnets", list(anyUUID), 0, func(r *R) []string { return r.Subnets }),
+		shown[R, S]("availability_zones", texts, 0, func(r *R) []string { return r.AvailabilityZones }),
+		field("availability_zone_hints", texts, inPost, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
+		field("port_security_enabled", boolean, given|found,
+			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
+		shown[R, S]("ipv4_address_scope", uuidOrNo, 0, func(*R) string { return "" }),
+		shown[R, S]("ipv6_address_scope", uuidOrNo, 0, func(*R) string { return "" }),
+
+		// One segment is shown as attributes of the network, several as a list.
+		field("provider:network_type", networkType, given|found|adminOnly,
+			func(r *R) string { return string(r.Segments[0].Type) },
+			func(s *S, v string) { onlySegment(s).Type = dataplane.NetworkType(v) }).as("segments.provider:network_type", asWritten).only(flat),
+		field("provider:physical_network", textOrNo, given|found|adminOnly,
+			func(r *R) string { return r.Segments[0].Physical },
+			func(s *S, v string) { onlySegment(s).Physical = v }).as("segments.provider:physical_network", asWritten).only(flat),
+		field("provider:segmentation_id", segmentID, given|found|adminOnly,
+			func(r *R) int { return int(r.Segments[0].ID) },
+			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", segmentID.parse).only(flat),
+		field("segments", list(segment), given|adminOnly,
+			func(r *R) []l3.Segment { return r.Segments },
+			func(s *S, v []l3.Segment) { s.Segments = &v }).only(func(r *R) bool { return len(r.Segments) > 1 }),
+	)
+}
+
+var (
+	networkType = orNull(choice(string(dataplane.NetworkFlat), string(dataplane.NetworkVLAN), string(dataplane.NetworkVXLAN),
+		string(dataplane.NetworkGeneve), string(dataplane.NetworkGRE), string(dataplane.NetworkLocal)))
+	segmentID = orNull(integer(0, 1<<32-1)) // clients say 0 too for none
+
+	segment = record(table[l3.Segment, l3.Segment]{
+		field("provider:network_type", networkType, given,
+			func(r *l3.Segment) string { return string(r.Type) }, func(s *l3.Segment, v string) { s.Type = dataplane.NetworkType(v) }),
+		field("provider:physical_network", textOrNo, given,
+			func(r *l3.Segment) string { return r.Physical }, func(s *l3.Segment, v string) { s.Physical = v }),
+		field("provider:segmentation_id", segmentID, given,
+			func(r *l3.Segment) int { return int(r.ID) }, func(s *l3.Segment, v int) { s.ID = uint32(v) }),
+	})
+)
+
+// onlySegment is the one that attributes of the network itself describe.
+func onlySegment(s *l3.NetworkSpec) *l3.Segment {
+	if s.Segments == nil {
+		s.Segments = &[]l3.Segment{{}}
+	}
+	return &(*s.Segments)[0]
+}
+
+func checkSegments(spec map[string]any) error {
+	if spec["segments"] == nil {
+		return nil
+	}
+	for _, name := range []string{"provider:network_type", "provider:physical_network", "provider:segmentation_id"} {
+		if spec[name] != nil {
+			return &l3.Error{Name: "SegmentsSetInConjunctionWithProviders", Status: 400,
+				Message: "Segments and provider values cannot both be set: segments, " + name + "."}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+// Package rest serves an L3 service as the OpenStack Networking API v2.0, which the openstack client, gophercloud and Terraform speak.
+//
+// What there is to know about a resource is a table of its attributes (networks.go, routers.go and so on), one attribute a line. The code that reads
+// requests and writes answers is the same for all of them, and so is the OpenAPI document at /openapi.json.
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// Service is what is served. [l3.Service] fulfils it; whoever wraps a part of one embeds the rest.
+type Service interface {
+	l3.Networks
+	l3.Subnets
+	l3.Ports
+	l3.Routers
+	l3.RouterMembers
+	l3.FloatingIPs
+	l3.SecurityGroups
+	l3.SecurityGroupRules
+	l3.RBACPolicies
+	l3.Agents
+	l3.Hosting
+	l3.Quotas
+	l3.Tags
+
+	// SetQuotaAboveUsage is SetQuota that refuses a limit below what the project uses.
+	SetQuotaAboveUsage(ctx context.Context, who l3.Caller, project string, limits map[string]int) (map[string]int, error)
+}
+
+// Config is what the API is made of.
+type Config struct {
+	Service Service
+	Auth    Auth         // nil: nobody is believed, every request is answered with 401
+	URL     string       // of the API's root as clients see it, for links; empty: each request's own Host
+	MaxBody int64        // bytes of a request's body; 0: 1 MiB
+	Logger  *slog.Logger // for failures that are not the client's; nil: nothing is logged
+}
+
+// api answers requests. It does not change once New has made it.
+type api struct {
+	service Service
+	auth    Auth
+	url     string
+	maxBody int64
+	log     *slog.Logger
+
+	mux       *http.ServeMux
+	routes    []route
+	schemas   schema     // of OpenAPI, by name
+	resources []resource // that discovery lists
+}
+
+// New makes the API. The handler may be used concurrently.
+func New(c Config) http.Handler {
+	a := &api{
+		service: c.Service, auth: c.Auth, url: strings.TrimSuffix(c.URL, "/"), maxBody: c.MaxBody, log: c.Logger,
+		mux: http.NewServeMux(), schemas: schema{},
+	}
+	if a.auth == nil {
+		a.auth = None{}
+	}
+	if a.maxBody == 0 {
+		a.maxBody = 1 << 20
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+
+	a.networks()
+	a.subnets()
+	a.ports()
+	a.routers()
+	a.floatingIPs()
+	a.securityGroups()
+	a.rbacPolicies()
+	a.agents()
+	a.zones()
+	a.quotas()
+	a.availability()
+	a.extensions()
+	a.discovery() // lists what the others have registered
+	return a
+}
+
+// operation is what is done with the requests of one method and path.
+type operation struct {
+	summary string   // for people
+	open    bool     // nobody needs to say who he is
+	query   []string // parameters
+	accepts schema   // body; nil: there is none
+	status  int      // of a success
+	answers schema   // body; nil: there is none
+	ifMatch bool     // a condition on the revision is heeded
+	run     func(r *http.Request, who l3.Caller) ([]byte, error)
+}
+
+// route is an operation at its place.
+type route struct {
+	method, path string // as in the patterns of http.ServeMux
+	operation
+}
+
+// handle puts an operation at its place, from where it cannot be missing in the OpenAPI document.
+func (a *api) handle(pattern string, op operation) {
+	method, where, _ := strings.Cut(pattern, " ")
+	a.routes = append(a.routes, route{method, where, op})
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.run(w, r, op) })
+}
+
+// ServeHTTP answers a request, whatever is in it, with JSON.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := "req-" + uuid.NewString()
+	w.Header().Set("X-Openstack-Request-Id", id)
+	w.Header().Set("Content-Type", "application/json")
+	defer func() {
+		if p := recover(); p != nil {
+			a.log.Error("request panicked", "request", id, "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			a.send(w, http.StatusInternalServerError, internalError)
+		}
+	}()
+
+	r.Body = http.MaxBytesReader(w, r.Body, a.maxBody)
+	if !clean(r.URL.Path) || !direct(r.URL.EscapedPath()) {
+		a.refuse(w, r, errNoPath)
+		return
+	}
+	if _, pattern := a.mux.Handler(r); pattern == "" {
+		a.nowhere(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
+	var who l3.Caller
+	if !op.open {
+		var err error
+		if who, err = a.auth.Authenticate(r); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+	}
+	if r.Header.Get("If-Match") != "" && r.Method != http.MethodGet && !op.ifMatch {
+		a.fail(w, r, badRequest("If-Match is not supported by %s %s", r.Method, show(r.URL.Path)))
+		return
+	}
+	body, err := op.run(r, who)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	a.send(w, op.status, body)
+}
+
+// nowhere answers requests that no operation is for.
+func (a *api) nowhere(w http.ResponseWriter, r *http.Request) {
+	told := probe{header: http.Header{}}
+	a.mux.ServeHTTP(&told, r)
+	if told.status != http.StatusMethodNotAllowed {
+		a.refuse(w, r, errNoPath)
+		return
+	}
+	w.Header().Set("Allow", told.header.Get("Allow"))
+	a.refuse(w, r, errNoMethod)
+}
+
+// refuse fails a request once it is known whose it is: strangers do not learn which paths there are.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if _, stranger := a.auth.Authenticate(r); stranger != nil {
+		err = stranger
+	}
+	a.fail(w, r, err)
+}
+
+// probe takes the answer of the mux, whose text is not for our clients.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+
+// direct says whether a path is without detours such as // and .., which the mux would answer with a redirect.
+func direct(escaped string) bool {
+	short := path.Clean(escaped)
+	return escaped == short || short != "/" && escaped == short+"/"
+}
+
+// clean says whether text can be looked for in every store: PostgreSQL refuses a NUL, and bytes that are not UTF-8.
+func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+var (
+	errNoPath   = &l3.Error{Name: "HTTPNotFound", Status: http.StatusNotFound, Message: "The resource could not be found."}
+	errNoMethod = &l3.Error{Name: "HTTPMethodNotAllowed", Status: http.StatusMethodNotAllowed, Message: "The method is not allowed for this resource."}
+)

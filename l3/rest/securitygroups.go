@@ -1,0 +1,96 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+func (a *api) securityGroups() {
+	serve(a, collection[l3.SecurityGroup, l3.SecurityGroupSpec]{
+		path: "security-groups", one: "security_group", many: "security_groups", kind: l3.KindSecurityGroup, revisions: true,
+		table: securityGroupTable(), ids: func(g *l3.SecurityGroup) string { return g.ID },
+		list: a.service.ListSecurityGroups, get: a.service.GetSecurityGroup, create: a.service.CreateSecurityGroups,
+		update: a.service.UpdateSecurityGroup, delete: a.service.DeleteSecurityGroup,
+	})
+	serve(a, collection[l3.SecurityGroupRule, l3.SecurityGroupRuleSpec]{
+		path: "security-group-rules", one: "security_group_rule", many: "security_group_rules", kind: l3.KindSecurityGroupRule, revisions: true,
+		table: securityGroupRuleTable(), ids: func(r *l3.SecurityGroupRule) string { return r.ID },
+		list: a.service.ListSecurityGroupRules, get: a.service.GetSecurityGroupRule, create: a.service.CreateSecurityGroupRules,
+		delete: a.service.DeleteSecurityGroupRule,
+	})
+}
+
+func securityGroupTable() table[l3.SecurityGroup, l3.SecurityGroupSpec] {
+	type (
+		R = l3.SecurityGroup
+		S = l3.SecurityGroupSpec
+	)
+	rules := list(record(securityGroupRuleTable()))
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+		field("name", label, given|needed|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
+		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
+		field("stateful", boolean, given|found, func(r *R) bool { return r.Stateful }, func(s *S, v bool) { s.Stateful = &v }),
+		shown[R, S]("security_group_rules", rules, 0, func(r *R) []l3.SecurityGroupRule { return r.Rules }),
+	)
+}
+
+func securityGroupRuleTable() table[l3.SecurityGroupRule, l3.SecurityGroupRuleSpec] {
+	type (
+		R = l3.SecurityGroupRule
+		S = l3.SecurityGroupRuleSpec
+	)
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+		field("description", textOrNo, inPost|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
+		field("security_group_id", anyUUID, inPost|needed|found,
+			func(r *R) string { return r.SecurityGroupID }, func(s *S, v string) { s.SecurityGroupID = v }),
+		field("direction", choice("ingress", "egress"), inPost|needed|found, func(r *R) string { return r.Direction }, func(s *S, v string) { s.Direction = v }),
+		field("ethertype", choice("IPv4", "IPv6"), inPost|found, func(r *R) string { return r.EtherType }, func(s *S, v string) { s.EtherType = v }),
+		field("protocol", protocol, inPost|found, func(r *R) string { return r.Protocol }, func(s *S, v string) { s.Protocol = v }),
+		field("port_range_min", numberOrNo, inPost|found, func(r *R) *int { return r.PortRangeMin }, func(s *S, v *int) { s.PortRangeMin = v }),
+		field("port_range_max", numberOrNo, inPost|found, func(r *R) *int { return r.PortRangeMax }, func(s *S, v *int) { s.PortRangeMax = v }),
+		field("remote_ip_prefix", sourceOrNo, inPost|found,
+			func(r *R) netip.Prefix { return r.RemoteIPPrefix }, func(s *S, v netip.Prefix) { s.RemoteIPPrefix = v }),
+		field("remote_group_id", uuidOrNo, inPost|found, func(r *R) string { return r.RemoteGroupID }, func(s *S, v string) { s.RemoteGroupID = v }),
+	)
+}
+
+var (
+	// protocol is a name such as tcp, or a number, which is kept as text; null is any.
+	protocol = func() value[string] {
+		v := textOrNo
+		read := v.read
+		v.read = func(in any) (string, error) {
+			if n, ok := in.(json.Number); ok {
+				in = n.String()
+			}
+			s, err := read(in)
+			return strings.ToLower(s), err
+		}
+		return v
+	}()
+
+	portOrType = integer(0, 65535)
+	numberOrNo = value[*int]{
+		schema: portOrType.schema.nullable(),
+		write: func(b []byte, v *int) []byte {
+			if v == nil {
+				return append(b, "null"...)
+			}
+			return portOrType.write(b, *v)
+		},
+		read: func(v any) (*int, error) {
+			if v == nil {
+				return nil, nil
+			}
+			n, err := portOrType.read(v)
+			return &n, err
+		},
+		parse: portOrType.parse,
+	}
+
+	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond the prefix.
+	sourceOrNo = orNull(value[netip.Prefix]{cidr.schema, appendPrefix, host.read, canonical(host.read)})
+)

@@ -1,0 +1,38 @@
+package rest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// standard is the attributes that every resource with an [l3.Meta] has, but name and description.
+func standard[R, S any](meta func(*R) *l3.Meta, project func(*S, string)) table[R, S] {
+	owner := func(r *R) string { return meta(r).ProjectID }
+	return table[R, S]{
+		shown[R, S]("id", anyUUID, found, func(r *R) string { return meta(r).ID }),
+		field("project_id", label, inPost|found, owner, project),
+		field("tenant_id", label, inPost|found, owner, project).as("project_id", asWritten),
+		shown[R, S]("tags", texts, 0, func(r *R) []string { return meta(r).Tags }).by(tagged(l3.All)),
+		sought[R, S]("tags-any", tagged(l3.In)),
+		sought[R, S]("not-tags", tagged(l3.NotAll)),
+		sought[R, S]("not-tags-any", tagged(l3.NotIn)),
+		shown[R, S]("revision_number", integer(0, 1<<31-1), found, func(r *R) int { return meta(r).Revision }),
+		shown[R, S]("created_at", stamp, sorted, func(r *R) time.Time { return meta(r).CreatedAt }),
+		shown[R, S]("updated_at", stamp, sorted, func(r *R) time.Time { return meta(r).UpdatedAt }),
+	}
+}
+
+// tagged filters by tags, which a parameter lists between commas. Those of a parameter given twice are taken together.
+func tagged(op l3.Op) func(values []string) ([]l3.Filter, error) {
+	return func(values []string) ([]l3.Filter, error) {
+		f := l3.Filter{Field: "tags", Op: op}
+		for _, s := range values {
+			for tag := range strings.SplitSeq(s, ",") {
+				f.Values = append(f.Values, tag)
+			}
+		}
+		return []l3.Filter{f}, nil
+	}
+}

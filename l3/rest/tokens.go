@@ -1,0 +1,58 @@
+package rest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"os"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// Tokens knows callers by fixed tokens in X-Auth-Token. Make one with [ReadTokens].
+type Tokens struct {
+	// By the hash of the token, so that how long a search takes says nothing about the tokens that there are.
+	callers map[[sha256.Size]byte]l3.Caller
+}
+
+// ReadTokens reads a YAML file, which it does not watch:
+//
+//   - token: 6f0c…        # as long and random as a password
+//     project: 9a3e…      # ID
+//     user: 1b7d…         # ID; may be missing
+//     roles: [member]     # admin makes an administrator
+func ReadTokens(file string) (*Tokens, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var entries []struct {
+		Token   string   `json:"token"`
+		Project string   `json:"project"`
+		User    string   `json:"user"`
+		Roles   []string `json:"roles"`
+	}
+	if err := yaml.UnmarshalStrict(b, &entries); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	t := &Tokens{callers: make(map[[sha256.Size]byte]l3.Caller, len(entries))}
+	for i, e := range entries {
+		key := sha256.Sum256([]byte(e.Token))
+		if _, twice := t.callers[key]; twice || e.Token == "" || e.Project == "" {
+			return nil, fmt.Errorf("%s: entry %d: the token or the project is missing, or the token is not the only one of its kind", file, i)
+		}
+		t.callers[key] = caller(e.Project, e.User, e.Roles)
+	}
+	return t, nil
+}
+
+// Authenticate looks the token up.
+func (t *Tokens) Authenticate(r *http.Request) (l3.Caller, error) {
+	who, ok := t.callers[sha256.Sum256([]byte(r.Header.Get("X-Auth-Token")))]
+	if !ok {
+		return l3.Caller{}, &Unauthorized{Reason: "unknown token"}
+	}
+	return who, nil
+}

@@ -1,0 +1,240 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// CreateRouters makes routers. One with a gateway is given a host at once, any other when it first has something to realise.
+func (s *Service) CreateRouters(ctx context.Context, who Caller, specs ...RouterSpec) (made []Router, err error) {
+	err = s.update(ctx, func(w *work) error {
+		made = make([]Router, len(specs))
+		for i, spec := range specs {
+			if made[i], err = s.createRouter(ctx, w, who, spec); err != nil {
+				return err
+			}
+		}
+		if !slices.ContainsFunc(made, func(r Router) bool { return r.Gateway != nil }) {
+			hosting{}.describe(s, made) // none has anything to realise: there is nothing to read
+			return nil
+		}
+		return s.describeRouters(ctx, w, made)
+	})
+	return made, err
+}
+
+func (s *Service) createRouter(ctx context.Context, w *work, who Caller, spec RouterSpec) (Router, error) {
+	if spec.Routes != nil {
+		return Router{}, badRequest("HTTPBadRequest", "Attribute 'routes' not allowed in POST")
+	}
+	owner, err := project(who, spec.ProjectID)
+	if err != nil {
+		return Router{}, err
+	}
+	if err := spec.allowed(who, "create_router"); err != nil {
+		return Router{}, err
+	}
+	if err := s.checkHints(ctx, w, or(spec.AZHints, nil)); err != nil {
+		return Router{}, err
+	}
+	if err := s.checkQuota(ctx, w, owner, "router", 1); err != nil {
+		return Router{}, err
+	}
+	r := Router{
+		Meta:         s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")),
+		AdminStateUp: true,
+		Routes:       []Route{},
+		AZHints:      append([]string{}, or(spec.AZHints, nil)...),
+		EnableSNAT:   true,
+	}
+	spec.apply(&r)
+	if spec.Gateway != nil {
+		if err := s.setGateway(ctx, w, who, Intent{Router: r}, &r, *spec.Gateway); err != nil {
+			return r, err
+		}
+	}
+	if err := w.Routers().Insert(ctx, r); err != nil {
+		return r, err
+	}
+	if r.Gateway == nil {
+		return r, nil // nothing to realise yet
+	}
+	return r, s.touch(ctx, w, r.ID)
+}
+
+// GetRouter answers with a router of the caller's project.
+func (s *Service) GetRouter(ctx context.Context, who Caller, id string) (r Router, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if r, err = s.router(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return s.describeRouter(ctx, tx, &r)
+	})
+	return r, err
+}
+
+// ListRouters lists the routers of the caller's project.
+func (s *Service) ListRouters(ctx context.Context, who Caller, q Query) (routers []Router, err error) {
+	q.Scope = ownScope(who)
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		routers, err = derived[Router]{
+			field: "status",
+			list:  tx.Routers().List,
+			fill:  func(routers []Router) error { return s.describeRouters(ctx, tx, routers) },
+			value: func(r *Router) any { return string(r.Status) },
+			id:    func(r *Router) string { return r.ID },
+		}.query(ctx, q)
+		return err
+	})
+	return routers, err
+}
+
+// UpdateRouter changes a router, also its gateway and the list of its routes.
+func (s *Service) UpdateRouter(ctx context.Context, who Caller, id string, spec RouterSpec, cond If) (r Router, err error) {
+	err = s.update(ctx, func(w *work) error {
+		if r, err = s.router(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := checkIf(cond, r.Meta); err != nil {
+			return err
+		}
+		if err := spec.allowed(who, "update_router"); err != nil {
+			return err
+		}
+		if err := s.updateRouter(ctx, w, who, &r, spec); err != nil {
+			return err
+		}
+		return s.describeRouter(ctx, w, &r)
+	})
+	return r, err
+}
+
+func (s *Service) updateRouter(ctx context.Context, w *work, who Caller, r *Router, spec RouterSpec) error {
+	before := *r
+	spec.apply(r)
+	if spec.Gateway != nil {
+		in, err := intentOf(ctx, w, r.ID)
+		if err != nil {
+			return err
+		}
+		if err := s.setGateway(ctx, w, who, in, r, *spec.Gateway); err != nil {
+			return err
+		}
+	}
+	if spec.Routes != nil {
+		if err := s.setRoutes(r, *spec.Routes); err != nil {
+			return err
+		}
+	}
+	return s.keepRouter(ctx, w, before, r)
+}
+
+// keepRouter writes what changed of a router, and has it realised if a host would see the difference.
+func (s *Service) keepRouter(ctx context.Context, w *work, before Router, r *Router) error {
+	same := before.AdminStateUp == r.AdminStateUp && before.EnableSNAT == r.EnableSNAT && before.Gateway.equal(r.Gateway) &&
+		slices.Equal(before.Routes, r.Routes)
+	if same && before.Name == r.Name && before.Description == r.Description && before.Distributed == r.Distributed && before.HA == r.HA {
+		return nil
+	}
+	if err := s.saveRouter(ctx, w, r); err != nil || same {
+		return err
+	}
+	return s.touch(ctx, w, r.ID)
+}
+
+// saveRouter writes a router; its revision grows.
+func (s *Service) saveRouter(ctx context.Context, w *work, r *Router) error {
+	r.UpdatedAt = s.now()
+	return w.Routers().Update(ctx, r)
+}
+
+// DeleteRouter deletes a router without interfaces, and its gateway with it.
+func (s *Service) DeleteRouter(ctx context.Context, who Caller, id string, cond If) error {
+	return s.update(ctx, func(w *work) error {
+		r, err := s.router(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := checkIf(cond, r.Meta); err != nil {
+			return err
+		}
+		in, err := intentOf(ctx, w, id)
+		if err != nil {
+			return err
+		}
+		for i := range in.Ports {
+			if in.Ports[i].DeviceOwner == OwnerRouterInterface {
+				return conflict("RouterInUse", "Router %s still has the interface %s", id, in.Ports[i].ID)
+			}
+		}
+		if n, err := w.FloatingIPs().Count(ctx, oneOf("router_id", id)); err != nil || n > 0 {
+			return orElse(err, conflict("RouterInUse", "Router %s still has floating IPs: %d", id, n))
+		}
+		return s.deleteRouter(ctx, w, in)
+	})
+}
+
+func (s *Service) deleteRouter(ctx context.Context, w *work, in Intent) error {
+	st, err := stateOf(ctx, w, in.Router.ID)
+	if err != nil {
+		return err
+	}
+	if err := s.release(ctx, w, &st); err != nil {
+		return err
+	}
+	for _, p := range in.Ports {
+		if err := s.dropPort(ctx, w, p); err != nil {
+			return err
+		}
+	}
+	if err := w.RouterStates().Delete(ctx, in.Router.ID); err != nil && !errors.Is(err, ErrAbsent) {
+		return err
+	}
+	return w.Routers().Delete(ctx, in.Router.ID)
+}
+
+// router finds a router that the caller may see.
+func (s *Service) router(ctx context.Context, tx Tx, who Caller, id string) (Router, error) {
+	absent := notFound("RouterNotFound", "Router %s could not be found", id)
+	r, err := found(ctx, tx.Routers(), id, absent)
+	return owned(who, r, r.Meta, err, absent)
+}
+
+// allowed holds what was given to the policy, and to what can be stored.
+func (spec RouterSpec) allowed(who Caller, action string) error {
+	if !who.Admin {
+		gw := or(spec.Gateway, GatewaySpec{})
+		switch {
+		case spec.Distributed != nil:
+			return disallowed(action + ":distributed")
+		case spec.HA != nil:
+			return disallowed(action + ":ha")
+		case gw.EnableSNAT != nil:
+			return disallowed(action + ":external_gateway_info:enable_snat")
+		case gw.FixedIPs != nil:
+			return disallowed(action + ":external_gateway_info:external_fixed_ips")
+		}
+	}
+	if flavor := or(spec.FlavorID, ""); flavor != "" {
+		return notFound("FlavorNotFound", "Flavor %s could not be found: there are none", flavor)
+	}
+	return texts(spec.Name, spec.Description)
+}
+
+// apply takes over the plain attributes.
+func (spec RouterSpec) apply(r *Router) {
+	set(&r.Name, spec.Name)
+	set(&r.Description, spec.Description)
+	set(&r.AdminStateUp, spec.AdminStateUp)
+	set(&r.Distributed, spec.Distributed)
+	set(&r.HA, spec.HA)
+}
+
+// orElse is the first error, or the second.
+func orElse(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}

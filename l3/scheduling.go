@@ -1,0 +1,118 @@
+package l3
+
+import (
+	"context"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// place gives a router that has something to realise a host that fits it, if there is one. It stays where it is unless its gateway is out of that
+// host's reach and within another's.
+func (s *Service) place(ctx context.Context, w *work, st *RouterState, in Intent) error {
+	if st.AgentID != "" {
+		here, err := w.Agents().Get(ctx, st.AgentID)
+		if err != nil || in.reachedBy(here) {
+			return err
+		}
+	}
+	agents, err := w.Agents().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	_, err = s.move(ctx, w, st, in, agents)
+	return err
+}
+
+// move binds a router to the one of the agents that the scheduler picks among those that fit. Without one it stays where it is.
+func (s *Service) move(ctx context.Context, w *work, st *RouterState, in Intent, agents []Agent) (bool, error) {
+	candidates := s.candidates(in, agents)
+	if len(candidates) == 0 {
+		return false, nil
+	}
+	count, err := w.Bindings().Count(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i := range candidates {
+		candidates[i].Routers = count[candidates[i].Agent.ID]
+	}
+	id := s.config.Scheduler.Pick(in.Router, candidates)
+	i := slices.IndexFunc(candidates, func(c Candidate) bool { return c.Agent.ID == id })
+	if i < 0 {
+		s.log.Error("the scheduler picked an agent that was no candidate", "router", in.Router.ID, "agent", id)
+		return false, nil
+	}
+	return true, s.bind(ctx, w, st, candidates[i].Agent)
+}
+
+// bind makes an agent the host of a router. The one before is told first.
+func (s *Service) bind(ctx context.Context, w *work, st *RouterState, a Agent) error {
+	if st.AgentID != "" {
+		if err := s.notify(ctx, w, *st, true); err != nil {
+			return err
+		}
+	}
+	b := RouterBinding{RouterID: st.ID, AgentID: a.ID, Host: a.Host}
+	if err := w.Bindings().Put(ctx, &b); err != nil {
+		return err
+	}
+	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, b.Epoch
+	st.Reported, st.Error, st.FloatingIPs = 0, "", nil
+	return nil
+}
+
+// release leaves a router without a host.
+func (s *Service) release(ctx context.Context, w *work, st *RouterState) error {
+	if st.AgentID == "" {
+		return nil
+	}
+	if err := s.notify(ctx, w, *st, true); err != nil {
+		return err
+	}
+	if err := w.Bindings().Delete(ctx, st.ID); err != nil {
+		return err
+	}
+	st.AgentID, st.Host = "", ""
+	st.Reported, st.Error, st.FloatingIPs = 0, "", nil
+	return nil
+}
+
+// candidates are the agents that fit a router.
+func (s *Service) candidates(in Intent, agents []Agent) []Candidate {
+	var fit []Candidate
+	for _, a := range agents {
+		if s.works(a) && in.reachedBy(a) && in.zoned(a) {
+			a.Alive = true
+			fit = append(fit, Candidate{Agent: a})
+		}
+	}
+	return fit
+}
+
+// works says whether an agent can be given routers.
+func (s *Service) works(a Agent) bool { return a.AdminStateUp && s.alive(a) }
+
+// alive says whether an agent was heard of lately.
+func (s *Service) alive(a Agent) bool {
+	return s.now().Sub(a.HeartbeatAt) <= s.config.AgentDownTime
+}
+
+// reachedBy says whether an agent reaches the router's external network.
+func (in Intent) reachedBy(a Agent) bool {
+	names, said := a.PhysicalNetworks()
+	gw := in.gateway()
+	if !said || gw == nil {
+		return true
+	}
+	segments := in.Networks[gw.NetworkID].Segments
+	if len(segments) == 0 || segments[0].Type != dataplane.NetworkFlat && segments[0].Type != dataplane.NetworkVLAN {
+		return true
+	}
+	return slices.Contains(names, segments[0].Physical)
+}
+
+// zoned says whether an agent is in one of the zones that the router was asked for.
+func (in Intent) zoned(a Agent) bool {
+	return len(in.Router.AZHints) == 0 || slices.Contains(in.Router.AZHints, a.AvailabilityZone)
+}

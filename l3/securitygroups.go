@@ -1,0 +1,239 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// defaultGroup is the ID of a project's default security group. It follows from the project, so that the store's primary key keeps there from
+// being two, whatever the group is called.
+func defaultGroup(project string) string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("security-groups/default/"+project)).String()
+}
+
+// ensureDefaultGroup makes the default security group of a project that has none yet: it lets out everything, and in what comes from its own members.
+// No quota hinders it.
+func (s *Service) ensureDefaultGroup(ctx context.Context, w *work, project string) (id string, err error) {
+	id = defaultGroup(project)
+	if _, err := w.SecurityGroups().Get(ctx, id); !errors.Is(err, ErrAbsent) {
+		return id, err
+	}
+	g := SecurityGroup{Meta: s.newMeta(project, "default", "Default security group"), Stateful: true}
+	g.ID = id
+	if err := w.SecurityGroups().Insert(ctx, g); errors.Is(err, ErrTaken) {
+		return id, nil // by a use at the same time, which makes the rules too
+	} else if err != nil {
+		return "", err
+	}
+	rules := s.egressRules(g)
+	for _, etherType := range etherTypes {
+		rules = append(rules, SecurityGroupRule{
+			Meta: s.newMeta(project, "", ""), SecurityGroupID: id, Direction: ingress, EtherType: etherType, RemoteGroupID: id,
+		})
+	}
+	return id, w.SecurityGroupRules().Insert(ctx, rules...)
+}
+
+// egressRules let out everything: what every new group begins with.
+func (s *Service) egressRules(g SecurityGroup) []SecurityGroupRule {
+	var rules []SecurityGroupRule
+	for _, etherType := range etherTypes {
+		rules = append(rules, SecurityGroupRule{Meta: s.newMeta(g.ProjectID, "", ""), SecurityGroupID: g.ID, Direction: egress, EtherType: etherType})
+	}
+	return rules
+}
+
+// firstUse makes the default group of the caller's project, before the caller looks at groups or rules.
+func (s *Service) firstUse(ctx context.Context, who Caller) error {
+	if who.Project == "" {
+		return nil
+	}
+	var made bool
+	err := s.config.Store.View(ctx, func(tx Tx) error {
+		n, err := tx.SecurityGroups().Count(ctx, oneOf("id", defaultGroup(who.Project)))
+		made = n > 0
+		return err
+	})
+	if err != nil || made {
+		return err
+	}
+	return s.update(ctx, func(w *work) error {
+		_, err := s.ensureDefaultGroup(ctx, w, who.Project)
+		return err
+	})
+}
+
+// CreateSecurityGroups makes security groups that let out everything and in nothing.
+func (s *Service) CreateSecurityGroups(ctx context.Context, who Caller, specs ...SecurityGroupSpec) ([]SecurityGroup, error) {
+	return makeAll(ctx, s, specs, func(w *work, spec SecurityGroupSpec) (SecurityGroup, error) {
+		owner, err := project(who, spec.ProjectID)
+		if err != nil {
+			return SecurityGroup{}, err
+		}
+		if owner != "" {
+			if _, err := s.ensureDefaultGroup(ctx, w, owner); err != nil {
+				return SecurityGroup{}, err
+			}
+		}
+		g := SecurityGroup{Meta: s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), Stateful: or(spec.Stateful, true)}
+		if err := checkGroup(g); err != nil {
+			return SecurityGroup{}, err
+		}
+		if err := s.checkQuota(ctx, w, owner, "security_group", 1); err != nil {
+			return SecurityGroup{}, err
+		}
+		if err := w.SecurityGroups().Insert(ctx, g); err != nil {
+			return SecurityGroup{}, err
+		}
+		g.Rules = s.egressRules(g)
+		slices.SortFunc(g.Rules, byID)
+		return g, w.SecurityGroupRules().Insert(ctx, g.Rules...)
+	})
+}
+
+func byID(a, b SecurityGroupRule) int { return strings.Compare(a.ID, b.ID) }
+
+func checkGroup(g SecurityGroup) error {
+	if strings.EqualFold(g.Name, "default") {
+		return conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
+	}
+	return texts(&g.Name, &g.Description)
+}
+
+// GetSecurityGroup finds a group of the caller's project.
+func (s *Service) GetSecurityGroup(ctx context.Context, who Caller, id string) (g SecurityGroup, err error) {
+	if err := s.firstUse(ctx, who); err != nil {
+		return g, err
+	}
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if g, err = s.securityGroup(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return showGroups(ctx, tx, []*SecurityGroup{&g})
+	})
+	return g, err
+}
+
+// ListSecurityGroups lists the groups of the caller's project.
+func (s *Service) ListSecurityGroups(ctx context.Context, who Caller, q Query) (list []SecurityGroup, err error) {
+	if err := s.firstUse(ctx, who); err != nil {
+		return nil, err
+	}
+	q.Scope = ownScope(who)
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if list, err = tx.SecurityGroups().List(ctx, q); err != nil {
+			return err
+		}
+		groups := make([]*SecurityGroup, len(list))
+		for i := range list {
+			groups[i] = &list[i]
+		}
+		return showGroups(ctx, tx, groups)
+	})
+	return list, err
+}
+
+// showGroups fills in the rules.
+func showGroups(ctx context.Context, tx Tx, groups []*SecurityGroup) error {
+	ids := make([]string, len(groups))
+	for i, g := range groups {
+		ids[i] = g.ID
+	}
+	rules, err := listOf(ctx, tx.SecurityGroupRules(), "security_group_id", ids)
+	if err != nil {
+		return err
+	}
+	of := map[string][]SecurityGroupRule{}
+	for _, r := range rules {
+		of[r.SecurityGroupID] = append(of[r.SecurityGroupID], r)
+	}
+	for _, g := range groups {
+		g.Rules = notNil(of[g.ID])
+		slices.SortFunc(g.Rules, byID)
+	}
+	return nil
+}
+
+// UpdateSecurityGroup changes what is given. The default group keeps its name, and a group that ports use the way it treats connections.
+func (s *Service) UpdateSecurityGroup(ctx context.Context, who Caller, id string, spec SecurityGroupSpec, cond If) (g SecurityGroup, err error) {
+	err = s.update(ctx, func(w *work) error {
+		if g, err = s.securityGroup(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := checkIf(cond, g.Meta); err != nil {
+			return err
+		}
+		before := g
+		if err := fixed("project_id", g.ProjectID, spec.ProjectID); err != nil {
+			return err
+		}
+		set(&g.Name, spec.Name)
+		set(&g.Description, spec.Description)
+		set(&g.Stateful, spec.Stateful)
+		if g.Name != before.Name {
+			if id == defaultGroup(g.ProjectID) {
+				return conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
+			}
+			if err := checkGroup(g); err != nil {
+				return err
+			}
+		}
+		if err := text("description", &g.Description); err != nil {
+			return err
+		}
+		if g.Stateful != before.Stateful {
+			if err := groupUnused(ctx, w, id); err != nil {
+				return err
+			}
+		}
+		if _, err := put(ctx, w.SecurityGroups(), before, &g, &g.Meta, s.now()); err != nil {
+			return err
+		}
+		return showGroups(ctx, w, []*SecurityGroup{&g})
+	})
+	return g, err
+}
+
+// DeleteSecurityGroup deletes a group that no port uses, its rules, and the rules of other groups that speak of it. The default group is the
+// administrator's to delete; the project's next use makes it anew.
+func (s *Service) DeleteSecurityGroup(ctx context.Context, who Caller, id string, cond If) error {
+	return s.update(ctx, func(w *work) error {
+		g, err := s.securityGroup(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if id == defaultGroup(g.ProjectID) && !who.Admin {
+			return conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.")
+		}
+		if err := checkIf(cond, g.Meta); err != nil {
+			return err
+		}
+		if err := groupUnused(ctx, w, id); err != nil {
+			return err
+		}
+		for _, field := range []string{"security_group_id", "remote_group_id"} {
+			rules, err := w.SecurityGroupRules().List(ctx, Query{Filters: []Filter{oneOf(field, id)}})
+			if err != nil {
+				return err
+			}
+			for _, r := range rules {
+				if err := w.SecurityGroupRules().Delete(ctx, r.ID); err != nil {
+					return err
+				}
+			}
+		}
+		return w.SecurityGroups().Delete(ctx, id)
+	})
+}
+
+func groupUnused(ctx context.Context, tx Tx, id string) error {
+	n, err := tx.Ports().Count(ctx, oneOf("security_groups", id))
+	if err == nil && n > 0 {
+		err = conflict("SecurityGroupInUse", "Security Group %s in use.", id)
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// segments completes the segments that an administrator asked for; none: one of the first range that has a free one.
+func (s *Service) segments(ctx context.Context, w *work, asked []Segment) ([]Segment, error) {
+	if len(asked) == 0 || len(asked) == 1 && asked[0] == (Segment{}) {
+		seg, err := s.freeSegment(ctx, w, nil, func(SegmentRange) bool { return true })
+		return []Segment{seg}, err
+	}
+	var chosen []Segment
+	for _, seg := range asked {
+		if err := checkSegment(seg); err != nil {
+			return nil, err
+		}
+		if numbered(seg.Type) && seg.ID == 0 {
+			var err error
+			seg, err = s.freeSegment(ctx, w, chosen, func(r SegmentRange) bool {
+				return r.Type == seg.Type && (seg.Physical == "" || seg.Physical == r.Physical)
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		if slices.Contains(chosen, seg) {
+			return nil, segmentInUse(seg)
+		}
+		chosen = append(chosen, seg)
+	}
+	return chosen, nil
+}
+
+// freeSegment is the lowest of the first range that fits and has one that neither a network has nor is chosen already.
+func (s *Service) freeSegment(ctx context.Context, w *work, chosen []Segment, fits func(SegmentRange) bool) (Segment, error) {
+	for _, r := range s.config.SegmentRanges {
+		if !fits(r) {
+			continue
+		}
+		for first := r.First; first <= r.Last; {
+			id, err := w.Segments().FirstFree(ctx, r.Type, r.Physical, first, r.Last)
+			if err != nil {
+				return Segment{}, err
+			}
+			seg := Segment{r.Type, r.Physical, id}
+			if id != 0 && !slices.Contains(chosen, seg) {
+				return seg, nil
+			}
+			if id == 0 || id == r.Last {
+				break
+			}
+			first = id + 1
+		}
+	}
+	return Segment{}, refuse(http.StatusServiceUnavailable, "NoNetworkAvailable",
+		"Unable to create the network. No available network found in maximum allowed attempts.")
+}
+
+// numbered says whether networks of a type are told apart by a segmentation ID.
+func numbered(t dataplane.NetworkType) bool { return largestID(t) > 0 }
+
+// largestID is IEEE 802.1Q's, RFC 7348's (VXLAN), RFC 8926's (Geneve) and RFC 2890's (GRE); 0: the type has none.
+func largestID(t dataplane.NetworkType) uint32 {
+	switch t {
+	case dataplane.NetworkVLAN:
+		return 4094
+	case dataplane.NetworkVXLAN, dataplane.NetworkGeneve:
+		return 1<<24 - 1
+	case dataplane.NetworkGRE:
+		return 1<<32 - 1
+	}
+	return 0
+}
+
+// checkSegment holds a segment to what its type has. An ID that is missing, and a VLAN's physical network with it, come from the ranges.
+func checkSegment(seg Segment) error {
+	physical := seg.Type == dataplane.NetworkFlat || seg.Type == dataplane.NetworkVLAN
+	switch seg.Type {
+	case dataplane.NetworkLocal, dataplane.NetworkFlat, dataplane.NetworkVLAN, dataplane.NetworkVXLAN, dataplane.NetworkGeneve, dataplane.NetworkGRE:
+	case "":
+		return invalid("Invalid input for provider:network_type. Reason: network_type required.")
+	default:
+		return invalid("Invalid input for provider:network_type. Reason: network_type value '%s' not supported.", seg.Type)
+	}
+	switch {
+	case seg.ID > 0 && !numbered(seg.Type):
+		return invalid("Invalid input for provider:segmentation_id. Reason: it is prohibited for a %s network.", seg.Type)
+	case numbered(seg.Type) && seg.ID > largestID(seg.Type):
+		return invalid("Invalid input for provider:segmentation_id. Reason: segmentation_id out of range (1 through %d).", largestID(seg.Type))
+	case seg.Physical != "" && !physical:
+		return invalid("Invalid input for provider:physical_network. Reason: it is prohibited for a %s network.", seg.Type)
+	case seg.Physical == "" && (seg.Type == dataplane.NetworkFlat || seg.Type == dataplane.NetworkVLAN && seg.ID > 0):
+		return invalid("Invalid input for provider:physical_network. Reason: it is required for a %s network.", seg.Type)
+	case len(seg.Physical) > 64 || !printable(seg.Physical):
+		return invalid("Invalid input for provider:physical_network. Reason: it is not a printable name of at most 64 bytes.")
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if !unicode.IsGraphic(r) {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+func claimSegments(ctx context.Context, w *work, n Network) error {
+	for _, seg := range n.Segments {
+		if seg.Type == dataplane.NetworkLocal {
+			continue // it stays on its host, so that there is nothing to share
+		}
+		if err := w.Segments().Claim(ctx, seg, n.ID); errors.Is(err, ErrTaken) {
+			return segmentInUse(seg)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func segmentInUse(seg Segment) error {
+	switch seg.Type {
+	case dataplane.NetworkFlat:
+		return conflict("FlatNetworkInUse", "Unable to create the flat network. Physical network %s is in use.", seg.Physical)
+	case dataplane.NetworkVLAN:
+		return conflict("VlanIdInUse", "Unable to create the network. The VLAN %d on physical network %s is in use.", seg.ID, seg.Physical)
+	}
+	return conflict("TunnelIdInUse", "Unable to create the network. The tunnel ID %d is in use.", seg.ID)
+}

@@ -1,0 +1,65 @@
+-- +goose Up
+-- +goose StatementBegin
+
+-- A resource is a document: what it was given as, in JSON. What must be unique or found quickly has an index on its place in the document.
+CREATE TABLE networks (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE subnets (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE ports (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE routers (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE router_states (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE floatingips (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE security_groups (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE security_group_rules (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE rbac_policies (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+CREATE TABLE agents (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+
+CREATE INDEX networks_project ON networks ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX subnets_project ON subnets ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX ports_project ON ports ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX routers_project ON routers ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX floatingips_project ON floatingips ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX security_groups_project ON security_groups ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX security_group_rules_project ON security_group_rules ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX rbac_policies_project ON rbac_policies ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
+CREATE INDEX networks_name ON networks ((COALESCE(doc ->> 'name', '') COLLATE "C"), id);
+CREATE INDEX subnets_name ON subnets ((COALESCE(doc ->> 'name', '') COLLATE "C"), id);
+CREATE INDEX ports_name ON ports ((COALESCE(doc ->> 'name', '') COLLATE "C"), id);
+CREATE INDEX routers_name ON routers ((COALESCE(doc ->> 'name', '') COLLATE "C"), id);
+CREATE INDEX security_groups_name ON security_groups ((COALESCE(doc ->> 'name', '') COLLATE "C"), id);
+CREATE INDEX subnets_network ON subnets ((COALESCE(doc ->> 'network_id', '') COLLATE "C"));
+CREATE UNIQUE INDEX ports_mac ON ports ((COALESCE(doc ->> 'network_id', '') COLLATE "C"), (COALESCE(doc ->> 'mac_address', '') COLLATE "C"));
+CREATE INDEX ports_device ON ports ((COALESCE(doc ->> 'device_id', '') COLLATE "C"));
+CREATE INDEX routers_gateway ON routers ((COALESCE(doc -> 'external_gateway_info' ->> 'network_id', '') COLLATE "C"));
+CREATE INDEX router_states_agent ON router_states ((COALESCE(doc ->> 'agent_id', '') COLLATE "C"));
+CREATE INDEX floatingips_network ON floatingips ((COALESCE(doc ->> 'floating_network_id', '') COLLATE "C"));
+CREATE INDEX floatingips_router ON floatingips ((COALESCE(doc ->> 'router_id', '') COLLATE "C"));
+CREATE INDEX floatingips_port ON floatingips ((COALESCE(doc ->> 'port_id', '') COLLATE "C"));
+CREATE UNIQUE INDEX floatingips_bound ON floatingips ((COALESCE(doc ->> 'port_id', '') COLLATE "C"), (COALESCE(doc ->> 'fixed_ip_address', '') COLLATE "C"), (COALESCE(doc ->> 'floating_network_id', '') COLLATE "C")) WHERE (COALESCE(doc ->> 'port_id', '') COLLATE "C") <> '';
+CREATE INDEX security_group_rules_group ON security_group_rules ((COALESCE(doc ->> 'security_group_id', '') COLLATE "C"));
+CREATE INDEX rbac_policies_object ON rbac_policies ((COALESCE(doc ->> 'object_id', '') COLLATE "C"));
+CREATE UNIQUE INDEX agents_host ON agents ((COALESCE(doc ->> 'host', '') COLLATE "C"));
+
+-- Which port has an address. An address is its bytes in network order.
+CREATE TABLE addresses (subnet_id TEXT COLLATE "C" NOT NULL, address BYTEA NOT NULL, port_id TEXT COLLATE "C" NOT NULL, PRIMARY KEY (subnet_id, address));
+CREATE INDEX addresses_port ON addresses (port_id);
+
+-- Which network has a segment. A flat network has its physical network's number 0.
+CREATE TABLE segments (type TEXT COLLATE "C" NOT NULL, physical TEXT COLLATE "C" NOT NULL, number BIGINT NOT NULL, network_id TEXT COLLATE "C" NOT NULL, PRIMARY KEY (type, physical, number));
+CREATE INDEX segments_network ON segments (network_id);
+
+-- The longest runs of consecutive numbers in use, by the space that they are in: a subnet's addresses, a segment type's numbers. Both ends are included.
+CREATE TABLE runs (space TEXT COLLATE "C" NOT NULL, first BYTEA NOT NULL, last BYTEA NOT NULL, PRIMARY KEY (space, first));
+
+-- Which agent hosts a router. The row of a router that nobody hosts any more keeps its epoch; agent_id is null then.
+CREATE TABLE bindings (router_id TEXT COLLATE "C" PRIMARY KEY NOT NULL, agent_id TEXT COLLATE "C", host TEXT COLLATE "C" NOT NULL, epoch BIGINT NOT NULL);
+CREATE INDEX bindings_agent ON bindings (agent_id);
+
+CREATE TABLE quotas (project_id TEXT COLLATE "C" NOT NULL, resource TEXT COLLATE "C" NOT NULL, max BIGINT NOT NULL, PRIMARY KEY (project_id, resource));
+
+-- What must be published, in the order of seq. A number is never given twice.
+CREATE TABLE outbox (seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, host TEXT COLLATE "C" NOT NULL, router_id TEXT COLLATE "C" NOT NULL, epoch BIGINT NOT NULL, gone BOOLEAN NOT NULL, at TEXT COLLATE "C" NOT NULL);
+
+-- Holds nothing. Whoever writes locks it first, so that one transaction writes at a time.
+CREATE TABLE writer ();
+
+-- +goose StatementEnd

@@ -1,0 +1,70 @@
+-- A database as it was when this version was released. It does not change.
+CREATE TABLE addresses (subnet_id TEXT NOT NULL, address BLOB NOT NULL, port_id TEXT NOT NULL, PRIMARY KEY (subnet_id, address)) WITHOUT ROWID;
+CREATE TABLE agents (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE bindings (router_id TEXT PRIMARY KEY NOT NULL, agent_id TEXT, host TEXT NOT NULL, epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE floatingips (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE goose_db_version (
+		id INTEGER PRIMARY KEY AUTOINCREMENT,
+		version_id INTEGER NOT NULL,
+		is_applied INTEGER NOT NULL,
+		tstamp TIMESTAMP DEFAULT (datetime('now'))
+	);
+CREATE TABLE networks (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, host TEXT NOT NULL, router_id TEXT NOT NULL, epoch INTEGER NOT NULL, gone INTEGER NOT NULL, at TEXT NOT NULL);
+CREATE TABLE ports (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE quotas (project_id TEXT NOT NULL, resource TEXT NOT NULL, max INTEGER NOT NULL, PRIMARY KEY (project_id, resource)) WITHOUT ROWID;
+CREATE TABLE rbac_policies (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE router_states (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE routers (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE runs (space TEXT NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL, PRIMARY KEY (space, first)) WITHOUT ROWID;
+CREATE TABLE security_group_rules (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE security_groups (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE TABLE segments (type TEXT NOT NULL, physical TEXT NOT NULL, number INTEGER NOT NULL, network_id TEXT NOT NULL, PRIMARY KEY (type, physical, number)) WITHOUT ROWID;
+CREATE TABLE subnets (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+CREATE INDEX addresses_port ON addresses (port_id);
+CREATE UNIQUE INDEX agents_host ON agents (COALESCE(doc ->> '$."host"', ''));
+CREATE INDEX bindings_agent ON bindings (agent_id);
+CREATE UNIQUE INDEX floatingips_bound ON floatingips (COALESCE(doc ->> '$."port_id"', ''), COALESCE(doc ->> '$."fixed_ip_address"', ''), COALESCE(doc ->> '$."floating_network_id"', '')) WHERE COALESCE(doc ->> '$."port_id"', '') <> '';
+CREATE INDEX floatingips_network ON floatingips (COALESCE(doc ->> '$."floating_network_id"', ''));
+CREATE INDEX floatingips_port ON floatingips (COALESCE(doc ->> '$."port_id"', ''));
+CREATE INDEX floatingips_project ON floatingips (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX floatingips_router ON floatingips (COALESCE(doc ->> '$."router_id"', ''));
+CREATE INDEX networks_name ON networks (COALESCE(doc ->> '$."name"', ''), id);
+CREATE INDEX networks_project ON networks (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX ports_device ON ports (COALESCE(doc ->> '$."device_id"', ''));
+CREATE UNIQUE INDEX ports_mac ON ports (COALESCE(doc ->> '$."network_id"', ''), COALESCE(doc ->> '$."mac_address"', ''));
+CREATE INDEX ports_name ON ports (COALESCE(doc ->> '$."name"', ''), id);
+CREATE INDEX ports_project ON ports (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX rbac_policies_object ON rbac_policies (COALESCE(doc ->> '$."object_id"', ''));
+CREATE INDEX rbac_policies_project ON rbac_policies (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX router_states_agent ON router_states (COALESCE(doc ->> '$."agent_id"', ''));
+CREATE INDEX routers_gateway ON routers (COALESCE(doc ->> '$."external_gateway_info"."network_id"', ''));
+CREATE INDEX routers_name ON routers (COALESCE(doc ->> '$."name"', ''), id);
+CREATE INDEX routers_project ON routers (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX security_group_rules_group ON security_group_rules (COALESCE(doc ->> '$."security_group_id"', ''));
+CREATE INDEX security_group_rules_project ON security_group_rules (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX security_groups_name ON security_groups (COALESCE(doc ->> '$."name"', ''), id);
+CREATE INDEX security_groups_project ON security_groups (COALESCE(doc ->> '$."project_id"', ''));
+CREATE INDEX segments_network ON segments (network_id);
+CREATE INDEX subnets_name ON subnets (COALESCE(doc ->> '$."name"', ''), id);
+CREATE INDEX subnets_network ON subnets (COALESCE(doc ->> '$."network_id"', ''));
+CREATE INDEX subnets_project ON subnets (COALESCE(doc ->> '$."project_id"', ''));
+INSERT INTO addresses VALUES ('22222222-0000-4000-8000-000000000000', X'0A000002', 'port');
+INSERT INTO agents VALUES ('agent', '{"id":"agent","agent_type":"","binary":"","host":"host","topic":"","admin_state_up":false,"description":"","availability_zone":"","configurations":null,"created_at":"0001-01-01T00:00:00Z","started_at":"0001-01-01T00:00:00Z","heartbeat_timestamp":"0001-01-01T00:00:00Z","resources_synced":false}');
+INSERT INTO bindings VALUES ('router', 'agent', 'host', 1);
+INSERT INTO goose_db_version VALUES (1, 0, 1, '2026-11-23 04:43:22');
+INSERT INTO goose_db_version VALUES (2, 1, 1, '2026-11-23 04:43:22');
+INSERT INTO networks VALUES ('11111111-0000-4000-8000-000000000000', '{"id":"11111111-0000-4000-8000-000000000000","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","admin_state_up":false,"status":"","shared":false,"router:external":false,"is_default":false,"mtu":0,"segments":[{"provider:network_type":"local","provider:physical_network":"","provider:segmentation_id":0}],"availability_zones":null,"availability_zone_hints":null,"port_security_enabled":false}');
+INSERT INTO networks VALUES ('vlan', '{"id":"vlan","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","admin_state_up":false,"status":"","shared":false,"router:external":false,"is_default":false,"mtu":0,"segments":[{"provider:network_type":"vlan","provider:physical_network":"one","provider:segmentation_id":7}],"availability_zones":null,"availability_zone_hints":null,"port_security_enabled":false}');
+INSERT INTO outbox VALUES (1, 'host', 'router', 1, 0, '2026-01-02T03:04:00Z');
+INSERT INTO ports VALUES ('port', '{"id":"port","project_id":"p","name":"it''s \"é\" \\ ; --","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","network_id":"11111111-0000-4000-8000-000000000000","admin_state_up":false,"status":"","mac_address":"02:00:00:00:00:01","fixed_ips":[{"subnet_id":"22222222-0000-4000-8000-000000000000","ip_address":"10.0.0.2"}],"device_id":"","device_owner":"","binding":{"binding:host_id":"","binding:vnic_type":"","binding:vif_type":""},"port_security_enabled":false,"security_groups":null,"allowed_address_pairs":null,"extra_dhcp_opts":null,"qos_policy_id":""}');
+INSERT INTO quotas VALUES ('p', 'network', 7);
+INSERT INTO rbac_policies VALUES ('policy', '{"id":"policy","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","object_type":"","object_id":"11111111-0000-4000-8000-000000000000","action":"","target_project":""}');
+INSERT INTO router_states VALUES ('router', '{"id":"router","generation":1,"wanted":true,"agent_id":"agent","host":"host","epoch":1,"reported":0}');
+INSERT INTO routers VALUES ('router', '{"id":"router","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","admin_state_up":false,"external_gateway_info":null,"routes":null,"availability_zone_hints":null,"flavor_id":"","distributed":false,"ha":false,"enable_snat":false}');
+INSERT INTO runs VALUES ('addresses/22222222-0000-4000-8000-000000000000', X'0A000002', X'0A000002');
+INSERT INTO runs VALUES ('segments/vlan/one', X'00000007', X'00000007');
+INSERT INTO security_group_rules VALUES ('rule', '{"id":"rule","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","security_group_id":"group","direction":"","ethertype":"","protocol":"","port_range_min":null,"port_range_max":null,"remote_ip_prefix":"","remote_group_id":""}');
+INSERT INTO security_groups VALUES ('group', '{"id":"group","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","stateful":false}');
+INSERT INTO segments VALUES ('vlan', 'one', 7, 'vlan');
+INSERT INTO subnets VALUES ('22222222-0000-4000-8000-000000000000', '{"id":"22222222-0000-4000-8000-000000000000","project_id":"p","name":"","description":"","tags":[],"revision_number":1,"created_at":"2026-01-02T03:04:00Z","updated_at":"2026-01-02T03:04:00Z","network_id":"11111111-0000-4000-8000-000000000000","ip_version":4,"cidr":"10.0.0.0/16","gateway_ip":"","allocation_pools":[{"start":"10.0.0.2","end":"10.0.255.254"}],"enable_dhcp":false,"dns_nameservers":null,"host_routes":null,"ipv6_ra_mode":"","ipv6_address_mode":"","service_types":null}');

@@ -1,0 +1,294 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+)
+
+// CreateSubnets makes subnets. What is not given is as Neutron has it: the first address is the gateway's, and all others can be given to ports.
+func (s *Service) CreateSubnets(ctx context.Context, who Caller, specs ...SubnetSpec) ([]Subnet, error) {
+	return makeAll(ctx, s, specs, func(w *work, spec SubnetSpec) (Subnet, error) { return s.createSubnet(ctx, w, who, spec) })
+}
+
+func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec SubnetSpec) (Subnet, error) {
+	owner, err := project(who, spec.ProjectID)
+	if err != nil {
+		return Subnet{}, err
+	}
+	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	if err != nil {
+		return Subnet{}, err
+	}
+	if !who.owns(n.ProjectID) {
+		return Subnet{}, disallowed("create_subnet")
+	}
+	if len(or(spec.ServiceTypes, nil)) > 0 && !who.Admin {
+		return Subnet{}, disallowed("create_subnet:service_types")
+	}
+	sub, err := newSubnet(s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), spec)
+	if err != nil {
+		return Subnet{}, err
+	}
+	if err := checkSubnet(sub); err != nil {
+		return Subnet{}, err
+	}
+	if err := fitsNetwork(ctx, w, n, sub); err != nil {
+		return Subnet{}, err
+	}
+	if err := s.checkQuota(ctx, w, owner, "subnet", 1); err != nil {
+		return Subnet{}, err
+	}
+	if err := w.Subnets().Insert(ctx, sub); err != nil {
+		return Subnet{}, err
+	}
+	return sub, s.giveSelfMade(ctx, w, sub)
+}
+
+// newSubnet fills in what is not given.
+func newSubnet(m Meta, spec SubnetSpec) (Subnet, error) {
+	if spec.CIDR == nil || !spec.CIDR.IsValid() {
+		return Subnet{}, badRequest("BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr.")
+	}
+	sub := Subnet{
+		Meta: m, NetworkID: or(spec.NetworkID, ""), CIDR: *spec.CIDR,
+		EnableDHCP: or(spec.EnableDHCP, true), DNSNameservers: notNil(or(spec.DNSNameservers, nil)), HostRoutes: notNil(or(spec.HostRoutes, nil)),
+		IPv6RAMode: or(spec.IPv6RAMode, ""), IPv6AddressMode: or(spec.IPv6AddressMode, ""), ServiceTypes: notNil(or(spec.ServiceTypes, nil)),
+	}
+	if err := checkCIDR(sub.CIDR); err != nil {
+		return Subnet{}, err
+	}
+	sub.IPVersion = or(spec.IPVersion, version(sub.CIDR.Addr()))
+	all := hosts(sub.CIDR)
+	sub.GatewayIP = or(spec.GatewayIP, all.First)
+	if spec.AllocationPools != nil {
+		sub.AllocationPools = sorted(*spec.AllocationPools)
+	} else {
+		sub.AllocationPools = without([]AddressRange{all}, sub.GatewayIP)
+	}
+	return sub, nil
+}
+
+func sorted(pools []AddressRange) []AddressRange {
+	pools = append([]AddressRange{}, pools...)
+	slices.SortFunc(pools, func(a, b AddressRange) int { return a.First.Compare(b.First) })
+	return pools
+}
+
+// fitsNetwork checks a new subnet against its network and the other subnets there.
+func fitsNetwork(ctx context.Context, w *work, n Network, sub Subnet) error {
+	if sub.IPVersion == 6 && n.MTU < minMTU6 {
+		return mtuTooSmall(n.ID)
+	}
+	others, err := w.Subnets().List(ctx, Query{Filters: []Filter{oneOf("network_id", n.ID)}})
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		if o.CIDR.Overlaps(sub.CIDR) {
+			return invalid("Invalid input for operation: Requested subnet with cidr: %s for network: %s overlaps with another subnet: %s of %s.",
+				sub.CIDR, n.ID, o.CIDR, o.ID)
+		}
+	}
+	return nil
+}
+
+// giveSelfMade notes the addresses that the machines on a network will make for themselves in a new subnet.
+func (s *Service) giveSelfMade(ctx context.Context, w *work, sub Subnet) error {
+	if !sub.auto() {
+		return nil
+	}
+	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("network_id", sub.NetworkID)}})
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
+		if isRouterPort(&p) || p.DeviceOwner == OwnerFloatingIP {
+			continue
+		}
+		if err := s.changeAddresses(ctx, w, &p, wanted(p.FixedIPs)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted asks for the addresses that a port has.
+func wanted(fixed []FixedIP) []FixedIPSpec {
+	want := make([]FixedIPSpec, len(fixed))
+	for i, f := range fixed {
+		want[i] = FixedIPSpec(f)
+	}
+	return want
+}
+
+// GetSubnet finds a subnet that the caller may see.
+func (s *Service) GetSubnet(ctx context.Context, who Caller, id string) (sub Subnet, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		sub, err = s.subnet(ctx, tx, who, id)
+		return err
+	})
+	return sub, err
+}
+
+// ListSubnets lists the subnets that the caller may see.
+func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []Subnet, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		if q.Scope, err = subnetScope(ctx, tx, who); err != nil {
+			return err
+		}
+		list, err = tx.Subnets().List(ctx, q)
+		return err
+	})
+	return list, err
+}
+
+// UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer hold them.
+func (s *Service) UpdateSubnet(ctx context.Context, who Caller, id string, spec SubnetSpec, cond If) (sub Subnet, err error) {
+	err = s.update(ctx, func(w *work) error {
+		if sub, err = s.subnet(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := mayChangeSubnet(ctx, w, who, sub, "update_subnet"); err != nil {
+			return err
+		}
+		if spec.ServiceTypes != nil && !who.Admin {
+			return disallowed("update_subnet:service_types")
+		}
+		if err := checkIf(cond, sub.Meta); err != nil {
+			return err
+		}
+		return s.updateSubnet(ctx, w, &sub, spec)
+	})
+	return sub, err
+}
+
+func (s *Service) updateSubnet(ctx context.Context, w *work, sub *Subnet, spec SubnetSpec) error {
+	before := *sub
+	if err := errors.Join(fixed("project_id", sub.ProjectID, spec.ProjectID), fixed("network_id", sub.NetworkID, spec.NetworkID),
+		fixed("cidr", sub.CIDR, spec.CIDR), fixed("ip_version", sub.IPVersion, spec.IPVersion),
+		fixed("ipv6_ra_mode", sub.IPv6RAMode, spec.IPv6RAMode), fixed("ipv6_address_mode", sub.IPv6AddressMode, spec.IPv6AddressMode)); err != nil {
+		return err
+	}
+	set(&sub.Name, spec.Name)
+	set(&sub.Description, spec.Description)
+	set(&sub.GatewayIP, spec.GatewayIP)
+	set(&sub.EnableDHCP, spec.EnableDHCP)
+	set(&sub.DNSNameservers, spec.DNSNameservers)
+	set(&sub.HostRoutes, spec.HostRoutes)
+	set(&sub.ServiceTypes, spec.ServiceTypes)
+	if spec.AllocationPools != nil {
+		sub.AllocationPools = sorted(*spec.AllocationPools)
+	}
+	sub.DNSNameservers, sub.HostRoutes, sub.ServiceTypes = notNil(sub.DNSNameservers), notNil(sub.HostRoutes), notNil(sub.ServiceTypes)
+	if err := checkSubnet(*sub); err != nil {
+		return err
+	}
+	if sub.GatewayIP != before.GatewayIP {
+		if err := gatewayFree(ctx, w, before); err != nil {
+			return err
+		}
+	}
+	if _, err := put(ctx, w.Subnets(), before, sub, &sub.Meta, s.now()); err != nil || sub.GatewayIP == before.GatewayIP {
+		return err
+	}
+	routers, err := s.routersOfSubnet(ctx, w, sub.ID)
+	if err != nil {
+		return err
+	}
+	return s.touch(ctx, w, routers...)
+}
+
+// gatewayFree refuses to take the gateway's address away from a router that has it.
+func gatewayFree(ctx context.Context, w *work, sub Subnet) error {
+	if !sub.GatewayIP.IsValid() {
+		return nil
+	}
+	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("network_id", sub.NetworkID), oneOf("device_owner", OwnerRouterInterface)}})
+	for _, p := range ports {
+		if slices.Contains(p.FixedIPs, FixedIP{sub.ID, sub.GatewayIP}) {
+			return conflict("GatewayIpInUse", "Current gateway ip %s already in use by port %s. Unable to update.", sub.GatewayIP, p.ID)
+		}
+	}
+	return err
+}
+
+// DeleteSubnet deletes a subnet that no port has an address of, but for ports that come by themselves and addresses that machines make for
+// themselves.
+func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond If) error {
+	return s.update(ctx, func(w *work) error {
+		sub, err := s.subnet(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := mayChangeSubnet(ctx, w, who, sub, "delete_subnet"); err != nil {
+			return err
+		}
+		if err := checkIf(cond, sub.Meta); err != nil {
+			return err
+		}
+		if err := s.leaveSubnet(ctx, w, sub); err != nil {
+			return err
+		}
+		return w.Subnets().Delete(ctx, sub.ID)
+	})
+}
+
+// leaveSubnet takes the addresses of a subnet away from the ports that do not keep it.
+func (s *Service) leaveSubnet(ctx context.Context, w *work, sub Subnet) error {
+	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("fixed_ips.subnet_id", sub.ID)}})
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
+		owned := isRouterPort(&p) || p.DeviceOwner == OwnerFloatingIP
+		if owned || !sub.auto() && !comesByItself(p) {
+			return conflict("SubnetInUse",
+				"Unable to complete operation on subnet %s: One or more ports have an IP allocation from this subnet.", sub.ID)
+		}
+	}
+	for _, p := range ports {
+		before := p.FixedIPs
+		p.FixedIPs = slices.DeleteFunc(slices.Clone(before), func(f FixedIP) bool { return f.SubnetID == sub.ID })
+		p.UpdatedAt = s.now()
+		if err := claim(ctx, w, p, before); err != nil {
+			return err
+		}
+		if err := w.Ports().Update(ctx, &p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayChangeSubnet keeps a subnet for its owner and the network's.
+func mayChangeSubnet(ctx context.Context, tx Tx, who Caller, sub Subnet, rule string) error {
+	if who.owns(sub.ProjectID) {
+		return nil
+	}
+	owns, err := ownsNetwork(ctx, tx, who, sub.NetworkID)
+	if err == nil && !owns {
+		err = disallowed(rule)
+	}
+	return err
+}
+
+// checkCIDR holds a block of addresses to what a network can have.
+func checkCIDR(cidr netip.Prefix) error {
+	switch a := cidr.Addr(); {
+	case !plain(a):
+		return invalid("Invalid input for cidr. Reason: '%s' is not a valid IP subnet.", cidr)
+	case cidr != cidr.Masked():
+		return invalid("Invalid input for cidr. Reason: '%s' isn't a recognized IP subnet cidr, '%s' is recommended.", cidr, cidr.Masked())
+	case cidr.Bits() == 0 || a.IsUnspecified():
+		return invalid("Invalid input for cidr. Reason: '%s' holds the unspecified address.", cidr)
+	case a.IsMulticast() || a.Is4() && a.As4()[0] >= 240:
+		return invalid("Invalid input for cidr. Reason: '%s' is not unicast.", cidr)
+	case a.IsLoopback():
+		return invalid("Invalid input for cidr. Reason: '%s' is loopback.", cidr)
+	case a.Is6() && a.IsLinkLocalUnicast():
+		return invalid("Invalid input for cidr. Reason: '%s' is link-local.", cidr)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package l3
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// maxTags is Neutron's limit for a resource.
+const maxTags = 50
+
+// GetTags answers with the tags of a resource, sorted.
+func (s *Service) GetTags(ctx context.Context, who Caller, kind Kind, id string) (tags []string, err error) {
+	err = s.config.Store.View(ctx, func(tx Tx) error {
+		t, err := s.tagged(ctx, tx, who, kind, id)
+		tags = t.meta.Tags
+		return err
+	})
+	return tags, err
+}
+
+// SetTags replaces the tags of a resource.
+func (s *Service) SetTags(ctx context.Context, who Caller, kind Kind, id string, tags []string) ([]string, error) {
+	tags = append([]string{}, tags...)
+	slices.Sort(tags)
+	if len(slices.Compact(slices.Clone(tags))) < len(tags) {
+		return nil, invalid("Invalid input for tags. Reason: the list holds duplicates.")
+	}
+	err := s.changeTags(ctx, who, kind, id, func([]string) ([]string, error) { return tags, nil })
+	return tags, err
+}
+
+// AddTag adds a tag; one that is there already is fine.
+func (s *Service) AddTag(ctx context.Context, who Caller, kind Kind, id, tag string) error {
+	return s.changeTags(ctx, who, kind, id, func(tags []string) ([]string, error) {
+		i, found := slices.BinarySearch(tags, tag)
+		if found {
+			return tags, nil
+		}
+		return slices.Insert(slices.Clone(tags), i, tag), nil
+	})
+}
+
+// RemoveTag removes a tag that is there.
+func (s *Service) RemoveTag(ctx context.Context, who Caller, kind Kind, id, tag string) error {
+	return s.changeTags(ctx, who, kind, id, func(tags []string) ([]string, error) {
+		i, found := slices.BinarySearch(tags, tag)
+		if !found {
+			return nil, notFound("TagNotFound", "Tag %s could not be found.", tag)
+		}
+		return slices.Delete(slices.Clone(tags), i, i+1), nil
+	})
+}
+
+func (s *Service) changeTags(ctx context.Context, who Caller, kind Kind, id string, change func([]string) ([]string, error)) error {
+	return s.update(ctx, func(w *work) error {
+		t, err := s.tagged(ctx, w, who, kind, id)
+		if err != nil {
+			return err
+		}
+		if !who.owns(t.meta.ProjectID) {
+			return disallowed("update_" + string(kind) + "_tags")
+		}
+		tags, err := change(t.meta.Tags)
+		if err != nil || slices.Equal(tags, t.meta.Tags) {
+			return err
+		}
+		if err := checkTags(tags); err != nil {
+			return err
+		}
+		return t.put(ctx, w, tags, s.now())
+	})
+}
+
+func checkTags(tags []string) error {
+	if len(tags) > maxTags {
+		return badRequest("BadRequest", "Bad tags request: The number of tags exceed the per-resource limit of %d.", maxTags)
+	}
+	for _, tag := range tags {
+		if tag == "" {
+			return invalid("Invalid input for tags. Reason: a tag is empty.")
+		}
+		if err := text("tags", &tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// taggable is a resource that has tags, whatever its kind.
+type taggable struct {
+	meta Meta
+	put  func(ctx context.Context, w *work, tags []string, now time.Time) error
+}
+
+// tagged finds a resource that the caller may see, by its kind.
+func (s *Service) tagged(ctx context.Context, tx Tx, who Caller, kind Kind, id string) (taggable, error) {
+	switch kind {
+	case KindNetwork:
+		n, err := s.network(ctx, tx, who, id)
+		return tagsOf(n, err, func(n *Network) *Meta { return &n.Meta }, Tx.Networks)
+	case KindSubnet:
+		n, err := s.subnet(ctx, tx, who, id)
+		return tagsOf(n, err, func(n *Subnet) *Meta { return &n.Meta }, Tx.Subnets)
+	case KindPort:
+		p, err := s.port(ctx, tx, who, id)
+		return tagsOf(p, err, func(p *Port) *Meta { return &p.Meta }, Tx.Ports)
+	case KindRouter:
+		r, err := s.router(ctx, tx, who, id)
+		return tagsOf(r, err, func(r *Router) *Meta { return &r.Meta }, Tx.Routers)
+	case KindFloatingIP:
+		absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found.", id)
+		f, err := found(ctx, tx.FloatingIPs(), id, absent)
+		f, err = owned(who, f, f.Meta, err, absent)
+		return tagsOf(f, err, func(f *FloatingIP) *Meta { return &f.Meta }, Tx.FloatingIPs)
+	case KindSecurityGroup:
+		g, err := s.securityGroup(ctx, tx, who, id)
+		return tagsOf(g, err, func(g *SecurityGroup) *Meta { return &g.Meta }, Tx.SecurityGroups)
+	case KindSecurityGroupRule:
+		r, err := s.securityGroupRule(ctx, tx, who, id)
+		return tagsOf(r, err, func(r *SecurityGroupRule) *Meta { return &r.Meta }, Tx.SecurityGroupRules)
+	case KindRBACPolicy:
+		p, err := s.rbacPolicy(ctx, tx, who, id)
+		return tagsOf(p, err, func(p *RBACPolicy) *Meta { return &p.Meta }, Tx.RBACPolicies)
+	}
+	return taggable{}, notFound("TagResourceNotFound", "Resource %s %s could not be found.", kind, id)
+}
+
+func tagsOf[R any](r R, err error, meta func(*R) *Meta, table func(Tx) Table[R]) (taggable, error) {
+	m := meta(&r)
+	return taggable{*m, func(ctx context.Context, w *work, tags []string, now time.Time) error {
+		m.Tags, m.UpdatedAt = tags, now
+		return table(w).Update(ctx, &r)
+	}}, err
+}

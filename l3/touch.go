@@ -1,0 +1,86 @@
+package l3
+
+import (
+	"context"
+	"errors"
+)
+
+// touch is called with every change of what hosts must realise of routers, after it was written. The routers' generations grow, one that has
+// something to realise gets a host, and the hosts will be told, in the order of the routers. What no host could realise is refused.
+// The routers' revisions stay.
+func (s *Service) touch(ctx context.Context, w *work, routerIDs ...string) error {
+	for _, id := range routerIDs {
+		in, err := intentOf(ctx, w, id)
+		if err != nil {
+			return err
+		}
+		if err := in.check(ctx, w); err != nil {
+			return err
+		}
+		if _, err := s.advance(ctx, w, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advance does what touch does, and refuses nothing.
+func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState, error) {
+	st, err := stateOf(ctx, w, in.Router.ID)
+	if err != nil {
+		return st, err
+	}
+	r, err := in.wiring(func(p *Port) bool { return p.AdminStateUp && in.Router.AdminStateUp })
+	if err != nil {
+		return st, err
+	}
+	had := st.Wanted
+	st.Wanted = len(r.Ports) > 0 || r.Gateway != nil
+	if !had && !st.Wanted {
+		return st, nil
+	}
+	st.Generation++
+	st.Inside = translatable(r)
+	if st.Wanted {
+		if err := s.place(ctx, w, &st, in); err != nil {
+			return st, err
+		}
+	}
+	if st.AgentID != "" {
+		if err := s.notify(ctx, w, st, !st.Wanted); err != nil {
+			return st, err
+		}
+	}
+	return st, save(ctx, w, st)
+}
+
+func (s *Service) advanceByID(ctx context.Context, w *work, routerID string) error {
+	in, err := intentOf(ctx, w, routerID)
+	if err == nil {
+		_, err = s.advance(ctx, w, in)
+	}
+	return err
+}
+
+// notify puts into the outbox that the host of a router must be told.
+func (s *Service) notify(ctx context.Context, w *work, st RouterState, gone bool) error {
+	w.notices++
+	return w.Outbox().Add(ctx, Notice{Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Gone: gone, At: s.now()})
+}
+
+// stateOf reads a router's state; with Generation 0 there is none.
+func stateOf(ctx context.Context, tx Tx, routerID string) (RouterState, error) {
+	st, err := tx.RouterStates().Get(ctx, routerID)
+	if errors.Is(err, ErrAbsent) {
+		return RouterState{ID: routerID}, nil
+	}
+	return st, err
+}
+
+func save(ctx context.Context, w *work, st RouterState) error {
+	err := w.RouterStates().Update(ctx, &st)
+	if errors.Is(err, ErrAbsent) {
+		return w.RouterStates().Insert(ctx, st)
+	}
+	return err
+}
