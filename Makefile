@@ -10,6 +10,7 @@ GOLANGCI         := build/golangci-lint-$(GOLANGCI_VERSION)
 
 FUZZTIME ?= 30s
 ARGS     ?=
+SUBSET   ?=
 
 DATAPLANE ?= nftables
 WIRING    ?= bridge
@@ -22,16 +23,21 @@ endif
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build/threetier ## a three-tier application behind a real router: checked, broken, mended (DATAPLANE=iptables, ARGS=--keep)
+demo: build/threetier ## a three-tier application behind a real router: checked, broken, mended (DATAPLANE=iptables, WIRING=ovs, ARGS=--keep)
+	@.ci/need $(if $(filter iptables,$(DATAPLANE)),iptables=iptables) $(if $(filter ovs,$(WIRING)),ovs-vswitchd=openvswitch-switch)
 	@$(AS_ROOT) build/threetier --dataplane=$(DATAPLANE) --wiring=$(WIRING) $(ARGS)
 
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
-	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables
+	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
+
+.PHONY: test-kernel
+test-kernel: ## what depends on the kernel, under Debian's, in a virtual machine (SUBSET=quick: a part, in minutes)
+	@.ci/kernel $(SUBSET)
 
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes

@@ -17,7 +17,8 @@ const (
 // against what Linux can hold; nothing on the host is looked at.
 //
 // Every subnet is on one port only, every address in one place. A floating IP stands for an address in a subnet of an internal port,
-// and needs a gateway with an IPv4 address. Next hops are neighbours. It takes time proportional to the size of the router.
+// and needs a gateway with an IPv4 address. Next hops are neighbours, and no IPv6 route leads what is for one out by another port.
+// It takes time proportional to the size of the router.
 func (r Router) Validate() error {
 	c := checker{
 		ports:      make(map[string]string, len(r.Ports)+1),

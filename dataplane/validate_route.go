@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // nextHops checks the gateway's default routes.
@@ -73,6 +74,7 @@ func (c *checker) routes(routes []Route) {
 		}
 		c.routeNextHop(path+".NextHop", r)
 	}
+	c.detours(routes)
 }
 
 func (c *checker) routeNextHop(path string, r Route) {
@@ -89,6 +91,54 @@ func (c *checker) routeNextHop(path string, r Route) {
 	default:
 		c.neighbour(path, a)
 	}
+}
+
+// detours refuses an IPv6 route that would send what is for a next hop itself out by another port than the one that the next hop is on. Linux takes
+// one of the two routes then, and refuses the other (ip6_route_check_nh_onlink); for IPv4 it trusts that the next hop is on the link.
+func (c *checker) detours(routes []Route) {
+	var lengths [129]bool
+	ports := map[netip.Prefix][]string{} // that a destination's next hops are on
+	for _, r := range routes {
+		if s := c.subnetOf(r.NextHop); s != nil && r.Dest.IsValid() && r.Dest.Addr().Is6() {
+			lengths[r.Dest.Bits()] = true
+			ports[r.Dest] = append(ports[r.Dest], s.port)
+		}
+	}
+	if len(ports) == 0 {
+		return
+	}
+	led := map[netip.Prefix]netip.Addr{} // a next hop that a destination leads away
+	for via := range c.neighbours {
+		if via.Is4() {
+			continue
+		}
+		port, bits := c.link(via)
+		for n := bits; n < len(lengths); n++ {
+			if !lengths[n] {
+				continue
+			}
+			dest, _ := via.Prefix(n)
+			away := slices.ContainsFunc(ports[dest], func(p string) bool { return p != port })
+			if first, ok := led[dest]; away && (!ok || via.Less(first)) {
+				led[dest] = via
+			}
+		}
+	}
+	for i, r := range routes {
+		if via, ok := led[r.Dest]; ok {
+			port, _ := c.link(via)
+			c.fault(index("Routes", i)+".Dest", "%s holds %s, which is %s on %s, and leads out by another port", r.Dest, via, c.neighbours[via], port)
+			delete(led, r.Dest)
+		}
+	}
+}
+
+// link returns the path of the port that a next hop is on, and how long a destination must be to come before the route by which it is reached there.
+func (c *checker) link(via netip.Addr) (port string, bits int) {
+	if s := c.subnetOf(via); s != nil {
+		return s.port, s.addr.Bits() + 1
+	}
+	return "Gateway", via.BitLen() // a route to it alone
 }
 
 // unusableDest says why nothing can be routed to a prefix; empty when it can.

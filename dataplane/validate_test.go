@@ -127,6 +127,18 @@ var invalid = []struct {
 	{"route via own", route("10.8.0.0/16", "10.0.1.1"), `Routes[1].NextHop: 10.0.1.1 is the router's own address, Ports[1].Addrs[0]`},
 	{"route via floating IP", route("10.8.0.0/16", "203.0.113.6"), `FloatingIPs[1].Addr: 203.0.113.6 is also Routes[1].NextHop`},
 	{"route via broadcast", route("10.8.0.0/16", "10.0.1.255"), `Routes[1].NextHop: 10.0.1.255 is the broadcast address of 10.0.1.0/24`},
+	{"route away from another's next hop", func(r *dataplane.Router) {
+		route("2001:db8:8::/48", "2001:db8:0:2::9")(r)
+		route("2001:db8:0:2::8/125", "2001:db8:0:1::9")(r)
+	}, `Routes[2].Dest: 2001:db8:0:2::8/125 holds 2001:db8:0:2::9, which is Routes[1].NextHop on Ports[1], and leads out by another port`},
+	{"route away from its own next hop", func(r *dataplane.Router) {
+		route("2001:db8:0:2::9/128", "2001:db8:0:2::9")(r)
+		route("2001:db8:0:2::9/128", "2001:db8:0:1::9")(r)
+	}, `Routes[1].Dest: 2001:db8:0:2::9/128 holds 2001:db8:0:2::9, which is Routes[1].NextHop on Ports[1], and leads out by another port`},
+	{"route away from the gateway's next hop", func(r *dataplane.Router) {
+		nextHops("2001:db8:99::1")(r)
+		route("2001:db8:99::1/128", "2001:db8:0:1::9")(r)
+	}, `Routes[1].Dest: 2001:db8:99::1/128 holds 2001:db8:99::1, which is Gateway.NextHops[0] on Gateway, and leads out by another port`},
 	{"too many next hops", func(r *dataplane.Router) {
 		r.Ports[0].Addrs[0] = prefix("10.0.0.1/24")
 		r.Ports[1].Addrs[0] = prefix("10.1.0.1/16")

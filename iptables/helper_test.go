@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -28,7 +28,7 @@ type place struct {
 
 func newPlace(t testing.TB, v Variant) *place {
 	t.Helper()
-	needRoot(t)
+	needRootAndBothVariants(t)
 	f, err := netns.New(nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
@@ -37,21 +37,10 @@ func newPlace(t testing.TB, v Variant) *place {
 	return p
 }
 
-// needRoot skips on a developer's machine, and fails where tests are expected to run.
-func needRoot(t testing.TB) {
+func needRootAndBothVariants(t testing.TB) {
 	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "needs root"
-	} else if _, err := exec.LookPath("iptables-legacy-restore"); err != nil {
-		missing = "needs both variants of iptables (package iptables)"
-	}
-	if missing != "" && os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	}
-	if missing != "" {
-		t.Skip(missing)
-	}
+	needs.Root(t)
+	needs.Program(t, "iptables-legacy-restore", "iptables")
 }
 
 func eachVariant(t *testing.T, fn func(t *testing.T, v Variant)) {

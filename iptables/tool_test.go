@@ -55,7 +55,7 @@ func TestMissingTool(t *testing.T) {
 
 // A program is what it says that it is, whatever its name.
 func TestFind(t *testing.T) {
-	needRoot(t)
+	needRootAndBothVariants(t)
 	const asNFT, asLegacy = `exec iptables-nft-${0##*-} "$@"`, `exec iptables-legacy-${0##*-} "$@"`
 	for name, c := range map[string]struct {
 		restore, save string
@@ -90,7 +90,7 @@ func TestFind(t *testing.T) {
 
 // The tool under the name of one variant is the other one, but the right one is there under the common name.
 func TestFindByAnotherName(t *testing.T) {
-	needRoot(t)
+	needRootAndBothVariants(t)
 	const asLegacy = `exec iptables-legacy-${0##*-} "$@"`
 	path(t, map[string]string{
 		"iptables-nft-restore": asLegacy, "iptables-nft-save": asLegacy,
@@ -293,7 +293,7 @@ func TestRefusal(t *testing.T) {
 
 // Somebody else holds the lock of iptables-legacy, which is one for all namespaces.
 func TestLock(t *testing.T) {
-	needRoot(t)
+	needRootAndBothVariants(t)
 	file := filepath.Join(t.TempDir(), "xtables.lock")
 	t.Setenv(lockVariable, file)
 	hold := func() *os.File {

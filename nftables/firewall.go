@@ -93,37 +93,35 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 	return nil, failure("write", tableText, errMoved)
 }
 
-// look returns what the table holds, and at which generation: what Plan saw, if nobody wrote since.
+// look returns what the table holds, and at which generation: the first time what Plan saw, for write finds out whether anybody wrote since.
 func (r *rules) look(ctx context.Context) (*table, uint32, error) {
-	if r.seenAt != 0 {
-		now, err := r.socket.generation()
-		if err != nil || now == r.seenAt {
-			return r.seen, r.seenAt, err
-		}
+	seen, at := r.seen, r.seenAt
+	if at == 0 {
+		return r.socket.read(ctx)
 	}
-	return r.socket.read(ctx)
+	r.seen, r.seenAt = nil, 0
+	return seen, at, nil
 }
 
 // applyDelta acts on a difference to what was last applied, without looking.
 func (r *rules) applyDelta(d difference) (func(context.Context) error, error) {
-	if d.empty() {
-		unchanged, err := r.unchanged()
-		if err == nil && !unchanged {
-			err = errMoved
-		}
-		return nil, err
-	}
 	if r.generation == 0 {
 		return nil, errMoved
 	}
 	return r.write(d, r.generation)
 }
 
-// write makes the difference to what the table holds at a generation.
+// write makes the difference to what the table holds at a generation. It is errMoved if anybody wrote since.
 func (r *rules) write(d difference, generation uint32) (func(context.Context) error, error) {
 	if d.empty() {
-		r.generation = generation
-		return nil, nil
+		now, err := r.socket.generation()
+		if err == nil && now != generation {
+			err = errMoved
+		}
+		if err == nil {
+			r.generation = generation
+		}
+		return nil, err
 	}
 	r.generation = 0
 	if err := r.socket.commit(d.batch(), generation); err != nil {

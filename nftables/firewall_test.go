@@ -207,6 +207,24 @@ func TestDeltaWithoutProof(t *testing.T) {
 	}
 }
 
+// What Plan saw is not taken for what Apply finds.
+func TestTamperingBetweenPlanAndApply(t *testing.T) {
+	before := example(fip(5))
+	for name, after := range map[string]dataplane.Router{"with a change to make": example(fip(5), fip(6)), "with none": before} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			p.plan(before, nil)
+			p.nft("add", "table", "ip", "l3kit") // where there was none
+			p.apply(before)
+			require.Empty(t, p.plan(before, nil))
+			p.plan(after, nil)
+			p.nft("flush", "map", "ip", "l3kit", "fip_snat")
+			p.apply(after)
+			require.Empty(t, p.plan(after, nil))
+		})
+	}
+}
+
 // A foreign table's changes cost one full look, not one each time.
 func TestTrustRegained(t *testing.T) {
 	p := newPlace(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -27,25 +27,13 @@ type place struct {
 
 func newPlace(t testing.TB) *place {
 	t.Helper()
-	needRoot(t)
+	needs.Root(t)
 	f, err := netns.New(nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	p := &place{t: t, fd: int(f.Fd())}
 	p.reopen()
 	return p
-}
-
-// needRoot skips on a developer's machine, and fails where tests are expected to run.
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
 }
 
 // reopen stands for another process: nothing is remembered.

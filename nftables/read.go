@@ -28,6 +28,9 @@ func (s *socket) read(ctx context.Context) (*table, uint32, error) {
 			return nil, 0, err
 		}
 		t, readErr := s.readTable(ctx)
+		if t == nil && readErr == nil {
+			return nil, before, nil // there is nothing of which a part could have been read too early
+		}
 		after, err := s.generation()
 		if err != nil {
 			return nil, 0, err

@@ -12,11 +12,12 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/needs"
 )
 
 // Random changes, with and without deltas, taken back or not, through other processes and other writers, end where a fresh Apply ends.
 func TestRandomWalk(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		p, r := newPlace(t), example()
 		other := &socket{ns: p.fd}

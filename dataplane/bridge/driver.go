@@ -120,7 +120,7 @@ func (d *Driver) Plug(ctx context.Context, ns namespace.NS, dev string, p datapl
 		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), p.Network.ID))
 	}
 	if former != "" {
-		err = errors.Join(err, d.sweep(ctx, former))
+		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), former)) // nobody else will know of it
 	}
 	return opError("plug", dev, err)
 }
@@ -164,8 +164,8 @@ func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error 
 	case tap == nil: // it is gone, and nothing says which network it was on
 		err = d.sweepAll(ctx)
 	default:
-		if err = d.remove(tap); err == nil {
-			err = d.sweep(ctx, tap.mark.network)
+		if err = d.remove(tap); err == nil { // with it goes what says that the network needs sweeping
+			err = d.sweep(context.WithoutCancel(ctx), tap.mark.network)
 		}
 	}
 	return opError("unplug", dev, err)

@@ -300,6 +300,50 @@ func TestPortMovesBetweenNetworks(t *testing.T) {
 	require.Equal(t, []string{"brqnew bridge  l3kit network=new", "tapport veth brqnew l3kit router=r1 port=port network=new"}, h.links())
 }
 
+// ending is a context that ends when it has been looked at so many times.
+type ending struct {
+	context.Context
+	looks int
+}
+
+func (e *ending) Err() error {
+	if e.looks--; e.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Whenever a context ends, no bridge stays behind that no later call would find.
+func TestACancelledCallLeavesNoBridgeWithoutPorts(t *testing.T) {
+	h := newHost(t)
+	d := h.driver(bridge.Config{})
+	router := h.router("r1")
+	for name, call := range map[string]func(ctx context.Context) error{
+		"unplug": func(ctx context.Context) error { return d.Unplug(ctx, router, "qr-port") },
+		"move": func(ctx context.Context) error {
+			return d.Plug(ctx, router, "qr-port", portOn(local("new"), "port", 1))
+		},
+	} {
+		for looks := 0; ; looks++ {
+			plug(t, d, router, "qr-port", portOn(local("old"), "port", 1))
+			err := call(&ending{t.Context(), looks})
+			bridges, ports := 0, 0
+			for _, l := range h.links() {
+				if strings.HasPrefix(l, "brq") {
+					bridges++
+				} else {
+					ports++
+				}
+			}
+			require.Equal(t, ports, bridges, "%s, ended after %d looks", name, looks)
+			if err == nil {
+				break
+			}
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	}
+}
+
 func TestReleaseWithoutNamespace(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(bridge.Config{})

@@ -21,6 +21,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/monitor"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -37,12 +38,7 @@ type host struct {
 
 func newHost(t testing.TB) *host {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	h := &host{t: t, dir: t.TempDir()}
 	h.ns = h.create("host", nil)
 	h.path = filepath.Join(h.dir, "host")

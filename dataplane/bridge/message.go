@@ -69,15 +69,13 @@ type peer struct {
 func newVeth(index int, name string, mtu, master int, p peer) netlink.Message {
 	mac := hostMAC()
 	return newLink(index, "veth", name, func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(unix.IFLA_MTU, uint32(mtu))
-		ae.Bytes(unix.IFLA_ADDRESS, mac[:])
+		vethEnd(ae, mtu, mac)
 		ae.Uint32(unix.IFLA_MASTER, uint32(master))
 	}, func(ae *netlink.AttributeEncoder) {
 		ae.Do(vethInfoPeer, func() ([]byte, error) {
 			end := netlink.NewAttributeEncoder()
 			end.String(unix.IFLA_IFNAME, p.name)
-			end.Uint32(unix.IFLA_MTU, uint32(mtu))
-			end.Bytes(unix.IFLA_ADDRESS, p.mac[:])
+			vethEnd(end, mtu, p.mac)
 			if p.ns >= 0 {
 				end.Uint32(unix.IFLA_NET_NS_FD, uint32(p.ns))
 			}
@@ -85,6 +83,15 @@ func newVeth(index int, name string, mtu, master int, p peer) netlink.Message {
 			return append(ifinfomsg(p.index, 0), b...), err
 		})
 	})
+}
+
+// vethEnd is what both ends have alike. Unasked the kernel makes as many queues as there are processors, and then waits, with its lock on all
+// links held, until it may leave all but one of them unused (veth_init_queues); so one is asked for.
+func vethEnd(ae *netlink.AttributeEncoder, mtu int, mac dataplane.MAC) {
+	ae.Uint32(unix.IFLA_MTU, uint32(mtu))
+	ae.Bytes(unix.IFLA_ADDRESS, mac[:])
+	ae.Uint32(unix.IFLA_NUM_TX_QUEUES, 1)
+	ae.Uint32(unix.IFLA_NUM_RX_QUEUES, 1)
 }
 
 // newBridge creates a bridge that forwards at once, floods multicast like any switch without snooping, and keeps its MAC whatever ports come.

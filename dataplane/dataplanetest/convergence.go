@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/lab"
 )
 
 func convergenceClauses() []clause {
@@ -283,7 +284,7 @@ func cancellations(s *scene) {
 		begun := time.Now()
 		_, err := s.dp.Apply(ctx, next)
 		cancel()
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > lab.Patience(5*time.Second) {
 			s.failf("Apply has returned after %s", took)
 		}
 		if err != nil && !errors.Is(err, context.Canceled) {

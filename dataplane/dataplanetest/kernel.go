@@ -24,6 +24,9 @@ import (
 type Site struct {
 	HostNS string // path of the network namespace that is the host's own
 	Dir    string // directory of the names of routers' namespaces
+
+	// Switch is Open vSwitch on the host. The first call starts it; from then on it is part of the host's state, and its changes are writes.
+	Switch func() (*lab.Switch, error)
 }
 
 // Opener opens a dataplane on a site, and the wiring that it is to be made with. The dataplane is given wrap(wiring), so that the suite can make
@@ -72,6 +75,7 @@ type kernel struct {
 
 	mu      sync.Mutex
 	closers []interface{ Close() error }
+	ovs     *lab.Switch // nil if no opener has asked for it
 }
 
 func (k *kernel) start() (err error) {
@@ -110,7 +114,7 @@ func (k *kernel) closeLater(c interface{ Close() error }) {
 	k.closers = append(k.closers, c)
 }
 
-func (k *kernel) site() Site { return Site{HostNS: k.lab.HostNS, Dir: k.lab.Dir} }
+func (k *kernel) site() Site { return Site{HostNS: k.lab.HostNS, Dir: k.lab.Dir, Switch: k.openSwitch} }
 
 func (k *kernel) Dataplane() dataplane.Dataplane { return k.dp }
 
@@ -162,7 +166,7 @@ func (k *kernel) HostState(context.Context) (string, error) {
 	for _, e := range entries {
 		fmt.Fprintln(&names, "name", e.Name())
 	}
-	return randomMAC.ReplaceAllString(text, "") + names.String(), nil
+	return k.withSwitch(randomMAC.ReplaceAllString(text, "") + names.String())
 }
 
 func (k *kernel) Writes(_ context.Context, fn func() error) ([]string, error) {
@@ -177,7 +181,16 @@ func (k *kernel) Writes(_ context.Context, fn func() error) ([]string, error) {
 			paths = append(paths, path)
 		}
 	}
-	writes, err := lab.Writes(paths, fn)
+	var onSwitch []string
+	change := fn
+	if k.ovs != nil {
+		change = func() (err error) {
+			onSwitch, err = k.ovs.Writes(fn)
+			return err
+		}
+	}
+	writes, err := lab.Writes(paths, change)
+	writes = append(writes, onSwitch...)
 	after, listErr := os.ReadDir(k.lab.Dir)
 	if len(after) != len(entries) {
 		writes = append(writes, "a namespace came or went")

@@ -38,7 +38,7 @@ func (k *kernel) Damages() []Damage {
 		}
 		return &netlink.Addr{IPNet: &net.IPNet{IP: parsed, Mask: net.CIDRMask(bits, size)}}
 	}
-	return []Damage{
+	return append(k.switchDamages(), []Damage{
 		{"a port deleted", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkDel(l) })},
 		{"a port set down", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetDown(l) })},
 		{"a port's MTU changed", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetMTU(l, 1400) })},
@@ -74,7 +74,7 @@ func (k *kernel) Damages() []Damage {
 		{"a device of somebody else's", "", k.inside(func(nl *netlink.Handle) error {
 			return nl.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "theirs"}})
 		})},
-	}
+	}...)
 }
 
 // inside runs fn on a thread that is in a router's namespace.
@@ -124,8 +124,11 @@ func flushRules(*netlink.Handle) error {
 	return conn.Flush()
 }
 
-// cut deletes the other end of a port's cable, wherever on the host that is.
+// cut deletes the other end of a port's cable, wherever on the host that is, or its port on a switch.
 func (k *kernel) cut(_ context.Context, id string) error {
+	if k.ovs != nil {
+		return k.unplug("web")
+	}
 	var peer int
 	err := k.inside(func(nl *netlink.Handle) error {
 		link, err := nl.LinkByName("qr-web")

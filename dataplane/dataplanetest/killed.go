@@ -16,6 +16,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/lab"
 )
 
 // killedEnv tells a copy of the test's process that it is the one to be killed, and where it works.
@@ -70,7 +71,11 @@ func (k *kernel) freshState(ctx context.Context, r dataplane.Router) (string, er
 // kill starts a copy of this program, lets it work for a moment, and kills it.
 func (k *kernel) kill(ctx context.Context, test string, rng *rand.Rand) error {
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$", "-test.v=false")
-	cmd.Env = append(os.Environ(), killedEnv+"="+k.lab.HostNS+","+k.lab.Dir+","+strconv.FormatUint(rng.Uint64(), 10))
+	site := []string{k.lab.HostNS, k.lab.Dir, strconv.FormatUint(rng.Uint64(), 10), "", ""}
+	if k.ovs != nil {
+		site[3], site[4] = k.ovs.Endpoint, k.ovs.RunDir
+	}
+	cmd.Env = append(os.Environ(), killedEnv+"="+strings.Join(site, ","))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -103,7 +108,7 @@ func workUntilKilled(t *testing.T, open Opener, site string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dp, _, err := open(Site{HostNS: part[0], Dir: part[1]}, func(d namespace.InterfaceDriver) namespace.InterfaceDriver { return d })
+	dp, _, err := open(Site{HostNS: part[0], Dir: part[1], Switch: siteSwitch(part[3], part[4])}, func(d namespace.InterfaceDriver) namespace.InterfaceDriver { return d })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +143,7 @@ func (k *kernel) finish(ctx context.Context, s state, want string) (err error) {
 
 // becomes waits for what the kernel completes by itself, after a link has come up: its link-local IPv6 address.
 func (k *kernel) becomes(ctx context.Context, s state, want string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, lab.Patience(patience))
 	defer cancel()
 	for {
 		got, err := k.State(ctx, s.router.ID)

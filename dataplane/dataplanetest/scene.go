@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/lab"
 )
 
 // scene is a clause at work: a harness, the routers applied to it, and workloads that are made when they are first asked for.
@@ -87,7 +88,7 @@ func (s *scene) attach(w Workload) Host {
 	return h
 }
 
-// patience is time enough, on any machine, for what ought to happen.
+// patience is time enough for what ought to happen, on an ordinary machine; see [lab.Patience] for others.
 const patience = 10 * time.Second
 
 func (s *scene) soon() (context.Context, context.CancelFunc) {
@@ -98,7 +99,7 @@ func (s *scene) soon() (context.Context, context.CancelFunc) {
 const silence = 250 * time.Millisecond
 
 func (s *scene) briefly() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(s.ctx, silence)
+	return context.WithTimeout(s.ctx, lab.Patience(silence))
 }
 
 // settled waits until the host's state is the one wanted, because the kernel does some of what a change implies in its own time.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/l3kit/l3kit/internal/lab"
 )
 
 // Run holds a dataplane to the contract: every clause with a harness of its own. Clauses run in parallel, as far as -parallel allows.
@@ -14,7 +16,7 @@ func Run(t *testing.T, newHarness func(testing.TB) Harness) {
 	for _, c := range clauses() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			err := c.run(t.Context(), newHarness(t), patience)
+			err := c.run(t.Context(), newHarness(t), lab.Patience(patience))
 			var missing notApplicable
 			if errors.As(err, &missing) {
 				t.Log(missing) // no fault of the dataplane
@@ -38,7 +40,7 @@ const clauseTime = 3 * time.Minute
 // run tells in what way a host does not keep the promise, when what ought to happen has so much time. It has no need of a testing.T, so that the
 // suite itself can be tested.
 func (c clause) run(ctx context.Context, h Harness, patience time.Duration) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, clauseTime)
+	ctx, cancel := context.WithTimeout(ctx, lab.Patience(clauseTime))
 	defer cancel()
 	s := newScene(ctx, h, patience)
 	defer func() {

@@ -3,7 +3,6 @@ package namespace
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -32,33 +31,6 @@ func run(ctx context.Context, actions []action) error {
 		}
 	}
 	return nil
-}
-
-// together makes one action of two lists that do not depend on each other, and does them at the same time. That halves the waiting for the kernel
-// where most of it is: in making devices and in committing rules.
-func together(left, right []action) action {
-	sides := [][]action{left, right}
-	errs := make([]error, len(sides))
-	return action{
-		steps: append(steps(left), steps(right)...),
-		do: func(ctx context.Context) error {
-			var both sync.WaitGroup
-			for i, side := range sides {
-				both.Go(func() { errs[i] = run(ctx, side) })
-			}
-			both.Wait()
-			return errors.Join(errs...)
-		},
-		undo: func(ctx context.Context) error {
-			var undone []error
-			for i := len(sides) - 1; i >= 0; i-- {
-				if errs[i] == nil { // the other has taken itself back
-					undone = append(undone, takeBack(ctx, sides[i]))
-				}
-			}
-			return errors.Join(undone...)
-		},
-	}
 }
 
 func takeBack(ctx context.Context, actions []action) error {

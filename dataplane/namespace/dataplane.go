@@ -167,14 +167,14 @@ func (d *Dataplane) open(k *desk, id string) (fresh bool, err error) {
 		return false, err
 	}
 	name := dataplane.NamespaceName(id)
-	f, err := netns.Create(d.cfg.Dir, name, mark(id), func() error { return claim(id) })
+	f, err := netns.Create(d.cfg.Dir, name, mark(id), func() (err error) {
+		k.site, err = foundSite(d.cfg, id)
+		return err
+	})
 	if err != nil {
-		return false, opError("make namespace", name, err)
+		return false, errors.Join(opError("make namespace", name, err), k.clear())
 	}
-	if k.site, err = openSite(d.cfg, id, f); err != nil {
-		return false, errors.Join(err, netns.Remove(d.cfg.Dir, name))
-	}
-	return true, nil
+	return true, f.Close() // the site has its own
 }
 
 // rehearse finds the router's namespace, or makes a nameless one to plan in, which the caller closes.

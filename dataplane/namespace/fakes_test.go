@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -128,12 +128,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	b := &bench{wiring: &looseWiring{network: map[string]string{}}, firewall: &openFirewall{}, dir: filepath.Join(t.TempDir(), "netns")}
 	b.reopen(t)
 	t.Cleanup(func() {

@@ -29,12 +29,16 @@ type long struct {
 }
 
 // plan lists the actions, in the order that keeps a half-made router from doing harm.
-func (l *long) plan(ctx context.Context) (err error) {
+func (l *long) plan(ctx context.Context) error {
 	l.ports, l.want = portsByDevice(l.router), want(l.router)
-	if l.fresh {
-		l.have = state{}
-	} else if l.have, err = observe(l.read); err != nil {
-		return err
+	if !l.fresh {
+		h, err := l.reader()
+		if err != nil {
+			return err
+		}
+		if l.have, err = observe(h); err != nil {
+			return err
+		}
 	}
 	clear(l.index)
 	for dev, have := range l.have.links {
@@ -42,7 +46,7 @@ func (l *long) plan(ctx context.Context) (err error) {
 	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plugAndRewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
+		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -83,7 +87,7 @@ func (l *long) sysctls(context.Context) error {
 		return err
 	}
 	a := action{
-		do:   func(context.Context) error { return netns.Do(l.FD, func() error { return writeSysctls(sysctls) }) },
+		do:   func(context.Context) error { return l.writeSysctls(sysctls) },
 		undo: nil, // there is no router for which the other values would be right
 	}
 	for _, s := range differ {
@@ -93,6 +97,13 @@ func (l *long) sysctls(context.Context) error {
 	}
 	l.add(a)
 	return nil
+}
+
+func (s *site) writeSysctls(list []sysctl) error {
+	return netns.Do(s.FD, func() error {
+		_, err := writeSysctls(list)
+		return err
+	})
 }
 
 // retire takes out of traffic what leaves, before the rules go that traffic through it needs: devices, and floating IPs' addresses.
@@ -142,22 +153,6 @@ func holds(addrs map[netip.Prefix]struct{}, a netip.Addr) bool {
 	return false
 }
 
-// plugAndRewrite does both at once: a device that is plugged is down, and rules name devices whether they are there or not.
-func (l *long) plugAndRewrite(ctx context.Context) error {
-	before := len(l.actions)
-	if err := l.plug(ctx); err != nil {
-		return err
-	}
-	between := len(l.actions)
-	if err := l.rewrite(ctx); err != nil {
-		return err
-	}
-	if before < between {
-		l.actions = append(l.actions[:before], together(slices.Clone(l.actions[before:between]), slices.Clone(l.actions[between:])))
-	}
-	return nil
-}
-
 func (l *long) rewrite(ctx context.Context) error {
 	change := Change{Want: l.router}
 	steps, err := l.rules.Plan(ctx, change)
@@ -165,10 +160,8 @@ func (l *long) rewrite(ctx context.Context) error {
 		return err
 	}
 	l.add(l.applyRules(change, steps)) // also with nothing to do: then it learns that its last state holds
-	if l.fresh {
-		l.add(action{do: func(context.Context) error {
-			return netns.Do(l.FD, func() error { return writeSysctls([]sysctl{conntrackSysctl}) })
-		}})
+	if l.fresh && len(l.late) > 0 {
+		l.add(action{do: func(context.Context) error { return l.writeSysctls(l.late) }})
 	}
 	return nil
 }
@@ -186,6 +179,7 @@ func (l *long) address(context.Context) error {
 		if len(lacks) > 0 {
 			l.add(l.addAddresses(dev, lacks))
 		}
+		l.changeSources(dev, gone)
 		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !resized(a) })
 		release()
 	}
@@ -206,10 +200,32 @@ func (l *long) holdSubnets(dev string, gone []address) (release func()) {
 	if len(routes) == 0 || !l.have.links[dev].up {
 		return func() {}
 	}
-	hold, free := l.putRoutes(routes, nil), l.removeRoutes(routes)
+	hold, free := l.changeRoutes(nil, routes), l.changeRoutes(routes, nil)
 	hold.steps, free.steps = nil, nil // nothing that stays
 	l.add(hold)
 	return func() { l.add(free) }
+}
+
+// changeSources changes or removes the routes through a device that name an address as their source, before it goes: the kernel would take them away
+// with it (fib_sync_down_addr).
+func (l *long) changeSources(dev string, gone []address) {
+	before, after := map[routeKey]hops{}, map[routeKey]hops{}
+	for key, have := range l.have.routes {
+		src := have[0].src
+		goes := slices.ContainsFunc(gone, func(a address) bool { return a.Addr() == src }) && !holds(l.want.links[dev].addrs, src)
+		if !goes || !have.through(dev) {
+			continue
+		}
+		before[key] = have
+		delete(l.have.routes, key)
+		want := l.want.routes[key]
+		if len(want) == 1 && want.through(dev) {
+			after[key], l.have.routes[key] = want, want
+		}
+	}
+	if len(before) > 0 {
+		l.add(l.changeRoutes(before, after))
+	}
 }
 
 // removeSome removes the addresses that which picks.
@@ -231,28 +247,21 @@ func (l *long) raise(context.Context) error {
 }
 
 func (l *long) route(context.Context) error {
-	put := maps.Clone(l.want.routes)
-	before, gone := map[routeKey]hops{}, map[routeKey]hops{}
+	put, before := maps.Clone(l.want.routes), map[routeKey]hops{}
 	for key, have := range l.have.routes {
 		for _, dev := range l.leaving() {
 			have = outlive(key, have, dev)
 		}
-		want, stays := put[key]
 		switch {
 		case len(have) == 0: // by now, or when the device goes
-		case !stays:
-			gone[key] = have
-		case slices.Equal(want, have):
+		case slices.Equal(put[key], have):
 			delete(put, key)
 		default:
 			before[key] = have
 		}
 	}
-	if len(put) > 0 {
-		l.add(l.putRoutes(put, before))
-	}
-	if len(gone) > 0 {
-		l.add(l.removeRoutes(gone))
+	if len(put)+len(before) > 0 {
+		l.add(l.changeRoutes(before, put))
 	}
 	return nil
 }
@@ -338,5 +347,5 @@ func (l *long) tell(context.Context) error {
 func (l *long) learn() {
 	links := withIndexes(l.want.links, l.index)
 	l.last = remember(l.router, links)
-	l.trusted = l.undisturbed(links, l.plugged) && !(l.plugged && l.keeps)
+	l.trusted = l.undisturbed(links, l.plugged || l.fresh) && !(l.plugged && l.keeps)
 }

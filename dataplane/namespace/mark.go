@@ -19,15 +19,15 @@ func mark(router string) string { return "l3kit router=" + router }
 
 const loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespace
 
-// claim marks the namespace that the calling thread is in, and readies it for its first device.
-func claim(router string) error {
+// claim marks the namespace that the calling thread is in, and readies it for its first device. It returns the settings that the kernel has not.
+func claim(router string) (late []sysctl, err error) {
 	w, err := newWriter()
 	if err != nil {
-		return opError("open netlink socket", "", err)
+		return nil, opError("open netlink socket", "", err)
 	}
 	defer w.close()
 	if _, err := w.send(context.Background(), markLoopback(mark(router))); err != nil {
-		return opError("mark namespace of router", router, err)
+		return nil, opError("mark namespace of router", router, err)
 	}
 	return writeSysctls(sysctls)
 }

@@ -69,10 +69,10 @@ func ownHops(r netlink.Route, names map[int]string, links map[string]link) hops 
 	}
 	var ways hops
 	if len(r.MultiPath) == 0 {
-		ways = hops{{addr(r.Gw), names[r.LinkIndex]}}
+		ways = hops{{addr(r.Gw), names[r.LinkIndex], addr(r.Src)}}
 	}
 	for _, nh := range r.MultiPath {
-		ways = append(ways, hop{addr(nh.Gw), names[nh.LinkIndex]})
+		ways = append(ways, hop{addr(nh.Gw), names[nh.LinkIndex], addr(r.Src)})
 	}
 	for _, w := range ways {
 		if _, ours := links[w.dev]; ours || w.dev == "" { // a blackhole has no device, and would swallow the router's traffic

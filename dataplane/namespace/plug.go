@@ -16,7 +16,6 @@ func (l *long) revive(dev string, up func(context.Context) error) func(context.C
 	addrs := prefixesOf(missing(l.have.links[dev].addrs, nil))
 	routes := maps.Clone(l.have.routes)
 	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !h.through(dev) })
-	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
 	return func(ctx context.Context) error {
 		if err := up(ctx); err != nil {
 			return err
@@ -24,7 +23,7 @@ func (l *long) revive(dev string, up func(context.Context) error) func(context.C
 		if err := l.writeAddresses(ctx, "restore address", dev, addrs, addAddress); err != nil {
 			return err
 		}
-		return l.writeRoutes(ctx, "restore route", keys, routes)
+		return l.writeRoutes(ctx, "restore route", nil, routes)
 	}
 }
 
@@ -135,12 +134,16 @@ func (l *long) unplugDevice(ctx context.Context, dev string) error {
 	if err := l.cfg.Wiring.Unplug(ctx, l.NS, dev); err != nil {
 		return err
 	}
+	h, err := l.reader()
+	if err != nil {
+		return err
+	}
 	links := map[string]link{}
-	if _, err := observeLinks(l.read, links); err != nil {
+	if _, err := observeLinks(h, links); err != nil {
 		return err
 	}
 	if left, ok := links[dev]; ok {
-		err := l.read.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: left.index, Name: dev}})
+		err := h.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: left.index, Name: dev}})
 		return opError("remove link", dev, err)
 	}
 	return nil

@@ -188,6 +188,9 @@ func putRoute(key routeKey, h hops, index func(dev string) int) request {
 	}
 	r.AddData(msg)
 	addRouteKey(r, key)
+	if src := h[0].src; src.IsValid() {
+		r.AddData(nl.NewRtAttr(unix.RTA_PREFSRC, src.AsSlice()))
+	}
 	if len(h) == 1 {
 		r.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index(h[0].dev)))))
 		if !h.onLink() {

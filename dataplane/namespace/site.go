@@ -3,13 +3,12 @@ package namespace
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -23,7 +22,7 @@ type site struct {
 	path    string // the name it was opened by
 	file    *os.File
 	id      netns.ID
-	read    *netlink.Handle
+	read    *netlink.Handle // nil until first used: a new namespace is not read
 	write   *writer
 	rules   Rules
 	events  *monitor.Monitor
@@ -31,6 +30,7 @@ type site struct {
 	index   map[string]int // of devices, by name
 	last    *memory        // what this process applied last with success; nil: nothing yet
 	trusted bool           // last is what the namespace holds, as far as notifications go
+	late    []sysctl       // what the kernel did not have when the namespace was made
 }
 
 // openSite opens sockets in the namespace, and owns file from then on, also when it fails.
@@ -47,14 +47,35 @@ func openSite(cfg Config, router string, file *os.File) (*site, error) {
 	return s, nil
 }
 
+// foundSite makes a site of the namespace that the calling thread is in, which is new. It is claimed while the sockets are opened, for each takes
+// about as long.
+func foundSite(cfg Config, router string) (*site, error) {
+	file, err := netns.Open("")
+	if err != nil {
+		return nil, err
+	}
+	var s *site
+	var opening errgroup.Group
+	opening.Go(func() (err error) {
+		s, err = openSite(cfg, router, file)
+		return err
+	})
+	late, err := claim(router)
+	if err := errors.Join(err, opening.Wait()); err != nil {
+		if s != nil {
+			err = errors.Join(err, s.close())
+		}
+		return nil, err
+	}
+	s.late = late
+	return s, nil
+}
+
 func (s *site) open(cfg Config) (err error) {
 	if s.id, err = netns.IdentifyFD(s.FD); err != nil {
 		return err
 	}
 	if s.events, err = monitor.Open(s.FD, watched...); err != nil {
-		return err
-	}
-	if s.read, err = netlink.NewHandleAt(vnetns.NsHandle(s.FD), unix.NETLINK_ROUTE); err != nil {
 		return err
 	}
 	err = netns.Do(s.FD, func() (err error) {
@@ -92,6 +113,13 @@ func (s *site) close() error {
 	return errors.Join(append(errs, s.file.Close())...)
 }
 
+func (s *site) reader() (h *netlink.Handle, err error) {
+	if s.read == nil {
+		s.read, err = netlink.NewHandleAt(vnetns.NsHandle(s.FD), unix.NETLINK_ROUTE)
+	}
+	return s.read, opError("open netlink socket", "", err)
+}
+
 // current says whether the router's name still stands for this namespace.
 func (s *site) current() bool {
 	id, err := netns.Identify(s.path)
@@ -117,15 +145,19 @@ func (s *site) deviceIndex(dev string) int { return s.index[dev] }
 
 // silence takes the router's links down.
 func (s *site) silence(ctx context.Context) error {
+	h, err := s.reader()
+	if err != nil {
+		return err
+	}
 	links := map[string]link{}
-	if _, err := observeLinks(s.read, links); err != nil {
+	if _, err := observeLinks(h, links); err != nil {
 		return err
 	}
 	var down []request
 	for _, l := range links {
 		down = append(down, setLink(l.index, false))
 	}
-	_, err := s.write.send(ctx, down...)
+	_, err = s.write.send(ctx, down...)
 	return opError("set links down of router", s.Router, err)
 }
 
@@ -179,74 +211,6 @@ func upDown(up bool) string {
 		return "up"
 	}
 	return "down"
-}
-
-// putRoutes adds routes and changes those that exist with other hops. Taken back, what was there before is put.
-func (s *site) putRoutes(routes, before map[routeKey]hops) action {
-	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
-	a := action{
-		do: func(ctx context.Context) error { return s.writeRoutes(ctx, "add route", keys, routes) },
-		undo: func(ctx context.Context) error {
-			return s.writeRoutes(ctx, "restore route", keys, before)
-		},
-	}
-	for _, k := range keys {
-		step := dataplane.Step{Op: dataplane.Add, Kind: "route", Object: k.String(), Detail: routes[k].String()}
-		if was, ok := before[k]; ok {
-			step.Op, step.Detail, step.Disturbs = dataplane.Change, step.Detail+", was "+was.String(), true
-		}
-		a.steps = append(a.steps, step)
-	}
-	return a
-}
-
-func (s *site) removeRoutes(routes map[routeKey]hops) action {
-	keys := slices.SortedFunc(maps.Keys(routes), compareRoutes(routes))
-	slices.Reverse(keys)
-	a := action{
-		do:   func(ctx context.Context) error { return s.writeRoutes(ctx, "remove route", keys, nil) },
-		undo: func(ctx context.Context) error { return s.writeRoutes(ctx, "restore route", keys, routes) },
-	}
-	for _, k := range keys {
-		a.steps = append(a.steps, dataplane.Step{
-			Op: dataplane.Remove, Kind: "route", Object: k.String(), Detail: "was " + routes[k].String(), Disturbs: true,
-		})
-	}
-	return a
-}
-
-// compareRoutes puts a route on the link before those that may need it to reach their next hop.
-func compareRoutes(routes map[routeKey]hops) func(a, b routeKey) int {
-	rank := func(k routeKey) int {
-		if routes[k].onLink() {
-			return 0
-		}
-		return 1
-	}
-	return func(a, b routeKey) int {
-		if d := rank(a) - rank(b); d != 0 {
-			return d
-		}
-		return compareKeys(a, b)
-	}
-}
-
-// writeRoutes makes each key's route what routes has for it: nothing, if it has none.
-func (s *site) writeRoutes(ctx context.Context, op string, keys []routeKey, routes map[routeKey]hops) error {
-	requests := make([]request, len(keys))
-	for i, k := range keys {
-		if h, ok := routes[k]; ok {
-			requests[i] = putRoute(k, h, s.deviceIndex)
-		} else {
-			requests[i] = deleteRoute(k)
-		}
-	}
-	failed, err := s.write.send(ctx, requests...)
-	if err != nil {
-		k := keys[max(failed, 0)]
-		return opError(op, k.String()+" "+routes[k].String(), err)
-	}
-	return nil
 }
 
 // applyRules lets the firewall do its part; steps are what it said it would do.

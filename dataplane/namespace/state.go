@@ -38,6 +38,7 @@ type hops []hop
 type hop struct {
 	via netip.Addr // the zero Addr if the destination is on the link
 	dev string
+	src netip.Addr // of packets that the router itself sends; the zero Addr if the kernel is to choose. Hops of one route have the same
 }
 
 // Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected routes have 0 (IPv4) and 256 (IPv6,
@@ -62,15 +63,19 @@ func want(r dataplane.Router) state {
 			l.addrs[linkLocal(gw.MAC)] = struct{}{}
 		}
 		for _, via := range gw.NextHops {
+			way := hop{via: via, dev: dev}
 			if !via.IsLinkLocalUnicast() && !onSubnet(gw.Port, via) {
-				s.routes[routeKey{host(via), defaultMetric}] = hops{{dev: dev}}
+				if via.Is4() { // with no address near it to choose, the kernel would take any, which may be a floating IP (inet_select_addr)
+					way.src = gw.HairpinAddr()
+				}
+				s.routes[routeKey{host(via), defaultMetric}] = hops{{dev: dev, src: way.src}}
 			}
-			s.routes[routeKey{anywhere(via), defaultMetric}] = hops{{via, dev}}
+			s.routes[routeKey{anywhere(via), defaultMetric}] = hops{way}
 		}
 	}
 	for _, x := range r.Routes {
 		key := routeKey{x.Dest, extraMetric}
-		s.routes[key] = append(s.routes[key], hop{x.NextHop, deviceTowards(r, x.NextHop)})
+		s.routes[key] = append(s.routes[key], hop{via: x.NextHop, dev: deviceTowards(r, x.NextHop)})
 	}
 	for _, h := range s.routes {
 		slices.SortFunc(h, compareHops)
@@ -137,7 +142,7 @@ func ownProtocol(p int) bool {
 }
 
 func compareHops(a, b hop) int {
-	return cmp.Or(a.via.Compare(b.via), strings.Compare(a.dev, b.dev))
+	return cmp.Or(a.via.Compare(b.via), strings.Compare(a.dev, b.dev), a.src.Compare(b.src))
 }
 
 func (h hops) onLink() bool { return len(h) == 1 && !h[0].via.IsValid() }
@@ -155,10 +160,14 @@ func (h hops) String() string {
 }
 
 func (h hop) String() string {
-	if !h.via.IsValid() {
-		return "dev " + h.dev
+	s := "dev " + h.dev
+	if h.via.IsValid() {
+		s = "via " + h.via.String() + " " + s
 	}
-	return "via " + h.via.String() + " dev " + h.dev
+	if h.src.IsValid() {
+		s += " src " + h.src.String()
+	}
+	return s
 }
 
 func (k routeKey) String() string {

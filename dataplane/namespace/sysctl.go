@@ -45,7 +45,7 @@ var sysctls = []sysctl{
 	conntrackSysctl,
 }
 
-// conntrackSysctl exists once the kernel has connection tracking, which on most the first rules bring in: it is set after those.
+// conntrackSysctl exists once the kernel has connection tracking, which on many the first rules bring in: then it is set after those.
 var conntrackSysctl = sysctl{"netfilter/nf_conntrack_tcp_be_liberal", "1", false}
 
 func (s sysctl) path() string { return "/proc/sys/net/" + s.name }
@@ -60,21 +60,22 @@ func wanted(name string) string {
 	return sysctls[i].value
 }
 
-// writeSysctls sets them in the calling thread's namespace.
-func writeSysctls(list []sysctl) error {
+// writeSysctls sets them in the calling thread's namespace, and returns those of the optional ones that the kernel has not.
+func writeSysctls(list []sysctl) (missing []sysctl, err error) {
 	for _, s := range list {
 		err := writeShort(s.path(), s.value)
 		if errors.Is(err, os.ErrNotExist) {
 			if optional(s) {
+				missing = append(missing, s)
 				continue
 			}
 			err = dataplane.ErrUnsupported
 		}
 		if err != nil {
-			return &dataplane.OpError{Op: "set sysctl", Object: s.String(), Err: err}
+			return nil, &dataplane.OpError{Op: "set sysctl", Object: s.String(), Err: err}
 		}
 	}
-	return nil
+	return missing, nil
 }
 
 // readSysctls returns those that differ in the calling thread's namespace, with the values that they have. It leaves out those that skip picks.

@@ -19,6 +19,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/nftables"
 )
 
@@ -32,12 +33,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	machine, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, machine.Close()) })

@@ -14,17 +14,13 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/nftables"
 )
 
 // TestSamplesOnAHost realises the sample routers, and asks them from outside whether they are there.
 func TestSamplesOnAHost(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	machine, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, machine.Close()) })

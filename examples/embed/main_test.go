@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/needs"
 )
 
 // inside marks the process that runs the program, twice, in namespaces of its own; with them goes all that it leaves.
@@ -27,12 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestProgram(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self)

@@ -49,7 +49,7 @@ func unbind(ctx context.Context, s *site, out *report) {
 	}
 	defer p.close()
 	start := time.Now()
-	plan, err := s.routers.Apply(ctx, unbound())
+	plan, err := s.routers.Apply(ctx, s.machines.unbound())
 	out.plan(plan)
 	out.check("it is applied", took(start), err)
 
@@ -67,7 +67,7 @@ func unbind(ctx context.Context, s *site, out *report) {
 
 // restart binds the floating IP again, and has a new process find all as it should be.
 func restart(ctx context.Context, s *site, out *report) {
-	_, err := s.routers.Apply(ctx, router())
+	_, err := s.routers.Apply(ctx, s.machines.desired())
 	var p pair
 	if err == nil {
 		p, err = s.downloads(ctx)
@@ -79,11 +79,11 @@ func restart(ctx context.Context, s *site, out *report) {
 	defer p.close()
 
 	var steps int
-	writes, err := lab.Writes([]string{s.lab.HostNS, s.routerNS()}, func() error {
-		if err := s.restart(); err != nil {
+	writes, err := lab.Writes([]string{s.machines.router.HostNS, s.routerNS()}, func() error {
+		if err := s.restart(ctx); err != nil {
 			return err
 		}
-		plan, err := s.routers.Apply(ctx, router())
+		plan, err := s.routers.Apply(ctx, s.machines.desired())
 		steps = len(plan.Steps)
 		return err
 	})
@@ -105,7 +105,7 @@ func flush(ctx context.Context, s *site, out *report) {
 		out.check("the rules are deleted", "", err)
 		return
 	}
-	plan, err := s.routers.Plan(ctx, router())
+	plan, err := s.routers.Plan(ctx, s.machines.desired())
 	if err == nil && plan.Empty() {
 		err = fmt.Errorf("nothing to do")
 	}
@@ -113,7 +113,7 @@ func flush(ctx context.Context, s *site, out *report) {
 	out.check("Plan names what is missing", fmt.Sprintf("%d steps", len(plan.Steps)), err)
 
 	start := time.Now()
-	_, err = s.routers.Apply(ctx, router())
+	_, err = s.routers.Apply(ctx, s.machines.desired())
 	out.check("the router is applied again", took(start), err)
 	goesOn(ctx, out, "app's download from db went on all the time", p.inside)
 	page, err := get(ctx, s.provider, clientAddr, publicURL)
@@ -127,7 +127,7 @@ func flush(ctx context.Context, s *site, out *report) {
 
 // deleteRules takes the translation and filtering away behind the dataplane's back.
 func deleteRules(ctx context.Context, s *site) error {
-	ns, err := s.lab.Enter(s.routerNS())
+	ns, err := s.machines.router.Enter(s.routerNS())
 	if err != nil {
 		return err
 	}

@@ -35,8 +35,8 @@ The web servers ended with this program.
 
 type flags struct {
 	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
-	Wiring    string `enum:"bridge" default:"bridge" help:"What attaches devices to networks: ${enum}."`
-	Keep      bool   `xor:"mode" help:"Leave everything standing, and say how to look around."`
+	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs there are two hosts, one for the router and one for the tiers, and tunnels between them."`
+	Keep      bool   `xor:"mode" help:"Leave everything standing, and say how to look around. Not with ovs: its daemons end with the demonstration."`
 	Down      bool   `xor:"mode" help:"Take away what --keep, or a demonstration that was killed, left standing; build nothing."`
 }
 
@@ -51,6 +51,9 @@ func main() {
 }
 
 func (f *flags) run(ctx context.Context) error {
+	if f.Keep && f.Wiring == "ovs" {
+		return errors.New("--keep is for bridges: the daemons of Open vSwitch end with the demonstration, and with them the network")
+	}
 	unlock, err := lock(lockFile)
 	if err != nil {
 		return err
@@ -87,7 +90,7 @@ func demonstrate(ctx context.Context, n names, b backend, out *report, keep bool
 	}()
 
 	out.text(picture)
-	out.text(fmt.Sprintf("The router was applied in %s, by %s and %s.", s.took.Round(10*time.Microsecond), b.dataplane, b.wiring))
+	out.text(fmt.Sprintf("%s\nThe router was applied in %s, by %s and %s.", s.machines.story, s.took.Round(10*time.Microsecond), b.dataplane, b.wiring))
 	for _, part := range []struct {
 		title string
 		show  func(context.Context, *site, *report)

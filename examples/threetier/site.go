@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -37,24 +36,17 @@ const (
 // backend names what realises the router.
 type backend struct{ dataplane, wiring string }
 
-// open begins to work on the host whose namespace is at hostNS. The dataplane closes the wiring.
-func (b backend) open(n names, hostNS string) (dataplane.Dataplane, namespace.InterfaceDriver, error) {
-	var wiring namespace.InterfaceDriver
-	var err error
-	switch b.wiring {
-	case "bridge":
-		wiring, err = bridge.New(bridge.Config{HostNS: hostNS})
-	default:
-		err = fmt.Errorf("no wiring %q", b.wiring)
-	}
+// open begins to work on a machine. The dataplane closes the wiring.
+func (b backend) open(ctx context.Context, n names, m *machines) (dataplane.Dataplane, error) {
+	wiring, err := m.open(ctx, m.router)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	d, err := namespace.New(namespace.Config{Wiring: wiring, Firewall: b.firewall(), HostNS: hostNS, Dir: n.dir})
+	d, err := namespace.New(namespace.Config{Wiring: wiring, Firewall: b.firewall(), HostNS: m.router.HostNS, Dir: n.dir})
 	if err != nil {
-		return nil, nil, errors.Join(err, wiring.Close())
+		return nil, errors.Join(err, wiring.Close())
 	}
-	return d, wiring, nil
+	return d, nil
 }
 
 func (b backend) firewall() namespace.Firewall {
@@ -64,13 +56,14 @@ func (b backend) firewall() namespace.Firewall {
 	return nftables.Firewall{}
 }
 
-// site is what stands: a host with the router on it, and the machines around it.
+// site is what stands: a machine with the router on it, and the hosts around it.
 type site struct {
-	names   names
-	backend backend
-	lab     *lab.Lab
-	routers dataplane.Dataplane
-	took    time.Duration // to apply the router
+	names    names
+	backend  backend
+	machines *machines
+	routers  dataplane.Dataplane
+	wirings  []namespace.InterfaceDriver // of the hosts
+	took     time.Duration               // to apply the router
 
 	provider, intruder, www, app, appliance, archive, db *lab.Host
 
@@ -79,43 +72,61 @@ type site struct {
 
 // build makes the site. What was built is taken away again when it fails.
 func build(ctx context.Context, n names, b backend) (_ *site, err error) {
-	l, err := lab.NewIn(n.dir, n.prefix)
+	m, err := raise(ctx, n, b.wiring)
 	if err != nil {
 		return nil, err
 	}
-	s := &site{names: n, backend: b, lab: l}
+	s := &site{names: n, backend: b, machines: m}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.down(context.WithoutCancel(ctx)))
 		}
 	}()
-	var wiring namespace.InterfaceDriver
-	if s.routers, wiring, err = b.open(n, l.HostNS); err != nil {
+	if s.routers, err = b.open(ctx, n, m); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	if _, err = s.routers.Apply(ctx, router()); err != nil {
+	if _, err = s.routers.Apply(ctx, m.desired()); err != nil {
 		return nil, err
 	}
 	s.took = time.Since(start)
-
-	for _, h := range []struct {
-		host **lab.Host
-		spec lab.Spec
-	}{
-		{&s.provider, lab.Spec{Name: "provider", Ports: on("outside", providerAddr), Local: []netip.Addr{addr(clientAddr)}}},
-		{&s.intruder, lab.Spec{Name: "intruder", Ports: on("outside", intruderAddr), NextHops: hops(routerAddr)}},
-		{&s.www, lab.Spec{Name: "www", Ports: on("www", wwwAddr), NextHops: hops("10.0.1.1")}},
-		{&s.app, lab.Spec{Name: "app", Ports: on("app", appAddr), NextHops: hops("10.0.2.1")}},
-		{&s.db, lab.Spec{Name: "db", Ports: on("db", dbAddr), NextHops: hops("10.0.3.1")}},
-		{&s.appliance, lab.Spec{Name: "appliance", Ports: append(on("app", applAddr), on("archive", "10.0.4.1")...), NextHops: hops("10.0.2.1")}},
-		{&s.archive, lab.Spec{Name: "archive", Ports: on("archive", archiveAddr), NextHops: hops("10.0.4.1")}},
-	} {
-		if *h.host, err = l.Attach(ctx, wiring, h.spec); err != nil {
-			return nil, err
-		}
+	if err = s.populate(ctx); err != nil {
+		return nil, err
 	}
 	return s, s.serve()
+}
+
+// populate attaches the hosts: the outside world beside the router, the tiers on their own machine.
+func (s *site) populate(ctx context.Context) error {
+	m := s.machines
+	for _, group := range []struct {
+		on    *lab.Lab
+		hosts map[**lab.Host]lab.Spec
+	}{
+		{m.router, map[**lab.Host]lab.Spec{
+			&s.provider: {Name: "provider", Ports: m.on(outside, providerAddr), Local: []netip.Addr{addr(clientAddr)}},
+			&s.intruder: {Name: "intruder", Ports: m.on(outside, intruderAddr), NextHops: hops(routerAddr)},
+		}},
+		{m.tiers, map[**lab.Host]lab.Spec{
+			&s.www:       {Name: "www", Ports: m.on("www", wwwAddr), NextHops: hops("10.0.1.1")},
+			&s.app:       {Name: "app", Ports: m.on("app", appAddr), NextHops: hops("10.0.2.1")},
+			&s.db:        {Name: "db", Ports: m.on("db", dbAddr), NextHops: hops("10.0.3.1")},
+			&s.appliance: {Name: "appliance", Ports: append(m.on("app", applAddr), m.on("archive", "10.0.4.1")...), NextHops: hops("10.0.2.1")},
+			&s.archive:   {Name: "archive", Ports: m.on("archive", archiveAddr), NextHops: hops("10.0.4.1")},
+		}},
+	} {
+		wiring, err := m.open(ctx, group.on)
+		if err != nil {
+			return err
+		}
+		s.wirings = append(s.wirings, wiring)
+		for host, spec := range group.hosts {
+			if *host, err = group.on.Attach(ctx, wiring, spec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // serve starts a server on every machine that is asked anything.
@@ -136,9 +147,9 @@ func (s *site) serve() error {
 	return nil
 }
 
-// on is a machine's port on a network.
-func on(network, a string) []dataplane.Port {
-	return []dataplane.Port{{Network: dataplane.Network{ID: network}, Addrs: []netip.Prefix{netip.PrefixFrom(addr(a), 24)}}}
+// on is a host's port on a network.
+func (m *machines) on(network, a string) []dataplane.Port {
+	return []dataplane.Port{{Network: m.network(network), MTU: m.mtu, Addrs: []netip.Prefix{netip.PrefixFrom(addr(a), 24)}}}
 }
 
 func hops(a string) []netip.Addr { return []netip.Addr{addr(a)} }
@@ -149,11 +160,11 @@ func (s *site) routerNS() string {
 }
 
 // restart is what a new process finds: nothing is carried over but what is in the kernel.
-func (s *site) restart() error {
+func (s *site) restart(ctx context.Context) error {
 	if err := s.routers.Close(); err != nil {
 		return err
 	}
-	routers, _, err := s.backend.open(s.names, s.lab.HostNS)
+	routers, err := s.backend.open(ctx, s.names, s.machines)
 	if err == nil {
 		s.routers = routers
 	}
@@ -169,24 +180,28 @@ func (s *site) down(ctx context.Context) error {
 	if s.routers != nil {
 		errs = append(errs, s.routers.Delete(ctx, routerID), s.routers.Close())
 	}
-	return errors.Join(append(errs, s.lab.Close())...)
+	for _, w := range s.wirings {
+		errs = append(errs, w.Close())
+	}
+	return errors.Join(append(errs, s.machines.close())...)
 }
 
-// sweep takes away what an earlier run left. With the namespaces of the machines goes all that was attached to them; the router's own is
-// deleted by a dataplane, which makes sure that it is ours.
+// sweep takes away what an earlier run left, whatever its wiring was. With the namespaces of the machines goes all that was attached to them; the
+// router's own is deleted by a dataplane, which makes sure that it is ours.
 func sweep(ctx context.Context, n names, b backend) error {
 	if err := lab.Sweep(n.dir, n.prefix); err != nil {
 		return err
 	}
-	l, err := lab.NewIn(n.dir, n.prefix)
+	b.wiring = "bridge"
+	m, err := raise(ctx, n, b.wiring)
 	if err != nil {
 		return err
 	}
-	routers, _, err := b.open(n, l.HostNS)
+	routers, err := b.open(ctx, n, m)
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, m.close())
 	}
-	return errors.Join(routers.Delete(ctx, routerID), routers.Close(), l.Close())
+	return errors.Join(routers.Delete(ctx, routerID), routers.Close(), m.close())
 }
 
 // lock makes sure that demonstrations, which share their names, run one at a time. It ends with the process.

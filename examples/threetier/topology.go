@@ -39,16 +39,16 @@ const (
 	archiveAddr  = "10.0.4.10"
 )
 
-// router is what the host is asked for.
-func router() dataplane.Router {
+// desired is the router.
+func (m *machines) desired() dataplane.Router {
 	return dataplane.Router{
 		ID: routerID,
 		Ports: []dataplane.Port{
-			port("www", 1, "10.0.1.1/24"),
-			port("app", 2, "10.0.2.1/24"),
-			port("db", 3, "10.0.3.1/24"),
+			m.port("www", 1, "10.0.1.1/24"),
+			m.port("app", 2, "10.0.2.1/24"),
+			m.port("db", 3, "10.0.3.1/24"),
 		},
-		Gateway: &dataplane.Gateway{Port: port("outside", 4, routerAddr+"/24"), NextHops: []netip.Addr{addr(providerAddr)}, SNAT: true},
+		Gateway: &dataplane.Gateway{Port: m.port(outside, 4, routerAddr+"/24"), NextHops: []netip.Addr{addr(providerAddr)}, SNAT: true},
 		FloatingIPs: []dataplane.FloatingIP{
 			{ID: "www", Addr: addr(publicAddr), Fixed: addr(wwwAddr)},
 		},
@@ -59,16 +59,16 @@ func router() dataplane.Router {
 }
 
 // unbound is the router without its floating IP.
-func unbound() dataplane.Router {
-	r := router()
+func (m *machines) unbound() dataplane.Router {
+	r := m.desired()
 	r.FloatingIPs = nil
 	return r
 }
 
-// port is the router's port on a network. Networks stay on this host: each has a bridge of its own.
-func port(network string, n byte, subnet string) dataplane.Port {
-	return dataplane.Port{ID: network, Network: dataplane.Network{ID: network}, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, 0, n},
-		Addrs: []netip.Prefix{netip.MustParsePrefix(subnet)}, MTU: 1500}
+// port is the router's port on a network.
+func (m *machines) port(network string, n byte, subnet string) dataplane.Port {
+	return dataplane.Port{ID: network, Network: m.network(network), MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, 0, n},
+		Addrs: []netip.Prefix{netip.MustParsePrefix(subnet)}, MTU: m.mtu}
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

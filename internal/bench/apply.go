@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -12,8 +13,7 @@ import (
 )
 
 // applyNew measures the making of a router with n floating IPs on networks that exist, in turn with the floor.
-func applyNew(name string, n, runs int) ([]row, error) {
-	ctx := context.Background()
+func applyNew(ctx context.Context, name string, n, runs int) ([]row, error) {
 	s, err := newStage(ctx, nft)
 	if err != nil {
 		return nil, err
@@ -52,8 +52,7 @@ func applyNew(name string, n, runs int) ([]row, error) {
 }
 
 // applyNewTime measures the same without a floor.
-func applyNewTime(b backend, limit float64, runs int) ([]row, error) {
-	ctx := context.Background()
+func applyNewTime(ctx context.Context, b backend, limit float64, runs int) ([]row, error) {
 	s, err := newStage(ctx, b)
 	if err != nil {
 		return nil, err
@@ -80,14 +79,14 @@ func applyNewTime(b backend, limit float64, runs int) ([]row, error) {
 }
 
 // applySame measures an Apply that has nothing to do, and counts the writes that reach the kernel.
-func applySame(b backend, limit float64, sizes ...int) ([]row, error) {
+func applySame(ctx context.Context, b backend, limit float64, sizes ...int) ([]row, error) {
 	var rows []row
 	for _, n := range sizes {
 		name := b.name + "/apply-same"
 		if n > 0 {
 			name += fmt.Sprint("-", n)
 		}
-		err := withRouter(b, n, func(ctx context.Context, s *stage, r dataplane.Router) error {
+		err := withRouter(ctx, b, n, func(s *stage, r dataplane.Router) error {
 			var samples []time.Duration
 			same := func() error {
 				_, err := s.dataplane.Apply(ctx, r)
@@ -115,12 +114,16 @@ func applySame(b backend, limit float64, sizes ...int) ([]row, error) {
 	return rows, nil
 }
 
-// fipAdd measures one floating IP more, with as many present as sizes say.
-func fipAdd(b backend, limit float64, runs int, sizes ...int) ([]row, error) {
-	var rows []row
+// fipAdd measures one floating IP more, with as many present as sizes say; and in turn with that, what the kernel alone takes to add its address.
+func fipAdd(ctx context.Context, b backend, limit float64, runs int, sizes ...int) (ours, kernel []row, err error) {
 	for _, n := range sizes {
-		err := withRouter(b, n, func(ctx context.Context, s *stage, r dataplane.Router) error {
-			var samples []time.Duration
+		err := withRouter(ctx, b, n, func(s *stage, r dataplane.Router) error {
+			bare, err := newCrowd(n)
+			if err != nil {
+				return err
+			}
+			defer bare.close()
+			var samples, alone []time.Duration
 			for i := range runs {
 				more := r
 				more.FloatingIPs = append(r.FloatingIPs[:n:n], floatingIP(n+i))
@@ -135,29 +138,42 @@ func fipAdd(b backend, limit float64, runs int, sizes ...int) ([]row, error) {
 				if _, err := s.dataplane.Apply(ctx, r); err != nil {
 					return err
 				}
+				if d, err = bare.oneMore(n + i); err != nil {
+					return err
+				}
+				alone = append(alone, d)
 			}
-			rows = append(rows, atMost(limit, row{Name: fmt.Sprint(b.name, "/fip-add-", n), Value: milliseconds(median(samples)), Unit: "ms"}))
+			ours = append(ours, atMost(limit, row{Name: fmt.Sprint(b.name, "/fip-add-", n), Value: milliseconds(median(samples)), Unit: "ms"}))
+			kernel = append(kernel, row{Name: fmt.Sprint("kernel-address-add-", n), Value: milliseconds(median(alone)), Unit: "ms"})
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return rows, nil
+	return ours, kernel, nil
 }
 
 // flat compares the slowest to the fastest of some rows.
-func flat(name string, limit float64, rows []row) row {
+func flat(name, note string, limit float64, rows []row) row {
 	least, most := rows[0].Value, rows[0].Value
 	for _, r := range rows {
 		least, most = min(least, r.Value), max(most, r.Value)
 	}
-	return atMost(limit, row{Name: name, Value: most / least, Unit: "x", Note: "slowest to fastest of the above"})
+	return atMost(limit, row{Name: name, Value: most / least, Unit: "x", Note: note})
+}
+
+// less is what is left of some rows without what others take.
+func less(rows, others []row) []row {
+	rest := slices.Clone(rows)
+	for i := range rest {
+		rest[i].Value -= others[i].Value
+	}
+	return rest
 }
 
 // withRouter runs fn with a router of n floating IPs that has been applied, and applied again.
-func withRouter(b backend, n int, fn func(context.Context, *stage, dataplane.Router) error) error {
-	ctx := context.Background()
+func withRouter(ctx context.Context, b backend, n int, fn func(*stage, dataplane.Router) error) error {
 	s, err := newStage(ctx, b)
 	if err != nil {
 		return err
@@ -170,5 +186,5 @@ func withRouter(b backend, n int, fn func(context.Context, *stage, dataplane.Rou
 		}
 	}
 	time.Sleep(3 * time.Second) // announcements are over
-	return errors.Join(fn(ctx, s, r), s.dataplane.Delete(ctx, r.ID))
+	return errors.Join(fn(s, r), s.dataplane.Delete(context.WithoutCancel(ctx), r.ID))
 }

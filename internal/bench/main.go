@@ -3,12 +3,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"regexp"
 	"runtime/pprof"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -18,7 +22,9 @@ func main() {
 	only := flag.String("run", "", "measure only what matches this regular expression")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to, for go tool pprof")
 	flag.Parse()
-	if err := profiled(*profile, func() error { return run(*out, *only) }); err != nil {
+	// A measurement that is interrupted still takes its machines away, which no further signal keeps it from.
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	if err := profiled(*profile, func() error { return run(ctx, *out, *only) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -40,7 +46,7 @@ func profiled(path string, fn func() error) error {
 	return errors.Join(err, f.Close())
 }
 
-func run(out, only string) error {
+func run(ctx context.Context, out, only string) error {
 	if os.Geteuid() != 0 {
 		return dataplane.ErrPermission
 	}
@@ -53,7 +59,7 @@ func run(out, only string) error {
 		if !match.MatchString(m.name) {
 			continue
 		}
-		rows, err := m.measure()
+		rows, err := m.measure(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -65,22 +71,44 @@ func run(out, only string) error {
 // measurements are made in this order. A name is the common part of the names of its rows.
 var measurements = []struct {
 	name    string
-	measure func() ([]row, error)
+	measure func(context.Context) ([]row, error)
 }{
-	{"nftables/apply-new", func() ([]row, error) { return applyNew("nftables/apply-new", 0, 40) }},
-	{"nftables/apply-new-1000", func() ([]row, error) { return applyNew("nftables/apply-new-1000", 1000, 10) }},
-	{"nftables/apply-same", func() ([]row, error) { return applySame(nft, 0.3, 0, 10_000) }},
-	{"nftables/fip-add", func() ([]row, error) {
-		rows, err := fipAdd(nft, 1, 200, 0, 100, 1000, 10_000)
+	{"nftables/apply-new", func(ctx context.Context) ([]row, error) { return applyNew(ctx, "nftables/apply-new", 0, 40) }},
+	{"nftables/apply-new-1000", func(ctx context.Context) ([]row, error) { return applyNew(ctx, "nftables/apply-new-1000", 1000, 10) }},
+	{"nftables/apply-same", func(ctx context.Context) ([]row, error) { return applySame(ctx, nft, 0.3, 0, 10_000) }},
+	{"nftables/fip-add", func(ctx context.Context) ([]row, error) {
+		ours, kernel, err := fipAdd(ctx, nft, 1, 200, 0, 100, 1000, 10_000)
 		if err != nil {
 			return nil, err
 		}
-		return append(rows, flat("nftables/fip-add-flat", 2, rows)), nil
+		rows := append(ours, flat("nftables/fip-add-flat", "slowest to fastest of the above", 2, ours))
+		rows = append(rows, kernel...)
+		return append(rows, flat("nftables/fip-add-flat-own", "the same without what the kernel alone takes", 2, less(ours, kernel))), nil
 	}},
-	{"nftables/new-flows", func() ([]row, error) { return newFlows(nft, 0.95, 10_000) }},
+	{"nftables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
-	{"iptables/apply-new", func() ([]row, error) { return applyNewTime(ipt, 40, 20) }},
-	{"iptables/apply-same", func() ([]row, error) { return applySame(ipt, 0.5, 0) }},
-	{"iptables/fip-add", func() ([]row, error) { return fipAdd(ipt, 25, 40, 1000) }},
-	{"iptables/new-flows", func() ([]row, error) { return newFlows(ipt, 0.9, 1000, 10_000) }},
+	{"iptables/apply-new", func(ctx context.Context) ([]row, error) { return applyNewTime(ctx, ipt, 40, 20) }},
+	{"iptables/apply-same", func(ctx context.Context) ([]row, error) { return applySame(ctx, ipt, 0.5, 0) }},
+	{"iptables/fip-add", func(ctx context.Context) ([]row, error) {
+		rows, _, err := fipAdd(ctx, ipt, 25, 40, 1000)
+		return rows, err
+	}},
+	{"iptables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, ipt, 0.9, 1000, 10_000) }},
+	{"ovs/apply-new", applyNewSwitched},
+	{"ovs/apply-same", applySameSwitched},
+	{"ovs/plug-1000", plugThousand},
+	{"rest/post-router-sqlite", func(ctx context.Context) ([]row, error) {
+		return onSQLite(ctx, func(a *api) ([]row, error) { return postRouters(ctx, a, "rest/post-router-sqlite", 2000) })
+	}},
+	{"rest/post-router-postgres", func(ctx context.Context) ([]row, error) {
+		return onPostgres(ctx, func(a *api) ([]row, error) { return postRouters(ctx, a, "rest/post-router-postgres", 1500) })
+	}},
+	{"rest/read", func(ctx context.Context) ([]row, error) {
+		return onSQLite(ctx, func(a *api) ([]row, error) { return reads(ctx, a) })
+	}},
+	{"rest/bind-fip", func(ctx context.Context) ([]row, error) {
+		return onSQLite(ctx, func(a *api) ([]row, error) { return bindFloatingIP(ctx, a) })
+	}},
+	{"l3/compile-1000", compile},
+	{"scheduler/place-100000", place},
 }

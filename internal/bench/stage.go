@@ -12,12 +12,14 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
+	"github.com/l3kit/l3kit/ovs"
 )
 
 // stage is a host with three networks, each with one workload on it, and a dataplane.
 type stage struct {
 	lab       *lab.Lab
-	wiring    *bridge.Driver
+	ovs       *lab.Switch // nil with bridges
+	wiring    namespace.InterfaceDriver
 	dataplane *namespace.Dataplane
 	outside   *lab.Host
 	web       *lab.Host
@@ -27,12 +29,28 @@ type stage struct {
 type backend struct {
 	name string
 	open func(namespace.Config) (*namespace.Dataplane, error)
+	wire func(context.Context, *stage) error // sets the stage's wiring
 }
 
 var (
-	nft = backend{"nftables", nftables.New}
-	ipt = backend{"iptables", iptables.New}
+	nft      = backend{"nftables", nftables.New, bridges}
+	ipt      = backend{"iptables", iptables.New, bridges}
+	switched = backend{"ovs", nftables.New, switches}
 )
+
+func bridges(_ context.Context, s *stage) (err error) {
+	s.wiring, err = bridge.New(bridge.Config{HostNS: s.lab.HostNS})
+	return err
+}
+
+// switches is Open vSwitch on its userspace datapath, which every kernel can run.
+func switches(ctx context.Context, s *stage) (err error) {
+	if s.ovs, err = s.lab.Switch(ctx); err != nil {
+		return err
+	}
+	s.wiring, err = ovs.New(ctx, ovs.Config{HostNS: s.lab.HostNS, Endpoints: []string{s.ovs.Endpoint}, RunDir: s.ovs.RunDir, Datapath: ovs.Netdev})
+	return err
+}
 
 func newStage(ctx context.Context, b backend) (_ *stage, err error) {
 	s := &stage{}
@@ -44,7 +62,7 @@ func newStage(ctx context.Context, b backend) (_ *stage, err error) {
 	if s.lab, err = lab.New(); err != nil {
 		return nil, err
 	}
-	if s.wiring, err = bridge.New(bridge.Config{HostNS: s.lab.HostNS}); err != nil {
+	if err = b.wire(ctx, s); err != nil {
 		return nil, err
 	}
 	s.dataplane, err = b.open(namespace.Config{Wiring: s.wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir})

@@ -80,10 +80,10 @@ func (p *path) forgetConnections() error {
 }
 
 // newFlows measures connections a second to floating IPs with many present, relative to one present, beside the same for a map and nothing else.
-func newFlows(b backend, limit float64, sizes ...int) ([]row, error) {
+func newFlows(ctx context.Context, b backend, limit float64, sizes ...int) ([]row, error) {
 	var rows []row
 	for _, n := range sizes {
-		r, err := newFlowsAt(b, n)
+		r, err := newFlowsAt(ctx, b, n)
 		if err != nil {
 			return nil, err
 		}
@@ -92,9 +92,8 @@ func newFlows(b backend, limit float64, sizes ...int) ([]row, error) {
 	return rows, nil
 }
 
-func newFlowsAt(b backend, many int) (row, error) {
+func newFlowsAt(ctx context.Context, b backend, many int) (row, error) {
 	const flows = 40_000
-	ctx := context.Background()
 	var paths [4]*path // ours with one, ours with many, bare with one, bare with many
 	for i, n := range []int{1, many, 1, many} {
 		bare := i >= 2
@@ -117,6 +116,9 @@ func newFlowsAt(b backend, many int) (row, error) {
 	time.Sleep(3 * time.Second) // announcements are over
 	var ours, bare, rates []float64
 	for i := range rounds + 1 {
+		if err := ctx.Err(); err != nil {
+			return row{}, err
+		}
 		var rate [len(paths)]float64
 		for j, p := range paths {
 			var err error
@@ -194,9 +196,8 @@ func trackOnly(c *nftables.Conn) error {
 }
 
 // forward measures packets a second of one established connection, relative to a kernel that only forwards.
-func forward() ([]row, error) {
+func forward(ctx context.Context) ([]row, error) {
 	const packets = 200_000
-	ctx := context.Background()
 	fip := func(r *dataplane.Router) {
 		f := floatingIP(0)
 		f.Fixed = netip.MustParseAddr("10.1.255.5")
@@ -235,6 +236,9 @@ func forward() ([]row, error) {
 	ratios := make([][]float64, len(kinds))
 	var plain []float64
 	for i := range rounds + 1 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		var base float64
 		for j, f := range flows {
 			rate, err := f.in.rate(packets, func(int) []byte { return f.frame }, f.path.outside)

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/needs"
 )
 
 // scenario is a router, and packets that it is tried with, one after the other.
@@ -84,7 +85,7 @@ func setChecks(t *testing.T, n int) {
 }
 
 func openSites(t *testing.T) []*site {
-	needRoot(t)
+	needs.Root(t)
 	var sites []*site
 	for _, b := range backends {
 		if b.installed(t) {

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/needs"
 )
 
 // mutation is a mistake that a backend could make. It is made in the kernel, after nftables has realised a router.
@@ -51,7 +52,7 @@ var mutations = []mutation{
 
 // TestMutationsAreCaught: each mistake makes a difference that is seen.
 func TestMutationsAreCaught(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	s := openSite(t, backends[0])
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {

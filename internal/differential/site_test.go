@@ -101,18 +101,6 @@ func openSite(t testing.TB, b backend) *site {
 	return s
 }
 
-// needRoot skips on a developer's machine, and fails where tests are expected to run.
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
-}
-
 func (s *site) close() error {
 	var errs []error
 	if s.conntrack != nil {

@@ -15,6 +15,7 @@ type Capture struct {
 	mu  sync.Mutex
 	fd  int
 	buf []byte
+	all bool // also what is for others
 }
 
 const (
@@ -24,7 +25,15 @@ const (
 
 // Capture begins to look at a device: eth0 for a workload. What it catches is kept by the kernel until it is asked for.
 func (h *Host) Capture(device string) (*Capture, error) {
-	c := &Capture{fd: -1, buf: make([]byte, snapLen)}
+	return h.capture(device, &Capture{fd: -1, buf: make([]byte, snapLen)})
+}
+
+// CaptureAll is Capture that also looks at what is for others, as on a device of a bridge.
+func (h *Host) CaptureAll(device string) (*Capture, error) {
+	return h.capture(device, &Capture{fd: -1, buf: make([]byte, snapLen), all: true})
+}
+
+func (h *Host) capture(device string, c *Capture) (*Capture, error) {
 	err := h.Do(func() error {
 		dev, err := net.InterfaceByName(device)
 		if err != nil {
@@ -67,7 +76,7 @@ func (c *Capture) Packets() ([]Packet, error) {
 			return packets, os.NewSyscallError("recvfrom", err)
 		}
 		p, ok := parse(c.buf[:n])
-		if ll, is := from.(*unix.SockaddrLinklayer); ok && is && ll.Pkttype != unix.PACKET_OTHERHOST {
+		if ll, is := from.(*unix.SockaddrLinklayer); ok && is && (c.all || ll.Pkttype != unix.PACKET_OTHERHOST) {
 			p.Sent = ll.Pkttype == unix.PACKET_OUTGOING
 			packets = append(packets, p)
 		}

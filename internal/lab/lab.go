@@ -22,8 +22,9 @@ type Lab struct {
 	dir    string // where the names of the machine and of its workloads are
 	prefix string
 
-	mu   sync.Mutex
-	open []*Host
+	mu       sync.Mutex
+	open     []*Host
+	switches []*Switch
 }
 
 // New makes a machine in a temporary directory of its own. Any number can exist at once.
@@ -90,6 +91,10 @@ func (l *Lab) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
+	for _, s := range l.switches {
+		errs = append(errs, s.close())
+	}
+	l.switches = nil
 	for _, h := range l.open {
 		errs = append(errs, h.ns.Close())
 		if h.owned {

@@ -32,7 +32,7 @@ func newLab(t *testing.T) *lab.Lab {
 }
 
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience(10*time.Second))
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -16,6 +16,7 @@ type Packet struct {
 	TTL      uint8
 	Flags    uint8       // TCP's: 0x02 SYN, 0x04 RST, 0x10 ACK
 	ICMP     *ICMPHeader // nil unless Proto is ICMP or ICMPv6
+	Tunnel   *Tunnel     // nil unless it comes from a tunnel endpoint
 }
 
 // ICMPHeader is what an ICMP message says.
@@ -31,6 +32,12 @@ func (p Packet) String() string {
 		s += fmt.Sprintf(" type %d code %d", p.ICMP.Type, p.ICMP.Code)
 		if p.ICMP.About != nil {
 			s += fmt.Sprintf(" about (%s)", *p.ICMP.About)
+		}
+	}
+	if p.Tunnel != nil {
+		s += fmt.Sprintf(" %s %d", p.Tunnel.Type, p.Tunnel.ID)
+		if p.Tunnel.Inner != nil {
+			s += fmt.Sprintf(" (%s)", *p.Tunnel.Inner)
 		}
 	}
 	return s
@@ -71,6 +78,11 @@ func parse(b []byte) (p Packet, ok bool) {
 		if p.Proto == unix.IPPROTO_TCP && len(b) >= 14 {
 			p.Flags = b[13]
 		}
+		if p.Proto == unix.IPPROTO_UDP {
+			p.Tunnel = parseTunnel(p.Proto, dport, b[min(8, len(b)):])
+		}
+	case p.Proto == unix.IPPROTO_GRE:
+		p.Tunnel = parseTunnel(p.Proto, 0, b)
 	case (p.Proto == unix.IPPROTO_ICMP || p.Proto == unix.IPPROTO_ICMPV6) && len(b) >= 8:
 		p.ICMP = &ICMPHeader{Type: b[0], Code: b[1]}
 		sport, dport = p.ICMP.parse(p.Proto == unix.IPPROTO_ICMP, b)

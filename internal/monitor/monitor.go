@@ -61,10 +61,19 @@ func (m *Monitor) subscribe(groups []uint32) error {
 	if err := m.SetReadBuffer(DefaultReadBuffer); err != nil {
 		return err
 	}
-	if err := unix.Bind(m.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	at := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	var others []uint32 // those for which the address has no bit
+	for _, g := range groups {
+		if g > 32 {
+			others = append(others, g)
+			continue
+		}
+		at.Groups |= 1 << (g - 1)
+	}
+	if err := unix.Bind(m.fd, at); err != nil {
 		return os.NewSyscallError("bind", err)
 	}
-	for _, g := range groups {
+	for _, g := range others {
 		if err := unix.SetsockoptInt(m.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
 			return fmt.Errorf("join rtnetlink group %d: %w", g, err)
 		}

@@ -13,18 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/monitor"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // namespace makes a network namespace for the test, and a handle to change things in it.
 func namespace(t testing.TB) (int, *netlink.Handle) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	dir := t.TempDir()
 	f, err := netns.Create(dir, "ns", "", nil)
 	require.NoError(t, err)

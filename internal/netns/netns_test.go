@@ -9,22 +9,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
-}
-
 func TestCreateOpensPreparesAndRemoves(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := t.TempDir()
 	prepared := false
 	f, err := netns.Create(dir, "a", "mark\n", func() error {
@@ -59,7 +49,7 @@ func TestCreateOpensPreparesAndRemoves(t *testing.T) {
 }
 
 func TestDoEntersAndLeaves(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	f, err := netns.New(nil)
 	require.NoError(t, err)
 	defer f.Close()
@@ -79,7 +69,7 @@ func TestDoEntersAndLeaves(t *testing.T) {
 }
 
 func TestFailedPreparationLeavesNothing(t *testing.T) {
-	requireRoot(t)
+	needs.Root(t)
 	dir := t.TempDir()
 	t.Cleanup(func() { _ = netns.Remove(filepath.Dir(dir), filepath.Base(dir)) })
 	boom := errors.New("boom")

@@ -49,6 +49,7 @@ var layers = []layer{
 	{folder: "scheduler", may: []string{"l3"}},
 
 	{folder: "internal/openflow", may: []string{"dataplane"}, others: true},
+	{folder: "internal/needs"},
 	{folder: "internal/netns", others: true},
 	{folder: "internal/monitor", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/lab", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
@@ -56,12 +57,13 @@ var layers = []layer{
 	{folder: "internal/differential"},
 	{folder: "internal/shape"},
 	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables", "iptables",
-		"internal/lab", "internal/monitor", "internal/netns"}, others: true},
+		"ovs", "l3", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
 	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
 		"internal/frame", "internal/netns"}, others: true},
-	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
+	{folder: "examples/server", may: []string{"l3", "l3/rest", "l3/sqlstore", "scheduler"}, others: true},
+	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables", "ovs",
 		"internal/lab", "internal/netns"}, others: true},
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Postgres is a PostgreSQL server of one's own, which nothing outside of this machine can reach. It ends with the process that has started it, however that
-// ends, and leaves nothing behind.
+// Postgres is a PostgreSQL server of one's own, which nothing outside of this machine can reach. It ends with the process that has started
+// it, however that ends, and leaves nothing behind.
 type Postgres struct {
 	dir  string // of the socket, and of the data
 	life io.Closer
@@ -30,11 +30,13 @@ type Postgres struct {
 // ErrNoPostgres says that the server's programs are not installed.
 var ErrNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt install postgresql-15)")
 
-// server is what runs for as long as somebody holds the other end of its standard input. Its arguments are the directory and the server's options.
+// server is what runs for as long as somebody holds the other end of its standard input. Its arguments are the directory and the server's
+// options. The order of strings is that of a language, not of bytes, so that whoever relies on the server's is noticed.
 const server = `
 dir=$1; shift
 trap '' INT HUP TERM
-initdb --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en --wal-segsize=1 --pgdata="$dir/data" >"$dir/log" 2>&1 &&
+initdb --no-sync --wal-segsize=1 --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en \
+	--pgdata="$dir/data" >"$dir/log" 2>&1 &&
 { postgres -D "$dir/data" -k "$dir" -c listen_addresses= "$@" >>"$dir/log" 2>&1 & }
 cat >/dev/null
 kill -QUIT $! 2>/dev/null

@@ -51,6 +51,7 @@ func onClouds(t *testing.T, test func(c *cloud)) {
 		}
 		test(&cloud{T: t, service: service, handler: h, now: &now,
 			admin: client("admins", "admin"), member: client("p1", "member"), other: client("p2", "member")})
+		require.NoError(t, l3test.Audit(t.Context(), store))
 	})
 }
 

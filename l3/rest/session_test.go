@@ -136,7 +136,8 @@ func (s *session) value(field, format string, args ...any) string {
 // about who it is, so None.Default does.
 func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	needClient(t)
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	store := l3test.Open(t, l3test.SQLiteURL(t))
+	service, err := l3.New(l3.Config{Store: store})
 	require.NoError(t, err)
 	boss := l3.Caller{Project: projectID, User: "operator", Admin: true}
 	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: service, Auth: rest.None{Default: boss}, Logger: logger(t)})))
@@ -189,8 +190,8 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	require.Equal(t, "10.0.0.10", s.value("fixed_ip_address", "floating ip show %s", address))
 	s.run("floating ip set --port app1 %s", address)
 	require.Equal(t, "10.0.1.10", s.value("fixed_ip_address", "floating ip show %s", address))
-	s.fails("", "router unset --external-gateway core")
-	s.fails("", "router remove subnet core app4")
+	s.fails("Conflict", "router unset --external-gateway core")
+	s.fails("Conflict", "router remove subnet core app4")
 	s.run("floating ip unset --port %s", address)
 	require.Equal(t, "None", s.value("port_id", "floating ip show %s", address))
 	s.run("floating ip create public --port db1")
@@ -200,8 +201,8 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	require.Contains(t, s.value("routes", "router show core"), "10.9.0.0/16")
 	s.run("router remove route --route destination=10.8.0.0/16,gateway=10.0.1.9 core")
 	s.run("router set --route destination=10.7.0.0/16,gateway=10.0.2.9 core")
-	s.fails("", "router add route --route destination=10.6.0.0/16,gateway=192.0.2.9 core")
-	s.fails("", "router remove subnet core db4")
+	s.fails("BadRequest", "router add route --route destination=10.6.0.0/16,gateway=192.0.2.9 core")
+	s.fails("Conflict", "router remove subnet core db4")
 	s.run("router set --no-route core")
 	require.Equal(t, "[]", s.value("routes", "router show core"))
 
@@ -264,6 +265,7 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	for _, many := range []string{"router", "port", "subnet", "network", "floating ip"} {
 		require.Empty(t, s.value("ID", "%s list", many))
 	}
+	require.NoError(t, l3test.Audit(t.Context(), store))
 }
 
 // beat has an agent say that it is alive.
@@ -303,7 +305,7 @@ func TestOpenStackClientWithKeystone(t *testing.T) {
 	s.run("quota list --network --detail --project tenants")
 	s.run("router create one")
 	s.fails("Quota exceeded", "router create two")
-	s.fails("", "quota set --routers 0 --check-limit tenants")
+	s.fails("Conflict", "quota set --routers 0 --check-limit tenants")
 	s.run("quota set --routers 2 --check-limit tenants")
 	s.run("router create two")
 	s.run("router delete one two")

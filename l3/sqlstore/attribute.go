@@ -28,8 +28,8 @@ const (
 	boolean
 )
 
-// attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every value of a struct, and of the elements of a list. What has
-// keys of its own (a map, raw JSON) cannot be asked for.
+// attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every value of a struct, and of the elements of a
+// list. What has keys of its own (a map, raw JSON) cannot be asked for.
 func attributesOf(t reflect.Type) map[string]attribute {
 	found := map[string]attribute{}
 	explore(t, attribute{}, nil, found)

@@ -110,3 +110,29 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFirstFree looks for an address where 10,000 are taken.
+func BenchmarkFirstFree(b *testing.B) {
+	ctx := context.Background()
+	for name, s := range databases(b) {
+		require.NoError(b, s.Update(ctx, func(tx l3.Tx) error {
+			a := pool[0].First
+			for range 10_000 {
+				if err := tx.Addresses().Claim(ctx, subID, a, "port"); err != nil {
+					return err
+				}
+				a = a.Next()
+			}
+			return nil
+		}))
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				require.NoError(b, s.View(ctx, func(tx l3.Tx) error {
+					a, err := tx.Addresses().FirstFree(ctx, subID, pool)
+					require.True(b, a.IsValid())
+					return err
+				}))
+			}
+		})
+	}
+}

@@ -23,7 +23,8 @@ import (
 // killedWriter names the database to the process that is to be killed.
 const killedWriter = "L3_TEST_WRITER"
 
-// TestWriterProcess is no test: it is the process that TestKilledProcessLosesNothing kills. It says the ID of every port that it was told is stored.
+// TestWriterProcess is no test: it is the process that TestKilledProcessLosesNothing kills. It says the ID of every port that it was told
+// is stored.
 func TestWriterProcess(t *testing.T) {
 	address := os.Getenv(killedWriter)
 	if address == "" {

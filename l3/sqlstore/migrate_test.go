@@ -22,7 +22,8 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// dump writes testdata/version-N.{sqlite,postgres}.sql, of a database as this version makes it. It is run once, before the release of a version.
+// dump writes testdata/version-N.{sqlite,postgres}.sql, of a database as this version makes it. It is run once, before the release of a
+// version.
 var dump = flag.String("dump", "", "write a dump of a database, as of the version with this number")
 
 // fill puts something into every table.

@@ -214,3 +214,12 @@ func orderBy(keys []key) string {
 	}
 	return " ORDER BY " + strings.Join(terms, ", ")
 }
+
+// parameters collects the arguments of a query.
+type parameters struct{ args []any }
+
+// add returns the parameter's name.
+func (p *parameters) add(v any) string {
+	p.args = append(p.args, v)
+	return "$" + strconv.Itoa(len(p.args))
+}

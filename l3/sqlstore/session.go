@@ -2,12 +2,13 @@ package sqlstore
 
 import "context"
 
-// session runs statements in a transaction. Parameters are $1, $2, …, in both databases. After an error the transaction is of no use, with one exception.
+// session runs statements in a transaction. Parameters are $1, $2, …, in both databases. After an error the transaction is of no use, with
+// one exception.
 type session interface {
 	// exec returns how many rows were changed.
 	exec(ctx context.Context, query string, args ...any) (int64, error)
-	// try is exec, with each of several lists of arguments, for a statement that a unique key may refuse. If it refuses one, the error is [l3.TakenError],
-	// none has had an effect, and the transaction goes on.
+	// try is exec, with each of several lists of arguments, for a statement that a unique key may refuse. If it refuses one, the error is
+	// [l3.TakenError], none has had an effect, and the transaction goes on.
 	try(ctx context.Context, query string, args ...[]any) (int64, error)
 	// query calls each for every row that is found, and stops at its error.
 	query(ctx context.Context, each func(row) error, query string, args ...any) error

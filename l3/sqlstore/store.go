@@ -24,7 +24,8 @@ func newStore(db database) *Store { return &Store{db: db, kinds: newKinds(db), w
 // Close waits for the change that is under way and closes the connections. A second Close is fine.
 func (s *Store) Close() error { return errors.Join(s.writer.close(), s.db.close()) }
 
-// View runs fn on the state that the last commit left. It waits for nobody who writes. When the connection is lost, fn is run again on another.
+// View runs fn on the state that the last commit left. It waits for nobody who writes. When the connection is lost, fn is run again on
+// another.
 func (s *Store) View(ctx context.Context, fn func(l3.Tx) error) error {
 	return s.retry(ctx, func() error {
 		var own error // fn's
@@ -41,9 +42,9 @@ func (s *Store) View(ctx context.Context, fn func(l3.Tx) error) error {
 	})
 }
 
-// Update runs fn in a transaction; see [l3.Store]. It is run again when the database asks for it, and when the connection is lost before the commit is
-// sent. When it is lost at the commit, PostgreSQL is asked how the transaction ended; the error is [ErrUnknown] if it cannot be reached. fn must not call
-// Update, which would wait for itself.
+// Update runs fn in a transaction; see [l3.Store]. It is run again when the database asks for it, and when the connection is lost before
+// the commit is sent. When it is lost at the commit, PostgreSQL is asked how the transaction ended; the error is [ErrUnknown] if it cannot
+// be reached. fn must not call Update, which would wait for itself.
 func (s *Store) Update(ctx context.Context, fn func(l3.Tx) error) error {
 	return s.retry(ctx, func() error {
 		return s.writer.update(ctx, func(on session) (broken, err error) {
@@ -61,8 +62,8 @@ func (s *Store) Update(ctx context.Context, fn func(l3.Tx) error) error {
 const (
 	// patience is for how long a database that cannot be reached is tried.
 	patience = 10 * time.Second
-	// stubborn is how often fn may update what has changed since it was read. Nothing but fn changes anything in a transaction, so if it happens again then
-	// fn brings from outside what it has read.
+	// stubborn is how often fn may update what has changed since it was read. Nothing but fn changes anything in a transaction, so if it
+	// happens again then fn brings from outside what it has read.
 	stubborn = 3
 )
 

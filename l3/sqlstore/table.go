@@ -43,7 +43,8 @@ func (t table[R]) List(ctx context.Context, q l3.Query) ([]R, error) {
 	return found, nil
 }
 
-// selection is a query as a statement. Where the page begins is read here: the marker's own values make a condition that an index can be used for.
+// selection is a query as a statement. Where the page begins is read here: the marker's own values make a condition that an index can be
+// used for.
 func (t table[R]) selection(ctx context.Context, q l3.Query) (string, []any, error) {
 	b := t.builder()
 	keys, err := b.keys(q)

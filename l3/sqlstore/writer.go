@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// writer lets one transaction of this process change something at a time, and commits those together that wait for each other: each runs within a
-// savepoint of its own, the last, which nobody waits behind, commits for all, and none of them has an answer before that. So the cost of a commit, which
-// is a write to the disk, is shared when there is much to do, and nobody waits for company when there is little.
+// writer lets one transaction of this process change something at a time, and commits those together that wait for each other: each runs
+// within a savepoint of its own, the last, which nobody waits behind, commits for all, and none of them has an answer before that. So the
+// cost of a commit, which is a write to the disk, is shared when there is much to do, and nobody waits for company when there is little.
 type writer struct {
 	db      database
 	turn    chan struct{} // holds a token; whoever has taken it may use what follows
@@ -99,8 +99,8 @@ func (w *writer) member(ctx context.Context, fn body) (*group, error) {
 	returned = true
 	if broken != nil {
 		w.finish(broken, &retryError{max(again, w.db.judge(broken)), broken})
-		if retry := judged(w.db, broken); err == nil || retry != broken {
-			err = retry
+		if err == nil || w.db.judge(broken) != hopeless {
+			err = judged(w.db, broken)
 		}
 		return nil, err
 	}

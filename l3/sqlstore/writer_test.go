@@ -151,7 +151,7 @@ func TestWriterBrokenTransaction(t *testing.T) {
 		var retry *retryError
 		require.ErrorAs(t, errs[0], &retry, "its work is gone through no fault of its own")
 		require.ErrorIs(t, errs[1], cause)
-		require.Equal(t, cause != errWrong, errors.As(errs[1], &retry))
+		require.Equal(t, !errors.Is(cause, errWrong), errors.As(errs[1], &retry))
 		require.Empty(t, f.stored)
 		require.Equal(t, append([]string{"connect", "begin", "mark"}, connection...), f.calls)
 		require.NoError(t, w.update(t.Context(), f.does("after", nil, nil)))

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/ovs"
+)
+
+// machines are what the site stands on: one that has the router and the outside world, and one that has the tiers. With bridges they are the same one.
+type machines struct {
+	router, tiers *lab.Lab
+	open          func(context.Context, *lab.Lab) (namespace.InterfaceDriver, error) // wiring on one of them
+	network       func(name string) dataplane.Network
+	mtu           int
+	story         string // for people
+}
+
+// outside is the network that is not the tenant's.
+const outside = "outside"
+
+// raise makes the machines that a kind of wiring is shown on. What was made is taken away again when it fails.
+func raise(ctx context.Context, n names, wiring string) (*machines, error) {
+	l, err := lab.NewIn(n.dir, n.prefix)
+	if err != nil {
+		return nil, err
+	}
+	m := &machines{router: l, tiers: l}
+	switch wiring {
+	case "bridge":
+		m.bridges()
+	case "ovs":
+		err = m.switches(ctx, n)
+	default:
+		err = fmt.Errorf("no wiring %q", wiring)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	return m, nil
+}
+
+// bridges is one machine, and networks that stay on it.
+func (m *machines) bridges() {
+	m.mtu = 1500
+	m.story = "All of it is on one machine; each network is a bridge."
+	m.network = func(name string) dataplane.Network { return dataplane.Network{ID: name} }
+	m.open = func(_ context.Context, l *lab.Lab) (namespace.InterfaceDriver, error) {
+		return bridge.New(bridge.Config{HostNS: l.HostNS})
+	}
+}
+
+const externalBridge = "br-ex"
+
+// switches is two machines, each with an Open vSwitch of its own, and an Ethernet between them. The tenant's networks are tunnelled over that; the
+// outside one is what is behind the first machine's external bridge.
+func (m *machines) switches(ctx context.Context, n names) (err error) {
+	if m.tiers, err = lab.NewIn(n.dir, n.prefix+"tiers-"); err != nil {
+		return err
+	}
+	underlay, err := m.router.NewUnderlay()
+	if err != nil {
+		return err
+	}
+	addrs := map[*lab.Lab]netip.Addr{m.router: addr("192.0.2.1"), m.tiers: addr("192.0.2.2")}
+	configs := map[*lab.Lab]ovs.Config{}
+	for l, a := range addrs {
+		s, err := l.Switch(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := underlay.Join(ctx, l, s, string(ovs.Netdev), netip.PrefixFrom(a, 24)); err != nil {
+			return err
+		}
+		configs[l] = ovs.Config{
+			HostNS: l.HostNS, Endpoints: []string{s.Endpoint}, RunDir: s.RunDir, Datapath: ovs.Netdev,
+			Physical: map[string]string{outside: externalBridge},
+			Tunnel:   ovs.Tunnel{Local: a, Peers: []netip.Addr{addrs[m.router], addrs[m.tiers]}},
+		}
+		if l != m.router {
+			continue
+		}
+		if _, err := s.Vsctl("add-br", externalBridge, "--", "set", "bridge", externalBridge, "datapath_type="+string(ovs.Netdev)); err != nil {
+			return err
+		}
+	}
+	m.story = "The tiers are on another machine than the router, and Open vSwitch carries their networks over in VXLAN."
+	m.mtu = 1450 // an Ethernet of 1500 bytes, less the 50 of VXLAN over IPv4
+	segments := map[string]uint32{"www": 1001, "app": 1002, "db": 1003, "archive": 1004}
+	m.network = func(name string) dataplane.Network {
+		if name == outside {
+			return dataplane.Network{ID: name, Type: dataplane.NetworkFlat, Physical: outside}
+		}
+		return dataplane.Network{ID: name, Type: dataplane.NetworkVXLAN, Segment: segments[name]}
+	}
+	m.open = func(ctx context.Context, l *lab.Lab) (namespace.InterfaceDriver, error) {
+		return ovs.New(ctx, configs[l])
+	}
+	return nil
+}
+
+func (m *machines) close() error {
+	var errs []error
+	if m.tiers != nil && m.tiers != m.router {
+		errs = append(errs, m.tiers.Close())
+	}
+	return errors.Join(append(errs, m.router.Close())...)
+}

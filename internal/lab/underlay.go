@@ -1,0 +1,97 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Underlay is an Ethernet between machines, in a namespace of its own. Its embedded Host is that namespace: by [Host.CaptureAll] on the device that
+// Join returns, all that a machine sends and receives can be looked at.
+type Underlay struct {
+	*Host
+	lab   *Lab
+	ports int
+}
+
+// underlayBridge is the bridge in the underlay's namespace.
+const underlayBridge = "underlay"
+
+// NewUnderlay makes an underlay. It ends with the machine l, which need not join it.
+func (l *Lab) NewUnderlay() (*Underlay, error) {
+	h, err := l.create("underlay", nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.configure(Spec{}); err != nil {
+		return nil, fmt.Errorf("underlay: %w", err)
+	}
+	err = at(h.FD(), func(nl *netlink.Handle) error {
+		off := false
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: underlayBridge}, MulticastSnooping: &off}
+		return errors.Join(nl.LinkAdd(bridge), nl.LinkSetUp(bridge))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("underlay: %w", err)
+	}
+	return &Underlay{Host: h, lab: l}, nil
+}
+
+// Join connects a machine: a bridge of its switch, with that datapath_type, holds a cable to the underlay and has the address. The userspace datapath
+// finds its way to other tunnel endpoints through such bridges only. The device is the underlay's end of the cable.
+func (u *Underlay) Join(ctx context.Context, l *Lab, s *Switch, datapath string, addr netip.Prefix) (device string, err error) {
+	const bridge, near = "br-underlay", "underlay0"
+	u.ports++
+	device = fmt.Sprintf("machine%d", u.ports)
+	fail := func(err error) (string, error) { return "", fmt.Errorf("join %s to the underlay: %w", addr, err) }
+
+	host, err := vnetns.GetFromPath(l.HostNS)
+	if err != nil {
+		return fail(err)
+	}
+	defer host.Close()
+	err = at(u.FD(), func(nl *netlink.Handle) error {
+		master, err := nl.LinkByName(underlayBridge)
+		if err != nil {
+			return err
+		}
+		cable := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: device, MasterIndex: master.Attrs().Index},
+			PeerName:  near, PeerNamespace: netlink.NsFd(host),
+		}
+		return errors.Join(nl.LinkAdd(cable), nl.LinkSetUp(cable))
+	})
+	if err != nil {
+		return fail(err)
+	}
+	_, err = s.vsctl(ctx, "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type="+datapath, "--", "add-port", bridge, near)
+	if err != nil {
+		return fail(err)
+	}
+	err = at(int(host), func(nl *netlink.Handle) error {
+		if _, err := up(nl, near, nil); err != nil {
+			return err
+		}
+		_, err := up(nl, bridge, []netip.Prefix{addr})
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	return device, nil
+}
+
+// at runs fn with a handle on an open namespace.
+func at(ns int, fn func(nl *netlink.Handle) error) error {
+	nl, err := netlink.NewHandleAt(vnetns.NsHandle(ns), unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	return fn(nl)
+}

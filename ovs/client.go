@@ -1,0 +1,151 @@
+package ovs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// errAway says that there is no ovsdb-server to talk to.
+var errAway = errors.New("does not answer")
+
+const (
+	// patience is how long ovsdb-server may take to answer. It answers from memory; one that does not is stuck, or its host is gone, which
+	// TCP would not tell.
+	patience   = 5 * time.Second
+	minBackoff = 20 * time.Millisecond
+	maxBackoff = 64 * minBackoff
+)
+
+// dbClient keeps a session with ovsdb-server. After the end of one it tries to begin the next, at growing intervals, and at once whenever
+// somebody asks.
+type dbClient struct {
+	endpoints []string
+	tls       *tls.Config
+	home      string         // integration bridge
+	began     func(*session) // told of each session
+
+	turn    chan struct{} // holds one token: whoever took it owns what follows
+	session *session
+	closed  bool
+
+	stop       context.CancelFunc
+	background sync.WaitGroup
+}
+
+// connect begins the first session, and fails if that fails.
+func connect(ctx context.Context, cfg Config, began func(*session)) (*dbClient, error) {
+	c := &dbClient{endpoints: cfg.Endpoints, tls: cfg.TLS, home: cfg.Integration, began: began, turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	s, err := c.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lifetime, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	c.background.Go(func() { c.follow(lifetime, s) })
+	return c, nil
+}
+
+// current returns the session. If there is none it tries to begin one.
+func (c *dbClient) current(ctx context.Context) (*session, error) {
+	select {
+	case <-c.turn:
+	case <-ctx.Done():
+		return nil, c.away(ctx.Err())
+	}
+	defer func() { c.turn <- struct{}{} }()
+	switch {
+	case c.closed:
+		return nil, dataplane.ErrClosed
+	case c.session != nil && !c.session.over():
+		return c.session, nil
+	}
+	s, err := c.dial(ctx)
+	if err != nil {
+		return nil, c.away(err)
+	}
+	c.session = s
+	c.began(s)
+	return s, nil
+}
+
+// dial begins a session with the first endpoint that answers.
+func (c *dbClient) dial(ctx context.Context) (*session, error) {
+	var errs []error
+	for _, e := range c.endpoints {
+		s, err := begin(ctx, e, c.tls, c.home)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (c *dbClient) away(cause error) error {
+	return fmt.Errorf("ovsdb-server at %s %w: %w", strings.Join(c.endpoints, ", "), errAway, cause)
+}
+
+// follow begins a session after the end of each.
+func (c *dbClient) follow(ctx context.Context, s *session) {
+	for {
+		select {
+		case <-s.gone:
+		case <-ctx.Done():
+			return
+		}
+		for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+			next, err := c.current(ctx)
+			if err == nil {
+				s = next
+				break
+			}
+			select {
+			case <-time.After(backoff):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// synced returns the session with its view up to date: it has every change that anybody had completed when the call began.
+func (c *dbClient) synced(ctx context.Context) (*session, error) {
+	s, err := c.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.sync(ctx); !errors.Is(err, errOver) {
+		return s, c.explain(err)
+	}
+	// That ovsdb-server has been started anew is nobody's business.
+	if s, err = c.current(ctx); err != nil {
+		return nil, err
+	}
+	return s, c.explain(s.sync(ctx))
+}
+
+// explain makes an error of a session that ended one of the client.
+func (c *dbClient) explain(err error) error {
+	if errors.Is(err, errOver) {
+		return c.away(err)
+	}
+	return err
+}
+
+// close ends the session, and all attempts to begin one. A second close is fine.
+func (c *dbClient) close() {
+	c.stop()
+	<-c.turn
+	defer func() { c.turn <- struct{}{} }()
+	c.closed = true
+	c.session.hangUp()
+	c.background.Wait()
+}

@@ -1,0 +1,210 @@
+package ovs
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// devices are what a port has in the kernel.
+type devices struct {
+	same    bool         // the namespace is the host's own
+	inside  netlink.Link // in the port's namespace, by the name that it has there; nil: none
+	outside netlink.Link // in the host's, by the name of the port on the bridge; nil: none
+	paired  bool         // they are the ends of one veth
+}
+
+// devices looks up a port's devices.
+func (d *Driver) devices(ns namespace.NS, dev, name string) (f devices, err error) {
+	if f.outside, err = find(d.host, name); err != nil || ns.FD < 0 {
+		return f, err
+	}
+	if f.same, err = d.isHost(ns); err != nil {
+		return f, err
+	}
+	err = within(ns.FD, func(h *netlink.Handle) (err error) {
+		f.inside, err = find(h, dev)
+		return err
+	})
+	if err == nil && f.inside != nil && f.outside != nil && f.outside.Type() == "veth" && f.outside.Attrs().ParentIndex == f.inside.Attrs().Index {
+		f.paired, err = d.leadsTo(f.outside, ns, f.same)
+	}
+	return f, err
+}
+
+// leadsTo says that the other end of a device is in a namespace.
+func (d *Driver) leadsTo(l netlink.Link, ns namespace.NS, same bool) (bool, error) {
+	at := l.Attrs().NetNsID // by an ID that is valid in the host's namespace; -1: that namespace itself
+	if same || at < 0 {
+		return same && at < 0, nil
+	}
+	id, err := d.host.GetNetNsIdByFd(ns.FD)
+	return at == id, err
+}
+
+func (d *Driver) isHost(ns namespace.NS) (bool, error) {
+	id, err := netns.IdentifyFD(ns.FD)
+	return id == d.hostID, err
+}
+
+// find returns the device with a name, or nil.
+func find(h *netlink.Handle, name string) (netlink.Link, error) {
+	l, err := h.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up device %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// within calls fn with a socket in a namespace.
+func within(ns int, fn func(*netlink.Handle) error) error {
+	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns), unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open rtnetlink socket in the namespace: %w", err)
+	}
+	defer h.Close()
+	return fn(h)
+}
+
+func remove(h *netlink.Handle, l netlink.Link) error {
+	if err := h.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+		return &dataplane.OpError{Op: "delete device", Object: l.Attrs().Name, Err: err}
+	}
+	return nil
+}
+
+// evict removes a device that is in the way of a port's, from a router's namespace, in which everything is ours.
+func evict(a attachment) error {
+	return within(a.ns.FD, func(h *netlink.Handle) error {
+		l, err := find(h, a.dev)
+		if err != nil || l == nil {
+			return err
+		}
+		return remove(h, l)
+	})
+}
+
+// newVeth makes a veth with one end in the namespace, down, and the other on the host, up. The host does not speak through its end: it neither
+// answers ARP nor has an IPv6 address. To the userspace datapath that matters, because there the host's own stack sees each packet too.
+func (d *Driver) newVeth(a attachment, name string) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, a.MTU, hostMAC()
+	veth := &netlink.Veth{
+		LinkAttrs: attrs, PeerName: a.dev, PeerHardwareAddr: a.MAC[:], PeerMTU: uint32(a.MTU), PeerNamespace: netlink.NsFd(a.ns.FD),
+	}
+	if err := d.host.LinkAdd(veth); err != nil {
+		return err
+	}
+	l, err := d.host.LinkByName(name)
+	if err == nil {
+		err = d.raise(l)
+	}
+	if err == nil && d.config.Datapath == Netdev {
+		err = a.ns.Do(func() error { return checksumInSoftware(a.dev) })
+	}
+	if err != nil {
+		return errors.Join(err, remove(d.host, veth))
+	}
+	return nil
+}
+
+const addrGenModeNone = 1 // IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
+
+// raise makes the host's end of a veth ready for its bridge.
+func (d *Driver) raise(l netlink.Link) error {
+	if err := d.host.LinkSetIP6AddrGenMode(l, addrGenModeNone); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
+		return fmt.Errorf("keep IPv6 away: %w", err) // a device with a small MTU has no IPv6 at all
+	}
+	if err := d.host.LinkSetARPOff(l); err != nil {
+		return fmt.Errorf("turn ARP off: %w", err)
+	}
+	return d.host.LinkSetUp(l)
+}
+
+// hostMAC is a random address for a device of the host. The high first octet keeps a bridge that takes the lowest MAC among its ports
+// from ever taking this one.
+func hostMAC() []byte {
+	mac := make([]byte, 6)
+	rand.Read(mac[1:]) // never fails
+	mac[0] = 0xfe
+	return mac
+}
+
+// fetch moves an internal port's device into the namespace, where it takes the place of one that ovs-vswitchd has given up.
+func (d *Driver) fetch(a attachment, name string) error {
+	f, err := d.devices(a.ns, a.dev, name)
+	if err != nil {
+		return err
+	}
+	if f.outside == nil {
+		return fmt.Errorf("ovs-vswitchd has not made the device %s", name)
+	}
+	if !f.same {
+		if f.inside != nil {
+			if err := evict(a); err != nil {
+				return err
+			}
+		}
+		if err := d.host.LinkSetNsFd(f.outside, a.ns.FD); err != nil {
+			return fmt.Errorf("move device %s into the namespace: %w", name, err)
+		}
+	}
+	return settle(a, name)
+}
+
+// settle gives a device in the namespace the port's name, MAC and MTU.
+func settle(a attachment, name string) error {
+	return within(a.ns.FD, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if dataplane.MAC(l.Attrs().HardwareAddr) != a.MAC {
+			if err := h.LinkSetHardwareAddr(l, a.MAC[:]); err != nil {
+				return fmt.Errorf("set MAC: %w", err)
+			}
+		}
+		if l.Attrs().MTU != a.MTU {
+			if err := h.LinkSetMTU(l, a.MTU); err != nil {
+				return fmt.Errorf("set MTU: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// checksumInSoftware is ethtool -K dev tx off, in the calling thread's namespace. The userspace datapath hands a packet on as it is read from a
+// device, so that a checksum which was left to hardware would never be made. Without it the kernel also cuts large segments before they
+// leave.
+func checksumInSoftware(dev string) error {
+	const setTxChecksum = 0x17 // ETHTOOL_STXCSUM of linux/ethtool.h
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	value := struct{ cmd, data uint32 }{cmd: setTxChecksum}
+	request := struct { // struct ifreq of netdevice(7)
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}{data: unsafe.Pointer(&value)}
+	copy(request.name[:], dev)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return fmt.Errorf("turn off checksum offload of %s: %w", dev, errno)
+	}
+	return nil
+}

@@ -1,0 +1,356 @@
+package ovs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// Driver attaches ports to bridges of Open vSwitch.
+type Driver struct {
+	config Config
+	hostNS *os.File
+	hostID netns.ID
+	host   *netlink.Handle
+	db     *dbClient
+	flows  *installer
+	peers  peers
+	vlans  vlans
+	// writing is held from the look at the database to the transaction that follows from it, so that calls of one process do not run into
+	// each other's.
+	writing sync.Mutex
+}
+
+var _ namespace.InterfaceDriver = (*Driver)(nil)
+
+// New connects to ovsdb-server and reads what there is; ctx limits that. It changes nothing. A goroutine keeps the connection from then on, and
+// another one the flows, until Close.
+func New(ctx context.Context, c Config) (_ *Driver, err error) {
+	if c, err = c.complete(); err != nil {
+		return nil, opError("configure wiring", "", err)
+	}
+	d := &Driver{config: c, vlans: vlans{first: 1, last: 4094}}
+	if d.peers.want, err = c.Tunnel.peers(c.Tunnel.Peers); err != nil {
+		return nil, opError("configure wiring", "", err)
+	}
+	if d.hostNS, err = netns.Open(c.HostNS); err != nil {
+		return nil, opError("open host namespace", c.HostNS, err)
+	}
+	d.flows = newInstaller(c)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.release())
+		}
+	}()
+	if d.hostID, err = netns.IdentifyFD(int(d.hostNS.Fd())); err == nil {
+		d.host, err = netlink.NewHandleAt(vnetns.NsHandle(d.hostNS.Fd()), unix.NETLINK_ROUTE)
+	}
+	if err != nil {
+		return nil, opError("open host namespace", c.HostNS, err)
+	}
+	d.db, err = connect(ctx, c, d.flows.follow)
+	if err != nil {
+		return nil, opError("connect to Open vSwitch", "", err)
+	}
+	d.flows.start(d.db)
+	return d, nil
+}
+
+// Close releases connections. Everything stays plugged. A second Close is fine.
+func (d *Driver) Close() error { return d.release() }
+
+func (d *Driver) release() error {
+	errs := []error{d.flows.close()}
+	if d.db != nil {
+		d.db.close()
+	}
+	if d.host != nil {
+		d.host.Close()
+	}
+	if err := d.hostNS.Close(); !errors.Is(err, os.ErrClosed) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Plan says what Plug would do. When there is nothing to do it costs one message to ovsdb-server and back, and a few system calls.
+func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
+	steps, err := d.plan(ctx, attachment{p, ns, dev})
+	return steps, opError("plan wiring of", dev, err)
+}
+
+func (d *Driver) plan(ctx context.Context, a attachment) ([]dataplane.Step, error) {
+	if err := plausible(a.ns, a.Port); err != nil {
+		return nil, err
+	}
+	s, err := d.db.synced(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.survey(s, a)
+	if err != nil || w.replace != nil || w.transacts() {
+		return w.report(), err // what flows there must be follows from what the transaction makes
+	}
+	flows, err := d.flows.plan(ctx, s, d.config.bridges(w.segment)...)
+	return append(w.steps, flows...), err
+}
+
+func (w *work) report() []dataplane.Step {
+	if w == nil {
+		return nil
+	}
+	return w.steps
+}
+
+// Plug attaches a port; see [namespace.InterfaceDriver]. It waits for ovs-vswitchd until ctx ends, and takes back what it made when that fails.
+func (d *Driver) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
+	err := plausible(ns, p)
+	switch {
+	case err != nil:
+	case ns.FD < 0:
+		err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
+	default:
+		err = d.plug(ctx, attachment{p, ns, dev})
+	}
+	return opError("plug", dev, err)
+}
+
+func (d *Driver) plug(ctx context.Context, a attachment) error {
+	for {
+		w, err := d.commit(ctx, func(s *session) (*work, error) { return d.survey(s, a) })
+		if err != nil {
+			return err
+		}
+		if w.replace != nil {
+			if err := d.removePorts(ctx, []*port{w.replace}); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := d.finish(ctx, w); err != nil {
+			return d.takeBack(ctx, w, d.db.explain(err))
+		}
+		d.log(ctx, w.steps)
+		return nil
+	}
+}
+
+// commit has a transaction thought out, and brings it into the database, again if somebody else was faster.
+func (d *Driver) commit(ctx context.Context, survey func(*session) (*work, error)) (*work, error) {
+	const attempts = 50
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	var w *work
+	var err error
+	for range attempts {
+		var s *session
+		if s, err = d.db.synced(ctx); err != nil {
+			return nil, err
+		}
+		if w, err = survey(s); err != nil || w.replace != nil {
+			return w, err
+		}
+		if err := run(ctx, w.before); err != nil {
+			return nil, errors.Join(err, d.removeNew(w))
+		}
+		if !w.transacts() {
+			return w, nil
+		}
+		if err = w.commit(ctx); err == nil {
+			return w, nil
+		}
+		if !errors.Is(err, errConflict) {
+			break
+		}
+	}
+	if errors.Is(err, errOver) { // it may have been committed: the next attempt will see
+		return nil, d.db.explain(err)
+	}
+	return nil, errors.Join(err, d.removeNew(w))
+}
+
+func (d *Driver) log(ctx context.Context, steps []dataplane.Step) {
+	for _, s := range steps {
+		d.config.Logger.DebugContext(ctx, "wiring changed", "step", s.String())
+	}
+}
+
+// finish does what follows from the transaction.
+func (d *Driver) finish(ctx context.Context, w *work) error {
+	if w.transacts() {
+		if err := d.settled(ctx, w.transaction); err != nil {
+			return err
+		}
+	}
+	// Flows come before whoever called us sets the device up.
+	bridges := append(d.config.bridges(w.segment), d.config.bridgesOf(w.former)...)
+	if err := d.flows.write(ctx, w.s, unique(bridges, func(name string) string { return name })...); err != nil {
+		return err
+	}
+	return run(ctx, w.after)
+}
+
+// settled waits until ovs-vswitchd has carried out a transaction, and reads what it says about that.
+func (d *Driver) settled(ctx context.Context, t *transaction) error {
+	if err := t.carriedOut(ctx); err != nil {
+		return d.stalled(ctx, err)
+	}
+	for _, name := range t.verify {
+		_, i := t.s.port(name)
+		switch {
+		case i == nil:
+			return fmt.Errorf("port %s: somebody else removed it at once", name)
+		case value(i.Error) != "":
+			return fmt.Errorf("port %s: ovs-vswitchd says: %s", name, *i.Error)
+		case value(i.OFPort) > 0:
+		case d.config.Datapath == System:
+			return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why. If the kernel lacks the module openvswitch: load that "+
+				"(modprobe openvswitch), or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported, name)
+		default:
+			return fmt.Errorf("ovs-vswitchd cannot make port %s; its log says why", name)
+		}
+	}
+	return nil
+}
+
+// stalled explains why nobody knows whether a transaction was carried out.
+func (d *Driver) stalled(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("ovs-vswitchd has not acted on the change, is it running? %w", err)
+	}
+	return d.db.explain(err)
+}
+
+// Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did not make is [dataplane.ErrForeign].
+func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error {
+	return opError("unplug", dev, d.unplug(ctx, ns, dev))
+}
+
+func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) error {
+	s, err := d.db.synced(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := d.portOf(s, ns, dev)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		if err := d.removePorts(ctx, []*port{p}); err != nil {
+			return err
+		}
+	}
+	if ns.FD < 0 || ns.Router == "" {
+		return nil
+	}
+	return evict(attachment{ns: ns, dev: dev}) // in a router's namespace also what Open vSwitch does not know of
+}
+
+// portOf finds the port that a device belongs to: by the device, or where that has gone, or is an internal port's, by its name.
+func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) {
+	ours := func(p *port) bool { return p != nil && p.mark.role == plugRole && p.mark.router == ns.Router }
+	var inside netlink.Link
+	if ns.FD >= 0 {
+		same, err := d.isHost(ns)
+		if err != nil {
+			return nil, err
+		}
+		if err := within(ns.FD, func(h *netlink.Handle) (err error) { inside, err = find(h, dev); return err }); err != nil {
+			return nil, err
+		}
+		if inside != nil && inside.Type() == "veth" {
+			outside, err := d.host.LinkByIndex(inside.Attrs().ParentIndex)
+			if err != nil && !errors.As(err, new(netlink.LinkNotFoundError)) {
+				return nil, err
+			}
+			if err == nil && outside.Attrs().ParentIndex == inside.Attrs().Index {
+				leads, err := d.leadsTo(outside, ns, same)
+				if err != nil {
+					return nil, err
+				}
+				if p, _ := s.port(outside.Attrs().Name); leads && p != nil && (ours(p) || p.mark.role == "") {
+					return p, nil
+				}
+			}
+		}
+	}
+	if ns.Router == "" {
+		if inside != nil {
+			return nil, fmt.Errorf("device of the workload %w", dataplane.ErrForeign)
+		}
+		return nil, nil
+	}
+	var found *port
+	s.view.read(func() {
+		for _, p := range s.view.routers[ns.Router] {
+			if dev == dataplane.PortDevice(p.mark.port) || dev == dataplane.GatewayDevice(p.mark.port) {
+				found = p
+			}
+		}
+	})
+	return found, nil
+}
+
+// Release takes away everything of a router; see [namespace.InterfaceDriver].
+func (d *Driver) Release(ctx context.Context, router string) error {
+	if router == "" {
+		return opError("release", "router", fmt.Errorf("%w: it has no ID", dataplane.ErrInvalid))
+	}
+	s, err := d.db.synced(ctx)
+	if err == nil {
+		var ports []*port
+		s.view.read(func() { ports = s.view.routers[router].sorted() })
+		err = d.removePorts(ctx, ports)
+	}
+	return opError("release", "router "+router, err)
+}
+
+// Routers names every router that has a port here, sorted.
+func (d *Driver) Routers(ctx context.Context) ([]string, error) {
+	s, err := d.db.synced(ctx)
+	if err != nil {
+		return nil, opError("list wiring", "", err)
+	}
+	var routers []string
+	s.view.read(func() { routers = slices.Sorted(maps.Keys(s.view.routers)) })
+	return slices.DeleteFunc(routers, func(r string) bool { return r == "" }), nil
+}
+
+// plausible refuses what would make a wrong name or mark. The rest has been validated, or Open vSwitch will refuse it.
+func plausible(ns namespace.NS, p dataplane.Port) error {
+	for _, id := range []string{p.ID, p.Network.ID} {
+		if id == "" || len(id) > 64 || strings.ContainsAny(id, " \t\n/:%=") {
+			return fmt.Errorf("%w: %q cannot be the ID of a port or network", dataplane.ErrInvalid, id)
+		}
+	}
+	if strings.ContainsAny(ns.Router, " \t\n=") || len(ns.Router) > 64 {
+		return fmt.Errorf("%w: %q cannot be the ID of a router", dataplane.ErrInvalid, ns.Router)
+	}
+	return nil
+}
+
+func opError(op, object string, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch {
+	case errors.Is(err, os.ErrClosed):
+		err = dataplane.ErrClosed
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
+	}
+	return &dataplane.OpError{Op: op, Object: object, Err: err}
+}

@@ -1,0 +1,41 @@
+package ovs
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/l3kit/l3kit/internal/openflow"
+)
+
+// integrationFlows makes the integration bridge a learning switch whose VLANs are networks: its ports are tagged, and action NORMAL does
+// the rest. Frames of a physical network enter by a patch port with that network's own tags. Those that belong to a network here change
+// them for its local VLAN, and no others come in.
+//
+// A frame without a tag and one with the tag 0, which carries only a priority (IEEE 802.1Q, 6.9), are both of the flat network.
+//
+// NORMAL would let dead ports talk to each other, and what they send is not tagged yet when flows see it. So they are dropped by port.
+func (l layout) integrationFlows() []openflow.Flow {
+	const (
+		first     = 65535
+		translate = 3
+		refuse    = 2
+	)
+	var f flowList
+	f.add(0, first, fmt.Sprintf("dl_vlan=%d", deadVLAN), "drop")
+	for _, port := range slices.Compact(slices.Sorted(slices.Values(l.Dead))) {
+		if port != 0 {
+			f.add(0, first, fmt.Sprintf("in_port=%d", port), "drop")
+		}
+	}
+	for _, p := range l.patches() {
+		for _, n := range l.physicalNetworks(p) {
+			if n.segment() == 0 {
+				f.add(0, translate, fmt.Sprintf("in_port=%d,vlan_tci=0x0000/0x1fff", p.Int), pushVLAN(n.VLAN)+",NORMAL")
+			}
+			f.add(0, translate, fmt.Sprintf("in_port=%d,dl_vlan=%d", p.Int, n.segment()), setVLAN(n.VLAN)+",NORMAL")
+		}
+		f.add(0, refuse, fmt.Sprintf("in_port=%d", p.Int), "drop")
+	}
+	f.otherwise(0, "NORMAL")
+	return f
+}

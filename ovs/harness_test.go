@@ -1,0 +1,270 @@
+package ovs_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/ovs"
+)
+
+// host is a machine with an Open vSwitch of its own, and with the namespaces of its routers and workloads.
+type host struct {
+	t testing.TB
+	*lab.Lab
+	*lab.Switch
+	net *netlink.Handle // in the machine's own namespace
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+	l, err := lab.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	s, err := l.Switch(t.Context())
+	require.NoError(t, err)
+	h := &host{t: t, Lab: l, Switch: s}
+	f, err := netns.Open(l.HostNS)
+	require.NoError(t, err)
+	defer f.Close()
+	h.net = handle(t, int(f.Fd()))
+	return h
+}
+
+func handle(t testing.TB, fd int) *netlink.Handle {
+	t.Helper()
+	hd, err := netlink.NewHandleAt(vnetns.NsHandle(fd), unix.NETLINK_ROUTE)
+	require.NoError(t, err)
+	t.Cleanup(hd.Close)
+	return hd
+}
+
+// driver returns a Driver as a fresh process would have it, on the userspace datapath.
+func (h *host) driver(c ovs.Config) *ovs.Driver {
+	h.t.Helper()
+	c.HostNS, c.Endpoints, c.RunDir, c.Datapath = h.HostNS, []string{h.Endpoint}, h.RunDir, ovs.Netdev
+	d, err := ovs.New(h.t.Context(), c)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { require.NoError(h.t, d.Close()) })
+	return d
+}
+
+// router makes a router's namespace; workload that of something else.
+func (h *host) router(id string) namespace.NS   { return h.namespace(id, id) }
+func (h *host) workload(id string) namespace.NS { return h.namespace("", id) }
+
+func (h *host) namespace(router, name string) namespace.NS {
+	h.t.Helper()
+	f, err := netns.Create(h.Dir, name, "", nil)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() {
+		require.NoError(h.t, f.Close())
+		require.NoError(h.t, netns.Remove(h.Dir, name))
+	})
+	return namespace.NS{Router: router, FD: int(f.Fd())}
+}
+
+func (h *host) vsctl(args ...string) string {
+	h.t.Helper()
+	out, err := h.Vsctl(args...)
+	require.NoError(h.t, err)
+	return strings.TrimSpace(out)
+}
+
+// do runs words as an ovs-vsctl command.
+func (h *host) do(command string) string {
+	h.t.Helper()
+	return h.vsctl(strings.Fields(command)...)
+}
+
+// ports returns what the bridges hold, as text: bridge, port, tag.
+func (h *host) ports() (all []string) {
+	h.t.Helper()
+	for _, bridge := range strings.Fields(h.do("list-br")) {
+		for _, port := range strings.Fields(h.do("list-ports " + bridge)) {
+			all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s", bridge, port, strings.Trim(h.do("get port "+port+" tag"), "[]"))))
+		}
+	}
+	return all
+}
+
+// transactions counts what clients have committed.
+func (h *host) transactions() int {
+	h.t.Helper()
+	n, err := h.Transactions()
+	require.NoError(h.t, err)
+	return n
+}
+
+// flows returns a bridge's flows of ours, in order.
+func (h *host) flows(bridge string) []string {
+	h.t.Helper()
+	out, err := h.Ofctl("-O", "OpenFlow14", "--no-stats", "dump-flows", filepath.Join(h.RunDir, bridge+".mgmt"))
+	require.NoError(h.t, err)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+func (h *host) devices() (names []string) {
+	h.t.Helper()
+	links, err := h.net.LinkList()
+	require.NoError(h.t, err)
+	for _, l := range links {
+		if n := l.Attrs().Name; n != "lo" && n != "ovs-netdev" && l.Type() != "ip6tnl" && l.Type() != "sit" {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (h *host) link(name string) netlink.Link {
+	h.t.Helper()
+	l, err := h.net.LinkByName(name)
+	require.NoError(h.t, err, name)
+	return l
+}
+
+const mtu = 1450
+
+// portOn makes a port; n tells its MAC from others'.
+func portOn(network dataplane.Network, id string, n int) dataplane.Port {
+	return dataplane.Port{ID: id, Network: network, MTU: mtu, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}}
+}
+
+func local(id string) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
+}
+
+func flat(id, physical string) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkFlat, Physical: physical}
+}
+
+func vxlan(id string, vni uint32) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkVXLAN, Segment: vni}
+}
+
+func addr(text string) netip.Addr { return netip.MustParseAddr(text) }
+
+func addrs(texts ...string) (list []netip.Addr) {
+	for _, text := range texts {
+		list = append(list, addr(text))
+	}
+	return list
+}
+
+// soon is a context for what takes a moment; it ends long after that.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func plug(t testing.TB, d *ovs.Driver, ns namespace.NS, dev string, p dataplane.Port) {
+	t.Helper()
+	require.NoError(t, d.Plug(soon(t), ns, dev, p))
+	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
+}
+
+func plan(t testing.TB, d *ovs.Driver, ns namespace.NS, dev string, p dataplane.Port) []string {
+	t.Helper()
+	steps, err := d.Plan(soon(t), ns, dev, p)
+	require.NoError(t, err)
+	lines := make([]string, len(steps))
+	for i, s := range steps {
+		lines[i] = s.String()
+	}
+	return lines
+}
+
+// inside calls fn with a handle in a namespace.
+func inside(t testing.TB, ns namespace.NS, fn func(*netlink.Handle) error) {
+	t.Helper()
+	require.NoError(t, fn(handle(t, ns.FD)))
+}
+
+// up gives a device an address and sets it up.
+func up(t testing.TB, ns namespace.NS, dev, addr string) {
+	t.Helper()
+	inside(t, ns, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(dev)
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(addr)
+		if err != nil {
+			return err
+		}
+		if err := h.AddrReplace(l, a); err != nil {
+			return err
+		}
+		return h.LinkSetUp(l)
+	})
+}
+
+// reach sends datagrams from one namespace to an address in another until one arrives, or gives up.
+func reach(t testing.TB, from, to namespace.NS, addr string, within time.Duration) bool {
+	t.Helper()
+	var in *net.UDPConn
+	require.NoError(t, to.Do(func() (err error) {
+		in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
+		return err
+	}))
+	defer in.Close()
+	var out *net.UDPConn
+	require.NoError(t, from.Do(func() (err error) {
+		out, err = net.DialUDP("udp", nil, in.LocalAddr().(*net.UDPAddr))
+		return err
+	}))
+	defer out.Close()
+
+	buf := make([]byte, 64)
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		_, _ = out.Write([]byte("hello")) // an error is about an earlier one
+		require.NoError(t, in.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		if n, err := in.Read(buf); err == nil && string(buf[:n]) == "hello" {
+			return true
+		}
+	}
+	return false
+}
+
+func requireReach(t testing.TB, from, to namespace.NS, addr string) {
+	t.Helper()
+	require.True(t, reach(t, from, to, addr, 20*time.Second), "no packet arrived at %s", addr)
+}
+
+func requireNoReach(t testing.TB, from, to namespace.NS, addr string) {
+	t.Helper()
+	require.False(t, reach(t, from, to, addr, 300*time.Millisecond), "a packet arrived at %s", addr)
+}
+
+// on is the host for a subtest.
+func (h *host) on(t testing.TB) *host {
+	other := *h
+	other.t = t
+	return &other
+}

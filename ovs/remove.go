@@ -1,0 +1,152 @@
+package ovs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+)
+
+// removePorts takes ports away in one transaction, with their devices, and with the flows of networks whose last ports they are. What serves
+// the whole host stays: bridges, patch pairs, tunnels.
+func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	w, err := d.commit(ctx, func(s *session) (*work, error) {
+		w := &work{transaction: s.transaction()}
+		for _, p := range ports {
+			if now, _ := s.port(p.Name); now != nil && now.UUID == p.UUID {
+				w.removePort(s.bridgeOf(now), p.UUID)
+			}
+		}
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	errs := []error{d.removeDevices(ports)}
+	if w.transacts() {
+		if err := w.carriedOut(ctx); err != nil {
+			return errors.Join(append(errs, d.stalled(ctx, err))...)
+		}
+		errs = append(errs, d.removeDevices(ports)) // ovs-vswitchd has let go of internal ones, if it was there to do so
+	}
+	return errors.Join(append(errs, d.forget(ctx, w.s, ports))...)
+}
+
+// maxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes is the kernel's wait for packets that
+// may still be using the device (netdev_run_todo in net/core/dev.c), which many removals can share.
+const maxAtOnce = 16
+
+// removeDevices removes what is left of ports in the host's namespace.
+func (d *Driver) removeDevices(ports []*port) error {
+	workers := min(len(ports), maxAtOnce)
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for i := range workers {
+		all.Go(func() {
+			errs[i] = within(int(d.hostNS.Fd()), func(h *netlink.Handle) error {
+				var errs []error
+				for j := i; j < len(ports); j += workers {
+					l, err := find(h, ports[j].Name)
+					if err == nil && l != nil && (l.Type() == "veth" || l.Type() == "tuntap") {
+						err = remove(h, l)
+					}
+					errs = append(errs, err)
+				}
+				return errors.Join(errs...)
+			})
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// forget removes the flows of networks that have no ports any more.
+func (d *Driver) forget(ctx context.Context, s *session, ports []*port) error {
+	bridges := map[string]bool{}
+	for _, p := range ports {
+		used := false
+		s.view.read(func() { used = s.view.networks[p.mark.network.ID] != nil })
+		if used || p.mark.vlan == 0 {
+			continue
+		}
+		for _, name := range d.config.bridgesOf(p.mark.network) {
+			bridges[name] = bridges[name] || s.bridge(name) != nil
+		}
+	}
+	maps.DeleteFunc(bridges, func(_ string, there bool) bool { return !there })
+	return d.flows.write(ctx, s, slices.Sorted(maps.Keys(bridges))...)
+}
+
+// takeBack removes what a transaction has made, after that came to nothing. What others need by now stays.
+func (d *Driver) takeBack(ctx context.Context, w *work, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	var gone []*port
+	undo, err := d.commit(ctx, func(s *session) (*work, error) {
+		undo := &work{transaction: s.transaction()}
+		gone = nil
+		for _, m := range w.made {
+			if m.name != w.name && d.needed(s, m, w.name) {
+				continue
+			}
+			b := s.bridge(m.name)
+			p, _ := s.port(m.name)
+			switch {
+			case m.table == bridgeTable && b != nil && b.UUID == m.uuid:
+				undo.removeBridge(b.UUID)
+			case m.table == portTable && m.name != m.bridge && p != nil && p.UUID == m.uuid:
+				undo.removePort(s.bridgeOf(p), p.UUID)
+				gone = append(gone, p)
+			}
+		}
+		return undo, nil
+	})
+	err = errors.Join(err, d.removeNew(w))
+	if err == nil && undo.transacts() {
+		if err = undo.s.view.settle(ctx); err == nil {
+			_ = d.forget(ctx, undo.s, gone) // an ovs-vswitchd that does not act is why we are here, and the next one has no flows
+		}
+	}
+	if err != nil {
+		return errors.Join(why, fmt.Errorf("what was made could not be taken back: %w", err))
+	}
+	return why
+}
+
+// needed says that a bridge, or a port between bridges or hosts, serves any other port than the one that it was made for.
+func (d *Driver) needed(s *session, m made, by string) (needed bool) {
+	s.view.read(func() {
+		for _, ports := range s.view.routers {
+			for name, p := range ports {
+				segment, err := d.config.segment(p.mark.network)
+				if name == by || err != nil {
+					continue
+				}
+				bridges := d.config.bridges(segment)
+				if m.table == bridgeTable {
+					needed = needed || slices.Contains(bridges, m.name)
+				} else if made := s.view.ports[m.name]; made != nil {
+					far := cmp.Or(made.mark.to, m.bridge) // of a patch pair
+					needed = needed || slices.Contains(bridges, far) && (made.mark.role != tunnelRole || made.mark.network.Type == segment.Type)
+				}
+			}
+		}
+	})
+	return needed
+}
+
+// removeNew removes the veth that was made for a new port.
+func (d *Driver) removeNew(w *work) error {
+	if len(w.before) == 0 {
+		return nil
+	}
+	return d.removeDevices([]*port{{portRow: &portRow{Name: w.name}}})
+}

@@ -1,0 +1,90 @@
+package ovs
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// segment is how this host carries one network, before anybody has looked at the host.
+type segment struct {
+	dataplane.Network
+	physical string // bridge of the physical network; empty: none
+	direct   bool   // ports are plugged into that
+	tunnel   bool
+}
+
+// segment works out what a network needs, and refuses what cannot be carried.
+func (c Config) segment(n dataplane.Network) (s segment, err error) {
+	s = segment{Network: n}
+	switch n.Type {
+	case "", dataplane.NetworkLocal:
+		s.Network = dataplane.Network{ID: n.ID, Type: dataplane.NetworkLocal}
+	case dataplane.NetworkFlat:
+		s.Segment = 0
+		if n.Physical == "" {
+			return s, nil
+		}
+		s.direct = slices.Contains(c.Direct, n.Physical)
+		s.physical, err = c.bridge(n.Physical)
+	case dataplane.NetworkVLAN:
+		if n.Segment < 1 || n.Segment > 4094 {
+			return s, fmt.Errorf("%w: VLAN ID %d is not between 1 and 4094", dataplane.ErrInvalid, n.Segment)
+		}
+		if slices.Contains(c.Direct, n.Physical) {
+			return s, fmt.Errorf("%w: physical network %q is direct, and so carries flat networks only: take it out of Config.Direct",
+				dataplane.ErrUnsupported, n.Physical)
+		}
+		s.physical, err = c.bridge(n.Physical)
+	case dataplane.NetworkVXLAN, dataplane.NetworkGeneve, dataplane.NetworkGRE:
+		s.tunnel = true
+		s.Network.Physical = ""
+		switch {
+		case n.Type != dataplane.NetworkGRE && (n.Segment < 1 || n.Segment > 1<<24-1):
+			err = fmt.Errorf("%w: VNI %d is not between 1 and 16777215", dataplane.ErrInvalid, n.Segment)
+		case !c.Tunnel.Local.IsValid():
+			err = fmt.Errorf("%w: a %s network needs this host's tunnel address: set Config.Tunnel.Local", dataplane.ErrUnsupported, n.Type)
+		}
+	default:
+		err = fmt.Errorf("%w: unknown network type %q", dataplane.ErrInvalid, n.Type)
+	}
+	return s, err
+}
+
+func (c Config) bridge(physical string) (string, error) {
+	if bridge := c.Physical[physical]; bridge != "" {
+		return bridge, nil
+	}
+	return "", fmt.Errorf("%w: physical network %q has no bridge: name one in Config.Physical", dataplane.ErrUnsupported, physical)
+}
+
+// home is the bridge that the network's ports are plugged into.
+func (c Config) home(s segment) string {
+	if s.direct {
+		return s.physical
+	}
+	return c.Integration
+}
+
+// bridgesOf is bridges for a network that was carried once; none for one that cannot be any more.
+func (c Config) bridgesOf(n dataplane.Network) []string {
+	s, err := c.segment(n)
+	if err != nil || n.ID == "" {
+		return nil
+	}
+	return c.bridges(s)
+}
+
+// bridges are all those that the network's frames pass through on this host, and that need flows for it.
+func (c Config) bridges(s segment) []string {
+	switch {
+	case s.direct:
+		return nil
+	case s.physical != "":
+		return []string{c.Integration, s.physical}
+	case s.tunnel:
+		return []string{c.Integration, c.Tunnel.Bridge}
+	}
+	return []string{c.Integration}
+}
