@@ -32,7 +32,8 @@ demo: build/threetier ## a three-tier application behind a real router: checked,
 
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
-	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch
+	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
+		pg_ctlcluster=postgresql openstack=python3-openstackclient
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
 .PHONY: test-kernel

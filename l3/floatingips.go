@@ -43,7 +43,7 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who Caller, spe
 	if err != nil {
 		return f, err
 	}
-	if err := s.checkQuota(ctx, w, owner, "floatingip", 1); err != nil {
+	if err := s.checkQuota(ctx, w, owner, "floatingip"); err != nil {
 		return f, err
 	}
 	if err := s.takeAddress(ctx, w, &f, spec); err != nil {

@@ -33,7 +33,7 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who Caller, spec N
 	if err := checkNetwork(ctx, w, n); err != nil {
 		return Network{}, err
 	}
-	if err := s.checkQuota(ctx, w, owner, "network", 1); err != nil {
+	if err := s.checkQuota(ctx, w, owner, "network"); err != nil {
 		return Network{}, err
 	}
 	if n.Segments, err = s.segments(ctx, w, or(spec.Segments, nil)); err != nil {

@@ -36,7 +36,7 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 	if err := keepsOwner("create", Port{}, p); err != nil {
 		return Port{}, err
 	}
-	if err := s.checkQuota(ctx, w, owner, "port", 1); err != nil {
+	if err := s.checkQuota(ctx, w, owner, "port"); err != nil {
 		return Port{}, err
 	}
 	if err := s.groupsAtCreation(ctx, w, who, &p, spec.SecurityGroups); err != nil {

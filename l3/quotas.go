@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// checkQuota says whether a project may have more of a resource, which is named as in [DefaultQuotas]. What is nobody's is not bounded.
-func (s *Service) checkQuota(ctx context.Context, w *work, project, resource string, more int) error {
+// checkQuota says whether a project may have one more of a resource, which is named as in [DefaultQuotas]. What is nobody's is not bounded.
+func (s *Service) checkQuota(ctx context.Context, w *work, project, resource string) error {
 	if project == "" {
 		return nil
 	}
@@ -26,7 +26,7 @@ func (s *Service) checkQuota(ctx context.Context, w *work, project, resource str
 	if err != nil {
 		return err
 	}
-	if used+more > limit {
+	if used >= limit {
 		return conflict("OverQuota", "Quota exceeded for resources: ['%s'].", resource)
 	}
 	return nil

@@ -35,7 +35,7 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spe
 	if p.TargetProject == everyone && !who.Admin {
 		return RBACPolicy{}, disallowed("create_rbac_policy:target_tenant")
 	}
-	if err := s.checkQuota(ctx, w, owner, "rbac_policy", 1); err != nil {
+	if err := s.checkQuota(ctx, w, owner, "rbac_policy"); err != nil {
 		return RBACPolicy{}, err
 	}
 	others, err := policiesOf(ctx, w, n.ID)

@@ -38,7 +38,7 @@ func (s *Service) createRouter(ctx context.Context, w *work, who Caller, spec Ro
 	if err := s.checkHints(ctx, w, or(spec.AZHints, nil)); err != nil {
 		return Router{}, err
 	}
-	if err := s.checkQuota(ctx, w, owner, "router", 1); err != nil {
+	if err := s.checkQuota(ctx, w, owner, "router"); err != nil {
 		return Router{}, err
 	}
 	r := Router{

@@ -34,7 +34,7 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, who Caller, spec
 		if err := ruleIsNew(ctx, w, r); err != nil {
 			return SecurityGroupRule{}, err
 		}
-		if err := s.checkQuota(ctx, w, g.ProjectID, "security_group_rule", 1); err != nil {
+		if err := s.checkQuota(ctx, w, g.ProjectID, "security_group_rule"); err != nil {
 			return SecurityGroupRule{}, err
 		}
 		if err := w.SecurityGroupRules().Insert(ctx, r); err != nil {

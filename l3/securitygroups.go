@@ -83,7 +83,7 @@ func (s *Service) CreateSecurityGroups(ctx context.Context, who Caller, specs ..
 		if err := checkGroup(g); err != nil {
 			return SecurityGroup{}, err
 		}
-		if err := s.checkQuota(ctx, w, owner, "security_group", 1); err != nil {
+		if err := s.checkQuota(ctx, w, owner, "security_group"); err != nil {
 			return SecurityGroup{}, err
 		}
 		if err := w.SecurityGroups().Insert(ctx, g); err != nil {

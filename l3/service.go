@@ -119,6 +119,8 @@ type Quotas interface {
 	QuotaDetails(ctx context.Context, who Caller, project string) (map[string]QuotaDetail, error)
 	ListQuotas(ctx context.Context, who Caller) (map[string]map[string]int, error)
 	SetQuota(ctx context.Context, who Caller, project string, limits map[string]int) (map[string]int, error)
+	// SetQuotaAboveUsage is SetQuota that refuses a limit below what the project uses.
+	SetQuotaAboveUsage(ctx context.Context, who Caller, project string, limits map[string]int) (map[string]int, error)
 	DeleteQuota(ctx context.Context, who Caller, project string) error
 }
 
@@ -132,7 +134,8 @@ type QuotaDetail struct {
 // Tags is what can be done with the tags of any resource that has them.
 type Tags interface {
 	GetTags(ctx context.Context, who Caller, kind Kind, id string) ([]string, error)
-	// SetTags replaces the tags. AddTag adds one, twice is fine. RemoveTag is NotFound for one that is not there. All of them grow the revision if they change something.
+	// SetTags replaces the tags. AddTag adds one, twice is fine. RemoveTag is NotFound for one that is not there. All of them grow the
+	// revision if they change something.
 	SetTags(ctx context.Context, who Caller, kind Kind, id string, tags []string) ([]string, error)
 	AddTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
 	RemoveTag(ctx context.Context, who Caller, kind Kind, id, tag string) error

@@ -37,7 +37,7 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec Su
 	if err := fitsNetwork(ctx, w, n, sub); err != nil {
 		return Subnet{}, err
 	}
-	if err := s.checkQuota(ctx, w, owner, "subnet", 1); err != nil {
+	if err := s.checkQuota(ctx, w, owner, "subnet"); err != nil {
 		return Subnet{}, err
 	}
 	if err := w.Subnets().Insert(ctx, sub); err != nil {

@@ -26,6 +26,8 @@ const (
 // a message that it refuses back whole, which has to fit into receiveBuffer.
 const maxElementBytes = 24 << 10
 
+const elementBytes = 32 // enough for most
+
 // batch is a transaction in the making: all its messages take effect at one instant, or none does.
 //
 // It is encoded here, and not by the Conn of github.com/google/nftables, for two things which that cannot do: make the kernel refuse the
@@ -131,10 +133,10 @@ func (b *batch) deleteSet(name string) {
 
 // addElements adds those elements of s that have these keys.
 func (b *batch) addElements(s *set, keys []string) {
-	b.elements("add elements to "+s.name, unix.NFT_MSG_NEWSETELEM, netlink.Create, s, keys, func(key string) ([]byte, error) {
+	b.elements("add elements to "+s.name, unix.NFT_MSG_NEWSETELEM, netlink.Create, s, keys, func(key string) []byte {
 		e := s.elements[key]
 		if e.wire != nil {
-			return e.wire, nil
+			return e.wire
 		}
 		return marshalElement(key, e.value)
 	})
@@ -142,47 +144,46 @@ func (b *batch) addElements(s *set, keys []string) {
 
 // deleteElements deletes what s holds under these keys.
 func (b *batch) deleteElements(s *set, keys []string) {
-	b.elements("delete elements from "+s.name, unix.NFT_MSG_DELSETELEM, 0, s, keys, func(key string) ([]byte, error) {
-		return marshalElement(key, "")
-	})
+	b.elements("delete elements from "+s.name, unix.NFT_MSG_DELSETELEM, 0, s, keys, func(key string) []byte { return marshalElement(key, "") })
 }
 
 // elements writes as many messages as the elements under these keys need.
-func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s *set, keys []string, marshal func(key string) ([]byte, error)) {
+func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s *set, keys []string, marshal func(key string) []byte) {
 	for len(keys) > 0 {
-		n, size := 0, 0
+		n := 0
+		list := make([]byte, 0, min(len(keys)*elementBytes, maxElementBytes))
+		for ; n < len(keys) && len(list) < maxElementBytes; n++ {
+			list = appendAttribute(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, marshal(keys[n]))
+		}
 		b.add(text, kind, flags, func(ae *netlink.AttributeEncoder) {
 			ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
 			ae.String(unix.NFTA_SET_ELEM_LIST_SET, s.name)
-			ae.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(ae *netlink.AttributeEncoder) error {
-				for n < len(keys) && size < maxElementBytes {
-					ae.Do(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, func() ([]byte, error) {
-						wire, err := marshal(keys[n])
-						size += len(wire)
-						return wire, err
-					})
-					n++
-				}
-				return nil
-			})
+			ae.Bytes(unix.NLA_F_NESTED|unix.NFTA_SET_ELEM_LIST_ELEMENTS, list)
 		})
 		keys = keys[n:]
 	}
 }
 
-func marshalElement(key, value string) ([]byte, error) {
-	ae := netlink.NewAttributeEncoder()
-	data := func(typ uint16, v string) {
-		ae.Nested(typ, func(ae *netlink.AttributeEncoder) error {
-			ae.Bytes(unix.NFTA_DATA_VALUE, []byte(v))
-			return nil
-		})
-	}
-	data(unix.NFTA_SET_ELEM_KEY, key)
+func marshalElement(key, value string) []byte {
+	wire := appendData(make([]byte, 0, 64), unix.NFTA_SET_ELEM_KEY, key)
 	if value != "" {
-		data(unix.NFTA_SET_ELEM_DATA, value)
+		wire = appendData(wire, unix.NFTA_SET_ELEM_DATA, value)
 	}
-	return ae.Encode()
+	return wire
+}
+
+func appendData(b []byte, typ uint16, value string) []byte {
+	var data [32]byte // a device's name, the longest value, and the header
+	return appendAttribute(b, unix.NLA_F_NESTED|typ, appendAttribute(data[:0], unix.NFTA_DATA_VALUE, value))
+}
+
+// appendAttribute appends an attribute, padded (netlink(7)). Elements are written with it, of which there are tens of thousands: an
+// [netlink.AttributeEncoder] for each takes longer than the kernel does.
+func appendAttribute[T string | []byte](b []byte, typ uint16, payload T) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.NLA_HDRLEN+len(payload)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = append(b, payload...)
+	return append(b, make([]byte, -len(payload)&(unix.NLA_ALIGNTO-1))...)
 }
 
 // seal is the batch as it goes to the kernel: between its brackets, bound to the generation that it was made for unless that is 0, and with an

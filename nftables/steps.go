@@ -170,10 +170,13 @@ func (d setDiff) keys() []string {
 
 // floatingIPSteps gathers what changes in the four sets of floating IPs by floating IP.
 func (d difference) floatingIPSteps() []dataplane.Step {
+	if d.anew {
+		return newFloatingIPSteps(d.want.set(fipDNAT).elements)
+	}
 	found := map[string]*faults{}
 	note := func(addr string, s setDiff, key, what string) {
 		if found[addr] == nil {
-			found[addr] = &faults{}
+			found[addr] = &faults{list: make([]fault, 0, entries)}
 		}
 		found[addr].note(s, key, what)
 	}
@@ -200,16 +203,27 @@ func (d difference) floatingIPSteps() []dataplane.Step {
 			}
 		}
 	}
-	have := d.have
-	if d.anew {
-		have = nil
-	}
 	steps := make([]dataplane.Step, 0, len(found))
 	for _, addr := range slices.Sorted(maps.Keys(found)) {
-		steps = append(steps, found[addr].step(addr, have.value(fipDNAT, addr), d.want.value(fipDNAT, addr)))
+		steps = append(steps, found[addr].step(addr, d.have.value(fipDNAT, addr), d.want.value(fipDNAT, addr)))
 	}
 	return steps
 }
+
+// newFloatingIPSteps tells of floating IPs in a table that is made, in which nothing can be wrong yet.
+func newFloatingIPSteps(toFixed map[string]element) []dataplane.Step {
+	steps := make([]dataplane.Step, 0, len(toFixed))
+	for _, addr := range slices.Sorted(maps.Keys(toFixed)) {
+		steps = append(steps, newFloatingIPStep(addr, toFixed[addr].value))
+	}
+	return steps
+}
+
+func newFloatingIPStep(addr, fixed string) dataplane.Step {
+	return dataplane.Step{Op: dataplane.Add, Kind: "floating-ip", Object: keyText(addr), Detail: "→ " + keyText(fixed)}
+}
+
+const entries = 4 // of a floating IP
 
 // faults is what is wrong with the entries of one floating IP.
 type faults struct {
@@ -246,7 +260,6 @@ func (f *faults) String() string {
 
 // step tells the faults of a floating IP as one step, from the fixed address that it was translated to to the one that it should be.
 func (f *faults) step(addr, was, fixed string) dataplane.Step {
-	const entries = 4 // of a floating IP
 	step := dataplane.Step{Op: dataplane.Change, Kind: "floating-ip", Object: keyText(addr), Disturbs: f.disturbs}
 	switch {
 	case fixed == "":
@@ -261,7 +274,7 @@ func (f *faults) step(addr, was, fixed string) dataplane.Step {
 	case was != "":
 		step.Detail = fmt.Sprintf("→ %s, was %s", keyText(fixed), keyText(was))
 	case len(f.list) == entries:
-		step.Op, step.Detail, step.Disturbs = dataplane.Add, "→ "+keyText(fixed), false
+		return newFloatingIPStep(addr, fixed)
 	default:
 		step.Detail = f.String()
 	}

@@ -39,7 +39,7 @@ func (k *kernel) Damages() []Damage {
 		return &netlink.Addr{IPNet: &net.IPNet{IP: parsed, Mask: net.CIDRMask(bits, size)}}
 	}
 	return append(k.switchDamages(), []Damage{
-		{"a port deleted", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkDel(l) })},
+		{"a port deleted", "qr-web", web(k.deletePort)},
 		{"a port set down", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetDown(l) })},
 		{"a port's MTU changed", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetMTU(l, 1400) })},
 		{"a port's MAC changed", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error {
@@ -122,6 +122,15 @@ func flushRules(*netlink.Handle) error {
 	}
 	conn.FlushRuleset()
 	return conn.Flush()
+}
+
+// deletePort deletes a router's device. The kernel leaves the devices of its own switch to that, whose port it is then that goes.
+func (k *kernel) deletePort(nl *netlink.Handle, web netlink.Link) error {
+	err := nl.LinkDel(web)
+	if k.ovs != nil && errors.Is(err, unix.EOPNOTSUPP) {
+		return k.unplug("web")
+	}
+	return err
 }
 
 // cut deletes the other end of a port's cable, wherever on the host that is, or its port on a switch.

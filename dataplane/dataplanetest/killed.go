@@ -108,7 +108,8 @@ func workUntilKilled(t *testing.T, open Opener, site string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dp, _, err := open(Site{HostNS: part[0], Dir: part[1], Switch: siteSwitch(part[3], part[4])}, func(d namespace.InterfaceDriver) namespace.InterfaceDriver { return d })
+	there := Site{HostNS: part[0], Dir: part[1], Switch: siteSwitch(part[3], part[4])}
+	dp, _, err := open(there, func(d namespace.InterfaceDriver) namespace.InterfaceDriver { return d })
 	if err != nil {
 		t.Fatal(err)
 	}

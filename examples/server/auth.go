@@ -13,7 +13,7 @@ import (
 
 // authFlags say who is believed.
 type authFlags struct {
-	Auth         string `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes the headers X-Project-Id, X-User-Id and X-Roles."`
+	Auth         string `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes X-Project-Id, X-User-Id, X-Roles."`
 	AdminProject string `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
 	ForceListen  bool   `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -54,7 +55,7 @@ func (n *notedStatus) WriteHeader(status int) {
 func (m *metrics) handler(store l3.Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := store.View(r.Context(), func(tx l3.Tx) error {
 			_, err := tx.Agents().Count(r.Context())
@@ -64,7 +65,7 @@ func (m *metrics) handler(store l3.Store) http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		w.Write([]byte("ok\n"))
+		fmt.Fprintln(w, "ok")
 	})
 	return mux
 }

@@ -52,7 +52,7 @@ func serve(ctx context.Context, database string) (*api, error) {
 		server: &http.Server{Handler: rest.New(rest.Config{Service: service, Auth: rest.None{}})},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}},
 	}
-	go a.server.Serve(listener)
+	go func() { _ = a.server.Serve(listener) }() // its end is close's
 	return a, nil
 }
 
@@ -98,12 +98,12 @@ func named(kind string, attributes map[string]any) map[string]any {
 }
 
 // onSQLite runs fn with the API over a database in a file, whose changes are on the disk before they are answered.
-func onSQLite(ctx context.Context, fn func(*api) ([]row, error)) ([]row, error) {
+func onSQLite(ctx context.Context, fn func(*api) ([]row, error)) (rows []row, err error) {
 	dir, err := os.MkdirTemp("", "l3kit-bench-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	return onDatabase(ctx, "sqlite:"+filepath.Join(dir, "l3.db"), fn)
 }
 

@@ -39,7 +39,7 @@ func (p *process) start(ctx context.Context, ready func() bool) error {
 		select {
 		case <-tick.C:
 		case <-p.ended:
-			return fmt.Errorf("%s ended at once: %s", p.name, errors.Join(p.kill(), p.lastWords()))
+			return fmt.Errorf("%s ended at once: %w", p.name, errors.Join(p.kill(), p.lastWords()))
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w", p.name, errors.Join(ctx.Err(), p.kill(), p.lastWords()))
 		}

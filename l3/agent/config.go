@@ -44,6 +44,7 @@ type Config struct {
 // Disconnect is what an agent does that has been cut off for long.
 type Disconnect int
 
+// What an agent can do.
 const (
 	Keep  Disconnect = iota // routers go on as they are
 	Fence                   // routers lose their gateway and their ports until the control plane is heard again; connections end

@@ -44,6 +44,8 @@ func TestListFilters(t *testing.T) {
 		require.Equal(c, []string{"", "a"}, names("&status=ACTIVE&project_id=p1"))
 		require.Empty(c, names("&tenant_id=p2"))
 		require.Empty(c, names("&name=%F0%9F%90%A7"))
+		require.Len(c, names("&changed_since=2020-01-01T00:00:00"), 3)
+		require.Empty(c, names("&changed_since=2999-01-01T00:00:00Z"))
 		status, body := c.raw(c.member, "GET", "routers?colour=red", "")
 		require.Equal(c, http.StatusBadRequest, status)
 		require.Contains(c, body, "['colour'] is invalid attribute for filtering")

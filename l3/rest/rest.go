@@ -5,7 +5,6 @@
 package rest
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"path"
@@ -33,9 +32,6 @@ type Service interface {
 	l3.Hosting
 	l3.Quotas
 	l3.Tags
-
-	// SetQuotaAboveUsage is SetQuota that refuses a limit below what the project uses.
-	SetQuotaAboveUsage(ctx context.Context, who l3.Caller, project string, limits map[string]int) (map[string]int, error)
 }
 
 // Config is what the API is made of.

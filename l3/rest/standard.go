@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ func standard[R, S any](meta func(*R) *l3.Meta, project func(*S, string)) table[
 		shown[R, S]("revision_number", integer(0, 1<<31-1), found, func(r *R) int { return meta(r).Revision }),
 		shown[R, S]("created_at", stamp, sorted, func(r *R) time.Time { return meta(r).CreatedAt }),
 		shown[R, S]("updated_at", stamp, sorted, func(r *R) time.Time { return meta(r).UpdatedAt }),
+		sought[R, S]("changed_since", changedSince),
 	}
 }
 
@@ -35,4 +37,20 @@ func tagged(op l3.Op) func(values []string) ([]l3.Filter, error) {
 		}
 		return []l3.Filter{f}, nil
 	}
+}
+
+// changedSince filters by the time of the last change: ISO 8601, in UTC unless it says otherwise.
+func changedSince(values []string) ([]l3.Filter, error) {
+	var out []l3.Filter
+	for _, s := range values {
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t, err = time.Parse("2006-01-02T15:04:05", s)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("'%s' is not a time such as 2006-01-02T15:04:05Z", show(s))
+		}
+		out = append(out, l3.Filter{Field: "updated_at", Op: l3.NotBefore, Values: []any{t.UTC().Format(time.RFC3339)}})
+	}
+	return out, nil
 }

@@ -75,6 +75,15 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 			term = "(" + term + ") IS NOT TRUE"
 		}
 		return term, nil
+	case l3.NotBefore:
+		vs, err := valuesOf(f.Field, a.kind, f.Values)
+		if err != nil {
+			return "", err
+		}
+		if a.kind != text || len(a.lists) > 0 || len(vs.list) != 1 || len(f.Values) != 1 {
+			return "", refuse("'%s' cannot be compared so", f.Field)
+		}
+		return b.dialect.scalar("doc", a.path, a.kind) + " >= " + b.add(vs.list[0]), nil
 	case l3.All, l3.NotAll:
 		terms := []string{"1 = 1"}
 		for _, v := range f.Values {

@@ -221,7 +221,14 @@ func (c subject[R]) drawQuery(t *rapid.T, all []R) l3.Query {
 
 func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	fields := append(slices.Sorted(maps.Keys(c.single)), slices.Sorted(maps.Keys(c.lists))...)
-	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 4).Draw(t, "op"))}
+	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 5).Draw(t, "op"))}
+	if f.Op == l3.NotBefore {
+		if c.single[f.Field] != nil && c.kind(f.Field) == "string" {
+			f.Values = []any{rapid.SampledFrom([]string{"1", "a", "B", "b", "é", "~"}).Draw(t, "bound")}
+			return f
+		}
+		f.Op = l3.In
+	}
 	for range rapid.IntRange(0, 3).Draw(t, "values") {
 		f.Values = append(f.Values, c.drawValue(t, f))
 	}
@@ -336,6 +343,8 @@ func (c subject[R]) holds(r R, f l3.Filter) bool {
 	case l3.All, l3.NotAll:
 		missing := slices.ContainsFunc(f.Values, func(v any) bool { return !is(v) })
 		return missing == (f.Op == l3.NotAll)
+	case l3.NotBefore:
+		return have[0].(string) >= f.Values[0].(string)
 	case l3.Contains:
 		return slices.ContainsFunc(f.Values, func(v any) bool {
 			return slices.ContainsFunc(have, func(h any) bool { return strings.Contains(h.(string), v.(string)) })

@@ -58,12 +58,13 @@ func (w *writer) update(ctx context.Context, fn body) error {
 // take waits for the token.
 func (w *writer) take(ctx context.Context) error {
 	w.waiting.Add(1)
-	defer w.waiting.Add(-1)
 	select {
 	case <-w.turn:
+		w.waiting.Add(-1)
 		return nil
 	case <-ctx.Done():
-		// Somebody may have left his group open for this caller.
+		w.waiting.Add(-1)
+		// Somebody may have left his group open for this caller. Whoever takes the token from now on does not count on him any more.
 		go func() {
 			<-w.turn
 			w.pass()
