@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"flag"
 	"fmt"
@@ -36,13 +37,15 @@ func fill(t *testing.T, s l3.Store) {
 		p.Name = `it's "é" \ ; --`
 		require.NoError(t, tx.Ports().Insert(ctx, p))
 		require.NoError(t, tx.Addresses().Claim(ctx, subID, p.FixedIPs[0].IPAddress, p.ID))
-		require.NoError(t, tx.Networks().Insert(ctx, l3.Network{Meta: testMeta("vlan"), Segments: []l3.Segment{{Type: "vlan", Physical: "one", ID: 7}}}))
-		require.NoError(t, tx.Segments().Claim(ctx, l3.Segment{Type: "vlan", Physical: "one", ID: 7}, "vlan"))
+		vlan := l3.Segment{Type: "vlan", Physical: "one", ID: 7}
+		require.NoError(t, tx.Networks().Insert(ctx, l3.Network{Meta: testMeta("vlan"), Segments: []l3.Segment{vlan}}))
+		require.NoError(t, tx.Segments().Claim(ctx, vlan, "vlan"))
 		require.NoError(t, tx.Routers().Insert(ctx, l3.Router{Meta: testMeta("router")}))
 		require.NoError(t, tx.Agents().Insert(ctx, l3.Agent{ID: "agent", Host: "host"}))
 		b := l3.RouterBinding{RouterID: "router", AgentID: "agent", Host: "host"}
 		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.NoError(t, tx.RouterStates().Insert(ctx, l3.RouterState{ID: "router", Generation: 1, Wanted: true, AgentID: "agent", Host: "host", Epoch: 1}))
+		state := l3.RouterState{ID: "router", Generation: 1, Wanted: true, AgentID: "agent", Host: "host", Epoch: 1}
+		require.NoError(t, tx.RouterStates().Insert(ctx, state))
 		require.NoError(t, tx.Outbox().Add(ctx, l3.Notice{Host: "host", RouterID: "router", Epoch: 1, At: minute}))
 		require.NoError(t, tx.SecurityGroups().Insert(ctx, l3.SecurityGroup{Meta: testMeta("group")}))
 		require.NoError(t, tx.SecurityGroupRules().Insert(ctx, l3.SecurityGroupRule{Meta: testMeta("rule"), SecurityGroupID: "group"}))
@@ -56,14 +59,12 @@ func intact(t *testing.T, s l3.Store) {
 	ctx := t.Context()
 	require.NoError(t, l3test.Audit(ctx, s))
 	require.NoError(t, s.Update(ctx, func(tx l3.Tx) error {
-		for name, count := range map[string]func() (int, error){
-			"networks": func() (int, error) { return tx.Networks().Count(ctx) }, "subnets": func() (int, error) { return tx.Subnets().Count(ctx) },
-			"ports": func() (int, error) { return tx.Ports().Count(ctx) }, "routers": func() (int, error) { return tx.Routers().Count(ctx) },
-			"states": func() (int, error) { return tx.RouterStates().Count(ctx) }, "agents": func() (int, error) { return tx.Agents().Count(ctx) },
-			"groups": func() (int, error) { return tx.SecurityGroups().Count(ctx) }, "rules": func() (int, error) { return tx.SecurityGroupRules().Count(ctx) },
-			"policies": func() (int, error) { return tx.RBACPolicies().Count(ctx) },
+		for name, count := range map[string]func(context.Context, ...l3.Filter) (int, error){
+			"networks": tx.Networks().Count, "subnets": tx.Subnets().Count, "ports": tx.Ports().Count, "routers": tx.Routers().Count,
+			"states": tx.RouterStates().Count, "agents": tx.Agents().Count, "groups": tx.SecurityGroups().Count,
+			"rules": tx.SecurityGroupRules().Count, "policies": tx.RBACPolicies().Count,
 		} {
-			n, err := count()
+			n, err := count(ctx)
 			require.NoError(t, err)
 			require.NotZero(t, n, name)
 		}
