@@ -6,5 +6,7 @@
 // ([Host.Stream]), and a look at the packets themselves ([Host.Capture]). No tools are started, with one exception: [State] asks nft and
 // iptables for their own listings, so that a state can be compared without trust in the code that wrote it.
 //
+// A machine can have Open vSwitch ([Lab.Switch]), with its own tools to set it up and to look at it, and machines can be joined by an [Underlay].
+//
 // Everything needs root. Nothing touches the namespace that the caller is in.
 package lab

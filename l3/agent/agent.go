@@ -189,7 +189,7 @@ func (r *run) take(ctx context.Context, message any) {
 	case Put:
 		r.book.put(m.Assignment, r.live, now)
 	case Gone:
-		r.book.gone(m.RouterID, m.Epoch, now)
+		r.book.gone(m.RouterID, version{m.Epoch, m.Revision}, now)
 	case Synced:
 		onHost, err := r.config.Dataplane.List(ctx)
 		if err != nil {

@@ -210,7 +210,8 @@ func TestLateMessagesChangeNothing(t *testing.T) {
 		s.plane.put(router("r1", 2, 5))
 		synctest.Wait()
 		for _, late := range []agent.Event{
-			agent.Put{Assignment: router("r1", 2, 4)}, agent.Put{Assignment: router("r1", 1, 9)}, agent.Gone{RouterID: "r1", Epoch: 1},
+			agent.Put{Assignment: router("r1", 2, 4)}, agent.Put{Assignment: router("r1", 1, 9)}, agent.Gone{RouterID: "r1", Epoch: 1, Revision: 9},
+			agent.Gone{RouterID: "r1", Epoch: 2, Revision: 4},
 		} {
 			s.plane.send(late)
 			synctest.Wait()
@@ -219,13 +220,13 @@ func TestLateMessagesChangeNothing(t *testing.T) {
 
 		s.plane.take("r1")
 		synctest.Wait()
-		s.plane.send(agent.Put{Assignment: router("r1", 2, 6)})
+		s.plane.send(agent.Put{Assignment: router("r1", 2, 5)})
 		synctest.Wait()
 		require.Empty(t, s.routers(), "a router that was deleted does not come back through a late message")
 
-		s.plane.put(router("r1", 3, 7))
+		s.plane.put(router("r1", 2, 6))
 		synctest.Wait()
-		s.has(router("r1", 3, 7))
+		s.has(router("r1", 2, 6))
 	})
 }
 

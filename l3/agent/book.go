@@ -12,9 +12,9 @@ import (
 // book is what an agent knows of its routers, and what is to be done next. It has no clock, no goroutine and no lock.
 type book struct {
 	entries map[string]*entry
-	buried  map[string]uint64 // routers taken away, by the epoch that was the last: a Put of it or of an earlier one is late
-	listing int               // counts the listings that began; see begin
-	turn    uint64            // of the entry queued last
+	buried  map[string]version // routers taken away, with the version that was the last: a Put of it or of an earlier one is late
+	listing int                // counts the listings that began; see begin
+	turn    uint64             // of the entry queued last
 	queue   queue
 	fenced  bool
 }
@@ -44,7 +44,7 @@ type job struct {
 }
 
 func newBook() *book {
-	return &book{entries: map[string]*entry{}, buried: map[string]uint64{}}
+	return &book{entries: map[string]*entry{}, buried: map[string]version{}}
 }
 
 // restore takes a router from the cache. Whatever the source says of it later is at least as new.
@@ -60,7 +60,7 @@ func (b *book) begin() { b.listing++ }
 // put takes a router's version, if it is news. An urgent one overtakes those that are not.
 func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 	id := a.Router.ID
-	if epoch, ok := b.buried[id]; ok && a.Epoch <= epoch {
+	if last, ok := b.buried[id]; ok && !versionOf(a).newer(last) {
 		return
 	}
 	delete(b.buried, id)
@@ -73,13 +73,15 @@ func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 	b.enqueue(e, now, urgent)
 }
 
-// gone takes a router away as of an epoch, unless something newer is known.
-func (b *book) gone(id string, epoch uint64, now time.Time) {
+// gone takes a router away as of a version, unless a newer one is known.
+func (b *book) gone(id string, last version, now time.Time) {
 	e := b.entries[id]
-	if e != nil && e.want != nil && e.want.Epoch > epoch {
+	if e != nil && e.want != nil && versionOf(*e.want).newer(last) {
 		return
 	}
-	b.buried[id] = max(epoch, b.buried[id])
+	if last.newer(b.buried[id]) {
+		b.buried[id] = last
+	}
 	if e == nil {
 		e = b.entry(id) // it may be on the host all the same
 	} else if e.want == nil {
@@ -100,7 +102,7 @@ func (b *book) synced(onHost []string, now time.Time) {
 			continue
 		}
 		if e.want != nil {
-			b.buried[id] = e.want.Epoch
+			b.buried[id] = versionOf(*e.want)
 			e.want, e.fails = nil, 0
 		}
 		b.enqueue(e, now, false)

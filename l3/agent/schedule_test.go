@@ -35,8 +35,8 @@ func anySchedule(t *testing.T, random *rand.Rand) {
 		id := fmt.Sprint("r", random.IntN(4))
 		switch random.IntN(8) {
 		case 0, 1, 2, 3:
-			if _, ok := s.plane.routers[id]; !ok {
-				epochs[id]++
+			if _, ok := s.plane.routers[id]; !ok && (epochs[id] == 0 || random.IntN(2) == 0) {
+				epochs[id]++ // it may come back in the epoch that it left in
 			}
 			revisions[id]++
 			a := router(id, epochs[id], revisions[id])
@@ -44,7 +44,7 @@ func anySchedule(t *testing.T, random *rand.Rand) {
 			s.plane.put(a)
 		case 4:
 			if _, ok := s.plane.routers[id]; ok {
-				late = append(late, agent.Gone{RouterID: id, Epoch: epochs[id]})
+				late = append(late, agent.Gone{RouterID: id, Epoch: epochs[id], Revision: revisions[id]})
 				s.plane.take(id)
 			}
 		case 5:

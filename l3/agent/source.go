@@ -25,10 +25,11 @@ type (
 	// Put says that the host is to realise a router, in this version.
 	Put struct{ l3.Assignment }
 
-	// Gone says that the host is to take a router away, as of an epoch. A Put of that epoch or an earlier one that comes later is late.
+	// Gone says that the host is to take a router away, as of its last version here. A Put of that one or of an earlier one that comes later is
+	// late; a newer one brings the router back.
 	Gone struct {
-		RouterID string
-		Epoch    uint64
+		RouterID        string
+		Epoch, Revision uint64
 	}
 
 	// Synced says that every router of the host has been named since the Watch began.

@@ -94,9 +94,9 @@ func (c *controlPlane) put(assignments ...l3.Assignment) {
 func (c *controlPlane) take(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	epoch := c.routers[id].Epoch
+	last := c.routers[id]
 	delete(c.routers, id)
-	c.sendLocked(agent.Gone{RouterID: id, Epoch: epoch})
+	c.sendLocked(agent.Gone{RouterID: id, Epoch: last.Epoch, Revision: last.Revision})
 }
 
 // send says something, whether true or not.

@@ -1,0 +1,38 @@
+package natsbus_test
+
+import (
+	"context"
+	"sync"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// hosting keeps what the agents say.
+type hosting struct {
+	l3.Hosting
+	mu      sync.Mutex
+	fail    int // reports that it cannot store
+	reports []l3.Report
+	beats   map[string]l3.Heartbeat
+}
+
+func (h *hosting) Report(_ context.Context, r l3.Report) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fail > 0 {
+		h.fail--
+		return errBroken
+	}
+	h.reports = append(h.reports, r)
+	return nil
+}
+
+func (h *hosting) Heartbeat(_ context.Context, b l3.Heartbeat) (l3.Agent, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.beats == nil {
+		h.beats = map[string]l3.Heartbeat{}
+	}
+	h.beats[b.Host] = b
+	return l3.Agent{Host: b.Host}, nil
+}

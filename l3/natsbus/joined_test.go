@@ -1,0 +1,86 @@
+package natsbus_test
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/l3/l3test"
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// TestJoined: from a call of the service to the kernel's stand-in on a host, and back to the status that the caller sees.
+func TestJoined(t *testing.T) {
+	r := newRig(t)
+	store := l3test.Open(t, l3test.SQLiteURL(t))
+	var publisher atomic.Pointer[natsbus.Publisher]
+	service, err := l3.New(l3.Config{Store: store, Published: func() { publisher.Load().Wake() }})
+	require.NoError(t, err)
+	p := natsbus.NewPublisher(store, service, r.bus)
+	p.Poll = time.Hour // it is woken
+	publisher.Store(p)
+	background(t, p.Run)
+	background(t, natsbus.NewConsumer(service, r.bus).Run)
+
+	host := &dataplane.FakeHost{}
+	peers := make(chan []netip.Addr, 16)
+	a, err := agent.New(agent.Config{
+		Host: "h1", Source: r.source("h1"), Dataplane: dataplane.NewFake(host), HeartbeatEvery: time.Second, CheckEvery: -1, Cache: t.TempDir(),
+		Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"},
+		SetPeers: func(_ context.Context, addrs []netip.Addr) error {
+			peers <- addrs
+			return nil
+		},
+	})
+	require.NoError(t, err)
+	background(t, a.Run)
+
+	ctx, who := t.Context(), l3.Caller{Project: "p1", Admin: true}
+	networks, err := service.CreateNetworks(ctx, who, l3.NetworkSpec{})
+	require.NoError(t, err)
+	subnets, err := service.CreateSubnets(ctx, who, l3.SubnetSpec{NetworkID: &networks[0].ID, CIDR: new(netip.MustParsePrefix("10.0.1.0/24"))})
+	require.NoError(t, err)
+	routers, err := service.CreateRouters(ctx, who, l3.RouterSpec{})
+	require.NoError(t, err)
+	id := routers[0].ID
+	spec := l3.InterfaceSpec{SubnetID: subnets[0].ID}
+	_, err = service.AddRouterInterface(ctx, who, id, spec)
+	require.NoError(t, err)
+	active := func() bool {
+		seen, err := service.GetRouter(ctx, who, id)
+		require.NoError(t, err)
+		return seen.Status == l3.StatusActive
+	}
+	require.Eventually(t, active, patience, 10*time.Millisecond, "the router is ACTIVE")
+	desired, err := service.DesiredOf(ctx, id)
+	require.NoError(t, err)
+	realised, ok := host.Router(id)
+	require.True(t, ok)
+	require.Equal(t, desired.Router, realised)
+	for addrs := range peers {
+		if len(addrs) == 1 {
+			require.Equal(t, "192.0.2.1", addrs[0].String())
+			break
+		}
+	}
+
+	_, err = service.RemoveRouterInterface(ctx, who, id, spec)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, there := host.Router(id)
+		return !there
+	}, patience, 10*time.Millisecond, "with nothing to realise it is taken away")
+	_, err = service.AddRouterInterface(ctx, who, id, spec)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, there := host.Router(id)
+		return there && active()
+	}, patience, 10*time.Millisecond, "and it comes back")
+}

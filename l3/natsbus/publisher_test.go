@@ -1,0 +1,187 @@
+package natsbus_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+func TestPublisherTellsHosts(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1", "h2")
+	w.put("h1", "r1", "r2")
+	r.publish(w)
+	one, two := watch(t, r.source("h1")), watch(t, r.source("h2"))
+	one.until("h1 has two", func() bool { return one.synced == 1 && len(one.have) == 2 })
+	two.until("h2 has none", func() bool { return two.synced == 1 && len(two.have) == 0 })
+	w.put("h1", "r1")
+	one.until("the change", func() bool { return one.have["r1"].Revision == 2 })
+	require.Equal(t, "h1", one.have["r1"].Host)
+	w.put("h2", "r1")
+	one.until("it left h1", func() bool { return one.gone["r1"] == 1 })
+	two.until("it came to h2", func() bool { return two.have["r1"].Epoch == 2 })
+	w.put("h1", "r1")
+	one.until("it came back", func() bool { return one.have["r1"].Epoch == 3 })
+	w.put("", "r2")
+	one.until("it was deleted", func() bool { return one.gone["r2"] == 1 })
+	late := watch(t, r.source("h2"))
+	late.until("who comes later is told who left, and is complete", func() bool { return late.synced == 1 && late.gone["r1"] == 2 })
+	require.Empty(t, late.have)
+}
+
+// TestPublisherHeldUp: one that was held up for long between compiling and writing does not bring back what has moved.
+func TestPublisherHeldUp(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1", "h2")
+	r.publish(w)
+	seen := watch(t, r.source("h1"))
+	seen.until("synced", func() bool { return seen.synced == 1 })
+	held, waiting := make(chan struct{}), make(chan struct{})
+	w.mu.Lock()
+	w.held, w.waiting = held, waiting
+	w.mu.Unlock()
+	w.put("h1", "r1")
+	<-waiting
+	w.put("h2", "r1")
+	r.publish(w)
+	seen.until("the other publisher says that it left", func() bool { return seen.gone["r1"] == 1 })
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	w.mu.Lock()
+	before := w.dones
+	w.mu.Unlock()
+	close(held)
+	require.Eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.dones > before
+	}, patience, time.Millisecond)
+	again := watch(t, r.source("h1"))
+	again.until("synced", func() bool { return again.synced == 1 })
+	require.Empty(t, again.have)
+	require.Zero(t, seen.number())
+}
+
+// TestPublisherKilled: what was published without being marked as done is published again, which writes nothing.
+func TestPublisherKilled(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1")
+	r.publish(w)
+	w.put("h1", "r1")
+	seen := watch(t, r.source("h1"))
+	seen.until("it is there", func() bool { return seen.synced == 1 && len(seen.have) == 1 })
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	w.mu.Lock()
+	w.notice("h1", "r1", 1, false)
+	w.notice("h1", "r1", 1, true) // late: it is there again
+	w.mu.Unlock()
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	w.put("h1", "r2")
+	seen.until("a sign", func() bool { return len(seen.have) == 2 })
+	require.Equal(t, 2, seen.number())
+	require.Empty(t, seen.gone)
+}
+
+func TestPublisherWaitsForTheDatabase(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1")
+	r.publish(w)
+	seen := watch(t, r.source("h1"))
+	w.mu.Lock()
+	w.broken = true
+	w.mu.Unlock()
+	w.put("h1", "r1")
+	require.Equal(t, 1, w.pending())
+	w.mu.Lock()
+	w.broken = false
+	w.mu.Unlock()
+	seen.until("it comes", func() bool { return len(seen.have) == 1 })
+}
+
+// TestBusLost: nobody takes an empty bus for an order to remove everything, and it is filled again.
+func TestBusLost(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1")
+	w.put("h1", "r1", "r2")
+	p := natsbus.NewPublisher(w, w, r.bus)
+	p.Poll = 10 * time.Millisecond
+	background(t, p.Run)
+	seen := watch(t, r.source("h1"))
+	seen.until("both are there", func() bool { return seen.synced == 1 && len(seen.have) == 2 })
+	js, err := jetstream.New(r.nc)
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteStream(t.Context(), "KV_routers"))
+	seen.until("the watch ends, because its history is gone", func() bool { return seen.closed })
+	require.Empty(t, seen.gone)
+	again := watch(t, r.source("h1"))
+	again.until("all is there again", func() bool { return again.synced == 1 && len(again.have) == 2 })
+}
+
+// TestReconcileRepairs: a key that was lost, one that is too many, and one that is spoilt.
+func TestReconcileRepairs(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1")
+	w.put("h1", "r1", "r2", "r3")
+	p := r.publish(w)
+	seen := watch(t, r.source("h1"))
+	seen.until("all are there", func() bool { return seen.synced == 1 && len(seen.have) == 3 })
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	js, err := jetstream.New(r.nc)
+	require.NoError(t, err)
+	stream, err := js.Stream(t.Context(), "KV_routers")
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.routers.h1.r1")))
+	for id, value := range map[string]string{"r2": `{"stream":"reports","seq":1}`, "r9": `{"host":"h1","epoch":1,"revision":1,"router":{"id":"r9"}}`} {
+		_, err := js.Publish(t.Context(), "$KV.routers.h1."+id, []byte(value))
+		require.NoError(t, err)
+	}
+	spoilt := watch(t, r.source("h1"))
+	spoilt.until("r3 and the stray", func() bool { return len(spoilt.have) == 2 })
+	require.Zero(t, spoilt.synced, "a listing with a spoilt key is not complete")
+	require.NoError(t, p.ReconcileNow(t.Context()))
+	spoilt.until("it is repaired", func() bool { return spoilt.synced == 1 && spoilt.gone["r9"] == 1 })
+	again := watch(t, r.source("h1"))
+	again.until("all are there", func() bool { return again.synced == 1 })
+	require.Len(t, again.have, 3)
+	require.NotContains(t, again.have, "r9")
+}
+
+func TestOpenTwiceAndChange(t *testing.T) {
+	r := newRig(t)
+	for _, life := range []time.Duration{0, time.Hour} {
+		_, err := natsbus.Open(t.Context(), r.nc, natsbus.Options{Lifetime: life})
+		require.NoError(t, err)
+	}
+}
+
+func TestThousandRoutersAndSlowAgent(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1")
+	ids := make([]string, 1000)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("r%d", i)
+	}
+	w.put("h1", ids...)
+	r.publish(w)
+	seen := watch(t, r.source("h1"))
+	seen.until("it has begun", func() bool { return len(seen.have) > 0 })
+	seen.mu.Lock() // and now it is busy, while everything changes
+	w.put("h1", ids...)
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, 5*time.Millisecond)
+	other := watch(t, r.source("h2"))
+	other.until("another host is served meanwhile", func() bool { return other.synced == 1 })
+	seen.mu.Unlock()
+	seen.until("it has the last of each", func() bool {
+		for _, a := range seen.have {
+			if a.Revision != 2 {
+				return false
+			}
+		}
+		return len(seen.have) == len(ids) && seen.synced == 1
+	})
+	require.LessOrEqual(t, seen.number(), 2*len(ids))
+}
