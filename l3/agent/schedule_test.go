@@ -29,37 +29,34 @@ func anySchedule(t *testing.T, random *rand.Rand) {
 	s.start()
 	defer s.end()
 
-	var late []agent.Event
 	epochs, revisions := map[string]uint64{}, map[string]uint64{}
 	for range 40 {
 		id := fmt.Sprint("r", random.IntN(4))
-		switch random.IntN(8) {
+		switch random.IntN(9) {
 		case 0, 1, 2, 3:
 			if _, ok := s.plane.routers[id]; !ok && (epochs[id] == 0 || random.IntN(2) == 0) {
 				epochs[id]++ // it may come back in the epoch that it left in
 			}
 			revisions[id]++
-			a := router(id, epochs[id], revisions[id])
-			late = append(late, agent.Put{Assignment: a})
-			s.plane.put(a)
+			s.plane.put(router(id, epochs[id], revisions[id]))
 		case 4:
 			if _, ok := s.plane.routers[id]; ok {
-				late = append(late, agent.Gone{RouterID: id, Epoch: epochs[id], Revision: revisions[id]})
 				s.plane.take(id)
 			}
 		case 5:
-			if len(late) > 0 {
-				s.plane.send(late[random.IntN(len(late))])
-			}
+			s.again(random)
 		case 6:
 			s.plane.cut()
 			after(time.Duration(random.IntN(60)) * time.Second)
 			s.plane.mend()
 		case 7:
 			s.dataplane.fail(id, []error{nil, errors.New("not now")}[random.IntN(2)])
+		case 8:
+			s.plane.hold(random.IntN(2) == 0, random.Shuffle)
 		}
 		after(time.Duration(random.IntN(500)) * time.Millisecond)
 	}
+	s.plane.hold(false, random.Shuffle)
 	for i := range 4 {
 		s.dataplane.fail(fmt.Sprint("r", i), nil)
 	}
@@ -69,4 +66,16 @@ func anySchedule(t *testing.T, random *rand.Rand) {
 		want = append(want, a)
 	}
 	s.has(want...)
+}
+
+// again sends something that the agent has had.
+func (s *site) again(random *rand.Rand) {
+	s.plane.mu.Lock()
+	defer s.plane.mu.Unlock()
+	if n := len(s.plane.had); n > 0 {
+		switch e := s.plane.had[random.IntN(n)].(type) {
+		case agent.Put, agent.Gone:
+			s.plane.sendLocked(e)
+		}
+	}
 }

@@ -10,7 +10,8 @@ import (
 // Source is where a host's routers come from, and where word of them goes. Its methods may be called concurrently.
 type Source interface {
 	// Watch yields the host's routers: all of them, then Synced, then each change, until ctx ends or the source cannot go on; then it
-	// closes the channel. The agent watches again, with a delay.
+	// closes the channel. The agent watches again, with a delay. Within one Watch messages may be doubled, late and out of order; one from before
+	// it, that the agent never had, must not come after its Synced, for nothing would tell it from a router that is new.
 	Watch(ctx context.Context) (<-chan Event, error)
 
 	// Report and Heartbeat return when the message is safe with the control plane, or why it is not.

@@ -18,6 +18,9 @@ type controlPlane struct {
 	routers map[string]l3.Assignment
 	watch   chan agent.Event
 	stop    context.CancelFunc
+	holding bool          // what is sent is held back
+	held    []agent.Event // in this watch
+	had     []agent.Event // that the agent has received
 
 	reports    []l3.Report
 	heartbeats []l3.Heartbeat
@@ -33,6 +36,7 @@ func (c *controlPlane) Watch(ctx context.Context) (<-chan agent.Event, error) {
 	if c.away {
 		return nil, errAway
 	}
+	c.held = nil
 	ctx, stop := context.WithCancel(ctx)
 	pending := make(chan agent.Event, 10_000)
 	for _, id := range slices.Sorted(maps.Keys(c.routers)) {
@@ -49,6 +53,9 @@ func (c *controlPlane) Watch(ctx context.Context) (<-chan agent.Event, error) {
 			case e := <-pending:
 				select {
 				case events <- e:
+					c.mu.Lock()
+					c.had = append(c.had, e)
+					c.mu.Unlock()
 				case <-ctx.Done():
 					return
 				}
@@ -107,8 +114,28 @@ func (c *controlPlane) send(e agent.Event) {
 }
 
 func (c *controlPlane) sendLocked(e agent.Event) {
-	if c.watch != nil && !c.away {
+	switch {
+	case c.watch == nil || c.away:
+	case c.holding:
+		c.held = append(c.held, e)
+	default:
 		c.watch <- e
+	}
+}
+
+// hold keeps back what is sent from now on, or sends what was kept back in another order.
+func (c *controlPlane) hold(on bool, shuffle func(n int, swap func(i, j int))) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holding = on
+	if on {
+		return
+	}
+	held := c.held
+	c.held = nil
+	shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
+	for _, e := range held {
+		c.sendLocked(e)
 	}
 }
 
