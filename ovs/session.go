@@ -124,11 +124,28 @@ func (s *session) hangUp() {
 func (s *session) sync(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := s.db.Echo(limited)
+	err := s.echo(limited)
 	if err == nil {
 		err = s.view.settle(limited)
 	}
 	return s.failed(ctx, err)
+}
+
+// echo asks the server for an answer. The end of ctx is not the end of the question, because the library looks at the answer even when it was
+// told not to wait for it any longer, while it may just be coming in.
+func (s *session) echo(ctx context.Context) error {
+	answered := make(chan error, 1)
+	go func() {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		answered <- s.db.Echo(limited)
+	}()
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // failed tells the end of the context from that of the connection, and ends the latter if it is no good any more.
