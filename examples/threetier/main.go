@@ -35,7 +35,7 @@ The web servers ended with this program.
 
 type flags struct {
 	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
-	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs there are two machines, and tunnels between them."`
+	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs there are two machines and a tunnel."`
 	Keep      bool   `xor:"mode" help:"Leave everything standing, and say how to look around. Not with ovs."`
 	Down      bool   `xor:"mode" help:"Take away what --keep, or a demonstration that was killed, left standing; build nothing."`
 }
