@@ -31,11 +31,15 @@ func State(path string) (string, error) {
 		return "", err
 	}
 	defer nl.Close()
-	s := state{nl: nl, names: map[int]string{}}
-	err = netns.Do(int(ns.Fd()), func() error {
-		return errors.Join(s.links(), s.routes(), s.rules(), s.sysctls(), s.tables())
-	})
-	return s.text.String(), err
+	for {
+		s := state{nl: nl, names: map[int]string{}}
+		err = netns.Do(int(ns.Fd()), func() error {
+			return errors.Join(s.links(), s.routes(), s.rules(), s.sysctls(), s.tables())
+		})
+		if !errors.Is(err, netlink.ErrDumpInterrupted) { // it changed while it was read
+			return s.text.String(), err
+		}
+	}
 }
 
 type state struct {
