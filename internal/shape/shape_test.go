@@ -62,6 +62,7 @@ var layers = []layer{
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
 	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
 		"internal/frame", "internal/netns"}, others: true},
+	{folder: "examples/internal/daemon", others: true},
 	{folder: "examples/server", may: []string{"l3", "l3/rest", "l3/sqlstore", "scheduler"}, others: true},
 	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables", "ovs",
 		"internal/lab", "internal/netns"}, others: true},

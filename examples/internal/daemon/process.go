@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// Flags are those that every binary has.
+type Flags struct {
+	Config  kong.ConfigFlag  `help:"YAML file to read flags from." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version, and end."`
+
+	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
+	LogFormat string     `enum:"text,json" default:"text" help:"${enum}."`
+	Metrics   string     `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: nowhere."`
+}
+
+// Process is what the parts of a running binary share.
+type Process struct {
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+
+	mu     sync.Mutex
+	checks []check
+}
+
+type check struct {
+	name string
+	ok   func(context.Context) error
+}
+
+// Ready adds what must hold for the process to be ready to work: /readyz says 503, and why, when it does not.
+func (p *Process) Ready(name string, ok func(context.Context) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.checks = append(p.checks, check{name, ok})
+}
+
+// Part works until its context ends, and then returns nil, or fails.
+type Part func(context.Context, *Process) error
+
+// Run runs parts until ctx ends or one of them fails or is done; then the others are told to end, and are waited for.
+func (f Flags) Run(ctx context.Context, parts ...Part) error {
+	p := &Process{Log: f.logger(), Metrics: prometheus.NewRegistry()}
+	p.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if f.Metrics != "" {
+		web, err := Listen(p.Log, f.Metrics, p.handler())
+		if err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+		parts = append(parts, web.Serve)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, part := range parts {
+		group.Go(func() error {
+			defer stop()
+			return part(ctx, p)
+		})
+	}
+	return group.Wait()
+}
+
+func (f Flags) logger() *slog.Logger {
+	options := &slog.HandlerOptions{Level: f.LogLevel}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// handler answers for the process itself: /healthz while it runs, /readyz while it can work.
+func (p *Process) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := p.ready(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+func (p *Process) ready(ctx context.Context) error {
+	p.mu.Lock()
+	checks := p.checks
+	p.mu.Unlock()
+	for _, c := range checks {
+		if err := c.ok(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
