@@ -23,7 +23,7 @@ type Config struct {
 	Logger        *slog.Logger     // nil: nothing is logged
 }
 
-// SegmentRange is a stretch of segmentation IDs.
+// SegmentRange is a stretch of segmentation IDs; of type local, which has none, it never runs out.
 type SegmentRange struct {
 	Type        dataplane.NetworkType
 	Physical    string // of VLAN networks

@@ -102,6 +102,15 @@ func TestNetworkSegmentsAreAllocatedFromRanges(t *testing.T) {
 	})
 }
 
+func TestLocalNetworksNeverRunOut(t *testing.T) {
+	ranges := []l3.SegmentRange{{Type: "vxlan", First: 7, Last: 7}, {Type: "local"}}
+	onStoresWith(t, l3.Config{SegmentRanges: ranges}, func(t *testing.T, c *cloud) {
+		for _, want := range []l3.Segment{{Type: "vxlan", ID: 7}, {Type: "local"}, {Type: "local"}} {
+			require.Equal(t, []l3.Segment{want}, c.network(alice, l3.NetworkSpec{}).Segments)
+		}
+	})
+}
+
 // TestNetworkSegmentsUnderConcurrency: 16 that want a segment each, where there are eight.
 func TestNetworkSegmentsUnderConcurrency(t *testing.T) {
 	onStoresWith(t, l3.Config{SegmentRanges: []l3.SegmentRange{{Type: "vxlan", First: 1, Last: 8}}}, func(t *testing.T, c *cloud) {

@@ -72,6 +72,9 @@ func (c Config) check() error {
 		return invalid("Config.PhysicalMTU: %d is not between %d and %d", c.PhysicalMTU, leastMTU, mostMTU)
 	}
 	for i, r := range c.SegmentRanges {
+		if r == (SegmentRange{Type: dataplane.NetworkLocal}) {
+			continue
+		}
 		if !numbered(r.Type) || r.First < 1 || r.First > r.Last {
 			return invalid("Config.SegmentRanges[%d]: %s has no segmentation IDs from %d to %d", i, r.Type, r.First, r.Last)
 		}

@@ -19,13 +19,14 @@ func (nowhere) Close() error                                    { return nil }
 
 func TestNewRefuses(t *testing.T) {
 	for what, config := range map[string]l3.Config{
-		"Store":         {},
-		"Quotas":        {Store: nowhere{}, Quotas: map[string]int{"horse": 1}},
-		"BaseMAC":       {Store: nowhere{}, BaseMAC: dataplane.MAC{1}},
-		"PhysicalMTU":   {Store: nowhere{}, PhysicalMTU: 500},
-		"SegmentRanges": {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "vlan", Physical: "p", First: 1, Last: 4095}}},
-		"Ranges[0]":     {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "flat", Physical: "p"}}},
-		"Ranges[1]":     {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "gre", First: 1, Last: 2}, {Type: "gre", First: 2, Last: 1}}},
+		"Store":            {},
+		"Quotas":           {Store: nowhere{}, Quotas: map[string]int{"horse": 1}},
+		"BaseMAC":          {Store: nowhere{}, BaseMAC: dataplane.MAC{1}},
+		"PhysicalMTU":      {Store: nowhere{}, PhysicalMTU: 500},
+		"SegmentRanges":    {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "vlan", Physical: "p", First: 1, Last: 4095}}},
+		"Ranges[0]":        {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "flat", Physical: "p"}}},
+		"Ranges[0]: local": {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "local", First: 1, Last: 2}}},
+		"Ranges[1]":        {Store: nowhere{}, SegmentRanges: []l3.SegmentRange{{Type: "gre", First: 1, Last: 2}, {Type: "gre", First: 2, Last: 1}}},
 	} {
 		_, err := l3.New(config)
 		require.ErrorIs(t, err, l3.ErrInvalid, what)

@@ -45,6 +45,9 @@ func (s *Service) freeSegment(ctx context.Context, w *work, chosen []Segment, fi
 		if !fits(r) {
 			continue
 		}
+		if r.Type == dataplane.NetworkLocal {
+			return Segment{Type: r.Type}, nil
+		}
 		for first := r.First; first <= r.Last; {
 			id, err := w.Segments().FirstFree(ctx, r.Type, r.Physical, first, r.Last)
 			if err != nil {
