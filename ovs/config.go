@@ -26,7 +26,8 @@ type Config struct {
 	RunDir   string
 	Datapath Datapath // of bridges that are made; those that exist must have the same
 	Device   Device   // of ports
-	// Integration is the bridge that ports are plugged into; it is made if it is missing. Empty: br-int.
+	// Integration is the bridge that ports are plugged into; it is made if it is missing. Empty: br-int. Processes with the same one must be
+	// configured alike.
 	Integration string
 	// Physical maps names of physical networks to bridges that exist, such as br-ex. Each that a network needs is joined to the integration
 	// bridge by a patch pair. The bridges themselves are never made, deleted or marked.

@@ -99,19 +99,18 @@ func evict(a attachment) error {
 
 // newVeth makes a veth with one end in the namespace, down, and the other on the host, up. The host does not speak through its end: it neither
 // answers ARP nor has an IPv6 address. To the userspace datapath that matters, because there the host's own stack sees each packet too.
+//
+// Unasked the kernel makes as many queues as there are processors, and then waits, with its lock on all links held, until it may leave all but one
+// of them unused (veth_init_queues); so one is asked for.
 func (d *Driver) newVeth(a attachment, name string) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, a.MTU, hostMAC()
-	veth := &netlink.Veth{
-		LinkAttrs: attrs, PeerName: a.dev, PeerHardwareAddr: a.MAC[:], PeerMTU: uint32(a.MTU), PeerNamespace: netlink.NsFd(a.ns.FD),
-	}
+	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.NumTxQueues, attrs.NumRxQueues = name, a.MTU, hostMAC(), 1, 1
+	veth := netlink.NewVeth(attrs) // its other end gets as many queues
+	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU, veth.PeerNamespace = a.dev, a.MAC[:], uint32(a.MTU), netlink.NsFd(a.ns.FD)
 	if err := d.host.LinkAdd(veth); err != nil {
 		return err
 	}
-	l, err := d.host.LinkByName(name)
-	if err == nil {
-		err = d.raise(l)
-	}
+	err := d.raise(veth)
 	if err == nil && d.config.Datapath == Netdev {
 		err = a.ns.Do(func() error { return checksumInSoftware(a.dev) })
 	}

@@ -14,11 +14,13 @@
 //	tap<port>              a port that is a veth, a port's ID cut to eleven characters; the other end is in the router's namespace
 //	qr-<port>, qg-<port>   a port that is an internal one; its device is in the router's namespace
 //
-// A port that is on a direct physical network is on that network's bridge, without a tag. Names are Neutron's.
+// A port that is on a direct physical network is on that network's bridge, without a tag. Names are Neutron's. If the integration bridge is
+// called otherwise than br-int, its name follows that of the physical bridge in the names of patch ports: int-<b>-<integration>.
 //
 // A network's local VLAN is the lowest that no port of the switch uses when the network's first port comes. It means nothing on another
-// host. 4095 is for dead ports, and gets nowhere. Flows, which package documents with the tables that they are in, give frames the
-// network's own VLAN or tunnel ID on their way out of br-int, and take it away on the way in.
+// host. 4095 is for dead ports, and gets nowhere. A segment of a physical network, or of a type of tunnels, belongs to one network on a switch:
+// a port of a second one is [dataplane.ErrInvalid], because frames of the two would meet. Flows, which this package documents with the tables
+// that they are in, give frames the network's own VLAN or tunnel ID on their way out of br-int, and take it away on the way in.
 //
 // Bridges of ours, patch ports and tunnels stay when the last port goes: they serve the host. They carry nothing then, for the flows of a
 // network go with its last port.
@@ -37,22 +39,29 @@
 // host. There is one exception: a port whose device is the port's in the port's namespace is ours, whatever became of its mark. A bridge
 // serves whoever made it, if its datapath_type is that of the configuration.
 //
+// Flows carry a cookie that says of which integration bridge they are (see internal/openflow). So processes with different integration bridges
+// can share the bridge of a physical network, and touch no flow of each other's. Tunnels are for one of them.
+//
 // # How it is changed
 //
-// A change is one transaction, with all that it needs: bridges, patch ports, tunnels, port, VLAN. It is refused by ovsdb-server if any
-// other process has changed something since we looked (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits
+// A change is one transaction, with all that it needs: bridges, patch ports, tunnels, every port of a call, VLANs. It is refused by ovsdb-server
+// if any other process has changed something since we looked (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits
 // until ovs-vswitchd says that it has acted (cur_cfg), and looks at what it says (Interface:ofport and error). If that fails, what the
 // transaction made is taken back.
 //
 // # What it costs
 //
 // A Plan that finds nothing to do costs an echo from ovsdb-server, which proves that the copy of the database is up to date, and a few system calls.
-// Plug adds a transaction, and the time that ovs-vswitchd takes. That grows with the number of its ports, because it looks at all of them at each
-// change: nothing here does.
+// Plug adds a transaction, and the time that ovs-vswitchd takes, both once for all the ports of a call. That time grows with the number of all
+// ports, because ovs-vswitchd looks at all of them at each change (bridge_reconfigure in vswitchd/bridge.c): nothing here does. It does so
+// also whenever the kernel tells it of a device of the host. So a veth costs it two rounds, the first of which begins when the veth appears, and
+// the second, with the transaction, after that.
 //
 // # When something is started anew
 //
-// This process: it finds all, and writes nothing. ovsdb-server: the next call connects again, and until it is back calls fail at once.
-// ovs-vswitchd: flows are installed again in the background. On the userspace datapath internal ports come back as new devices in the
-// host's namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again, and lose nothing.
+// This process: it finds all, and writes nothing; but flows of ours on the bridges of physical networks that no network there accounts for are
+// removed, in the background. They are of a process that was killed between a transaction and its flows. ovsdb-server: the next call
+// connects again, and until it is back calls fail at once. ovs-vswitchd: flows are installed again in the background. On the userspace
+// datapath internal ports come back as new devices in the host's namespace: Plan names them, and Plug puts them in place of the dead
+// ones. Veths are opened again, and lose nothing.
 package ovs

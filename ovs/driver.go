@@ -100,86 +100,96 @@ func (d *Driver) plan(ctx context.Context, a attachment) ([]dataplane.Step, erro
 	if err != nil {
 		return nil, err
 	}
-	w, err := d.survey(s, a)
-	if err != nil || w.replace != nil || w.transacts() {
-		return w.report(), err // what flows there must be follows from what the transaction makes
+	c, err := d.survey(s, a)
+	if err != nil {
+		return nil, err
 	}
-	flows, err := d.flows.plan(ctx, s, d.config.bridges(w.segment)...)
-	return append(w.steps, flows...), err
+	if len(c.replace) > 0 || c.transacts() {
+		return c.steps, nil // what flows there must be follows from what the transaction makes
+	}
+	flows, err := d.flows.plan(ctx, s, d.bridges(c)...)
+	return append(c.steps, flows...), err
 }
 
-func (w *work) report() []dataplane.Step {
-	if w == nil {
-		return nil
+// Plug attaches ports, by one transaction; see [namespace.InterfaceDriver]. It waits for ovs-vswitchd until ctx ends, and takes back what it
+// made when that fails.
+func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
+	var all []attachment
+	var devices []string
+	for _, a := range what {
+		err := plausible(ns, a.Port)
+		switch {
+		case err != nil:
+		case ns.FD < 0:
+			err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
+		case slices.Contains(devices, a.Device):
+			err = fmt.Errorf("%w: two ports cannot be one device", dataplane.ErrInvalid)
+		}
+		if err != nil {
+			return opError("plug", a.Device, err)
+		}
+		all, devices = append(all, attachment{a.Port, ns, a.Device}), append(devices, a.Device)
 	}
-	return w.steps
+	return opError("plug", strings.Join(devices, ", "), d.plug(ctx, all))
 }
 
-// Plug attaches a port; see [namespace.InterfaceDriver]. It waits for ovs-vswitchd until ctx ends, and takes back what it made when that fails.
-func (d *Driver) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
-	err := plausible(ns, p)
-	switch {
-	case err != nil:
-	case ns.FD < 0:
-		err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
-	default:
-		err = d.plug(ctx, attachment{p, ns, dev})
-	}
-	return opError("plug", dev, err)
-}
-
-func (d *Driver) plug(ctx context.Context, a attachment) error {
+func (d *Driver) plug(ctx context.Context, what []attachment) error {
 	for {
-		w, err := d.commit(ctx, func(s *session) (*work, error) { return d.survey(s, a) })
+		c, err := d.commit(ctx, func(s *session) (*change, error) { return d.survey(s, what...) })
 		if err != nil {
 			return err
 		}
-		if w.replace != nil {
-			if err := d.removePorts(ctx, []*port{w.replace}); err != nil {
+		if len(c.replace) > 0 {
+			if err := d.removePorts(ctx, c.replace); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := d.finish(ctx, w); err != nil {
-			return d.takeBack(ctx, w, d.db.explain(err))
+		if err := d.finish(ctx, c); err != nil {
+			return d.takeBack(ctx, c, d.db.explain(err))
 		}
-		d.log(ctx, w.steps)
+		d.log(ctx, c.steps)
 		return nil
 	}
 }
 
 // commit has a transaction thought out, and brings it into the database, again if somebody else was faster.
-func (d *Driver) commit(ctx context.Context, survey func(*session) (*work, error)) (*work, error) {
-	const attempts = 50
+func (d *Driver) commit(ctx context.Context, survey func(*session) (*change, error)) (*change, error) {
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	var w *work
-	var err error
+	var veths []string // also of attempts that came to nothing
+	c, err := d.attempt(ctx, survey, &veths)
+	switch {
+	case errors.Is(err, errOver): // it may have been committed: the next call will see
+		return nil, d.db.explain(err)
+	case err != nil:
+		return nil, errors.Join(err, d.removeDevices(veths))
+	case len(c.replace) > 0:
+		return c, d.removeDevices(veths)
+	}
+	return c, nil
+}
+
+func (d *Driver) attempt(ctx context.Context, survey func(*session) (*change, error), veths *[]string) (c *change, err error) {
+	const attempts = 50
 	for range attempts {
-		var s *session
-		if s, err = d.db.synced(ctx); err != nil {
+		s, err := d.db.synced(ctx)
+		if err != nil {
 			return nil, err
 		}
-		if w, err = survey(s); err != nil || w.replace != nil {
-			return w, err
+		if c, err = survey(s); err != nil || len(c.replace) > 0 {
+			return c, err
 		}
-		if err := run(ctx, w.before); err != nil {
-			return nil, errors.Join(err, d.removeNew(w))
+		err = run(ctx, c.before)
+		*veths = append(*veths, c.veths...)
+		if err != nil || !c.transacts() {
+			return c, err
 		}
-		if !w.transacts() {
-			return w, nil
-		}
-		if err = w.commit(ctx); err == nil {
-			return w, nil
-		}
-		if !errors.Is(err, errConflict) {
-			break
+		if err = c.commit(ctx); !errors.Is(err, errConflict) {
+			return c, err
 		}
 	}
-	if errors.Is(err, errOver) { // it may have been committed: the next attempt will see
-		return nil, d.db.explain(err)
-	}
-	return nil, errors.Join(err, d.removeNew(w))
+	return nil, errConflict
 }
 
 func (d *Driver) log(ctx context.Context, steps []dataplane.Step) {
@@ -189,41 +199,63 @@ func (d *Driver) log(ctx context.Context, steps []dataplane.Step) {
 }
 
 // finish does what follows from the transaction.
-func (d *Driver) finish(ctx context.Context, w *work) error {
-	if w.transacts() {
-		if err := d.settled(ctx, w.transaction); err != nil {
+func (d *Driver) finish(ctx context.Context, c *change) error {
+	if c.transacts() {
+		if err := d.settled(ctx, c); err != nil {
 			return err
 		}
 	}
-	// Flows come before whoever called us sets the device up.
-	bridges := append(d.config.bridges(w.segment), d.config.bridgesOf(w.former)...)
-	if err := d.flows.write(ctx, w.s, unique(bridges, func(name string) string { return name })...); err != nil {
+	// Flows come before whoever called us sets the devices up.
+	if err := d.flows.write(ctx, c.s, d.bridges(c)...); err != nil {
 		return err
 	}
-	return run(ctx, w.after)
+	return run(ctx, c.after)
+}
+
+// bridges are those whose flows may follow from a change: what a port leaves may have gone.
+func (d *Driver) bridges(c *change) []string {
+	var names []string
+	for _, w := range c.works {
+		names = append(names, d.config.bridges(w.segment)...)
+		for _, name := range d.config.bridgesOf(w.was) {
+			if c.s.bridge(name) != nil {
+				names = append(names, name)
+			}
+		}
+	}
+	return unique(names, func(name string) string { return name })
 }
 
 // settled waits until ovs-vswitchd has carried out a transaction, and reads what it says about that.
-func (d *Driver) settled(ctx context.Context, t *transaction) error {
-	if err := t.carriedOut(ctx); err != nil {
+func (d *Driver) settled(ctx context.Context, c *change) error {
+	if err := c.carriedOut(ctx); err != nil {
 		return d.stalled(ctx, err)
 	}
-	for _, name := range t.verify {
-		_, i := t.s.port(name)
-		switch {
-		case i == nil:
-			return fmt.Errorf("port %s: somebody else removed it at once", name)
-		case value(i.Error) != "":
-			return fmt.Errorf("port %s: ovs-vswitchd says: %s", name, *i.Error)
-		case value(i.OFPort) > 0:
-		case d.config.Datapath == System:
-			return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why. If the kernel lacks the module openvswitch: load that "+
-				"(modprobe openvswitch), or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported, name)
-		default:
-			return fmt.Errorf("ovs-vswitchd cannot make port %s; its log says why", name)
+	for _, name := range c.verify {
+		if err := d.accepted(c.s, name); err != nil {
+			if w := c.plugs(name); w != nil {
+				err = about(w.dev, err)
+			}
+			return err
 		}
 	}
 	return nil
+}
+
+// accepted reads what ovs-vswitchd says about a port.
+func (d *Driver) accepted(s *session, name string) error {
+	switch _, i := s.port(name); {
+	case i == nil:
+		return fmt.Errorf("port %s: somebody else removed it at once", name)
+	case value(i.Error) != "":
+		return fmt.Errorf("port %s: ovs-vswitchd says: %s", name, *i.Error)
+	case value(i.OFPort) > 0:
+		return nil
+	case d.config.Datapath == System:
+		return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why. If the kernel lacks the module openvswitch: load that "+
+			"(modprobe openvswitch), or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported, name)
+	}
+	return fmt.Errorf("ovs-vswitchd cannot make port %s; its log says why", name)
 }
 
 // stalled explains why nobody knows whether a transaction was carried out.
@@ -351,6 +383,9 @@ func opError(op, object string, err error) error {
 		err = dataplane.ErrClosed
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
+	}
+	if f := (*fault)(nil); errors.As(err, &f) {
+		object = f.dev
 	}
 	return &dataplane.OpError{Op: op, Object: object, Err: err}
 }

@@ -51,7 +51,8 @@ const deadVLAN = 4095
 // flows returns the flows that are ours, for every bridge that the layout names. A bridge that has left the layout needs none any more: whatever
 // is there must be replaced by nothing, lest the next port with the old one's number be taken for it.
 //
-// A segment belongs to one network. Should several claim it, that with the lowest local VLAN has it, and the others stay on this host.
+// A segment belongs to one network, which Plug sees to. Should several claim it all the same, that with the lowest local VLAN has it, and the
+// others stay on this host.
 func (l layout) flows() map[string][]openflow.Flow {
 	all := map[string][]openflow.Flow{l.Integration: l.integrationFlows()}
 	for _, p := range l.Physical {

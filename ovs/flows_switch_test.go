@@ -79,7 +79,7 @@ func newBench(t *testing.T) *bench {
 	b.vsctl(strings.Join(commands, " -- "))
 
 	for name := range b.layout.flows() {
-		bridge, err := openflow.Open(filepath.Join(s.RunDir, name+".mgmt"))
+		bridge, err := openflow.Open(filepath.Join(s.RunDir, name+".mgmt"), b.layout.Integration)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, bridge.Close()) })
 		b.bridges[name] = bridge
@@ -220,7 +220,7 @@ func flowsSurviveTheSwitch(t *testing.T, b *bench) {
 	for name, l := range layouts() {
 		b.bring(l)
 		for name2, flows := range l.flows() {
-			fresh, err := openflow.Open(filepath.Join(b.s.RunDir, name2+".mgmt"))
+			fresh, err := openflow.Open(filepath.Join(b.s.RunDir, name2+".mgmt"), l.Integration)
 			require.NoError(t, err)
 			add, remove, err := fresh.Plan(inTime(t), flows)
 			require.NoError(t, err)

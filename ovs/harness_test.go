@@ -183,9 +183,14 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// at is a device that is to be a port.
+func at(dev string, p dataplane.Port) namespace.Attachment {
+	return namespace.Attachment{Device: dev, Port: p}
+}
+
 func plug(t testing.TB, d *ovs.Driver, ns namespace.NS, dev string, p dataplane.Port) {
 	t.Helper()
-	require.NoError(t, d.Plug(soon(t), ns, dev, p))
+	require.NoError(t, d.Plug(soon(t), ns, at(dev, p)))
 	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
 }
 

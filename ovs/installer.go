@@ -48,8 +48,11 @@ func newInstaller(c Config) *installer {
 	return n
 }
 
-// start begins to look after flows in the background.
-func (n *installer) start(db *dbClient) { n.background.Go(func() { n.attend(db) }) }
+// start begins to look after flows in the background, with a look at what an earlier process may have left.
+func (n *installer) start(db *dbClient) {
+	n.poke()
+	n.background.Go(func() { n.attend(db) })
+}
 
 func (n *installer) close() error {
 	n.mu.Lock()
@@ -109,20 +112,32 @@ func (n *installer) attend(db *dbClient) {
 	}
 }
 
-// mend writes the flows of those bridges, of all that this process has to do with, that lack some. Flows that are too many are left to whoever
-// plugs: another process may know a reason for them, and would bring them back.
+// mend makes the flows right of the bridges of physical networks, and of all others that this process has to do with.
+//
+// On a physical bridge no flow may outlive its network, even if nothing here ever uses that bridge again: the local VLAN that the flow lets out is
+// free for another network. On the tunnel bridge flows that are too many are left to whoever plugs: another process may have been told
+// entries, and would bring them back.
 func (n *installer) mend(db *dbClient) error {
 	s, err := db.synced(n.lifetime)
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
-	names := slices.Sorted(maps.Keys(n.bridges))
+	names := slices.Collect(maps.Keys(n.bridges))
 	n.mu.Unlock()
-	names = slices.DeleteFunc(names, func(name string) bool { return s.bridge(name) == nil })
-	return n.each(s, names, func(b *openflow.Bridge, want []openflow.Flow) error {
-		missing, _, err := b.Plan(n.lifetime, want)
-		if err == nil && len(missing) > 0 {
+	for physical, name := range n.config.Physical {
+		if !slices.Contains(n.config.Direct, physical) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return s.bridge(name) == nil })
+	return n.each(s, names, func(name string, b *openflow.Bridge, want []openflow.Flow) error {
+		missing, surplus, err := b.Plan(n.lifetime, want)
+		if len(want) == 0 && errors.Is(err, openflow.ErrAway) {
+			return nil // nor has it any flows
+		}
+		if err == nil && (len(missing) > 0 || len(surplus) > 0 && name != n.config.Tunnel.Bridge) {
 			err = b.Replace(n.lifetime, want)
 		}
 		return err
@@ -140,7 +155,7 @@ func (n *installer) bridge(name string) (*openflow.Bridge, error) {
 		}
 		return b, nil
 	}
-	b, err := openflow.Open(filepath.Join(n.config.RunDir, name+".mgmt"))
+	b, err := openflow.Open(filepath.Join(n.config.RunDir, name+".mgmt"), n.config.Integration)
 	if err != nil {
 		return nil, err
 	}
@@ -179,27 +194,26 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 
 // write makes the flows of bridges right, of each bridge at once.
 func (n *installer) write(ctx context.Context, s *session, names ...string) error {
-	return n.each(s, names, func(b *openflow.Bridge, want []openflow.Flow) error { return b.Replace(ctx, want) })
+	return n.each(s, names, func(_ string, b *openflow.Bridge, want []openflow.Flow) error { return b.Replace(ctx, want) })
 }
 
-// each calls fn for bridges, with the flows that they shall have. Nobody else writes meanwhile.
-func (n *installer) each(s *session, names []string, fn func(b *openflow.Bridge, want []openflow.Flow) error) error {
+// each calls fn for bridges, with the flows that they shall have; also after one for which it failed. Nobody else writes meanwhile.
+func (n *installer) each(s *session, names []string, fn func(name string, b *openflow.Bridge, want []openflow.Flow) error) error {
 	n.writing.Lock()
 	defer n.writing.Unlock()
 	if s.over() {
 		return errOver
 	}
 	want := n.flows(s)
+	var errs []error
 	for _, name := range names {
 		b, err := n.bridge(name)
 		if err == nil {
-			err = fn(b, want[name])
+			err = fn(name, b, want[name])
 		}
-		if err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // flows returns all flows. They are worked out anew only when something has changed that they follow from.

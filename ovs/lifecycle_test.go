@@ -108,7 +108,7 @@ func TestConcurrentPlugs(t *testing.T) {
 		each(n, func(i int) {
 			for _, network := range []string{"shared", fmt.Sprintf("own%d", i)} {
 				p := portOn(local(network), fmt.Sprintf("%s-%d", network[:3], i), i)
-				if err := drivers[i%processes].Plug(soon(t), nss[i], "qr-"+network, p); err != nil {
+				if err := drivers[i%processes].Plug(soon(t), nss[i], at("qr-"+network, p)); err != nil {
 					t.Errorf("plug %d: %v", i, err)
 				}
 			}
@@ -139,7 +139,7 @@ func TestConcurrentPlugs(t *testing.T) {
 			if err := d.Unplug(soon(t), nss[i], "qr-shared"); err != nil {
 				t.Errorf("unplug %d: %v", i, err)
 			}
-			if err := d.Plug(soon(t), nss[i], "qr-shared", portOn(local("shared"), fmt.Sprintf("sha-%d", i), i)); err != nil {
+			if err := d.Plug(soon(t), nss[i], at("qr-shared", portOn(local("shared"), fmt.Sprintf("sha-%d", i), i))); err != nil {
 				t.Errorf("plug again %d: %v", i, err)
 			}
 		})

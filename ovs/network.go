@@ -17,7 +17,7 @@ func (d *Driver) surveyNetwork(w *work) error {
 		_, err := d.existing(w)
 		return err
 	}
-	integration, err := d.surveyBridge(w, d.config.Integration)
+	integration, err := d.surveyBridge(w.change, d.config.Integration)
 	if err != nil {
 		return err
 	}
@@ -27,16 +27,16 @@ func (d *Driver) surveyNetwork(w *work) error {
 		if err != nil {
 			return err
 		}
-		return d.surveyPatch(w, integration, physical, patchNames(w.segment.physical), w.segment.Physical)
+		return w.surveyPatch(integration, physical, d.config.patchNames(w.segment.physical), w.segment.Physical)
 	case w.segment.tunnel:
-		tunnel, err := d.surveyBridge(w, d.config.Tunnel.Bridge)
+		tunnel, err := d.surveyBridge(w.change, d.config.Tunnel.Bridge)
 		if err != nil {
 			return err
 		}
-		if err := d.surveyPatch(w, integration, tunnel, [2]string{"patch-tun", "patch-int"}, ""); err != nil {
+		if err := w.surveyPatch(integration, tunnel, [2]string{"patch-tun", "patch-int"}, ""); err != nil {
 			return err
 		}
-		return d.surveyTunnels(w, w.segment.Type, tunnel, d.peers.get())
+		return d.surveyTunnels(w.change, w.segment.Type, tunnel, d.peers.get())
 	}
 	return nil
 }
@@ -66,11 +66,17 @@ func (d *Driver) checkDatapath(b *bridgeRow) error {
 }
 
 // surveyBridge makes a bridge of ours, or mends it. One that somebody else made serves as well, and is left as it is.
-func (d *Driver) surveyBridge(w *work, name string) (end, error) {
-	b := w.s.bridge(name)
-	if b == nil {
-		w.steps = append(w.steps, step(dataplane.Add, name, "bridge with the "+d.config.Datapath.String()+" datapath"))
-		return end{name, w.addBridge(name, d.config.Datapath, map[string]string{keyRole: string(bridgeRole)})}, nil
+func (d *Driver) surveyBridge(c *change, name string) (end, error) {
+	b := c.s.bridge(name)
+	first := c.once(name)
+	switch {
+	case b == nil && first:
+		c.add(name, "bridge with the %s datapath", d.config.Datapath)
+		return end{name, c.addBridge(name, d.config.Datapath, map[string]string{keyRole: string(bridgeRole)})}, nil
+	case b == nil:
+		return end{name, c.added(name)}, nil
+	case !first:
+		return end{b.Name, b.UUID}, nil
 	}
 	if err := d.checkDatapath(b); err != nil {
 		return end{}, err
@@ -79,24 +85,30 @@ func (d *Driver) surveyBridge(w *work, name string) (end, error) {
 		if mode == "" {
 			mode = "standalone"
 		}
-		w.change(name, "fail_mode secure, was %s", mode)
-		w.set(bridgeTable, b.UUID, ovsdb.Row{"fail_mode": "secure"})
+		c.mend(name, "fail_mode secure, was %s", mode)
+		c.set(bridgeTable, b.UUID, ovsdb.Row{"fail_mode": "secure"})
 	}
 	return end{b.Name, b.UUID}, nil
 }
 
-// patchNames are those of the ports between the integration bridge and a physical network's, as Neutron calls them.
-func patchNames(bridge string) [2]string { return [2]string{"int-" + bridge, "phy-" + bridge} }
+// patchNames are those of the ports between the integration bridge and a physical network's, as Neutron calls them; unless the integration
+// bridge is not called as usual, for there may be another one.
+func (c Config) patchNames(bridge string) [2]string {
+	if c.Integration != defaultIntegration {
+		bridge += "-" + c.Integration
+	}
+	return [2]string{"int-" + bridge, "phy-" + bridge}
+}
 
 // surveyPatch makes or mends a pair of patch ports between the integration bridge and another.
-func (d *Driver) surveyPatch(w *work, integration, other end, names [2]string, physical string) error {
+func (c *change) surveyPatch(integration, other end, names [2]string, physical string) error {
 	marks := [2]mark{
 		{role: patchRole, bridge: integration.name, to: other.name, physical: physical},
 		{role: patchRole, bridge: other.name},
 	}
 	for i, on := range []end{integration, other} {
 		p := newPort{name: names[i], kind: "patch", options: map[string]string{"peer": names[1-i]}}
-		if err := w.surveyPlumbing(on, p, marks[i], fmt.Sprintf("patch port to bridge %s", []end{other, integration}[i].name)); err != nil {
+		if err := c.surveyPlumbing(on, p, marks[i], fmt.Sprintf("patch port to bridge %s", []end{other, integration}[i].name)); err != nil {
 			return err
 		}
 	}
@@ -104,35 +116,38 @@ func (d *Driver) surveyPatch(w *work, integration, other end, names [2]string, p
 }
 
 // surveyPlumbing makes or mends a port that serves whole networks.
-func (w *work) surveyPlumbing(on end, p newPort, m mark, what string) error {
+func (c *change) surveyPlumbing(on end, p newPort, m mark, what string) error {
+	if !c.once(p.name) {
+		return nil
+	}
 	p.portIDs, p.interfaceID = m.ids(), map[string]string{keyRole: string(m.role)}
-	have, iface := w.s.port(p.name)
+	have, iface := c.s.port(p.name)
 	if have == nil && iface == nil {
-		w.add(p.name, "%s on bridge %s", what, on.name)
-		w.addPort(on.name, on.uuid, p)
+		c.add(p.name, "%s on bridge %s", what, on.name)
+		c.addPort(on.name, on.uuid, p)
 		return nil
 	}
 	if have == nil || iface == nil || have.mark.role != m.role {
 		return fmt.Errorf("port %s %w: it does not carry the mark %s=%s", p.name, dataplane.ErrForeign, keyRole, m.role)
 	}
-	if b := w.s.bridge(on.name); b == nil || !slices.Contains(b.Ports, have.UUID) {
+	if b := c.s.bridge(on.name); b == nil || !slices.Contains(b.Ports, have.UUID) {
 		return fmt.Errorf("port %s is not on bridge %s, where it ought to be: remove it (ovs-vsctl del-port %s)", p.name, on.name, p.name)
 	}
 	if have.mark != m {
-		w.change(p.name, "mark")
-		w.set(portTable, have.UUID, ovsdb.Row{"external_ids": textMap(with(have.ExternalIDs, p.portIDs))})
+		c.mend(p.name, "mark")
+		c.set(portTable, have.UUID, ovsdb.Row{"external_ids": textMap(with(have.ExternalIDs, p.portIDs))})
 	}
 	if iface.Type != p.kind || !maps.Equal(iface.Options, p.options) || !has(iface.ExternalIDs, p.interfaceID) {
-		w.change(p.name, "made with other settings")
-		w.disturb()
-		w.set(interfaceTable, iface.UUID, ovsdb.Row{
+		c.mend(p.name, "made with other settings")
+		c.disturb()
+		c.set(interfaceTable, iface.UUID, ovsdb.Row{
 			"type": p.kind, "options": textMap(p.options), "external_ids": textMap(with(iface.ExternalIDs, p.interfaceID)),
 		})
-		w.verify = append(w.verify, p.name)
+		c.verify = append(c.verify, p.name)
 	} else if value(iface.OFPort) <= 0 {
-		w.change(p.name, "%s", idle(iface))
-		w.missing = true
-		w.verify = append(w.verify, p.name)
+		c.mend(p.name, "%s", idle(iface))
+		c.missing = true
+		c.verify = append(c.verify, p.name)
 	}
 	return nil
 }
@@ -146,10 +161,10 @@ func idle(i *interfaceRow) string {
 }
 
 // surveyTunnels makes the tunnel ports of one type follow the list of peers.
-func (d *Driver) surveyTunnels(w *work, kind dataplane.NetworkType, on end, peers []netip.Addr) error {
+func (d *Driver) surveyTunnels(c *change, kind dataplane.NetworkType, on end, peers []netip.Addr) error {
 	stale := map[string]*port{}
-	w.s.view.read(func() {
-		for name, p := range w.s.view.roles[tunnelRole] {
+	c.s.view.read(func() {
+		for name, p := range c.s.view.roles[tunnelRole] {
 			if p.mark.network.Type == kind && p.mark.bridge == on.name {
 				stale[name] = p
 			}
@@ -159,13 +174,15 @@ func (d *Driver) surveyTunnels(w *work, kind dataplane.NetworkType, on end, peer
 		p := d.config.Tunnel.port(kind, peer)
 		delete(stale, p.name)
 		m := mark{role: tunnelRole, bridge: on.name, network: dataplane.Network{Type: kind}}
-		if err := w.surveyPlumbing(on, p, m, fmt.Sprintf("%s tunnel to %s", kind, peer)); err != nil {
+		if err := c.surveyPlumbing(on, p, m, fmt.Sprintf("%s tunnel to %s", kind, peer)); err != nil {
 			return err
 		}
 	}
 	for _, p := range set(stale).sorted() {
-		w.steps = append(w.steps, step(dataplane.Remove, p.Name, "tunnel to a host that is no peer"))
-		w.removePort(on.uuid, p.UUID)
+		if c.once(p.Name) {
+			c.steps = append(c.steps, step(dataplane.Remove, p.Name, "tunnel to a host that is no peer"))
+			c.removePort(on.uuid, p.UUID)
+		}
 	}
 	return nil
 }

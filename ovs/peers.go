@@ -47,22 +47,22 @@ func (d *Driver) followPeers(ctx context.Context) error {
 	if !d.config.Tunnel.Local.IsValid() {
 		return nil // no network needs tunnels
 	}
-	w, err := d.commit(ctx, func(s *session) (*work, error) {
-		w := &work{transaction: s.transaction()}
+	c, err := d.commit(ctx, func(s *session) (*change, error) {
+		c := newChange(s)
 		b := s.bridge(d.config.Tunnel.Bridge)
 		if b == nil {
-			return w, nil
+			return c, nil
 		}
 		for _, kind := range s.tunnelTypes() {
-			if err := d.surveyTunnels(w, kind, end{b.Name, b.UUID}, d.peers.get()); err != nil {
+			if err := d.surveyTunnels(c, kind, end{b.Name, b.UUID}, d.peers.get()); err != nil {
 				return nil, err
 			}
 		}
-		return w, nil
+		return c, nil
 	})
-	if err == nil && w.transacts() {
-		if err = d.settled(ctx, w.transaction); err == nil {
-			err = d.flows.write(ctx, w.s, d.config.Tunnel.Bridge)
+	if err == nil && c.transacts() {
+		if err = d.settled(ctx, c); err == nil {
+			err = d.flows.write(ctx, c.s, d.config.Tunnel.Bridge)
 		}
 	}
 	return err

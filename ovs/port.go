@@ -47,6 +47,9 @@ func (d *Driver) surveyPort(w *work) error {
 	if p != nil {
 		w.name = p.Name
 	}
+	if other := w.plugs(w.name); other != nil {
+		return fmt.Errorf("%w: ports %s and %s would both be %s on the bridge", dataplane.ErrInvalid, other.ID, w.ID, w.name)
+	}
 	f, err := d.devices(w.ns, w.dev, w.name)
 	if err != nil {
 		return err
@@ -65,7 +68,8 @@ func (d *Driver) surveyPort(w *work) error {
 		w.steps = append(w.steps, step(dataplane.Remove, w.dev, why))
 		w.disturb()
 		w.add(w.dev, "%s", d.describe(w, home))
-		w.replace = p
+		w.replace = append(w.replace, p)
+		w.was = p.mark.network
 		return nil
 	}
 	if err := d.surveyRows(w, p, i, home); err != nil {
@@ -141,9 +145,9 @@ func (d *Driver) surveyNew(w *work, f devices) error {
 	p := newPort{name: w.name, tag: vlan, mtu: w.MTU, portIDs: w.mark(home, vlan).ids(), interfaceID: w.interfaceIDs()}
 	if internal {
 		p.kind = "internal"
-		w.after = append(w.after, action{"plug the internal port", func(context.Context) error { return d.fetch(w.attachment, w.name) }})
+		w.after = append(w.after, action{w.dev, "plug the internal port", func(context.Context) error { return d.fetch(w.attachment, w.name) }})
 	} else {
-		w.before = append(w.before, action{"make the veth", func(context.Context) error {
+		w.before = append(w.before, action{w.dev, "make the veth", func(context.Context) error {
 			if f.paired { // a process was killed between this and the transaction
 				if err := remove(d.host, f.outside); err != nil {
 					return err
@@ -153,7 +157,11 @@ func (d *Driver) surveyNew(w *work, f devices) error {
 					return err
 				}
 			}
-			return d.newVeth(w.attachment, w.name)
+			if err := d.newVeth(w.attachment, w.name); err != nil {
+				return err
+			}
+			w.veths = append(w.veths, w.name)
+			return nil
 		}})
 	}
 	w.addPort(on.name, on.uuid, p)
@@ -188,6 +196,7 @@ func (d *Driver) surveyRows(w *work, p *port, i *interfaceRow, home string) erro
 	if err != nil {
 		return err
 	}
+	w.was = p.mark.network
 	var faults []string
 	columns := ovsdb.Row{}
 	want := w.mark(home, vlan)
@@ -198,7 +207,6 @@ func (d *Driver) surveyRows(w *work, p *port, i *interfaceRow, home string) erro
 			faults = append(faults, "mark lost")
 		case p.mark.network.ID != want.network.ID:
 			faults = append(faults, fmt.Sprintf("network %s, was %s", want.network.ID, p.mark.network.ID))
-			w.former = p.mark.network
 			disturbs = true
 		default:
 			faults = append(faults, "network's segment")
@@ -220,7 +228,7 @@ func (d *Driver) surveyRows(w *work, p *port, i *interfaceRow, home string) erro
 		columns["vlan_mode"], columns["trunks"] = nothing, nothing
 	}
 	if len(columns) > 0 {
-		w.change(w.dev, "%s", strings.Join(faults, ", "))
+		w.mend(w.dev, "%s", strings.Join(faults, ", "))
 		w.steps[len(w.steps)-1].Disturbs = disturbs
 		w.set(portTable, p.UUID, columns)
 		faults = nil
@@ -235,11 +243,11 @@ func (d *Driver) surveyRows(w *work, p *port, i *interfaceRow, home string) erro
 		columns["mtu_request"] = w.MTU
 	}
 	if len(columns) > 0 {
-		w.change(w.dev, "%s", strings.Join(faults, ", "))
+		w.mend(w.dev, "%s", strings.Join(faults, ", "))
 		w.set(interfaceTable, i.UUID, columns)
 	}
 	if value(i.OFPort) <= 0 {
-		w.change(w.dev, "%s", idle(i))
+		w.mend(w.dev, "%s", idle(i))
 		w.missing = true
 	}
 	if w.transacts() {
@@ -254,7 +262,7 @@ func (w *work) surveyDevices(d *Driver, i *interfaceRow, f devices) {
 		// To the router it is a new device, even where a dead one is still in its place.
 		w.add(w.dev, "internal port, back in the host's namespace")
 		w.steps[len(w.steps)-1].Disturbs = f.inside != nil
-		w.after = append(w.after, action{"plug the internal port", func(context.Context) error { return d.fetch(w.attachment, w.name) }})
+		w.after = append(w.after, action{w.dev, "plug the internal port", func(context.Context) error { return d.fetch(w.attachment, w.name) }})
 		return
 	}
 	if a := f.inside.Attrs(); a.MTU != w.MTU || string(a.HardwareAddr) != string(w.MAC[:]) {
@@ -266,19 +274,19 @@ func (w *work) surveyDevices(d *Driver, i *interfaceRow, f devices) {
 		if moved {
 			faults = append(faults, fmt.Sprintf("MAC %s, was %s", w.MAC, a.HardwareAddr))
 		}
-		w.change(w.dev, "%s", strings.Join(faults, ", "))
+		w.mend(w.dev, "%s", strings.Join(faults, ", "))
 		w.steps[len(w.steps)-1].Disturbs = moved
-		w.after = append(w.after, action{"mend the device", func(context.Context) error { return settle(w.attachment, w.dev) }})
+		w.after = append(w.after, action{w.dev, "mend the device", func(context.Context) error { return settle(w.attachment, w.dev) }})
 	}
 	if !f.paired {
 		return
 	}
 	if a := f.outside.Attrs(); a.MTU != w.MTU && value(i.MTURequest) == w.MTU { // else ovs-vswitchd sets it
-		w.change(w.dev, "host end's mtu %d, was %d", w.MTU, a.MTU)
-		w.after = append(w.after, action{"mend the host end", func(context.Context) error { return d.host.LinkSetMTU(f.outside, w.MTU) }})
+		w.mend(w.dev, "host end's mtu %d, was %d", w.MTU, a.MTU)
+		w.after = append(w.after, action{w.dev, "mend the host end", func(context.Context) error { return d.host.LinkSetMTU(f.outside, w.MTU) }})
 	}
 	if a := f.outside.Attrs(); a.RawFlags&unix.IFF_UP == 0 {
-		w.change(w.dev, "host end down")
-		w.after = append(w.after, action{"mend the host end", func(context.Context) error { return d.raise(f.outside) }})
+		w.mend(w.dev, "host end down")
+		w.after = append(w.after, action{w.dev, "mend the host end", func(context.Context) error { return d.raise(f.outside) }})
 	}
 }

@@ -45,7 +45,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		_, err := d.Plan(soon(t), ns, "qr-p", portOn(c.network, "p", 1))
 		require.ErrorContains(t, err, c.says)
-		err = d.Plug(soon(t), ns, "qr-p", portOn(c.network, "p", 1))
+		err = d.Plug(soon(t), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)
 		if c.is != nil {
 			require.ErrorIs(t, err, c.is)
@@ -55,14 +55,14 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, before, h.ports())
 		require.NotContains(t, h.do("list-br"), "br-int")
 	}
-	require.ErrorIs(t, d.Plug(soon(t), namespace.NS{Router: "r1", FD: -1}, "qr-p", portOn(local("n"), "p", 1)), dataplane.ErrInvalid)
+	require.ErrorIs(t, d.Plug(soon(t), namespace.NS{Router: "r1", FD: -1}, at("qr-p", portOn(local("n"), "p", 1))), dataplane.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, d.Plug(ctx, ns, "qr-p", portOn(local("n"), "p", 1)), context.Canceled)
+	require.ErrorIs(t, d.Plug(ctx, ns, at("qr-p", portOn(local("n"), "p", 1))), context.Canceled)
 	require.ErrorIs(t, d.Release(soon(t), ""), dataplane.ErrInvalid, "workloads have no router")
 
 	require.NoError(t, d.Close())
-	require.ErrorIs(t, d.Plug(soon(t), ns, "qr-p", portOn(local("n"), "p", 1)), dataplane.ErrClosed)
+	require.ErrorIs(t, d.Plug(soon(t), ns, at("qr-p", portOn(local("n"), "p", 1))), dataplane.ErrClosed)
 	require.NoError(t, d.Close())
 }
 
@@ -132,7 +132,7 @@ func TestForeignObjectsStay(t *testing.T) {
 			router := h.router("r1")
 			_, err = d.Plan(soon(t), router, "qr-port", c.port)
 			require.ErrorIs(t, err, dataplane.ErrForeign)
-			err = d.Plug(soon(t), router, "qr-port", c.port)
+			err = d.Plug(soon(t), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
 			require.ErrorContains(t, err, c.says)
 			require.Equal(t, before, h.ports())
@@ -143,7 +143,7 @@ func TestForeignObjectsStay(t *testing.T) {
 		h := host.on(t)
 		require.NoError(t, h.net.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "tapport", TxQLen: -1}}))
 		before := h.devices()
-		err := h.driver(ovs.Config{}).Plug(soon(t), h.router("r1"), "qr-port", portOn(local("net"), "port", 1))
+		err := h.driver(ovs.Config{}).Plug(soon(t), h.router("r1"), at("qr-port", portOn(local("net"), "port", 1)))
 		require.ErrorIs(t, err, dataplane.ErrForeign)
 		require.ErrorContains(t, err, "device tapport")
 		require.Equal(t, before, h.devices())
@@ -156,7 +156,7 @@ func TestForeignObjectsStay(t *testing.T) {
 			return n.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0", TxQLen: -1}})
 		})
 		before := h.ports()
-		require.ErrorIs(t, d.Plug(soon(t), vm, "eth0", portOn(local("net"), "port", 1)), dataplane.ErrForeign)
+		require.ErrorIs(t, d.Plug(soon(t), vm, at("eth0", portOn(local("net"), "port", 1))), dataplane.ErrForeign)
 		require.ErrorIs(t, d.Unplug(soon(t), vm, "eth0"), dataplane.ErrForeign)
 		require.Equal(t, before, h.ports())
 		inside(t, vm, func(n *netlink.Handle) error { _, err := n.LinkByName("eth0"); return err })
@@ -170,7 +170,7 @@ func TestNoKernelDatapath(t *testing.T) {
 	require.NoError(t, err)
 	defer d.Close()
 	router := h.router("r1")
-	err = d.Plug(soon(t), router, "qr-port", portOn(local("net"), "port", 1))
+	err = d.Plug(soon(t), router, at("qr-port", portOn(local("net"), "port", 1)))
 	if err == nil {
 		t.Skip("this kernel has the module openvswitch")
 	}
@@ -190,7 +190,7 @@ func TestVLANsRunOut(t *testing.T) {
 	plug(t, d, router, "qr-a", portOn(local("net-a"), "a", 1))
 	plug(t, d, router, "qr-b", portOn(local("net-b"), "b", 2))
 	require.Equal(t, []string{"br-int other 2", "br-int tapa 1", "br-int tapb 3"}, h.ports(), "a tag that somebody else uses is left to him")
-	err := d.Plug(soon(t), router, "qr-c", portOn(local("net-c"), "c", 3))
+	err := d.Plug(soon(t), router, at("qr-c", portOn(local("net-c"), "c", 3)))
 	require.ErrorContains(t, err, "no local VLAN is left for network net-c")
 	require.NotContains(t, h.devices(), "tapc")
 	plug(t, d, router, "qr-d", portOn(local("net-b"), "d", 4))
@@ -209,7 +209,7 @@ func TestRefusedByDaemon(t *testing.T) {
 	before := h.ports()
 	refused := func() {
 		t.Helper()
-		err := d.Plug(soon(t), router, "qr-port", portOn(vxlan("net", 77), "port", 1))
+		err := d.Plug(soon(t), router, at("qr-port", portOn(vxlan("net", 77), "port", 1)))
 		require.ErrorContains(t, err, "port vxlan-c0000202: ovs-vswitchd says:")
 		require.NotContains(t, h.devices(), "tapport")
 		inside(t, router, func(n *netlink.Handle) error {

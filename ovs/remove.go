@@ -18,43 +18,47 @@ func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	w, err := d.commit(ctx, func(s *session) (*work, error) {
-		w := &work{transaction: s.transaction()}
+	names := make([]string, len(ports))
+	for i, p := range ports {
+		names[i] = p.Name
+	}
+	c, err := d.commit(ctx, func(s *session) (*change, error) {
+		c := newChange(s)
 		for _, p := range ports {
 			if now, _ := s.port(p.Name); now != nil && now.UUID == p.UUID {
-				w.removePort(s.bridgeOf(now), p.UUID)
+				c.removePort(s.bridgeOf(now), p.UUID)
 			}
 		}
-		return w, nil
+		return c, nil
 	})
 	if err != nil {
 		return err
 	}
-	errs := []error{d.removeDevices(ports)}
-	if w.transacts() {
-		if err := w.carriedOut(ctx); err != nil {
+	errs := []error{d.removeDevices(names)}
+	if c.transacts() {
+		if err := c.carriedOut(ctx); err != nil {
 			return errors.Join(append(errs, d.stalled(ctx, err))...)
 		}
-		errs = append(errs, d.removeDevices(ports)) // ovs-vswitchd has let go of internal ones, if it was there to do so
+		errs = append(errs, d.removeDevices(names)) // ovs-vswitchd has let go of internal ones, if it was there to do so
 	}
-	return errors.Join(append(errs, d.forget(ctx, w.s, ports))...)
+	return errors.Join(append(errs, d.forget(ctx, c.s, ports))...)
 }
 
 // maxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes is the kernel's wait for packets that
 // may still be using the device (netdev_run_todo in net/core/dev.c), which many removals can share.
 const maxAtOnce = 16
 
-// removeDevices removes what is left of ports in the host's namespace.
-func (d *Driver) removeDevices(ports []*port) error {
-	workers := min(len(ports), maxAtOnce)
+// removeDevices removes what is left of ports in the host's namespace, by their names.
+func (d *Driver) removeDevices(names []string) error {
+	workers := min(len(names), maxAtOnce)
 	errs := make([]error, workers)
 	var all sync.WaitGroup
 	for i := range workers {
 		all.Go(func() {
 			errs[i] = within(int(d.hostNS.Fd()), func(h *netlink.Handle) error {
 				var errs []error
-				for j := i; j < len(ports); j += workers {
-					l, err := find(h, ports[j].Name)
+				for j := i; j < len(names); j += workers {
+					l, err := find(h, names[j])
 					if err == nil && l != nil && (l.Type() == "veth" || l.Type() == "tuntap") {
 						err = remove(h, l)
 					}
@@ -86,15 +90,15 @@ func (d *Driver) forget(ctx context.Context, s *session, ports []*port) error {
 }
 
 // takeBack removes what a transaction has made, after that came to nothing. What others need by now stays.
-func (d *Driver) takeBack(ctx context.Context, w *work, why error) error {
+func (d *Driver) takeBack(ctx context.Context, c *change, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	var gone []*port
-	undo, err := d.commit(ctx, func(s *session) (*work, error) {
-		undo := &work{transaction: s.transaction()}
+	undo, err := d.commit(ctx, func(s *session) (*change, error) {
+		undo := newChange(s)
 		gone = nil
-		for _, m := range w.made {
-			if m.name != w.name && d.needed(s, m, w.name) {
+		for _, m := range c.made {
+			if c.plugs(m.name) == nil && d.needed(s, m, c) {
 				continue
 			}
 			b := s.bridge(m.name)
@@ -109,7 +113,7 @@ func (d *Driver) takeBack(ctx context.Context, w *work, why error) error {
 		}
 		return undo, nil
 	})
-	err = errors.Join(err, d.removeNew(w))
+	err = errors.Join(err, d.removeDevices(c.veths))
 	if err == nil && undo.transacts() {
 		if err = undo.s.view.settle(ctx); err == nil {
 			_ = d.forget(ctx, undo.s, gone) // an ovs-vswitchd that does not act is why we are here, and the next one has no flows
@@ -121,13 +125,13 @@ func (d *Driver) takeBack(ctx context.Context, w *work, why error) error {
 	return why
 }
 
-// needed says that a bridge, or a port between bridges or hosts, serves any other port than the one that it was made for.
-func (d *Driver) needed(s *session, m made, by string) (needed bool) {
+// needed says that a bridge, or a port between bridges or hosts, serves any other port than those that it was made for.
+func (d *Driver) needed(s *session, m made, by *change) (needed bool) {
 	s.view.read(func() {
 		for _, ports := range s.view.routers {
 			for name, p := range ports {
 				segment, err := d.config.segment(p.mark.network)
-				if name == by || err != nil {
+				if by.plugs(name) != nil || err != nil {
 					continue
 				}
 				bridges := d.config.bridges(segment)
@@ -141,12 +145,4 @@ func (d *Driver) needed(s *session, m made, by string) (needed bool) {
 		}
 	})
 	return needed
-}
-
-// removeNew removes the veth that was made for a new port.
-func (d *Driver) removeNew(w *work) error {
-	if len(w.before) == 0 {
-		return nil
-	}
-	return d.removeDevices([]*port{{portRow: &portRow{Name: w.name}}})
 }

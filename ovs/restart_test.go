@@ -119,7 +119,7 @@ func TestDatabaseRestart(t *testing.T) {
 	require.NoError(t, h.StopDatabase())
 	for what, call := range map[string]func(context.Context) error{
 		"plan":    func(ctx context.Context) error { _, err := d.Plan(ctx, router, "qr-port", p); return err },
-		"plug":    func(ctx context.Context) error { return d.Plug(ctx, router, "qr-port", p) },
+		"plug":    func(ctx context.Context) error { return d.Plug(ctx, router, at("qr-port", p)) },
 		"unplug":  func(ctx context.Context) error { return d.Unplug(ctx, router, "qr-port") },
 		"release": func(ctx context.Context) error { return d.Release(ctx, "r1") },
 		"routers": func(ctx context.Context) error { _, err := d.Routers(ctx); return err },
@@ -149,7 +149,7 @@ func TestPlugWithoutDaemon(t *testing.T) {
 	require.NoError(t, h.KillDaemon())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	err := d.Plug(ctx, router, "qr-port", portOn(local("net"), "port", 2))
+	err := d.Plug(ctx, router, at("qr-port", portOn(local("net"), "port", 2)))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "ovs-vswitchd")
 	require.Equal(t, []string{"br-int tapold 1"}, h.withoutDaemon())

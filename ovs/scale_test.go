@@ -39,7 +39,7 @@ func TestThousandPorts(t *testing.T) {
 		require.False(t, t.Failed())
 	}
 	d := h.driver(ovs.Config{})
-	all(func(dev string, p dataplane.Port) error { return d.Plug(soon(t), router, dev, p) })
+	all(func(dev string, p dataplane.Port) error { return d.Plug(soon(t), router, at(dev, p)) })
 	before, flows := h.transactions(), h.flows("br-int")
 
 	d = h.driver(ovs.Config{})
@@ -50,7 +50,7 @@ func TestThousandPorts(t *testing.T) {
 		}
 		return err
 	})
-	all(func(dev string, p dataplane.Port) error { return d.Plug(soon(t), router, dev, p) })
+	all(func(dev string, p dataplane.Port) error { return d.Plug(soon(t), router, at(dev, p)) })
 	require.Equal(t, before, h.transactions())
 	require.Equal(t, flows, h.flows("br-int"))
 

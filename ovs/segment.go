@@ -88,3 +88,55 @@ func (c Config) bridges(s segment) []string {
 	}
 	return []string{c.Integration}
 }
+
+// wire is what two networks must not have in common: their frames would meet. The zero Network stands for those that leave the host by none.
+func wire(n dataplane.Network) dataplane.Network {
+	if n.Type == dataplane.NetworkLocal || n.Type == dataplane.NetworkFlat && n.Physical == "" {
+		return dataplane.Network{}
+	}
+	n.ID = ""
+	return n
+}
+
+// alone refuses a second network on a segment, as of the end of the change: ports that leave do not count any more. Two processes cannot both
+// be told that they are alone, because a transaction fails when somebody has plugged since it was thought out.
+func (w *work) alone() error {
+	on := wire(w.segment.Network)
+	if on == (dataplane.Network{}) || w.was == w.segment.Network {
+		return nil
+	}
+	var others []string
+	leaving := map[string]int{}
+	for _, o := range w.works {
+		if wire(o.was) == on && o.was.ID != o.segment.ID {
+			leaving[o.was.ID]++
+		}
+		if wire(o.segment.Network) == on && o.segment.ID != w.segment.ID {
+			others = append(others, o.segment.ID)
+		}
+	}
+	w.s.view.read(func() {
+		for id, ports := range w.s.view.segments[on] {
+			if id != w.segment.ID && ports > leaving[id] {
+				others = append(others, id)
+			}
+		}
+	})
+	if len(others) == 0 {
+		return nil
+	}
+	other := slices.Min(others)
+	return fmt.Errorf("%w: networks %s and %s cannot both be %s", dataplane.ErrInvalid,
+		min(other, w.segment.ID), max(other, w.segment.ID), describeWire(on))
+}
+
+// describeWire names a segment for people.
+func describeWire(n dataplane.Network) string {
+	switch n.Type {
+	case dataplane.NetworkFlat:
+		return fmt.Sprintf("the flat network of physical network %q", n.Physical)
+	case dataplane.NetworkVLAN:
+		return fmt.Sprintf("VLAN %d of physical network %q", n.Segment, n.Physical)
+	}
+	return fmt.Sprintf("segment %d of type %s", n.Segment, n.Type)
+}

@@ -30,16 +30,17 @@ type view struct {
 	changed    chan struct{} // closed at the next change
 	marked     int           // last mark that came out of the queue
 	version    int           // grows when anything changes that flows follow from
-	renumbered func()        // called when a port that flows name gets another number; must not block
+	renumbered func()        // called when a port that flows name gets a number or loses it; must not block
 	sw         *switchRow
-	bridges    map[string]*bridgeRow    // by name
-	ports      map[string]*port         // by name
-	interfaces map[string]*interfaceRow // by name, which for those of ours is the port's
-	routers    map[string]set           // ports of a router, by its ID; workloads' under ""
-	networks   map[string]*networkUse   // those with a port on the integration bridge, by ID
-	roles      map[role]set             // patch ports and tunnel ports
-	dead       set                      // ports with the dead VLAN as their tag
-	tags       map[uint16]int           // how many ports have a VLAN as their tag, or in their mark
+	bridges    map[string]*bridgeRow       // by name
+	ports      map[string]*port            // by name
+	interfaces map[string]*interfaceRow    // by name, which for those of ours is the port's
+	routers    map[string]set              // ports of a router, by its ID; workloads' under ""
+	networks   map[string]*networkUse      // those with a port on the integration bridge, by ID
+	roles      map[role]set                // patch ports and tunnel ports
+	dead       set                         // ports with the dead VLAN as their tag
+	tags       map[uint16]int              // how many ports have a VLAN as their tag, or in their mark
+	segments   map[dataplane.Network]users // who uses a segment; the key is a network without its ID
 }
 
 // port is a row of table Port, with what its mark says.
@@ -49,6 +50,9 @@ type port struct {
 }
 
 type set map[string]*port // by name
+
+// users are the networks that have ports, by their ID, with the number of those.
+type users map[string]int
 
 // networkUse is a network with ports on the integration bridge.
 type networkUse struct {
@@ -62,6 +66,7 @@ func newView(c *cache.TableCache, integration string, gone <-chan struct{}) *vie
 		cache: c, integration: integration, gone: gone, changed: make(chan struct{}), sw: &switchRow{},
 		bridges: map[string]*bridgeRow{}, ports: map[string]*port{}, interfaces: map[string]*interfaceRow{},
 		routers: map[string]set{}, networks: map[string]*networkUse{}, roles: map[role]set{}, dead: set{}, renumbered: func() {}, tags: map[uint16]int{},
+		segments: map[dataplane.Network]users{},
 	}
 	c.AddEventHandler(v)
 	return v
@@ -172,7 +177,7 @@ func (v *view) notice(before, after model.Model) {
 			}
 		}
 		v.version++
-		if old, ok := before.(*interfaceRow); ok && after != nil && value(old.OFPort) > 0 && value(old.OFPort) != value(row.OFPort) {
+		if old, ok := before.(*interfaceRow); ok && after != nil && value(old.OFPort) != value(row.OFPort) {
 			v.renumbered()
 		}
 	}
@@ -190,6 +195,7 @@ func (v *view) put(p *port) {
 		add(v.roles, m.role, p)
 	case plugRole:
 		add(v.routers, m.router, p)
+		v.use(m.network, 1)
 		if m.vlan == 0 || m.bridge != v.integration {
 			return
 		}
@@ -215,6 +221,9 @@ func (v *view) drop(p *port) {
 	m := p.mark
 	drop(v.roles, m.role, p)
 	drop(v.routers, m.router, p)
+	if m.role == plugRole {
+		v.use(m.network, -1)
+	}
 	if n := v.networks[m.network.ID]; n != nil && m.role == plugRole && m.vlan != 0 && m.bridge == v.integration {
 		if n.ports--; n.ports == 0 {
 			delete(v.networks, m.network.ID)
@@ -236,6 +245,23 @@ func (v *view) count(p *port, by int) {
 		if v.tags[vlan] += by; v.tags[vlan] == 0 {
 			delete(v.tags, vlan)
 		}
+	}
+}
+
+// use keeps account of who uses which segment.
+func (v *view) use(n dataplane.Network, by int) {
+	s := wire(n)
+	if s == (dataplane.Network{}) {
+		return
+	}
+	if v.segments[s] == nil {
+		v.segments[s] = users{}
+	}
+	if v.segments[s][n.ID] += by; v.segments[s][n.ID] == 0 {
+		delete(v.segments[s], n.ID)
+	}
+	if len(v.segments[s]) == 0 {
+		delete(v.segments, s)
 	}
 }
 

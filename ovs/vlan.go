@@ -1,6 +1,10 @@
 package ovs
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // vlans is the range of local VLANs that networks get, on one host each its own. 4095, which no network gets, is for dead ports.
 type vlans struct{ first, last uint16 }
@@ -14,6 +18,10 @@ func (d *Driver) vlan(w *work, p *port) (vlan uint16, err error) {
 	if p != nil && p.mark.network.ID == w.segment.ID && p.mark.vlan != 0 {
 		return p.mark.vlan, nil
 	}
+	if vlan, ok := w.vlans[w.segment.ID]; ok { // it got one a moment ago, for another port of the same call
+		return vlan, nil
+	}
+	taken := slices.Collect(maps.Values(w.vlans))
 	v := w.s.view
 	v.read(func() {
 		if use := v.networks[w.segment.ID]; use != nil {
@@ -22,13 +30,13 @@ func (d *Driver) vlan(w *work, p *port) (vlan uint16, err error) {
 		}
 		if p != nil && p.mark.role == "" { // the mark was lost; the tag may be right
 			if tag := uint16(value(p.Tag)); tag >= d.vlans.first && tag <= d.vlans.last && v.tags[tag] == 1 {
-				vlan = tag
+				vlan, w.vlans[w.segment.ID] = tag, tag
 				return
 			}
 		}
 		for next := d.vlans.first; next <= d.vlans.last; next++ {
-			if v.tags[next] == 0 {
-				vlan = next
+			if v.tags[next] == 0 && !slices.Contains(taken, next) {
+				vlan, w.vlans[w.segment.ID] = next, next
 				return
 			}
 		}

@@ -15,23 +15,34 @@ type attachment struct {
 	dev string
 }
 
-// work is what there is to do for one port. Plan prints it, Plug does it: devices that the bridge is to open, one transaction, what follows from
-// that, and flows.
-type work struct {
-	attachment
+// change is what there is to do for some ports. Plan prints it, Plug does it: devices that the bridges are to open, one transaction, what follows
+// from that, and flows.
+type change struct {
 	*transaction
-	segment segment
-	name    string            // of the port on the bridge
-	former  dataplane.Network // that the port was on before
-	steps   []dataplane.Step
+	works []*work
+	steps []dataplane.Step
 
-	replace *port // the port has to go first; nothing but the steps is of use then
-	missing bool  // ovs-vswitchd has to take up what is there
+	replace []*port // have to go first; nothing but the steps is of use then
+	missing bool    // ovs-vswitchd has to take up what is there
 	before  []action
 	after   []action
+	veths   []string // that the actions before the transaction have made
+
+	dealt map[string]bool   // bridges, and ports that serve whole networks, that have been looked at
+	vlans map[string]uint16 // local VLANs of networks that have none yet, by the network's ID
+}
+
+// work is the part of a change that is about one port.
+type work struct {
+	*change
+	attachment
+	segment segment
+	name    string            // of the port on the bridge
+	was     dataplane.Network // that the port is on before the change
 }
 
 type action struct {
+	dev  string
 	what string
 	do   func(context.Context) error
 }
@@ -40,37 +51,73 @@ func step(op dataplane.Op, object, detail string) dataplane.Step {
 	return dataplane.Step{Op: op, Kind: "wiring", Object: object, Detail: detail}
 }
 
-func (w *work) add(object, format string, args ...any) {
-	w.steps = append(w.steps, step(dataplane.Add, object, fmt.Sprintf(format, args...)))
+func (c *change) add(object, format string, args ...any) {
+	c.steps = append(c.steps, step(dataplane.Add, object, fmt.Sprintf(format, args...)))
 }
 
-func (w *work) change(object, format string, args ...any) {
-	w.steps = append(w.steps, step(dataplane.Change, object, fmt.Sprintf(format, args...)))
+func (c *change) mend(object, format string, args ...any) {
+	c.steps = append(c.steps, step(dataplane.Change, object, fmt.Sprintf(format, args...)))
 }
 
-func (w *work) disturb() { w.steps[len(w.steps)-1].Disturbs = true }
+func (c *change) disturb() { c.steps[len(c.steps)-1].Disturbs = true }
+
+// once says that something has not been looked at yet: several ports may need it.
+func (c *change) once(name string) bool {
+	again := c.dealt[name]
+	c.dealt[name] = true
+	return !again
+}
 
 // transacts says that there is something to commit, or to wait for.
-func (w *work) transacts() bool { return len(w.ops) > 0 || w.missing }
+func (c *change) transacts() bool { return len(c.ops) > 0 || c.missing }
 
-// survey looks at the host and says what there is to do. It changes nothing.
-func (d *Driver) survey(s *session, a attachment) (*work, error) {
-	segment, err := d.config.segment(a.Network)
-	if err != nil {
-		return nil, err
+// plugs returns the work on the port with a name on its bridge, or nil.
+func (c *change) plugs(name string) *work {
+	for _, w := range c.works {
+		if w.name == name {
+			return w
+		}
 	}
-	w := &work{attachment: a, segment: segment, transaction: s.transaction()}
-	if err := d.surveyNetwork(w); err != nil {
-		return nil, err
-	}
-	return w, d.surveyPort(w)
+	return nil
 }
 
-// transaction begins one that follows from the view as it is now.
-func (s *session) transaction() *transaction {
-	t := &transaction{s: s}
-	s.view.read(func() { t.seen = *s.view.sw })
-	return t
+// newChange begins one that follows from the view as it is now.
+func newChange(s *session) *change {
+	c := &change{transaction: &transaction{s: s}, dealt: map[string]bool{}, vlans: map[string]uint16{}}
+	s.view.read(func() { c.seen = *s.view.sw })
+	return c
+}
+
+// survey looks at the host and says what there is to do. It changes nothing.
+func (d *Driver) survey(s *session, what ...attachment) (*change, error) {
+	c := newChange(s)
+	for _, a := range what {
+		if err := d.surveyOne(c, a); err != nil {
+			return nil, about(a.dev, err)
+		}
+	}
+	for _, w := range c.works {
+		if err := w.alone(); err != nil {
+			return nil, about(w.dev, err)
+		}
+	}
+	return c, nil
+}
+
+func (d *Driver) surveyOne(c *change, a attachment) error {
+	segment, err := d.config.segment(a.Network)
+	if err != nil {
+		return err
+	}
+	w := &work{change: c, attachment: a, segment: segment}
+	if err := d.surveyNetwork(w); err != nil {
+		return err
+	}
+	if err := d.surveyPort(w); err != nil {
+		return err
+	}
+	c.works = append(c.works, w)
+	return nil
 }
 
 func run(ctx context.Context, actions []action) error {
@@ -79,8 +126,18 @@ func run(ctx context.Context, actions []action) error {
 			return err
 		}
 		if err := a.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", a.what, err)
+			return about(a.dev, fmt.Errorf("%s: %w", a.what, err))
 		}
 	}
 	return nil
 }
+
+// fault is an error about one device of several.
+type fault struct {
+	dev string
+	error
+}
+
+func about(dev string, err error) error { return &fault{dev, err} }
+
+func (f *fault) Unwrap() error { return f.error }

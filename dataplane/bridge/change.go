@@ -22,6 +22,11 @@ type work struct {
 
 func (w work) all() []change { return slices.Concat(w.network, w.port) }
 
+// makes says that the port's device is made.
+func (w work) makes() bool {
+	return slices.ContainsFunc(w.port, func(c change) bool { return c.step.Op == dataplane.Add })
+}
+
 // mends says that something existing is changed, so that a second look is due: one repair may uncover another, as when IPv6 comes back to
 // a bridge whose MTU grows.
 func (w work) mends() bool {

@@ -106,51 +106,74 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p datapl
 	return steps, nil
 }
 
-// Plug attaches a port; see [namespace.InterfaceDriver].
-func (d *Driver) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
-	if err := plausible(ns, p); err != nil {
-		return opError("plug", dev, err)
+// Plug attaches ports, one after the other; see [namespace.InterfaceDriver].
+func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
+	for _, a := range what {
+		err := plausible(ns, a.Port)
+		if err == nil && ns.FD < 0 {
+			err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
+		}
+		if err != nil {
+			return opError("plug", a.Device, err)
+		}
 	}
-	if ns.FD < 0 {
-		return opError("plug", dev, fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid))
+	var made []string
+	for _, a := range what {
+		first, err := d.plugOne(ctx, port{a.Port, ns, a.Device})
+		if err != nil {
+			errs := []error{opError("plug", a.Device, err)}
+			for _, dev := range slices.Backward(made) {
+				errs = append(errs, d.Unplug(context.WithoutCancel(ctx), ns, dev))
+			}
+			return errors.Join(errs...)
+		}
+		if first.makes() {
+			made = append(made, a.Device)
+		}
 	}
-	former, err := d.plug(ctx, port{p, ns, dev})
+	return nil
+}
+
+// plugOne returns what there was to do at first sight.
+func (d *Driver) plugOne(ctx context.Context, p port) (first work, err error) {
+	first, err = d.plug(ctx, p)
 	if err != nil {
 		// What was made for the network must not stay behind, even if this port was the first and there is no second attempt.
 		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), p.Network.ID))
 	}
-	if former != "" {
-		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), former)) // nobody else will know of it
+	if first.former != "" {
+		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), first.former)) // nobody else will know of it
 	}
-	return opError("plug", dev, err)
+	return first, err
 }
 
-// plug returns the network that the port was on before, if that was another.
-func (d *Driver) plug(ctx context.Context, p port) (former string, err error) {
+// plug returns what there was to do at first sight.
+func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 	lock, done := d.locks.get(p.Network.ID)
 	defer done()
 
 	lock.RLock()
-	w, err := d.survey(ctx, p, false)
-	if err == nil && len(w.network) == 0 {
-		err = d.run(ctx, w.port)
+	first, err = d.survey(ctx, p, false)
+	if err == nil && len(first.network) == 0 {
+		err = d.run(ctx, first.port)
 	}
 	lock.RUnlock()
 	// EXFULL: others took the last place in the bridge. ENODEV, EINVAL: another process swept the bridge.
 	raced := errors.Is(err, unix.EXFULL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
-	if err != nil && !raced || err == nil && len(w.network) == 0 && !w.mends() {
-		return w.former, err
+	if err != nil && !raced || err == nil && len(first.network) == 0 && !first.mends() {
+		return first, err
 	}
 
 	lock.Lock()
 	defer lock.Unlock()
-	former, mended := w.former, len(w.network) == 0
+	mended := len(first.network) == 0
 	for {
+		var w work
 		if w, err = d.survey(ctx, p, mended); err == nil {
 			err = d.run(ctx, w.all())
 		}
 		if err != nil || mended || !w.mends() {
-			return former, err
+			return first, err
 		}
 		mended = true
 	}

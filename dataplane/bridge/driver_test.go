@@ -257,7 +257,7 @@ func TestForeignObjectsStay(t *testing.T) {
 			router := h.router("r1")
 			_, err := d.Plan(t.Context(), router, "qr-port", c.port)
 			require.ErrorIs(t, err, dataplane.ErrForeign)
-			err = d.Plug(t.Context(), router, "qr-port", c.port)
+			err = d.Plug(t.Context(), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
 			require.ErrorContains(t, err, c.link)
 			require.Equal(t, before, h.links())
@@ -279,10 +279,35 @@ func TestForeignDeviceInWorkload(t *testing.T) {
 	require.NoError(t, vm.Do(func() error {
 		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth0", TxQLen: -1}})
 	}))
-	require.ErrorIs(t, d.Plug(t.Context(), vm, "eth0", portOn(local("net"), "port", 1)), dataplane.ErrForeign)
+	require.ErrorIs(t, d.Plug(t.Context(), vm, at("eth0", portOn(local("net"), "port", 1))), dataplane.ErrForeign)
 	require.ErrorIs(t, d.Unplug(t.Context(), vm, "eth0"), dataplane.ErrForeign)
 	require.Empty(t, h.links(), "nothing stays behind of a Plug that failed")
 	require.NoError(t, vm.Do(func() error { _, err := netlink.LinkByName("eth0"); return err }))
+}
+
+// When one of several cannot be plugged, those before it go again, with their networks' bridges; what was there stays.
+func TestPlugIsAllOrNone(t *testing.T) {
+	h := newHost(t)
+	d := h.driver(bridge.Config{})
+	router := h.router("r1")
+	kept := at("qr-kept", portOn(local("kept"), "kept", 1))
+	plug(t, d, router, kept.Device, kept.Port)
+	before := h.links()
+	bad := at("qr-bad", portOn(dataplane.Network{ID: "bad", Type: dataplane.NetworkFlat, Physical: "ext"}, "bad", 4))
+	good := []namespace.Attachment{kept, at("qr-a", portOn(local("kept"), "a", 2)), at("qr-b", portOn(local("new"), "b", 3))}
+	err := d.Plug(t.Context(), router, append(good[:3:3], bad)...)
+	require.ErrorIs(t, err, dataplane.ErrUnsupported)
+	var op *dataplane.OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "qr-bad", op.Object)
+	require.Equal(t, before, h.links())
+	require.Empty(t, plan(t, d, router, kept.Device, kept.Port))
+
+	require.NoError(t, d.Plug(t.Context(), router, good...))
+	for _, a := range good {
+		require.Empty(t, plan(t, d, router, a.Device, a.Port))
+	}
+	require.NoError(t, d.Plug(t.Context(), router), "nothing")
 }
 
 func TestPortMovesBetweenNetworks(t *testing.T) {
@@ -321,7 +346,7 @@ func TestACancelledCallLeavesNoBridgeWithoutPorts(t *testing.T) {
 	for name, call := range map[string]func(ctx context.Context) error{
 		"unplug": func(ctx context.Context) error { return d.Unplug(ctx, router, "qr-port") },
 		"move": func(ctx context.Context) error {
-			return d.Plug(ctx, router, "qr-port", portOn(local("new"), "port", 1))
+			return d.Plug(ctx, router, at("qr-port", portOn(local("new"), "port", 1)))
 		},
 	} {
 		for looks := 0; ; looks++ {
@@ -410,7 +435,7 @@ func TestConcurrentPlugs(t *testing.T) {
 		each(n, func(i int) {
 			for _, network := range []string{"shared", fmt.Sprintf("own%d", i)} {
 				p := portOn(local(network), fmt.Sprintf("%s-%d", network[:3], i), i)
-				if err := d.Plug(t.Context(), nss[i], "qr-"+network, p); err != nil {
+				if err := d.Plug(t.Context(), nss[i], at("qr-"+network, p)); err != nil {
 					t.Errorf("plug %d: %v", i, err)
 				}
 			}
@@ -427,7 +452,7 @@ func TestConcurrentPlugs(t *testing.T) {
 			if err := d.Unplug(t.Context(), nss[i], "qr-shared"); err != nil {
 				t.Errorf("unplug %d: %v", i, err)
 			}
-			if err := d.Plug(t.Context(), nss[i], "qr-shared", portOn(local("shared"), fmt.Sprintf("sha-%d", i), i)); err != nil {
+			if err := d.Plug(t.Context(), nss[i], at("qr-shared", portOn(local("shared"), fmt.Sprintf("sha-%d", i), i))); err != nil {
 				t.Errorf("plug again %d: %v", i, err)
 			}
 		})
@@ -451,12 +476,12 @@ func TestMarkedWhileDown(t *testing.T) {
 	plug(t, d, h.router("r1"), "qr-other", portOn(local("other"), "other", 1))
 	require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "brqnet", TxQLen: -1}}))
 	router, p := h.router("r2"), portOn(local("net"), "port", 2)
-	require.ErrorIs(t, d.Plug(t.Context(), router, "qr-port", p), dataplane.ErrForeign)
+	require.ErrorIs(t, d.Plug(t.Context(), router, at("qr-port", p)), dataplane.ErrForeign)
 	require.NoError(t, h.LinkSetAlias(h.link("brqnet"), "l3kit network=net"))
 	plug(t, d, router, "qr-port", p)
 	require.NoError(t, h.LinkSetDown(h.link("brqnet")))
 	require.NoError(t, h.LinkSetAlias(h.link("brqnet"), "mine"))
-	require.ErrorIs(t, d.Plug(t.Context(), router, "qr-port", p), dataplane.ErrForeign)
+	require.ErrorIs(t, d.Plug(t.Context(), router, at("qr-port", p)), dataplane.ErrForeign)
 }
 
 // A namespace that comes after another may have its inode number, and its ID on the host, or that of a third.
@@ -487,7 +512,7 @@ func TestTwoProcesses(t *testing.T) {
 	for range 20 {
 		each(2, func(i int) {
 			for range 3 {
-				_ = drivers[i].Plug(t.Context(), nss[i], "qr-x", port(i)) // may lose its bridge
+				_ = drivers[i].Plug(t.Context(), nss[i], at("qr-x", port(i))) // may lose its bridge
 				if err := drivers[i].Unplug(t.Context(), nss[i], "qr-x"); err != nil {
 					t.Error(err)
 				}
@@ -551,7 +576,7 @@ func TestRefusals(t *testing.T) {
 		{dataplane.Network{ID: "n", Type: "carrier-pigeon"}, dataplane.ErrInvalid, "carrier-pigeon"},
 		{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
 	} {
-		err := d.Plug(t.Context(), ns, "qr-p", portOn(c.network, "p", 1))
+		err := d.Plug(t.Context(), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)
 		if c.is != nil {
 			require.ErrorIs(t, err, c.is)
@@ -560,15 +585,15 @@ func TestRefusals(t *testing.T) {
 		require.ErrorAs(t, err, &op)
 		require.Empty(t, h.links())
 	}
-	require.ErrorIs(t, d.Plug(t.Context(), namespace.NS{Router: "r1", FD: -1}, "qr-p", portOn(local("n"), "p", 1)), dataplane.ErrInvalid)
+	require.ErrorIs(t, d.Plug(t.Context(), namespace.NS{Router: "r1", FD: -1}, at("qr-p", portOn(local("n"), "p", 1))), dataplane.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, d.Plug(ctx, ns, "qr-p", portOn(local("n"), "p", 1)), context.Canceled)
+	require.ErrorIs(t, d.Plug(ctx, ns, at("qr-p", portOn(local("n"), "p", 1))), context.Canceled)
 
 	_, err := bridge.New(bridge.Config{HostNS: filepath.Join(h.dir, "nowhere")})
 	require.ErrorContains(t, err, "nowhere")
 	require.NoError(t, d.Close())
-	require.ErrorIs(t, d.Plug(t.Context(), ns, "qr-p", portOn(local("n"), "p", 1)), dataplane.ErrClosed)
+	require.ErrorIs(t, d.Plug(t.Context(), ns, at("qr-p", portOn(local("n"), "p", 1))), dataplane.ErrClosed)
 }
 
 // Devices too small for IPv6 have no IPv6 to switch off.

@@ -178,9 +178,14 @@ func local(id string) dataplane.Network {
 	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
 }
 
+// at is a device that is to be a port.
+func at(dev string, p dataplane.Port) namespace.Attachment {
+	return namespace.Attachment{Device: dev, Port: p}
+}
+
 func plug(t testing.TB, d *bridge.Driver, ns namespace.NS, dev string, p dataplane.Port) {
 	t.Helper()
-	require.NoError(t, d.Plug(t.Context(), ns, dev, p))
+	require.NoError(t, d.Plug(t.Context(), ns, at(dev, p)))
 	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
 }
 

@@ -83,14 +83,14 @@ func TestFlatOnInterface(t *testing.T) {
 		addr, err := netlink.ParseAddr("198.51.100.1/24")
 		require.NoError(t, err)
 		require.NoError(t, h.AddrAdd(h.link("eth1"), addr))
-		require.ErrorContains(t, d.Plug(t.Context(), router, "qg-gw", p), "eth1 has IP addresses")
+		require.ErrorContains(t, d.Plug(t.Context(), router, at("qg-gw", p)), "eth1 has IP addresses")
 		require.Equal(t, []string{"eth1 veth"}, h.links())
 		require.NoError(t, h.AddrDel(h.link("eth1"), addr))
 	})
 	t.Run("in another bridge", func(t *testing.T) {
 		require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
 		require.NoError(t, h.LinkSetMaster(h.link("eth1"), h.link("br-ex")))
-		require.ErrorContains(t, d.Plug(t.Context(), router, "qg-gw", p), "eth1 is in another bridge")
+		require.ErrorContains(t, d.Plug(t.Context(), router, at("qg-gw", p)), "eth1 is in another bridge")
 		require.Len(t, h.links(), 2)
 		require.NoError(t, h.LinkDel(h.link("br-ex")))
 	})
@@ -118,7 +118,7 @@ func TestVLAN(t *testing.T) {
 	d := h.driver(bridge.Config{Physical: map[string]string{"phys": "a-long-nic-name"}})
 	router := h.router("r1")
 	p := portOn(dataplane.Network{ID: "net", Type: dataplane.NetworkVLAN, Physical: "phys", Segment: 4094}, "port", 1)
-	err := d.Plug(t.Context(), router, "qr-port", p)
+	err := d.Plug(t.Context(), router, at("qr-port", p))
 	probe := netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "probe", TxQLen: -1, ParentIndex: h.link("a-long-nic-name").Attrs().Index}, VlanId: 7}
 	if unsupported := h.LinkAdd(&probe); unsupported != nil {
 		require.ErrorIs(t, unsupported, unix.EOPNOTSUPP)
@@ -246,7 +246,7 @@ func TestMorePortsThanABridgeTakes(t *testing.T) {
 			id := func(i int) string { return fmt.Sprintf("p%d", i) }
 			plug(t, d, one, "qg-one", portOn(network, "one", n))
 			for i := range n {
-				require.NoError(t, d.Plug(t.Context(), many, "qg-"+id(i), portOn(network, id(i), i)))
+				require.NoError(t, d.Plug(t.Context(), many, at("qg-"+id(i), portOn(network, id(i), i))))
 			}
 			plug(t, d, last, "qg-last", portOn(network, "last", n+1))
 			up(t, one, "qg-one", "10.0.0.1/16")
@@ -353,7 +353,7 @@ func BenchmarkPlug(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		id := fmt.Sprint(i)
-		if err := d.Plug(b.Context(), router, "qr-"+id, portOn(local("net"), id, i)); err != nil {
+		if err := d.Plug(b.Context(), router, at("qr-"+id, portOn(local("net"), id, i))); err != nil {
 			b.Fatal(err)
 		}
 		if i++; i%500 == 0 {
@@ -399,7 +399,7 @@ func BenchmarkUnplug(b *testing.B) {
 	plug(b, d, router, "qr-first", portOn(local("net"), "first", 0))
 	for b.Loop() {
 		b.StopTimer()
-		if err := d.Plug(b.Context(), router, "qr-x", portOn(local("net"), "x", 1)); err != nil {
+		if err := d.Plug(b.Context(), router, at("qr-x", portOn(local("net"), "x", 1))); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
@@ -417,7 +417,7 @@ func BenchmarkRelease(b *testing.B) {
 		b.StopTimer()
 		for i := range 3 {
 			p := portOn(local(fmt.Sprintf("net%d", i)), fmt.Sprintf("p%d", i), i)
-			if err := d.Plug(b.Context(), router, dataplane.PortDevice(p.ID), p); err != nil {
+			if err := d.Plug(b.Context(), router, at(dataplane.PortDevice(p.ID), p)); err != nil {
 				b.Fatal(err)
 			}
 		}

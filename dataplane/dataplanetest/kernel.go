@@ -224,7 +224,7 @@ func (k *kernel) HalfMake(ctx context.Context, r dataplane.Router) error {
 		return err
 	}
 	p := r.Ports[0]
-	return k.wiring.Plug(ctx, namespace.NS{Router: r.ID, FD: h.FD()}, dataplane.PortDevice(p.ID), p)
+	return k.wiring.Plug(ctx, namespace.NS{Router: r.ID, FD: h.FD()}, namespace.Attachment{Device: dataplane.PortDevice(p.ID), Port: p})
 }
 
 // kernelHost is a namespace to probe from.

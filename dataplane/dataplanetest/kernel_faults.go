@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
@@ -56,11 +55,14 @@ type faultyWiring struct {
 	faults *faults
 }
 
-func (w faultyWiring) Plug(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) error {
-	if err := w.faults.strike(); err != nil {
-		return err
+// Plug counts devices. The one that fails leaves those before it plugged: to take that back as well is more than a driver may ask for.
+func (w faultyWiring) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
+	for i := range what {
+		if err := w.faults.strike(); err != nil {
+			return errors.Join(err, w.InterfaceDriver.Plug(ctx, ns, what[:i]...))
+		}
 	}
-	return w.InterfaceDriver.Plug(ctx, ns, dev, p)
+	return w.InterfaceDriver.Plug(ctx, ns, what...)
 }
 
 func (w faultyWiring) Unplug(ctx context.Context, ns namespace.NS, dev string) error {

@@ -3,6 +3,7 @@ package namespace
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -44,6 +45,15 @@ func takeBack(ctx context.Context, actions []action) error {
 		if err := actions[i].undo(ctx); err != nil {
 			errs = append(errs, &dataplane.OpError{Op: "take back", Err: err})
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// backwards calls functions, the last first, and goes on after one that failed.
+func backwards(ctx context.Context, fns []func(context.Context) error) error {
+	var errs []error
+	for _, fn := range slices.Backward(fns) {
+		errs = append(errs, fn(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -69,6 +69,7 @@ func variants() []dataplane.Router {
 		edit(func(r *dataplane.Router) { r.Ports[0].MTU, r.Ports[0].MAC = 1400, mac(9) }),
 		edit(func(r *dataplane.Router) { r.Ports[1].Addrs = prefixes("10.0.2.254/24") }),
 		edit(func(r *dataplane.Router) { r.Ports[1].Network.ID = "net-other" }),
+		edit(func(r *dataplane.Router) { r.Ports[0].Network.ID, r.Ports[1].Network.ID = "net-else", "net-other" }), // both with hops of one route
 		edit(func(r *dataplane.Router) { r.Gateway.ID, r.Gateway.MAC = "gw2", mac(7) }),
 		edit(func(r *dataplane.Router) {
 			r.Gateway.NextHops = []netip.Addr{netip.MustParseAddr("203.0.113.1")}
@@ -149,6 +150,19 @@ func TestFailureTakesBackWhatWasDone(t *testing.T) {
 			require.Equal(t, want(r), b.observed(t, "r1"))
 		})
 	}
+}
+
+// Wiring that waits for somebody is to wait once.
+func TestPortsArePluggedInOneGo(t *testing.T) {
+	b := newBench(t)
+	b.apply(t, threeLegs())
+	require.Equal(t, 1, b.wiring.plugs)
+	r := threeLegs()
+	r.Ports[0].Network.ID, r.Ports[1].Network.ID, r.Gateway.Network.ID, r.Gateway.MTU = "net-x", "net-y", "net-z", 1400
+	b.apply(t, r)
+	require.Equal(t, 2, b.wiring.plugs)
+	b.apply(t, r)
+	require.Equal(t, 2, b.wiring.plugs)
 }
 
 func TestFailedFirstApplyLeavesNothing(t *testing.T) {

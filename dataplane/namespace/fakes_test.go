@@ -38,11 +38,20 @@ func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Por
 	return []dataplane.Step{{Op: op, Kind: "wiring", Object: dev}}, nil
 }
 
-func (w *looseWiring) Plug(_ context.Context, ns NS, dev string, p dataplane.Port) error {
+func (w *looseWiring) Plug(_ context.Context, ns NS, what ...Attachment) error {
 	w.plugs++
 	if w.fail != nil {
 		return w.fail
 	}
+	for _, a := range what {
+		if err := w.plug(ns, a.Device, a.Port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *looseWiring) plug(ns NS, dev string, p dataplane.Port) error {
 	return w.in(ns, func(h *netlink.Handle) error {
 		if old, err := h.LinkByName(dev); err == nil {
 			if w.network[dev] == p.Network.ID {

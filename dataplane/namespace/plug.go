@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,51 +12,61 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// revive completes the taking back of a link's going down by what the kernel dropped with it: routes, and the link-local address.
-func (l *long) revive(dev string, up func(context.Context) error) func(context.Context) error {
-	addrs := prefixesOf(missing(l.have.links[dev].addrs, nil))
-	routes := maps.Clone(l.have.routes)
-	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !h.through(dev) })
-	return func(ctx context.Context) error {
-		if err := up(ctx); err != nil {
-			return err
-		}
-		if err := l.writeAddresses(ctx, "restore address", dev, addrs, addAddress); err != nil {
-			return err
-		}
-		return l.writeRoutes(ctx, "restore route", nil, routes)
-	}
-}
-
-// plug brings devices to their networks. What a device that is made anew had is lost, and so is as if it had not been there.
+// plug brings devices to their networks, all in one go: wiring may have to wait for somebody, and then does so once. What a device that is made
+// anew had is lost, and so is as if it had not been there.
 func (l *long) plug(ctx context.Context) error {
+	var a action
+	var what []Attachment
+	var undo, revive []func(context.Context) error
 	for _, dev := range l.devices() {
-		port := l.ports[dev]
-		steps, err := l.cfg.Wiring.Plan(ctx, l.NS, dev, port)
+		steps, err := l.plugSteps(ctx, dev)
 		if err != nil {
 			return err
-		}
-		have, there := l.have.links[dev]
-		if there {
-			steps = append(steps, linkChanges(dev, have, port)...)
-		} else if len(steps) == 0 {
-			steps = []dataplane.Step{{Op: dataplane.Add, Kind: "link", Object: dev}}
 		}
 		if len(steps) == 0 {
 			continue
 		}
-		l.plugged = true
-		a := l.plugDevice(dev, port, steps)
-		if slices.ContainsFunc(steps, func(s dataplane.Step) bool { return s.Op == dataplane.Add }) {
-			a.undo = l.replug(dev, there)
+		before, known := l.before(dev)
+		switch {
+		case !slices.ContainsFunc(steps, func(s dataplane.Step) bool { return s.Op == dataplane.Add }):
+			undo = append(undo, l.plugAs(dev, before))
+		case known:
+			undo, revive = append(undo, l.plugAs(dev, before)), append(revive, l.revive(dev, l.setAsBefore(dev)))
+			l.forget(dev)
+		default:
+			undo = append(undo, func(ctx context.Context) error { return l.cfg.Wiring.Unplug(ctx, l.NS, dev) })
 			l.forget(dev)
 		}
+		what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
+		a.steps = append(a.steps, steps...)
+	}
+	if len(what) > 0 {
+		a.do = func(ctx context.Context) error { return l.cfg.Wiring.Plug(ctx, l.NS, what...) }
+		a.undo = func(ctx context.Context) error {
+			return errors.Join(backwards(ctx, undo), l.locate(), backwards(ctx, revive))
+		}
 		l.add(a)
+		l.plugged = true
 	}
 	if l.plugged {
 		l.add(action{do: func(context.Context) error { return l.locate() }})
 	}
 	return nil
+}
+
+// plugSteps says what there is to do before a device is what its port says.
+func (l *long) plugSteps(ctx context.Context, dev string) ([]dataplane.Step, error) {
+	port := l.ports[dev]
+	steps, err := l.cfg.Wiring.Plan(ctx, l.NS, dev, port)
+	if err != nil {
+		return nil, err
+	}
+	if have, there := l.have.links[dev]; there {
+		steps = append(steps, linkChanges(dev, have, port)...)
+	} else if len(steps) == 0 {
+		steps = []dataplane.Step{{Op: dataplane.Add, Kind: "link", Object: dev}}
+	}
+	return steps, nil
 }
 
 func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.Step) {
@@ -71,39 +82,48 @@ func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.
 	return steps
 }
 
-// plugDevice completes or makes a device. Taken back, a device that stayed gets its MAC and MTU back.
-func (l *long) plugDevice(dev string, port dataplane.Port, steps []dataplane.Step) action {
-	before := port
-	before.MAC, before.MTU = l.have.links[dev].mac, l.have.links[dev].mtu
-	return action{
-		steps: steps,
-		do:    func(ctx context.Context) error { return l.cfg.Wiring.Plug(ctx, l.NS, dev, port) },
-		undo:  func(ctx context.Context) error { return l.cfg.Wiring.Plug(ctx, l.NS, dev, before) },
+// before is the port that a device is now: as this process applied it, if it did, else as it is wanted; and with the MAC and MTU that the
+// device has. known says that the device is there, and was applied by this process.
+func (l *long) before(dev string) (port dataplane.Port, known bool) {
+	have, there := l.have.links[dev]
+	if there && l.last != nil {
+		port, known = portsByDevice(l.last.router)[dev]
+	}
+	if !known {
+		port = l.ports[dev]
+	}
+	port.MAC, port.MTU = have.mac, have.mtu
+	return port, known
+}
+
+func (l *long) plugAs(dev string, port dataplane.Port) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return l.cfg.Wiring.Plug(ctx, l.NS, Attachment{Device: dev, Port: port})
 	}
 }
 
-// replug takes back the making of a device. One that was replaced is made as it was, if this process knows of it.
-func (l *long) replug(dev string, there bool) func(context.Context) error {
-	had := l.have.links[dev]
-	up := l.revive(dev, func(ctx context.Context) error {
-		_, err := l.write.send(ctx, setLink(l.index[dev], had.up))
-		return opError("set link "+upDown(had.up), dev, err)
-	})
+// setAsBefore sets a link up or down, as it is now.
+func (l *long) setAsBefore(dev string) func(context.Context) error {
+	up := l.have.links[dev].up
 	return func(ctx context.Context) error {
-		var before dataplane.Port
-		if l.last != nil {
-			before = portsByDevice(l.last.router)[dev]
-		}
-		if !there || before.ID == "" {
-			return l.cfg.Wiring.Unplug(ctx, l.NS, dev)
-		}
-		if err := l.cfg.Wiring.Plug(ctx, l.NS, dev, before); err != nil {
+		_, err := l.write.send(ctx, setLink(l.index[dev], up))
+		return opError("set link "+upDown(up), dev, err)
+	}
+}
+
+// revive completes the taking back of a link's going down by what the kernel dropped with it: routes, and the link-local address.
+func (l *long) revive(dev string, up func(context.Context) error) func(context.Context) error {
+	addrs := prefixesOf(missing(l.have.links[dev].addrs, nil))
+	routes := maps.Clone(l.have.routes)
+	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !h.through(dev) })
+	return func(ctx context.Context) error {
+		if err := up(ctx); err != nil {
 			return err
 		}
-		if err := l.locate(); err != nil {
+		if err := l.writeAddresses(ctx, "restore address", dev, addrs, addAddress); err != nil {
 			return err
 		}
-		return up(ctx)
+		return l.writeRoutes(ctx, "restore route", nil, routes)
 	}
 }
 

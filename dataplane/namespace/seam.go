@@ -72,15 +72,25 @@ type Counters struct {
 // Traffic counts whole IP packets.
 type Traffic struct{ Packets, Bytes uint64 }
 
-// InterfaceDriver is wiring: it attaches a device in a namespace to its network. Methods may run concurrently.
+// Attachment is a device, by the name that it has in its namespace, and the port that it is.
+type Attachment struct {
+	Device string
+	Port   dataplane.Port
+}
+
+// InterfaceDriver is wiring: it attaches devices in namespaces to their networks. Methods may run concurrently.
 type InterfaceDriver interface {
 	// Plan says what Plug would do. It touches nothing, and costs next to nothing when dev is plugged as it should be. A ns with FD < 0 does not exist yet.
 	Plan(ctx context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error)
 
-	// Plug makes dev exist in ns, attached to the port's network, with the port's MAC and MTU; it is created down, and one that
+	// Plug makes devices exist in ns, each attached to its port's network, with the port's MAC and MTU. They are created down, and one that
 	// exists is left up or down as it is. Again is free. What is half there is completed, or replaced if it is attached elsewhere.
-	// Workloads, in namespaces whose NS.Router is empty, are plugged in the same way.
-	Plug(ctx context.Context, ns NS, dev string, p dataplane.Port) error
+	// Workloads, in namespaces whose NS.Router is empty, are plugged in the same way. Where wiring has to wait for somebody, it does so
+	// once for all devices of a call.
+	//
+	// The error names the device at fault, and then the devices that this call made are gone again. Those that were there may have been
+	// mended, or be gone if they had to be replaced.
+	Plug(ctx context.Context, ns NS, what ...Attachment) error
 
 	// Unplug takes away a device that Plug made, the host's side included, and what the network needed on this host for its last port.
 	// A device that is not there is fine.

@@ -106,7 +106,7 @@ func plugThousand(ctx context.Context) ([]row, error) {
 	plug := func(i int) (time.Duration, error) {
 		id := fmt.Sprintf("p%d", i)
 		return timed(func() error {
-			return s.wiring.Plug(ctx, at, dataplane.PortDevice(id), port(id, "web", 9, "10.9.0.1/16"))
+			return s.wiring.Plug(ctx, at, namespace.Attachment{Device: dataplane.PortDevice(id), Port: port(id, "web", 9, "10.9.0.1/16")})
 		})
 	}
 	present := 0

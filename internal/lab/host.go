@@ -52,10 +52,12 @@ func (l *Lab) Attach(ctx context.Context, wiring namespace.InterfaceDriver, spec
 		return nil, err
 	}
 	h.wiring, h.ports = wiring, len(spec.Ports)
+	what := make([]namespace.Attachment, len(spec.Ports))
 	for i, p := range spec.Ports {
-		if err := wiring.Plug(ctx, h.seam(), device(i), fillIn(p, spec.Name, i)); err != nil {
-			return nil, fmt.Errorf("host %s: %w", spec.Name, err)
-		}
+		what[i] = namespace.Attachment{Device: device(i), Port: fillIn(p, spec.Name, i)}
+	}
+	if err := wiring.Plug(ctx, h.seam(), what...); err != nil {
+		return nil, fmt.Errorf("host %s: %w", spec.Name, err)
 	}
 	if err := h.configure(spec); err != nil {
 		return nil, fmt.Errorf("host %s: %w", spec.Name, err)

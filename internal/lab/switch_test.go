@@ -44,8 +44,17 @@ type switched struct {
 	s    *lab.Switch
 }
 
-func (w switched) Plug(ctx context.Context, ns namespace.NS, dev string, port dataplane.Port) error {
-	if err := (patch{host: w.host}).Plug(ctx, ns, dev, port); err != nil {
+func (w switched) Plug(_ context.Context, ns namespace.NS, what ...namespace.Attachment) error {
+	for _, a := range what {
+		if err := w.plug(ns, a.Device, a.Port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w switched) plug(ns namespace.NS, dev string, port dataplane.Port) error {
+	if err := (patch{host: w.host}).plug(ns, dev, port); err != nil {
 		return err
 	}
 	near := "t" + port.ID[:11]

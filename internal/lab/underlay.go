@@ -23,13 +23,16 @@ type Underlay struct {
 const underlayBridge = "underlay"
 
 // NewUnderlay makes an underlay. It ends with the machine l, which need not join it.
-func (l *Lab) NewUnderlay() (*Underlay, error) {
-	h, err := l.create("underlay", nil)
+func (l *Lab) NewUnderlay() (*Underlay, error) { return l.NewEthernet("underlay") }
+
+// NewEthernet is NewUnderlay for a machine that has several, whose names differ.
+func (l *Lab) NewEthernet(name string) (*Underlay, error) {
+	h, err := l.create(name, nil)
 	if err != nil {
 		return nil, err
 	}
 	if err := h.configure(Spec{}); err != nil {
-		return nil, fmt.Errorf("underlay: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	err = at(h.FD(), func(nl *netlink.Handle) error {
 		off := false
@@ -37,17 +40,71 @@ func (l *Lab) NewUnderlay() (*Underlay, error) {
 		return errors.Join(nl.LinkAdd(bridge), nl.LinkSetUp(bridge))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("underlay: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &Underlay{Host: h, lab: l}, nil
+}
+
+// Connect gives a machine a device with addresses that is the end of a cable to the underlay. far is the underlay's end.
+func (u *Underlay) Connect(l *Lab, device string, addrs ...netip.Prefix) (far string, err error) {
+	fail := func(err error) (string, error) { return "", fmt.Errorf("connect %s to %s: %w", device, u.Name, err) }
+	host, err := vnetns.GetFromPath(l.HostNS)
+	if err != nil {
+		return fail(err)
+	}
+	defer host.Close()
+	if far, err = u.cable(host, device); err != nil {
+		return fail(err)
+	}
+	err = at(int(host), func(nl *netlink.Handle) error {
+		_, err := up(nl, device, addrs)
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	return far, nil
+}
+
+// Cut interrupts a cable, or mends it. As with a switch that fails further on, neither end sees its carrier go.
+func (u *Underlay) Cut(far string, cut bool) error {
+	return at(u.FD(), func(nl *netlink.Handle) error {
+		link, err := nl.LinkByName(far)
+		if err != nil {
+			return fmt.Errorf("cable %s of %s: %w", far, u.Name, err)
+		}
+		if cut {
+			return nl.LinkSetNoMaster(link)
+		}
+		master, err := nl.LinkByName(underlayBridge)
+		if err != nil {
+			return err
+		}
+		return nl.LinkSetMaster(link, master)
+	})
+}
+
+// cable makes one between a new port of the underlay and a device of the machine.
+func (u *Underlay) cable(host vnetns.NsHandle, near string) (far string, err error) {
+	u.ports++
+	far = fmt.Sprintf("machine%d", u.ports)
+	return far, at(u.FD(), func(nl *netlink.Handle) error {
+		master, err := nl.LinkByName(underlayBridge)
+		if err != nil {
+			return err
+		}
+		cable := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: far, MasterIndex: master.Attrs().Index},
+			PeerName:  near, PeerNamespace: netlink.NsFd(host),
+		}
+		return errors.Join(nl.LinkAdd(cable), nl.LinkSetUp(cable))
+	})
 }
 
 // Join connects a machine: a bridge of its switch, with that datapath_type, holds a cable to the underlay and has the address. The userspace datapath
 // finds its way to other tunnel endpoints through such bridges only. The device is the underlay's end of the cable.
 func (u *Underlay) Join(ctx context.Context, l *Lab, s *Switch, datapath string, addr netip.Prefix) (device string, err error) {
 	const bridge, near = "br-underlay", "underlay0"
-	u.ports++
-	device = fmt.Sprintf("machine%d", u.ports)
 	fail := func(err error) (string, error) { return "", fmt.Errorf("join %s to the underlay: %w", addr, err) }
 
 	host, err := vnetns.GetFromPath(l.HostNS)
@@ -55,18 +112,7 @@ func (u *Underlay) Join(ctx context.Context, l *Lab, s *Switch, datapath string,
 		return fail(err)
 	}
 	defer host.Close()
-	err = at(u.FD(), func(nl *netlink.Handle) error {
-		master, err := nl.LinkByName(underlayBridge)
-		if err != nil {
-			return err
-		}
-		cable := &netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: device, MasterIndex: master.Attrs().Index},
-			PeerName:  near, PeerNamespace: netlink.NsFd(host),
-		}
-		return errors.Join(nl.LinkAdd(cable), nl.LinkSetUp(cable))
-	})
-	if err != nil {
+	if device, err = u.cable(host, near); err != nil {
 		return fail(err)
 	}
 	_, err = s.vsctl(ctx, "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type="+datapath, "--", "add-port", bridge, near)

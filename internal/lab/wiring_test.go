@@ -35,7 +35,16 @@ func (p patch) at(fn func(nl *netlink.Handle) error) error {
 	return fn(nl)
 }
 
-func (p patch) Plug(_ context.Context, ns namespace.NS, dev string, port dataplane.Port) error {
+func (p patch) Plug(_ context.Context, ns namespace.NS, what ...namespace.Attachment) error {
+	for _, a := range what {
+		if err := p.plug(ns, a.Device, a.Port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p patch) plug(ns namespace.NS, dev string, port dataplane.Port) error {
 	return p.at(func(nl *netlink.Handle) error {
 		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: port.Network.ID}}
 		if err := nl.LinkAdd(bridge); err != nil && !errors.Is(err, os.ErrExist) {

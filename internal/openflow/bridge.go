@@ -16,6 +16,7 @@ import (
 type Bridge struct {
 	name    string
 	socket  string
+	mark    cookie // of the owner's flows
 	tool    ofctl
 	changed chan struct{}
 
@@ -27,12 +28,14 @@ type Bridge struct {
 	closed bool
 }
 
-// Open prepares for the bridge whose socket is <run directory>/<bridge>.mgmt. It connects to nobody: Plan and Replace do, whenever there
-// is no connection. Without ovs-ofctl in PATH it is [dataplane.ErrUnsupported].
-func Open(socket string) (*Bridge, error) {
+// Open prepares for the bridge whose socket is <run directory>/<bridge>.mgmt. Flows of ours are those that were written for the same owner, in
+// this process or another: it must be the same text in all processes that mean the same flows. Open connects to nobody: Plan and Replace do,
+// whenever there is no connection. Without ovs-ofctl in PATH it is [dataplane.ErrUnsupported].
+func Open(socket, owner string) (*Bridge, error) {
 	b := &Bridge{
 		name:    strings.TrimSuffix(filepath.Base(socket), ".mgmt"),
 		socket:  socket,
+		mark:    markOf(owner),
 		changed: make(chan struct{}, 1),
 		turn:    make(chan struct{}, 1),
 	}
@@ -108,7 +111,7 @@ func (b *Bridge) replace(ctx context.Context, flows []Flow) error {
 // diff finds what is to be written. With no error there is a watch.
 func (b *Bridge) diff(ctx context.Context, flows []Flow) (difference, error) {
 	if b.want == nil || !slices.Equal(b.want.flows, flows) {
-		w, err := want(slices.Clone(flows))
+		w, err := want(b.mark, slices.Clone(flows))
 		if err != nil {
 			return difference{}, err
 		}
@@ -157,7 +160,7 @@ func (b *Bridge) look(ctx context.Context, fn func(*table)) error {
 		}
 		b.disconnect()
 	}
-	w, err := dial(ctx, b.socket, b.notify)
+	w, err := dial(ctx, b.socket, b.mark, b.notify)
 	if err != nil {
 		return err
 	}

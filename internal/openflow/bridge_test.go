@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -196,14 +197,35 @@ func TestFlowsThatWereAddedUnderOurMarkGo(t *testing.T) {
 	s := newSwitch(t)
 	b, _ := bridge(t, s)
 	require.NoError(t, b.Replace(soon(t), some()))
-	ofctl(t, s, "add-flow", "br0", "cookie=0x6c336b7400000001,table=200,priority=5,in_port=1,actions=drop")
+	cookie := strings.TrimPrefix(cookieWord.FindString(dump(t, s.Ofctl)[0]), "cookie=")[:len("0x6c330000")] + "00000001"
+	ofctl(t, s, "add-flow", "br0", "cookie="+cookie+",table=200,priority=5,in_port=1,actions=drop")
 	told(t, b)
 	add, remove, err := b.Plan(soon(t), some())
 	require.NoError(t, err)
 	require.Empty(t, add)
-	require.Equal(t, []flow{{Table: 200, Priority: 5, Match: "cookie=0x6c336b7400000001/-1"}}, remove)
+	require.Equal(t, []flow{{Table: 200, Priority: 5, Match: "cookie=" + cookie + "/-1"}}, remove)
 	require.NoError(t, b.Replace(soon(t), some()))
 	require.Len(t, dump(t, s.Ofctl), len(some()))
+}
+
+var cookieWord = regexp.MustCompile(`cookie=0x6c33[0-9a-f]{12}`)
+
+// Two owners on one bridge neither see nor touch each other's flows.
+func TestTwoOwnersShareABridge(t *testing.T) {
+	s := newSwitch(t)
+	b, _ := bridge(t, s)
+	require.NoError(t, b.Replace(soon(t), some()))
+	other, _ := bridgeFor(t, s, "br-other")
+	requireSame(t, other, nil)
+	theirs := []flow{{0, 7, "in_port=2,dl_vlan=9", "drop"}}
+	require.NoError(t, other.Replace(soon(t), theirs))
+	untold(t, b)
+	requireSame(t, b, some())
+	requireSame(t, other, theirs)
+	require.NoError(t, b.Replace(soon(t), nil))
+	untold(t, other)
+	requireSame(t, other, theirs)
+	require.Len(t, dump(t, s.Ofctl), 1)
 }
 
 // Learned flows are the switch's, until the flow goes that taught them.
@@ -399,7 +421,7 @@ func TestClosedBridge(t *testing.T) {
 
 func TestMissingTool(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := openflow.Open("/run/openvswitch/br0.mgmt")
+	_, err := openflow.Open("/run/openvswitch/br0.mgmt", owner)
 	require.ErrorIs(t, err, dataplane.ErrUnsupported)
 	var op *dataplane.OpError
 	require.True(t, errors.As(err, &op))
@@ -410,7 +432,7 @@ func TestNobodyThere(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/ovs-ofctl"); err != nil {
 		t.Skip("needs ovs-ofctl")
 	}
-	b, err := openflow.Open(filepath.Join(t.TempDir(), "br0.mgmt"))
+	b, err := openflow.Open(filepath.Join(t.TempDir(), "br0.mgmt"), owner)
 	require.NoError(t, err)
 	_, _, err = b.Plan(soon(t), nil)
 	require.ErrorIs(t, err, openflow.ErrAway)

@@ -3,7 +3,8 @@
 // # Whose flow is it
 //
 // A flow of ours carries a cookie: the upper half is our mark, the lower half a hash of the flow's text. So a flow that ought to be there
-// is recognised by its cookie alone, in any process, and nothing depends on how a version of Open vSwitch prints a match. Flows that
+// is recognised by its cookie alone, in any process, and nothing depends on how a version of Open vSwitch prints a match. The mark is the
+// bytes 6c33 ("l3"), and 16 bits of a hash of the owner's name, so that two owners can share a bridge. Flows that
 // a learn action of ours makes carry the mark of learned flows ([LearnedCookie]); they belong to the switch, which makes
 // and ends them. Flows with any other cookie are somebody else's: they are never counted, changed or removed, unless one of ours has the very
 // same table, priority and match, for which a table has only one place.

@@ -35,12 +35,15 @@ func (f Flow) line(c cookie) string { return "cookie=" + c.String() + "," + f.St
 type cookie uint64
 
 const (
-	ownMark     cookie = 0x6c336b74 << 32 // "l3kt"
-	learnedMark cookie = 0x6c336b6c << 32 // "l3kl"
+	ownMark     cookie = 0x6c33 << 48     // "l3"; then come 16 bits for the owner
+	learnedMark cookie = 0x6c726e64 << 32 // "lrnd"
 	markMask    cookie = 0xffffffff << 32
 )
 
-func (c cookie) own() bool { return c&markMask == ownMark }
+// markOf is the upper half of the cookies of an owner's flows. Two owners share one, once in 65,536 pairs.
+func markOf(owner string) cookie { return ownMark | hash(owner)&0xffff<<32 }
+
+func (c cookie) mark() cookie { return c & markMask }
 
 func (c cookie) String() string { return fmt.Sprintf("0x%016x", uint64(c)) }
 
@@ -68,8 +71,9 @@ type wanted struct {
 	count map[id]int
 }
 
-// want prepares a set for comparing. Two flows for one place in a table are an error, for only the latter would be there.
-func want(flows []Flow) (*wanted, error) {
+// want prepares a set for comparing, with the mark that the flows are to have. Two flows for one place in a table are an error, for only the
+// latter would be there.
+func want(mark cookie, flows []Flow) (*wanted, error) {
 	type place struct {
 		table    uint8
 		priority uint16
@@ -83,7 +87,7 @@ func want(flows []Flow) (*wanted, error) {
 			return nil, fmt.Errorf("%w: two flows for one match: %s", dataplane.ErrInvalid, f)
 		}
 		places[p] = true
-		w.ids[i] = id{f.Table, ownMark | hash(f.String())}
+		w.ids[i] = id{f.Table, mark | hash(f.String())}
 		w.count[w.ids[i]]++
 	}
 	return w, nil

@@ -131,8 +131,13 @@ func traffic(t testing.TB, s ovs, vlans int) (sent *atomic.Int64, stop func()) {
 	}
 }
 
+// owner is whose flows the tests' are.
+const owner = "br-int"
+
 // bridge opens br0 as a fresh process would, and counts how often it starts ovs-ofctl.
-func bridge(t testing.TB, s ovs) (*openflow.Bridge, func() int) {
+func bridge(t testing.TB, s ovs) (*openflow.Bridge, func() int) { return bridgeFor(t, s, owner) }
+
+func bridgeFor(t testing.TB, s ovs, owner string) (*openflow.Bridge, func() int) {
 	t.Helper()
 	real, err := exec.LookPath("ovs-ofctl")
 	require.NoError(t, err)
@@ -141,7 +146,7 @@ func bridge(t testing.TB, s ovs) (*openflow.Bridge, func() int) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ovs-ofctl"), []byte(script), 0o755))
 	path := os.Getenv("PATH")
 	require.NoError(t, os.Setenv("PATH", dir+":"+path))
-	b, err := openflow.Open(filepath.Join(s.RunDir, "br0.mgmt"))
+	b, err := openflow.Open(filepath.Join(s.RunDir, "br0.mgmt"), owner)
 	require.NoError(t, os.Setenv("PATH", path))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })

@@ -101,7 +101,7 @@ func watching(t *testing.T, flows ...message) (*watch, *server, chan struct{}) {
 		s.send(newMessage(typeBarrierReply, s.expect(typeBarrierRequest).transaction()))
 	}()
 	told := make(chan struct{}, 100)
-	w, err := dial(limited(t), l.Addr().String(), func() { told <- struct{}{} })
+	w, err := dial(limited(t), l.Addr().String(), ownMark, func() { told <- struct{}{} })
 	<-listed
 	require.NoError(t, err)
 	t.Cleanup(func() { w.close(); s.Close() })
@@ -225,7 +225,7 @@ func TestEnd(t *testing.T) {
 }
 
 func TestCollidingCookiesComeAndGoTogether(t *testing.T) {
-	tb := newTable()
+	tb := newTable(ownMark)
 	k := id{5, ownMark | 1}
 	w := &wanted{flows: []Flow{{Table: 5, Match: "a"}, {Table: 5, Match: "b"}}, ids: []id{k, k}, count: map[id]int{k: 2}}
 	tb.apply(update{table: 5, cookie: k.cookie, place: "\x05\x00\x00a"}, false)

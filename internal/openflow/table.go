@@ -9,6 +9,7 @@ import (
 
 // table is what is present of our flows on a bridge. It is made of the switch's own list and of its news.
 type table struct {
+	mark    cookie            // of the flows that are ours
 	places  map[string]cookie // of the flows of ours, by their place
 	ids     map[id]presence
 	version int // grows with each change
@@ -30,14 +31,14 @@ const (
 	wrong                  // they have been compared
 )
 
-func newTable() table {
-	return table{places: map[string]cookie{}, ids: map[id]presence{}, version: 1}
+func newTable(mark cookie) table {
+	return table{mark: mark, places: map[string]cookie{}, ids: map[id]presence{}, version: 1}
 }
 
 // apply takes in news; listed says that they are part of the first list.
 func (t *table) apply(u update, listed bool) {
 	before, present := t.places[u.place]
-	own := u.cookie.own() && !u.deleted
+	own := u.cookie.mark() == t.mark && !u.deleted
 	if !present && !own {
 		return
 	}

@@ -44,8 +44,8 @@ type watch struct {
 	err    error         // why the watch has ended
 }
 
-// dial begins a watch. It returns when the flows have been listed.
-func dial(ctx context.Context, socket string, notify func()) (*watch, error) {
+// dial begins a watch of the flows that have a mark. It returns when they have been listed.
+func dial(ctx context.Context, socket string, mark cookie, notify func()) (*watch, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -54,7 +54,9 @@ func dial(ctx context.Context, socket string, notify func()) (*watch, error) {
 		}
 		return nil, err
 	}
-	w := &watch{conn: conn, notify: notify, done: make(chan struct{}), table: newTable(), chunk: make([]byte, readLen), heard: true, quiet: true}
+	w := &watch{
+		conn: conn, notify: notify, done: make(chan struct{}), table: newTable(mark), chunk: make([]byte, readLen), heard: true, quiet: true,
+	}
 	if w.raw, err = conn.(syscall.Conn).SyscallConn(); err == nil {
 		_, err = conn.Write(greeting())
 	}

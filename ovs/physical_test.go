@@ -1,0 +1,80 @@
+package ovs_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/ovs"
+)
+
+// Flows that an earlier process left on a physical bridge go, though nobody plugs anything: they let out a local VLAN that is free for others.
+func TestStaleFlowsOfPhysicalBridgesGo(t *testing.T) {
+	h := newHost(t)
+	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
+	h.do("add-br br-sys") // which needs the kernel's datapath, that may not be there
+	c := ovs.Config{Physical: map[string]string{"ext": "br-ex", "sys": "br-sys", "none": "br-none"}}
+	d := h.driver(c)
+	_, err := h.Ofctl("add-flow", h.RunDir+"/br-ex.mgmt", "cookie=0x1234,priority=77,in_port=77,actions=drop")
+	require.NoError(t, err)
+	router := h.router("r1")
+	plug(t, d, router, "qr-port", portOn(flat("net", "ext"), "port", 1))
+	plug(t, d, router, "qr-other", portOn(dataplane.Network{ID: "other", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 7}, "other", 2))
+	full := h.flows("br-ex")
+	require.NoError(t, d.Close())
+	h.do("del-port tapport")
+	require.Equal(t, full, h.flows("br-ex"), "nobody is there to take them away")
+	lets := func(f string) bool { return strings.Contains(f, "dl_vlan=1 ") }
+	require.True(t, slices.ContainsFunc(full, lets))
+
+	h.driver(c)
+	require.Eventually(t, func() bool { return !slices.ContainsFunc(h.flows("br-ex"), lets) }, time.Minute, 20*time.Millisecond)
+	require.Equal(t, slices.DeleteFunc(full, lets), h.flows("br-ex"), "nothing else")
+}
+
+// Two processes, each with an integration bridge of its own, share a physical bridge, and leave each other's flows alone.
+func TestTwoIntegrationBridgesShareAPhysicalBridge(t *testing.T) {
+	h := newHost(t)
+	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
+	physical := map[string]string{"ext": "br-ex"}
+	one, two := ovs.Config{Physical: physical}, ovs.Config{Physical: physical, Integration: "br-two"}
+	router, vm := h.router("r1"), h.workload("vm")
+	rp, vp := portOn(flat("net", "ext"), "router", 1), portOn(flat("net", "ext"), "vm", 2)
+	plug(t, h.driver(one), router, "qr-port", rp)
+	alone := h.flows("br-ex")
+	plug(t, h.driver(two), vm, "eth0", vp)
+	require.Subset(t, h.flows("br-ex"), alone)
+	require.Contains(t, h.ports(), "br-two tapvm 2")
+	up(t, vm, "eth0", "10.0.0.2/24")
+	up(t, router, "qr-port", "10.0.0.1/24")
+	requireReach(t, vm, router, "10.0.0.1")
+
+	flows := h.flows("br-ex")
+	first, second := h.driver(one), h.driver(two)
+	require.Empty(t, plan(t, first, router, "qr-port", rp))
+	require.Empty(t, plan(t, second, vm, "eth0", vp))
+	require.NoError(t, first.Plug(soon(t), router, at("qr-port", rp)))
+	require.NoError(t, second.Plug(soon(t), vm, at("eth0", vp)))
+	require.Equal(t, flows, h.flows("br-ex"))
+	require.NoError(t, second.Unplug(soon(t), vm, "eth0"))
+	require.Subset(t, h.flows("br-ex"), alone)
+	require.Len(t, h.flows("br-ex"), len(alone)+1, "one to refuse what comes from br-two")
+}
+
+// A port can leave a network whose bridge somebody has deleted.
+func TestPortLeavesABridgeThatHasGone(t *testing.T) {
+	h := newHost(t)
+	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
+	d := h.driver(ovs.Config{Physical: map[string]string{"ext": "br-ex"}})
+	router := h.router("r1")
+	plug(t, d, router, "qr-port", portOn(flat("net", "ext"), "port", 1))
+	h.do("del-br br-ex")
+	_, err := d.Plan(soon(t), router, "qr-port", portOn(flat("net", "ext"), "port", 1))
+	require.ErrorContains(t, err, "Open vSwitch has no bridge br-ex")
+	plug(t, d, router, "qr-port", portOn(local("other"), "port", 1))
+	require.Contains(t, h.ports(), "br-int tapport 2")
+}
