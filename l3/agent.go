@@ -81,6 +81,7 @@ type RouterState struct {
 	Reported    uint64            `json:"reported"`               // generation that it applied, or tried; 0: nothing yet
 	Error       string            `json:"error,omitempty"`        // why it could not be applied
 	FloatingIPs map[string]string `json:"floating_ips,omitempty"` // by ID: why one could not
+	ReportedAt  time.Time         `json:"reported_at,omitzero"`   // as Report.At
 }
 
 // Report is what an agent says of a router that it hosts.
@@ -91,6 +92,10 @@ type Report struct {
 	Generation  uint64            // that was applied, or tried; see Router.Generation
 	Error       string            // why it could not be applied; empty: it was
 	FloatingIPs map[string]string // by ID: why one could not; empty: it was. One that is not named shares the router's fate.
+
+	// At tells two reports of one generation apart, of which the first may say that it failed and the second that it was applied, if they come in another
+	// order. It is by one clock for all reports of a router; zero: nobody knows, and it is taken for the newest.
+	At time.Time
 }
 
 // AvailabilityZone is a group of agents.

@@ -13,7 +13,7 @@ type Config struct {
 	Scheduler Scheduler // nil: the candidate with the fewest routers
 
 	BaseMAC       dataplane.MAC    // first three bytes of generated MAC addresses; zero: fa:16:3e
-	SegmentRanges []SegmentRange   // that networks without a given segmentation ID get theirs from, the first with a free one; nil: VXLAN 1–16777215
+	SegmentRanges []SegmentRange   // that networks without a given segmentation ID get theirs from, the first with room, in turn; nil: VXLAN 1–16777215
 	PhysicalMTU   int              // bytes of the underlying network, which bounds a network's MTU; 0: 1500
 	MaxRoutes     int              // extra routes of a router; 0: 30
 	Quotas        map[string]int   // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says

@@ -4,12 +4,20 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
+
+// ErrSilence is that no agent at all was heard lately. Then it is rather this side that does not hear.
+var ErrSilence = errors.New("no agent is heard")
 
 // Reschedule moves routers away from agents that are not heard of or administratively disabled, and gives hosts to those that have none: no more
 // than limit, each in a transaction of its own. A router that no other agent fits stays with an agent that is not heard of, but leaves one that is
-// disabled. It returns how many routers it moved. Called again and again it is failover; the caller decides the rate. Several processes may do so at once.
+// disabled. It returns how many routers it moved. [Failover] calls it again and again; several processes may do so at once.
+//
+// Which agents are alive is judged as of the call's beginning, however long it takes. When no agent was heard for half of Config.AgentDownTime, nothing
+// is moved and the error is ErrSilence.
 func (s *Service) Reschedule(ctx context.Context, limit int) (moved int, err error) {
+	s = s.asOf(s.config.Now())
 	ids, err := s.stranded(ctx)
 	if err != nil {
 		return 0, err
@@ -23,6 +31,13 @@ func (s *Service) Reschedule(ctx context.Context, limit int) (moved int, err err
 	}
 	more, err := s.rescueAll(ctx, ids, limit-moved)
 	return moved + more, err
+}
+
+// asOf is the service whose agents are alive if they are at that time.
+func (s *Service) asOf(now time.Time) *Service {
+	then := *s
+	then.config.Now = func() time.Time { return now }
+	return &then
 }
 
 // adopt gives hosts to the routers that have none, because an agent came up. What a silent agent has is left to Reschedule, and to its rate.
@@ -42,10 +57,13 @@ func (s *Service) rescueAll(ctx context.Context, routerIDs []string, limit int) 
 			break
 		}
 		ok, err := s.rescue(ctx, id)
-		if err != nil {
+		var refusal *Error
+		switch {
+		case errors.As(err, &refusal): // it will be refused again, and must not keep the others waiting
+			s.log.Error("a router cannot be moved", "router", id, "error", err)
+		case err != nil:
 			return moved, err
-		}
-		if ok {
+		case ok:
 			moved++
 		}
 	}
@@ -59,6 +77,9 @@ func (s *Service) stranded(ctx context.Context) (ids []string, err error) {
 		agents, err := tx.Agents().List(ctx, Query{})
 		if err != nil {
 			return err
+		}
+		if s.silence(agents) {
+			return ErrSilence
 		}
 		for _, a := range agents {
 			if s.works(a) {
@@ -81,6 +102,12 @@ func (s *Service) stranded(ctx context.Context) (ids []string, err error) {
 		return nil
 	})
 	return ids, err
+}
+
+// silence says whether there are agents, and none of them was heard for half the time after which one is taken for dead.
+func (s *Service) silence(agents []Agent) bool {
+	lately := s.config.Now().Add(-s.config.AgentDownTime / 2)
+	return len(agents) > 0 && !slices.ContainsFunc(agents, func(a Agent) bool { return a.HeartbeatAt.After(lately) })
 }
 
 // unhosted lists the routers that have no host, if an agent fits them.

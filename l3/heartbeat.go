@@ -3,6 +3,7 @@ package l3
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -27,19 +28,18 @@ func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err erro
 		if err != nil {
 			return err
 		}
-		now := s.now()
 		if len(known) == 0 {
 			up = true
-			a = Agent{ID: uuid.NewString(), Type: "L3 agent", Host: h.Host, Topic: "l3_agent", AdminStateUp: true, CreatedAt: now}
+			a = Agent{ID: uuid.NewString(), Type: "L3 agent", Host: h.Host, Topic: "l3_agent", AdminStateUp: true, CreatedAt: s.now()}
 			h.note(&a)
-			a.HeartbeatAt, a.Alive = now, true
+			a.HeartbeatAt, a.Alive = s.exactly(), true
 			return w.Agents().Insert(ctx, a)
 		}
 		a = known[0]
 		before, lived := a, s.alive(a)
 		h.note(&a)
 		up = !lived || before.AvailabilityZone != a.AvailabilityZone || !before.reachesAsMuchAs(a)
-		a.HeartbeatAt, a.Alive = now, true
+		a.HeartbeatAt, a.Alive = s.exactly(), true
 		return w.Agents().Update(ctx, &a)
 	})
 	if err == nil && up && a.AdminStateUp {
@@ -47,6 +47,9 @@ func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err erro
 	}
 	return a, err
 }
+
+// exactly is the time as a heartbeat needs it: Config.AgentDownTime may be a few seconds.
+func (s *Service) exactly() time.Time { return s.config.Now().UTC().Truncate(time.Millisecond) }
 
 // reachesAsMuchAs says whether two agents reach the same physical networks.
 func (a Agent) reachesAsMuchAs(b Agent) bool {

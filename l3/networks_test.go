@@ -102,6 +102,19 @@ func TestNetworkSegmentsAreAllocatedFromRanges(t *testing.T) {
 	})
 }
 
+// TestNetworkSegmentsAreNotGivenAgainAtOnce: a host may still have the network that was deleted.
+func TestNetworkSegmentsAreNotGivenAgainAtOnce(t *testing.T) {
+	onStoresWith(t, l3.Config{SegmentRanges: []l3.SegmentRange{{Type: "vxlan", First: 7, Last: 9}}}, func(t *testing.T, c *cloud) {
+		var got []uint32
+		for range 4 {
+			n := c.network(alice, l3.NetworkSpec{})
+			got = append(got, n.Segments[0].ID)
+			require.NoError(t, c.DeleteNetwork(t.Context(), alice, n.ID, l3.If{}))
+		}
+		require.Equal(t, []uint32{7, 8, 9, 7}, got)
+	})
+}
+
 func TestLocalNetworksNeverRunOut(t *testing.T) {
 	ranges := []l3.SegmentRange{{Type: "vxlan", First: 7, Last: 7}, {Type: "local"}}
 	onStoresWith(t, l3.Config{SegmentRanges: ranges}, func(t *testing.T, c *cloud) {

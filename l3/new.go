@@ -16,6 +16,7 @@ type Service struct {
 	config Config
 	log    *slog.Logger
 	now    func() time.Time
+	turns  *turns
 }
 
 // New makes a service on a store. It does nothing by itself: no goroutine, no clock. The store is not closed by it.
@@ -55,7 +56,7 @@ func New(c Config) (*Service, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, log: c.Logger, now: func() time.Time { return c.Now().UTC().Truncate(time.Second) }}
+	s := &Service{config: c, turns: &turns{next: map[SegmentRange]uint32{}}, log: c.Logger, now: func() time.Time { return c.Now().UTC().Truncate(time.Second) }}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -20,6 +20,9 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 		if st.AgentID == "" || st.Host != r.Host || st.Epoch != r.Epoch || r.Generation < st.Reported || r.Generation > st.Generation {
 			return nil
 		}
+		if r.Generation == st.Reported && !r.At.IsZero() && r.At.Before(st.ReportedAt) {
+			return nil
+		}
 		reason := tidy(r.Error)
 		fips := make(map[string]string)
 		for id, why := range r.FloatingIPs {
@@ -27,10 +30,10 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 				fips[id] = why // the others share the router's fate
 			}
 		}
-		if st.Reported == r.Generation && st.Error == reason && maps.Equal(st.FloatingIPs, fips) {
+		if st.Reported == r.Generation && st.Error == reason && maps.Equal(st.FloatingIPs, fips) && st.ReportedAt.Equal(r.At) {
 			return nil
 		}
-		st.Reported, st.Error, st.FloatingIPs = r.Generation, reason, fips
+		st.Reported, st.Error, st.FloatingIPs, st.ReportedAt = r.Generation, reason, fips, r.At.UTC()
 		return w.RouterStates().Update(ctx, &st)
 	})
 }

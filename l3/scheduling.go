@@ -95,7 +95,7 @@ func (s *Service) works(a Agent) bool { return a.AdminStateUp && s.alive(a) }
 
 // alive says whether an agent was heard of lately.
 func (s *Service) alive(a Agent) bool {
-	return s.now().Sub(a.HeartbeatAt) <= s.config.AgentDownTime
+	return s.config.Now().Sub(a.HeartbeatAt) <= s.config.AgentDownTime
 }
 
 // reachedBy says whether an agent reaches the router's external network.

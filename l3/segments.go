@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -39,7 +40,8 @@ func (s *Service) segments(ctx context.Context, w *work, asked []Segment) ([]Seg
 	return chosen, nil
 }
 
-// freeSegment is the lowest of the first range that fits and has one that neither a network has nor is chosen already.
+// freeSegment is one of the first range that fits and has one that neither a network has nor is chosen already: the lowest after the one that this range
+// gave last. One that was given back just now may be in use on a host for a moment yet.
 func (s *Service) freeSegment(ctx context.Context, w *work, chosen []Segment, fits func(SegmentRange) bool) (Segment, error) {
 	for _, r := range s.config.SegmentRanges {
 		if !fits(r) {
@@ -48,23 +50,59 @@ func (s *Service) freeSegment(ctx context.Context, w *work, chosen []Segment, fi
 		if r.Type == dataplane.NetworkLocal {
 			return Segment{Type: r.Type}, nil
 		}
-		for first := r.First; first <= r.Last; {
-			id, err := w.Segments().FirstFree(ctx, r.Type, r.Physical, first, r.Last)
+		turn := s.turns.of(r)
+		for _, part := range []SegmentRange{{r.Type, r.Physical, turn, r.Last}, {r.Type, r.Physical, r.First, turn - 1}} {
+			seg, err := firstFree(ctx, w, part, chosen)
 			if err != nil {
 				return Segment{}, err
 			}
-			seg := Segment{r.Type, r.Physical, id}
-			if id != 0 && !slices.Contains(chosen, seg) {
+			if seg.ID != 0 {
+				s.turns.given(r, seg.ID)
 				return seg, nil
 			}
-			if id == 0 || id == r.Last {
-				break
-			}
-			first = id + 1
 		}
 	}
 	return Segment{}, refuse(http.StatusServiceUnavailable, "NoNetworkAvailable",
 		"Unable to create the network. No available network found in maximum allowed attempts.")
+}
+
+// firstFree is the lowest of a range; its ID is 0 when there is none.
+func firstFree(ctx context.Context, w *work, r SegmentRange, chosen []Segment) (Segment, error) {
+	for first := r.First; first <= r.Last; {
+		id, err := w.Segments().FirstFree(ctx, r.Type, r.Physical, first, r.Last)
+		if err != nil || id == 0 {
+			return Segment{}, err
+		}
+		if seg := (Segment{r.Type, r.Physical, id}); !slices.Contains(chosen, seg) {
+			return seg, nil
+		}
+		if id == r.Last {
+			break
+		}
+		first = id + 1
+	}
+	return Segment{}, nil
+}
+
+// turns is where each range goes on.
+type turns struct {
+	mu   sync.Mutex
+	next map[SegmentRange]uint32
+}
+
+func (t *turns) of(r SegmentRange) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(t.next[r], r.First)
+}
+
+func (t *turns) given(r SegmentRange, id uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next[r] = 0
+	if id < r.Last {
+		t.next[r] = id + 1
+	}
 }
 
 // numbered says whether networks of a type are told apart by a segmentation ID.

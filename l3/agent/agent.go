@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,19 +69,20 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	r := &run{
-		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan struct{}, 1),
-		asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
+		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
+		peers: make(chan []netip.Addr, 1), asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
 	}
-	if err := r.restore(); err != nil {
+	if err := r.restore(ctx); err != nil {
 		return err
 	}
 	a.running.Store(r)
-	defer close(r.over)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer close(r.over) // those who are waited for may ask for the status
 	defer stop()
 	wg.Go(func() { r.watch(ctx) })
 	wg.Go(func() { r.beat(ctx) })
+	wg.Go(func() { r.tellPeers(ctx) })
 	wg.Go(func() { a.reports.deliver(ctx, a) })
 	r.loop(ctx)
 	return nil
@@ -92,7 +94,8 @@ type run struct {
 	book     *book
 	messages chan any // events of the source, and began
 	results  chan result
-	heard    chan struct{}
+	heard    chan time.Time    // when a heartbeat was sent that the control plane has
+	peers    chan []netip.Addr // the newest list that the wiring was not told of
 	asks     chan chan Status
 	over     chan struct{}
 
@@ -107,24 +110,45 @@ type run struct {
 // began says that the source is being watched anew.
 type began struct{}
 
-// restore begins with what was applied before.
-func (r *run) restore() error {
+// restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
+func (r *run) restore(ctx context.Context) error {
 	if r.cache == nil {
 		return nil
 	}
-	kept, err := r.cache.load(r.log)
-	for _, assignment := range kept {
+	kept, damaged, err := r.cache.read()
+	if err != nil {
+		return err
+	}
+	for _, err := range damaged {
+		r.log.Warn("a file of the cache is damaged, and left out", "err", err)
+	}
+	if kept.Peers != nil && r.config.SetPeers != nil {
+		if err := r.config.SetPeers(ctx, kept.Peers); err != nil {
+			r.log.Error("cannot set the tunnel peers", "err", err)
+			r.peers <- kept.Peers
+		}
+	}
+	for _, assignment := range kept.Routers {
 		r.book.restore(assignment, time.Now())
 	}
-	return err
+	if r.config.OnDisconnect == Fence {
+		r.lastHeard = r.cache.lastHeard(r.lastHeard)
+	}
+	return nil
 }
 
 func (r *run) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		fence := r.fenceAt()
+		if !fence.IsZero() && !time.Now().Before(fence) {
+			r.log.Warn("cut off from the control plane: routers lose their ports", "for", time.Since(r.lastHeard).Round(time.Second))
+			r.book.fence(true, time.Now())
+			fence = time.Time{}
+		}
 		wait := r.dispatch(ctx)
-		if fence := r.fenceAt(); !fence.IsZero() && (wait.IsZero() || fence.Before(wait)) {
+		if !fence.IsZero() && (wait.IsZero() || fence.Before(wait)) {
 			wait = fence
 		}
 		timer.Stop()
@@ -142,20 +166,30 @@ func (r *run) loop(ctx context.Context) {
 			r.take(ctx, m)
 		case done := <-r.results:
 			r.settle(done)
-		case <-r.heard:
-			r.lastHeard, r.everHeard = time.Now(), true
-			if r.book.fenced {
-				r.log.Info("the control plane is heard again: routers get their ports back")
-				r.book.fence(false, time.Now())
-			}
+		case r.lastHeard = <-r.heard:
+			r.hear()
 		case <-timer.C:
-			if fence := r.fenceAt(); !fence.IsZero() && !time.Now().Before(fence) {
-				r.log.Warn("cut off from the control plane: routers lose their ports", "for", time.Since(r.lastHeard).Round(time.Second))
-				r.book.fence(true, time.Now())
-			}
 		case answer := <-r.asks:
 			answer <- r.sum()
 		}
+	}
+}
+
+// hear notes that the control plane has heard the agent.
+func (r *run) hear() {
+	r.everHeard = true
+	if r.config.OnDisconnect != Fence {
+		return
+	}
+	if r.cache != nil {
+		if err := r.cache.noteHeard(r.lastHeard); err != nil {
+			r.log.Warn("cannot note on disk when the control plane was heard", "err", err)
+		}
+	}
+	// A heartbeat may have taken so long that the time it bought is over.
+	if r.book.fenced && time.Since(r.lastHeard) < r.config.Lease {
+		r.log.Info("the control plane is heard again: routers get their ports back")
+		r.book.fence(false, time.Now())
 	}
 }
 
@@ -198,12 +232,11 @@ func (r *run) take(ctx context.Context, message any) {
 		r.book.synced(onHost, now)
 		r.complete, r.live = true, true
 	case Peers:
-		if r.config.SetPeers == nil {
-			return
+		select {
+		case <-r.peers: // it is not the newest any more
+		default:
 		}
-		if err := r.config.SetPeers(ctx, m.Addrs); err != nil {
-			r.log.Error("cannot set the tunnel peers", "err", err)
-		}
+		r.peers <- m.Addrs
 	}
 }
 

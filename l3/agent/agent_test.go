@@ -259,29 +259,6 @@ func TestSilenceTakesNothingAway(t *testing.T) {
 	})
 }
 
-func TestAHostThatBootsAloneHasItsRouters(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.plane.put(router("r1", 1, 3), router("r2", 1, 1))
-		s.start()
-		s.plane.take("r2")
-		synctest.Wait()
-		s.end()
-
-		require.NoError(t, os.WriteFile(filepath.Join(s.config.Cache, "r9.json"), []byte("{"), 0o600))
-		s.dataplane.Dataplane = dataplane.NewFake(nil) // the machine has forgotten everything
-		s.plane.cut()
-		s.start()
-		s.has(router("r1", 1, 3))
-
-		s.plane.routers["r1"] = router("r1", 1, 4)
-		s.plane.mend()
-		after(time.Minute)
-		s.has(router("r1", 1, 4))
-		s.end()
-	})
-}
-
 func TestDriftIsPutRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -292,50 +269,6 @@ func TestDriftIsPutRight(t *testing.T) {
 		after(6 * time.Minute)
 		s.has(router("r1", 1, 1))
 		require.Equal(t, 1, s.agent.Status().Corrected)
-	})
-}
-
-func TestFence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.config.OnDisconnect, s.config.Lease, s.config.HeartbeatEvery = agent.Fence, 10*time.Second, time.Second
-		s.plane.put(router("r1", 1, 1))
-		s.start()
-		defer s.end()
-		after(time.Minute)
-		s.has(router("r1", 1, 1))
-
-		s.plane.cut()
-		after(9 * time.Second)
-		s.has(router("r1", 1, 1))
-		after(2 * time.Second)
-		s.has(l3.Assignment{Router: dataplane.Router{ID: "r1"}})
-		require.True(t, s.agent.Status().Fenced)
-
-		s.plane.mend()
-		after(time.Minute)
-		s.has(router("r1", 1, 1))
-		require.False(t, s.agent.Status().Fenced)
-	})
-}
-
-func TestReportsWaitForTheControlPlane(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.start()
-		defer s.end()
-		s.plane.mu.Lock()
-		s.plane.away = true // the watch goes on, so that only reports are lost
-		s.plane.watch <- agent.Put{Assignment: router("r1", 1, 1)}
-		s.plane.watch <- agent.Put{Assignment: router("r1", 1, 2)}
-		s.plane.mu.Unlock()
-		after(5 * time.Second)
-		s.has(router("r1", 1, 2))
-		s.plane.mend()
-		after(time.Minute)
-		report, ok := s.plane.lastReport("r1")
-		require.True(t, ok)
-		require.EqualValues(t, 2, report.Generation)
 	})
 }
 
@@ -353,19 +286,6 @@ func TestHeartbeatCounts(t *testing.T) {
 	})
 }
 
-func TestPeers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		var got []netip.Addr
-		s.config.SetPeers = func(_ context.Context, peers []netip.Addr) error { got = peers; return nil }
-		s.start()
-		defer s.end()
-		s.plane.send(agent.Peers{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
-		synctest.Wait()
-		require.Len(t, got, 1)
-	})
-}
-
 func TestStopsWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -377,6 +297,21 @@ func TestStopsWithinASecond(t *testing.T) {
 		require.Less(t, time.Since(begin), time.Second)
 		_, reported := s.plane.lastReport("r1")
 		require.False(t, reported, "being stopped says nothing about the router")
+	})
+}
+
+// TestEndsBeforeItBegins: nothing that waits for the loop keeps it from ending.
+func TestEndsBeforeItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			s := newSite(t)
+			a, err := agent.New(s.config)
+			require.NoError(t, err)
+			ctx, stop := context.WithCancel(t.Context())
+			stop()
+			require.NoError(t, a.Run(ctx))
+			require.Zero(t, a.Status())
+		}
 	})
 }
 

@@ -4,18 +4,39 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/l3kit/l3kit/l3"
 )
 
+// Cached is what an agent keeps on disk.
+type Cached struct {
+	Routers []l3.Assignment // applied last, by ID; Host is not kept
+	Peers   []netip.Addr    // tunnel peers; nil: never heard of
+}
+
+// ReadCache reads an agent's cache, [Config.Cache], beside a running agent too. Files that are damaged are left out, and named by the error; what could
+// be read is returned with it.
+func ReadCache(dir string) (Cached, error) {
+	kept, damaged, err := (&cache{dir}).read()
+	if err != nil {
+		return kept, err
+	}
+	return kept, errors.Join(damaged...)
+}
+
 // cache keeps one file for each router that was applied, named after its ID.
 type cache struct{ dir string }
 
-const suffix = ".json"
+const (
+	suffix    = ".json" // of the files of routers
+	peersFile = "peers"
+	heardFile = "heard" // its time of change is when the control plane was heard last
+)
 
 func openCache(dir string) (*cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -24,48 +45,86 @@ func openCache(dir string) (*cache, error) {
 	return &cache{dir}, nil
 }
 
-// load reads every router. A file that is damaged is left out: the control plane has the truth.
-func (c *cache) load(log *slog.Logger) (kept []l3.Assignment, err error) {
+// read reads everything but what is damaged: the control plane has the truth.
+func (c *cache) read() (kept Cached, damaged []error, err error) {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the agent's cache: %w", err)
+		return kept, nil, fmt.Errorf("read the agent's cache: %w", err)
 	}
 	for _, e := range entries {
 		id, ok := strings.CutSuffix(e.Name(), suffix)
 		if !ok {
-			continue // a file that was never completed
+			continue // a file that was never completed, or another's
 		}
-		text, err := os.ReadFile(filepath.Join(c.dir, e.Name()))
-		var a l3.Assignment
-		if err == nil {
-			err = json.Unmarshal(text, &a)
+		a, err := c.readRouter(id)
+		switch {
+		case errors.Is(err, os.ErrNotExist): // removed since
+		case err != nil:
+			damaged = append(damaged, err)
+		default:
+			kept.Routers = append(kept.Routers, a)
 		}
-		if err == nil && a.Router.ID != id {
-			err = fmt.Errorf("it has router %q", a.Router.ID)
-		}
-		if err != nil {
-			log.Warn("a file of the cache is damaged", "file", e.Name(), "err", err)
-			continue
-		}
-		kept = append(kept, a)
 	}
-	return kept, nil
+	if kept.Peers, err = c.readPeers(); err != nil {
+		damaged = append(damaged, err)
+	}
+	return kept, damaged, nil
+}
+
+func (c *cache) readRouter(id string) (a l3.Assignment, err error) {
+	if err := readJSON(c.path(id), &a); err != nil {
+		return a, err
+	}
+	if a.Router.ID != id {
+		return a, fmt.Errorf("%s: it has router %q", c.path(id), a.Router.ID)
+	}
+	return a, nil
+}
+
+func (c *cache) readPeers() (peers []netip.Addr, err error) {
+	err = readJSON(filepath.Join(c.dir, peersFile), &peers)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return peers, err
+}
+
+func readJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // keep writes a router's file as a whole or not at all, whatever ends the machine.
 func (c *cache) keep(a l3.Assignment) error {
-	text, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	path := c.path(a.Router.ID)
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
-		return nil
-	}
-	if err := write(path, text); err != nil {
+	if err := writeJSON(c.path(a.Router.ID), a); err != nil {
 		return fmt.Errorf("keep router %s in the agent's cache: %w", a.Router.ID, err)
 	}
 	return nil
+}
+
+func (c *cache) keepPeers(peers []netip.Addr) error {
+	if peers == nil {
+		peers = []netip.Addr{} // known to be none
+	}
+	return writeJSON(filepath.Join(c.dir, peersFile), peers)
+}
+
+// writeJSON writes nothing if the file is as it should be.
+func writeJSON(path string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	return write(path, text)
 }
 
 func write(path string, text []byte) error {
@@ -96,3 +155,24 @@ func (c *cache) remove(id string) error {
 }
 
 func (c *cache) path(id string) string { return filepath.Join(c.dir, filepath.Base(id)+suffix) }
+
+// noteHeard notes when the control plane was heard: a host that fences itself has no more time because its agent starts anew.
+func (c *cache) noteHeard(at time.Time) error {
+	path := filepath.Join(c.dir, heardFile)
+	err := os.Chtimes(path, at, at)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = os.WriteFile(path, nil, 0o600); err == nil {
+			err = os.Chtimes(path, at, at)
+		}
+	}
+	return err
+}
+
+// lastHeard is what was noted. An agent that was never heard has its time from now on; so has one whose clock was set back.
+func (c *cache) lastHeard(now time.Time) time.Time {
+	info, err := os.Stat(filepath.Join(c.dir, heardFile))
+	if err != nil || info.ModTime().After(now) {
+		return now
+	}
+	return info.ModTime()
+}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -33,10 +34,13 @@ type Config struct {
 	RetryMin       time.Duration // delay after a router's first failure; 0: 1 s
 	RetryMax       time.Duration // that it doubles up to; 0: 1 minute
 
-	// OnDisconnect says what happens to the routers when no heartbeat has got through for Lease. The control plane's limit for taking them away,
-	// agent_down_time, must be longer than Lease if they are to be off this host by then.
+	// OnDisconnect says what happens to the routers when no heartbeat has got through for Lease, counted from when the last was sent, by an agent that
+	// started since, too.
 	OnDisconnect Disconnect
-	Lease        time.Duration // 0: 60 s
+	Lease        time.Duration // 0: 60 s; with Fence at least two heartbeats
+	// AgentDownTime is the control plane's limit, after which others get the routers; 0: not known. With Fence, New refuses a Lease that does not
+	// end a second earlier, because the routers would be in two places.
+	AgentDownTime time.Duration
 
 	Logger *slog.Logger // nil: nothing is logged
 }
@@ -82,5 +86,21 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return c, nil
+	return c, c.check()
+}
+
+// check refuses times that make no sense together.
+func (c Config) check() error {
+	switch {
+	case c.Parallel < 0 || c.HeartbeatEvery < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.Lease < 0:
+		return errors.New("agent: a time or a number of the Config is negative, or RetryMax is less than RetryMin")
+	case c.OnDisconnect != Fence:
+		return nil
+	case c.Lease < 2*c.HeartbeatEvery:
+		return fmt.Errorf("agent: a lease of %s is too short for a heartbeat every %s: one that is lost would fence the routers", c.Lease, c.HeartbeatEvery)
+	case c.AgentDownTime > 0 && c.Lease+time.Second > c.AgentDownTime:
+		return fmt.Errorf("agent: a lease of %s does not end a second before the control plane gives the routers to others, after %s",
+			c.Lease, c.AgentDownTime)
+	}
+	return nil
 }

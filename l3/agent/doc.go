@@ -8,6 +8,7 @@
 //   - A router that fails is tried again with a growing, jittered delay, and keeps no other waiting.
 //   - A version is an epoch and a revision, and only grows: a message that is doubled, late or out of order changes nothing.
 //   - Nothing is taken away because something is silent. A router goes when its source says so, or when a complete listing lacks it.
-//   - What was applied is kept on disk, so that a host that boots without its control plane has its routers.
+//   - What was applied is kept on disk, and the tunnel peers with it, so that a host that boots without its control plane has its routers.
+//   - Word of routers waits for the control plane, the newest of each, and holds up none.
 //   - It ends within a second, and leaves everything running.
 package agent

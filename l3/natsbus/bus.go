@@ -49,9 +49,21 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 }
 
+// Ready fails while the bus cannot be read, or does not have all routers yet.
+func (b *Bus) Ready(ctx context.Context) error {
+	filling, err := b.complete(ctx)
+	if err == nil && filling == "" {
+		err = errors.New("the bus does not have all routers yet")
+	}
+	return err
+}
+
 // unready says whether a server may take later what it did not take now.
 func unready(err error) bool {
 	var api *jetstream.APIError
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return false
+	}
 	if errors.As(err, &api) {
 		const unavailable, noMetaLeader, noPeers = 503, 10008, 10005
 		return api.Code == unavailable || api.ErrorCode == noMetaLeader || api.ErrorCode == noPeers
@@ -67,10 +79,11 @@ func (b *Bus) create(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", c.Name, err)
 		}
-		switch c.Name {
-		case streamOf(bucketRouters):
+		// What is known of a stream stays good when it was lost and is made again; others may be using it.
+		switch {
+		case c.Name == streamOf(bucketRouters) && b.routers == nil:
 			b.routers = s
-		case streamOf(bucketPeers):
+		case c.Name == streamOf(bucketPeers) && b.peers == nil:
 			b.peers = s
 		}
 	}

@@ -13,46 +13,73 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestClusterNodesStoppedInTurn: with two of three servers everything goes on, and nobody is told that something is gone.
-func TestClusterNodesStoppedInTurn(t *testing.T) {
-	const nodes = 3
+// cluster is three servers of one bus.
+type cluster struct {
+	configs [nodes]natsbus.ServerConfig
+	servers [nodes]*natsbus.Server
+	urls    []string
+}
+
+const nodes = 3
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
 	var routes []netip.AddrPort
 	var peers []string
 	for range nodes {
 		routes = append(routes, freePort(t))
 		peers = append(peers, routes[len(routes)-1].String())
 	}
-	configs, urls := make([]natsbus.ServerConfig, nodes), make([]string, nodes)
-	servers := make([]*natsbus.Server, nodes)
-	for i := range configs {
-		configs[i] = natsbus.ServerConfig{
+	c := &cluster{}
+	t.Cleanup(func() {
+		for _, s := range c.servers {
+			if s != nil {
+				s.Shutdown()
+			}
+		}
+	})
+	for i := range nodes {
+		c.configs[i] = natsbus.ServerConfig{
 			Secret: secret, Dir: t.TempDir(), Listen: freePort(t),
 			Cluster: &natsbus.ClusterConfig{Name: fmt.Sprintf("n%d", i), Listen: routes[i], Peers: peers},
 		}
-		var err error
-		servers[i], err = natsbus.StartServer(configs[i])
-		require.NoError(t, err)
-		urls[i] = servers[i].URL()
+		c.start(t, i)
+		c.urls = append(c.urls, c.servers[i].URL())
 	}
-	t.Cleanup(func() {
-		for _, s := range servers {
-			s.Shutdown()
-		}
-	})
+	return c
+}
+
+func (c *cluster) start(t *testing.T, i int) {
+	t.Helper()
+	var err error
+	c.servers[i], err = natsbus.StartServer(c.configs[i])
+	require.NoError(t, err)
+}
+
+// open makes a rig whose control plane is connected to the servers that are named.
+func (c *cluster) open(t *testing.T, urls []string) *rig {
+	t.Helper()
 	r := &rig{T: t, nc: connect(t, natsbus.Login{URLs: urls, Password: natsbus.ControlCredential(secret)})}
 	var err error
 	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{Replicas: nodes})
 	require.NoError(t, err)
+	return r
+}
+
+// TestClusterNodesStoppedInTurn: with two of three servers everything goes on, and nobody is told that something is gone.
+func TestClusterNodesStoppedInTurn(t *testing.T) {
+	c := newCluster(t)
+	r := c.open(t, c.urls)
 	w, h := newWorld("h1"), &hosting{}
 	r.publish(w)
 	background(t, natsbus.NewConsumer(h, r.bus).Run)
 	w.put("h1", "r1", "r2")
-	source, err := natsbus.NewSource(connect(t, natsbus.Login{URLs: urls, Host: "h1", Password: natsbus.Credential(secret, "h1")}), "h1", nil)
+	source, err := natsbus.NewSource(connect(t, natsbus.Login{URLs: c.urls, Host: "h1", Password: natsbus.Credential(secret, "h1")}), "h1", nil)
 	require.NoError(t, err)
 	seen := watch(t, source)
 	seen.until("both are there", func() bool { return seen.synced == 1 && len(seen.have) == 2 })
 	for i := range nodes {
-		servers[i].Shutdown()
+		c.servers[i].Shutdown()
 		w.put("h1", "r1")
 		seen.until(fmt.Sprintf("a change without server %d", i), func() bool { return seen.have["r1"].Revision == w.revision("r1") })
 		report := l3.Report{RouterID: "r1", Epoch: 1, Generation: w.revision("r1")}
@@ -62,18 +89,17 @@ func TestClusterNodesStoppedInTurn(t *testing.T) {
 			defer h.mu.Unlock()
 			return len(h.reports) > 0 && h.reports[len(h.reports)-1].Generation == report.Generation
 		}, patience, 10*time.Millisecond)
-		servers[i], err = natsbus.StartServer(configs[i])
-		require.NoError(t, err)
+		c.start(t, i)
 		w.put("h1", "r2")
 		seen.until("a change with it", func() bool { return seen.have["r2"].Revision == w.revision("r2") })
-		require.Eventually(t, func() bool { return r.healthy(nodes) }, 2*patience, 50*time.Millisecond, "the server catches up")
+		require.Eventually(t, func() bool { return r.healthy() }, 2*patience, 50*time.Millisecond, "the server catches up")
 	}
 	require.Empty(t, seen.gone)
 	require.False(t, seen.closed)
 }
 
 // healthy says whether all copies of the routers are up to date.
-func (r *rig) healthy(nodes int) bool {
+func (r *rig) healthy() bool {
 	js, err := jetstream.New(r.nc)
 	require.NoError(r, err)
 	for _, name := range []string{"KV_routers", "KV_agents", "KV_peers", "reports"} {
@@ -88,4 +114,57 @@ func (r *rig) healthy(nodes int) bool {
 		}
 	}
 	return true
+}
+
+// TestListingFromAServerThatLags: one that is just back, and behind the others, answers readers with what it has. Nobody may take that for everything.
+func TestListingFromAServerThatLags(t *testing.T) {
+	const routers, behind = 50, 800
+	c := newCluster(t)
+	r := c.open(t, c.urls[:nodes-1])
+	w := newWorld("h1")
+	w.put("h1", "old")
+	r.publish(w)
+	require.Eventually(t, func() bool { return w.pending() == 0 && r.healthy() }, patience, 10*time.Millisecond)
+	c.servers[nodes-1].Shutdown()
+	js, err := jetstream.New(r.nc)
+	require.NoError(t, err)
+	ballast := make([]byte, 64<<10)
+	for i := range behind {
+		_, err := js.PublishAsync(fmt.Sprintf("$KV.routers.other.r%d", i), ballast)
+		require.NoError(t, err)
+		if i%50 == 0 {
+			<-js.PublishAsyncComplete()
+		}
+	}
+	<-js.PublishAsyncComplete()
+	ids := make([]string, routers)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("r%d", i)
+	}
+	w.put("", "old")
+	w.put("h1", ids...)
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+
+	c.start(t, nodes-1)
+	source, err := natsbus.NewSource(connect(t, natsbus.Login{URLs: c.urls[:nodes-1], Host: "h1", Password: natsbus.Credential(secret, "h1")}), "h1", nil)
+	require.NoError(t, err)
+	lagged, first := 0, make(chan int, 1)
+	for last := false; !last; {
+		last = r.healthy()
+		seen := watch(t, source)
+		seen.until("the listing is complete", func() bool {
+			select {
+			case first <- len(seen.have):
+			default:
+			}
+			return seen.synced == 1
+		})
+		if <-first < routers {
+			lagged++
+		}
+		seen.stop()
+		require.Len(t, seen.have, routers)
+		require.NotContains(t, seen.have, "old")
+	}
+	t.Logf("%d listings were not there at once", lagged)
 }

@@ -25,8 +25,10 @@ type Consumer struct {
 
 	// Late is the age at which a heartbeat says nothing any more: it was sent before the control plane was away. The clocks of the
 	// servers must not differ by as much. 0: 30 s
-	Late   time.Duration
-	Logger *slog.Logger // nil: nothing is logged
+	Late     time.Duration
+	Heard    func()       // told of every heartbeat that was taken; nil: nobody
+	Reported func()       // told of every report that was taken; nil: nobody
+	Logger   *slog.Logger // nil: nothing is logged
 }
 
 // NewConsumer makes one. Nothing runs before [Consumer.Run].
@@ -37,6 +39,11 @@ func NewConsumer(hosting l3.Hosting, bus *Bus) *Consumer {
 const (
 	durable = "control"
 	readers = 4 // of each stream
+
+	// takeTime is for how long the service may be busy with one word; then it is tried again, by another process if there is one.
+	takeTime = 5 * time.Second
+	// leaveTime is for how long a process whose service fails leaves the agents' words to the others.
+	leaveTime = time.Second
 )
 
 // Run works until ctx ends, and then returns nil.
@@ -44,6 +51,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	r := *c
 	if r.Late == 0 {
 		r.Late = 30 * time.Second
+	}
+	for _, told := range []*func(){&r.Heard, &r.Reported} {
+		if *told == nil {
+			*told = func() {}
+		}
 	}
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
@@ -71,9 +83,30 @@ func (c *Consumer) read(ctx context.Context, stream string, take func(context.Co
 	}
 }
 
+// CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by whichever process. An error says that agents cannot be
+// heard now: the bus takes nothing, nobody reads it, or what was read cannot be stored. It is what [l3.Failover] asks for.
+func (c *Consumer) CaughtUp(ctx context.Context) error {
+	mark, err := c.bus.js.Publish(ctx, subjectOf(bucketAgents, keyProbe), nil)
+	if err != nil {
+		return fmt.Errorf("the bus takes no heartbeats: %w", err)
+	}
+	for pause := time.Millisecond; ; pause *= 2 {
+		consumer, err := c.bus.js.Consumer(ctx, streamOf(bucketAgents), durable)
+		if err != nil {
+			return fmt.Errorf("nobody takes heartbeats: %w", err)
+		}
+		if consumer.CachedInfo().AckFloor.Stream >= mark.Sequence {
+			return nil
+		}
+		if !sleep(ctx, pause) {
+			return fmt.Errorf("heartbeats wait to be taken: %w", ctx.Err())
+		}
+	}
+}
+
 func (c *Consumer) readOnce(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) error {
 	consumer, err := c.bus.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxAckPending: 1000,
+		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * takeTime, MaxAckPending: 1000,
 	})
 	if err != nil {
 		return err
@@ -88,31 +121,49 @@ func (c *Consumer) readOnce(ctx context.Context, stream string, take func(contex
 		if err != nil {
 			return err
 		}
-		c.settle(ctx, m, take(ctx, m))
+		word, cancel := context.WithTimeout(ctx, takeTime)
+		err = take(word, m)
+		cancel()
+		if err := c.settle(ctx, m, err); err != nil {
+			giveBack(messages)
+			sleep(ctx, leaveTime)
+			return err
+		}
+	}
+}
+
+// giveBack leaves to others what was fetched already.
+func giveBack(messages jetstream.MessagesContext) {
+	messages.Drain()
+	for {
+		m, err := messages.Next()
+		if err != nil {
+			return
+		}
+		_ = m.Nak() // else they get it later
 	}
 }
 
 // errNonsense is of a message that will never be of use.
 var errNonsense = errors.New("it cannot be understood")
 
-// settle acknowledges a message, or has it come again.
-func (c *Consumer) settle(ctx context.Context, m jetstream.Msg, err error) {
+// settle acknowledges a message, or has it come again; then it fails with the reason.
+func (c *Consumer) settle(ctx context.Context, m jetstream.Msg, err error) error {
 	var refusal *l3.Error
+	var answer error
 	switch {
 	case err == nil:
-		err = m.Ack()
+		answer = m.Ack()
 	case errors.Is(err, errNonsense) || errors.As(err, &refusal):
 		c.Logger.Error("an agent's word is dropped", "subject", m.Subject(), "err", err)
-		err = m.Term()
-	case ctx.Err() != nil:
-		err = m.Nak() // another process may take it
+		answer, err = m.Term(), nil
 	default:
-		c.Logger.Warn("an agent's word waits", "subject", m.Subject(), "err", err)
-		err = m.NakWithDelay(time.Second)
+		answer = m.Nak()
 	}
-	if err != nil && ctx.Err() == nil {
-		c.Logger.Debug("an agent's word will come again", "subject", m.Subject(), "err", err)
+	if answer != nil && ctx.Err() == nil {
+		c.Logger.Debug("an agent's word will come again", "subject", m.Subject(), "err", answer)
 	}
+	return err
 }
 
 func (c *Consumer) report(ctx context.Context, m jetstream.Msg) error {
@@ -124,10 +175,22 @@ func (c *Consumer) report(ctx context.Context, m jetstream.Msg) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)
 	}
-	return c.hosting.Report(ctx, r)
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNonsense, err)
+	}
+	r.At = meta.Timestamp // several readers, and what comes again, mix up their order
+	if err := c.hosting.Report(ctx, r); err != nil {
+		return err
+	}
+	c.Reported()
+	return nil
 }
 
 func (c *Consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
+	if m.Subject() == subjectOf(bucketAgents, keyProbe) {
+		return nil
+	}
 	host, ok := name(strings.TrimPrefix(m.Subject(), subjectOf(bucketAgents, "")))
 	if !ok {
 		return fmt.Errorf("%w: its subject is no host's", errNonsense)
@@ -146,6 +209,7 @@ func (c *Consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
 	if _, err := c.hosting.Heartbeat(ctx, h); err != nil {
 		return err
 	}
+	c.Heard()
 	return c.bus.setPeer(ctx, h)
 }
 

@@ -13,8 +13,11 @@
 //	stream      subject                      written by      value
 //	KV_routers  $KV.routers.<host>.<router>  control plane   {"host": …, "revision": 7, "epoch": 2, "router": {…} or null}
 //	KV_routers  $KV.routers.complete         control plane   any text
+//	KV_routers  $KV.routers.<host>.=         control plane   nothing: a mark
 //	KV_agents   $KV.agents.<host>            agent           {"host": …, "binary": …, "availability_zone": …, "started_at": …, "configurations": {…}}
+//	KV_agents   $KV.agents.control.probe     control plane   nothing: it finds out whether agents could be heard
 //	KV_peers    $KV.peers.<host>             control plane   {"host": …, "address": "192.0.2.1"}, or nothing when its time is over
+//	KV_peers    $KV.peers.=                  control plane   nothing: a mark
 //	reports     reports.<host>               agent           {"host": …, "router_id": …, "epoch": 2, "revision": 7, "error": …, "floating_ips": {…}}
 //
 // The first three streams are key-value buckets in NATS's sense, of which the last value of each key is kept. "host" is the name as it is, and whoever
@@ -33,8 +36,11 @@
 //	$JS.API.CONSUMER.CREATE.KV_routers.<host>.$KV.routers.<host>.>        name <host>, that filter, deliver_policy last_per_subject, ack_policy none
 //	$JS.API.CONSUMER.MSG.NEXT.KV_routers.<host>                           {"batch": 256, "expires": …, "idle_heartbeat": …}
 //
-// The listing is complete at the first message after which none is pending, or at once if the consumer's num_pending is 0 when it is made; and only if every
-// value of it could be read, and $KV.routers.complete is still the same. What the host has beside it is to be removed then, and not before.
+// And it asks with a request to listing.<host> again and again until there is an answer: {"routers": 12, "peers": 9}. These
+// are sequence numbers of marks that the control plane has written for it. The listing is complete at a message whose stream sequence number is not less
+// than that, and after which none is pending; and only if every value of it could be read, and $KV.routers.complete is still the same. What the
+// host has beside it is to be removed then, and not before. Without the mark a server that is just back, and behind the others of its cluster, would
+// pass off for everything what it has.
 //
 // When the connection was lost, when the consumer's sequence numbers have a gap, or when idle heartbeats stay away, the agent reads $KV.routers.complete
 // again. If it is the same, it makes the consumer anew with deliver_policy by_start_sequence from the last stream sequence number plus one, and has
@@ -51,7 +57,7 @@
 // # Tunnel peers
 //
 // The control plane derives them from the heartbeats and keeps each for [Options.Lifetime] after its last one: a host that is silent may still forward.
-// Agents read $KV.peers.> with a consumer as above, and not KV_agents: a thousand hosts would hear a thousand heartbeats each.
+// Agents read $KV.peers.> with a consumer as above, up to the mark as above, and not KV_agents: a thousand hosts would hear a thousand heartbeats each.
 //
 // # Login
 //

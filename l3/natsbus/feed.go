@@ -30,9 +30,8 @@ type message struct {
 // errHistory is that the bucket is not the one that was read before, or is an older state of it.
 var errHistory = errors.New("the history of the bucket is lost")
 
-// read reads what was written after a sequence number; 0: everything. It calls on for each message, and once at the start, without a subject, to say
-// whether there is none; an error of on ends it. It calls heard whenever it knows that it missed nothing. It returns when something was missed, or may
-// have been, and can then be called again with the number of the last message.
+// read reads what was written after a sequence number; 0: everything. It calls on for each message; an error of on ends it. It calls heard whenever it
+// knows that it missed nothing. It returns when something was missed, or may have been, and can then be called again with the number of the last message.
 func (f feed) read(ctx context.Context, after uint64, on func(message) error, heard func()) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -41,14 +40,10 @@ func (f feed) read(ctx context.Context, after uint64, on func(message) error, he
 	if err != nil {
 		return err
 	}
-	info := consumer.CachedInfo()
-	if info.Delivered.Stream < after {
+	if consumer.CachedInfo().Delivered.Stream < after {
 		return errHistory
 	}
 	heard()
-	if err := on(message{caughtUp: info.NumPending == 0}); err != nil {
-		return err
-	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(256), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(30*time.Second))
 	if err != nil {
 		return err

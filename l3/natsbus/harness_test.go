@@ -113,6 +113,7 @@ type world struct {
 	held    chan struct{} // DesiredOf waits for it, when it is there
 	waiting chan struct{} // told that it waits
 	broken  bool
+	failed  int // times that it was, when it was asked
 	dones   int
 }
 
@@ -163,6 +164,7 @@ func (w *world) DesiredOf(ctx context.Context, id string) (l3.Assignment, error)
 		w.mu.Lock()
 	}
 	if w.broken {
+		w.failed++
 		return a, errBroken
 	}
 	if !ok {

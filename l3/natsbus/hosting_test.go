@@ -12,6 +12,7 @@ type hosting struct {
 	l3.Hosting
 	mu      sync.Mutex
 	fail    int // reports that it cannot store
+	broken  bool
 	reports []l3.Report
 	beats   map[string]l3.Heartbeat
 }
@@ -19,6 +20,9 @@ type hosting struct {
 func (h *hosting) Report(_ context.Context, r l3.Report) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.broken {
+		return errBroken
+	}
 	if h.fail > 0 {
 		h.fail--
 		return errBroken
@@ -30,9 +34,18 @@ func (h *hosting) Report(_ context.Context, r l3.Report) error {
 func (h *hosting) Heartbeat(_ context.Context, b l3.Heartbeat) (l3.Agent, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.broken {
+		return l3.Agent{}, errBroken
+	}
 	if h.beats == nil {
 		h.beats = map[string]l3.Heartbeat{}
 	}
 	h.beats[b.Host] = b
 	return l3.Agent{Host: b.Host}, nil
+}
+
+func (h *hosting) setBroken(is bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.broken = is
 }

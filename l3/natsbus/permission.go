@@ -43,6 +43,7 @@ func AgentPermissions(host string) Permissions {
 	return Permissions{
 		Publish: Allowed{Allow: []string{
 			subjectReports + h,
+			subjectListing + h,
 			subjectOf(bucketAgents, h),
 			"$JS.API.CONSUMER.CREATE." + routers + "." + h + "." + subjectOf(bucketRouters, h+".>"),
 			"$JS.API.CONSUMER.DELETE." + routers + "." + h,

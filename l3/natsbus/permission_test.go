@@ -22,7 +22,7 @@ func TestAgentReachesItsOwnHostOnly(t *testing.T) {
 	nc := r.agent("h1")
 	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
 	for _, subject := range []string{
-		"reports.h2", "reports", "$KV.agents.h2", "$KV.routers.h1.r1", "$KV.routers.h2.r1", "$KV.routers.complete", "$KV.peers.h1",
+		"reports.h2", "reports", "listing.h2", "$KV.routers.h1.=", "$KV.peers.=", "$KV.agents.h2", "$KV.routers.h1.r1", "$KV.routers.h2.r1", "$KV.routers.complete", "$KV.peers.h1",
 		"_INBOX.agent-h2.x", "_INBOX.x",
 		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.KV_routers", "$JS.API.STREAM.DELETE.KV_routers", "$JS.API.STREAM.PURGE.KV_routers",
 		"$JS.API.STREAM.MSG.GET.KV_routers", "$JS.API.STREAM.MSG.DELETE.KV_routers", "$JS.API.STREAM.CREATE.mine", "$JS.API.STREAM.UPDATE.KV_routers",

@@ -21,9 +21,10 @@ type Publisher struct {
 	wake    chan struct{}
 
 	// To be set before Run.
-	Poll      time.Duration // between looks into the outbox when nobody called Wake; 0: 1 s
-	Reconcile time.Duration // between comparisons of everything; 0: 1 hour
-	Logger    *slog.Logger  // nil: nothing is logged
+	Poll      time.Duration     // between looks into the outbox when nobody called Wake; 0: 1 s
+	Reconcile time.Duration     // between comparisons of everything; 0: 1 hour
+	Published func(notices int) // told how much of the outbox is done; nil: nobody
+	Logger    *slog.Logger      // nil: nothing is logged
 }
 
 // NewPublisher makes one. Nothing runs before [Publisher.Run].
@@ -39,7 +40,8 @@ func (p *Publisher) Wake() {
 	}
 }
 
-// Run publishes until ctx ends, and then returns nil. Before anything else it compares everything, if the bus was never filled or was lost.
+// Run publishes until ctx ends, and then returns nil. Before anything else it compares everything, if the bus was never filled or was lost. It fails
+// when the connection is closed.
 func (p *Publisher) Run(ctx context.Context) error {
 	r := *p
 	if r.Poll == 0 {
@@ -48,11 +50,21 @@ func (p *Publisher) Run(ctx context.Context) error {
 	if r.Reconcile == 0 {
 		r.Reconcile = time.Hour
 	}
+	if r.Published == nil {
+		r.Published = func(int) {}
+	}
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
 	}
+	m := marker{bus: r.bus}
+	stop, err := m.serve(ctx, func(host string, err error) {
+		r.Logger.Debug("a host that asks for marks waits", "host", host, "err", err)
+	})
+	if err != nil {
+		return err
+	}
 	r.loop(ctx)
-	return nil
+	return stop()
 }
 
 func (p *Publisher) loop(ctx context.Context) {
@@ -118,7 +130,11 @@ func (p *Publisher) drain(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	upTo := notices[len(notices)-1].Seq
-	return len(notices), p.store.Update(ctx, func(tx l3.Tx) error { return tx.Outbox().Done(ctx, upTo) })
+	if err := p.store.Update(ctx, func(tx l3.Tx) error { return tx.Outbox().Done(ctx, upTo) }); err != nil {
+		return 0, err
+	}
+	p.Published(len(notices))
+	return len(notices), nil
 }
 
 // publish settles what the notices are about: a router's hosts in the order of their last notices, so that the one before lets go first, and each

@@ -86,20 +86,38 @@ func TestPublisherKilled(t *testing.T) {
 	require.Empty(t, seen.gone)
 }
 
+// TestPublisherWaitsForTheDatabase: what cannot be compiled yet is neither lost nor taken for gone, and is published as it is by then.
 func TestPublisherWaitsForTheDatabase(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1")
+	w.put("h1", "r0")
 	r.publish(w)
 	seen := watch(t, r.source("h1"))
-	w.mu.Lock()
-	w.broken = true
-	w.mu.Unlock()
+	seen.until("it is there", func() bool { return seen.synced == 1 && len(seen.have) == 1 })
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	w.setBroken(true)
+	w.put("h1", "r0", "r1")
 	w.put("h1", "r1")
-	require.Equal(t, 1, w.pending())
+	require.Eventually(t, func() bool { return w.failures() >= 3 }, patience, time.Millisecond, "it is tried again and again")
+	require.Equal(t, 3, w.pending())
+	require.Equal(t, 1, seen.number(), "nothing is published meanwhile")
+	w.setBroken(false)
+	seen.until("they come", func() bool { return seen.have["r0"].Revision == 2 && seen.have["r1"].Revision == 2 })
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	require.Equal(t, 3, seen.number(), "each once, and only the last version")
+	require.Empty(t, seen.gone)
+}
+
+func (w *world) setBroken(is bool) {
 	w.mu.Lock()
-	w.broken = false
-	w.mu.Unlock()
-	seen.until("it comes", func() bool { return len(seen.have) == 1 })
+	defer w.mu.Unlock()
+	w.broken = is
+}
+
+func (w *world) failures() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
 }
 
 // TestBusLost: nobody takes an empty bus for an order to remove everything, and it is filled again.

@@ -96,7 +96,9 @@ func (b *Bus) list(ctx context.Context) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		found[strings.TrimPrefix(m.Subject(), subjectOf(bucketRouters, ""))] = m.Data()
+		if key := strings.TrimPrefix(m.Subject(), subjectOf(bucketRouters, "")); !strings.HasSuffix(key, "."+keyMark) {
+			found[key] = m.Data()
+		}
 		if meta.NumPending == 0 {
 			return found, nil
 		}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -41,19 +42,26 @@ type ClusterConfig struct {
 type Server struct {
 	server *server.Server
 	secret []byte
+	lock   *os.File
 }
 
 // StartServer starts a server and returns when it takes connections. In a cluster it may be a while until there are enough servers for [Open].
-func StartServer(c ServerConfig) (*Server, error) {
+func StartServer(c ServerConfig) (_ *Server, err error) {
 	if len(c.Secret) < 16 {
 		return nil, errors.New("start the bus: ServerConfig.Secret has less than 16 bytes")
 	}
 	if c.Dir == "" {
 		return nil, errors.New("start the bus: ServerConfig.Dir is missing")
 	}
-	if err := writable(c.Dir); err != nil {
+	lock, err := claim(c.Dir)
+	if err != nil {
 		return nil, fmt.Errorf("start the bus: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
 	log := &serverLog{log: c.Logger}
 	if log.log == nil {
 		log.log = slog.New(slog.DiscardHandler)
@@ -66,8 +74,7 @@ func StartServer(c ServerConfig) (*Server, error) {
 	s.Start()
 	deadline := time.Now().Add(10 * time.Second)
 	for !s.ReadyForConnections(20 * time.Millisecond) {
-		err := log.fatal()
-		if err == nil && time.Now().After(deadline) {
+		if err = log.fatal(); err == nil && time.Now().After(deadline) {
 			err = errors.New("it takes no connections after 10 seconds")
 		}
 		if err != nil {
@@ -81,17 +88,30 @@ func StartServer(c ServerConfig) (*Server, error) {
 		s.WaitForShutdown()
 		return nil, fmt.Errorf("start the bus on %s, in %s: %w", c.Listen, c.Dir, err)
 	}
-	return &Server{server: s, secret: c.Secret}, nil
+	return &Server{server: s, secret: c.Secret, lock: lock}, nil
 }
 
-// writable tries to write into a directory: nats-server would find out late that it cannot.
-func writable(dir string) error {
+// claim locks a directory until the file that it returns is closed: two servers in one would spoil what each other keeps. And it tries to write
+// into it: nats-server would find out late that it cannot.
+func claim(dir string) (_ *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("directory %s is another server's: %w", dir, err)
 	}
 	path := filepath.Join(dir, ".writable")
-	err := os.WriteFile(path, make([]byte, 4096), 0o600)
-	return errors.Join(err, os.RemoveAll(path))
+	err = os.WriteFile(path, make([]byte, 4096), 0o600)
+	return lock, errors.Join(err, os.RemoveAll(path))
 }
 
 func (c ServerConfig) options() *server.Options {
@@ -150,6 +170,7 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessCo
 func (s *Server) Shutdown() {
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
+	s.lock.Close()
 }
 
 // guard lets in the control plane and agents, by passwords that are derived from the secret.

@@ -32,6 +32,16 @@ func TestServerRefusesWithOneLine(t *testing.T) {
 	}
 }
 
+// TestServerDirectoryIsItsOwn: two in one would spoil what each other keeps.
+func TestServerDirectoryIsItsOwn(t *testing.T) {
+	c := natsbus.ServerConfig{Secret: secret, Dir: t.TempDir()}
+	s := start(t, c)
+	_, err := natsbus.StartServer(c)
+	require.ErrorContains(t, err, "is another server's")
+	s.Shutdown()
+	start(t, c)
+}
+
 func TestServerFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("there is no /dev/full")

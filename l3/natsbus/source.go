@@ -95,15 +95,23 @@ type reading struct {
 	*Source
 	ctx     context.Context
 	send    func(agent.Event) bool
-	filling string          // of the bucket, which must not change
-	last    uint64          // sequence number
-	spoilt  map[string]bool // keys whose value cannot be read
-	reached bool            // the end of the listing
-	synced  bool
+	filling string // of the bucket, which must not change
+	last    uint64 // sequence number
+
+	mu     sync.Mutex
+	spoilt map[string]bool // keys whose value cannot be read
+	mark   uint64          // that must be got past; 0: not known yet
+	caught uint64          // sequence number of the last message after which there was none
+	synced bool
 }
 
 func (s *Source) watchRouters(ctx context.Context, filling string, send func(agent.Event) bool) {
 	r := &reading{Source: s, ctx: ctx, send: send, filling: filling, spoilt: map[string]bool{}}
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { r.complete(ctx) })
 	f := s.feed(bucketRouters, Token(s.host)+".>")
 	heard := time.Now()
 	for {
@@ -125,6 +133,50 @@ func (s *Source) watchRouters(ctx context.Context, filling string, send func(age
 	}
 }
 
+// complete asks for a mark until it has one, and looks whether the listing is complete until it is. Meanwhile the routers are read.
+func (r *reading) complete(ctx context.Context) {
+	for {
+		if !r.marked() {
+			m, err := r.ask(ctx)
+			if err != nil {
+				r.log.Debug("the listing of routers waits for the control plane", "host", r.host, "err", err)
+			}
+			r.mu.Lock()
+			r.mark = m.Routers
+			r.mu.Unlock()
+		}
+		if synced, err := r.sync(); synced {
+			return
+		} else if err != nil {
+			r.log.Debug("the listing of routers waits", "host", r.host, "err", err)
+		}
+		if !sleep(ctx, time.Second) {
+			return
+		}
+	}
+}
+
+func (r *reading) marked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mark > 0
+}
+
+// sync says that the listing is complete, once, if it is.
+func (r *reading) sync() (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.synced || r.mark == 0 || r.caught < r.mark || len(r.spoilt) > 0 {
+		return r.synced, nil
+	}
+	// A bucket that was lost and made anew since the reading began has not said that anything is gone.
+	if err := r.verify(); err != nil {
+		return false, err
+	}
+	r.synced = true
+	return true, r.emit(agent.Synced{})
+}
+
 // verify finds out whether the bucket is still the one that the reading began with.
 func (r *reading) verify() error {
 	now, err := r.Source.filling(r.ctx)
@@ -140,22 +192,20 @@ func (s *Source) feed(bucket, keys string) feed {
 
 // take passes a message on. A listing with a value that cannot be read is not complete before that was put right.
 func (r *reading) take(m message) error {
-	if m.subject != "" {
+	if m.subject != subjectOf(bucketRouters, routerKey(r.host, "")) {
 		if err := r.pass(m); err != nil {
 			return err
 		}
-		r.last = m.sequence
 	}
-	r.reached = r.reached || m.caughtUp
-	if !r.reached || r.synced || len(r.spoilt) > 0 {
+	r.last = m.sequence
+	if !m.caughtUp {
 		return nil
 	}
-	// A bucket that was lost and made anew since the reading began has not said that anything is gone.
-	if err := r.verify(); err != nil {
-		return err
-	}
-	r.synced = true
-	return r.emit(agent.Synced{})
+	r.mu.Lock()
+	r.caught = m.sequence
+	r.mu.Unlock()
+	_, err := r.sync()
+	return err
 }
 
 func (r *reading) emit(e agent.Event) error {
@@ -169,14 +219,24 @@ func (r *reading) pass(m message) error {
 	id, v, err := r.decode(m)
 	if err != nil {
 		r.log.Error("a router of this host cannot be read; it stays as it is", "subject", m.subject, "err", err)
-		r.spoilt[m.subject] = true
+		r.spoil(m.subject, true)
 		return nil
 	}
-	delete(r.spoilt, m.subject)
+	r.spoil(m.subject, false)
 	if v.Router == nil {
 		return r.emit(agent.Gone{RouterID: id, Epoch: v.Epoch, Revision: v.Revision})
 	}
 	return r.emit(agent.Put{Assignment: l3.Assignment{Host: r.host, Revision: v.Revision, Epoch: v.Epoch, Router: *v.Router}})
+}
+
+func (r *reading) spoil(subject string, is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is {
+		r.spoilt[subject] = true
+	} else {
+		delete(r.spoilt, subject)
+	}
 }
 
 func (r *reading) decode(m message) (id string, v routerValue, err error) {
@@ -194,14 +254,18 @@ func (s *Source) watchPeers(ctx context.Context, send func(agent.Event) bool) {
 	f := s.feed(bucketPeers, ">")
 	var said []netip.Addr
 	for first := true; ctx.Err() == nil; {
-		peers, reached := map[string]netip.Addr{}, false
-		err := f.read(ctx, 0, func(m message) error {
-			if m.subject != "" {
-				s.takePeer(peers, m)
-			}
-			reached = reached || m.caughtUp
+		mark, err := s.ask(ctx)
+		if err != nil {
+			s.log.Debug("the tunnel peers wait for the control plane", "host", s.host, "err", err)
+			sleep(ctx, time.Second)
+			continue
+		}
+		peers, complete := map[string]netip.Addr{}, false
+		err = f.read(ctx, 0, func(m message) error {
+			s.takePeer(peers, m)
+			complete = complete || m.caughtUp && m.sequence >= mark.Peers
 			now := addresses(peers)
-			if !reached || !first && slices.Equal(now, said) {
+			if !complete || !first && slices.Equal(now, said) {
 				return nil
 			}
 			first, said = false, now
@@ -218,7 +282,7 @@ func (s *Source) watchPeers(ctx context.Context, send func(agent.Event) bool) {
 // takePeer notes one. Without a value, its time is over.
 func (s *Source) takePeer(peers map[string]netip.Addr, m message) {
 	host, ok := name(strings.TrimPrefix(m.subject, subjectOf(bucketPeers, "")))
-	if !ok {
+	if !ok || host == "" {
 		return
 	}
 	if len(m.value) == 0 {

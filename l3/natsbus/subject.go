@@ -14,8 +14,13 @@ const (
 
 	// keyComplete is a key of the bucket routers. No router has it, because theirs have two parts.
 	keyComplete = "complete"
+	// keyProbe is a key of the bucket agents; no host has it, because theirs have one part.
+	keyProbe = "control.probe"
+	// keyMark is a key of the bucket peers, and the second part of a key of the bucket routers. It is the token of the empty name, which nobody has.
+	keyMark = "="
 
 	subjectReports = "reports."
+	subjectListing = "listing."
 	inboxes        = "_INBOX."
 )
 

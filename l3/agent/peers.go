@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// tellPeers tells the wiring of the tunnel peers, the newest list only, again and again until it takes it. It has a goroutine of its own, so that a
+// switch which does not answer holds up nothing else.
+func (r *run) tellPeers(ctx context.Context) {
+	for {
+		select {
+		case list := <-r.peers:
+			if !r.setPeers(ctx, list) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// setPeers says false when ctx ended.
+func (r *run) setPeers(ctx context.Context, list []netip.Addr) bool {
+	for fails := 0; r.config.SetPeers != nil; fails++ {
+		err := r.config.SetPeers(ctx, list)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		r.log.Error("cannot set the tunnel peers, will be tried again", "err", err)
+		select {
+		case list = <-r.peers:
+			fails = 0
+		case <-time.After(backoff(fails)):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if r.cache == nil {
+		return true
+	}
+	if err := r.cache.keepPeers(list); err != nil {
+		r.log.Error("cannot keep the tunnel peers for the next start", "err", err)
+	}
+	return true
+}

@@ -1,0 +1,78 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+func TestPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var got []netip.Addr
+		s.config.SetPeers = func(_ context.Context, peers []netip.Addr) error { got = peers; return nil }
+		s.start()
+		defer s.end()
+		s.plane.send(agent.Peers{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+		synctest.Wait()
+		require.Len(t, got, 1)
+	})
+}
+
+// TestPeersAreTriedAgainAndKept: a switch that refuses holds up no router; and who starts anew tells the wiring before it touches a router, as otherwise
+// networks would be cut off until the control plane is heard.
+func TestPeersAreTriedAgainAndKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			mu     sync.Mutex
+			told   [][]netip.Addr
+			refuse = true
+		)
+		s := newSite(t)
+		s.config.SetPeers = func(_ context.Context, peers []netip.Addr) error {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, peers)
+			if refuse {
+				return errors.New("the switch is away")
+			}
+			return nil
+		}
+		s.start()
+		one, two := []netip.Addr{netip.MustParseAddr("192.0.2.1")}, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+		s.plane.send(agent.Peers{Addrs: one})
+		s.plane.put(router("r1", 1, 1))
+		synctest.Wait()
+		s.has(router("r1", 1, 1))
+		s.plane.send(agent.Peers{Addrs: two})
+		after(time.Minute)
+		require.Greater(t, len(told), 2)
+		mu.Lock()
+		refuse = false
+		mu.Unlock()
+		after(time.Minute)
+		require.Equal(t, two, told[len(told)-1], "the newest list only")
+		tries := len(told)
+		after(time.Hour)
+		require.Len(t, told, tries, "once it is taken, it is not said again")
+		s.end()
+
+		told = nil
+		s.plane.cut()
+		s.start()
+		defer s.end()
+		require.Equal(t, [][]netip.Addr{two}, told)
+		kept, err := agent.ReadCache(s.config.Cache)
+		require.NoError(t, err)
+		require.Equal(t, two, kept.Peers)
+		require.Equal(t, "r1", kept.Routers[0].Router.ID)
+	})
+}

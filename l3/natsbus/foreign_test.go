@@ -1,0 +1,145 @@
+package natsbus_test
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// foreign starts a NATS server that is not ours.
+func foreign(t *testing.T, o *server.Options) (url string) {
+	t.Helper()
+	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.MaxPayload = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, 8<<20
+	s, err := server.NewServer(o)
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	require.True(t, s.ReadyForConnections(patience))
+	return "nats://" + s.Addr().String()
+}
+
+// whole goes the whole way: routers to an agent, its word back, the peers; and the agent may do no more than elsewhere.
+func whole(t *testing.T, control, agent natsbus.Login) {
+	t.Helper()
+	r := &rig{T: t, nc: connect(t, control)}
+	var err error
+	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{})
+	require.NoError(t, err)
+	w, h := newWorld("h.1"), &hosting{}
+	w.put("h.1", "r1")
+	r.publish(w)
+	background(t, natsbus.NewConsumer(h, r.bus).Run)
+	nc := connect(t, agent)
+	refused := make(chan error, 1)
+	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
+	source, err := natsbus.NewSource(nc, "h.1", nil)
+	require.NoError(t, err)
+	seen := watch(t, source)
+	seen.until("the router", func() bool { return seen.synced == 1 && len(seen.have) == 1 })
+	require.NoError(t, source.Report(t.Context(), l3.Report{RouterID: "r1", Epoch: 1}))
+	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}))
+	seen.until("itself as a peer", func() bool { return len(seen.peers) == 1 && seen.peers[0] == netip.MustParseAddr("192.0.2.1") })
+	require.Empty(t, refused)
+	require.NoError(t, nc.Publish("reports.h2", nil))
+	require.ErrorIs(t, <-refused, nats.ErrPermissionViolation)
+}
+
+// TestForeignNATSWithPasswords: the operator writes what the permissions say into the configuration, as it is.
+func TestForeignNATSWithPasswords(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	config := fmt.Sprintf(`accounts: {L3: {jetstream: enabled, users: [
+		{user: control, password: c},
+		{user: "agent:h.1", password: a, permissions: %s}
+	]}, SYS: {}}
+	system_account: SYS`, natsbus.AgentPermissions("h.1"))
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	options, err := server.ProcessConfigFile(file)
+	require.NoError(t, err)
+	urls := []string{foreign(t, options)}
+	whole(t, natsbus.Login{URLs: urls, Password: "c"}, natsbus.Login{URLs: urls, Host: "h.1", Password: "a"})
+}
+
+// TestForeignNATSWithCredentials is a NATS that is run by JWT, with an operator, an account and its users.
+func TestForeignNATSWithCredentials(t *testing.T) {
+	operator, account, system := newKey(t, nkeys.CreateOperator), newKey(t, nkeys.CreateAccount), newKey(t, nkeys.CreateAccount)
+	signed := jwt.NewOperatorClaims(operator.public)
+	signed.SystemAccount = system.public
+	resolver := &server.MemAccResolver{}
+	for _, k := range []key{account, system} {
+		c := jwt.NewAccountClaims(k.public)
+		if k == account {
+			c.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit}
+		}
+		text, err := c.Encode(operator.pair)
+		require.NoError(t, err)
+		require.NoError(t, resolver.Store(k.public, text))
+	}
+	urls := []string{foreign(t, &server.Options{
+		TrustedOperators: []*jwt.OperatorClaims{signed}, AccountResolver: resolver, SystemAccount: system.public,
+	})}
+	may := natsbus.AgentPermissions("h.1")
+	whole(t,
+		natsbus.Login{URLs: urls, CredentialsFile: account.user(t, jwt.Permissions{})},
+		natsbus.Login{URLs: urls, Host: "h.1", CredentialsFile: account.user(t, jwt.Permissions{
+			Pub: jwt.Permission{Allow: may.Publish.Allow}, Sub: jwt.Permission{Allow: may.Subscribe.Allow},
+		})},
+	)
+	_, err := natsbus.Connect(natsbus.Login{URLs: urls, Host: "h.1", Password: "a"})
+	require.Error(t, err)
+}
+
+// TestForeignNATSWithoutJetStream is an error at once, not something to wait for.
+func TestForeignNATSWithoutJetStream(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	require.NoError(t, os.WriteFile(file, []byte(`accounts: {L3: {users: [{user: control, password: c}]}}`), 0o600))
+	options, err := server.ProcessConfigFile(file)
+	require.NoError(t, err)
+	_, err = natsbus.Open(t.Context(), connect(t, natsbus.Login{URLs: []string{foreign(t, options)}, Password: "c"}), natsbus.Options{})
+	require.ErrorContains(t, err, "JetStream not enabled")
+}
+
+type key struct {
+	pair   nkeys.KeyPair
+	public string
+}
+
+func newKey(t *testing.T, create func() (nkeys.KeyPair, error)) (k key) {
+	t.Helper()
+	var err error
+	k.pair, err = create()
+	require.NoError(t, err)
+	k.public, err = k.pair.PublicKey()
+	require.NoError(t, err)
+	return k
+}
+
+// user makes the credentials file of a user of an account.
+func (k key) user(t *testing.T, may jwt.Permissions) (file string) {
+	t.Helper()
+	own := newKey(t, nkeys.CreateUser)
+	c := jwt.NewUserClaims(own.public)
+	c.Permissions = may
+	text, err := c.Encode(k.pair)
+	require.NoError(t, err)
+	seed, err := own.pair.Seed()
+	require.NoError(t, err)
+	creds, err := jwt.FormatUserConfig(text, seed)
+	require.NoError(t, err)
+	file = filepath.Join(t.TempDir(), "user.creds")
+	require.NoError(t, os.WriteFile(file, creds, 0o600))
+	return file
+}
