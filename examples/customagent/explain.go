@@ -2,142 +2,23 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"strings"
 
-	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/examples/internal/explain"
 )
 
-// explain is the command that says what a router does with a packet, and why.
-type explain struct {
-	Router string     `required:"" type:"existingfile" placeholder:"FILE" help:"Router file."`
-	From   netip.Addr `required:"" placeholder:"ADDR" help:"Source address of the packet."`
-	To     netip.Addr `required:"" placeholder:"ADDR" help:"Destination address."`
-	Proto  string     `default:"tcp" enum:"tcp,udp,icmp" help:"tcp, udp or icmp (an echo request)."`
-	Sport  uint16     `placeholder:"PORT" help:"Source port, or identifier of the echo request."`
-	Dport  uint16     `placeholder:"PORT" help:"Destination port."`
-	In     string     `placeholder:"ID" help:"Port that the packet arrives by. Without it: the one by which the router reaches the source."`
-
-	JSON  bool `help:"Print JSON."`
-	Check bool `help:"Send such a packet through the router on this host, as far as the next host, and say whether the kernel agrees. Needs root."`
-}
-
-// errDisagrees is for the exit status.
-var errDisagrees = errors.New("the kernel does not do what the model says")
-
-// explanation is what the command prints.
-type explanation struct {
-	Paths []dataplane.Trace `json:"paths"` // by the model; several when routes through several ports share the traffic
-	Check *finding          `json:"check,omitempty"`
+// ask is the command that says what a router does with a packet, and why.
+type ask struct {
+	Router string `required:"" type:"existingfile" placeholder:"FILE" help:"Router file."`
+	explain.Question
 }
 
 // Run is called by kong.
-func (e *explain) Run(ctx context.Context, out io.Writer) error { return e.run(ctx, out, host{}) }
-
-func (e *explain) run(ctx context.Context, out io.Writer, on host) error {
-	router, err := readRouter(e.Router)
+func (a *ask) Run(ctx context.Context, out io.Writer) error {
+	router, err := readRouter(a.Router)
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.Router, err)
+		return fmt.Errorf("%s: %w", a.Router, err)
 	}
-	model := dataplane.NewModel(router)
-	p, err := e.packet(model, router)
-	if err != nil {
-		return err
-	}
-	x := explanation{Paths: model.Paths(p)}
-	if e.Check {
-		if x.Check, err = on.check(ctx, router, p, x.Paths); err != nil {
-			return err
-		}
-	}
-	if err := x.print(out, e.JSON); err != nil {
-		return err
-	}
-	if x.Check != nil && !x.Check.Agrees {
-		return errDisagrees
-	}
-	return nil
-}
-
-// packet is the one that was asked about.
-func (e *explain) packet(m *dataplane.Model, r dataplane.Router) (dataplane.Packet, error) {
-	p := dataplane.Packet{In: e.In, Src: e.From, Dst: e.To, Proto: dataplane.Proto(e.Proto), SrcPort: e.Sport, DstPort: e.Dport}
-	if e.From.Is4() != e.To.Is4() {
-		return p, fmt.Errorf("%s and %s are of different families", e.From, e.To)
-	}
-	if p.Proto == dataplane.ICMP && e.Dport != 0 {
-		return p, errors.New("an echo request has no destination port: --dport is for tcp and udp")
-	}
-	if e.In != "" {
-		return p, known(r, e.In)
-	}
-	in, ok := m.PortTo(e.From)
-	if !ok {
-		return p, fmt.Errorf("the router has no way to %s: say with --in by which port the packet arrives", e.From)
-	}
-	p.In = in
-	return p, nil
-}
-
-// known says whether a router has a port.
-func known(r dataplane.Router, id string) error {
-	var ids []string
-	for _, p := range ports(r) {
-		if p.ID == id {
-			return nil
-		}
-		ids = append(ids, p.ID)
-	}
-	return fmt.Errorf("the router has no port %s; it has %s", id, strings.Join(ids, ", "))
-}
-
-// ports lists a router's ports, the gateway's last.
-func ports(r dataplane.Router) []dataplane.Port {
-	if r.Gateway == nil {
-		return r.Ports
-	}
-	return append(r.Ports[:len(r.Ports):len(r.Ports)], r.Gateway.Port)
-}
-
-func (x explanation) print(out io.Writer, asJSON bool) error {
-	if asJSON {
-		to := json.NewEncoder(out)
-		to.SetIndent("", "  ")
-		return to.Encode(x)
-	}
-	_, err := fmt.Fprintln(out, x)
-	return err
-}
-
-// String prints the path, or each of those that share the traffic, and what the kernel did.
-func (x explanation) String() string {
-	var b strings.Builder
-	for i, t := range x.Paths {
-		if i > 0 {
-			b.WriteString("\n\n")
-		}
-		if len(x.Paths) > 1 {
-			fmt.Fprintf(&b, "way %d of %d, by a hash of addresses and ports:\n", i+1, len(x.Paths))
-		}
-		b.WriteString(t.String())
-		if t.Verdict == dataplane.Forwarded {
-			fmt.Fprintf(&b, "\n  %-11s  %s", "back", back(t))
-		}
-	}
-	if x.Check != nil {
-		fmt.Fprintf(&b, "\n\n%s", x.Check)
-	}
-	return b.String()
-}
-
-// back says how the sender sees the answer.
-func back(t dataplane.Trace) string {
-	if t.Src == t.Packet.Src && t.Dst == t.Packet.Dst {
-		return "the answer comes back unchanged"
-	}
-	return fmt.Sprintf("the answer is translated back: its sender sees %s", t.Reply())
+	return a.Answer(ctx, out, router, explain.Host{})
 }

@@ -36,8 +36,8 @@ their own; --physical says which bridge or interface of this host a physical net
 
 // commands are what customagent can be told to do. Without a word it keeps the host equal to a folder.
 type commands struct {
-	Run     keep    `cmd:"" default:"withargs" help:"Keep the routers of this host equal to a folder. The default."`
-	Explain explain `cmd:"" help:"Say what a router does with a packet, and why."`
+	Run     keep `cmd:"" default:"withargs" help:"Keep the routers of this host equal to a folder. The default."`
+	Explain ask  `cmd:"" help:"Say what a router does with a packet, and why."`
 }
 
 // keep is the command that keeps the host equal to a folder.

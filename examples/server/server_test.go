@@ -1,105 +1,213 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"io"
-	"log/slog"
+	"errors"
 	"net"
-	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// addresses is a log that hands on where the server listens.
-type addresses struct {
-	slog.Handler
-	found chan string
-}
+// program tells the test's own executable to be the server, race detector included.
+const program = "L3KIT_TEST_PROGRAM"
 
-func (a addresses) Handle(ctx context.Context, r slog.Record) error {
-	r.Attrs(func(attr slog.Attr) bool {
-		if attr.Key == "address" {
-			a.found <- attr.Value.String()
-		}
-		return true
-	})
-	return a.Handler.Handle(ctx, r)
-}
-
-func parse(t *testing.T, args ...string) *server {
-	t.Helper()
-	var s server
-	k, err := kong.New(&s, kong.Vars{"version": ""})
-	require.NoError(t, err)
-	_, err = k.Parse(args)
-	require.NoError(t, err)
-	return &s
-}
-
-func TestServesUntilItIsToldToEnd(t *testing.T) {
-	s := parse(t, "--listen=127.0.0.1:0", "--metrics=127.0.0.1:0", "--database=sqlite:"+filepath.Join(t.TempDir(), "l3.db"), "--admin-project=demo")
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	log := addresses{slog.NewTextHandler(t.Output(), nil), make(chan string, 2)}
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, slog.New(log)) }()
-	api, own := "http://"+<-log.found, "http://"+<-log.found
-
-	answer, err := http.Post(api+"/v2.0/routers", "application/json", strings.NewReader(`{"router": {"name": "r1"}}`))
-	require.NoError(t, err)
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusCreated, answer.StatusCode, "%s", body)
-
-	for path, want := range map[string]string{
-		"/healthz": "ok", "/readyz": "ok", "/metrics": `l3kit_http_request_duration_seconds_count{method="POST",status="201"} 1`,
-	} {
-		answer, err := http.Get(own + path)
-		require.NoError(t, err)
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		require.NoError(t, err)
-		require.Contains(t, string(text), want)
+func TestMain(m *testing.M) {
+	if os.Getenv(program) == "server" {
+		main()
+		return
 	}
+	os.Exit(m.Run())
+}
 
-	stop()
-	require.NoError(t, <-ended)
-	_, err = http.Get(api)
-	require.Error(t, err)
+const patience = 30 * time.Second
+
+// site is a directory that servers run in.
+type site struct {
+	*testing.T
+	dir string
+}
+
+// command is the server with flags, which says errors only. A prefix is what runs it.
+func (s site) command(args []string, prefix ...string) (*exec.Cmd, *bytes.Buffer) {
+	s.Helper()
+	own, err := os.Executable()
+	require.NoError(s, err)
+	all := append(append(prefix, own), args...)
+	ctx, cancel := context.WithTimeout(s.Context(), 2*patience)
+	s.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), program+"=server", "L3KIT_LOG_LEVEL=error")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	said := new(bytes.Buffer)
+	cmd.Stderr = said
+	return cmd, said
+}
+
+// refuses runs a server that cannot run, and requires one line that has the text.
+func (s site) refuses(text string, cmd *exec.Cmd, said *bytes.Buffer) {
+	s.Helper()
+	start := time.Now()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	require.True(s, errors.As(err, &exit), "%v: %s", err, said)
+	require.Positive(s, exit.ExitCode(), "it ends by itself: %s", said)
+	require.Equal(s, 1, strings.Count(said.String(), "\n"), "one line: %s", said)
+	require.Contains(s, said.String(), text)
+	require.Less(s, time.Since(start), patience)
+	s.Log(strings.TrimSpace(said.String()))
+}
+
+func (s site) file(name, text string, mode os.FileMode) string {
+	s.Helper()
+	path := filepath.Join(s.dir, name)
+	require.NoError(s, os.WriteFile(path, []byte(text), mode))
+	return path
+}
+
+// nowhere are flags with which servers of many tests run beside each other.
+func nowhere(args ...string) []string {
+	return append([]string{"--listen=127.0.0.1:0", "--bus-listen=127.0.0.1:0"}, args...)
 }
 
 func TestWhatIsWrongIsSaidInOneLine(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer taken.Close()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "file")
-	require.NoError(t, os.WriteFile(file, []byte("- token: t"), 0o600))
-	database := "--database=sqlite:" + filepath.Join(dir, "l3.db")
+	t.Cleanup(func() { taken.Close() }) // when all subtests are over
+	busy := taken.Addr().String()
 	for name, c := range map[string]struct {
 		args []string
 		says string
+		made []string // files that may be there afterwards: whole ones
 	}{
-		"open to everybody":    {[]string{"--listen=0.0.0.0:0"}, "--force-listen"},
-		"address taken":        {[]string{database, "--listen=" + taken.Addr().String()}, "address already in use"},
-		"unknown database":     {[]string{"--database=mysql://x"}, "postgres://"},
-		"no such directory":    {[]string{"--database=sqlite:" + dir + "/none/l3.db"}, "/none/l3.db"},
-		"no PostgreSQL":        {[]string{"--database=postgres://nobody@127.0.0.1:1/x?connect_timeout=2"}, "127.0.0.1"},
-		"no tokens":            {[]string{"--auth=token"}, "--token-file"},
-		"tokens that are none": {[]string{"--auth=token", "--token-file=" + file}, "project is missing"},
-		"no Keystone":          {[]string{"--auth=keystone"}, "--keystone-url"},
-		"unknown quota":        {[]string{database, "--quota=routers=1"}, "routers"},
+		"unknown flag":           {[]string{"--lisen=x"}, "unknown flag --lisen", nil},
+		"unknown word":           {[]string{"walk"}, "walk", nil},
+		"nonsense":               {[]string{"--agent-down-time=x"}, "--agent-down-time", nil},
+		"hasty":                  {nowhere("--agent-down-time=2s"), "--agent-down-time: 2s is less than 3s", nil},
+		"open to everybody":      {[]string{"--listen=0.0.0.0:0"}, "--force-listen", nil},
+		"API address taken":      {nowhere("--listen=" + busy), "address already in use", []string{"l3kit.db"}},
+		"metrics address taken":  {nowhere("--metrics=" + busy), "metrics: listen", nil},
+		"bus address taken":      {nowhere("--bus-listen=" + busy), busy, []string{"l3kit.db", "l3kit-bus", "l3kit-bus.secret"}},
+		"unknown database":       {nowhere("--database=mysql://x"), "postgres://", nil},
+		"no such directory":      {nowhere("--database=sqlite:none/l3.db"), "none/l3.db", nil},
+		"no PostgreSQL":          {nowhere("--database=postgres://nobody@127.0.0.1:1/x?connect_timeout=2"), "127.0.0.1", nil},
+		"unknown quota":          {nowhere("--quota=routers=1"), "routers", []string{"l3kit.db"}},
+		"no tokens":              {[]string{"--auth=token"}, "--token-file", nil},
+		"tokens that are none":   {nowhere("--auth=token", "--token-file=short"), "project is missing", nil},
+		"no Keystone":            {[]string{"--auth=keystone"}, "--keystone-url", nil},
+		"no other NATS":          {nowhere("--bus=nats://127.0.0.1:1"), "nats://127.0.0.1:1", []string{"l3kit.db"}},
+		"a bus of another kind":  {nowhere("--bus=http://127.0.0.1:1"), "neither nats://HOST:PORT nor tls://HOST:PORT", nil},
+		"two buses":              {nowhere("--bus=nats://127.0.0.1:1", "--bus-cluster-name=a"), "--bus names another NATS", nil},
+		"half a cluster":         {nowhere("--bus-cluster-name=a"), "--bus-cluster-listen", nil},
+		"half a certificate":     {nowhere("--bus-tls-cert=short"), "--bus-tls-key", nil},
+		"no certificate":         {nowhere("--bus-tls-cert=short", "--bus-tls-key=short"), "--bus-tls-cert", []string{"l3kit.db"}},
+		"short secret":           {nowhere("--bus-secret-file=short"), "less than 16 bytes", []string{"l3kit.db"}},
+		"secret of everybody":    {nowhere("--bus-secret-file=public"), "chmod 600", []string{"l3kit.db"}},
+		"secret in no directory": {nowhere("--bus-secret-file=none/secret"), "none", []string{"l3kit.db"}},
+		"secret is a directory":  {nowhere("--bus-secret-file=."), "is no file", []string{"l3kit.db"}},
+		"credential, no secret":  {[]string{"credential", "h1"}, "l3kit-bus.secret: no such file", nil},
+		"credential, no host":    {[]string{"credential"}, "<host>", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := parse(t, c.args...).run(t.Context(), slog.New(slog.DiscardHandler))
-			require.Error(t, err)
-			require.Contains(t, oneLine(err), c.says)
+			t.Parallel()
+			s := site{t, t.TempDir()}
+			s.file("short", "- token: t", 0o600)
+			s.file("public", "0123456789abcdef", 0o644)
+			cmd, said := s.command(c.args)
+			s.refuses(c.says, cmd, said)
+			s.left(append(c.made, "short", "public")...)
 		})
+	}
+}
+
+// left requires that the directory has nothing else.
+func (s site) left(names ...string) {
+	s.Helper()
+	entries, err := os.ReadDir(s.dir)
+	require.NoError(s, err)
+	var found []string
+	for _, e := range entries {
+		found = append(found, e.Name())
+	}
+	require.Subset(s, names, found)
+}
+
+// TestFullDisk: nothing that is kept there is half made, and the next start, with room, goes well.
+func TestFullDisk(t *testing.T) {
+	needs.Root(t)
+	const full = `mount -t tmpfs -o size=16k tmpfs full && head -c 16k /dev/zero >full/zero; exec "$@"`
+	for name, c := range map[string]struct{ flag, says string }{
+		"database":      {"--database=sqlite:full/l3.db", "full"},
+		"bus directory": {"--bus-dir=full/bus", "no space left on device"},
+		"secret":        {"--bus-secret-file=full/secret", "no space left on device"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := site{t, t.TempDir()}
+			require.NoError(t, os.Mkdir(filepath.Join(s.dir, "full"), 0o700))
+			cmd, said := s.command(nowhere(c.flag), "unshare", "--mount", "--propagation=private", "sh", "-c", full, "sh")
+			s.refuses(c.says, cmd, said)
+			cmd, said = s.command(nowhere(c.flag, "--metrics=127.0.0.1:0"))
+			require.NoError(t, cmd.Start())
+			s.ends(cmd, said)
+		})
+	}
+}
+
+// ends requires that a server which runs, or is about to, ends well when it is told to.
+func (s site) ends(cmd *exec.Cmd, said *bytes.Buffer) {
+	s.Helper()
+	require.Eventually(s, func() bool {
+		_, err := os.Stat(filepath.Join(s.dir, "l3kit-bus", "jetstream"))
+		_, other := os.Stat(filepath.Join(s.dir, "full", "bus", "jetstream"))
+		return err == nil || other == nil
+	}, patience, 10*time.Millisecond)
+	require.NoError(s, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(s, cmd.Wait(), "%s", said)
+	require.Empty(s, said.String())
+}
+
+// TestSecondServerInOneDirectory: the bus of the first is not spoilt.
+func TestSecondServerInOneDirectory(t *testing.T) {
+	s := site{t, t.TempDir()}
+	first, saidFirst := s.command(nowhere())
+	require.NoError(t, first.Start())
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(filepath.Join(s.dir, "l3kit-bus", "jetstream"))
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	second, said := s.command(nowhere())
+	s.refuses("is another server's", second, said)
+	s.ends(first, saidFirst)
+}
+
+func TestCommandsPrint(t *testing.T) {
+	s := site{t, t.TempDir()}
+	const secret = "0123456789abcdef0123456789abcdef"
+	s.file("l3kit-bus.secret", secret+"\n", 0o600)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"credential", "h1"}, natsbus.Credential([]byte(secret), "h1") + "\n"},
+		{[]string{"permissions", "h1"}, `{"publish":{"allow":["reports.h1",`},
+		{[]string{"--version"}, "github.com/l3kit/l3kit"},
+		{[]string{"--help"}, "openstack"},
+		{[]string{"run", "--help"}, "--agent-down-time"},
+	} {
+		cmd, said := s.command(c.args)
+		text, err := cmd.Output()
+		require.NoError(t, err, "%s", said)
+		require.Contains(t, string(text), c.want)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	kongyaml "github.com/alecthomas/kong-yaml"
 )
 
 // Main reads flags into commands, a pointer to a struct as kong takes it, and runs the command that was chosen until it is done, or the process is
@@ -22,8 +21,8 @@ func Main(name, description string, commands any) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k := kong.Parse(commands,
-		kong.Name(name), kong.Description(description), kong.DefaultEnvars("L3KIT"),
-		kong.Configuration(kongyaml.Loader), kong.Vars{"version": version()},
+		kong.Name(name), kong.Description(description), kong.DefaultEnvars("L3KIT"), ownFlags(),
+		kong.Configuration(readSettings), kong.Vars{"version": Version()},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)),
 	)
 	if err := k.Run(); err != nil && !errors.Is(err, context.Canceled) {
@@ -35,8 +34,8 @@ func Main(name, description string, commands any) {
 // oneLine is an error as a log wants it: some libraries say each attempt in a line of its own.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// version is that of the module, as the Go tool recorded it.
-func version() string {
+// Version is that of the module, as the Go tool recorded it.
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

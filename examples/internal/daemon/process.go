@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 // Flags are those that every binary has.
 type Flags struct {
 	Config  kong.ConfigFlag  `help:"YAML file to read flags from." placeholder:"FILE"`
-	Version kong.VersionFlag `help:"Print the version, and end."`
+	Version kong.VersionFlag `own:"" help:"Print the version, and end."`
 
 	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogFormat string     `enum:"text,json" default:"text" help:"${enum}."`
@@ -39,7 +40,7 @@ type check struct {
 	ok   func(context.Context) error
 }
 
-// Ready adds what must hold for the process to be ready to work: /readyz says 503, and why, when it does not.
+// Ready adds what must hold for the process to be ready to work: /readyz says 503, and why, when it does not, and before the first is added.
 func (p *Process) Ready(name string, ok func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +55,7 @@ func (f Flags) Run(ctx context.Context, parts ...Part) error {
 	p := &Process{Log: f.logger(), Metrics: prometheus.NewRegistry()}
 	p.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if f.Metrics != "" {
-		web, err := Listen(p.Log, f.Metrics, p.handler())
+		web, err := Listen(p.Log, f.Metrics, p.Handler())
 		if err != nil {
 			return fmt.Errorf("metrics: %w", err)
 		}
@@ -80,8 +81,8 @@ func (f Flags) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// handler answers for the process itself: /healthz while it runs, /readyz while it can work.
-func (p *Process) handler() http.Handler {
+// Handler answers for the process itself: /healthz while it runs, /readyz while it can work.
+func (p *Process) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -99,6 +100,9 @@ func (p *Process) ready(ctx context.Context) error {
 	p.mu.Lock()
 	checks := p.checks
 	p.mu.Unlock()
+	if len(checks) == 0 {
+		return errors.New("it starts")
+	}
 	for _, c := range checks {
 		if err := c.ok(ctx); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

@@ -1,4 +1,4 @@
-package main
+package explain
 
 import (
 	"context"
@@ -36,14 +36,14 @@ type site struct {
 }
 
 // openSite fails with [os.ErrNotExist] when the router, or its port, is not on the host.
-func openSite(h host, r dataplane.Router, in string) (_ *site, err error) {
+func openSite(h Host, r dataplane.Router, in string) (_ *site, err error) {
 	s := &site{router: r, ports: map[int]string{}, ear: -1, mouth: -1}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	dir := h.dir
+	dir := h.Dir
 	if dir == "" {
 		dir = netns.Dir
 	}
@@ -52,7 +52,7 @@ func openSite(h host, r dataplane.Router, in string) (_ *site, err error) {
 		return nil, fmt.Errorf("the router is not on this host: %w", err)
 	}
 	defer inside.Close()
-	outside, err := netns.Open(h.ns)
+	outside, err := netns.Open(h.NS)
 	if err != nil {
 		return nil, err
 	}

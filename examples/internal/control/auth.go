@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// authFlags say who is believed.
-type authFlags struct {
+// Auth is the flags that say who is believed.
+type Auth struct {
 	Auth         string `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes X-Project-Id, X-User-Id, X-Roles."`
 	AdminProject string `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
 	ForceListen  bool   `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
@@ -29,7 +29,7 @@ type authFlags struct {
 }
 
 // open makes what the flags say. It does not connect.
-func (f *authFlags) open(listen string) (rest.Auth, error) {
+func (f *Auth) open(listen string) (rest.Auth, error) {
 	switch f.Auth {
 	case "token":
 		if f.TokenFile == "" {

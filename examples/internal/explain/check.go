@@ -1,4 +1,4 @@
-package main
+package explain
 
 import (
 	"context"
@@ -16,12 +16,6 @@ import (
 	"github.com/l3kit/l3kit/internal/frame"
 )
 
-// host is the machine that a router is looked for on. The zero host is this one.
-type host struct {
-	ns  string // path of the network namespace that the other ends of the router's devices are in; empty: the caller's
-	dir string // where routers' namespaces have their names; empty: /run/netns
-}
-
 // How long a check waits. Most are over in a millisecond. But a router asks for a silent neighbour only once a second, and gives up after three (arp(7));
 // then it tells the sender, for whom it may have to ask as well.
 const (
@@ -32,7 +26,7 @@ const (
 // check sends a packet through the router and says what the kernel did with it. No host is needed at either end: the packet is put on the cable of the
 // port that it arrives by, and what leaves is seen on the router's own devices. If the packet has to wait there for the MAC of the next hop, the
 // question for that tells the way, and the connection that the kernel has noted tells the translation.
-func (h host) check(ctx context.Context, r dataplane.Router, p dataplane.Packet, paths []dataplane.Trace) (*finding, error) {
+func (h Host) check(ctx context.Context, r dataplane.Router, p dataplane.Packet, paths []dataplane.Trace) (*finding, error) {
 	if p.In == "" {
 		return nil, errors.New("--check is for packets that arrive by a port, and this one the router itself sends")
 	}

@@ -1,17 +1,14 @@
-package main
+package explain
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -32,28 +29,30 @@ routes:
   - {dest: 10.9.0.0/16, next_hop: 10.0.2.9}
 `
 
-func shortFile(t *testing.T) string {
+func shortRouter(t *testing.T) (r dataplane.Router) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "r.yaml")
-	require.NoError(t, os.WriteFile(file, []byte(short), 0o600))
-	return file
+	require.NoError(t, yaml.UnmarshalStrict([]byte(short), &r))
+	require.NoError(t, r.Validate())
+	return r
 }
 
-// command parses a command line as main does, and runs it.
-func command(t *testing.T, args ...string) (string, error) {
+// ask parses flags as a command does, and answers.
+func ask(t *testing.T, r dataplane.Router, args ...string) (string, error) {
 	t.Helper()
-	var out bytes.Buffer
-	parser, err := kong.New(&commands{}, kong.BindTo(t.Context(), (*context.Context)(nil)), kong.BindTo(&out, (*io.Writer)(nil)))
+	var (
+		q   Question
+		out bytes.Buffer
+	)
+	parser, err := kong.New(&q)
 	require.NoError(t, err)
-	k, err := parser.Parse(args)
-	if err == nil {
-		err = k.Run()
+	if _, err = parser.Parse(args); err == nil {
+		err = q.Answer(t.Context(), &out, r, Host{})
 	}
 	return out.String(), err
 }
 
 func TestExplainReads(t *testing.T) {
-	file := shortFile(t)
+	router := shortRouter(t)
 	for _, tt := range []struct{ args, text string }{
 		{"--from 10.0.1.5 --to 198.51.100.7 --sport 40000 --dport 80", `
 tcp 10.0.1.5:40000 → 198.51.100.7:80: forwarded by ext to 203.0.113.1, as 203.0.113.5 → 198.51.100.7
@@ -93,14 +92,14 @@ tcp 10.0.1.1 → 203.0.113.5:80: forwarded by web to 10.0.1.5, as 10.0.1.1 → 1
   back         the answer is translated back: its sender sees tcp 203.0.113.5:80 → 10.0.1.1
 `},
 	} {
-		text, err := command(t, append([]string{"explain", "--router", file}, strings.Fields(tt.args)...)...)
+		text, err := ask(t, router, strings.Fields(tt.args)...)
 		require.NoError(t, err)
 		require.Equal(t, strings.TrimSpace(tt.text), strings.TrimSpace(text))
 	}
 }
 
 func TestExplainInJSON(t *testing.T) {
-	text, err := command(t, "explain", "--router", shortFile(t), "--from", "10.0.2.7", "--to", "203.0.113.5", "--dport", "80", "--in", "app", "--json")
+	text, err := ask(t, shortRouter(t), "--from", "10.0.2.7", "--to", "203.0.113.5", "--dport", "80", "--in", "app", "--json")
 	require.NoError(t, err)
 	var x explanation
 	require.NoError(t, json.Unmarshal([]byte(text), &x))
@@ -112,7 +111,7 @@ func TestExplainInJSON(t *testing.T) {
 }
 
 func TestExplainRefuses(t *testing.T) {
-	file := shortFile(t)
+	router := shortRouter(t)
 	for _, tt := range []struct{ args, fault string }{
 		{"--from 10.0.1.5 --to 2001:db8:1::7", "different families"},
 		{"--from 10.0.1.5 --to 10.0.2.7 --in nowhere", "no port nowhere; it has web, app, ext"},
@@ -121,28 +120,12 @@ func TestExplainRefuses(t *testing.T) {
 		{"--from 10.0.1.5", "--to"},
 		{"--from 10.0.1.1 --to 10.0.2.7 --check", "the router itself sends"},
 	} {
-		_, err := command(t, append([]string{"explain", "--router", file}, strings.Fields(tt.args)...)...)
+		_, err := ask(t, router, strings.Fields(tt.args)...)
 		require.ErrorContains(t, err, tt.fault, "%s", tt.args)
 	}
 
-	lonely := filepath.Join(t.TempDir(), "r.yaml")
-	require.NoError(t, os.WriteFile(lonely, []byte("id: r\nports: [{id: p, network: {id: n}, mac: fa:16:3e:00:00:01, addrs: [10.0.1.1/24], mtu: 1500}]"), 0o600))
-	_, err := command(t, "explain", "--router", lonely, "--from", "8.8.8.8", "--to", "10.0.1.7")
+	lonely := router
+	lonely.Ports, lonely.Gateway, lonely.FloatingIPs, lonely.Routes = router.Ports[:1], nil, nil, nil
+	_, err := ask(t, lonely, "--from", "8.8.8.8", "--to", "10.0.1.7")
 	require.ErrorContains(t, err, "say with --in")
-}
-
-// TestFolderIsTheDefaultCommand: what people typed before there were commands still works.
-func TestFolderIsTheDefaultCommand(t *testing.T) {
-	folder := t.TempDir()
-	for _, args := range [][]string{{folder, "--once"}, {"--plan", "--json", folder}, {"run", "--once", folder}} {
-		var c commands
-		parser, err := kong.New(&c)
-		require.NoError(t, err)
-		k, err := parser.Parse(args)
-		require.NoError(t, err)
-		require.Contains(t, k.Command(), "run", "%v", args)
-		require.Equal(t, folder, c.Run.Folder)
-	}
-	_, err := command(t, "--json", folder)
-	require.ErrorContains(t, err, "--json prints a plan", "flags are still checked against each other")
 }

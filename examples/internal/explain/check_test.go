@@ -1,4 +1,4 @@
-package main
+package explain
 
 import (
 	"bytes"
@@ -26,8 +26,8 @@ import (
 // bench is a machine with the router of the file on it, and hosts for most of the addresses that packets come from and go to.
 type bench struct {
 	t      *testing.T
-	on     host
-	file   string
+	on     Host
+	router dataplane.Router
 	inside *lab.Host // the router's namespace
 }
 
@@ -43,9 +43,8 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dp.Close()) })
 
-	b := &bench{t: t, on: host{ns: machine.HostNS, dir: machine.Dir}, file: shortFile(t)}
-	r, err := readRouter(b.file)
-	require.NoError(t, err)
+	r := shortRouter(t)
+	b := &bench{t: t, on: Host{NS: machine.HostNS, Dir: machine.Dir}, router: r}
 	_, err = dp.Apply(t.Context(), r)
 	require.NoError(t, err)
 	for name, h := range map[string]struct {
@@ -71,15 +70,15 @@ func newBench(t *testing.T) *bench {
 // check returns the last paragraph of what is printed.
 func (b *bench) check(from, to, proto string, more ...string) (string, error) {
 	b.t.Helper()
-	e := explain{Router: b.file, From: netip.MustParseAddr(from), To: netip.MustParseAddr(to), Proto: proto, Check: true}
+	q := Question{From: netip.MustParseAddr(from), To: netip.MustParseAddr(to), Proto: proto, Check: true}
 	if proto != "icmp" {
-		e.Dport = 80
+		q.Dport = 80
 	}
 	if len(more) > 0 {
-		e.In = more[0]
+		q.In = more[0]
 	}
 	var out bytes.Buffer
-	err := e.run(b.t.Context(), &out, b.on)
+	err := q.Answer(b.t.Context(), &out, b.router, b.on)
 	paragraphs := strings.Split(strings.TrimSpace(out.String()), "\n\n")
 	return paragraphs[len(paragraphs)-1], err
 }
@@ -139,12 +138,12 @@ func TestCheckDisagrees(t *testing.T) {
 	require.NoError(t, c.Flush())
 
 	said, err := b.check("10.0.1.7", "198.51.100.7", "tcp")
-	require.ErrorIs(t, err, errDisagrees)
+	require.ErrorIs(t, err, ErrDisagrees)
 	require.Contains(t, said, "DOES NOT agree")
 	require.Contains(t, said, "forwarded by ext, as 10.0.1.7 → 198.51.100.7")
 
 	said, err = b.check("203.0.113.1", "203.0.113.5", "tcp")
-	require.ErrorIs(t, err, errDisagrees)
+	require.ErrorIs(t, err, ErrDisagrees)
 	require.Contains(t, said, "local to the router")
 }
 
@@ -167,14 +166,14 @@ func TestCheckSeesThatThereIsNoWay(t *testing.T) {
 			to = "2001:db8:e::7"
 		}
 		said, err := b.check(from, to, "udp")
-		require.ErrorIs(t, err, errDisagrees)
+		require.ErrorIs(t, err, ErrDisagrees)
 		require.Contains(t, said, " was unreachable")
 	}
 }
 
 func TestCheckOfAnAbsentRouter(t *testing.T) {
 	b := newBench(t)
-	b.on.dir = t.TempDir()
+	b.on.Dir = t.TempDir()
 	_, err := b.check("10.0.1.7", "198.51.100.7", "tcp")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, "the router is not on this host")
@@ -188,9 +187,7 @@ func TestCheckLeavesConnectionsAlone(t *testing.T) {
 	defer c.Close()
 	const udp = 17
 	require.NoError(t, c.Create(conntrack.NewFlow(udp, 0, netip.MustParseAddr("10.0.1.7"), netip.MustParseAddr("10.0.2.8"), 4000, 80, 60, 0)))
-	e := explain{
-		Router: b.file, From: netip.MustParseAddr("10.0.1.7"), To: netip.MustParseAddr("10.0.2.8"), Proto: "udp", Sport: 4000, Dport: 80, Check: true,
-	}
-	require.ErrorContains(t, e.run(t.Context(), &bytes.Buffer{}, b.on), "is a connection that goes on")
+	q := Question{From: netip.MustParseAddr("10.0.1.7"), To: netip.MustParseAddr("10.0.2.8"), Proto: "udp", Sport: 4000, Dport: 80, Check: true}
+	require.ErrorContains(t, q.Answer(t.Context(), &bytes.Buffer{}, b.router, b.on), "is a connection that goes on")
 	require.Len(t, b.flows(), 1)
 }

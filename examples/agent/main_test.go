@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// asMain makes the test binary the agent.
+const asMain = "L3KIT_TEST_AS_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		os.Unsetenv(asMain)
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+var patience = lab.Patience(30 * time.Second)
+
+// agent is a command that runs the agent, behind others such as setpriv.
+func agent(ctx context.Context, before []string, args ...string) *exec.Cmd {
+	all := append(append(before[:len(before):len(before)], os.Args[0]), args...)
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
+	cmd.Env = append(os.Environ(), asMain+"=1")
+	return cmd
+}
+
+// refusal is the one line, and the exit status, of an agent that does not start.
+func refusal(t *testing.T, before []string, args ...string) (string, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := agent(ctx, before, args...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	err := cmd.Run()
+	require.NoError(t, ctx.Err(), "it runs: %s", &said)
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	var lines []string
+	for line := range strings.Lines(said.String()) {
+		if !strings.HasPrefix(line, "time=") { // the log, before it was found out
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	require.Len(t, lines, 1, "%s", &said)
+	return lines[0], exit.ExitCode()
+}
+
+func TestWrongFlags(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	const login = "--bus-password=x"
+	const flags, other = 80, 1
+	for _, tt := range []struct {
+		args   string
+		says   string
+		status int
+	}{
+		{"--nonsense", "unknown flag --nonsense", flags},
+		{"nonsense", "unexpected argument nonsense", flags},
+		{"--dataplane=pf", `--dataplane must be one of "nftables","iptables"`, flags},
+		{"--wiring=ovn", `--wiring must be one of "bridge","ovs"`, flags},
+		{"--physical=eth1", `--physical: expected "<key>=<value>"`, flags},
+		{"--tunnel-address=192.0.2", "--tunnel-address: ParseAddr", flags},
+		{"--check=often", "--check: expected duration", flags},
+		{"--config=" + dir + "/none", "none: no such file", other},
+		{"--config=" + file("typo.yaml", "wirring: ovs"), `has "wirring", which is no flag`, flags},
+		{"--config=" + file("twice.yaml", "check: 1m\ncheck: 2m"), `"check" already set`, other},
+		{"", "give one of --bus-password-file", other},
+		{"--bus-password-file=" + dir + "/none", "--bus-password-file: open " + dir + "/none: no such file", other},
+		{"--bus-credentials=" + dir + "/none", "--bus-credentials: stat", other},
+		{"--bus-cert=" + dir + "/none", "--bus-cert and --bus-key go together", other},
+		{login + " --bus-ca=" + file("ca.pem", "no"), "--bus-ca: " + dir + "/ca.pem has no certificate", other},
+		{login + " --bus=http://192.0.2.1", `--bus: "http://192.0.2.1" is neither nats://HOST:PORT nor`, other},
+		{login + " --bus=nats://[::1", "--bus: parse", other},
+		{login + " --lease=0s", "--lease must be more than 0", other},
+		{login + " --heartbeat=-1s", "--heartbeat must be more than 0", other},
+		{login + " --parallel=-1", "--parallel must not be less than 0", other},
+		{login + " --metrics=192.0.2.300:80", "metrics: listen", other},
+		{"plan --cache=" + file("cache", ""), "cache: ", other},
+		{"explain nobody --from=10.0.0.1 --to=10.0.0.2 --cache=" + dir, "no router nobody on this host", other},
+	} {
+		line, status := refusal(t, nil, strings.Fields(tt.args)...)
+		require.Contains(t, line, tt.says, "%s", tt.args)
+		require.Equal(t, tt.status, status, "%s", tt.args)
+	}
+}
+
+// site is a pretended machine with a router in the agent's cache.
+type site struct {
+	t       *testing.T
+	machine *lab.Lab
+	flags   []string
+	client  *lab.Host
+}
+
+var office = dataplane.Router{
+	ID: "office",
+	Ports: []dataplane.Port{{
+		ID: "lan", Network: dataplane.Network{ID: "lan"}, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, 0, 1}, MTU: 1500,
+		Addrs: []netip.Prefix{netip.MustParsePrefix("10.0.1.1/24"), netip.MustParsePrefix("2001:db8:1::1/64")},
+	}},
+	Gateway: &dataplane.Gateway{SNAT: true, NextHops: []netip.Addr{netip.MustParseAddr("203.0.113.1")}, Port: dataplane.Port{
+		ID: "wan", Network: dataplane.Network{ID: "wan"}, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, 0, 2}, MTU: 1500,
+		Addrs: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")},
+	}},
+	FloatingIPs: []dataplane.FloatingIP{{ID: "f", Addr: netip.MustParseAddr("203.0.113.5"), Fixed: netip.MustParseAddr("10.0.1.5")}},
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	needs.Root(t)
+	needs.Program(t, "nsenter", "util-linux")
+	needs.Program(t, "setpriv", "util-linux")
+	machine, err := lab.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, machine.Close()) })
+	cache := t.TempDir()
+	text, err := json.Marshal(l3.Assignment{Epoch: 1, Revision: 1, Router: office})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(cache, "office.json"), text, 0o600))
+	h := &site{t: t, machine: machine, flags: []string{"--cache", cache, "--namespaces", machine.Dir}}
+
+	w, err := bridge.New(bridge.Config{HostNS: machine.HostNS})
+	require.NoError(t, err)
+	t.Cleanup(func() { w.Close() })
+	for name, addr := range map[string]string{"lan": "10.0.1.5/24", "wan": "203.0.113.1/24"} {
+		one, err := machine.Attach(t.Context(), w, lab.Spec{Name: name, NextHops: []netip.Addr{netip.MustParseAddr("10.0.1.1")}, Ports: []dataplane.Port{{
+			Network: dataplane.Network{ID: name}, Addrs: []netip.Prefix{netip.MustParsePrefix(addr)},
+		}}})
+		require.NoError(t, err)
+		if name == "wan" {
+			h.client = one
+		}
+	}
+	return h
+}
+
+// as is how a process gets onto the machine, with these capabilities and no others, as the service manager would start it.
+func (h *site) as(capabilities ...string) []string {
+	set := "-all"
+	for _, c := range capabilities {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+	}
+	return []string{"nsenter", "--net=" + h.machine.HostNS, "setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + set}
+}
+
+// start runs the agent, with servers that nobody can reach.
+func (h *site) start(before []string, more ...string) (stop func()) {
+	h.t.Helper()
+	var said bytes.Buffer
+	cmd := agent(h.t.Context(), before, append(append([]string{"--bus=nats://127.0.0.1:1", "--bus-password=x", "--host=host1"}, h.flags...), more...)...)
+	cmd.Stderr = &said
+	require.NoError(h.t, cmd.Start())
+	return func() {
+		h.t.Helper()
+		require.NoError(h.t, cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(h.t, cmd.Wait(), "%s", &said)
+	}
+}
+
+// show runs one of the commands that look.
+func (h *site) show(before []string, args ...string) string {
+	h.t.Helper()
+	cmd := agent(h.t.Context(), before, append(args, h.flags...)...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	text, err := cmd.Output()
+	require.NoError(h.t, err, "%v: %s%s", args, text, &said)
+	return string(text)
+}
+
+// passes says that the floating IP's workload answers the client.
+func (h *site) passes() {
+	h.t.Helper()
+	conn, err := h.client.Dial(h.t.Context(), dataplane.ICMP, netip.AddrPort{}, netip.MustParseAddrPort("203.0.113.5:0"))
+	require.NoError(h.t, err)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	_, err = conn.Exchange(ctx, 0)
+	require.NoError(h.t, err)
+}
+
+// TestCapabilities starts the agent with what the unit file gives it, and with less.
+func TestCapabilities(t *testing.T) {
+	unit, err := os.ReadFile("l3kit-agent.service")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?m)^CapabilityBoundingSet=(.*)$`).FindSubmatch(unit)
+	require.NotNil(t, found)
+	capabilities := strings.Fields(string(found[1]))
+
+	for _, backend := range []string{"nftables", "iptables"} {
+		t.Run(backend, func(t *testing.T) {
+			needs.Program(t, "iptables-restore", "iptables")
+			h := newSite(t)
+			h.flags = append(h.flags, "--dataplane", backend)
+			all := h.as(capabilities...)
+			stop := h.start(all)
+			h.passes()
+			require.Empty(t, h.show(all, "plan"))
+			require.Contains(t, h.show(all, "inspect"), "as it was applied")
+			require.Contains(t, h.show(all, "explain", "off", "--from=10.0.1.5", "--to=203.0.113.1", "--proto=icmp", "--check"), "The kernel agrees")
+			stop()
+			h.passes()
+		})
+	}
+	t.Run("ovs", func(t *testing.T) {
+		needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+		h := newSite(t)
+		s, err := h.machine.Switch(t.Context())
+		require.NoError(t, err)
+		h.flags = append(h.flags, "--wiring=ovs", "--ovs-endpoint="+s.Endpoint, "--ovs-run-dir="+s.RunDir, "--ovs-datapath=netdev")
+		all := h.as(capabilities...)
+		stop := h.start(all)
+		require.Eventually(t, func() bool {
+			return agent(t.Context(), all, append([]string{"plan"}, h.flags...)...).Run() == nil
+		}, patience, 100*time.Millisecond, "it is there")
+		stop()
+		require.Contains(t, h.show(all, "inspect"), "as it was applied")
+	})
+	t.Run("less", func(t *testing.T) {
+		h := newSite(t)
+		start := append([]string{"--bus-password=x", "--bus=nats://127.0.0.1:1"}, h.flags...)
+		line, status := refusal(t, h.as(), start...)
+		require.Contains(t, line, "needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")
+		require.Equal(t, 1, status)
+		for i, c := range capabilities {
+			rest := append(append([]string{}, capabilities[:i]...), capabilities[i+1:]...)
+			args := start
+			if c == "CAP_NET_RAW" { // without it a router is silent, which is no reason not to have it
+				stop := h.start(h.as(capabilities...))
+				h.passes()
+				stop()
+				args = append([]string{"explain", "off", "--from=10.0.1.5", "--to=203.0.113.1", "--check"}, h.flags...)
+			}
+			line, _ := refusal(t, h.as(rest...), args...)
+			require.Contains(t, line, "operation not permitted", "without %s", c)
+		}
+	})
+}
+
+// TestStartsThatFail: what was begun is stopped, and one line says why.
+func TestStartsThatFail(t *testing.T) {
+	h := newSite(t)
+	root := []string{"env"} // in the caller's namespace, where the message queue is; nothing is made there, because nothing gets so far
+	secret := []byte("0123456789abcdef0123456789abcdef")
+	server, err := natsbus.StartServer(natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: netip.MustParseAddrPort("127.0.0.1:0")})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	empty := []string{"--namespaces", h.machine.Dir, "--host=host1", "--bus=" + server.URL(), "--cache"}
+
+	password := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(password, []byte(natsbus.Credential(secret, "host2")+"\n"), 0o600))
+	line, _ := refusal(t, root, append(empty, t.TempDir(), "--bus-password-file="+password)...)
+	require.Contains(t, line, "as agent:host1: nats: Authorization Violation", "it is another host's")
+
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	line, _ = refusal(t, root, append(empty, t.TempDir(), "--bus-password=x", "--metrics="+busy.Addr().String())...)
+	require.Contains(t, line, "listen tcp "+busy.Addr().String()+": bind: address already in use")
+
+	line, _ = refusal(t, root, append(empty, filepath.Join(password, "cache"), "--bus-password=x")...)
+	require.Contains(t, line, "--cache: mkdir "+password+": not a directory")
+
+	full := t.TempDir()
+	require.NoError(t, os.Symlink("/dev/full", filepath.Join(full, "writable")))
+	line, _ = refusal(t, root, append(empty, full, "--bus-password=x")...)
+	require.Contains(t, line, "no space left on device")
+
+	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
+	h.passes()
+	line, _ = refusal(t, h.as("net_admin", "sys_admin", "net_raw"), append([]string{"--bus-password=x"}, h.flags...)...)
+	require.Contains(t, line, "another agent runs on this host")
+	stop()
+
+	line, _ = refusal(t, h.as("net_admin", "sys_admin"), append([]string{"--bus-password=x", "--wiring=ovs", "--ovs-endpoint=unix:/nowhere/db.sock"}, h.flags...)...)
+	require.Contains(t, line, "/nowhere/db.sock")
+}

@@ -1,0 +1,160 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// Bus is the flags of the bus: one that is embedded in this process, or another NATS.
+type Bus struct {
+	Embedded
+
+	Listen   netip.AddrPort `name:"bus-listen" default:"127.0.0.1:4222" help:"Address at which the embedded bus serves agents."`
+	TLSCert  string         `name:"bus-tls-cert" placeholder:"FILE" help:"Certificate of the embedded bus, in PEM: agents connect with TLS."`
+	TLSKey   string         `name:"bus-tls-key" placeholder:"FILE" help:"Its key, in PEM."`
+	ClientCA string         `name:"bus-client-ca" placeholder:"FILE" help:"Authorities whose certificates agents must have, beside their passwords."`
+
+	ClusterName   string         `name:"bus-cluster-name" placeholder:"NAME" help:"This server among those that share one bus: three go on when one is lost."`
+	ClusterListen netip.AddrPort `name:"bus-cluster-listen" placeholder:"ADDRESS" help:"Address for the other servers."`
+	ClusterPeers  []string       `name:"bus-cluster-peers" placeholder:"HOST:PORT" help:"Of the servers; this one may be among them."`
+	ClusterCA     string         `name:"bus-cluster-ca" placeholder:"FILE" help:"Authorities of the servers' --bus-tls-cert: TLS between servers, both ways."`
+	Replicas      int            `name:"bus-replicas" default:"0" help:"Servers that keep each message; 0 is 1, or 3 in a cluster."`
+
+	URLs         []string `name:"bus" placeholder:"URL" help:"Of another NATS with JetStream, in place of the embedded bus. See the command permissions."`
+	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"Password of its user control."`
+	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"The same; better in the environment than here."`
+	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"Credentials file (JWT and key) in place of a password."`
+	CA           string   `name:"bus-ca" placeholder:"FILE" help:"Authorities of its certificate. Default: the system's."`
+	Cert         string   `name:"bus-cert" placeholder:"FILE" help:"Certificate to show to it."`
+	Key          string   `name:"bus-key" placeholder:"FILE" help:"Its key."`
+}
+
+// Embedded is the flags of what an embedded bus keeps.
+type Embedded struct {
+	Dir        string `name:"bus-dir" default:"l3kit-bus" help:"Directory for what the embedded bus keeps. It is made."`
+	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" help:"What passwords derive from; made if missing. The servers of a cluster share it."`
+}
+
+// check refuses flags that do not go together.
+func (b *Bus) check() error {
+	for _, text := range b.URLs {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
+			return fmt.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
+		}
+	}
+	cluster := b.ClusterListen.IsValid() || len(b.ClusterPeers) > 0 || b.ClusterCA != ""
+	switch {
+	case len(b.URLs) > 0 && (b.clustered() || cluster || b.TLSCert != "" || b.ClientCA != ""):
+		return errors.New("--bus names another NATS: what is said of the embedded one (--bus-cluster-…, --bus-tls-…, --bus-client-ca) has no use")
+	case len(b.URLs) == 0 && (b.PasswordFile != "" || b.Password != "" || b.Credentials != "" || b.CA != "" || b.Cert != ""):
+		return errors.New("--bus-password…, --bus-credentials, --bus-ca and --bus-cert are for another NATS, which --bus must name")
+	case (b.TLSCert == "") != (b.TLSKey == ""):
+		return errors.New("--bus-tls-cert and --bus-tls-key go together")
+	case (b.Cert == "") != (b.Key == ""):
+		return errors.New("--bus-cert and --bus-key go together")
+	case (b.ClientCA != "" || b.ClusterCA != "") && b.TLSCert == "":
+		return errors.New("--bus-client-ca and --bus-cluster-ca need --bus-tls-cert")
+	case cluster && !b.clustered():
+		return errors.New("--bus-cluster-name is missing")
+	case b.clustered() && (!b.ClusterListen.IsValid() || len(b.ClusterPeers) < 2):
+		return errors.New("a cluster needs --bus-cluster-listen and at least two --bus-cluster-peers")
+	case b.Replicas < 0 || b.Replicas > 5 || b.Replicas > 1 && len(b.URLs) == 0 && !b.clustered():
+		return fmt.Errorf("--bus-replicas: %d is not between 0 and 5, or there is no cluster", b.Replicas)
+	}
+	return nil
+}
+
+func (b *Bus) clustered() bool { return b.ClusterName != "" }
+
+func (b *Bus) options() natsbus.Options {
+	if b.Replicas == 0 && b.clustered() {
+		return natsbus.Options{Replicas: 3}
+	}
+	return natsbus.Options{Replicas: b.Replicas}
+}
+
+// link is the connection to the bus, and the server if that is in this process.
+type link struct {
+	server *natsbus.Server
+	secret []byte
+	conn   *nats.Conn
+}
+
+// open starts the embedded bus, if it is that, and connects.
+func (b *Bus) open(log *slog.Logger) (_ *link, err error) {
+	l := &link{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	login := natsbus.Login{Logger: log}
+	if len(b.URLs) > 0 {
+		login, err = b.login(log)
+	} else {
+		err = b.start(l, log)
+		login.Server = l.server
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.conn, err = natsbus.Connect(login)
+	return l, err
+}
+
+// start starts the embedded bus.
+func (b *Bus) start(l *link, log *slog.Logger) (err error) {
+	c := natsbus.ServerConfig{Dir: b.Dir, Listen: b.Listen, Logger: log}
+	if c.TLS, err = serverTLS(b.TLSCert, b.TLSKey, b.ClientCA); err != nil {
+		return err
+	}
+	if b.clustered() {
+		c.Cluster = &natsbus.ClusterConfig{Name: b.ClusterName, Listen: b.ClusterListen, Peers: b.ClusterPeers}
+		if b.ClusterCA != "" {
+			if c.Cluster.TLS, err = mutualTLS(b.TLSCert, b.TLSKey, b.ClusterCA); err != nil {
+				return err
+			}
+		}
+	}
+	if l.secret, err = makeSecret(b.SecretFile); err != nil {
+		return err
+	}
+	c.Secret = l.secret
+	l.server, err = natsbus.StartServer(c)
+	return err
+}
+
+// login is how to connect to another NATS.
+func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
+	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
+	if b.PasswordFile != "" {
+		text, err := os.ReadFile(b.PasswordFile)
+		if err != nil {
+			return l, fmt.Errorf("--bus-password-file: %w", err)
+		}
+		l.Password = strings.TrimSpace(string(text))
+	}
+	l.TLS, err = clientTLS(b.CA, b.Cert, b.Key)
+	return l, err
+}
+
+func (l *link) close() {
+	if l.conn != nil {
+		closed := l.conn.StatusChanged(nats.CLOSED)
+		l.conn.Close()
+		<-closed
+	}
+	if l.server != nil {
+		l.server.Shutdown()
+	}
+}

@@ -1,0 +1,195 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/natsbus"
+	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/sqlstore"
+)
+
+// Control is a server that has what it needs, and has not begun. It is served once, and closed.
+type Control struct {
+	flags     *Server
+	process   *daemon.Process
+	metrics   *metrics
+	store     *sqlstore.Store
+	service   *l3.Service
+	web       *daemon.Web
+	link      *link
+	bus       atomic.Pointer[natsbus.Bus]
+	publisher atomic.Pointer[natsbus.Publisher]
+}
+
+// Open finds out everything that can be wrong: it checks the flags, takes the addresses, opens the database and connects to the bus. When it fails
+// nothing of that stays.
+func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err error) {
+	if err := errors.Join(s.Service.check(), s.Bus.check()); err != nil {
+		return nil, err
+	}
+	auth, err := s.Service.Auth.open(s.Service.Listen)
+	if err != nil {
+		return nil, err
+	}
+	ranges, err := segments(s.Service.TenantNetworks)
+	if err != nil {
+		return nil, err
+	}
+	c := &Control{flags: s, process: p}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
+		return nil, err
+	}
+	if c.service, err = l3.New(l3.Config{
+		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
+		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges, Published: c.wake, Logger: p.Log,
+	}); err != nil {
+		return nil, err
+	}
+	if c.metrics, err = newMetrics(p.Metrics, c.store, c.service); err != nil {
+		return nil, err
+	}
+	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Logger: p.Log})
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api)); err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	if c.link, err = s.Bus.open(p.Log); err != nil {
+		return nil, err
+	}
+	if err := c.openBus(ctx); err != nil {
+		return nil, err
+	}
+	p.Ready("database", c.databaseReady)
+	p.Ready("bus", c.busReady)
+	return c, nil
+}
+
+// Login is how the agent of a host in this process connects; the bus must be embedded.
+func (c *Control) Login(host string) natsbus.Login {
+	return natsbus.Login{Server: c.link.server, Host: host, Password: natsbus.Credential(c.link.secret, host), Logger: c.process.Log}
+}
+
+// Address is where the API is served.
+func (c *Control) Address() string { return c.web.Address() }
+
+// Ready waits until agents can read what they are to do; it says false when ctx ended first.
+func (c *Control) Ready(ctx context.Context) bool {
+	for c.busReady(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return true
+}
+
+// Close closes everything. What was acknowledged is on the disk when it returns.
+func (c *Control) Close() error {
+	if c.link != nil {
+		c.link.close()
+	}
+	if c.web != nil {
+		c.web.Close() // is closed already, where it has been served
+	}
+	if c.store != nil {
+		return c.store.Close()
+	}
+	return nil
+}
+
+// wake tells the publisher that there is something in the outbox. Before there is one nobody needs to be told: it begins with looking.
+func (c *Control) wake() {
+	if p := c.publisher.Load(); p != nil {
+		p.Wake()
+	}
+}
+
+// busPatience is for how long a bus that is not ready holds up the start: it may be that it never will be, and somebody looks on.
+const busPatience = 2 * time.Second
+
+// openBus opens the bus, if it is ready. One of which enough servers are not there yet is opened while the API is served already.
+func (c *Control) openBus(ctx context.Context) error {
+	if c.flags.Bus.clustered() {
+		return nil
+	}
+	attempt, cancel := context.WithTimeout(ctx, busPatience)
+	defer cancel()
+	bus, err := natsbus.Open(attempt, c.link.conn, c.flags.Bus.options())
+	switch {
+	case err == nil:
+		c.bus.Store(bus)
+	case ctx.Err() != nil || attempt.Err() == nil:
+		return err
+	default:
+		c.process.Log.Warn("the bus is not ready yet", "err", err)
+	}
+	return nil
+}
+
+// Serve serves until ctx ends, and then returns nil.
+func (c *Control) Serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.web.Serve(ctx, c.process) })
+	g.Go(func() error { return c.carry(ctx) })
+	return g.Wait()
+}
+
+// carry carries routers to the agents, and their word back.
+func (c *Control) carry(ctx context.Context) error {
+	if c.bus.Load() == nil {
+		bus, err := natsbus.Open(ctx, c.link.conn, c.flags.Bus.options())
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was given up, because all of this ends
+		}
+		if err != nil {
+			return err
+		}
+		c.bus.Store(bus)
+		c.process.Log.Info("the bus is ready")
+	}
+	log := c.process.Log
+	publisher := natsbus.NewPublisher(c.store, c.service, c.bus.Load())
+	publisher.Published, publisher.Logger = c.metrics.published, log
+	c.publisher.Store(publisher)
+	consumer := natsbus.NewConsumer(c.service, c.bus.Load())
+	consumer.Heard, consumer.Reported, consumer.Logger = c.metrics.heartbeats.Inc, c.metrics.reports.Inc, log
+	failover := l3.Failover{
+		Service: c.service, DownTime: c.flags.Service.AgentDownTime, Rate: c.flags.Service.FailoverRate,
+		Hearing: consumer.CaughtUp, Moved: c.metrics.moved, Logger: log,
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range []func(context.Context) error{publisher.Run, consumer.Run, failover.Run} {
+		g.Go(func() error { return run(ctx) })
+	}
+	return g.Wait()
+}
+
+func (c *Control) databaseReady(ctx context.Context) error {
+	return c.store.View(ctx, func(tx l3.Tx) error {
+		_, err := tx.Agents().Count(ctx)
+		return err
+	})
+}
+
+func (c *Control) busReady(ctx context.Context) error {
+	bus := c.bus.Load()
+	if bus == nil {
+		return errors.New("it waits for enough servers")
+	}
+	ctx, cancel := context.WithTimeout(ctx, busPatience)
+	defer cancel()
+	return bus.Ready(ctx)
+}

@@ -1,0 +1,68 @@
+package control
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// leastSecret is what a secret has at least, in bytes.
+const leastSecret = 16
+
+// readSecret reads the secret of an embedded bus, which nobody else may be able to read.
+func readSecret(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--bus-secret-file: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("--bus-secret-file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("--bus-secret-file: %s is no file", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("--bus-secret-file: %s can be read or written by others than its owner (%s): chmod 600 it, "+
+			"and if they are not to be trusted, remove it and give the agents new passwords", path, info.Mode().Perm())
+	}
+	text := make([]byte, 4096)
+	n, err := file.Read(text)
+	secret := bytes.TrimSpace(text[:n])
+	switch {
+	case len(secret) < leastSecret:
+		return nil, fmt.Errorf("--bus-secret-file: %s has less than %d bytes", path, leastSecret)
+	case err != nil:
+		return nil, fmt.Errorf("--bus-secret-file: %w", err)
+	}
+	return secret, nil
+}
+
+// makeSecret reads the secret, and makes the file if it is missing: whole or not at all, and one only, however many do so at once.
+func makeSecret(path string) ([]byte, error) {
+	secret, err := readSecret(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return secret, err
+	}
+	if err := writeSecret(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("--bus-secret-file: make it: %w", err)
+	}
+	return readSecret(path)
+}
+
+func writeSecret(path string) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".l3kit-secret-*") // its mode is 0600
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(rand.Text() + "\n")
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Link(file.Name(), path) // which fails where there is one
+	}
+	return errors.Join(err, os.Remove(file.Name()))
+}

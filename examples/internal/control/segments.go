@@ -1,0 +1,44 @@
+package control
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
+)
+
+// segments reads what --tenant-networks says: TYPE:FIRST:LAST, vlan:PHYSICAL:FIRST:LAST, or local.
+func segments(texts []string) (ranges []l3.SegmentRange, err error) {
+	for _, text := range texts {
+		r, err := segment(text)
+		if err != nil {
+			return nil, fmt.Errorf("--tenant-networks: %q: %w", text, err)
+		}
+		ranges = append(ranges, r)
+	}
+	return ranges, nil
+}
+
+func segment(text string) (r l3.SegmentRange, err error) {
+	parts := strings.Split(text, ":")
+	r.Type = dataplane.NetworkType(parts[0])
+	if parts = parts[1:]; r.Type == dataplane.NetworkLocal && len(parts) == 0 {
+		return r, nil
+	}
+	if r.Type == dataplane.NetworkVLAN && len(parts) == 3 {
+		r.Physical, parts = parts[0], parts[1:]
+	}
+	if len(parts) != 2 {
+		return r, fmt.Errorf("write vxlan:1:1000, geneve:1:1000, gre:1:1000, vlan:PHYSICAL:100:199, or local")
+	}
+	for i, end := range []*uint32{&r.First, &r.Last} {
+		n, err := strconv.ParseUint(parts[i], 10, 32)
+		if err != nil {
+			return r, err
+		}
+		*end = uint32(n)
+	}
+	return r, nil
+}

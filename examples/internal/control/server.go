@@ -1,0 +1,68 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/scheduler"
+)
+
+// Server is the flags of a server.
+type Server struct {
+	Service Service `embed:""`
+	Bus     Bus     `embed:""`
+}
+
+// Service is the flags of the API and of what stands behind it.
+type Service struct {
+	Listen   string `default:"127.0.0.1:9696" help:"Address to serve the API at. Without authentication it must be a loopback address."`
+	URL      string `placeholder:"URL" help:"Of the API's root as clients see it, for links in answers. Default: as each client calls it."`
+	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Tables are made, and brought up to date."`
+
+	Auth Auth `embed:""`
+
+	Scheduler     string         `enum:"chance,least-routers,least-loaded" default:"least-routers" help:"What chooses a router's agent: ${enum}."`
+	AgentDownTime time.Duration  `default:"75s" help:"How long after its last heartbeat an agent is taken for dead, and loses its routers; 3s at least."`
+	FailoverRate  int            `default:"100" help:"Routers that are moved away from dead agents in a second, at most."`
+	MaxRoutes     int            `default:"30" help:"Extra routes that a router may have."`
+	PhysicalMTU   int            `default:"1500" help:"Bytes of the network under the tunnels, which bounds networks' MTU."`
+	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
+
+	TenantNetworks []string `placeholder:"RANGE,..." help:"Of networks that do not say: vxlan:1:1000 (geneve, gre), vlan:NAME:2:9, local. Default: all of vxlan."`
+}
+
+// Part is a [daemon.Part]: it serves until ctx ends.
+func (s *Server) Part(ctx context.Context, p *daemon.Process) error {
+	c, err := s.Open(ctx, p)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Serve(ctx), c.Close())
+}
+
+// check refuses what can be seen to be wrong without touching anything.
+func (s *Service) check() error {
+	const least = 3 * time.Second // less than a stream of the bus may need to find a new leader
+	switch {
+	case s.AgentDownTime < least:
+		return fmt.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
+	case s.FailoverRate < 1:
+		return fmt.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
+	}
+	return nil
+}
+
+func (s *Service) scheduler() l3.Scheduler {
+	switch s.Scheduler {
+	case "chance":
+		return scheduler.NewChance(nil)
+	case "least-loaded":
+		return scheduler.NewLeastLoaded(scheduler.DefaultWeights(), nil)
+	default:
+		return scheduler.NewLeastRouters(nil)
+	}
+}

@@ -1,0 +1,159 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// Agent keeps the routers of this host as the control plane wants them. Its fields are flags for kong.
+type Agent struct {
+	Host             string `placeholder:"NAME" help:"This host's name, by which servers know it. Default: the machine's host name."`
+	AvailabilityZone string `default:"nova" help:"Availability zone that the host is in."`
+
+	Machine
+
+	Heartbeat    time.Duration `default:"20s" help:"Between heartbeats; at most a third of the servers' --agent-down-time."`
+	Check        time.Duration `default:"5m" help:"Between looks at a router, in case somebody else changed it. Nothing is written if nobody did."`
+	Parallel     int           `default:"0" placeholder:"N" help:"Routers worked on at once. Default: four for each processor."`
+	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"Without servers for --lease: keep the routers, or fence them, so that they have no ports."`
+	Lease        time.Duration `default:"60s" help:"Less than the servers' --agent-down-time, so that a router is never in two places."`
+}
+
+// Name is the host's name.
+func (a *Agent) Name() (string, error) {
+	if a.Host != "" {
+		return a.Host, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("--host is missing, and the machine does not say: %w", err)
+	}
+	return name, nil
+}
+
+// Part is the agent as a part of a process. The login is completed with the host's name. It returns when its context ends, and leaves every router as it
+// is.
+func (a *Agent) Part(login natsbus.Login) daemon.Part { return a.part(login, 0) }
+
+// part is Part for those who know after which time the servers give routers to others; 0: not known.
+func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
+	return func(ctx context.Context, p *daemon.Process) (err error) {
+		if login.Host, err = a.Name(); err != nil {
+			return err
+		}
+		config, err := a.config(login.Host, p)
+		if err != nil {
+			return err
+		}
+		config.AgentDownTime = downTime
+		var running atomic.Pointer[agent.Agent]
+		a.ready(p, &running)
+		site, err := a.open(ctx, p.Log, nil)
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return nil // told to end before it began
+		case err != nil:
+			return err
+		}
+		defer func() { err = errors.Join(err, site.Close()) }()
+		unlock, err := lock(a.Cache)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
+
+		m := newMetrics()
+		src := newSource(login, p.Log)
+		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.SetPeers
+		loop, err := agent.New(config)
+		if err != nil {
+			return err
+		}
+		if err := m.register(p.Metrics, loop); err != nil {
+			return err
+		}
+		running.Store(loop)
+		p.Log.Info("the agent runs", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
+		return run(ctx, loop, src)
+	}
+}
+
+// run ends the loop before the connection, and both when one fails.
+func run(ctx context.Context, loop *agent.Agent, src *source) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	defer disconnect()
+	refused := make(chan error, 1)
+	go func() {
+		defer stop()
+		refused <- src.keep(connected)
+	}()
+	err := loop.Run(ctx)
+	disconnect()
+	return errors.Join(err, <-refused)
+}
+
+// config is all but what has to be opened first.
+func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
+	c := agent.Config{
+		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Configurations: a.configurations(), Parallel: a.Parallel,
+		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
+	}
+	if a.OnDisconnect == "fence" {
+		c.OnDisconnect = agent.Fence
+	}
+	for _, f := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--heartbeat", a.Heartbeat}, {"--check", a.Check}, {"--lease", a.Lease}} {
+		if f.value <= 0 {
+			return c, fmt.Errorf("%s must be more than 0", f.flag)
+		}
+	}
+	if a.Parallel < 0 {
+		return c, errors.New("--parallel must not be less than 0")
+	}
+	return c, nil
+}
+
+// configurations are what the heartbeat says, under the names that Neutron's agents use where they have one.
+func (a *Agent) configurations() map[string]any {
+	c := map[string]any{
+		"agent_mode": "legacy", "dataplane": a.Dataplane, "wiring": a.Wiring,
+		"physical_networks": a.physicalNetworks(), "tunnel_types": a.tunnelTypes(), "version": daemon.Version(),
+	}
+	if a.TunnelAddress.IsValid() {
+		c[natsbus.TunnelAddress] = a.TunnelAddress.String()
+	}
+	maps.Copy(c, kernel())
+	return c
+}
+
+// ready says when the agent does its work: it is heard, and knows all routers of the host.
+func (a *Agent) ready(p *daemon.Process, running *atomic.Pointer[agent.Agent]) {
+	p.Ready("agent", func(context.Context) error {
+		loop := running.Load()
+		if loop == nil {
+			return errors.New("it is starting")
+		}
+		switch s := loop.Status(); {
+		case s.Heard.IsZero():
+			return errors.New("no heartbeat has got through")
+		case time.Since(s.Heard) > 3*a.Heartbeat:
+			return fmt.Errorf("the last heartbeat that got through is of %s", s.Heard.UTC().Format(time.RFC3339))
+		case !s.Synced:
+			return errors.New("the list of routers was not read yet")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,61 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// Bus is where the message queue is, and how to log in to it, as flags for kong.
+type Bus struct {
+	URLs         []string     `name:"bus" default:"nats://127.0.0.1:4222" help:"Where the servers' message queue is: nats://HOST:PORT, or tls://HOST:PORT."`
+	Password     string       `name:"bus-password" placeholder:"PASSWORD" help:"This host's, of server credential HOST. Better in the environment or a file."`
+	PasswordFile string       `name:"bus-password-file" placeholder:"FILE" help:"File with that password."`
+	Credentials  string       `name:"bus-credentials" placeholder:"FILE" help:"File with NATS credentials (JWT and key), in place of a password."`
+	TLS          certificates `embed:"" prefix:"bus-"`
+}
+
+// Login is for a host's agent.
+func (b *Bus) Login(host string) (l natsbus.Login, err error) {
+	for _, u := range b.URLs {
+		if err := checkURL(u); err != nil {
+			return l, err
+		}
+	}
+	l = natsbus.Login{URLs: b.URLs, Host: host, Password: b.Password, CredentialsFile: b.Credentials}
+	if b.PasswordFile != "" {
+		text, err := os.ReadFile(b.PasswordFile)
+		if err != nil {
+			return l, fmt.Errorf("--bus-password-file: %w", err)
+		}
+		l.Password = strings.TrimSpace(string(text))
+	}
+	if b.Credentials != "" {
+		if _, err := os.Stat(b.Credentials); err != nil {
+			return l, fmt.Errorf("--bus-credentials: %w", err)
+		}
+	}
+	if l.TLS, err = b.TLS.config("--bus-"); err != nil {
+		return l, err
+	}
+	if l.Password == "" && l.CredentialsFile == "" && b.TLS.Cert == "" {
+		return l, errors.New("the message queue wants a login: give one of --bus-password-file, --bus-credentials and --bus-cert; " +
+			"server credential " + host + " prints this host's password")
+	}
+	return l, nil
+}
+
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil {
+		return fmt.Errorf("--bus: %w", err)
+	}
+	if u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
+		return fmt.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
+	}
+	return nil
+}

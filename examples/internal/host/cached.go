@@ -1,0 +1,97 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+// look opens the host beside a running agent, or without one, to look at it: what was applied last, and what is there.
+func (m *Machine) look(ctx context.Context) (*site, agent.Cached, error) {
+	kept, err := m.cached()
+	if err != nil {
+		return nil, kept, err
+	}
+	s, err := m.open(ctx, slog.New(slog.DiscardHandler), kept.Peers)
+	return s, kept, err
+}
+
+// cached is what was applied last. No cache is one with nothing in it: no agent has run yet.
+func (m *Machine) cached() (agent.Cached, error) {
+	kept, err := agent.ReadCache(m.Cache)
+	if errors.Is(err, os.ErrNotExist) {
+		return kept, nil
+	}
+	return kept, err
+}
+
+// choose picks the routers that were asked for, by their IDs or enough of the beginning; none asked for: all.
+func choose(ids, asked []string) ([]string, error) {
+	if len(asked) == 0 {
+		return ids, nil
+	}
+	var chosen []string
+	for _, a := range asked {
+		id, err := one(ids, a)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(chosen, id) {
+			chosen = append(chosen, id)
+		}
+	}
+	return chosen, nil
+}
+
+func one(ids []string, asked string) (string, error) {
+	if slices.Contains(ids, asked) {
+		return asked, nil
+	}
+	var fit []string
+	for _, id := range ids {
+		if strings.HasPrefix(id, asked) {
+			fit = append(fit, id)
+		}
+	}
+	switch len(fit) {
+	case 0:
+		return "", fmt.Errorf("no router %s on this host", asked)
+	case 1:
+		return fit[0], nil
+	}
+	return "", fmt.Errorf("%s is the beginning of %d routers' IDs", asked, len(fit))
+}
+
+// byID finds a router among those that were applied last; false: it is not among them.
+func byID(kept []l3.Assignment, id string) (l3.Assignment, bool) {
+	i := slices.IndexFunc(kept, func(a l3.Assignment) bool { return a.Router.ID == id })
+	if i < 0 {
+		return l3.Assignment{}, false
+	}
+	return kept[i], true
+}
+
+func ids(kept []l3.Assignment) []string {
+	all := make([]string, len(kept))
+	for i, a := range kept {
+		all[i] = a.Router.ID
+	}
+	return all
+}
+
+// show prints a text, or JSON.
+func show(out io.Writer, asJSON bool, v fmt.Stringer) error {
+	if asJSON {
+		return encode(out, v)
+	}
+	_, err := io.WriteString(out, v.String())
+	return err
+}

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+// Inspect is the command that shows the routers of this host.
+type Inspect struct {
+	Routers []string `arg:"" optional:"" name:"router" help:"IDs of routers, or enough of their beginnings. Default: all."`
+	JSON    bool     `own:"" help:"Print JSON."`
+	Machine
+}
+
+// sighting is a router that is on this host, or should be.
+type sighting struct {
+	ID        string            `json:"id"`
+	Namespace string            `json:"namespace"`
+	Present   bool              `json:"present"`            // on this host
+	Epoch     uint64            `json:"epoch,omitempty"`    // of what was applied last
+	Revision  uint64            `json:"revision,omitempty"` //
+	Applied   *dataplane.Router `json:"applied,omitempty"`  // nil: the agent does not know it
+	Counters  map[string]passed `json:"counters,omitempty"` // by floating IP
+	Drift     []dataplane.Step  `json:"drift"`              // what applying it again would change
+	Fault     string            `json:"fault,omitempty"`    // why that, or the counters, could not be found out
+}
+
+// passed is what has passed through a floating IP since its translation was added.
+type passed struct {
+	In  traffic `json:"in"`
+	Out traffic `json:"out"`
+}
+
+type traffic struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Run is called by kong.
+func (i *Inspect) Run(ctx context.Context, out io.Writer) (err error) {
+	s, kept, err := i.look(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	present, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	chosen, err := choose(union(ids(kept.Routers), present), i.Routers)
+	if err != nil {
+		return err
+	}
+	seen := sightings{}
+	for _, id := range chosen {
+		seen = append(seen, s.sight(ctx, id, slices.Contains(present, id), kept))
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return show(out, i.JSON, seen)
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Cached) sighting {
+	seen := sighting{ID: id, Namespace: dataplane.NamespaceName(id), Present: present, Drift: []dataplane.Step{}}
+	a, known := byID(kept.Routers, id)
+	if known {
+		if err := s.compare(ctx, &seen, a); err != nil {
+			seen.Fault = err.Error()
+		}
+	}
+	counters, err := s.Counters(ctx, id)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil && seen.Fault == "":
+		seen.Fault = err.Error()
+	default:
+		seen.Counters = count(counters)
+	}
+	return seen
+}
+
+func (s *site) compare(ctx context.Context, seen *sighting, a l3.Assignment) error {
+	seen.Epoch, seen.Revision, seen.Applied = a.Epoch, a.Revision, &a.Router
+	plan, err := s.Plan(ctx, a.Router)
+	if err == nil && !plan.Empty() {
+		seen.Drift = plan.Steps
+	}
+	return err
+}
+
+func count(counters map[netip.Addr]namespace.Counters) map[string]passed {
+	all := make(map[string]passed, len(counters))
+	for a, c := range counters {
+		all[a.String()] = passed{traffic(c.In), traffic(c.Out)}
+	}
+	return all
+}
+
+// verdict says in a few words how a router is.
+func (s sighting) verdict() string {
+	switch {
+	case s.Applied == nil:
+		return "not known to the agent, which takes it away when it has read a complete list"
+	case s.Fault != "":
+		return "cannot be looked at: " + s.Fault
+	case !s.Present:
+		return "not on this host any more; it was applied"
+	case len(s.Drift) > 0:
+		return fmt.Sprintf("changed since it was applied, in %d places (plan shows them)", len(s.Drift))
+	}
+	return "as it was applied"
+}

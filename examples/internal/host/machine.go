@@ -1,0 +1,143 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os/exec"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/iptables"
+	"github.com/l3kit/l3kit/nftables"
+	"github.com/l3kit/l3kit/ovs"
+)
+
+// Machine is a host, and how routers are realised on it, as flags for kong. All commands have them.
+type Machine struct {
+	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes translation and filtering: ${enum}. Rules of the other are taken over."`
+	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks: Linux bridges, or Open vSwitch."`
+
+	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks of this host, each with a bridge or a spare interface."`
+	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it there are no vxlan, geneve and gre networks here."`
+	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent, beside those of the agents, which are known from the servers."`
+	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
+
+	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
+
+	Cache      string `default:"/var/lib/l3kit/agent" help:"What was applied is kept there, so that routers come back after a reboot without servers."`
+	Namespaces string `default:"/run/netns" help:"Where routers' namespaces have their names. ip-netns(8) finds them in /run/netns."`
+
+	ns string // path of the network namespace that is the host's; empty: the caller's
+}
+
+// Switch is which Open vSwitch to use, as flags for kong.
+type Switch struct {
+	Endpoint    []string `placeholder:"URL" help:"ovsdb-server, as ovsdb(7) writes it; the first that answers is used. Default: unix:/run/openvswitch/db.sock."`
+	RunDir      string   `placeholder:"DIR" help:"Where ovs-vswitchd has its sockets. Default: /run/openvswitch."`
+	Datapath    string   `enum:"system,netdev" default:"system" help:"What moves packets: ${enum}."`
+	Device      string   `enum:"auto,internal,veth" default:"auto" help:"What connects routers with the switch: ${enum}."`
+	Integration string   `default:"br-int" help:"The integration bridge; made if it is missing."`
+	Tunnel      string   `default:"br-tun" help:"The tunnel bridge; made if it is missing."`
+	Checksum    bool     `help:"Checksums of tunnels' outer headers, which some network cards need."`
+	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports go straight into their bridges."`
+
+	TLS certificates `embed:""`
+}
+
+// wiring is an [namespace.InterfaceDriver] that is told of the other hosts.
+type wiring interface {
+	namespace.InterfaceDriver
+	SetPeers(context.Context, []netip.Addr) error
+}
+
+// site is a host that is open to be worked on.
+type site struct {
+	*namespace.Dataplane
+	wiring wiring
+	peers  []netip.Addr // that are known without servers
+}
+
+// SetPeers takes the tunnel addresses of all agents.
+func (s *site) SetPeers(ctx context.Context, agents []netip.Addr) error {
+	return s.wiring.SetPeers(ctx, slices.Concat(s.peers, agents))
+}
+
+// open begins to work on the host, and writes nothing. It fails when no router could be realised here.
+func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr) (_ *site, err error) {
+	if m.Dataplane == "iptables" {
+		if err := installed("--dataplane=iptables", "iptables-restore"); err != nil {
+			return nil, err
+		}
+	}
+	w, err := m.openWiring(ctx, log, slices.Concat(m.TunnelPeers, peers))
+	if err != nil {
+		return nil, err
+	}
+	config := namespace.Config{Wiring: w, HostNS: m.ns, Dir: m.Namespaces, Logger: log}
+	config.Firewall, config.Replaces = nftables.Firewall{}, []namespace.Firewall{&iptables.Firewall{}}
+	if m.Dataplane == "iptables" {
+		config.Firewall, config.Replaces = config.Replaces[0], []namespace.Firewall{config.Firewall}
+	}
+	d, err := namespace.New(config)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel, that a router takes.
+	if _, err := d.Plan(ctx, dataplane.Router{ID: "l3kit-rehearsal"}); err != nil {
+		return nil, errors.Join(fmt.Errorf("routers cannot be realised here: %w", err), d.Close())
+	}
+	return &site{d, w, m.TunnelPeers}, nil
+}
+
+func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []netip.Addr) (wiring, error) {
+	if m.Wiring == "bridge" {
+		return bridge.New(bridge.Config{
+			HostNS: m.ns, Physical: m.Physical, VXLAN: bridge.VXLAN{Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers}, Logger: log,
+		})
+	}
+	if err := installed("--wiring=ovs", "ovs-ofctl"); err != nil {
+		return nil, err
+	}
+	tls, err := m.OVS.TLS.config("--ovs-")
+	if err != nil {
+		return nil, err
+	}
+	device := ovs.Device(m.OVS.Device)
+	if m.OVS.Device == "auto" {
+		device = ovs.Auto
+	}
+	return ovs.New(ctx, ovs.Config{
+		HostNS: m.ns, Endpoints: m.OVS.Endpoint, TLS: tls, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: device,
+		Integration: m.OVS.Integration, Physical: m.Physical, Direct: m.OVS.Direct, Logger: log,
+		Tunnel: ovs.Tunnel{Bridge: m.OVS.Tunnel, Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers, Checksum: m.OVS.Checksum},
+	})
+}
+
+func installed(flag, program string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("%s needs the program %s in PATH: %w", flag, program, err)
+	}
+	return nil
+}
+
+// physicalNetworks names them. No name is another word than no list: a host without a list is taken to reach all.
+func (m *Machine) physicalNetworks() []string {
+	return append([]string{}, slices.Sorted(maps.Keys(m.Physical))...)
+}
+
+func (m *Machine) tunnelTypes() []dataplane.NetworkType {
+	switch {
+	case !m.TunnelAddress.IsValid():
+		return []dataplane.NetworkType{}
+	case m.Wiring == "ovs":
+		return []dataplane.NetworkType{dataplane.NetworkVXLAN, dataplane.NetworkGeneve, dataplane.NetworkGRE}
+	default:
+		return []dataplane.NetworkType{dataplane.NetworkVXLAN}
+	}
+}
