@@ -1,0 +1,189 @@
+package trial_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/l3kit/l3kit/internal/deployment"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/netns"
+)
+
+// site is a cluster with an external network.
+type site struct {
+	*testing.T
+	*deployment.Cluster
+	external string
+}
+
+// start starts a cluster that ends with the test. If the test fails, what its programs said last is shown.
+func start(t *testing.T, c deployment.Config) *site {
+	t.Helper()
+	if os.Getuid() != 0 {
+		require.NotEqual(t, "true", os.Getenv("CI"), "needs root")
+		t.Skip("needs root")
+	}
+	c.Server, c.Agent = deployment.Self("server"), deployment.Self("agent")
+	ctx := within(t, 90*time.Second)
+	cl, err := deployment.Start(ctx, c)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if err := cl.Complaints(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(cl.LastWords())
+		}
+		require.NoError(t, cl.Close())
+	})
+	s := &site{T: t, Cluster: cl}
+	s.external, err = deployment.NewExternal(ctx, s.api(), deployment.Physical, deployment.ExternalNet, deployment.OutsideAddr)
+	require.NoError(t, err)
+	return s
+}
+
+// api is that of the first server.
+func (s *site) api() *gophercloud.ServiceClient { return s.Servers[0].API }
+
+// host is the one of that name.
+func (s *site) host(name string) *deployment.Host {
+	s.Helper()
+	i := slices.IndexFunc(s.Hosts, func(h *deployment.Host) bool { return h.Name == name })
+	require.GreaterOrEqual(s, i, 0, "no host %q", name)
+	return s.Hosts[i]
+}
+
+// tenants makes so many at once, through all APIs in turn.
+func (s *site) tenants(prefix string, n int, apis ...*gophercloud.ServiceClient) []*deployment.Tenant {
+	s.Helper()
+	if len(apis) == 0 {
+		apis = append(apis, s.api())
+	}
+	made := make([]*deployment.Tenant, n)
+	var g errgroup.Group
+	g.SetLimit(8)
+	ctx := within(s.T, time.Minute)
+	for i := range made {
+		g.Go(func() (err error) {
+			made[i], err = deployment.NewTenant(ctx, apis[i%len(apis)], s.external, fmt.Sprint(prefix, i))
+			return err
+		})
+	}
+	require.NoError(s, g.Wait())
+	return made
+}
+
+// active waits until the API says of the tenants that all is as they asked.
+func (s *site) active(api *gophercloud.ServiceClient, tenants ...*deployment.Tenant) {
+	s.Helper()
+	ctx := within(s.T, 40*time.Second)
+	for _, t := range tenants {
+		for {
+			status, reason, err := deployment.StatusOf(ctx, api, t.Router)
+			var f *floatingips.FloatingIP
+			if err == nil && status == "ACTIVE" {
+				if f, err = floatingips.Get(ctx, api, t.FloatingIP).Extract(); err == nil && f.Status == "ACTIVE" {
+					break
+				}
+			}
+			if !sleep(ctx, 20*time.Millisecond) {
+				require.NoError(s, err)
+				require.Failf(s, "not ACTIVE", "router %s of %s is %s (%s), its floating IP %+v", t.Router, t.Name, status, reason, f)
+			}
+		}
+	}
+}
+
+const echoPort = 7
+
+// serve puts a tenant's workload on a host, with an echo service on it.
+func (s *site) serve(on *deployment.Host, t *deployment.Tenant) *lab.Host {
+	s.Helper()
+	w, err := on.Attach(within(s.T, 20*time.Second), t)
+	require.NoError(s, err)
+	service, err := w.Serve(echoPort)
+	require.NoError(s, err)
+	s.Cleanup(func() { require.NoError(s, service.Close()) })
+	return w
+}
+
+// homes are where the database has the tenants' routers.
+func (s *site) homes(api *gophercloud.ServiceClient, tenants []*deployment.Tenant) map[string]string {
+	s.Helper()
+	homes := map[string]string{}
+	for _, t := range tenants {
+		var err error
+		homes[t.Router], err = deployment.HostOf(s.Context(), api, t.Router)
+		require.NoError(s, err)
+	}
+	return homes
+}
+
+// namespaces are those of all routers, by host and router.
+func (s *site) namespaces() map[string]map[string]netns.ID {
+	s.Helper()
+	all := map[string]map[string]netns.ID{}
+	for _, h := range s.Hosts {
+		var err error
+		all[h.Name], err = h.Routers()
+		require.NoError(s, err)
+	}
+	return all
+}
+
+// interval is between a stream's datagrams.
+const interval = 20 * time.Millisecond
+
+// streams begins one from outside to each tenant's floating IP.
+func (s *site) streams(tenants []*deployment.Tenant) map[*deployment.Tenant]*lab.Stream {
+	s.Helper()
+	streams := map[*deployment.Tenant]*lab.Stream{}
+	for _, t := range tenants {
+		var err error
+		streams[t], err = s.Outside.Stream(within(s.T, 20*time.Second), netip.AddrPort{}, netip.AddrPortFrom(t.Floating, echoPort), interval)
+		require.NoError(s, err, "to %s", t.Name)
+	}
+	return streams
+}
+
+// lossless requires that nothing is lost to the tenants while something is done.
+func (s *site) lossless(what string, tenants []*deployment.Tenant, do func()) {
+	s.Helper()
+	began := time.Now()
+	streams := s.streams(tenants)
+	do()
+	ctx := within(s.T, 5*time.Second)
+	sent := 0
+	for t, stream := range streams {
+		require.NoError(s, stream.Pause(ctx, 5), "%s: to %s", what, t.Name)
+		flow := stream.Stop(ctx)
+		if flow.Lost > 0 {
+			s.Errorf("%s: to %s on %s: %s", what, t.Name, t.Floating, flow)
+		}
+		sent += flow.Sent
+	}
+	s.Logf("%s: %d datagrams to %d tenants, %s", what, sent, len(tenants), time.Since(began).Round(100*time.Millisecond))
+	if s.Failed() {
+		s.FailNow()
+	}
+}
+
+// sleep says false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
