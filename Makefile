@@ -26,7 +26,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build/threetier ## a three-tier application behind a real router: checked, broken, mended (DATAPLANE=iptables, WIRING=ovs, ARGS=--keep)
+demo: build/threetier build/allinone ## a three-tier application by the API, behind a real router: checked, broken, mended (DATAPLANE=iptables, WIRING=ovs, ARGS=--keep)
 	@.ci/need $(if $(filter iptables,$(DATAPLANE)),iptables=iptables) $(if $(filter ovs,$(WIRING)),ovs-vswitchd=openvswitch-switch)
 	@$(AS_ROOT) build/threetier --dataplane=$(DATAPLANE) --wiring=$(WIRING) $(ARGS)
 
@@ -46,7 +46,7 @@ lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes
 
 .PHONY: bench
 bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json keeps the numbers
-	@go build -o build/bench ./internal/bench
+	@go build -o build/ ./internal/bench ./examples/server ./examples/agent
 	@$(AS_ROOT) build/bench -o build/bench.json $(ARGS)
 
 .PHONY: fuzz
@@ -58,8 +58,8 @@ fuzz: ## every fuzz test, and random packets through every backend, each for FUZ
 clean: ## remove what the other targets built
 	@rm -rf build
 
-build/threetier: FORCE
-	@go build -o $@ ./examples/threetier
+build/%: FORCE
+	@go build -o $@ ./examples/$*
 
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION), once"

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -30,10 +32,6 @@ func (p pair) close() {
 	p.inside.close()
 }
 
-func took(start time.Time) string {
-	return "in " + time.Since(start).Round(10*time.Microsecond).String()
-}
-
 // goesOn checks that a download still flows, each byte in its place.
 func goesOn(ctx context.Context, out *report, claim string, f *fetch) {
 	err := f.more(ctx)
@@ -48,10 +46,13 @@ func unbind(ctx context.Context, s *site, out *report) {
 		return
 	}
 	defer p.close()
-	start := time.Now()
-	plan, err := s.routers.Apply(ctx, s.machines.unbound())
-	out.plan(plan)
-	out.check("it is applied", took(start), err)
+	if err := s.cloud.bind(ctx, ""); err != nil {
+		out.check("the API unbinds it", "", err)
+		return
+	}
+	answered := time.Now()
+	err = s.cloud.applied(ctx)
+	out.check("the router is ACTIVE again", brief(time.Since(answered))+" after the answer", err)
 
 	goesOn(ctx, out, "app's download from db goes on", p.inside) // and what was on its way to the client has arrived
 	before := p.outside.total()
@@ -67,32 +68,34 @@ func unbind(ctx context.Context, s *site, out *report) {
 
 // restart binds the floating IP again, and has a new process find all as it should be.
 func restart(ctx context.Context, s *site, out *report) {
-	_, err := s.routers.Apply(ctx, s.machines.desired())
+	err := s.cloud.bind(ctx, s.cloud.wwwPort)
+	answered := time.Now()
+	if err == nil {
+		err = firstAnswer(ctx, s.provider, clientAddr, publicAddr)
+	}
+	out.check("the floating IP is bound again: first packet", brief(time.Since(answered))+" after the answer", err)
+	if err == nil {
+		err = s.cloud.applied(ctx)
+	}
 	var p pair
 	if err == nil {
 		p, err = s.downloads(ctx)
 	}
-	out.check("the floating IP is bound again", "downloads flow", err)
 	if err != nil {
+		out.check("downloads flow", "", err)
 		return
 	}
 	defer p.close()
 
-	var steps int
 	writes, err := lab.Writes([]string{s.machines.router.HostNS, s.routerNS()}, func() error {
-		if err := s.restart(ctx); err != nil {
-			return err
-		}
-		plan, err := s.routers.Apply(ctx, s.machines.desired())
-		steps = len(plan.Steps)
-		return err
+		return errors.Join(s.control.stop(syscall.SIGKILL), s.control.start(ctx))
 	})
-	out.equal("nothing is to do, nothing is written", "0 steps, 0 writes", fmt.Sprintf("%d steps, %d writes", steps, len(writes)), err)
+	out.equal("it finds all as it should be", "0 kernel writes", fmt.Sprintf("%d kernel writes", len(writes)), err)
 	goesOn(ctx, out, "the client's download goes on", p.outside)
 	goesOn(ctx, out, "app's download from db goes on", p.inside)
 }
 
-// flush deletes the router's rules behind the dataplane's back, and applies the router again.
+// flush deletes the router's rules behind the agent's back.
 func flush(ctx context.Context, s *site, out *report) {
 	p, err := s.downloads(ctx)
 	if err != nil {
@@ -101,20 +104,13 @@ func flush(ctx context.Context, s *site, out *report) {
 	}
 	defer p.close()
 
-	if err := deleteRules(ctx, s); err != nil {
+	start := time.Now()
+	if err := s.deleteRules(ctx); err != nil {
 		out.check("the rules are deleted", "", err)
 		return
 	}
-	plan, err := s.routers.Plan(ctx, s.machines.desired())
-	if err == nil && plan.Empty() {
-		err = fmt.Errorf("nothing to do")
-	}
-	out.plan(plan)
-	out.check("Plan names what is missing", fmt.Sprintf("%d steps", len(plan.Steps)), err)
-
-	start := time.Now()
-	_, err = s.routers.Apply(ctx, s.machines.desired())
-	out.check("the router is applied again", took(start), err)
+	err = firstAnswer(ctx, s.provider, clientAddr, publicAddr)
+	out.check(fmt.Sprintf("the agent, which looks every %s or less, mends it", checkEvery), "after "+brief(time.Since(start)), err)
 	goesOn(ctx, out, "app's download from db went on all the time", p.inside)
 	page, err := get(ctx, s.provider, clientAddr, publicURL)
 	out.equal("the client gets the page again", "www, app, db", tiers(page), err)
@@ -125,15 +121,36 @@ func flush(ctx context.Context, s *site, out *report) {
 	}
 }
 
-// deleteRules takes the translation and filtering away behind the dataplane's back.
-func deleteRules(ctx context.Context, s *site) error {
+// deleteRules takes the translation and filtering away behind the agent's back.
+func (s *site) deleteRules(ctx context.Context) error {
 	ns, err := s.machines.router.Enter(s.routerNS())
 	if err != nil {
 		return err
 	}
-	rules, err := s.backend.firewall().Open(namespace.NS{Router: routerID, FD: ns.FD()})
+	rules, err := s.firewall().Open(namespace.NS{Router: s.cloud.routerID, FD: ns.FD()})
 	if err != nil {
 		return err
 	}
 	return errors.Join(rules.Clear(ctx), rules.Close())
+}
+
+// remove has the API take all away, and looks whether the host has let go.
+func remove(ctx context.Context, s *site, out *report) {
+	if err := s.cloud.remove(ctx); err != nil {
+		out.check("all is deleted", "", err)
+		return
+	}
+	answered := time.Now()
+	var err error
+	for {
+		if _, err = os.Stat(s.routerNS()); errors.Is(err, os.ErrNotExist) {
+			err = nil
+			break
+		}
+		if err = context.Cause(ctx); err != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	out.check("the router's namespace is gone", brief(time.Since(answered))+" after the last answer", err)
 }

@@ -6,62 +6,72 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/l3kit/l3kit/dataplane"
+	"github.com/vishvananda/netlink"
+
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/ovs"
 )
 
-// machines are what the site stands on: one that has the router and the outside world, and one that has the tiers. With bridges they are the same one.
+// machines are what the site stands on: one that has allinone, the router and the outside world, and one that has the tiers. With bridges they are
+// the same one.
 type machines struct {
 	router, tiers *lab.Lab
 	open          func(context.Context, *lab.Lab) (namespace.InterfaceDriver, error) // wiring on one of them
-	network       func(name string) dataplane.Network
-	mtu           int
-	story         string // for people
+	flags         []string                                                           // that tell allinone of it
+	story         string                                                             // for people
 }
 
-// outside is the network that is not the tenant's.
-const outside = "outside"
+// externalBridge is the device that the outside network is on.
+const externalBridge = "br-ex"
 
 // raise makes the machines that a kind of wiring is shown on. What was made is taken away again when it fails.
-func raise(ctx context.Context, n names, wiring string) (*machines, error) {
-	l, err := lab.NewIn(n.dir, n.prefix)
+func raise(ctx context.Context, how setting) (*machines, error) {
+	l, err := lab.NewIn(how.dir, "")
 	if err != nil {
 		return nil, err
 	}
 	m := &machines{router: l, tiers: l}
-	switch wiring {
+	switch how.wiring {
 	case "bridge":
-		m.bridges()
+		err = m.bridges()
 	case "ovs":
-		err = m.switches(ctx, n)
+		err = m.switches(ctx, how.dir)
 	default:
-		err = fmt.Errorf("no wiring %q", wiring)
+		err = fmt.Errorf("no wiring %q", how.wiring)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.close())
 	}
+	m.flags = append(m.flags, "--wiring", how.wiring, "--physical", outside+"="+externalBridge)
 	return m, nil
 }
 
 // bridges is one machine, and networks that stay on it.
-func (m *machines) bridges() {
-	m.mtu = 1500
+func (m *machines) bridges() error {
 	m.story = "All of it is on one machine; each network is a bridge."
-	m.network = func(name string) dataplane.Network { return dataplane.Network{ID: name} }
 	m.open = func(_ context.Context, l *lab.Lab) (namespace.InterfaceDriver, error) {
-		return bridge.New(bridge.Config{HostNS: l.HostNS})
+		return bridge.New(bridge.Config{HostNS: l.HostNS, Physical: map[string]string{outside: externalBridge}})
 	}
+	host, err := m.router.Enter(m.router.HostNS)
+	if err != nil {
+		return err
+	}
+	return host.Do(func() error {
+		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: externalBridge}}
+		if err := netlink.LinkAdd(br); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(br)
+	})
 }
-
-const externalBridge = "br-ex"
 
 // switches is two machines, each with an Open vSwitch of its own, and an Ethernet between them. The tenant's networks are tunnelled over that; the
 // outside one is what is behind the first machine's external bridge.
-func (m *machines) switches(ctx context.Context, n names) (err error) {
-	if m.tiers, err = lab.NewIn(n.dir, n.prefix+"tiers-"); err != nil {
+func (m *machines) switches(ctx context.Context, dir string) (err error) {
+	m.story = "The tiers are on another machine than the router, and Open vSwitch carries their networks over in VXLAN."
+	if m.tiers, err = lab.NewIn(dir, "tiers-"); err != nil {
 		return err
 	}
 	underlay, err := m.router.NewUnderlay()
@@ -89,15 +99,10 @@ func (m *machines) switches(ctx context.Context, n names) (err error) {
 		if _, err := s.Vsctl("add-br", externalBridge, "--", "set", "bridge", externalBridge, "datapath_type="+string(ovs.Netdev)); err != nil {
 			return err
 		}
-	}
-	m.story = "The tiers are on another machine than the router, and Open vSwitch carries their networks over in VXLAN."
-	m.mtu = 1450 // an Ethernet of 1500 bytes, less the 50 of VXLAN over IPv4
-	segments := map[string]uint32{"www": 1001, "app": 1002, "db": 1003, "archive": 1004}
-	m.network = func(name string) dataplane.Network {
-		if name == outside {
-			return dataplane.Network{ID: name, Type: dataplane.NetworkFlat, Physical: outside}
+		m.flags = []string{
+			"--ovs-endpoint", s.Endpoint, "--ovs-run-dir", s.RunDir, "--ovs-datapath", string(ovs.Netdev),
+			"--tunnel-address", a.String(), "--tunnel-peers", addrs[m.tiers].String(),
 		}
-		return dataplane.Network{ID: name, Type: dataplane.NetworkVXLAN, Segment: segments[name]}
 	}
 	m.open = func(ctx context.Context, l *lab.Lab) (namespace.InterfaceDriver, error) {
 		return ovs.New(ctx, configs[l])

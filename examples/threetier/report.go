@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"github.com/l3kit/l3kit/dataplane"
 )
 
 // report prints what is shown, and remembers what failed.
@@ -28,7 +26,6 @@ const (
 	green = "32"
 	red   = "31"
 	bold  = "1"
-	dim   = "2"
 )
 
 func (r *report) paint(colour, s string) string {
@@ -41,18 +38,6 @@ func (r *report) paint(colour, s string) string {
 func (r *report) text(s string) { fmt.Fprintln(r.out, strings.Trim(s, "\n")) }
 
 func (r *report) section(title string) { fmt.Fprintf(r.out, "\n%s\n", r.paint(bold, title)) }
-
-// plan prints the steps of a plan, the first few if there are many.
-func (r *report) plan(p dataplane.Plan) {
-	const most = 6
-	for i, s := range p.Steps {
-		if i == most && len(p.Steps) > most+1 {
-			fmt.Fprintln(r.out, r.paint(dim, fmt.Sprintf("    … and %d more", len(p.Steps)-most)))
-			return
-		}
-		fmt.Fprintln(r.out, r.paint(dim, "    "+s.String()))
-	}
-}
 
 // check prints a row of the table: a claim, and what was seen. An error is why the claim does not hold.
 func (r *report) check(claim, seen string, err error) {

@@ -7,63 +7,24 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 )
 
-// names are the names of a demonstration on this machine. They are the only trace of it, so a later run knows by them what an earlier one left.
-type names struct {
-	dir    string // where the names of namespaces are
-	prefix string // of the machines' namespaces
-}
-
-// machine has its namespaces where ip-netns(8) finds them.
-var machine = names{dir: netns.Dir, prefix: "l3kit-demo-"}
-
-const (
-	routerID = "l3kit-demo"
-	lockFile = "/run/l3kit-demo.lock"
-)
-
-// backend names what realises the router.
-type backend struct{ dataplane, wiring string }
-
-// open begins to work on a machine. The dataplane closes the wiring.
-func (b backend) open(ctx context.Context, n names, m *machines) (dataplane.Dataplane, error) {
-	wiring, err := m.open(ctx, m.router)
-	if err != nil {
-		return nil, err
-	}
-	d, err := namespace.New(namespace.Config{Wiring: wiring, Firewall: b.firewall(), HostNS: m.router.HostNS, Dir: n.dir})
-	if err != nil {
-		return nil, errors.Join(err, wiring.Close())
-	}
-	return d, nil
-}
-
-func (b backend) firewall() namespace.Firewall {
-	if b.dataplane == "iptables" {
-		return &iptables.Firewall{}
-	}
-	return nftables.Firewall{}
-}
-
-// site is what stands: a machine with the router on it, and the hosts around it.
+// site is what stands: machines, allinone on one of them, and the hosts around the router.
 type site struct {
-	names    names
-	backend  backend
+	how      setting
+	temp     string // of allinone's files
 	machines *machines
-	routers  dataplane.Dataplane
+	control  *server
+	cloud    *cloud
 	wirings  []namespace.InterfaceDriver // of the hosts
-	took     time.Duration               // to apply the router
 
 	provider, intruder, www, app, appliance, archive, db *lab.Host
 
@@ -71,63 +32,116 @@ type site struct {
 }
 
 // build makes the site. What was built is taken away again when it fails.
-func build(ctx context.Context, n names, b backend) (_ *site, err error) {
-	m, err := raise(ctx, n, b.wiring)
+func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
+	m, err := raise(ctx, how)
 	if err != nil {
 		return nil, err
 	}
-	s := &site{names: n, backend: b, machines: m}
+	s := &site{how: how, machines: m}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.down(context.WithoutCancel(ctx)))
+			err = errors.Join(err, s.down())
 		}
 	}()
-	if s.routers, err = b.open(ctx, n, m); err != nil {
+	out.text(picture)
+	out.text(m.story)
+	out.section("allinone is started, and asked for all of it")
+	if err := s.startAllinone(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.cloud.makeNetworks(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.populate(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.serve(); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	if _, err = s.routers.Apply(ctx, m.desired()); err != nil {
+	if err := s.cloud.makeRouter(ctx); err != nil {
 		return nil, err
 	}
-	s.took = time.Since(start)
-	if err = s.populate(ctx); err != nil {
-		return nil, err
-	}
-	return s, s.serve()
+	answered := time.Now()
+	out.note("the API has answered", "for the router, its interfaces and the floating IP in "+brief(answered.Sub(start)))
+	err = firstAnswer(ctx, s.provider, clientAddr, publicAddr)
+	out.check("the client's first packet has come back from www", brief(time.Since(answered))+" after the last answer", err)
+	err = s.cloud.applied(ctx)
+	out.check("the router is ACTIVE", brief(time.Since(answered))+" after it", err)
+	return s, nil
 }
 
-// populate attaches the hosts: the outside world beside the router, the tiers on their own machine.
+func brief(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
+
+// startAllinone starts it on the router's machine, with files of its own.
+func (s *site) startAllinone(ctx context.Context) (err error) {
+	if s.temp, err = os.MkdirTemp("", "l3kit-demo-"); err != nil {
+		return err
+	}
+	machine, err := s.machines.router.Enter(s.machines.router.HostNS)
+	if err != nil {
+		return err
+	}
+	s.cloud = reach(machine)
+	s.control = &server{machine: machine, log: filepath.Join(s.temp, "log"), command: append(append([]string{}, s.how.allinone...), append([]string{
+		"--listen", apiAddr, "--metrics", metricsAddr,
+		"--database", "sqlite:" + filepath.Join(s.temp, "l3.db"), "--bus-dir", filepath.Join(s.temp, "bus"),
+		"--bus-secret-file", filepath.Join(s.temp, "secret"), "--cache", s.cache(),
+		"--namespaces", s.how.dir, "--dataplane", s.how.dataplane, "--check", checkEvery.String(),
+	}, s.machines.flags...)...)}
+	return s.control.start(ctx)
+}
+
+// checkEvery is how often allinone looks whether somebody else has changed a router.
+const checkEvery = 2 * time.Second
+
+// cache is where the agent keeps what it has applied.
+func (s *site) cache() string { return filepath.Join(s.temp, "agent") }
+
+// populate attaches the hosts: the outside world beside the router, the tiers on their own machine. Those of the tenant have the ports that the API
+// gave them.
 func (s *site) populate(ctx context.Context) error {
 	m := s.machines
-	for _, group := range []struct {
+	for _, host := range []struct {
+		host  **lab.Host
 		on    *lab.Lab
-		hosts map[**lab.Host]lab.Spec
+		ports [][2]string // network and address
+		spec  lab.Spec
 	}{
-		{m.router, map[**lab.Host]lab.Spec{
-			&s.provider: {Name: "provider", Ports: m.on(outside, providerAddr), Local: []netip.Addr{addr(clientAddr)}},
-			&s.intruder: {Name: "intruder", Ports: m.on(outside, intruderAddr), NextHops: hops(routerAddr)},
-		}},
-		{m.tiers, map[**lab.Host]lab.Spec{
-			&s.www:       {Name: "www", Ports: m.on("www", wwwAddr), NextHops: hops("10.0.1.1")},
-			&s.app:       {Name: "app", Ports: m.on("app", appAddr), NextHops: hops("10.0.2.1")},
-			&s.db:        {Name: "db", Ports: m.on("db", dbAddr), NextHops: hops("10.0.3.1")},
-			&s.appliance: {Name: "appliance", Ports: append(m.on("app", applAddr), m.on("archive", "10.0.4.1")...), NextHops: hops("10.0.2.1")},
-			&s.archive:   {Name: "archive", Ports: m.on("archive", archiveAddr), NextHops: hops("10.0.4.1")},
-		}},
+		{&s.provider, m.router, nil, lab.Spec{Name: "provider", Local: []netip.Addr{addr(clientAddr)}, Ports: s.beyond(providerAddr)}},
+		{&s.intruder, m.router, nil, lab.Spec{Name: "intruder", NextHops: hops(routerAddr), Ports: s.beyond(intruderAddr)}},
+		{&s.www, m.tiers, [][2]string{{"www", wwwAddr}}, lab.Spec{Name: "www", NextHops: hops("10.0.1.1")}},
+		{&s.app, m.tiers, [][2]string{{"app", appAddr}}, lab.Spec{Name: "app", NextHops: hops("10.0.2.1")}},
+		{&s.db, m.tiers, [][2]string{{"db", dbAddr}}, lab.Spec{Name: "db", NextHops: hops("10.0.3.1")}},
+		{&s.appliance, m.tiers, [][2]string{{"app", applAddr}, {"archive", "10.0.4.1"}}, lab.Spec{Name: "appliance", NextHops: hops("10.0.2.1")}},
+		{&s.archive, m.tiers, [][2]string{{"archive", archiveAddr}}, lab.Spec{Name: "archive", NextHops: hops("10.0.4.1")}},
 	} {
-		wiring, err := m.open(ctx, group.on)
+		for _, p := range host.ports {
+			port, err := s.cloud.port(ctx, p[0], p[1])
+			if err != nil {
+				return err
+			}
+			host.spec.Ports = append(host.spec.Ports, port)
+		}
+		wiring, err := m.open(ctx, host.on)
 		if err != nil {
 			return err
 		}
 		s.wirings = append(s.wirings, wiring)
-		for host, spec := range group.hosts {
-			if *host, err = group.on.Attach(ctx, wiring, spec); err != nil {
-				return err
-			}
+		if *host.host, err = host.on.Attach(ctx, wiring, host.spec); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// beyond is a port of somebody whom the API does not know, on the outside network.
+func (s *site) beyond(a string) []dataplane.Port {
+	n := s.cloud.networks[outside]
+	return []dataplane.Port{{Network: n.segment(), MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(a), 24)}}}
+}
+
+func hops(a string) []netip.Addr { return []netip.Addr{addr(a)} }
 
 // serve starts a server on every machine that is asked anything.
 func (s *site) serve() error {
@@ -147,75 +161,45 @@ func (s *site) serve() error {
 	return nil
 }
 
-// on is a host's port on a network.
-func (m *machines) on(network, a string) []dataplane.Port {
-	return []dataplane.Port{{Network: m.network(network), MTU: m.mtu, Addrs: []netip.Prefix{netip.PrefixFrom(addr(a), 24)}}}
-}
-
-func hops(a string) []netip.Addr { return []netip.Addr{addr(a)} }
-
 // routerNS is the path of the router's namespace.
 func (s *site) routerNS() string {
-	return filepath.Join(s.names.dir, dataplane.NamespaceName(routerID))
+	return filepath.Join(s.how.dir, dataplane.NamespaceName(s.cloud.routerID))
 }
 
-// restart is what a new process finds: nothing is carried over but what is in the kernel.
-func (s *site) restart(ctx context.Context) error {
-	if err := s.routers.Close(); err != nil {
-		return err
+func (s *site) firewall() namespace.Firewall {
+	if s.how.dataplane == "iptables" {
+		return &iptables.Firewall{}
 	}
-	routers, err := s.backend.open(ctx, s.names, s.machines)
-	if err == nil {
-		s.routers = routers
-	}
-	return err
+	return nftables.Firewall{}
+}
+
+// lookAround is for whoever kept the site.
+func (s *site) lookAround() string {
+	inside := func(name string) string { return "  nsenter --net=" + filepath.Join(s.how.dir, name) + " " }
+	router := inside(dataplane.NamespaceName(s.cloud.routerID))
+	return inside("provider") + "ping -I 198.51.100.7 203.0.113.10     the client reaches www by its floating IP\n" +
+		inside("www") + "ping 10.0.4.10                                    the extra route\n" +
+		inside("host") + "openstack --os-auth-type none --os-endpoint http://" + apiAddr + " router list\n" +
+		router + "nft list ruleset\n" +
+		router + "ip route                 and conntrack -L, tcpdump -i any\n" +
+		"  allinone's log is " + s.control.log + "\n"
 }
 
 // down takes the site away.
-func (s *site) down(ctx context.Context) error {
+func (s *site) down() error {
 	var errs []error
 	for _, t := range s.servers {
 		errs = append(errs, t.stop())
 	}
-	if s.routers != nil {
-		errs = append(errs, s.routers.Delete(ctx, routerID), s.routers.Close())
+	if s.control != nil {
+		errs = append(errs, s.control.stop(syscall.SIGTERM))
 	}
 	for _, w := range s.wirings {
 		errs = append(errs, w.Close())
 	}
-	return errors.Join(append(errs, s.machines.close())...)
-}
-
-// sweep takes away what an earlier run left, whatever its wiring was. With the namespaces of the machines goes all that was attached to them; the
-// router's own is deleted by a dataplane, which makes sure that it is ours.
-func sweep(ctx context.Context, n names, b backend) error {
-	if err := lab.Sweep(n.dir, n.prefix); err != nil {
-		return err
+	errs = append(errs, s.machines.close(), sweep(s.how.dir))
+	if s.temp != "" {
+		errs = append(errs, os.RemoveAll(s.temp))
 	}
-	b.wiring = "bridge"
-	m, err := raise(ctx, n, b.wiring)
-	if err != nil {
-		return err
-	}
-	routers, err := b.open(ctx, n, m)
-	if err != nil {
-		return errors.Join(err, m.close())
-	}
-	return errors.Join(routers.Delete(ctx, routerID), routers.Close(), m.close())
-}
-
-// lock makes sure that demonstrations, which share their names, run one at a time. It ends with the process.
-func lock(file string) (unlock func(), err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
-	if errors.Is(err, os.ErrPermission) {
-		return nil, dataplane.ErrPermission
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, errors.New("another demonstration is running")
-	}
-	return func() { f.Close() }, nil
+	return errors.Join(errs...)
 }

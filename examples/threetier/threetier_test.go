@@ -3,20 +3,24 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/examples/internal/allinone"
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-func TestTopology(t *testing.T) {
-	m := new(machines)
-	m.bridges()
-	require.NoError(t, m.desired().Validate())
-	require.NoError(t, m.unbound().Validate())
+// program tells the test's own executable to be allinone, race detector included.
+const program = "L3KIT_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(program) == "allinone" {
+		allinone.Main()
+		return
+	}
+	os.Exit(m.Run())
 }
 
 // TestDemonstration is make demo, under names of its own.
@@ -24,25 +28,33 @@ func TestDemonstration(t *testing.T) {
 	needs.Root(t)
 	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
 	for _, wiring := range []string{"bridge", "ovs"} {
-		t.Run(wiring, func(t *testing.T) { demonstration(t, backend{dataplane: "nftables", wiring: wiring}) })
+		t.Run(wiring, func(t *testing.T) { demonstration(t, wiring) })
 	}
 }
 
-func demonstration(t *testing.T, b backend) {
-	n := names{dir: t.TempDir(), prefix: "machine-"}
-	// Names of namespaces are in a directory that is a mount.
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(n.dir, unix.MNT_DETACH)) })
+func demonstration(t *testing.T, wiring string) {
+	own, err := os.Executable()
+	require.NoError(t, err)
+	how := setting{
+		dir: filepath.Join(t.TempDir(), "demo"), allinone: []string{"env", program + "=allinone", own}, dataplane: "nftables", wiring: wiring,
+	}
 	var text bytes.Buffer
 	out := &report{out: &text}
-	require.NoError(t, demonstrate(t.Context(), n, b, out, true))
+	require.NoError(t, demonstrate(t.Context(), how, out, false), "%s", &text)
 	require.NoError(t, out.verdict(), "%s", &text)
+	require.NoDirExists(t, how.dir)
+}
 
-	// The site was kept, as if this process had been killed. Another one finds it, and leaves nothing.
-	require.FileExists(t, n.dir+"/"+dataplane.NamespaceName(routerID))
-	require.NoError(t, sweep(t.Context(), n, b))
-	left, err := os.ReadDir(n.dir)
+// TestSweep takes away what a demonstration left that was killed.
+func TestSweep(t *testing.T) {
+	needs.Root(t)
+	how := setting{dir: filepath.Join(t.TempDir(), "demo"), wiring: "bridge"}
+	m, err := raise(t.Context(), how)
 	require.NoError(t, err)
-	require.Empty(t, left)
+	require.FileExists(t, m.router.HostNS)
+	require.NoError(t, sweep(how.dir))
+	require.NoDirExists(t, how.dir)
+	require.NoError(t, sweep(how.dir), "there is nothing")
 }
 
 func TestVerdictNamesWhatFailed(t *testing.T) {

@@ -22,6 +22,7 @@ type tier struct {
 	next string // URL of the next tier; empty: none
 
 	server *http.Server
+	echoes *net.UDPConn
 
 	mu      sync.Mutex
 	callers map[netip.Addr]bool // whoever has connected, as the tier saw it
@@ -34,16 +35,19 @@ type page struct {
 	Next *page      `json:"next,omitempty"`
 }
 
-// start serves port 80. A socket stays in the namespace that it was made in.
+// start serves port 80, and the echo port. A socket stays in the namespace that it was made in.
 func (t *tier) start() error {
 	var l net.Listener
 	err := t.host.Do(func() (err error) {
-		l, err = net.Listen("tcp4", ":80")
+		if l, err = net.Listen("tcp4", ":80"); err == nil {
+			t.echoes, err = net.ListenUDP("udp4", &net.UDPAddr{Port: echoPort})
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	go echo(t.echoes)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", t.answer)
 	mux.HandleFunc("GET /download", download)
@@ -56,7 +60,7 @@ func (t *tier) start() error {
 	return nil
 }
 
-func (t *tier) stop() error { return t.server.Close() }
+func (t *tier) stop() error { return errors.Join(t.server.Close(), t.echoes.Close()) }
 
 func (t *tier) note(caller net.Addr) {
 	t.mu.Lock()

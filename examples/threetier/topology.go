@@ -1,10 +1,6 @@
 package main
 
-import (
-	"net/netip"
-
-	"github.com/l3kit/l3kit/dataplane"
-)
+import "net/netip"
 
 // The picture, and the addresses in it. The outside world is two hosts: one that is the provider's router and, behind it, the client; and
 // an intruder on the same network, who knows the private addresses and sends straight to the router.
@@ -37,38 +33,23 @@ const (
 	applAddr     = "10.0.2.254"
 	dbAddr       = "10.0.3.10"
 	archiveAddr  = "10.0.4.10"
+
+	archiveCIDR = "10.0.4.0/24"
 )
 
-// desired is the router.
-func (m *machines) desired() dataplane.Router {
-	return dataplane.Router{
-		ID: routerID,
-		Ports: []dataplane.Port{
-			m.port("www", 1, "10.0.1.1/24"),
-			m.port("app", 2, "10.0.2.1/24"),
-			m.port("db", 3, "10.0.3.1/24"),
-		},
-		Gateway: &dataplane.Gateway{Port: m.port(outside, 4, routerAddr+"/24"), NextHops: []netip.Addr{addr(providerAddr)}, SNAT: true},
-		FloatingIPs: []dataplane.FloatingIP{
-			{ID: "www", Addr: addr(publicAddr), Fixed: addr(wwwAddr)},
-		},
-		Routes: []dataplane.Route{
-			{Dest: netip.MustParsePrefix("10.0.4.0/24"), NextHop: addr(applAddr)},
-		},
-	}
-}
+// outside is the network that is not the tenant's, and the name of the physical network that carries it.
+const outside = "outside"
 
-// unbound is the router without its floating IP.
-func (m *machines) unbound() dataplane.Router {
-	r := m.desired()
-	r.FloatingIPs = nil
-	return r
-}
-
-// port is the router's port on a network.
-func (m *machines) port(network string, n byte, subnet string) dataplane.Port {
-	return dataplane.Port{ID: network, Network: m.network(network), MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, 0, n},
-		Addrs: []netip.Prefix{netip.MustParsePrefix(subnet)}, MTU: m.mtu}
+// plans are the networks that the API is asked for.
+var plans = []struct {
+	name, cidr, gateway string
+	routed              bool // the router has an interface there
+}{
+	{name: outside, cidr: "203.0.113.0/24", gateway: providerAddr},
+	{name: "www", cidr: "10.0.1.0/24", gateway: "10.0.1.1", routed: true},
+	{name: "app", cidr: "10.0.2.0/24", gateway: "10.0.2.1", routed: true},
+	{name: "db", cidr: "10.0.3.0/24", gateway: "10.0.3.1", routed: true},
+	{name: "archive", cidr: archiveCIDR, gateway: "10.0.4.1"},
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

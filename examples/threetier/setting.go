@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/lab"
+)
+
+// setting is where and by what the demonstration is made.
+type setting struct {
+	dir       string   // of the names of all namespaces: the only trace on this machine, so a later run knows by them what an earlier one left
+	allinone  []string // command that starts it
+	dataplane string
+	wiring    string
+}
+
+const (
+	home     = "/run/l3kit-demo"
+	lockFile = "/run/l3kit-demo.lock"
+)
+
+// sweep takes away what an earlier run left: with the namespaces goes all that is in them.
+func sweep(dir string) error {
+	err := lab.Sweep(dir, "")
+	for unix.Unmount(dir, unix.MNT_DETACH) == nil { // names of namespaces are in a directory that is a mount
+	}
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+// lock makes sure that demonstrations, which share their names, run one at a time. It ends with the process.
+func lock(file string) (unlock func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, dataplane.ErrPermission
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, errors.New("another demonstration is running")
+	}
+	return func() { f.Close() }, nil
+}
