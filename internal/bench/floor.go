@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -39,21 +38,31 @@ func floor(s *stage, r dataplane.Router) (time.Duration, error) {
 	const name = "floor"
 	var ns *os.File
 	took, err := timed(func() (err error) {
-		if ns, err = netns.Create(s.lab.Dir, name, "", nil); err != nil {
-			return err
-		}
-		if err := floorLinks(hostSocket, ns, bridges, r); err != nil {
-			return fmt.Errorf("links: %w", err)
-		}
-		if err := floorTable(int(ns.Fd()), r); err != nil {
-			return fmt.Errorf("nftables: %w", err)
-		}
-		return floorInside(ns, r)
+		ns, err = floorRouter(s.lab.Dir, name, hostSocket, bridges, r)
+		return err
 	})
 	if err != nil {
-		return 0, errors.Join(err, netns.Remove(s.lab.Dir, name))
+		return 0, err
 	}
-	return took, errors.Join(floorAway(host, r), netns.Remove(s.lab.Dir, name), ns.Close())
+	return took, errors.Join(floorAway(host, name, r), netns.Remove(s.lab.Dir, name), ns.Close())
+}
+
+// floorRouter makes one router, under a name of its own.
+func floorRouter(dir, name string, hostSocket int, bridges []int, r dataplane.Router) (ns *os.File, err error) {
+	if ns, err = netns.Create(dir, name, "", nil); err != nil {
+		return nil, err
+	}
+	if err = floorLinks(hostSocket, ns, name, bridges, r); err != nil {
+		err = fmt.Errorf("links: %w", err)
+	} else if err = floorTable(int(ns.Fd()), r); err != nil {
+		err = fmt.Errorf("nftables: %w", err)
+	} else {
+		err = floorInside(ns, r)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ns.Close(), netns.Remove(dir, name))
+	}
+	return ns, nil
 }
 
 func floorPorts(r dataplane.Router) []dataplane.Port {
@@ -88,14 +97,14 @@ func newSocket(fd int) (s int, err error) {
 	return s, err
 }
 
-func floorLinks(socket int, ns *os.File, bridges []int, r dataplane.Router) error {
+func floorLinks(socket int, ns *os.File, name string, bridges []int, r dataplane.Router) error {
 	var requests []*nl.NetlinkRequest
 	for i, p := range floorPorts(r) {
 		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 		msg.Flags, msg.Change = unix.IFF_UP, unix.IFF_UP
 		req.AddData(msg)
-		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(fmt.Sprint("floor", i))))
+		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(floorDevice(name, i))))
 		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(p.MTU))))
 		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridges[i]))))
 		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
@@ -180,8 +189,11 @@ func sendAll(socket int, requests []*nl.NetlinkRequest) error {
 	return nil
 }
 
+// floorDevice is the host's end of a router's i-th port.
+func floorDevice(name string, i int) string { return fmt.Sprint(name, ".", i) }
+
 // floorAway takes the devices away from the host's side, where they go at once.
-func floorAway(host *os.File, r dataplane.Router) error {
+func floorAway(host *os.File, name string, r dataplane.Router) error {
 	h, err := netlink.NewHandleAt(vnetns.NsHandle(host.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
@@ -189,7 +201,7 @@ func floorAway(host *os.File, r dataplane.Router) error {
 	defer h.Close()
 	var errs []error
 	for i := range floorPorts(r) {
-		l, err := h.LinkByName(filepath.Base(fmt.Sprint("floor", i)))
+		l, err := h.LinkByName(floorDevice(name, i))
 		if err == nil {
 			err = h.LinkDel(l)
 		}

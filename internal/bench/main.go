@@ -111,4 +111,7 @@ var measurements = []struct {
 	}},
 	{"l3/compile-1000", compile},
 	{"scheduler/place-100000", place},
+	{"e2e/router", e2e},
+	{"agent/start-500", func(ctx context.Context) ([]row, error) { return agentStart(ctx, 500) }},
+	{"e2e/failover-100", failover},
 }
