@@ -70,7 +70,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 	r := &run{
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
-		peers: make(chan []netip.Addr, 1), asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
+		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
 	}
 	if err := r.restore(ctx); err != nil {
 		return err
@@ -96,6 +96,7 @@ type run struct {
 	results  chan result
 	heard    chan time.Time    // when a heartbeat was sent that the control plane has
 	peers    chan []netip.Addr // the newest list that the wiring was not told of
+	anew     chan struct{}    // the source is to be watched from the beginning
 	asks     chan chan Status
 	over     chan struct{}
 
@@ -105,10 +106,21 @@ type run struct {
 	corrected int
 	complete  bool // there was a Synced
 	live      bool // the listing is over; what comes now is a change
+	recovery  recovery
 }
 
 // began says that the source is being watched anew.
 type began struct{}
+
+// recovery is how far an agent that is fenced has got since it was heard again. What it knows may be of before it was cut off, and routers that are
+// elsewhere by now must not have their ports for a moment even: so it reads a whole listing first.
+type recovery int
+
+const (
+	cut     recovery = iota
+	heard            // a listing was asked for
+	listing          // it has begun
+)
 
 // restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
@@ -129,7 +141,7 @@ func (r *run) restore(ctx context.Context) error {
 		}
 	}
 	for _, assignment := range kept.Routers {
-		r.book.restore(assignment, time.Now())
+		r.book.restore(assignment, time.Now().Add(r.config.RestoreAfter))
 	}
 	if r.config.OnDisconnect == Fence {
 		r.lastHeard = r.cache.lastHeard(r.lastHeard)
@@ -145,6 +157,7 @@ func (r *run) loop(ctx context.Context) {
 		if !fence.IsZero() && !time.Now().Before(fence) {
 			r.log.Warn("cut off from the control plane: routers lose their ports", "for", time.Since(r.lastHeard).Round(time.Second))
 			r.book.fence(true, time.Now())
+			r.recovery = cut
 			fence = time.Time{}
 		}
 		wait := r.dispatch(ctx)
@@ -186,9 +199,20 @@ func (r *run) hear() {
 			r.log.Warn("cannot note on disk when the control plane was heard", "err", err)
 		}
 	}
-	// A heartbeat may have taken so long that the time it bought is over.
-	if r.book.fenced && time.Since(r.lastHeard) < r.config.Lease {
-		r.log.Info("the control plane is heard again: routers get their ports back")
+	if r.book.fenced && r.recovery == cut {
+		r.log.Info("the control plane is heard again: routers that stay get their ports back when all of them are known")
+		r.recovery = heard
+		select {
+		case r.anew <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// recovered gives the routers of a whole listing their ports back. A heartbeat may have taken so long that the time it bought is over.
+func (r *run) recovered() {
+	if r.book.fenced && r.recovery == listing && time.Since(r.lastHeard) < r.config.Lease {
+		r.log.Info("routers get their ports back")
 		r.book.fence(false, time.Now())
 	}
 }
@@ -220,6 +244,9 @@ func (r *run) take(ctx context.Context, message any) {
 	case began:
 		r.book.begin()
 		r.live = false
+		if r.recovery == heard {
+			r.recovery = listing
+		}
 	case Put:
 		r.book.put(m.Assignment, r.live, now)
 	case Gone:
@@ -231,6 +258,7 @@ func (r *run) take(ctx context.Context, message any) {
 		}
 		r.book.synced(onHost, now)
 		r.complete, r.live = true, true
+		r.recovered()
 	case Peers:
 		select {
 		case <-r.peers: // it is not the newest any more
