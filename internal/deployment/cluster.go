@@ -43,15 +43,18 @@ var (
 
 const (
 	managementDevice, tunnelDevice, externalDevice = "mgmt0", "tunnel0", "ext0"
+	siteName, outsideName, nodeName                = "site", "outside", "node"
 
-	apiPort, webPort                = 9696, 9090
-	busPort, busClusterPort         = 4222, 6222
-	nodeNumber, firstHost           = 9, 101
-	agentCache, credentialFile      = "/var/lib/l3kit/agent", "/var/lib/l3kit/password"
-	firstServer                     = 1
-	standardDownTime                = 75 * time.Second
-	heartbeatsPerDownTime           = 4
-	outsideName, siteName, nodeName = "outside", "site", "node"
+	apiPort, webPort        = 9696, 9090 // on the machines' loopback devices
+	busPort, busClusterPort = 4222, 6222
+
+	firstServer, nodeNumber, firstHost = 1, 9, 101 // last bytes of addresses
+
+	agentCache     = "/var/lib/l3kit/agent"
+	credentialFile = "/var/lib/l3kit/password"
+
+	standardDownTime      = 75 * time.Second
+	heartbeatsPerDownTime = 4
 )
 
 // Cluster is a reference deployment that runs.

@@ -222,14 +222,13 @@ func (p *Program) LastWords() error {
 // Ready waits until the program answers with 200 at a URL on its machine.
 func (p *Program) Ready(ctx context.Context, url string) error {
 	client := p.machine.HTTP()
-	why := errors.New("not asked")
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
 	for p.Running() {
-		var answer *http.Response
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		if answer, why = client.Do(request); why == nil {
+		answer, why := client.Do(request)
+		if why == nil {
 			text := make([]byte, 1000)
 			n, _ := answer.Body.Read(text)
 			answer.Body.Close()

@@ -21,7 +21,7 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// NewExternal makes the external network, on a physical network, and returns its ID. Of two, each has half of the addresses.
+// NewExternal makes an external network on a physical one, and returns its ID.
 func NewExternal(ctx context.Context, api *gophercloud.ServiceClient, physical string, prefix netip.Prefix, gateway netip.Addr) (id string, err error) {
 	n, err := networks.Create(ctx, api, external.CreateOptsExt{External: new(true), CreateOptsBuilder: provider.CreateOptsExt{
 		CreateOptsBuilder: networks.CreateOpts{Name: physical},

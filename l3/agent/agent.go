@@ -96,7 +96,7 @@ type run struct {
 	results  chan result
 	heard    chan time.Time    // when a heartbeat was sent that the control plane has
 	peers    chan []netip.Addr // the newest list that the wiring was not told of
-	anew     chan struct{}    // the source is to be watched from the beginning
+	anew     chan struct{}     // the source is to be watched from the beginning
 	asks     chan chan Status
 	over     chan struct{}
 
@@ -209,12 +209,17 @@ func (r *run) hear() {
 	}
 }
 
-// recovered gives the routers of a whole listing their ports back. A heartbeat may have taken so long that the time it bought is over.
+// recovered gives the routers of a whole listing their ports back.
 func (r *run) recovered() {
-	if r.book.fenced && r.recovery == listing && time.Since(r.lastHeard) < r.config.Lease {
-		r.log.Info("routers get their ports back")
-		r.book.fence(false, time.Now())
+	if !r.book.fenced || r.recovery != listing {
+		return
 	}
+	if time.Since(r.lastHeard) >= r.config.Lease { // the time that the last heartbeat bought is over
+		r.recovery = cut
+		return
+	}
+	r.log.Info("routers get their ports back")
+	r.book.fence(false, time.Now())
 }
 
 // fenceAt is when the routers are to be fenced; zero: never.
@@ -323,23 +328,46 @@ func (r *run) sum() Status {
 	return s
 }
 
-// watch hands the source's events to the loop, and begins again when the source ends.
+// watch hands the source's events to the loop, and begins again when the source ends or the loop wants it.
 func (r *run) watch(ctx context.Context) {
 	for fails := 0; ; fails++ {
-		events, err := r.config.Source.Watch(ctx)
-		if err == nil {
-			r.send(ctx, began{})
-			for e := range events {
-				fails = 0
-				r.send(ctx, e)
-			}
-		}
+		some, anew, err := r.watchOnce(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if some {
+			fails = 0
+		}
+		if anew {
+			continue
 		}
 		r.log.Warn("the source of routers is away; everything stays as it is", "err", err)
 		if !sleep(ctx, backoff(fails)) {
 			return
+		}
+	}
+}
+
+// watchOnce says whether the source said anything, and whether it is to be watched anew at once.
+func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	events, err := r.config.Source.Watch(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	r.send(ctx, began{})
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return some, anew, nil
+			}
+			some = true
+			r.send(ctx, e)
+		case <-r.anew:
+			anew = true
+			stop()
 		}
 	}
 }

@@ -23,6 +23,7 @@ type book struct {
 type entry struct {
 	id      string
 	want    *l3.Assignment // nil: it is to be taken away
+	kept    bool           // it is from the cache, and nothing was done about it yet
 	applied version        // that is on the host, as far as this process knows
 	listed  int            // the last listing that named it
 	running bool           // a worker has it
@@ -47,11 +48,12 @@ func newBook() *book {
 	return &book{entries: map[string]*entry{}, buried: map[string]version{}}
 }
 
-// restore takes a router from the cache. Whatever the source says of it later is at least as new.
-func (b *book) restore(a l3.Assignment, now time.Time) {
+// restore takes a router from the cache, whose turn comes when the source has named it, or else is due. Whatever the source says of it later is at
+// least as new.
+func (b *book) restore(a l3.Assignment, due time.Time) {
 	e := b.entry(a.Router.ID)
-	e.want = &a
-	b.enqueue(e, now, false)
+	e.want, e.kept = &a, true
+	b.enqueue(e, due, false)
 }
 
 // begin notes that a new listing starts: from the next synced on, what it did not name is gone.
@@ -67,6 +69,10 @@ func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 	e := b.entry(id)
 	e.listed = b.listing
 	if e.want != nil && !versionOf(a).newer(versionOf(*e.want)) {
+		if e.kept {
+			e.kept = false
+			b.enqueue(e, now, false)
+		}
 		return
 	}
 	e.want, e.fails = &a, 0
@@ -125,7 +131,7 @@ func (b *book) next(now time.Time) (j *job, wait time.Time) {
 	if e == nil {
 		return nil, b.queue.wake()
 	}
-	e.running, e.urgent = true, false
+	e.running, e.urgent, e.kept = true, false, false
 	j = &job{id: e.id, want: e.want}
 	if e.want != nil {
 		j.fence = b.fenced

@@ -28,6 +28,9 @@ func TestAHostThatBootsAloneHasItsRouters(t *testing.T) {
 		s.dataplane.Dataplane = dataplane.NewFake(nil) // the machine has forgotten everything
 		s.plane.cut()
 		s.start()
+		after(4 * time.Second)
+		s.has() // it waits for word of the source
+		after(2 * time.Second)
 		s.has(router("r1", 1, 3))
 
 		s.plane.routers["r1"] = router("r1", 1, 4)
@@ -35,6 +38,23 @@ func TestAHostThatBootsAloneHasItsRouters(t *testing.T) {
 		after(time.Minute)
 		s.has(router("r1", 1, 4))
 		s.end()
+	})
+}
+
+// TestAHostThatBootsLateMakesNothingThatMoved: what is in the cache, and elsewhere by now, is not there for a moment.
+func TestAHostThatBootsLateMakesNothingThatMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.put(router("r1", 1, 1), router("r2", 1, 1))
+		s.start()
+		s.end()
+		s.dataplane.Dataplane = dataplane.NewFake(nil)
+		s.plane.take("r2")
+		applied := len(s.dataplane.log())
+		s.start()
+		defer s.end()
+		s.has(router("r1", 1, 1))
+		require.Equal(t, []string{"r1@1401"}, s.dataplane.log()[applied:])
 	})
 }
 

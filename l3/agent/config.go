@@ -34,6 +34,10 @@ type Config struct {
 	RetryMin       time.Duration // delay after a router's first failure; 0: 1 s
 	RetryMax       time.Duration // that it doubles up to; 0: 1 minute
 
+	// RestoreAfter is how long after its start the agent waits for word of the source before it applies what is in the cache: after a reboot a router may
+	// be elsewhere by now, and must not be announced from here. 0: 5 s; negative: it does not wait.
+	RestoreAfter time.Duration
+
 	// OnDisconnect says what happens to the routers when no heartbeat has got through for Lease, counted from when the last was sent, by an agent that
 	// started since, too.
 	OnDisconnect Disconnect
@@ -77,6 +81,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.CheckEvery, 5 * time.Minute},
 		{&c.RetryMin, time.Second},
 		{&c.RetryMax, time.Minute},
+		{&c.RestoreAfter, 5 * time.Second},
 		{&c.Lease, time.Minute},
 	} {
 		if *d.value == 0 {

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,28 @@ func TestFence(t *testing.T) {
 		after(time.Minute)
 		s.has(router("r1", 1, 1))
 		require.False(t, s.agent.Status().Fenced)
+	})
+}
+
+// TestWhatMovedMeanwhileStaysFenced: the control plane is heard before it has said what is elsewhere by now.
+func TestWhatMovedMeanwhileStaysFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.OnDisconnect, s.config.Lease, s.config.HeartbeatEvery = agent.Fence, 10*time.Second, time.Second
+		s.plane.put(router("r1", 1, 1), router("r2", 1, 1))
+		s.start()
+		defer s.end()
+		s.plane.hold(true, rand.Shuffle)
+		s.plane.deafen(true)
+		after(time.Minute)
+		require.True(t, s.agent.Status().Fenced)
+		applied := len(s.dataplane.log())
+
+		s.plane.take("r2") // which the agent does not hear, because the message is held
+		s.plane.deafen(false)
+		after(time.Minute)
+		s.has(router("r1", 1, 1))
+		require.NotContains(t, s.dataplane.log()[applied:], "r2@1401")
 	})
 }
 

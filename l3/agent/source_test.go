@@ -15,6 +15,7 @@ import (
 type controlPlane struct {
 	mu      sync.Mutex
 	away    bool
+	deaf    bool // to heartbeats
 	routers map[string]l3.Assignment
 	watch   chan agent.Event
 	stop    context.CancelFunc
@@ -80,7 +81,7 @@ func (c *controlPlane) Report(_ context.Context, r l3.Report) error {
 func (c *controlPlane) Heartbeat(_ context.Context, h l3.Heartbeat) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.away {
+	if c.away || c.deaf {
 		return errAway
 	}
 	c.heartbeats = append(c.heartbeats, h)
@@ -153,6 +154,13 @@ func (c *controlPlane) mend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.away = false
+}
+
+// deafen has heartbeats fail, or get through again. Routers are told of all the same.
+func (c *controlPlane) deafen(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = on
 }
 
 func (c *controlPlane) lastReport(id string) (last l3.Report, ok bool) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,7 +54,27 @@ func newBus(t *testing.T, listen netip.AddrPort) *bus {
 	_, err = natsbus.Open(t.Context(), b.nc, natsbus.Options{})
 	require.NoError(t, err)
 	b.write("$KV.routers.complete", "1")
+	_, err = b.nc.Subscribe("listing.*", b.mark)
+	require.NoError(t, err)
 	return b
+}
+
+// mark tells a host up to where it must read for a listing to be complete.
+func (b *bus) mark(request *nats.Msg) {
+	host := strings.TrimPrefix(request.Subject, "listing.")
+	marks := map[string]uint64{}
+	for name, key := range map[string]string{"routers": "$KV.routers." + host + ".=", "peers": "$KV.peers.="} {
+		var stored struct{ Seq uint64 }
+		answer, err := b.nc.Request(key, nil, patience)
+		if err != nil || json.Unmarshal(answer.Data, &stored) != nil {
+			return // who asks will ask again
+		}
+		marks[name] = stored.Seq
+	}
+	text, err := json.Marshal(marks)
+	if err == nil {
+		_ = request.Respond(text)
+	}
 }
 
 func (b *bus) write(subject string, v any) {

@@ -23,7 +23,6 @@ type database struct {
 	*testing.T
 	URL  string
 	data string // directory
-	cmd  *exec.Cmd
 }
 
 func newDatabase(t *testing.T) *database {

@@ -78,7 +78,8 @@ func (s *site) failover(tenants []*deployment.Tenant, lose func()) (longest time
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			longest = max(longest, time.Since(lost))
+			longest = time.Since(lost)
+			s.Logf("%s passes packets again after %s", t.Name, longest.Round(time.Millisecond))
 		})
 	}
 	all.Wait()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -54,14 +53,6 @@ func start(t *testing.T, c deployment.Config) *site {
 
 // api is that of the first server.
 func (s *site) api() *gophercloud.ServiceClient { return s.Servers[0].API }
-
-// host is the one of that name.
-func (s *site) host(name string) *deployment.Host {
-	s.Helper()
-	i := slices.IndexFunc(s.Hosts, func(h *deployment.Host) bool { return h.Name == name })
-	require.GreaterOrEqual(s, i, 0, "no host %q", name)
-	return s.Hosts[i]
-}
 
 // tenants makes so many at once, through all APIs in turn.
 func (s *site) tenants(prefix string, n int, apis ...*gophercloud.ServiceClient) []*deployment.Tenant {
