@@ -85,7 +85,8 @@ func agentStart(ctx context.Context, n int) ([]row, error) {
 			atMost(2, row{Name: name("start-cold"), Value: float64(cold) / float64(least), Unit: "x floor",
 				Note: fmt.Sprintf("%.2f s, floor %.2f s", cold.Seconds(), least.Seconds())}),
 			atMost(2, row{Name: name("start-warm"), Value: warm.Seconds(), Unit: "s"}),
-			atMost(0, row{Name: name("start-warm") + "/writes", Value: float64(len(writes)), Unit: "kernel writes", Note: strings.Join(writes[:min(len(writes), 1)], "")}),
+			atMost(0, row{Name: name("start-warm") + "/writes", Value: float64(len(writes)), Unit: "kernel writes",
+				Note: strings.Join(writes[:min(len(writes), 1)], "")}),
 			atMost(0, row{Name: name("start-warm") + "/processes", Value: children, Unit: "page faults of children", Note: "0: no process was started"}),
 			atMost(80, row{Name: name("rss"), Value: max(made, found), Unit: "MiB", Note: fmt.Sprintf("%.1f after making them, %.1f after finding them", made, found)}),
 		}, nil

@@ -80,7 +80,9 @@ func e2e(ctx context.Context) ([]row, error) {
 }
 
 // firstPackets makes a tenant whose workload is there before its router.
-func firstPackets(ctx context.Context, c *deployment.Cluster, api *gophercloud.ServiceClient, external, name string) (router, binding time.Duration, err error) {
+func firstPackets(ctx context.Context, c *deployment.Cluster, api *gophercloud.ServiceClient, external, name string) (
+	router, binding time.Duration, err error,
+) {
 	t, err := deployment.NewNetwork(ctx, api, name)
 	if err != nil {
 		return 0, 0, err

@@ -25,7 +25,7 @@ type Machine struct {
 
 	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks of this host, each with a bridge or a spare interface."`
 	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it there are no vxlan, geneve and gre networks here."`
-	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent, beside those of the agents, which are known from the servers."`
+	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
 	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
 
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
