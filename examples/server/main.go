@@ -3,8 +3,6 @@
 package main
 
 import (
-	"context"
-
 	"github.com/l3kit/l3kit/examples/internal/control"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 )
@@ -19,18 +17,4 @@ the openstack client and an agent on the same host:
   openstack --os-auth-type none --os-endpoint http://127.0.0.1:9696 network create private
 `
 
-type commands struct {
-	Run         run                 `cmd:"" default:"withargs" help:"Serve, until told to end. What is done when no command is named."`
-	Credential  control.Credential  `cmd:"" help:"Print the password that a host's agent has for the embedded bus."`
-	Permissions control.Permissions `cmd:"" help:"Print what another NATS must grant to a host's agent, as its configuration has it."`
-}
-
-type run struct {
-	daemon.Flags   `embed:""`
-	control.Server `embed:""`
-}
-
-// Run is kong's.
-func (r *run) Run(ctx context.Context) error { return r.Flags.Run(ctx, r.Part) }
-
-func main() { daemon.Main("server", description, &commands{}) }
+func main() { daemon.Main("server", description, &control.Commands{}) }

@@ -17,7 +17,7 @@ import (
 // TestMain is the binaries too, so that the race detector looks at them and no Go tool is needed when the tests run.
 func TestMain(m *testing.M) {
 	deployment.Main(map[string]func(){
-		"server": func() { daemon.Main("server", "", &commands{}) },
+		"server": func() { daemon.Main("server", "", &control.Commands{}) },
 		"agent":  func() { daemon.Main("agent", "", &host.Commands{}) },
 		"agent of nobody": func() {
 			if err := syscall.Setuid(65534); err != nil {
@@ -28,20 +28,6 @@ func TestMain(m *testing.M) {
 	})
 	os.Exit(m.Run())
 }
-
-// commands are those of examples/server.
-type commands struct {
-	Run        run                `cmd:"" default:"withargs"`
-	Credential control.Credential `cmd:""`
-}
-
-type run struct {
-	daemon.Flags
-	control.Server
-}
-
-// Run is kong's.
-func (r *run) Run(ctx context.Context) error { return r.Flags.Run(ctx, r.Part) }
 
 // within is a context of a time that is more than enough.
 func within(t *testing.T, d time.Duration) context.Context {
