@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -88,7 +87,7 @@ func restart(ctx context.Context, s *site, out *report) {
 	defer p.close()
 
 	writes, err := lab.Writes([]string{s.machines.router.HostNS, s.routerNS()}, func() error {
-		return errors.Join(s.control.stop(syscall.SIGKILL), s.control.start(ctx))
+		return errors.Join(s.allinone.Kill(), s.run(ctx))
 	})
 	out.equal("it finds all as it should be", "0 kernel writes", fmt.Sprintf("%d kernel writes", len(writes)), err)
 	goesOn(ctx, out, "the client's download goes on", p.outside)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/l3kit/l3kit/internal/deployment"
 )
 
 const description = `Starts allinone, asks its API for a three-tier application (www, app, db) behind a router, checks it with real requests, breaks things
@@ -51,7 +53,7 @@ func (f *flags) run(ctx context.Context) error {
 		return err
 	}
 	out := newReport(os.Stdout)
-	err = demonstrate(ctx, setting{dir: home, allinone: []string{program}, dataplane: f.Dataplane, wiring: f.Wiring}, out, f.Keep)
+	err = demonstrate(ctx, setting{dir: home, allinone: deployment.Command{File: program}, dataplane: f.Dataplane, wiring: f.Wiring}, out, f.Keep)
 	if err != nil {
 		return err
 	}

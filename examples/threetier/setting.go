@@ -7,13 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
 // setting is where and by what the demonstration is made.
 type setting struct {
-	dir       string   // of the names of all namespaces: the only trace on this machine, so a later run knows by them what an earlier one left
-	allinone  []string // command that starts it
+	dir       string // of the names of all namespaces: the only trace on this machine, so a later run knows by them what an earlier one left
+	allinone  deployment.Command
 	dataplane string
 	wiring    string
 }

@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
@@ -22,7 +22,7 @@ type site struct {
 	how      setting
 	temp     string // of allinone's files
 	machines *machines
-	control  *server
+	allinone *deployment.Program
 	cloud    *cloud
 	wirings  []namespace.InterfaceDriver // of the hosts
 
@@ -63,7 +63,7 @@ func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
 		return nil, err
 	}
 	answered := time.Now()
-	out.note("the API has answered", "for the router, its interfaces and the floating IP in "+brief(answered.Sub(start)))
+	out.note("the API has answered for all of the router", "in "+brief(answered.Sub(start)))
 	err = firstAnswer(ctx, s.provider, clientAddr, publicAddr)
 	out.check("the client's first packet has come back from www", brief(time.Since(answered))+" after the last answer", err)
 	err = s.cloud.applied(ctx)
@@ -83,20 +83,29 @@ func (s *site) startAllinone(ctx context.Context) (err error) {
 		return err
 	}
 	s.cloud = reach(machine)
-	s.control = &server{machine: machine, log: filepath.Join(s.temp, "log"), command: append(append([]string{}, s.how.allinone...), append([]string{
+	on := &deployment.Machine{Lab: s.machines.router, Name: "router"}
+	s.allinone = on.NewProgram(s.temp, "allinone", s.how.allinone, append([]string{
 		"--listen", apiAddr, "--metrics", metricsAddr,
 		"--database", "sqlite:" + filepath.Join(s.temp, "l3.db"), "--bus-dir", filepath.Join(s.temp, "bus"),
-		"--bus-secret-file", filepath.Join(s.temp, "secret"), "--cache", s.cache(),
+		"--bus-secret-file", filepath.Join(s.temp, "secret"), "--cache", filepath.Join(s.temp, "agent"),
 		"--namespaces", s.how.dir, "--dataplane", s.how.dataplane, "--check", checkEvery.String(),
-	}, s.machines.flags...)...)}
-	return s.control.start(ctx)
+	}, s.machines.flags...)...)
+	return s.run(ctx)
+}
+
+// metricsAddr is where allinone says whether it is ready.
+const metricsAddr = "127.0.0.1:9697"
+
+// run starts allinone and returns when it is ready.
+func (s *site) run(ctx context.Context) error {
+	if err := s.allinone.Start(); err != nil {
+		return err
+	}
+	return s.allinone.Ready(ctx, "http://"+metricsAddr+"/readyz")
 }
 
 // checkEvery is how often allinone looks whether somebody else has changed a router.
 const checkEvery = 2 * time.Second
-
-// cache is where the agent keeps what it has applied.
-func (s *site) cache() string { return filepath.Join(s.temp, "agent") }
 
 // populate attaches the hosts: the outside world beside the router, the tiers on their own machine. Those of the tenant have the ports that the API
 // gave them.
@@ -177,12 +186,12 @@ func (s *site) firewall() namespace.Firewall {
 func (s *site) lookAround() string {
 	inside := func(name string) string { return "  nsenter --net=" + filepath.Join(s.how.dir, name) + " " }
 	router := inside(dataplane.NamespaceName(s.cloud.routerID))
-	return inside("provider") + "ping -I 198.51.100.7 203.0.113.10     the client reaches www by its floating IP\n" +
-		inside("www") + "ping 10.0.4.10                                    the extra route\n" +
+	return inside("provider") + "ping -I " + clientAddr + " " + publicAddr + "   # the client reaches www by its floating IP\n" +
+		inside("www") + "ping " + archiveAddr + "   # the extra route\n" +
 		inside("host") + "openstack --os-auth-type none --os-endpoint http://" + apiAddr + " router list\n" +
 		router + "nft list ruleset\n" +
-		router + "ip route                 and conntrack -L, tcpdump -i any\n" +
-		"  allinone's log is " + s.control.log + "\n"
+		router + "ip route   # and conntrack -L, tcpdump -i any\n" +
+		"  less " + filepath.Join(s.temp, "allinone.log") + "\n"
 }
 
 // down takes the site away.
@@ -191,8 +200,8 @@ func (s *site) down() error {
 	for _, t := range s.servers {
 		errs = append(errs, t.stop())
 	}
-	if s.control != nil {
-		errs = append(errs, s.control.stop(syscall.SIGTERM))
+	if s.allinone != nil {
+		errs = append(errs, s.allinone.Kill())
 	}
 	for _, w := range s.wirings {
 		errs = append(errs, w.Close())

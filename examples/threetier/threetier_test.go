@@ -9,17 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/examples/internal/allinone"
+	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// program tells the test's own executable to be allinone, race detector included.
-const program = "L3KIT_TEST_PROGRAM"
-
+// TestMain is allinone too, race detector included.
 func TestMain(m *testing.M) {
-	if os.Getenv(program) == "allinone" {
-		allinone.Main()
-		return
-	}
+	deployment.Main(map[string]func(){"allinone": allinone.Main})
 	os.Exit(m.Run())
 }
 
@@ -33,11 +29,7 @@ func TestDemonstration(t *testing.T) {
 }
 
 func demonstration(t *testing.T, wiring string) {
-	own, err := os.Executable()
-	require.NoError(t, err)
-	how := setting{
-		dir: filepath.Join(t.TempDir(), "demo"), allinone: []string{"env", program + "=allinone", own}, dataplane: "nftables", wiring: wiring,
-	}
+	how := setting{dir: filepath.Join(t.TempDir(), "demo"), allinone: deployment.Self("allinone"), dataplane: "nftables", wiring: wiring}
 	var text bytes.Buffer
 	out := &report{out: &text}
 	require.NoError(t, demonstrate(t.Context(), how, out, false), "%s", &text)

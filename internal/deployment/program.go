@@ -79,13 +79,14 @@ func (p *Program) Start() error {
 	}
 	cmd := &exec.Cmd{
 		// By way of our open file, because the machine may have something else at that path.
-		Path:        fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()),
-		Args:        append([]string{p.Name}, p.Args...),
-		Env:         append(environment(), p.command.Env...),
-		Dir:         "/",
-		Stdout:      log,
-		Stderr:      log,
-		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+		Path:   fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()),
+		Args:   append([]string{p.Name}, p.Args...),
+		Env:    append(environment(), p.command.Env...),
+		Dir:    "/",
+		Stdout: log,
+		Stderr: log,
+		// Ctrl-C is for us, who end the others in order.
+		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true},
 	}
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {

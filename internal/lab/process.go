@@ -60,7 +60,7 @@ func (p *process) run() error {
 	}
 	cmd := exec.Command(p.name, p.args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is for us, who end it in order
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -76,7 +76,7 @@ var layers = []layer{
 	{folder: "examples/server", may: []string{"examples/internal/control", "examples/internal/daemon"}},
 	{folder: "examples/allinone", may: []string{"examples/internal/allinone"}},
 	{folder: "examples/threetier", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables", "ovs",
-		"internal/lab", "internal/netns"}, others: true},
+		"internal/deployment", "internal/lab", "internal/netns"}, others: true},
 }
 
 // TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not get the others with it.
