@@ -46,8 +46,10 @@ func connect(t *testing.T, l natsbus.Login) *nats.Conn {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		closed := nc.StatusChanged(nats.CLOSED)
-		nc.Close()
-		<-closed
+		if !nc.IsClosed() {
+			nc.Close()
+			<-closed
+		}
 	})
 	return nc
 }

@@ -48,7 +48,7 @@ func NewSource(nc *nats.Conn, host string, log *slog.Logger) (*Source, error) {
 }
 
 // Watch fails when the control plane has not yet declared that the bus has all routers: nothing is gone then because it is not there.
-// After an interruption it goes on where it was; only where it cannot, it closes the channel.
+// After an interruption it goes on where it was; only where it cannot, or when somebody has closed the connection, it closes the channel.
 func (s *Source) Watch(ctx context.Context) (<-chan agent.Event, error) {
 	filling, err := s.filling(ctx)
 	if err != nil {
@@ -117,6 +117,9 @@ func (s *Source) watchRouters(ctx context.Context, filling string, send func(age
 	for {
 		err := f.read(ctx, r.last, r.take, func() { heard = time.Now() })
 		for err != nil && ctx.Err() == nil {
+			if s.nc.IsClosed() {
+				return
+			}
 			if errors.Is(err, errHistory) || time.Since(heard) > Resume {
 				s.log.Warn("the routers are read from the beginning", "host", s.host, "err", err)
 				return

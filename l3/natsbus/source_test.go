@@ -207,3 +207,16 @@ func TestNonsenseIsDropped(t *testing.T) {
 	require.Equal(t, l3.Report{Host: "h1", RouterID: "r", Epoch: 1, At: h.reports[0].At}, h.reports[0])
 	require.Empty(t, h.beats)
 }
+
+// TestWatchEndsWithItsConnection: one that was closed never comes back.
+func TestWatchEndsWithItsConnection(t *testing.T) {
+	r := newRig(t)
+	r.publish(newWorld("h1"))
+	nc := r.agent("h1")
+	s, err := natsbus.NewSource(nc, "h1", nil)
+	require.NoError(t, err)
+	seen := watch(t, s)
+	seen.until("the listing is complete", func() bool { return seen.synced == 1 })
+	nc.Close()
+	seen.until("the channel is closed", func() bool { return seen.closed })
+}
