@@ -16,6 +16,8 @@ var (
 	// ErrTaken is returned when a constraint refuses a row that another has taken the place of: an address, a MAC address, a segment, a binding, a host.
 	// The transaction goes on; [TakenError] says which constraint.
 	ErrTaken = errors.New("taken")
+	// ErrUnavailable is returned when the database was away for so long that the store has given up. What was asked has had no effect.
+	ErrUnavailable = errors.New("the database does not answer")
 )
 
 // Store keeps what was asked for. Methods may run concurrently, in several processes on one database.

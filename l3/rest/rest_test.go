@@ -3,6 +3,7 @@ package rest_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -460,6 +461,11 @@ func TestErrorsOfTheService(t *testing.T) {
 	f.err = errors.New("secret")
 	w = ask(api(f), "DELETE", "/v2.0/routers/r", "")
 	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.NotContains(t, w.Body.String(), "secret")
+
+	f.err = fmt.Errorf("%w: %w", l3.ErrUnavailable, errors.New("secret"))
+	w = ask(api(f), "DELETE", "/v2.0/routers/r", "")
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	require.NotContains(t, w.Body.String(), "secret")
 
 	w = ask(api(&fake{}), "GET", "/v2.0/quotas", "") // a method that the fake lacks

@@ -11,6 +11,9 @@ import (
 // SetEndTime shortens for how long a PostgreSQL server is asked how a transaction ended.
 func SetEndTime(s *Store, d time.Duration) { s.db.(*postgresDB).endTime = d }
 
+// SetPatience shortens for how long a database is tried that cannot be reached.
+func SetPatience(s *Store, d time.Duration) { s.patience = d }
+
 // Explain says how the database would find what a query chooses, if the table were large.
 func Explain[R any](ctx context.Context, s *Store, of func(l3.Tx) l3.Table[R], q l3.Query) (plan string, err error) {
 	err = s.View(ctx, func(t l3.Tx) error {

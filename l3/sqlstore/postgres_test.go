@@ -200,7 +200,7 @@ func TestConnectionLostInside(t *testing.T) {
 	require.Equal(t, 2, runs)
 }
 
-// TestServerIsAway: whoever has no patience gets his context's error, and the cause with it.
+// TestServerIsAway: whoever has no patience gets his context's error, and the cause with it; the store's own has an end too.
 func TestServerIsAway(t *testing.T) {
 	p, address := startProxy(t, l3test.PostgresURL(t))
 	s := l3test.Open(t, address)
@@ -213,6 +213,14 @@ func TestServerIsAway(t *testing.T) {
 		return err
 	})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	sqlstore.SetPatience(s, 300*time.Millisecond)
+	for _, run := range []func(context.Context, func(l3.Tx) error) error{s.View, s.Update} {
+		require.ErrorIs(t, run(t.Context(), func(tx l3.Tx) error {
+			_, err := tx.Networks().Count(t.Context())
+			return err
+		}), l3.ErrUnavailable)
+	}
 }
 
 // TestAskedToRunAgain: PostgreSQL may refuse a transaction because of what others do who do not take the lock.

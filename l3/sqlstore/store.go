@@ -15,11 +15,15 @@ type Store struct {
 	db     database
 	kinds  *kinds
 	writer *writer
+	// patience is for how long a database that cannot be reached is tried.
+	patience time.Duration
 }
 
 var _ l3.Store = (*Store)(nil)
 
-func newStore(db database) *Store { return &Store{db: db, kinds: newKinds(db), writer: newWriter(db)} }
+func newStore(db database) *Store {
+	return &Store{db: db, kinds: newKinds(db), writer: newWriter(db), patience: 10 * time.Second}
+}
 
 // Close waits for the change that is under way and closes the connections. A second Close is fine.
 func (s *Store) Close() error { return errors.Join(s.writer.close(), s.db.close()) }
@@ -59,13 +63,9 @@ func (s *Store) Update(ctx context.Context, fn func(l3.Tx) error) error {
 	})
 }
 
-const (
-	// patience is for how long a database that cannot be reached is tried.
-	patience = 10 * time.Second
-	// stubborn is how often fn may update what has changed since it was read. Nothing but fn changes anything in a transaction, so if it
-	// happens again then fn brings from outside what it has read.
-	stubborn = 3
-)
+// stubborn is how often fn may update what has changed since it was read. Nothing but fn changes anything in a transaction, so if it
+// happens again then fn brings from outside what it has read.
+const stubborn = 3
 
 // retry runs fn until it succeeds, or fails for good, or ctx ends.
 func (s *Store) retry(ctx context.Context, fn func() error) error {
@@ -92,8 +92,8 @@ func (s *Store) retry(ctx context.Context, fn func() error) error {
 			away = time.Time{}
 		case away.IsZero():
 			away = time.Now()
-		case time.Since(away) > patience:
-			return fmt.Errorf("the database cannot be reached: %w", retry.err)
+		case time.Since(away) > s.patience:
+			return fmt.Errorf("%w: %w", l3.ErrUnavailable, retry.err)
 		}
 		pause := time.NewTimer(backOff(attempt))
 		select {
