@@ -106,7 +106,7 @@ func TestLostHostIsReplaced(t *testing.T) {
 	}
 	took := s.failover(here, lose)
 	t.Logf("failover of %d routers: %s from the loss of the host to the last that passes packets; agent_down_time is %s", len(here), took, downTime)
-	require.Less(t, took, lab.Patience(2*(downTime+2*time.Second)), "agent_down_time + 2 s, and as much again for a busy machine")
+	require.Less(t, took, lab.Patience(4*(downTime+2*time.Second)), "agent_down_time + 2 s is for make bench; this is for what never happens")
 	s.moved(victim, here)
 
 	t.Run("it returns with its routers still in the kernel", func(t *testing.T) {
