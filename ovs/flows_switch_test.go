@@ -3,7 +3,6 @@ package ovs
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/openflow"
 )
 
@@ -31,12 +31,7 @@ type bench struct {
 // The bench has two ports of each network on br-int, named after it: blue1 and blue2; and one on each physical bridge, wire and wire2.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	hosts, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, hosts.Close()) })

@@ -19,6 +19,7 @@ import (
 
 	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -65,10 +66,7 @@ func soon(t *testing.T) context.Context {
 
 func newMachine(t *testing.T, name string) *deployment.Machine {
 	t.Helper()
-	if os.Getuid() != 0 {
-		require.NotEqual(t, "true", os.Getenv("CI"), "needs root")
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	m, err := deployment.NewMachine(name, true)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })

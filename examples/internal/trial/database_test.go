@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/l3/l3test"
 )
 
@@ -26,10 +27,8 @@ type database struct {
 }
 
 func newDatabase(t *testing.T) *database {
+	needs.Program(t, "pg_ctlcluster", "postgresql")
 	p, err := l3test.StartPostgres(within(t, time.Minute), "fsync=off", "shared_buffers=32MB")
-	if errors.Is(err, l3test.ErrNoPostgres) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	d := &database{T: t}

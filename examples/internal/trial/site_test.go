@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -28,10 +28,7 @@ type site struct {
 // start starts a cluster that ends with the test. If the test fails, what its programs said last is shown.
 func start(t *testing.T, c deployment.Config) *site {
 	t.Helper()
-	if os.Getuid() != 0 {
-		require.NotEqual(t, "true", os.Getenv("CI"), "needs root")
-		t.Skip("needs root")
-	}
+	needs.Root(t)
 	c.Server, c.Agent = deployment.Self("server"), deployment.Self("agent")
 	ctx := within(t, 90*time.Second)
 	cl, err := deployment.Start(ctx, c)
