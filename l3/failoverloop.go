@@ -49,7 +49,7 @@ func (f Failover) Run(ctx context.Context) error {
 		f.Logger = slog.New(slog.DiscardHandler)
 	}
 	now := time.Now()
-	w := watchman{Failover: f, last: now, deaf: now, allowed: float64(f.Rate)}
+	w := watchman{Failover: f, last: now, deaf: now, waiting: true, allowed: float64(f.Rate)} // that it waits at first goes without saying
 	pause := min(f.DownTime/looks, mostPause)
 	for ctx.Err() == nil {
 		if w.look(ctx) {
@@ -68,7 +68,7 @@ type watchman struct {
 	Failover
 	last    time.Time // that pass noted
 	deaf    time.Time // when agents could not be heard, the last time
-	waiting bool      // it was logged that failover waits
+	waiting bool      // it waits, and that was logged
 	allowed float64   // moves
 }
 

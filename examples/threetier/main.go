@@ -45,15 +45,16 @@ func (f *flags) run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := sweep(home); err != nil { // another run may have been killed
-		return err
-	}
 	program, err := f.program()
 	if err != nil {
 		return err
 	}
+	how := setting{dir: home, allinone: deployment.Command{File: program}, dataplane: f.Dataplane, wiring: f.Wiring}
+	if err := how.sweep(); err != nil { // another run may have been killed
+		return err
+	}
 	out := newReport(os.Stdout)
-	err = demonstrate(ctx, setting{dir: home, allinone: deployment.Command{File: program}, dataplane: f.Dataplane, wiring: f.Wiring}, out, f.Keep)
+	err = demonstrate(ctx, how, out, f.Keep)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 // setting is where and by what the demonstration is made.
 type setting struct {
-	dir       string // of the names of all namespaces: the only trace on this machine, so a later run knows by them what an earlier one left
+	dir       string // of the names of all namespaces; with files, the only trace on this machine: a later run knows by them what an earlier one left
 	allinone  deployment.Command
 	dataplane string
 	wiring    string
@@ -24,12 +24,15 @@ const (
 	lockFile = "/run/l3kit-demo.lock"
 )
 
+// files is the directory of what allinone keeps.
+func (s setting) files() string { return s.dir + ".files" }
+
 // sweep takes away what an earlier run left: with the namespaces goes all that is in them.
-func sweep(dir string) error {
-	err := lab.Sweep(dir, "")
-	for unix.Unmount(dir, unix.MNT_DETACH) == nil { // names of namespaces are in a directory that is a mount
+func (s setting) sweep() error {
+	err := lab.Sweep(s.dir, "")
+	for unix.Unmount(s.dir, unix.MNT_DETACH) == nil { // names of namespaces are in a directory that is a mount
 	}
-	return errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files()))
 }
 
 // lock makes sure that demonstrations, which share their names, run one at a time. It ends with the process.

@@ -20,7 +20,6 @@ import (
 // site is what stands: machines, allinone on one of them, and the hosts around the router.
 type site struct {
 	how      setting
-	temp     string // of allinone's files
 	machines *machines
 	allinone *deployment.Program
 	cloud    *cloud
@@ -74,8 +73,9 @@ func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
 func brief(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
 
 // startAllinone starts it on the router's machine, with files of its own.
-func (s *site) startAllinone(ctx context.Context) (err error) {
-	if s.temp, err = os.MkdirTemp("", "l3kit-demo-"); err != nil {
+func (s *site) startAllinone(ctx context.Context) error {
+	files := s.how.files()
+	if err := os.Mkdir(files, 0o700); err != nil {
 		return err
 	}
 	machine, err := s.machines.router.Enter(s.machines.router.HostNS)
@@ -84,10 +84,10 @@ func (s *site) startAllinone(ctx context.Context) (err error) {
 	}
 	s.cloud = reach(machine)
 	on := &deployment.Machine{Lab: s.machines.router, Name: "router"}
-	s.allinone = on.NewProgram(s.temp, "allinone", s.how.allinone, append([]string{
+	s.allinone = on.NewProgram(files, "allinone", s.how.allinone, append([]string{
 		"--listen", apiAddr, "--metrics", metricsAddr,
-		"--database", "sqlite:" + filepath.Join(s.temp, "l3.db"), "--bus-dir", filepath.Join(s.temp, "bus"),
-		"--bus-secret-file", filepath.Join(s.temp, "secret"), "--cache", filepath.Join(s.temp, "agent"),
+		"--database", "sqlite:" + filepath.Join(files, "l3.db"), "--bus-dir", filepath.Join(files, "bus"),
+		"--bus-secret-file", filepath.Join(files, "secret"), "--cache", filepath.Join(files, "agent"),
 		"--namespaces", s.how.dir, "--dataplane", s.how.dataplane, "--check", checkEvery.String(),
 	}, s.machines.flags...)...)
 	return s.run(ctx)
@@ -191,7 +191,7 @@ func (s *site) lookAround() string {
 		inside("host") + "openstack --os-auth-type none --os-endpoint http://" + apiAddr + " router list\n" +
 		router + "nft list ruleset\n" +
 		router + "ip route   # and conntrack -L, tcpdump -i any\n" +
-		"  less " + filepath.Join(s.temp, "allinone.log") + "\n"
+		"  less " + filepath.Join(s.how.files(), "allinone.log") + "\n"
 }
 
 // down takes the site away.
@@ -206,9 +206,6 @@ func (s *site) down() error {
 	for _, w := range s.wirings {
 		errs = append(errs, w.Close())
 	}
-	errs = append(errs, s.machines.close(), sweep(s.how.dir))
-	if s.temp != "" {
-		errs = append(errs, os.RemoveAll(s.temp))
-	}
+	errs = append(errs, s.machines.close(), s.how.sweep())
 	return errors.Join(errs...)
 }

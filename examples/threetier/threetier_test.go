@@ -35,6 +35,7 @@ func demonstration(t *testing.T, wiring string) {
 	require.NoError(t, demonstrate(t.Context(), how, out, false), "%s", &text)
 	require.NoError(t, out.verdict(), "%s", &text)
 	require.NoDirExists(t, how.dir)
+	require.NoDirExists(t, how.files())
 }
 
 // TestSweep takes away what a demonstration left that was killed.
@@ -44,9 +45,9 @@ func TestSweep(t *testing.T) {
 	m, err := raise(t.Context(), how)
 	require.NoError(t, err)
 	require.FileExists(t, m.router.HostNS)
-	require.NoError(t, sweep(how.dir))
+	require.NoError(t, how.sweep())
 	require.NoDirExists(t, how.dir)
-	require.NoError(t, sweep(how.dir), "there is nothing")
+	require.NoError(t, how.sweep(), "there is nothing")
 }
 
 func TestVerdictNamesWhatFailed(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/l3kit/l3kit/internal/child"
 )
 
 // Command is what a program is started with: a file, which need not be there on the machine that it runs on, and additions to its environment.
@@ -55,8 +57,7 @@ type Program struct {
 	command Command
 	log     string
 
-	cmd   *exec.Cmd     // nil when not running
-	ended chan struct{} // closed when cmd has ended
+	child *child.Child // nil when not running
 }
 
 // NewProgram does not start it. What it says is appended to a file in the directory logs.
@@ -66,7 +67,7 @@ func (m *Machine) NewProgram(logs, name string, c Command, args ...string) *Prog
 
 // Start starts the program and returns as soon as it runs. It is killed when this process ends.
 func (p *Program) Start() error {
-	if p.cmd != nil {
+	if p.child != nil {
 		return fmt.Errorf("%s runs already", p.Name)
 	}
 	file, err := os.Open(p.command.File)
@@ -85,32 +86,10 @@ func (p *Program) Start() error {
 		Dir:    "/",
 		Stdout: log,
 		Stderr: log,
-		// Ctrl-C is for us, who end the others in order.
-		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true},
 	}
-	started, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer log.Close()
-		defer file.Close()
-		// The thread lives as long as the program, which Linux kills with it (PR_SET_PDEATHSIG(2const)).
-		entered := p.machine.Do(func() error {
-			err := cmd.Start()
-			started <- err
-			if err == nil {
-				_ = cmd.Wait() // its status is in cmd
-			}
-			return nil
-		})
-		if entered != nil {
-			started <- entered
-		}
-	}()
-	if err := <-started; err != nil {
-		<-ended
+	if p.child, err = child.Start(cmd, p.machine.Do, file, log); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	p.cmd, p.ended = cmd, ended
 	return nil
 }
 
@@ -138,25 +117,25 @@ func (p *Program) Run(ctx context.Context) (said string, status int, err error) 
 
 // Wait waits until the program has ended by itself. If ctx ends first, it goes on.
 func (p *Program) Wait(ctx context.Context) (status int, err error) {
-	if p.cmd == nil {
+	if p.child == nil {
 		return 0, fmt.Errorf("%s does not run", p.Name)
 	}
 	select {
-	case <-p.ended:
+	case <-p.child.Ended():
 	case <-ctx.Done():
 		return 0, fmt.Errorf("%s does not end: %w", p.Name, ctx.Err())
 	}
-	status = p.cmd.ProcessState.ExitCode()
-	p.cmd = nil
+	status = p.child.Status()
+	p.child = nil
 	return status, nil
 }
 
 // Terminate tells the program to end and waits until it has. A program that does not say that all is well fails.
 func (p *Program) Terminate(ctx context.Context) error {
-	if p.cmd == nil {
+	if p.child == nil {
 		return fmt.Errorf("%s does not run", p.Name)
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.child.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("terminate %s: %w: %w", p.Name, err, p.LastWords())
 	}
 	status, err := p.Wait(ctx)
@@ -168,25 +147,21 @@ func (p *Program) Terminate(ctx context.Context) error {
 
 // Kill ends the program at once, if it runs, and waits for its end.
 func (p *Program) Kill() error {
-	if p.cmd == nil {
+	if p.child == nil {
 		return nil
 	}
-	err := p.cmd.Process.Kill()
-	if errors.Is(err, os.ErrProcessDone) {
-		err = nil
-	}
-	<-p.ended
-	p.cmd = nil
+	err := p.child.Kill()
+	p.child = nil
 	return err
 }
 
 // Running says whether the program was started and has not ended.
 func (p *Program) Running() bool {
-	if p.cmd == nil {
+	if p.child == nil {
 		return false
 	}
 	select {
-	case <-p.ended:
+	case <-p.child.Ended():
 		return false
 	default:
 		return true
@@ -198,7 +173,7 @@ func (p *Program) PID() int {
 	if !p.Running() {
 		return 0
 	}
-	return p.cmd.Process.Pid
+	return p.child.PID()
 }
 
 // Said is everything that the program has said, from its first start on.
@@ -240,7 +215,7 @@ func (p *Program) Ready(ctx context.Context, url string) error {
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
-		case <-p.ended:
+		case <-p.child.Ended():
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w: %w", p.Name, why, p.LastWords())
 		}

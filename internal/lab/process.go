@@ -7,9 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/l3kit/l3kit/internal/child"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -21,13 +21,12 @@ type process struct {
 	ns   string // path of the namespace that it runs in
 	log  string // path of the file, which begins anew at every start
 
-	cmd   *exec.Cmd     // nil when not running
-	ended chan struct{} // closed when cmd has ended
+	child *child.Child // nil when not running
 }
 
 // start starts the process and waits until it is ready.
 func (p *process) start(ctx context.Context, ready func() bool) error {
-	if p.cmd != nil {
+	if p.child != nil {
 		return fmt.Errorf("%s runs already", p.name)
 	}
 	if err := p.run(); err != nil {
@@ -38,7 +37,7 @@ func (p *process) start(ctx context.Context, ready func() bool) error {
 	for !ready() {
 		select {
 		case <-tick.C:
-		case <-p.ended:
+		case <-p.child.Ended():
 			return fmt.Errorf("%s ended at once: %w", p.name, errors.Join(p.kill(), p.lastWords()))
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w", p.name, errors.Join(ctx.Err(), p.kill(), p.lastWords()))
@@ -47,8 +46,6 @@ func (p *process) start(ctx context.Context, ready func() bool) error {
 	return nil
 }
 
-// run gives the process a thread for its whole life: Linux kills it when the thread ends that started it, which is sooner than when the program
-// ends (PR_SET_PDEATHSIG(2const)).
 func (p *process) run() error {
 	ns, err := netns.Open(p.ns)
 	if err != nil {
@@ -60,43 +57,17 @@ func (p *process) run() error {
 	}
 	cmd := exec.Command(p.name, p.args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is for us, who end it in order
-	started, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer log.Close()
-		defer ns.Close()
-		entered := netns.Do(int(ns.Fd()), func() error {
-			err := cmd.Start()
-			started <- err
-			if err == nil {
-				_ = cmd.Wait() // how it ended, the log says
-			}
-			return nil
-		})
-		if entered != nil {
-			started <- entered
-		}
-	}()
-	if err := <-started; err != nil {
-		<-ended
-		return err
-	}
-	p.cmd, p.ended = cmd, ended
-	return nil
+	p.child, err = child.Start(cmd, func(fn func() error) error { return netns.Do(int(ns.Fd()), fn) }, ns, log)
+	return err
 }
 
 // kill ends the process, if it runs, and waits for its end.
 func (p *process) kill() error {
-	if p.cmd == nil {
+	if p.child == nil {
 		return nil
 	}
-	err := p.cmd.Process.Kill()
-	if errors.Is(err, os.ErrProcessDone) {
-		err = nil
-	}
-	<-p.ended
-	p.cmd = nil
+	err := p.child.Kill()
+	p.child = nil
 	return err
 }
 
