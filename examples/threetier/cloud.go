@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/lab"
 )
 
 // cloud is the API as its client sees it, and what the demonstration has made of it.
@@ -43,18 +41,10 @@ type network struct {
 // apiAddr is where allinone serves the API, on its machine's loopback device.
 const apiAddr = "127.0.0.1:9696"
 
-// reach makes a client that calls from a machine.
-func reach(from *lab.Host) *cloud {
-	dialer := net.Dialer{Timeout: answerTime}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, to string) (c net.Conn, err error) {
-		err = from.Do(func() error {
-			c, err = dialer.DialContext(ctx, network, to)
-			return err
-		})
-		return c, err
-	}}
+// newCloud makes a client that calls by way of another.
+func newCloud(by *http.Client) *cloud {
 	return &cloud{networks: map[string]*network{}, client: &gophercloud.ServiceClient{
-		ProviderClient: &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport}},
+		ProviderClient: &gophercloud.ProviderClient{HTTPClient: *by},
 		Endpoint:       "http://" + apiAddr + "/", ResourceBase: "http://" + apiAddr + "/v2.0/",
 		MoreHeaders: map[string]string{"X-Project-Id": "demo", "X-Roles": "admin"},
 	}}

@@ -78,12 +78,8 @@ func (s *site) startAllinone(ctx context.Context) error {
 	if err := os.Mkdir(files, 0o700); err != nil {
 		return err
 	}
-	machine, err := s.machines.router.Enter(s.machines.router.HostNS)
-	if err != nil {
-		return err
-	}
-	s.cloud = reach(machine)
 	on := &deployment.Machine{Lab: s.machines.router, Name: "router"}
+	s.cloud = newCloud(on.HTTP())
 	s.allinone = on.NewProgram(files, "allinone", s.how.allinone, append([]string{
 		"--listen", apiAddr, "--metrics", metricsAddr,
 		"--database", "sqlite:" + filepath.Join(files, "l3.db"), "--bus-dir", filepath.Join(files, "bus"),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -33,9 +34,8 @@ type Bus struct {
 	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"Password of its user control."`
 	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"The same; better in the environment than here."`
 	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"Credentials file (JWT and key) in place of a password."`
-	CA           string   `name:"bus-ca" placeholder:"FILE" help:"Authorities of its certificate. Default: the system's."`
-	Cert         string   `name:"bus-cert" placeholder:"FILE" help:"Certificate to show to it."`
-	Key          string   `name:"bus-key" placeholder:"FILE" help:"Its key."`
+
+	TLS certificates.Client `embed:"" prefix:"bus-"`
 }
 
 // Embedded is the flags of what an embedded bus keeps.
@@ -56,12 +56,10 @@ func (b *Bus) check() error {
 	switch {
 	case len(b.URLs) > 0 && (b.clustered() || cluster || b.TLSCert != "" || b.ClientCA != ""):
 		return errors.New("--bus names another NATS: what is said of the embedded one (--bus-cluster-…, --bus-tls-…, --bus-client-ca) has no use")
-	case len(b.URLs) == 0 && (b.PasswordFile != "" || b.Password != "" || b.Credentials != "" || b.CA != "" || b.Cert != ""):
+	case len(b.URLs) == 0 && (b.PasswordFile != "" || b.Password != "" || b.Credentials != "" || b.TLS != (certificates.Client{})):
 		return errors.New("--bus-password…, --bus-credentials, --bus-ca and --bus-cert are for another NATS, which --bus must name")
 	case (b.TLSCert == "") != (b.TLSKey == ""):
 		return errors.New("--bus-tls-cert and --bus-tls-key go together")
-	case (b.Cert == "") != (b.Key == ""):
-		return errors.New("--bus-cert and --bus-key go together")
 	case (b.ClientCA != "" || b.ClusterCA != "") && b.TLSCert == "":
 		return errors.New("--bus-client-ca and --bus-cluster-ca need --bus-tls-cert")
 	case cluster && !b.clustered():
@@ -144,7 +142,7 @@ func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 		}
 		l.Password = strings.TrimSpace(string(text))
 	}
-	l.TLS, err = clientTLS(b.CA, b.Cert, b.Key)
+	l.TLS, err = b.TLS.Config("--bus-")
 	return l, err
 }
 

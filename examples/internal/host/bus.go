@@ -7,16 +7,18 @@ import (
 	"os"
 	"strings"
 
+	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
 // Bus is where the message queue is, and how to log in to it, as flags for kong.
 type Bus struct {
-	URLs         []string     `name:"bus" default:"nats://127.0.0.1:4222" help:"Where the servers' message queue is: nats://HOST:PORT, or tls://HOST:PORT."`
-	Password     string       `name:"bus-password" placeholder:"PASSWORD" help:"This host's, of server credential HOST. Better in the environment or a file."`
-	PasswordFile string       `name:"bus-password-file" placeholder:"FILE" help:"File with that password."`
-	Credentials  string       `name:"bus-credentials" placeholder:"FILE" help:"File with NATS credentials (JWT and key), in place of a password."`
-	TLS          certificates `embed:"" prefix:"bus-"`
+	URLs         []string `name:"bus" default:"nats://127.0.0.1:4222" help:"Where the servers' message queue is: nats://HOST:PORT, or tls://HOST:PORT."`
+	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"This host's, of server credential HOST. Better in the environment or a file."`
+	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"File with that password."`
+	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"File with NATS credentials (JWT and key), in place of a password."`
+
+	TLS certificates.Client `embed:"" prefix:"bus-"`
 }
 
 // Login is for a host's agent.
@@ -39,7 +41,7 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 			return l, fmt.Errorf("--bus-credentials: %w", err)
 		}
 	}
-	if l.TLS, err = b.TLS.config("--bus-"); err != nil {
+	if l.TLS, err = b.TLS.Config("--bus-"); err != nil {
 		return l, err
 	}
 	if l.Password == "" && l.CredentialsFile == "" && b.TLS.Cert == "" {

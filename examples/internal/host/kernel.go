@@ -13,7 +13,6 @@ func kernel() map[string]any {
 		{"ipv6", "/proc/net/if_inet6"},
 		{"conntrack", "/proc/sys/net/netfilter/nf_conntrack_max"},
 		{"openvswitch", "/sys/module/openvswitch"},
-		{"vrf", "/sys/module/vrf"},
 	} {
 		if _, err := os.Stat(f.path); err == nil {
 			features = append(features, f.name)

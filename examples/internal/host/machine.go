@@ -13,6 +13,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
@@ -47,7 +48,7 @@ type Switch struct {
 	Checksum    bool     `help:"Checksums of tunnels' outer headers, which some network cards need."`
 	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports go straight into their bridges."`
 
-	TLS certificates `embed:""`
+	TLS certificates.Client `embed:""`
 }
 
 // wiring is an [namespace.InterfaceDriver] that is told of the other hosts.
@@ -104,7 +105,7 @@ func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []neti
 	if err := installed("--wiring=ovs", "ovs-ofctl"); err != nil {
 		return nil, err
 	}
-	tls, err := m.OVS.TLS.config("--ovs-")
+	tls, err := m.OVS.TLS.Config("--ovs-")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,53 @@
+// Package certificates reads the files of TLS that flags name. Errors name the flag.
+package certificates
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+)
+
+// Client is what a client of a TLS server is given, as flags for kong.
+type Client struct {
+	CA   string `name:"ca" placeholder:"FILE" help:"Certificates of the authorities that the other side's certificate is of (PEM). Default: the system's."`
+	Cert string `placeholder:"FILE" help:"Certificate to show (PEM)."`
+	Key  string `placeholder:"FILE" help:"Its key (PEM)."`
+}
+
+// Config is nil when no file is given. The names of the flags begin with prefix.
+func (c Client) Config(prefix string) (_ *tls.Config, err error) {
+	if c == (Client{}) {
+		return nil, nil
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return nil, fmt.Errorf("%scert and %skey go together", prefix, prefix)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CA != "" {
+		if config.RootCAs, err = Authorities(prefix+"ca", c.CA); err != nil {
+			return nil, err
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("%scert, %skey: %w", prefix, prefix, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// Authorities reads a file of certificates.
+func Authorities(flag, file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: %s has no certificate in PEM", flag, file)
+	}
+	return pool, nil
+}
