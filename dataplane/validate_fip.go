@@ -43,7 +43,7 @@ func (c *checker) floating(a netip.Addr) string {
 	switch {
 	case s == nil:
 		return "" // routed to this router by its neighbours
-	case s.addr.Addr() == a:
+	case !s.bare && s.addr.Addr() == a:
 		return fmt.Sprintf("%s is also %s", a, s.path)
 	case !s.gateway:
 		return fmt.Sprintf("%s is in %s of %s, not on the external network", a, s.addr.Masked(), s.path)
