@@ -182,7 +182,7 @@ func (w *walk) lookup() (way, bool) {
 }
 
 // refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927 2.7, RFC 4291 2.5.6). The metadata
-// addresses are among them: there is no metadata proxy to answer for them. TCP is reset; all else gets ICMP's port unreachable.
+// addresses are among them: there is no metadata proxy to answer for them. TCP over IPv4 is reset; all else gets ICMP's port unreachable.
 func (w *walk) refuse() bool {
 	if w.in == nil || !w.dst.IsLinkLocalUnicast() {
 		return false

@@ -40,7 +40,7 @@
 //	                                     others to the gateway's address
 //	count_out     postrouting 300        counts by source in fip_out             after source NAT
 //
-// The table for IPv6 has the chains ingress, forward and refuse.
+// The table for IPv6 has the chains ingress and forward; it refuses by ICMP alone.
 //
 // A source is spoofed if it is in an internal subnet and comes by the gateway, or if it is an address of
 // the router itself. Of IPv4 the kernel drops the latter without being told (fib_validate_source). The

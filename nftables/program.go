@@ -120,7 +120,8 @@ func program() *table {
 	}
 }
 
-// program6 is the table of a router that speaks IPv6. It keeps no state.
+// program6 is the table of a router that speaks IPv6. It keeps no state. TCP is not reset: the kernel cannot send that to a link-local address
+// (nf_send_reset6), and connect(2) ends by the ICMP error as well.
 func program6() *table {
 	return &table{
 		family: ipv6,
@@ -130,12 +131,6 @@ func program6() *table {
 			newSet(own, address6, "addresses of the router"),
 		},
 		chains: []*chain{
-			{refuse, hook{}, []rule{
-				// reject with tcp reset
-				newRule("connections are reset", isTCP(), resetTCP()),
-				// reject
-				newRule("the rest gets ICMP's port unreachable", unreachablePort(ipv6)),
-			}},
 			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
 				// ip6 saddr @own iifname != "lo" drop
 				newRule("spoofed: the router itself", saddr6(), in(own), notFromLoopback(), verdict(expr.VerdictDrop)),
@@ -143,8 +138,8 @@ func program6() *table {
 				newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr6(), in(inside), verdict(expr.VerdictDrop)),
 			}},
 			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
-				// ip6 daddr fe80::/10 goto refuse
-				newRule("link-local addresses are on the link", toLinkLocal6(), gotoChain(refuse)),
+				// ip6 daddr fe80::/10 reject
+				newRule("link-local addresses are on the link", toLinkLocal6(), unreachablePort(ipv6)),
 			}},
 		},
 	}

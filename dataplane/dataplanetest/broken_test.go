@@ -120,6 +120,25 @@ func misroutes(change func(r dataplane.Router, t *dataplane.Trace)) func(*broken
 	}
 }
 
+// believes lets a spoofed packet that comes in by a port pass, as if it came from somebody else.
+func believes(port string) func(dataplane.Router, *dataplane.Trace) {
+	return func(r dataplane.Router, t *dataplane.Trace) {
+		p := t.Packet
+		if p.In != port || t.Verdict != dataplane.Dropped {
+			return
+		}
+		honest := p
+		honest.Src = addr("192.0.2.99")
+		if p.Src.Is6() {
+			honest.Src = addr("2001:db8:99::99")
+		}
+		*t = r.Trace(honest)
+		if t.Packet = p; t.Src == honest.Src {
+			t.Src = p.Src
+		}
+	}
+}
+
 // misreads changes what is asked for.
 func misreads(change func(*dataplane.Router)) func(*broken) {
 	return func(b *broken) {
@@ -280,6 +299,59 @@ func packetDefects() []defect {
 				t.Verdict = dataplane.Dropped
 			}
 		})},
+		{"P17-spoofed-from-outside", "nobody looks at sources", "has received", misroutes(believes("ext"))},
+		{"P17-spoofed-from-outside", "nobody looks at sources of IPv6", "has received", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.Is6() {
+				believes("ext")(r, t)
+			}
+		})},
+		{"P17-spoofed-from-outside", "only while SNAT is on", "SNAT false", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if !r.Gateway.SNAT {
+				believes("ext")(r, t)
+			}
+		})},
+		{"P17-spoofed-from-outside", "floating IPs are closed", "no answer", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.In == "ext" {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P17-spoofed-from-inside", "nobody looks at sources", "has received", misroutes(believes("app"))},
+		{"P17-spoofed-from-inside", "a source must come by its own port", "no answer", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if id, _ := dataplane.NewModel(r).PortTo(t.Packet.Src); id != t.Packet.In && t.Packet.In != "" {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P18-", "the default route leads there", "not refused", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if p := t.Packet; p.Dst.Is4() && p.Dst.IsLinkLocalUnicast() {
+				p.Dst = addr("192.0.2.99")
+				*t = r.Trace(p)
+				t.Packet.Dst, t.Dst = metadata, metadata
+			}
+		})},
+		{"P18-", "extra routes lead there", "answered, who must not be reached", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.Is4() && t.Packet.Dst.IsLinkLocalUnicast() && len(r.Routes) > 0 {
+				t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, "app", addrs("10.0.2.250"), t.Packet.Src, t.Packet.Dst
+			}
+		})},
+		{"P18-", "IPv6 goes back to the link", "has received", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.Is6() && t.Packet.Dst.IsLinkLocalUnicast() {
+				t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, "web", []netip.Addr{metadata6}, t.Packet.Src, t.Packet.Dst
+			}
+		})},
+		{"P18-", "it is dropped in silence", "not refused", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.IsLinkLocalUnicast() {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P19-", "answers leave as they are", "which must be lost", misroutes(func(_ dataplane.Router, t *dataplane.Trace) { t.OneWay = false })},
+		{"P19-", "such packets are not even let in", "has not received it", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.OneWay {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P19-", "nothing is translated", "which must be lost", misreads(func(r *dataplane.Router) { r.Gateway.SNAT = false })},
+		{"P21-", "the next hop is asked", "no answer", misreads(func(r *dataplane.Router) { r.Gateway.OnLink = nil })},
+		{"P21-", "IPv4 alone", "no answer", misreads(func(r *dataplane.Router) { r.Gateway.OnLink = r.Gateway.OnLink[:min(len(r.Gateway.OnLink), 2)] })},
 		{"P13-unreachable", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"P13-time", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"P13-path", "large packets get lost", "hangs", hosts(func(h Host) Host { return numbHost{Host: h, largest: 10_000} })},

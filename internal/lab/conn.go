@@ -235,7 +235,7 @@ func (e *echo) exchange(m message) (answer message, err error) {
 	}
 	buf := make([]byte, maxDatagram)
 	return answer, e.retry(e.PacketConn, func() error {
-		_, err := e.WriteTo(packet, &net.IPAddr{IP: e.to.AsSlice()})
+		_, err := e.WriteTo(packet, &net.IPAddr{IP: e.to.AsSlice(), Zone: e.to.Zone()})
 		return err
 	}, func() (bool, error) {
 		n, from, err := e.ReadFrom(buf)
