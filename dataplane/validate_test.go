@@ -102,10 +102,6 @@ var invalid = []struct {
 		r.Gateway.Addrs, r.Gateway.MTU = r.Gateway.Addrs[:1], 1279
 		onLink("2001:db8:1::/64")(r)
 	}, `Gateway.OnLink[0]: 2001:db8:1::/64 needs an MTU of 1280, and the gateway has 1279`},
-	{"floating IP for broadcasts of an on-link subnet", func(r *dataplane.Router) {
-		onLink("203.0.114.0/24")(r)
-		fip("203.0.114.255", "10.0.0.7")(r)
-	}, `FloatingIPs[2].Addr: 203.0.114.255 is the broadcast address of 203.0.114.0/24`},
 	{"fixed address in an on-link subnet", func(r *dataplane.Router) {
 		onLink("203.0.114.0/24")(r)
 		fip("203.0.113.9", "203.0.114.9")(r)

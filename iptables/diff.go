@@ -36,7 +36,7 @@ type insertion struct {
 // compare finds what has to change. Chains that are in have and not in want go, if they are ours.
 func compare(have, want ruleset) difference {
 	d := difference{have: have, want: want}
-	for _, name := range []string{filter, mangle, nat} {
+	for _, name := range tables {
 		h, w := have[name], want[name]
 		if h == nil {
 			h = &table{}

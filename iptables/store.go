@@ -37,7 +37,7 @@ type store interface {
 }
 
 // stamp tells states of the tables apart. The zero stamp is that of no state.
-type stamp [3]uint64
+type stamp [5]uint64
 
 // lock keeps others from writing. A process that is started with its files keeps it too: if ours dies, nobody writes at the same time as
 // the tool that it has left behind.

@@ -43,7 +43,10 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec Su
 	if err := w.Subnets().Insert(ctx, sub); err != nil {
 		return Subnet{}, err
 	}
-	return sub, s.giveSelfMade(ctx, w, sub)
+	if err := s.giveSelfMade(ctx, w, sub); err != nil {
+		return Subnet{}, err
+	}
+	return sub, s.reachOutside(ctx, w, sub.NetworkID)
 }
 
 // newSubnet fills in what is not given.
@@ -231,7 +234,10 @@ func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond 
 		if err := s.leaveSubnet(ctx, w, sub); err != nil {
 			return err
 		}
-		return w.Subnets().Delete(ctx, sub.ID)
+		if err := w.Subnets().Delete(ctx, sub.ID); err != nil {
+			return err
+		}
+		return s.reachOutside(ctx, w, sub.NetworkID)
 	})
 }
 
