@@ -374,12 +374,12 @@ func TestP18LinkLocalIsRefused(t *testing.T) {
 		for _, dst := range []string{"169.254.169.254", "169.254.0.0", "169.254.255.255"} {
 			paths = append(paths, path{in: "web", src: "10.0.0.7", dst: dst, verdict: local},
 				path{in: "web", src: "10.0.0.5", dst: dst, verdict: local},
-				path{in: "ext", src: outside, dst: dst, verdict: local})
+				path{in: "ext", src: outside, dst: dst, verdict: dropped})
 		}
 		check(t, r, append(paths,
 			path{in: "web", src: "2001:db8:0:1::7", dst: "fe80::a9fe:a9fe", verdict: local},
 			path{in: "web", src: "fe80::7", dst: "fe80::a9fe:a9fe", verdict: local},
-			path{in: "ext", src: outside6, dst: "fe80::7", verdict: local},
+			path{in: "ext", src: outside6, dst: "fe80::7", verdict: dropped},
 			path{in: "web", src: "2001:db8:0:1::7", dst: "fe80:1::7", verdict: unreachable},
 			path{in: "web", src: "10.0.0.7", dst: "169.253.0.1", verdict: fwd, out: "ext", via: "203.0.113.1", seenDst: "169.253.0.1",
 				seenSrc: map[bool]string{true: "203.0.113.2", false: "10.0.0.7"}[r.Gateway.SNAT]},

@@ -182,12 +182,17 @@ func (w *walk) lookup() (way, bool) {
 }
 
 // refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927 2.7, RFC 4291 2.5.6). The metadata
-// addresses are among them: there is no metadata proxy to answer for them. TCP over IPv4 is reset; all else gets ICMP's port unreachable.
+// addresses are among them: there is no metadata proxy to answer for them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by
+// ICMP's port unreachable; to the outside nobody speaks in the name of such an address.
 func (w *walk) refuse() bool {
 	if w.in == nil || !w.dst.IsLinkLocalUnicast() {
 		return false
 	}
-	w.end(Local, "filter", "%s is a link-local address, never forwarded: refused", w.dst)
+	if w.in.gateway {
+		w.end(Dropped, "filter", "%s is a link-local address, never forwarded", w.dst)
+	} else {
+		w.end(Local, "filter", "%s is a link-local address, never forwarded: refused", w.dst)
+	}
 	return true
 }
 

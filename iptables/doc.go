@@ -21,7 +21,8 @@
 //	nat l3kit-dst       PREROUTING, OUTPUT    floating IP to fixed address            before routing; OUTPUT for the router's own connections
 //	filter              FORWARD               lets through what belongs to a          the only place that sees both devices, and after
 //	l3kit-FORWARD                             connection, guards, marks hairpins      destination NAT, so it knows what a floating IP let in
-//	filter l3kit-refuse the one before        resets TCP to link-local addresses, answers all else with ICMP's port unreachable
+//	filter l3kit-refuse the one before        what is link-local: drops it from the gateway, resets TCP, answers all else with ICMP's port
+//	                                          unreachable
 //	mangle              POSTROUTING           looks whether conntrack will give the   the nat table does not see these packets
 //	l3kit-POSTROUTING                         packet another source
 //	mangle l3kit-src    the one before        counts what comes from floating IPs
@@ -31,7 +32,7 @@
 //	nat l3kit-src       both of these         fixed address to floating IP, and counts the first packets
 //
 // Of IPv6, l3kit-PREROUTING of the raw table leads to l3kit-inside as above, and to l3kit-own, which drops what comes from an address of
-// the router itself; over IPv4 the kernel does that without being told (fib_validate_source). l3kit-FORWARD of the filter table refuses
+// the router itself; over IPv4 the kernel does that without being told (fib_validate_source). l3kit-refuse of the filter table refuses
 // link-local addresses, by ICMP alone. The metadata addresses 169.254.169.254 and fe80::a9fe:a9fe are among them. Where l3kit-inside and
 // l3kit-own would hold more than eight addresses they lead on to chains by prefix, whose names end in numbers.
 //

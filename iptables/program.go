@@ -33,9 +33,7 @@ func program() ruleset {
 			forward: specs(
 				"-d 169.254.0.0/16 -g "+refuse,
 				"-m conntrack --ctstate SNAT,DNAT --ctstatus CONFIRMED -j RETURN"), // most packets end here, of translated connections
-			refuse: specs(
-				"-p tcp -j REJECT --reject-with tcp-reset",
-				"-j REJECT --reject-with icmp-port-unreachable"),
+			refuse: nil,
 		}},
 		mangle: {chains: map[string][]rule{
 			"PREROUTING":  specs("-j " + prerouting),
@@ -66,7 +64,8 @@ func program6() ruleset {
 	return ruleset{
 		filter6: {chains: map[string][]rule{
 			"FORWARD": specs("-j " + forward),
-			forward:   specs("-d fe80::/10 -j REJECT --reject-with icmp6-port-unreachable"),
+			forward:   specs("-d fe80::/10 -g " + refuse),
+			refuse:    nil,
 		}},
 		raw6: {chains: map[string][]rule{
 			"PREROUTING": specs("-j " + prerouting),
@@ -100,6 +99,8 @@ func render(r dataplane.Router, random string) ruleset {
 	}
 	if g := r.Gateway; g != nil {
 		dev := dataplane.GatewayDevice(g.ID)
+		add(filter, refuse, "-i "+dev+" -j DROP") // to the outside nobody speaks in the name of such an address
+		add(filter6, refuse, "-i "+dev+" -j DROP")
 		add(mangle, prerouting, "-i "+dev+" -j "+inside)
 		add(raw6, prerouting, "-i "+dev+" -j "+inside)
 		if g.SNAT {
@@ -123,6 +124,9 @@ func render(r dataplane.Router, random string) ruleset {
 			}
 		}
 	}
+	add(filter, refuse, "-p tcp -j REJECT --reject-with tcp-reset")
+	add(filter, refuse, "-j REJECT --reject-with icmp-port-unreachable")
+	add(filter6, refuse, "-j REJECT --reject-with icmp6-port-unreachable")
 	add(mangle, prerouting, "-j "+byDst)
 	add(nat, postrouting, "-m mark --mark "+hairpinMark+" -j "+hairpin)
 	return rs

@@ -153,14 +153,14 @@ COMMIT
 		"subnet gone": {in(mangle, "-D l3kit-inside 1"), []string{"+ rules mangle l3kit-inside: -s 10.0.0.0/16 -j DROP"}, false},
 		"subnet more": {in(mangle, "-A l3kit-inside -s 10.9.0.0/16 -j DROP"), []string{"- rules mangle l3kit-inside: -s 10.9.0.0/16 -j DROP"}, false},
 		"IPv6's chain flushed": {"6*filter\n-F l3kit-FORWARD\nCOMMIT\n", []string{
-			"+ rules ip6 filter l3kit-FORWARD: -d fe80::/10 -j REJECT --reject-with icmp6-port-unreachable",
+			"+ rules ip6 filter l3kit-FORWARD: -d fe80::/10 -g l3kit-refuse",
 		}, false},
 		"IPv6's address gone": {"6*raw\n-D l3kit-own 1\nCOMMIT\n", []string{"+ rules ip6 raw l3kit-own: -s fd00::1/128 -j DROP"}, false},
 		"IPv6's subnet more": {"6*raw\n-A l3kit-inside -s fd00:9::/64 -j DROP\nCOMMIT\n", []string{
 			"- rules ip6 raw l3kit-inside: -s fd00:9::/64 -j DROP",
 		}, false},
 		"IPv6's hook gone": {"6*raw\n-D PREROUTING -j l3kit-PREROUTING\nCOMMIT\n", []string{"+ rules ip6 raw PREROUTING: -j l3kit-PREROUTING"}, false},
-		"IPv6's filter gone": {"6*filter\n-D FORWARD -j l3kit-FORWARD\n-F l3kit-FORWARD\n-X l3kit-FORWARD\nCOMMIT\n", []string{
+		"IPv6's filter gone": {"6*filter\n-D FORWARD -j l3kit-FORWARD\n-F l3kit-FORWARD\n-F l3kit-refuse\n-X l3kit-FORWARD\n-X l3kit-refuse\nCOMMIT\n", []string{
 			"+ rules ip6 filter",
 		}, false},
 		"SNAT address": {in(nat, "-R l3kit-POSTROUTING 2 -o qg-out -j SNAT --to-source 203.0.255.3 --random-fully"), []string{

@@ -34,13 +34,14 @@
 //	forward       forward filter         refuses what is link-local, accepts     the only place that sees both devices, and after destination
 //	                                     what belongs to a connection, guards,   NAT, so it knows what a floating IP let in
 //	                                     marks hairpins
-//	refuse        none: from forward     resets TCP, answers all else with
+//	refuse        none: from forward     drops what comes by the gateway,
+//	                                     resets TCP, answers all else with
 //	                                     ICMP's port unreachable
 //	postrouting   postrouting srcnat     fixed address to floating IP,           after routing, when the outgoing device is known
 //	                                     others to the gateway's address
 //	count_out     postrouting 300        counts by source in fip_out             after source NAT
 //
-// The table for IPv6 has the chains ingress and forward; it refuses by ICMP alone.
+// The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
 //
 // A source is spoofed if it is in an internal subnet and comes by the gateway, or if it is an address of
 // the router itself. Of IPv4 the kernel drops the latter without being told (fib_validate_source). The

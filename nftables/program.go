@@ -56,6 +56,8 @@ func program() *table {
 		},
 		chains: []*chain{
 			{refuse, hook{}, []rule{
+				// iifname @external drop
+				newRule("in silence towards the outside", iifname(), in(external), verdict(expr.VerdictDrop)),
 				// reject with tcp reset
 				newRule("connections are reset", isTCP(), resetTCP()),
 				// reject
@@ -131,6 +133,12 @@ func program6() *table {
 			newSet(own, address6, "addresses of the router"),
 		},
 		chains: []*chain{
+			{refuse, hook{}, []rule{
+				// iifname @external drop
+				newRule("in silence towards the outside", iifname(), in(external), verdict(expr.VerdictDrop)),
+				// reject
+				newRule("ICMP's port unreachable", unreachablePort(ipv6)),
+			}},
 			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
 				// ip6 saddr @own iifname != "lo" drop
 				newRule("spoofed: the router itself", saddr6(), in(own), notFromLoopback(), verdict(expr.VerdictDrop)),
@@ -138,8 +146,8 @@ func program6() *table {
 				newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr6(), in(inside), verdict(expr.VerdictDrop)),
 			}},
 			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
-				// ip6 daddr fe80::/10 reject
-				newRule("link-local addresses are on the link", toLinkLocal6(), unreachablePort(ipv6)),
+				// ip6 daddr fe80::/10 goto refuse
+				newRule("link-local addresses are on the link", toLinkLocal6(), gotoChain(refuse)),
 			}},
 		},
 	}

@@ -48,7 +48,7 @@ func TestTampering(t *testing.T) {
 			"+ rules ip6 l3kit",
 		}, true},
 		"all rules gone": {"flush table ip l3kit", []string{
-			"~ rules chain refuse: 2 rules missing", "~ rules chain ingress: 2 rules missing", "~ rules chain prerouting: 1 rule missing",
+			"~ rules chain refuse: 3 rules missing", "~ rules chain ingress: 2 rules missing", "~ rules chain prerouting: 1 rule missing",
 			"~ rules chain output: 1 rule missing", "~ rules chain forward: 8 rules missing", "~ rules chain postrouting: 4 rules missing", "~ rules chain count_out: 1 rule missing",
 		}, false},
 		"chain flushed": {"flush chain ip l3kit forward", []string{"~ rules chain forward: 8 rules missing"}, false},

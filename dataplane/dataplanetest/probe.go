@@ -256,7 +256,7 @@ func (a *attempt) expectSilence(watch Watch) error {
 	switch {
 	case err == nil:
 		return a.explain(fmt.Errorf("%s answered, who must not be reached", cmp.Or(seen.Host, seen.Dst.Addr().String())), local)
-	case a.refused && a.proto != dataplane.ICMP && !errors.Is(err, syscall.ECONNREFUSED):
+	case a.refused && a.proto != dataplane.ICMP && !refusal(err):
 		return a.explain(errors.New("it was not refused, but: "+err.Error()), local)
 	}
 	if watch != nil {
@@ -274,6 +274,11 @@ func (a *attempt) expectSilence(watch Watch) error {
 		}
 		return nil
 	})
+}
+
+// refusal says that an error is what a router said, or a host's own kernel that has heard it: by a reset, or an ICMP error of any code.
+func refusal(err error) bool {
+	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ENETUNREACH, syscall.EHOSTUNREACH}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // mine says that a packet which a host received is the one that was sent.
