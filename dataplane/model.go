@@ -9,9 +9,9 @@ import (
 // Model answers what a router must do with a packet. It is the reference for every dataplane: what the kernel does once a backend has
 // written the router into it, including what the kernel does by itself.
 //
-// It knows the addresses that the router names. Of the link-local ones that derive from MACs it knows only that nobody
-// else may send from them.
-// A Model never changes, and may be used concurrently.
+// It knows the addresses that the router names. Of the link-local ones that derive from MACs it
+// knows only that nobody else may send from them. A Model never changes, and may be used
+// concurrently.
 type Model struct {
 	ports   map[string]*modelPort // by ID
 	ordered []*modelPort          // as in the router, the gateway last
@@ -162,7 +162,8 @@ func (m *Model) isOwnLinkLocal(a netip.Addr) bool {
 		slices.ContainsFunc(m.ordered, func(p *modelPort) bool { return p.linkLocal && p.linkLocalAddr() == a })
 }
 
-// isInside says that an address is in a subnet of an internal port, as all fixed addresses of floating IPs are.
+// isInside says that an address is in a subnet of an internal port, as all fixed addresses of
+// floating IPs are.
 func (m *Model) isInside(a netip.Addr) bool {
 	return slices.ContainsFunc(m.inside, func(s netip.Prefix) bool { return s.Contains(a) })
 }

@@ -60,9 +60,9 @@ func (w *walk) end(v Verdict, stage, format string, args ...any) {
 // enter refuses what a host may not send. The kernel does so while it routes a packet (ip_route_input_slow: "martians"; ip6_rcv_core),
 // after the destination was translated; the outcome is the same, as no translation leads to or from such addresses.
 //
-// Spoofed sources are dropped here too (P17; RFC 2827, RFC 3704): the router's own addresses by any port, and those of internal subnets,
-// which fixed addresses are among, by the gateway. Another internal source by an internal port is not: workloads with several ports answer
-// that way.
+// Spoofed sources are dropped here too (P17; RFC 2827, RFC 3704): the router's own addresses by any
+// port, and those of internal subnets, which fixed addresses are among, by the gateway. Another
+// internal source by an internal port is not: workloads with several ports answer that way.
 func (w *walk) enter() {
 	const stage = "ingress"
 	p := w.trace.Packet
@@ -172,7 +172,8 @@ func (w *walk) reachesSource() bool {
 	return ok
 }
 
-// lookup finds the way to the destination. IPv6 looks for what is link-local on the link that it came from.
+// lookup finds the way to the destination. IPv6 looks for what is link-local on the link that it
+// came from.
 func (w *walk) lookup() (way, bool) {
 	if w.dst.Is6() && w.dst.IsLinkLocalUnicast() {
 		here := linkLocal6.Contains(w.dst) && w.in.linkLocal
@@ -181,9 +182,10 @@ func (w *walk) lookup() (way, bool) {
 	return w.model.fib.lookup(w.dst)
 }
 
-// refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927 2.7, RFC 4291 2.5.6). The metadata
-// addresses are among them: there is no metadata proxy to answer for them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by
-// ICMP's port unreachable; to the outside nobody speaks in the name of such an address.
+// refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927
+// 2.7, RFC 4291 2.5.6). The metadata addresses are among them: there is no metadata proxy to answer
+// for them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by ICMP's port
+// unreachable; to the outside nobody speaks in the name of such an address.
 func (w *walk) refuse() bool {
 	if w.in == nil || !w.dst.IsLinkLocalUnicast() {
 		return false

@@ -27,10 +27,12 @@ type Gateway struct {
 	// reached on the link.
 	NextHops []netip.Addr `json:"next_hops,omitempty"`
 	// OnLink lists the subnets of the external network. Hosts in them are neighbours on the link,
-	// whether or not the gateway has an address in each. Those of its own addresses need not be named.
+	// whether or not the gateway has an address in each. Those of its own addresses need not be
+	// named.
 	OnLink []netip.Prefix `json:"on_link,omitempty"`
-	// SNAT lets hosts without a floating IP reach the external network from the gateway's first IPv4 address, keeps
-	// the external network from opening connections to internal addresses, and drops what would leave with one.
+	// SNAT lets hosts without a floating IP reach the external network from the gateway's first
+	// IPv4 address, keeps the external network from opening connections to internal addresses, and
+	// drops what would leave with one.
 	SNAT bool `json:"snat"`
 }
 

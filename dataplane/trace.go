@@ -31,8 +31,8 @@ type Trace struct {
 	Dst netip.Addr `json:"dst"`
 	// Answered says that the router itself answers, from the address that was asked.
 	Answered bool `json:"answered,omitempty"`
-	// OneWay says that the router forwards the packet, but drops what the receiver answers: the answer would show a private address outside,
-	// or come in by the gateway from an internal one.
+	// OneWay says that the router forwards the packet, but drops what the receiver answers: the
+	// answer would show a private address outside, or come in by the gateway from an internal one.
 	OneWay bool `json:"one_way,omitempty"`
 	// Steps are what happened to the packet, in order, with reasons for people.
 	Steps []TraceStep `json:"steps,omitempty"`
@@ -44,8 +44,9 @@ type TraceStep struct {
 	Reason string `json:"reason"`
 }
 
-// Reply is the answer to the packet as its sender receives it, provided there is one (see OneWay): from the address and port that the sender wrote
-// to. Its In is the port by which the packet left, where the receiver's answer is expected back.
+// Reply is the answer to the packet as its sender receives it, provided there is one (see OneWay):
+// from the address and port that the sender wrote to. Its In is the port by which the packet left,
+// where the receiver's answer is expected back.
 func (t Trace) Reply() Packet {
 	p := t.Packet
 	r := Packet{In: t.Out, Src: p.Dst, Dst: p.Src, Proto: p.Proto, SrcPort: p.DstPort, DstPort: p.SrcPort}

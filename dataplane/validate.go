@@ -16,10 +16,11 @@ const (
 // Validate returns nil, or [Faults] with every fault of the router. Addresses, names and numbers are checked against each other and
 // against what Linux can hold; nothing on the host is looked at.
 //
-// Every subnet is on one port only, every address in one place; the external network's subnets overlap
-// none of the internal ports'. A floating IP stands for an address in a subnet of an internal port,
-// and needs a gateway with an IPv4 address. Next hops are neighbours, and no IPv6 route leads what is for one out by another port.
-// It takes time proportional to the size of the router.
+// Every subnet is on one port only, every address in one place; the external network's subnets
+// overlap none of the internal ports'. A floating IP stands for an address in a subnet of an
+// internal port, and needs a gateway with an IPv4 address. Next hops are neighbours, and no IPv6
+// route leads what is for one out by another port. It takes time proportional to the size of the
+// router.
 func (r Router) Validate() error {
 	c := checker{
 		ports:      make(map[string]string, len(r.Ports)+1),
@@ -121,8 +122,8 @@ func unique[K comparable](seen map[K]string, key K, path string) (taken string) 
 	return ""
 }
 
-// subnetOf finds the subnet that an address lies in, those of internal ports first and those without an own address
-// last; nil when there is none.
+// subnetOf finds the subnet that an address lies in, those of internal ports first and those
+// without an own address last; nil when there is none.
 func (c *checker) subnetOf(a netip.Addr) *subnet {
 	for _, list := range [][]subnet{c.subnets, c.onLink} {
 		for i := range list {

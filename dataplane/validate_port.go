@@ -110,8 +110,8 @@ func (c *checker) overlaps() {
 	}
 }
 
-// onLinkSubnets checks the subnets of the external network. Over IPv4 no neighbour can be found without an address of
-// one's own; over IPv6 the link-local one does.
+// onLinkSubnets checks the subnets of the external network. Over IPv4 no neighbour can be found
+// without an address of one's own; over IPv6 the link-local one does.
 func (c *checker) onLinkSubnets(g *Gateway) {
 	const minIPv6 = 1280
 	seen := make(map[netip.Prefix]string, len(g.OnLink))

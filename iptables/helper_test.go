@@ -156,8 +156,8 @@ var (
 	ruleCounters   = regexp.MustCompile(`(?m)^\[\d+:\d+\] `)
 )
 
-// counted is what iptables-save and ip6tables-save of a variant tell, but for built-in chains and the tables around them where there is nothing
-// else.
+// counted is what iptables-save and ip6tables-save of a variant tell, but for built-in chains and
+// the tables around them where there is nothing else.
 func (p *place) counted(v Variant) string {
 	p.t.Helper()
 	return p.saved("iptables-"+string(v)) + p.saved("ip6tables-"+string(v))

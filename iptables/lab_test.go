@@ -315,8 +315,8 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-// What an earlier version wrote, which testdata/earlier has, is brought up to date by a process that starts over it, while datagrams flow: none is
-// lost, and floating IPs go on counting.
+// What an earlier version wrote, which testdata/earlier has, is brought up to date by a process
+// that starts over it, while datagrams flow: none is lost, and floating IPs go on counting.
 func TestUpgrade(t *testing.T) {
 	for name, f := range firewalls() {
 		t.Run(name, func(t *testing.T) {

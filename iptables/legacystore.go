@@ -18,7 +18,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// legacyStore is ip_tables and ip6_tables, which iptables-legacy writes into: blobs of rules, each replaced whole.
+// legacyStore is ip_tables and ip6_tables, which iptables-legacy writes into: blobs of rules, each
+// replaced whole.
 type legacyStore struct {
 	ns      namespace.NS
 	limit   time.Duration // for waiting
@@ -129,8 +130,8 @@ func text(b []byte) string {
 	return s
 }
 
-// each calls fn with the entries of those of our tables that exist, by their places in the list of tables; fn must not keep them. To ask for a
-// table that does not exist would make it.
+// each calls fn with the entries of those of our tables that exist, by their places in the list of
+// tables; fn must not keep them. To ask for a table that does not exist would make it.
 func (s *legacyStore) each(fn func(i int, l layout, entries []byte)) error {
 	buffer, _ := s.buffers.Get().(*[]byte)
 	if buffer == nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// nftStore is nf_tables, which iptables-nft writes into: tables of the families ip and ip6, named like those of ip_tables and ip6_tables.
+// nftStore is nf_tables, which iptables-nft writes into: tables of the families ip and ip6, named
+// like those of ip_tables and ip6_tables.
 type nftStore struct {
 	ns   int           // file descriptor
 	conn *netlink.Conn // nil until first used, and after an error that may have left something unread

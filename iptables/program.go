@@ -58,8 +58,8 @@ func program() ruleset {
 	}
 }
 
-// program6 is what every router with IPv6 has. The kernel cannot reset TCP towards a link-local address (nf_send_reset6), and connect(2) ends by
-// the ICMP error as well.
+// program6 is what every router with IPv6 has. The kernel cannot reset TCP towards a link-local
+// address (nf_send_reset6), and connect(2) ends by the ICMP error as well.
 func program6() ruleset {
 	return ruleset{
 		filter6: {chains: map[string][]rule{

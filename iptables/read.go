@@ -12,7 +12,8 @@ import (
 // savedOpaque is how iptables-nft-save says that it cannot tell a table's rules.
 var savedOpaque = regexp.MustCompile("^# Table `(\\w+)' is incompatible")
 
-// parse adds what iptables-save --counters, or ip6tables-save, prints. Of tables that we do not write into nothing is kept.
+// parse adds what iptables-save --counters, or ip6tables-save, prints. Of tables that we do not
+// write into nothing is kept.
 func (rs ruleset) parse(saved []byte, f family) error {
 	var t *table
 	for text := range bytes.Lines(saved) {

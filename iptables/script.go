@@ -5,12 +5,14 @@ import (
 	"strings"
 )
 
-// script is the input of iptables-restore, or of ip6tables-restore, that makes a difference in the tables of a family; empty if there is none.
+// script is the input of iptables-restore, or of ip6tables-restore, that makes a difference in the
+// tables of a family; empty if there is none.
 //
-// Each table changes at one instant, but one after the other, and the tool may die in between. So the order is one in which every state
-// on the way treats a packet as the old router does, or as the new one, or drops it. A guard is up before the translation that needs it
-// changes, and one that is given up goes last. What only counts comes before what translates: a script for floating IPs that stops has
-// changed nothing yet. In the tables of IPv6 any order will do.
+// Each table changes at one instant, but one after the other, and the tool may die in between. So
+// the order is one in which every state on the way treats a packet as the old router does, or as
+// the new one, or drops it. A guard is up before the translation that needs it changes, and one
+// that is given up goes last. What only counts comes before what translates: a script for floating
+// IPs that stops has changed nothing yet. In the tables of IPv6 any order will do.
 func (d difference) script(f family) string {
 	order := []string{filter, mangle, nat, filter6, raw6}
 	if !d.want.guards() {

@@ -102,7 +102,8 @@ func (s *side) read(ctx context.Context) (rs ruleset, at stamp, err error) {
 	return rs, stamp{}, nil
 }
 
-// save reads by iptables-save and ip6tables-save. Of a table that they cannot tell, the names of our chains are known nevertheless.
+// save reads by iptables-save and ip6tables-save. Of a table that they cannot tell, the names of
+// our chains are known nevertheless.
 func (s *side) save(ctx context.Context, names map[string][]string) (ruleset, error) {
 	t, err := s.tool(ctx)
 	if err != nil {

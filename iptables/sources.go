@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// maxSources is how many sources a chain compares one by one. Beyond that, they are in chains of their
-// own, by prefix.
+// maxSources is how many sources a chain compares one by one. Beyond that, they are in chains of
+// their own, by prefix.
 const maxSources = 8
 
-// dropAll writes a chain, and those that it leads on to, which drops what comes from any of some disjoint
-// prefixes. Equal sets of prefixes make equal chains.
+// dropAll writes a chain, and those that it leads on to, which drops what comes from any of some
+// disjoint prefixes. Equal sets of prefixes make equal chains.
 func dropAll(into *table, chain string, sources []netip.Prefix) {
 	sources = slices.Clone(sources)
 	slices.SortFunc(sources, netip.Prefix.Compare)
@@ -55,8 +55,8 @@ func (d *dropper) branch(sources []netip.Prefix) []rule {
 	return list
 }
 
-// split is a prefix as long as those by which sources are to be told apart: a little longer than what all
-// of them have in common.
+// split is a prefix as long as those by which sources are to be told apart: a little longer than
+// what all of them have in common.
 func split(sources []netip.Prefix) netip.Prefix {
 	a, b := sources[0].Addr(), sources[len(sources)-1].Addr()
 	bits := 0

@@ -47,7 +47,8 @@ func (v Variant) other() Variant {
 // DefaultTimeout is how long one run of a tool, or waiting for a lock, may take.
 const DefaultTimeout = 10 * time.Second
 
-// tool runs iptables-restore and iptables-save of one variant, or ip6tables-restore and ip6tables-save.
+// tool runs iptables-restore and iptables-save of one variant, or ip6tables-restore and
+// ip6tables-save.
 type tool struct {
 	variant Variant
 	path    string // of iptables-restore

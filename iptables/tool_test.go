@@ -444,7 +444,8 @@ func TestOtherVariantMissing(t *testing.T) {
 	})
 }
 
-// ip6tables is needed for routers with IPv6, and by nobody else; one of the other variant will not do.
+// ip6tables is needed for routers with IPv6, and by nobody else; one of the other variant will not
+// do.
 func TestIPv6ToolMissing(t *testing.T) {
 	eachVariant(t, func(t *testing.T, v Variant) {
 		p := newPlace(t, v)

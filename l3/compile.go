@@ -79,8 +79,9 @@ func (in Intent) wiring(keep func(*Port) bool) (dataplane.Router, error) {
 	return r, nil
 }
 
-// onLink are the subnets of the router's external network, but for those that it cannot have on its gateway's link: a subnet inside comes before
-// one outside that overlaps it; without an IPv4 address the gateway finds no IPv4 neighbours; and IPv6 needs an MTU.
+// onLink are the subnets of the router's external network, but for those that it cannot have on its
+// gateway's link: a subnet inside comes before one outside that overlaps it; without an IPv4
+// address the gateway finds no IPv4 neighbours; and IPv6 needs an MTU.
 func (in Intent) onLink(r dataplane.Router) []netip.Prefix {
 	var list []netip.Prefix
 	hasIPv4, attached := r.Gateway.HairpinAddr().IsValid(), inside(r)

@@ -175,8 +175,8 @@ func TestGatewayFollowsItsSubnet(t *testing.T) {
 	})
 }
 
-// Hosts are told of every subnet of the external network, also of one that comes or goes later. A router that cannot have one on its link keeps
-// nobody from making it.
+// Hosts are told of every subnet of the external network, also of one that comes or goes later. A
+// router that cannot have one on its link keeps nobody from making it.
 func TestSubnetsOfTheExternalNetworkReachHosts(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ext := r.external("public", "203.0.113.0/24")

@@ -51,7 +51,8 @@ func intentOf(ctx context.Context, tx Tx, id string) (Intent, error) {
 	return all[0], nil
 }
 
-// join reads what routers are joined to, and all subnets of their external networks; floating IPs are left out.
+// join reads what routers are joined to, and all subnets of their external networks; floating IPs
+// are left out.
 func join(ctx context.Context, tx Tx, routers []Router) ([]Intent, error) {
 	ids := make([]string, len(routers))
 	for i := range routers {

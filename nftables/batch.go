@@ -15,7 +15,8 @@ const (
 	tableText = "ip " + tableName // for people: family and name
 )
 
-// family is an address family of nf_tables (enum nf_inet_hooks of linux/netfilter.h), which has tables of its own.
+// family is an address family of nf_tables (enum nf_inet_hooks of linux/netfilter.h), which has
+// tables of its own.
 type family byte
 
 const (
@@ -189,8 +190,8 @@ func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s 
 	}
 }
 
-// marshal appends the element of a key. An interval is two elements: where it begins, and where what is not in it begins again, unless that is
-// beyond the last address.
+// marshal appends the element of a key. An interval is two elements: where it begins, and where
+// what is not in it begins again, unless that is beyond the last address.
 func (s *set) marshal(list []byte, key, value string) []byte {
 	if !s.intervals() {
 		return appendElement(list, marshalElement(key, value, 0))

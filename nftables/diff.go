@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// changes is what leads from one ruleset to another: a difference for each family that has a table in either. Undoing it is the same the other
-// way round.
+// changes is what leads from one ruleset to another: a difference for each family that has a table
+// in either. Undoing it is the same the other way round.
 type changes []difference
 
 // compareAll finds what has to change in all tables.
@@ -154,8 +154,9 @@ func (d difference) empty() bool {
 	return !d.anew && len(d.sets) == 0 && len(d.chains) == 0 && (d.want != nil || d.have == nil)
 }
 
-// write adds to a transaction what makes the difference. Its order is what the kernel asks for: nothing goes while something refers to it, and
-// nothing refers to what is not there yet. No packet sees a step of it, only the whole.
+// write adds to a transaction what makes the difference. Its order is what the kernel asks for:
+// nothing goes while something refers to it, and nothing refers to what is not there yet. No packet
+// sees a step of it, only the whole.
 func (d difference) write(b *batch) {
 	b.family = d.family()
 	if d.have != nil && (d.anew || d.want == nil) {

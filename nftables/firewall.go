@@ -29,8 +29,8 @@ func (Firewall) Open(ns namespace.NS) (namespace.Rules, error) {
 // rules is the tables of one namespace.
 type rules struct {
 	socket socket
-	// generation is that of the namespace at which the tables were last known to be what Apply was asked for; 0: it is not known. While
-	// the kernel is at the same one, nobody has written.
+	// generation is that of the namespace at which the tables were last known to be what Apply was
+	// asked for; 0: it is not known. While the kernel is at the same one, nobody has written.
 	generation uint32
 	// seen is what Plan found at a generation, so that an Apply which follows need not read it again.
 	seen   ruleset
@@ -93,7 +93,8 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 	return nil, failure("write", tableText, errMoved)
 }
 
-// look returns what the tables hold, and at which generation: the first time what Plan saw, for write finds out whether anybody wrote since.
+// look returns what the tables hold, and at which generation: the first time what Plan saw, for
+// write finds out whether anybody wrote since.
 func (r *rules) look(ctx context.Context) (ruleset, uint32, error) {
 	seen, at := r.seen, r.seenAt
 	if at == 0 {
@@ -111,7 +112,8 @@ func (r *rules) applyDelta(c changes) (func(context.Context) error, error) {
 	return r.write(c, r.generation)
 }
 
-// write makes the changes to what the tables hold at a generation. It is errMoved if anybody wrote since.
+// write makes the changes to what the tables hold at a generation. It is errMoved if anybody wrote
+// since.
 func (r *rules) write(c changes, generation uint32) (func(context.Context) error, error) {
 	if c.empty() {
 		now, err := r.socket.generation()

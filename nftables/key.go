@@ -10,7 +10,8 @@ import (
 // addressKey is an address as sets and maps hold it.
 func addressKey(a netip.Addr) string { return string(a.AsSlice()) }
 
-// subnetKey is a subnet as sets of intervals hold it: its first address, and the one after its last; without that if the last is the last of all.
+// subnetKey is a subnet as sets of intervals hold it: its first address, and the one after its
+// last; without that if the last is the last of all.
 func subnetKey(p netip.Prefix) string {
 	b := p.Masked().Addr().AsSlice()
 	start := string(b)
@@ -24,10 +25,12 @@ func subnetKey(p netip.Prefix) string {
 	return start
 }
 
-// strayKey is one end of an interval without the other, or an element with more to it than ours have. No subnet has a key of this length.
+// strayKey is one end of an interval without the other, or an element with more to it than ours
+// have. No subnet has a key of this length.
 func strayKey(key string, flags uint32) string { return key + string([]byte{byte(flags)}) }
 
-// cutInterval returns the addresses that a key of a set of intervals is made of. The flags are those of the first.
+// cutInterval returns the addresses that a key of a set of intervals is made of. The flags are
+// those of the first.
 func cutInterval(key string) (start, end string, flags uint32) {
 	switch n := len(key); n {
 	case 4, 16:

@@ -122,8 +122,9 @@ func program() *table {
 	}
 }
 
-// program6 is the table of a router that speaks IPv6. It keeps no state. TCP is not reset: the kernel cannot send that to a link-local address
-// (nf_send_reset6), and connect(2) ends by the ICMP error as well.
+// program6 is the table of a router that speaks IPv6. It keeps no state. TCP is not reset: the
+// kernel cannot send that to a link-local address (nf_send_reset6), and connect(2) ends by the ICMP
+// error as well.
 func program6() *table {
 	return &table{
 		family: ipv6,

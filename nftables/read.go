@@ -171,7 +171,8 @@ func (s *socket) readElements(ctx context.Context, f family, set string) (map[st
 	}
 }
 
-// readIntervals returns the intervals of a set, and what in it is none: an end alone, or an element that has more to it than ours.
+// readIntervals returns the intervals of a set, and what in it is none: an end alone, or an element
+// that has more to it than ours.
 func (s *socket) readIntervals(f family, set string) (map[string]element, error) {
 	type end struct {
 		key   string

@@ -24,7 +24,8 @@ func saddr6() []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16}}
 }
 
-// toLinkLocal4 compares the first half of the destination, as nft(8) does for a prefix that ends there.
+// toLinkLocal4 compares the first half of the destination, as nft(8) does for a prefix that ends
+// there.
 func toLinkLocal4() []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 2},

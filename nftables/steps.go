@@ -117,8 +117,8 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// deviceSteps tells what changes in the sets whose keys are devices, subnets or own addresses. In a new table only the shared address is worth
-// telling.
+// deviceSteps tells what changes in the sets whose keys are devices, subnets or own addresses. In a
+// new table only the shared address is worth telling.
 func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
 	kind, prefix, text := "rules", d.want.name+" ", keyText
 	switch d.want.name {

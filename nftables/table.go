@@ -37,7 +37,8 @@ type set struct {
 	name string
 	// definition is all that NFT_MSG_NEWSET takes beside the name: attribute types and their payloads.
 	definition map[uint16]string
-	// elements by key, as the kernel has it: an address in network order, a device's name padded to 16 bytes; of a set of intervals, see subnetKey.
+	// elements by key, as the kernel has it: an address in network order, a device's name padded to
+	// 16 bytes; of a set of intervals, see subnetKey.
 	elements map[string]element
 }
 

@@ -114,7 +114,8 @@ func spoofedInside(s *scene) {
 	}
 }
 
-// linkLocal sends to the metadata addresses, and has somebody wait for it in each place where it could be forwarded to.
+// linkLocal sends to the metadata addresses, and has somebody wait for it in each place where it
+// could be forwarded to.
 func linkLocal(s *scene) {
 	s.host("edge") // the way out
 	s.attach(Workload{
@@ -147,7 +148,8 @@ func linkLocal(s *scene) {
 	}
 }
 
-// nothingUntranslated looks at what leaves while answers want to go where only the default route leads.
+// nothingUntranslated looks at what leaves while answers want to go where only the default route
+// leads.
 func nothingUntranslated(s *scene) {
 	edge, err := s.host("edge").Watch()
 	s.must(err)

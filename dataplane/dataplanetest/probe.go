@@ -245,7 +245,8 @@ func (a *attempt) expectNoAnswer(watch Watch) error {
 	})
 }
 
-// expectSilence wants nothing to arrive, and if the probe is to be refused, the router's word for that.
+// expectSilence wants nothing to arrive, and if the probe is to be refused, the router's word for
+// that.
 func (a *attempt) expectSilence(watch Watch) error {
 	ctx, cancel := a.scene.briefly()
 	if a.refused && a.proto != dataplane.ICMP { // an echo may wait for an answer in spite of an error
@@ -276,7 +277,8 @@ func (a *attempt) expectSilence(watch Watch) error {
 	})
 }
 
-// refusal says that an error is what a router said, or a host's own kernel that has heard it: by a reset, or an ICMP error of any code.
+// refusal says that an error is what a router said, or a host's own kernel that has heard it: by a
+// reset, or an ICMP error of any code.
 func refusal(err error) bool {
 	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ENETUNREACH, syscall.EHOSTUNREACH}, func(e error) bool { return errors.Is(err, e) })
 }

@@ -41,9 +41,10 @@ type hop struct {
 	src netip.Addr // of packets that the router itself sends; the zero Addr if the kernel is to choose. Hops of one route have the same
 }
 
-// Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected routes have 0 (IPv4) and 256 (IPv6,
-// IP6_RT_PRIO_ADDRCONF), so that they win over an extra route, and an extra route wins over the gateway's default. A subnet of the external
-// network that the gateway has no address in is connected too.
+// Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected
+// routes have 0 (IPv4) and 256 (IPv6, IP6_RT_PRIO_ADDRCONF), so that they win over an extra route,
+// and an extra route wins over the gateway's default. A subnet of the external network that the
+// gateway has no address in is connected too.
 const (
 	holdMetric    = 1 // while addresses change, see holdSubnets
 	onLinkMetric  = 384
@@ -111,8 +112,9 @@ func linkLocal(m dataplane.MAC) netip.Prefix {
 	}), 64)
 }
 
-// sourceTowards returns the source of the router's own packets to a neighbour of the gateway who is in none of its subnets. Over IPv4 the kernel
-// would take any address, which may be a floating IP (inet_select_addr).
+// sourceTowards returns the source of the router's own packets to a neighbour of the gateway who is
+// in none of its subnets. Over IPv4 the kernel would take any address, which may be a floating IP
+// (inet_select_addr).
 func sourceTowards(gw *dataplane.Gateway, neighbour netip.Addr) netip.Addr {
 	if neighbour.Is6() {
 		return netip.Addr{}

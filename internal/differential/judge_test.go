@@ -156,8 +156,9 @@ func (e expectation) judgeLocal(t dataplane.Trace, seen []sighting, sent frame.P
 	return fmt.Sprintf("%v, want a refusal", seen)
 }
 
-// judgeRefusal requires that the sender of a packet to a link-local address is told so, if there is a way to it. Of a protocol that it does not
-// know, the kernel takes the checksum for wrong (nf_reject_verify_csum), and keeps silent.
+// judgeRefusal requires that the sender of a packet to a link-local address is told so, if there is
+// a way to it. Of a protocol that it does not know, the kernel takes the checksum for wrong
+// (nf_reject_verify_csum), and keeps silent.
 func (e expectation) judgeRefusal(seen []sighting, sent frame.Packet) string {
 	reachable := slices.ContainsFunc(e.bare.Paths(dataplane.Packet{Dst: e.Src}), func(t dataplane.Trace) bool { return t.Verdict == dataplane.Forwarded })
 	switch {

@@ -210,7 +210,8 @@ func setSysctls(forward bool) error {
 	return nil
 }
 
-// ignoreRedirects lets a device that is there already ignore redirects of IPv6, where no sysctl is for all devices.
+// ignoreRedirects lets a device that is there already ignore redirects of IPv6, where no sysctl is
+// for all devices.
 func ignoreRedirects(dev string) error {
 	return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", dev, "accept_redirects"), []byte("0"), 0o644)
 }
