@@ -117,6 +117,17 @@ func (c chainDiff) changed() (gone, come []rule) {
 	return gone, come
 }
 
+// leaves says that none of a family's tables holds anything of ours any more, and some did.
+func (d difference) leaves(f family) bool {
+	had, has := false, false
+	for _, table := range tables {
+		if of, _ := splitTable(table); of == f {
+			had, has = had || d.have.holds(table), has || d.want.holds(table)
+		}
+	}
+	return had && !has
+}
+
 func (d difference) empty() bool { return len(d.chains) == 0 }
 
 func (c chainDiff) empty() bool {

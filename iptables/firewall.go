@@ -224,8 +224,10 @@ func (r *rules) Clear(ctx context.Context) error {
 		present, err := s.present()
 		if err == nil && present {
 			err = s.converge(ctx, nothing, &undoer{})
-			if err == nil {
-				err = s.store.tidy()
+			for _, f := range families {
+				if err == nil {
+					err = s.store.tidy(f)
+				}
 			}
 		}
 		if err != nil {

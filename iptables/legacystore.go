@@ -230,7 +230,7 @@ func (l *legacyFamily) ask(option int, value []byte) error {
 func (s *legacyStore) settled(stamp, int) (stamp, error) { return s.stamp() }
 
 // tidy does nothing: an empty table of ip_tables stays for as long as its namespace.
-func (s *legacyStore) tidy() error { return nil }
+func (s *legacyStore) tidy(family) error { return nil }
 
 func (s *legacyStore) close() error {
 	var errs []error

@@ -122,17 +122,17 @@ func (s *nftStore) settled(before stamp, tables int) (stamp, error) {
 
 // tidy deletes built-in chains and tables in which there is nothing. The kernel refuses to delete those in which somebody has put something
 // meanwhile.
-func (s *nftStore) tidy() error {
+func (s *nftStore) tidy(f family) error {
 	const accept = 1 // NF_ACCEPT of linux/netfilter.h
 	list, err := s.list()
 	if err != nil {
 		return err
 	}
 	for _, c := range list {
-		if !c.base || c.policy != accept {
+		of, table := splitTable(c.table)
+		if !c.base || c.policy != accept || of != f {
 			continue
 		}
-		f, table := splitTable(c.table)
 		err := s.remove(f, "chain "+c.name+" of table "+c.table, unix.NFT_MSG_DELCHAIN, func(ae *netlink.AttributeEncoder) {
 			ae.String(unix.NFTA_CHAIN_TABLE, table)
 			ae.String(unix.NFTA_CHAIN_NAME, c.name)
@@ -142,7 +142,10 @@ func (s *nftStore) tidy() error {
 		}
 	}
 	for _, table := range tables {
-		f, name := splitTable(table)
+		of, name := splitTable(table)
+		if of != f {
+			continue
+		}
 		err := s.remove(f, "table "+table, unix.NFT_MSG_DELTABLE, func(ae *netlink.AttributeEncoder) {
 			ae.String(unix.NFTA_TABLE_NAME, name)
 		})

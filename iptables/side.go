@@ -257,7 +257,11 @@ func (s *side) retreat(ctx context.Context, d difference, l lock) error {
 
 // restore makes a difference, under a lock.
 func (s *side) restore(ctx context.Context, d difference, l lock) error {
-	return s.feed(ctx, d, func(t *tool, script string) error { return t.restore(ctx, s.ns, script, l) })
+	err := s.feed(ctx, d, func(t *tool, script string) error { return t.restore(ctx, s.ns, script, l) })
+	if err == nil && d.leaves(ipv6) { // IPv4 is left with the router, see Clear
+		err = s.store.tidy(ipv6)
+	}
+	return err
 }
 
 // feed hands each family's part of a difference to its tool.

@@ -30,8 +30,8 @@ type store interface {
 	// written too.
 	settled(before stamp, tables int) (stamp, error)
 
-	// tidy takes away what is left empty, and of use to nobody.
-	tidy() error
+	// tidy takes away what is left empty of a family's tables, and of use to nobody.
+	tidy(f family) error
 
 	close() error
 }
