@@ -30,10 +30,8 @@ func program() ruleset {
 	return ruleset{
 		filter: {chains: map[string][]rule{
 			"FORWARD": specs("-j " + forward),
-			forward: specs(
-				"-d 169.254.0.0/16 -g "+refuse,
-				"-m conntrack --ctstate SNAT,DNAT --ctstatus CONFIRMED -j RETURN"), // most packets end here, of translated connections
-			refuse: nil,
+			forward:   specs("-d 169.254.0.0/16 -g " + refuse),
+			refuse:    nil,
 		}},
 		mangle: {chains: map[string][]rule{
 			"PREROUTING":  specs("-j " + prerouting),
@@ -105,7 +103,10 @@ func render(r dataplane.Router, random string) ruleset {
 		add(raw6, prerouting, "-i "+dev+" -j "+inside)
 		if g.SNAT {
 			add(filter, forward, "! -o "+dev+" "+established)
-			// A connection that is not translated would show private addresses outside.
+			// What gets neither another source nor back the one that was asked would show private
+			// addresses outside.
+			add(filter, forward, "-m conntrack --ctstate SNAT --ctstatus CONFIRMED --ctdir ORIGINAL -j RETURN")
+			add(filter, forward, "-m conntrack --ctstate DNAT --ctstatus CONFIRMED --ctdir REPLY -j RETURN")
 			add(filter, forward, "-o "+dev+" -m conntrack --ctstatus CONFIRMED -j DROP")
 			// What conntrack does not follow cannot be translated, and would show private addresses outside.
 			add(filter, forward, "-i "+dev+" -m conntrack --ctstate INVALID,UNTRACKED -j DROP")

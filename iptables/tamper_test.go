@@ -88,8 +88,9 @@ COMMIT
 		"everything gone": {gone, everything, true},
 		"chain flushed": {in(filter, "-F l3kit-FORWARD"), []string{
 			"+ rules filter l3kit-FORWARD: -d 169.254.0.0/16 -g l3kit-refuse",
-			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate SNAT,DNAT --ctstatus CONFIRMED -j RETURN",
 			"+ rules filter l3kit-FORWARD: ! -o qg-out -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate SNAT --ctstatus CONFIRMED --ctdir ORIGINAL -j RETURN",
+			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate DNAT --ctstatus CONFIRMED --ctdir REPLY -j RETURN",
 			"+ rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstatus CONFIRMED -j DROP",
 			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
 			"+ rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
@@ -102,7 +103,7 @@ COMMIT
 		"chain more": {in(mangle, ":l3kit-other - [0:0]", "-A l3kit-other -p tcp -j DROP", "-A l3kit-POSTROUTING -j l3kit-other"), []string{
 			"- rules mangle l3kit-POSTROUTING: -j l3kit-other", "- rules mangle l3kit-other: not ours",
 		}, false},
-		"rule gone": {in(filter, "-D l3kit-FORWARD 7"), []string{
+		"rule gone": {in(filter, "-D l3kit-FORWARD 8"), []string{
 			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack ! --ctstate DNAT -j DROP",
 		}, false},
 		"rule more": {in(filter, "-I l3kit-FORWARD 2 -p tcp -m comment --comment \"our own\" -j ACCEPT"), []string{

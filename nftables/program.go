@@ -80,12 +80,15 @@ func program() *table {
 			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
 				// ip daddr 169.254.0.0/16 goto refuse
 				newRule("link-local addresses are on the link", toLinkLocal4(), gotoChain(refuse)),
-				// ct status snat,dnat ct status confirmed accept
-				newRule("most packets end here, of translated connections", ctBits(expr.CtKeySTATUS, ipsSrcNAT|ipsDstNAT, expr.CmpOpNeq),
-					ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq), verdict(expr.VerdictAccept)),
 				// ct state established,related oifname != @guarded accept
-				newRule("and here, of others", ctBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED, expr.CmpOpNeq),
+				newRule("most packets end here", ctBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED, expr.CmpOpNeq),
 					oifname(), notIn(guarded), verdict(expr.VerdictAccept)),
+				// ct direction original ct status snat ct status confirmed accept
+				newRule("and here, if they get another source", ctDirection(original), ctBits(expr.CtKeySTATUS, ipsSrcNAT, expr.CmpOpNeq),
+					ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq), verdict(expr.VerdictAccept)),
+				// ct direction reply ct status dnat ct status confirmed accept
+				newRule("or get back the one that was asked", ctDirection(reply), ctBits(expr.CtKeySTATUS, ipsDstNAT, expr.CmpOpNeq),
+					ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq), verdict(expr.VerdictAccept)),
 				// ct status confirmed oifname @guarded drop
 				newRule("untranslated, it would show private addresses outside", ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq),
 					oifname(), in(guarded), verdict(expr.VerdictDrop)),

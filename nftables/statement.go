@@ -99,6 +99,17 @@ func ctBits(key expr.CtKey, bits uint32, op expr.CmpOp) []expr.Any {
 	return append([]expr.Any{&expr.Ct{Key: key, Register: reg}}, testBits(bits, op)...)
 }
 
+// The directions of a connection (enum ip_conntrack_dir of
+// linux/netfilter/nf_conntrack_tuple_common.h).
+const (
+	original = 0
+	reply    = 1
+)
+
+func ctDirection(d byte) []expr.Any {
+	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{d}}}
+}
+
 func isHairpin() []expr.Any {
 	return append([]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: reg}}, testBits(hairpinMark, expr.CmpOpNeq)...)
 }

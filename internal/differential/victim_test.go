@@ -125,7 +125,7 @@ func (v victim) guardEarly() error {
 		Name: "early", Table: v.table, Type: nft.ChainTypeFilter, Hooknum: nft.ChainHookPrerouting,
 		Priority: nft.ChainPriorityRef(*nft.ChainPriorityNATDest - 1),
 	})
-	for _, r := range rules[1:7] {
+	for _, r := range rules[1:8] {
 		v.rules.AddRule(&nft.Rule{Table: v.table, Chain: early, Exprs: r.Exprs})
 	}
 	return v.rules.Flush()
