@@ -31,7 +31,7 @@ type layer struct {
 // The longest folder that holds a package counts. Whoever adds a package decides here where it stands.
 var layers = []layer{
 	{folder: "dataplane"},
-	{folder: "dataplane/namespace", may: []string{"dataplane", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/namespace", may: []string{"dataplane", "internal/conntrack", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/bridge", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/dataplanetest", may: []string{"dataplane", "dataplane/namespace", "internal/lab", "internal/monitor", "internal/netns"},
 		others: true},
@@ -50,6 +50,7 @@ var layers = []layer{
 
 	{folder: "internal/openflow", may: []string{"dataplane"}, others: true},
 	{folder: "internal/child"},
+	{folder: "internal/conntrack", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/needs"},
 	{folder: "internal/netns", others: true},
 	{folder: "internal/monitor", may: []string{"internal/netns"}, others: true},
