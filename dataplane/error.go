@@ -11,6 +11,31 @@ var (
 	ErrClosed      = errors.New("dataplane is closed")
 )
 
+// After an error of Apply or Delete, exactly one of these tells which router is in force. The old router is the one that
+// was there before the call, which may be none; the new one is the one asked for, which is none for Delete.
+var (
+	ErrOldInForce  = errors.New("the old router is in force")
+	ErrNewInForce  = errors.New("the new router is in force") // what is left of the old one goes with the next Apply or Delete
+	ErrNoneInForce = errors.New("neither the old router nor the new one is in force")
+)
+
+// ChangeError is an error of Apply or Delete.
+type ChangeError struct {
+	InForce error // ErrOldInForce, ErrNewInForce or ErrNoneInForce
+	Err     error // the cause
+}
+
+// Error prints the cause, and which router is in force unless nothing has changed.
+func (e *ChangeError) Error() string {
+	if e.InForce == ErrOldInForce { //nolint:errorlint // the sentinel itself
+		return e.Err.Error()
+	}
+	return e.Err.Error() + " (" + e.InForce.Error() + ")"
+}
+
+// Unwrap returns the sentinel and the cause.
+func (e *ChangeError) Unwrap() []error { return []error{e.InForce, e.Err} }
+
 // OpError says what was being done, to which object, and why it failed.
 type OpError struct {
 	Op     string // "add address"

@@ -44,21 +44,25 @@ func (f *Fake) Plan(ctx context.Context, want Router) (Plan, error) {
 func (f *Fake) Apply(ctx context.Context, want Router) (Plan, error) {
 	const op = "apply"
 	if err := f.ready(ctx, op, want.ID, want.Validate); err != nil {
-		return Plan{Router: want.ID}, err
+		return Plan{Router: want.ID}, &ChangeError{ErrOldInForce, err}
 	}
 	f.host.mu.Lock()
 	defer f.host.mu.Unlock()
 	c, err := f.host.change(want)
+	inForce := ErrOldInForce
 	if err == nil {
-		err = f.host.commit(&c)
+		inForce, err = f.host.commit(&c)
 	}
-	return Plan{Router: want.ID, Steps: c.steps}, wrap(op, want.ID, err)
+	if err != nil {
+		err = &ChangeError{inForce, wrap(op, want.ID, err)}
+	}
+	return Plan{Router: want.ID, Steps: c.steps}, err
 }
 
 // Delete takes a router off the host. Its connections end.
 func (f *Fake) Delete(ctx context.Context, id string) error {
 	if err := f.ready(ctx, "delete", id, nil); err != nil {
-		return err
+		return &ChangeError{ErrOldInForce, err}
 	}
 	f.host.mu.Lock()
 	defer f.host.mu.Unlock()

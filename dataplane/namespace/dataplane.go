@@ -56,53 +56,98 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 
 // Apply implements [dataplane.Dataplane].
 func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
+	plan, inForce, err := d.apply(ctx, want)
+	if err != nil {
+		err = &dataplane.ChangeError{InForce: inForce, Err: &dataplane.OpError{Op: "apply router", Object: want.ID, Err: err}}
+	}
+	return plan, err
+}
+
+// apply also tells which router is in force after an error.
+func (d *Dataplane) apply(ctx context.Context, want dataplane.Router) (_ dataplane.Plan, inForce, err error) {
+	inForce = dataplane.ErrOldInForce
 	k, err := d.desks.take(ctx, want.ID)
 	if err != nil {
-		return dataplane.Plan{}, err
+		return dataplane.Plan{}, inForce, err
 	}
 	defer d.desks.leave(k)
 	if j, err := d.shortJob(ctx, k, want, false); j != nil && err == nil {
-		if err := j.run(ctx); err == nil {
-			return j.plan(want), nil
+		if err = j.run(ctx); err == nil {
+			return j.plan(want), nil, nil
 		}
+		inForce, _ = outcome(err, inForce)
+		k.site.trusted = false
 	}
 	if err := errors.Join(want.Validate(), supported(want)); err != nil {
-		return dataplane.Plan{}, err
+		return dataplane.Plan{}, inForce, err
 	}
 	fresh, err := d.open(k, want.ID)
 	if err != nil {
-		return dataplane.Plan{}, err
+		return dataplane.Plan{}, inForce, err
 	}
 	k.site.trusted = false
 	j, err := d.longJob(ctx, k.site, want, fresh, false)
 	if err == nil {
-		err = j.run(ctx)
+		if err = j.run(ctx); err == nil {
+			return j.plan(want), nil, nil
+		}
+		inForce, err = outcome(err, inForce)
+		k.site.trusted = false
 	}
-	if err != nil && fresh {
-		err = errors.Join(err, d.remove(context.WithoutCancel(ctx), k, want.ID))
+	if fresh {
+		ctx, cancel := detach(ctx)
+		defer cancel()
+		if _, failed := d.takeOff(ctx, k, want.ID); failed != nil {
+			inForce, err = dataplane.ErrNoneInForce, errors.Join(err, failed)
+		}
 	}
-	return j.plan(want), err
+	return j.plan(want), inForce, err
+}
+
+// outcome takes apart an error of run, which began when inForce was in force.
+func outcome(err, inForce error) (error, error) {
+	var changed *dataplane.ChangeError
+	if !errors.As(err, &changed) {
+		return inForce, err
+	}
+	if !errors.Is(changed.InForce, dataplane.ErrOldInForce) { // else it is as it was
+		inForce = changed.InForce
+	}
+	return inForce, changed.Err
 }
 
 // Delete implements [dataplane.Dataplane].
 func (d *Dataplane) Delete(ctx context.Context, id string) error {
+	inForce, err := d.delete(ctx, id)
+	if err != nil {
+		err = &dataplane.ChangeError{InForce: inForce, Err: &dataplane.OpError{Op: "delete router", Object: id, Err: err}}
+	}
+	return err
+}
+
+func (d *Dataplane) delete(ctx context.Context, id string) (inForce, err error) {
 	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
-		return err
+		return dataplane.ErrOldInForce, err
 	}
 	k, err := d.desks.take(ctx, id)
 	if err != nil {
-		return err
+		return dataplane.ErrOldInForce, err
 	}
 	defer d.desks.leave(k)
 	if err := d.find(k, id); err != nil {
 		if errors.Is(err, dataplane.ErrForeign) {
-			return nil
+			return nil, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
-			return err
+			return dataplane.ErrOldInForce, err
 		}
 	}
-	return d.remove(ctx, k, id)
+	if err := ctx.Err(); err != nil {
+		return dataplane.ErrOldInForce, err
+	}
+	ctx, cancel := detach(ctx) // half a router is worse than a few more milliseconds
+	defer cancel()
+	return d.takeOff(ctx, k, id)
 }
 
 // List implements [dataplane.Dataplane].
@@ -190,15 +235,17 @@ func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error
 	return s, true, err
 }
 
-// remove takes the router off the host, whatever there is of it. Its links go down first, so that nothing passes while it is taken apart.
-func (d *Dataplane) remove(ctx context.Context, k *desk, id string) error {
+// takeOff takes the router off the host, whatever there is of it. Its links go down first, so that nothing passes while it
+// is taken apart: then the router is out of force, whatever is left of it.
+func (d *Dataplane) takeOff(ctx context.Context, k *desk, id string) (inForce, err error) {
 	if k.site != nil {
+		k.site.trusted = false
 		if err := k.site.silence(ctx); err != nil {
-			return err
+			return dataplane.ErrNoneInForce, err
 		}
 	}
 	if err := d.cfg.Wiring.Release(ctx, id); err != nil {
-		return err
+		return dataplane.ErrNewInForce, err
 	}
-	return errors.Join(netns.Remove(d.cfg.Dir, dataplane.NamespaceName(id)), k.clear())
+	return dataplane.ErrNewInForce, errors.Join(netns.Remove(d.cfg.Dir, dataplane.NamespaceName(id)), k.clear())
 }

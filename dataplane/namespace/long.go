@@ -46,7 +46,7 @@ func (l *long) plan(ctx context.Context) error {
 	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
+		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.tell, l.settle, l.unplug, l.replace,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -290,6 +290,7 @@ func (l *long) replace(ctx context.Context) error {
 		}
 		if present {
 			l.add(action{
+				final: true,
 				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
 				do: func(ctx context.Context) error {
 					_, err := l.ofFirewall(f, func(r Rules) (bool, error) { return false, r.Clear(ctx) })
@@ -311,18 +312,19 @@ func (l *long) ofFirewall(f Firewall, ask func(Rules) (bool, error)) (bool, erro
 }
 
 // settle ends the connections that the router would not carry in the same way any more.
-func (l *long) settle(context.Context) error {
+func (l *long) settle(ctx context.Context) error {
 	if l.fresh {
 		return nil
 	}
+	where := everywhere(l.router)
 	changes := len(steps(l.actions)) > 0
 	if changes && !l.rehearsal {
-		l.add(l.endConnections(l.router, nil))
+		l.add(l.endConnections(where, nil))
 		return nil
 	}
-	flows, err := l.stale(l.router)
-	if len(flows) > 0 {
-		l.add(l.endConnections(l.router, flows))
+	stale, err := l.find(ctx, where)
+	if len(stale) > 0 {
+		l.add(l.endConnections(where, stale))
 	}
 	return err
 }

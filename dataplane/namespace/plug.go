@@ -34,6 +34,9 @@ func (l *long) plug(ctx context.Context) error {
 			undo, revive = append(undo, l.plugAs(dev, before)), append(revive, l.revive(dev, l.setAsBefore(dev)))
 			l.forget(dev)
 		default:
+			// Of a device that another process plugged into another network, nobody here knows where that was.
+			_, there := l.have.links[dev]
+			a.oneWay = a.oneWay || there
 			undo = append(undo, func(ctx context.Context) error { return l.cfg.Wiring.Unplug(ctx, l.NS, dev) })
 			l.forget(dev)
 		}
@@ -142,6 +145,7 @@ func (l *long) forget(dev string) {
 func (l *long) unplug(context.Context) error {
 	for _, dev := range l.leaving() {
 		l.add(action{
+			final: true,
 			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "wiring", Object: dev, Disturbs: true}},
 			do:    func(ctx context.Context) error { return l.unplugDevice(ctx, dev) },
 		})

@@ -4,9 +4,8 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/ti-mo/conntrack"
-
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/conntrack"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -59,16 +58,17 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehear
 	if len(actions) == 0 {
 		return nil, nil
 	}
-	var flows []conntrack.Flow
-	if rehearsal {
-		if flows, err = s.stale(want); err != nil {
-			return nil, err
-		}
-	}
-	actions = append(actions, s.endConnections(want, flows))
 	if len(coming) > 0 {
 		actions = append(actions, s.announce(s.gatewayDevice(), want.Gateway.MAC, coming))
 	}
+	where := touchedBy(want, d.Delta)
+	var planned []conntrack.Connection
+	if rehearsal {
+		if planned, err = s.find(ctx, where); err != nil {
+			return nil, err
+		}
+	}
+	actions = append(actions, s.endConnections(where, planned))
 	return actions, nil
 }
 
