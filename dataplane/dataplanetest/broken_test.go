@@ -373,6 +373,61 @@ func methodDefects() []defect {
 				return inner.Apply(context.WithoutCancel(ctx), r)
 			}
 		}},
+		{"errors-tell", "a cancelled Apply leaves a mixture", "the host differs", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, context.Canceled) {
+					b.fake.host.Tamper(r.ID, without("web"))
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "what failed leaves a mixture", "the host differs", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, errBroken) {
+					b.fake.host.Tamper(r.ID, without("web"))
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "a mixture is admitted", "neither router is in force", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, context.Canceled) {
+					err = &dataplane.ChangeError{InForce: dataplane.ErrNoneInForce, Err: context.Canceled}
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "the old router is taken for the new one", "the host differs", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, context.Canceled) {
+					err = &dataplane.ChangeError{InForce: dataplane.ErrNewInForce, Err: context.Canceled}
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "errors say what went wrong and no more", "does not tell which router", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				var changed *dataplane.ChangeError
+				if errors.As(err, &changed) {
+					err = changed.Err
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "a cancelled Delete has deleted", "the host differs", func(b *broken) {
+			b.remove = func(ctx context.Context, inner dataplane.Dataplane, id string) error {
+				err := inner.Delete(ctx, id)
+				if err != nil {
+					err = errors.Join(err, inner.Delete(context.WithoutCancel(ctx), id))
+				}
+				return err
+			}
+		}},
 		{"delete", "Delete does nothing", "after Delete", func(b *broken) {
 			b.remove = func(context.Context, dataplane.Dataplane, string) error { return nil }
 		}},

@@ -31,7 +31,7 @@ var (
 	six       = talk{"IPv6 to the outside", "web1", netip.Addr{}, outsideAddr6, web1Addr6}
 	six2      = talk{"IPv6 from the outside", "outside", netip.Addr{}, web1Addr6, outsideAddr6}
 
-	former    = talk{"out to an address that is nobody's floating IP yet", "db1", netip.Addr{}, fip3, gatewayAddr}
+	former = talk{"out to an address that is nobody's floating IP yet", "db1", netip.Addr{}, fip3, gatewayAddr}
 
 	// With SNAT off.
 	own    = talk{"out by the own address", "db1", netip.Addr{}, outsideAddr, db1Addr}

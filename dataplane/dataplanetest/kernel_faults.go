@@ -71,3 +71,10 @@ func (w faultyWiring) Unplug(ctx context.Context, ns namespace.NS, dev string) e
 	}
 	return w.InterfaceDriver.Unplug(ctx, ns, dev)
 }
+
+func (w faultyWiring) Release(ctx context.Context, router string) error {
+	if err := w.faults.strike(); err != nil {
+		return err
+	}
+	return w.InterfaceDriver.Release(ctx, router)
+}

@@ -84,6 +84,16 @@ func takeBack(ctx context.Context, actions []action) error {
 	return errors.Join(errs...)
 }
 
+// inOrder calls functions until one fails.
+func inOrder(ctx context.Context, fns []func(context.Context) error) error {
+	for _, fn := range fns {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // backwards calls functions, the last first, and goes on after one that failed.
 func backwards(ctx context.Context, fns []func(context.Context) error) error {
 	var errs []error

@@ -20,9 +20,10 @@ import (
 // looseWiring makes bridges without a port, which lead nowhere: enough for what this package does by itself. Real wiring and real firewalls are held to the
 // whole contract by dataplanetest.
 type looseWiring struct {
-	fail    error // of the next Plug
-	plugs   int
-	network map[string]string // by device
+	fail     error  // of the next Plug
+	plugging func() // called by Plug; nil for nothing
+	plugs    int
+	network  map[string]string // by device
 }
 
 func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
@@ -40,6 +41,9 @@ func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Por
 
 func (w *looseWiring) Plug(_ context.Context, ns NS, what ...Attachment) error {
 	w.plugs++
+	if w.plugging != nil {
+		w.plugging()
+	}
 	if w.fail != nil {
 		return w.fail
 	}

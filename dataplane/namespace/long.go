@@ -108,12 +108,18 @@ func (s *site) writeSysctls(list []sysctl) error {
 
 // retire takes out of traffic what leaves, before the rules go that traffic through it needs: devices, and floating IPs' addresses.
 func (l *long) retire(context.Context) error {
+	var down action
+	var leaving []string
+	var set []func(context.Context) error
 	for _, dev := range l.leaving() {
-		if !l.have.links[dev].up {
-			continue
+		if l.have.links[dev].up {
+			one := l.setLink(dev, false)
+			leaving, set, down.steps = append(leaving, dev), append(set, one.do), append(down.steps, one.steps...)
 		}
-		down := l.setLink(dev, false)
-		down.undo = l.revive(dev, down.undo)
+	}
+	if len(leaving) > 0 {
+		down.do = func(ctx context.Context) error { return inOrder(ctx, set) }
+		down.undo = l.revive(leaving)
 		l.add(down)
 		l.plugged = true
 	}
@@ -248,17 +254,28 @@ func (l *long) raise(context.Context) error {
 
 func (l *long) route(context.Context) error {
 	put, before := maps.Clone(l.want.routes), map[routeKey]hops{}
+	leaving := l.leaving()
+	stays := func(h hop) bool { return !slices.Contains(leaving, h.dev) }
+	doomed := map[routeKey]hops{} // go with a device, but until then lead by other hops
 	for key, have := range l.have.routes {
-		for _, dev := range l.leaving() {
-			have = outlive(key, have, dev)
+		left := have
+		for _, dev := range leaving {
+			left = outlive(key, left, dev)
 		}
 		switch {
-		case len(have) == 0: // by now, or when the device goes
-		case slices.Equal(put[key], have):
+		case len(left) == 0 && put[key] == nil && slices.ContainsFunc(have, stays):
+			doomed[key] = have
+		case len(left) == 0: // by now, or when the device goes
+		case slices.Equal(put[key], left):
 			delete(put, key)
 		default:
-			before[key] = have
+			before[key] = left
 		}
+	}
+	if len(doomed) > 0 {
+		a := l.changeRoutes(doomed, nil)
+		a.undo = nil // they come back with the device
+		l.add(a)
 	}
 	if len(put)+len(before) > 0 {
 		l.add(l.changeRoutes(before, put))
