@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -373,6 +374,14 @@ func methodDefects() []defect {
 				return inner.Apply(context.WithoutCancel(ctx), r)
 			}
 		}},
+		{"P20-", "a new port takes its time", "no answer", func(b *broken) {
+			var applied atomic.Bool
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				applied.Store(true)
+				return inner.Apply(ctx, r)
+			}
+			b.host = func(h Host) Host { return slowHost{h, &applied} }
+		}},
 		{"errors-tell", "a cancelled Apply leaves a mixture", "the host differs", func(b *broken) {
 			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
 				plan, err := inner.Apply(ctx, r)
@@ -515,6 +524,19 @@ func methodDefects() []defect {
 			}
 		}},
 	}
+}
+
+// slowHost loses the first datagram after something was applied.
+type slowHost struct {
+	Host
+	applied *atomic.Bool
+}
+
+func (h slowHost) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
+	if h.applied.Swap(false) {
+		return Seen{}, errSilence()
+	}
+	return h.Host.Ask(ctx, to)
 }
 
 // numbHost hears no ICMP errors, and nothing comes back that is larger than largest bytes, if that is given.

@@ -241,6 +241,10 @@ func (h kernelHost) Serve(port uint16) error {
 	return err
 }
 
+func (h kernelHost) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
+	return h.h.Ask(ctx, to)
+}
+
 // These return interfaces, which must be nil when there is nothing in them.
 
 func (h kernelHost) Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (Conn, error) {

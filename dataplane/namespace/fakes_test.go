@@ -70,6 +70,8 @@ func (w *looseWiring) plug(ns NS, dev string, p dataplane.Port) error {
 	})
 }
 
+func (w *looseWiring) Ready(context.Context, NS, ...Attachment) error { return nil }
+
 func (w *looseWiring) Unplug(_ context.Context, ns NS, dev string) error {
 	return w.in(ns, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(dev)

@@ -46,7 +46,7 @@ func (l *long) plan(ctx context.Context) error {
 	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.tell, l.settle, l.unplug, l.replace,
+		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -249,6 +249,21 @@ func (l *long) raise(context.Context) error {
 			l.plugged = true
 		}
 	}
+	return nil
+}
+
+// await waits until packets pass the devices that were made or set up.
+func (l *long) await(context.Context) error {
+	if !l.plugged || len(l.want.links) == 0 {
+		return nil
+	}
+	l.add(action{do: func(ctx context.Context) error {
+		var what []Attachment
+		for _, dev := range l.devices() {
+			what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
+		}
+		return l.cfg.Wiring.Ready(ctx, l.NS, what...)
+	}})
 	return nil
 }
 

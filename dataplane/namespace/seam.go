@@ -92,6 +92,10 @@ type InterfaceDriver interface {
 	// mended, or be gone if they had to be replaced.
 	Plug(ctx context.Context, ns NS, what ...Attachment) error
 
+	// Ready waits until devices that were plugged, and are up, pass packets both ways: the next one gets through. It does
+	// not wait for what is not the host's to say, such as the carrier of a physical interface.
+	Ready(ctx context.Context, ns NS, what ...Attachment) error
+
 	// Unplug takes away a device that Plug made, the host's side included, and what the network needed on this host for its last port.
 	// A device that is not there is fine.
 	Unplug(ctx context.Context, ns NS, dev string) error

@@ -31,14 +31,14 @@ type layer struct {
 // The longest folder that holds a package counts. Whoever adds a package decides here where it stands.
 var layers = []layer{
 	{folder: "dataplane"},
-	{folder: "dataplane/namespace", may: []string{"dataplane", "internal/conntrack", "internal/monitor", "internal/netns"}, others: true},
-	{folder: "dataplane/bridge", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/namespace", may: []string{"dataplane", "internal/conntrack", "internal/carrier", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/bridge", may: []string{"dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/dataplanetest", may: []string{"dataplane", "dataplane/namespace", "internal/lab", "internal/monitor", "internal/netns"},
 		others: true},
 	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "iptables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
-	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns", "internal/openflow"}, others: true},
+	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns", "internal/openflow"}, others: true},
 
 	{folder: "l3", may: []string{"dataplane"}, others: true},
 	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
@@ -49,6 +49,7 @@ var layers = []layer{
 	{folder: "scheduler", may: []string{"l3"}},
 
 	{folder: "internal/openflow", may: []string{"dataplane"}, others: true},
+	{folder: "internal/carrier", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/child"},
 	{folder: "internal/conntrack", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/needs"},
