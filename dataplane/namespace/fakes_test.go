@@ -70,6 +70,10 @@ func (w *looseWiring) plug(ns NS, dev string, p dataplane.Port) error {
 	})
 }
 
+func (w *looseWiring) Spare(context.Context, string, []string) ([]dataplane.Step, error) {
+	return nil, nil
+}
+
 func (w *looseWiring) Ready(context.Context, NS, ...Attachment) error { return nil }
 
 func (w *looseWiring) Unplug(_ context.Context, ns NS, dev string) error {
@@ -91,9 +95,10 @@ func (w *looseWiring) in(ns NS, fn func(*netlink.Handle) error) error {
 	return fn(h)
 }
 
-func (w *looseWiring) Release(context.Context, string) error     { return nil }
-func (w *looseWiring) Routers(context.Context) ([]string, error) { return nil, nil }
-func (w *looseWiring) Close() error                              { return nil }
+func (w *looseWiring) Release(context.Context, string) error         { return nil }
+func (w *looseWiring) Sweep(context.Context, string, []string) error { return nil }
+func (w *looseWiring) Routers(context.Context) ([]string, error)     { return nil, nil }
+func (w *looseWiring) Close() error                                  { return nil }
 
 // openFirewall filters nothing, and remembers what it was asked for.
 type openFirewall struct {

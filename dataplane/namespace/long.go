@@ -46,7 +46,7 @@ func (l *long) plan(ctx context.Context) error {
 	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace,
+		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -332,6 +332,16 @@ func (l *long) replace(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sweep takes away what a killed process left on the host. It may have been this router's, and nothing but its name would say so.
+func (l *long) sweep(ctx context.Context) error {
+	wanted := l.devices()
+	spare, err := l.cfg.Wiring.Spare(ctx, l.Router, append(wanted, l.leaving()...))
+	if len(spare) > 0 {
+		l.add(action{final: true, steps: spare, do: func(ctx context.Context) error { return l.cfg.Wiring.Sweep(ctx, l.Router, wanted) }})
+	}
+	return err
 }
 
 func (l *long) ofFirewall(f Firewall, ask func(Rules) (bool, error)) (bool, error) {

@@ -103,6 +103,13 @@ type InterfaceDriver interface {
 	// Release takes away everything that belongs to a router, without need of its namespace: also what a process killed half-way left.
 	Release(ctx context.Context, router string) error
 
+	// Spare says what Sweep would remove. It touches nothing.
+	Spare(ctx context.Context, router string, devices []string) ([]dataplane.Step, error)
+
+	// Sweep takes away what a process left that was killed while it plugged or unplugged: ports of a router that are none
+	// of these devices, and what serves networks that have no port on this host.
+	Sweep(ctx context.Context, router string, devices []string) error
+
 	// Routers names every router that has something plugged on this host, whoever plugged it.
 	Routers(ctx context.Context) ([]string, error)
 
