@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/dump"
 )
 
 // nftStore is nf_tables, which iptables-nft writes into: tables of the family ip, named like those of ip_tables.
@@ -194,7 +195,13 @@ func (s *nftStore) request(kind uint16, flags netlink.HeaderFlags) ([]*netlink.A
 	if err := s.open(); err != nil {
 		return nil, err
 	}
-	answers, err := s.conn.Execute(m)
+	answers, err := dump.Complete(func() ([]netlink.Message, error) {
+		answers, err := s.conn.Execute(m)
+		if err == nil {
+			err = dump.Check(answers)
+		}
+		return answers, err
+	})
 	if errors.Is(err, unix.EINVAL) { // nfnetlink's word for a subsystem that is not there
 		err = fmt.Errorf("%w: the kernel has no nf_tables (CONFIG_NF_TABLES): %w", dataplane.ErrUnsupported, err)
 	}
