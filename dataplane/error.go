@@ -2,11 +2,15 @@ package dataplane
 
 import "errors"
 
-// Sentinels to branch on with [errors.Is]. Everything else that a dataplane returns is the kernel's own error, wrapped in an [OpError].
+// Sentinels to branch on with [errors.Is]. What is none of them is an error of a context, or as the kernel, a tool or the
+// standard library reported it. All come wrapped in an [OpError].
 var (
-	ErrInvalid     = errors.New("invalid router")             // see [Faults] for what is wrong; trying again cannot help
-	ErrForeign     = errors.New("exists and is not ours")     // a namespace, device or table of that name belongs to somebody else
-	ErrUnsupported = errors.New("not supported on this host") // the kernel or a tool lacks something; the error says what
+	ErrInvalid     = errors.New("invalid router")              // see [Faults] for what is wrong; trying again cannot help
+	ErrForeign     = errors.New("exists and is not ours")      // a namespace, device or table of that name belongs to somebody else
+	ErrUnsupported = errors.New("not supported on this host")  // the kernel or a tool lacks something; the error says what
+	ErrHostConfig  = errors.New("host is not set up for it")   // its operator has to act: an interface is missing, or used otherwise
+	ErrExhausted   = errors.New("no room left on this host")   // of something that there is a limited number of
+	ErrDaemon      = errors.New("daemon does not do its part") // such as ovs-vswitchd; trying again later may help
 	ErrPermission  = errors.New("needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")
 	ErrClosed      = errors.New("dataplane is closed")
 )

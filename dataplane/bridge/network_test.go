@@ -118,15 +118,19 @@ func TestVLAN(t *testing.T) {
 	d := h.driver(bridge.Config{Physical: map[string]string{"phys": "a-long-nic-name"}})
 	router := h.router("r1")
 	p := portOn(dataplane.Network{ID: "net", Type: dataplane.NetworkVLAN, Physical: "phys", Segment: 4094}, "port", 1)
+	_, planned := d.Plan(t.Context(), router, "qr-port", p)
+	require.Equal(t, before, h.links(), "Plan makes nothing")
 	err := d.Plug(t.Context(), router, at("qr-port", p))
 	probe := netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "probe", TxQLen: -1, ParentIndex: h.link("a-long-nic-name").Attrs().Index}, VlanId: 7}
 	if unsupported := h.LinkAdd(&probe); unsupported != nil {
 		require.ErrorIs(t, unsupported, unix.EOPNOTSUPP)
+		require.ErrorIs(t, planned, dataplane.ErrUnsupported)
 		require.ErrorIs(t, err, dataplane.ErrUnsupported)
 		require.NotContains(t, err.Error(), "\n")
 		require.Equal(t, before, h.links())
 		return
 	}
+	require.NoError(t, planned)
 	require.NoError(t, err)
 	require.Contains(t, h.links(), "a-long-nic.4094 vlan brqnet l3kit network=net")
 	require.NoError(t, outside.Do(func() error {

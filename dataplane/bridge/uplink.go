@@ -24,9 +24,13 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	if n.vlan != 0 && !n.physical.up {
 		changes = d.raise(n.physical)
 	}
+	kind := "vxlan"
+	if n.vlan != 0 {
+		kind = "vlan"
+	}
 	u := n.uplink
 	if u == nil {
-		return append(changes, d.newUplink(n, p)), nil
+		return append(changes, d.newUplink(n, p)), d.kindSupported(kind)
 	}
 	if u.mark != n.mark(0) {
 		return nil, foreign(u, n.mark(0))
@@ -61,15 +65,16 @@ func (d *Driver) interfaceChanges(n *network) (changes []change, err error) {
 		return changes, nil
 	}
 	if nic.master != 0 {
-		return nil, fmt.Errorf("interface %s is in another bridge: name that bridge in Config.Physical, or free the interface", nic.name)
+		return nil, fmt.Errorf("%w: interface %s is in another bridge: name that bridge in Config.Physical, or free the interface",
+			dataplane.ErrHostConfig, nic.name)
 	}
 	addrs, err := d.host.addresses(nic.index)
 	if err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(addrs, func(a address) bool { return !a.linkLocal }) { // link-local ones come by themselves
-		return nil, fmt.Errorf("interface %s has IP addresses, which would stop working in a bridge: put it into a bridge that has the addresses, "+
-			"and name that in Config.Physical", nic.name)
+		return nil, fmt.Errorf("%w: interface %s has IP addresses, which would stop working in a bridge: put it into a bridge that has the addresses, "+
+			"and name that in Config.Physical", dataplane.ErrHostConfig, nic.name)
 	}
 	return append(changes, d.enslave(nic, n.firstName())), nil
 }
@@ -95,7 +100,7 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 		index := d.newIndex()
 		if n.vlan != 0 {
 			b := append(batch{newVLAN(index, n.segment.uplink, n.physical.index, masters[0], n.vlan)}, d.introduce(index, n.mark(0), ethernetMTU)...)
-			return kindMissing("VLAN", d.host.write(append(b, setUp(index))...))
+			return kindMissing("vlan", d.host.write(append(b, setUp(index))...))
 		}
 		b := append(batch{newVXLAN(index, n.segment.uplink, p.MTU, masters[0], n.vxlan)}, d.introduce(index, n.mark(0), p.MTU)...)
 		// SetPeers either runs before this and gives the list used here, or after it and finds the device.
@@ -104,19 +109,12 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 		for _, addr := range d.peers.want {
 			b = append(b, flood(unix.RTM_NEWNEIGH, index, addr))
 		}
-		if err := kindMissing("VXLAN", d.host.write(append(b, setUp(index))...)); err != nil {
+		if err := kindMissing("vxlan", d.host.write(append(b, setUp(index))...)); err != nil {
 			return err
 		}
 		d.peers.synced[index] = true
 		return nil
 	}}
-}
-
-func kindMissing(kind string, err error) error {
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("%w: the kernel has no %s devices (%w)", dataplane.ErrUnsupported, kind, err)
-	}
-	return err
 }
 
 // SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and on those to come. New
