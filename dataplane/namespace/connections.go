@@ -30,7 +30,14 @@ type staleness struct {
 type touch struct {
 	conntrack.Filter
 	all bool // every connection that matches is stale, and none that has begun since the rules changed matches
+
+	// rare marks connections that hardly ever exist. With a large table, which the kernel walks for each pattern, they are
+	// ended right after the change, and not as a part of it.
+	rare bool
 }
+
+// large is the number of connections from which on a walk of the table takes longer than everything else in a change.
+const large = 20_000
 
 func everywhere(r dataplane.Router) staleness { return staleness{router: r} }
 
@@ -51,7 +58,7 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 		return everywhere(r)
 	}
 	s := staleness{router: r, touched: []touch{}}
-	all := func(f conntrack.Filter) { s.touched = append(s.touched, touch{f, true}) }
+	all := func(f conntrack.Filter) { s.touched = append(s.touched, touch{Filter: f, all: true}) }
 	used := map[netip.Addr]bool{} // addresses that floating IPs had or stood for
 	for _, p := range gone {
 		used[p.floating], used[p.fixed] = true, true
@@ -64,10 +71,11 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 			all(conntrack.Filter{OrigSrc: p.fixed, ReplyDst: hairpin})
 		}
 		if !used[p.fixed] && !r.Gateway.SNAT {
-			s.touched = append(s.touched, touch{conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}, false})
+			s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}})
 		}
 		if !used[p.floating] {
-			all(conntrack.Filter{OrigDst: p.floating, ReplySrc: p.floating})
+			f := conntrack.Filter{OrigDst: p.floating, ReplySrc: p.floating}
+			s.touched = append(s.touched, touch{Filter: f, all: true, rare: true})
 		}
 	}
 	return s
@@ -122,6 +130,7 @@ func (s *site) find(ctx context.Context, where staleness) (list []conntrack.Conn
 // New addresses are announced before: with many connections on the host this may take a while, and the neighbours need not wait for it.
 func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Connection, n int, err error) {
 	s.herald.told()
+	s.ending.Wait()
 	if where.touched == nil {
 		list, err := s.find(ctx, where)
 		if err != nil || len(list) == 0 {
@@ -135,8 +144,13 @@ func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Conn
 		return nil, 0, err
 	}
 	var j *judge
+	var rare []conntrack.Filter
 	err = s.withConntrack(func(c *conntrack.Conn) error {
 		for _, t := range where.touched {
+			if t.rare && before >= large {
+				rare = append(rare, t.Filter)
+				continue
+			}
 			if t.all {
 				if err := c.EndMatching(ctx, t.Filter); err != nil {
 					return err
@@ -159,8 +173,31 @@ func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Conn
 	if err != nil {
 		return nil, 0, opError("end connections of router", s.Router, err)
 	}
+	s.endLater(rare)
 	after, err := s.connectionCount() // the kernel does not say how many a filter has matched
 	return nil, max(before-after, 0), err
+}
+
+// endLater ends connections in the background.
+func (s *site) endLater(filters []conntrack.Filter) {
+	if len(filters) == 0 {
+		return
+	}
+	s.ending.Go(func() {
+		ctx, cancel := detach(context.Background())
+		defer cancel()
+		err := s.withConntrack(func(c *conntrack.Conn) error {
+			for _, f := range filters {
+				if err := c.EndMatching(ctx, f); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			s.log.Warn("cannot end connections to addresses that have become floating IPs", "router", s.Router, "err", err)
+		}
+	})
 }
 
 func (s *site) withConntrack(fn func(*conntrack.Conn) error) error {

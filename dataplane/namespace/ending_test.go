@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -144,4 +145,23 @@ func TestAnAddressIsAnnouncedBeforeConnectionsAreExamined(t *testing.T) {
 			require.NotContains(t, x.sources(), "10.0.2.5")
 		})
 	}
+}
+
+// With so many connections that the kernel needs long to walk them, those to an address from before it was a floating IP end a moment later.
+func TestAmidManyConnectionsAnAddressTakenOverIsForgottenSoon(t *testing.T) {
+	b := newBench(t)
+	r := threeLegs()
+	b.apply(t, r)
+	b.apply(t, r)
+	x := b.tracked(t, "r1")
+	for i := range uint16(large) {
+		x.add(2000+i, "10.0.1.77", "8.8.8.8", "8.8.8.8", "203.0.113.10")
+	}
+	x.add(1, "10.0.1.6", "203.0.113.30", "203.0.113.30", "203.0.113.10")
+	x.add(2, "10.0.2.5", "8.8.4.4", "8.8.4.4", "203.0.113.10")
+	r.FloatingIPs = append(r.FloatingIPs, fip("f2", "203.0.113.30", "10.0.2.5"))
+	b.apply(t, r)
+	require.NotContains(t, x.sources(), "10.0.2.5", "what is not rare has ended by now")
+	require.Eventually(t, func() bool { return !slices.Contains(x.sources(), "10.0.1.6") }, 30*time.Second, 10*time.Millisecond)
+	require.Len(t, x.sources(), large)
 }

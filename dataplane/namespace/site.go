@@ -3,8 +3,10 @@ package namespace
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -32,7 +34,9 @@ type site struct {
 	index    map[string]int // of devices, by name
 	last     *memory        // what this process applied last with success; nil: nothing yet
 	trusted  bool           // last is what the namespace holds, as far as notifications go
-	late     []sysctl       // what the kernel did not have when the namespace was made
+	ending   sync.WaitGroup // connections that end in the background
+	log      *slog.Logger
+	late     []sysctl // what the kernel did not have when the namespace was made
 }
 
 // openSite opens sockets in the namespace, and owns file from then on, also when it fails.
@@ -43,6 +47,7 @@ func openSite(cfg Config, router string, file *os.File) (*site, error) {
 		file:     file,
 		index:    map[string]int{},
 		tracking: cfg.tracking,
+		log:      cfg.Logger,
 	}
 	if err := s.open(cfg); err != nil {
 		return nil, errors.Join(opError("open namespace", dataplane.NamespaceName(router), err), s.close())
@@ -97,6 +102,7 @@ func (s *site) open(cfg Config) (err error) {
 }
 
 func (s *site) close() error {
+	s.ending.Wait()
 	var errs []error
 	if s.herald != nil {
 		s.herald.close()
