@@ -17,6 +17,7 @@ const (
 	extMaskSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS
 
 	brStateForwarding = 3 // BR_STATE_FORWARDING of linux/if_bridge.h
+	operUp            = 6 // IF_OPER_UP of linux/if.h
 )
 
 // link is a device as the kernel describes it (RTM_NEWLINK). It is never changed once decoded.

@@ -55,6 +55,9 @@ func (d *Driver) forward(names []string) (bool, error) {
 			continue // somebody else's wish
 		case err != nil:
 			return false, err
+		case now.kind == "veth" && now.oper != operUp:
+			// A bridge may call a new port forwarding before the kernel knows that it has no carrier yet.
+			return false, nil
 		case now.forwarding || now.master == 0 || stp[l.master]:
 		case l.mark.plumbing() && !now.carrier: // the network's other side is away
 		default:

@@ -66,8 +66,9 @@ func AwaitUp(ctx context.Context, ns int, devices []string) error {
 			if err != nil {
 				return false, fmt.Errorf("read device %s: %w", dev, err)
 			}
-			// A device that does not tell, such as one of Open vSwitch's in the kernel, has a carrier whenever it is up.
-			if o := l.Attrs().OperState; o != netlink.OperUp && o != netlink.OperUnknown {
+			// A device that never tells, such as one of Open vSwitch's in the kernel, has a carrier whenever it is up. Of a veth nothing is known
+			// until the kernel has looked at it.
+			if o := l.Attrs().OperState; o != netlink.OperUp && (o != netlink.OperUnknown || l.Type() == "veth") {
 				return false, nil
 			}
 		}
