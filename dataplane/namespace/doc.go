@@ -8,6 +8,9 @@
 // its inverse. Order is what keeps a half-made router from doing harm: new devices come down first, then translation and filter rules, then
 // addresses, links, routes; what leaves goes the other way round. When an action fails, the inverses of those before it run backwards.
 //
+// Some actions have no inverse: connections that were ended do not come back, nor does a port that was unplugged. They come last, when the new
+// router is in force. From there on the end of the context does not stop Apply, and a failure does not stop the other actions.
+//
 // # Trust
 //
 // Observing costs time that grows with the router. So a [Dataplane] remembers the last router that it applied, and acts on the difference to it
