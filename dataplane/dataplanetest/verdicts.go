@@ -73,7 +73,7 @@ func (s *scene) cancelled(t transition, seed uint64, random *rand.Rand) {
 	s.during("%s", t.name)
 	total, err := try(math.MaxInt32, true)
 	s.must(err)
-	const most = 8
+	const most = 6
 	points := random.Perm(total)
 	points = points[:min(most, total)]
 	if total > most {
