@@ -129,6 +129,10 @@ func (s *site) find(ctx context.Context, where staleness) (list []conntrack.Conn
 //
 // New addresses are announced before: with many connections on the host this may take a while, and the neighbours need not wait for it.
 func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Connection, n int, err error) {
+	before, err := s.connectionCount()
+	if err != nil || before == 0 {
+		return nil, 0, err
+	}
 	s.herald.told()
 	s.ending.Wait()
 	if where.touched == nil {
@@ -138,10 +142,6 @@ func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Conn
 		}
 		err = s.withConntrack(func(c *conntrack.Conn) error { return c.End(ctx, list) })
 		return list, len(list), opError("end connections of router", s.Router, err)
-	}
-	before, err := s.connectionCount()
-	if err != nil || before == 0 {
-		return nil, 0, err
 	}
 	var j *judge
 	var rare []conntrack.Filter
