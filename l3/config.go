@@ -11,6 +11,7 @@ import (
 type Config struct {
 	Store     Store
 	Scheduler Scheduler // nil: the candidate with the fewest routers
+	Policy    Policy    // nil: DefaultPolicy
 
 	BaseMAC       dataplane.MAC    // first three bytes of generated MAC addresses; zero: fa:16:3e
 	SegmentRanges []SegmentRange   // that networks without a given segmentation ID get theirs from, the first with room, in turn; nil: VXLAN 1–16777215

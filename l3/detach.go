@@ -8,8 +8,11 @@ import (
 // RemoveRouterInterface takes a router from a subnet, or away with its port.
 func (s *Service) RemoveRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (removed Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, err := s.router(ctx, w, who, routerID)
+		r, to, err := s.router(ctx, w, who, routerID)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "remove_router_interface", to); err != nil {
 			return err
 		}
 		if spec == (InterfaceSpec{}) {

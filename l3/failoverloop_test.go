@@ -80,7 +80,7 @@ func onSite(t *testing.T, routers int, test func(s *site)) {
 		s.Service, err = l3.New(l3.Config{Store: s.store, AgentDownTime: downTime, Quotas: map[string]int{"router": -1, "network": -1, "subnet": -1}})
 		require.NoError(t, err)
 		s.beat("h0")
-		who := l3.Caller{Project: "p"}
+		who := member("p")
 		for i := range routers {
 			n, err := s.CreateNetworks(ctx, who, l3.NetworkSpec{})
 			require.NoError(t, err)

@@ -22,7 +22,7 @@ func (s *Service) setGateway(ctx context.Context, w *work, who Caller, in Intent
 		r.Gateway, r.EnableSNAT = nil, true
 		return s.dropGateway(ctx, w, in)
 	}
-	n, err := s.network(ctx, w, who, spec.NetworkID)
+	n, _, err := s.network(ctx, w, who, spec.NetworkID)
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,8 @@ func newRig(t *testing.T, store l3.Store) *rig {
 		T: t, store: store,
 		clock:  &watch{now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)},
 		admin:  l3.Caller{Project: "admins", Admin: true},
-		member: l3.Caller{Project: "p1"},
-		other:  l3.Caller{Project: "p2"},
+		member: l3.Caller{Project: "p1", Roles: []string{l3.RoleMember}},
+		other:  l3.Caller{Project: "p2", Roles: []string{l3.RoleMember}},
 	}
 	service, err := l3.New(l3.Config{Store: store, Now: r.clock.Now, Quotas: map[string]int{"floatingip": 2000, "port": 5000}})
 	require.NoError(t, err)

@@ -141,6 +141,11 @@ type Tags interface {
 	RemoveTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
 }
 
+// Permissions tells what the policy lets callers do, for whoever shows them resources.
+type Permissions interface {
+	Allows(who Caller, rule string, to Relation) bool
+}
+
 // Desired is what hosts must realise.
 type Desired interface {
 	// DesiredOf compiles what the host of a router must realise now; see [Compile].

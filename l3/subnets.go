@@ -13,19 +13,21 @@ func (s *Service) CreateSubnets(ctx context.Context, who Caller, specs ...Subnet
 }
 
 func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec SubnetSpec) (Subnet, error) {
-	owner, err := project(who, spec.ProjectID)
+	const rule = "create_subnet"
+	owner, err := s.project(who, rule, spec.ProjectID)
 	if err != nil {
 		return Subnet{}, err
 	}
-	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, to, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return Subnet{}, err
 	}
-	if !who.owns(n.ProjectID) {
-		return Subnet{}, disallowed("create_subnet")
+	if err := s.may(who, rule, to); err != nil {
+		return Subnet{}, err
 	}
-	if len(or(spec.ServiceTypes, nil)) > 0 && !who.Admin {
-		return Subnet{}, disallowed("create_subnet:service_types")
+	types := givenAttribute{"service_types", len(or(spec.ServiceTypes, nil)) > 0}
+	if err := s.mayGive(who, rule, to, types); err != nil {
+		return Subnet{}, err
 	}
 	sub, err := newSubnet(s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), spec)
 	if err != nil {
@@ -126,7 +128,7 @@ func wanted(fixed []FixedIP) []FixedIPSpec {
 // GetSubnet finds a subnet that the caller may see.
 func (s *Service) GetSubnet(ctx context.Context, who Caller, id string) (sub Subnet, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		sub, err = s.subnet(ctx, tx, who, id)
+		sub, _, err = s.subnet(ctx, tx, who, id)
 		return err
 	})
 	return sub, err
@@ -135,7 +137,7 @@ func (s *Service) GetSubnet(ctx context.Context, who Caller, id string) (sub Sub
 // ListSubnets lists the subnets that the caller may see.
 func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []Subnet, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if q.Scope, err = subnetScope(ctx, tx, who); err != nil {
+		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_subnet"); err != nil {
 			return err
 		}
 		list, err = tx.Subnets().List(ctx, q)
@@ -147,14 +149,17 @@ func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []
 // UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer hold them.
 func (s *Service) UpdateSubnet(ctx context.Context, who Caller, id string, spec SubnetSpec, cond If) (sub Subnet, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if sub, err = s.subnet(ctx, w, who, id); err != nil {
+		const rule = "update_subnet"
+		var to Relation
+		if sub, to, err = s.subnet(ctx, w, who, id); err != nil {
 			return err
 		}
-		if err := mayChangeSubnet(ctx, w, who, sub, "update_subnet"); err != nil {
+		if err := s.may(who, rule, to); err != nil {
 			return err
 		}
-		if spec.ServiceTypes != nil && !who.Admin {
-			return disallowed("update_subnet:service_types")
+		types := givenAttribute{"service_types", spec.ServiceTypes != nil}
+		if err := s.mayGive(who, rule, to, types); err != nil {
+			return err
 		}
 		if err := checkIf(cond, sub.Meta); err != nil {
 			return err
@@ -218,11 +223,11 @@ func gatewayFree(ctx context.Context, w *work, sub Subnet) error {
 // themselves.
 func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		sub, err := s.subnet(ctx, w, who, id)
+		sub, to, err := s.subnet(ctx, w, who, id)
 		if err != nil {
 			return err
 		}
-		if err := mayChangeSubnet(ctx, w, who, sub, "delete_subnet"); err != nil {
+		if err := s.may(who, "delete_subnet", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, sub.Meta); err != nil {
@@ -260,18 +265,6 @@ func (s *Service) leaveSubnet(ctx context.Context, w *work, sub Subnet) error {
 		}
 	}
 	return nil
-}
-
-// mayChangeSubnet keeps a subnet for its owner and the network's.
-func mayChangeSubnet(ctx context.Context, tx Tx, who Caller, sub Subnet, rule string) error {
-	if who.owns(sub.ProjectID) {
-		return nil
-	}
-	owns, err := ownsNetwork(ctx, tx, who, sub.NetworkID)
-	if err == nil && !owns {
-		err = disallowed(rule)
-	}
-	return err
 }
 
 // checkCIDR holds a block of addresses to what a network can have.

@@ -23,7 +23,7 @@ func (s *Service) wish(ctx context.Context, tx Tx, who Caller, f FloatingIP, spe
 		}
 		return binding{}, nil
 	}
-	p, err := s.port(ctx, tx, who, id)
+	p, _, err := s.port(ctx, tx, who, id)
 	if err != nil {
 		return binding{}, err
 	}

@@ -32,7 +32,7 @@ func (a *api) agents() {
 			if err != nil {
 				return nil, err
 			}
-			return append(routers.seen(who, nil).writeAll([]byte{'{'}, "routers", hosted), '}'), nil
+			return append(routers.seen(a.sightOf(who, "router"), nil).writeAll([]byte{'{'}, "routers", hosted), '}'), nil
 		}})
 	a.handle("POST /v2.0/agents/{id}/l3-routers", operation{summary: "Have an agent host a router", accepts: wanted.schema(inPost),
 		status: http.StatusCreated, answers: schema{"nullable": true},
@@ -58,7 +58,7 @@ func (a *api) agents() {
 			if err != nil {
 				return nil, err
 			}
-			return append(t.seen(who, nil).writeAll([]byte{'{'}, "agents", hosts), '}'), nil
+			return append(t.seen(a.sightOf(who, "agent"), nil).writeAll([]byte{'{'}, "agents", hosts), '}'), nil
 		}})
 }
 

@@ -32,6 +32,7 @@ type Service interface {
 	l3.Hosting
 	l3.Quotas
 	l3.Tags
+	l3.Permissions
 }
 
 // Config is what the API is made of.
