@@ -27,6 +27,8 @@ const (
 	RelationExternal                          // it is a network that is external for the project, or on one
 )
 
+const anyRelation = RelationOwner | RelationNetworkOwner | RelationShared | RelationExternal
+
 // The roles that [DefaultPolicy] knows. Each includes those after it.
 const (
 	RoleAdmin   = "admin"
@@ -217,8 +219,12 @@ func (s *Service) mayGive(who Caller, rule string, to Relation, attributes ...gi
 }
 
 // project returns the owner of a resource that a caller is about to create: its own project, or the
-// one that it names, if it may.
+// one that it names, if it may. A caller who could create none, whatever it is related to, is refused
+// here, before anything that the request names is looked for.
 func (s *Service) project(who Caller, rule string, given *string) (string, error) {
+	if err := s.may(who, rule, anyRelation); err != nil {
+		return "", err
+	}
 	other := s.Allows(who, rule+":project_id", 0)
 	switch {
 	case given == nil || *given == "" || *given == who.Project:
