@@ -29,6 +29,9 @@ func (s *Service) setGateway(ctx context.Context, w *work, who Caller, in Intent
 	if !n.External {
 		return badRequest("BadRequest", "Bad router request: Network %s is not an external network", n.ID)
 	}
+	if err := s.namesSubnets(ctx, w, who, n.ID, or(spec.FixedIPs, nil)); err != nil {
+		return err
+	}
 	var p Port
 	switch old := in.gateway(); {
 	case old == nil:

@@ -165,7 +165,7 @@ func (s *Service) UpdateNetwork(ctx context.Context, who Caller, id string, spec
 		if err := checkIf(cond, n.Meta); err != nil {
 			return err
 		}
-		if err := s.updateNetwork(ctx, w, &n, spec); err != nil {
+		if err := s.updateNetwork(ctx, w, who, &n, spec); err != nil {
 			return err
 		}
 		n, err = s.showNetwork(ctx, w, who, n)
@@ -174,7 +174,7 @@ func (s *Service) UpdateNetwork(ctx context.Context, who Caller, id string, spec
 	return n, err
 }
 
-func (s *Service) updateNetwork(ctx context.Context, w *work, n *Network, spec NetworkSpec) error {
+func (s *Service) updateNetwork(ctx context.Context, w *work, who Caller, n *Network, spec NetworkSpec) error {
 	before := *n
 	if err := fixed("project_id", n.ProjectID, spec.ProjectID); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, n *Network, spec N
 	if err != nil {
 		return err
 	}
-	return s.touch(ctx, w, routers...)
+	return s.touchFor(ctx, w, who, routers...)
 }
 
 // DeleteNetwork deletes a network with its subnets, and with the ports that clients do not make themselves. Any other port keeps it.

@@ -45,6 +45,9 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 	if err := secured(p); err != nil {
 		return Port{}, err
 	}
+	if err := s.namesSubnets(ctx, w, who, n.ID, or(spec.FixedIPs, nil)); err != nil {
+		return Port{}, err
+	}
 	if p.MAC == (dataplane.MAC{}) && len(p.AllowedAddressPairs) > 0 {
 		// Pairs without a MAC address get the port's, which must be known for that.
 		if err := s.ensureMAC(ctx, w, &p); err != nil {
@@ -112,6 +115,9 @@ func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, 
 		return err
 	}
 	p.AllowedAddressPairs = withMAC(p.AllowedAddressPairs, p.MAC)
+	if err := s.namesSubnets(ctx, w, who, p.NetworkID, or(spec.FixedIPs, nil)); err != nil {
+		return err
+	}
 	if want, asked := wishes(before, *p, spec); asked {
 		if err := s.changeFixedIPs(ctx, w, p, want); err != nil {
 			return err

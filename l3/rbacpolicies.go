@@ -193,8 +193,8 @@ func (s *Service) policyLeft(ctx context.Context, w *work, was RBACPolicy) error
 	if was.TargetProject != everyone {
 		dependents = slices.DeleteFunc(dependents, func(project string) bool { return project != was.TargetProject })
 	}
-	if left := uncovered(dependents, stay); len(left) > 0 {
-		return policyInUse(n, "Project "+left[0]+" uses the network.")
+	if len(uncovered(dependents, stay)) > 0 { // which project, the owner of the policy may not know
+		return policyInUse(n, "Another project uses the network.")
 	}
 	for _, p := range stay {
 		if err := unlike(p, stay); err != nil {

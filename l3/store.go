@@ -56,7 +56,8 @@ type Tx interface {
 type Table[R any] interface {
 	Get(ctx context.Context, id string) (R, error) // ErrAbsent
 	// List orders strings by their bytes and false before true; what is null or absent comes first. The ID that decides what is left equal has the direction of
-	// the last key. An attribute or a value that makes no sense is ErrInvalid, a marker that is not there ErrAbsent.
+	// the last key. An attribute or a value that makes no sense is ErrInvalid, a marker that is
+	// not there, or not in the scope, ErrAbsent.
 	List(ctx context.Context, q Query) ([]R, error)
 	Count(ctx context.Context, filters ...Filter) (int, error)
 	Insert(ctx context.Context, r ...R) error // ErrTaken

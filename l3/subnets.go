@@ -164,12 +164,12 @@ func (s *Service) UpdateSubnet(ctx context.Context, who Caller, id string, spec 
 		if err := checkIf(cond, sub.Meta); err != nil {
 			return err
 		}
-		return s.updateSubnet(ctx, w, &sub, spec)
+		return s.updateSubnet(ctx, w, who, &sub, spec)
 	})
 	return sub, err
 }
 
-func (s *Service) updateSubnet(ctx context.Context, w *work, sub *Subnet, spec SubnetSpec) error {
+func (s *Service) updateSubnet(ctx context.Context, w *work, who Caller, sub *Subnet, spec SubnetSpec) error {
 	before := *sub
 	if err := errors.Join(fixed("project_id", sub.ProjectID, spec.ProjectID), fixed("network_id", sub.NetworkID, spec.NetworkID),
 		fixed("cidr", sub.CIDR, spec.CIDR), fixed("ip_version", sub.IPVersion, spec.IPVersion),
@@ -202,7 +202,7 @@ func (s *Service) updateSubnet(ctx context.Context, w *work, sub *Subnet, spec S
 	if err != nil {
 		return err
 	}
-	return s.touch(ctx, w, routers...)
+	return s.touchFor(ctx, w, who, routers...)
 }
 
 // gatewayFree refuses to take the gateway's address away from a router that has it.
@@ -213,7 +213,8 @@ func gatewayFree(ctx context.Context, w *work, sub Subnet) error {
 	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("network_id", sub.NetworkID), oneOf("device_owner", OwnerRouterInterface)}})
 	for _, p := range ports {
 		if slices.Contains(p.FixedIPs, FixedIP{sub.ID, sub.GatewayIP}) {
-			return conflict("GatewayIpInUse", "Current gateway ip %s already in use by port %s. Unable to update.", sub.GatewayIP, p.ID)
+			// The port may be another project's, so it is not named.
+			return conflict("GatewayIpInUse", "Current gateway ip %s is in use by a router. Unable to update.", sub.GatewayIP)
 		}
 	}
 	return err

@@ -24,6 +24,24 @@ func (s *Service) touch(ctx context.Context, w *work, routerIDs ...string) error
 	return nil
 }
 
+// touchFor is touch of routers that a caller's change concerns, though they may be others': why one
+// cannot have the change is not told to whoever does not see that router.
+func (s *Service) touchFor(ctx context.Context, w *work, who Caller, routerIDs ...string) error {
+	for _, id := range routerIDs {
+		err := s.touch(ctx, w, id)
+		var refusal *Error
+		if errors.As(err, &refusal) {
+			if _, _, unseen := s.router(ctx, w, who, id); errors.Is(unseen, ErrNotFound) {
+				return refuse(refusal.Status, refusal.Name, "A router that the change concerns cannot have it.")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // advance does what touch does, and refuses nothing.
 func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState, error) {
 	st, err := stateOf(ctx, w, in.Router.ID)
