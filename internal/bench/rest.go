@@ -77,6 +77,7 @@ func (a *api) do(ctx context.Context, method, path string, body any, status int,
 	request.Header.Set("X-Project-Id", project)
 	request.Header.Set("X-User-Id", project)
 	request.Header.Set("X-Roles", "member")
+	request.Header.Set("Content-Type", "application/json")
 	answer, err := a.client.Do(request)
 	if err != nil {
 		return err

@@ -142,6 +142,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
 	var who l3.Caller
 	if !op.open {
+		if a.crossSite(r) {
+			a.fail(w, r, errCrossSite)
+			return
+		}
 		var err error
 		if who, err = a.auth.Authenticate(r); err != nil {
 			a.fail(w, r, err)

@@ -35,7 +35,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if err := errors.Join(s.Service.check(), s.Bus.check()); err != nil {
 		return nil, err
 	}
-	auth, err := s.Service.Auth.open(s.Service.Listen)
+	auth, err := s.Service.Auth.open(s.Service.Listen, s.Service.URL)
 	if err != nil {
 		return nil, err
 	}
