@@ -3,7 +3,6 @@ package rest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -25,13 +24,10 @@ func readBody(r *http.Request) (map[string]any, error) {
 	if r.Header.Get("Content-Type") != "" && (typeErr != nil || media != "application/json") {
 		return nil, errNotJSON
 	}
-	raw, err := io.ReadAll(r.Body)
-	var long *http.MaxBytesError
+	raw, err := io.ReadAll(r.Body) // from memory; see receive
 	switch {
-	case errors.As(err, &long):
-		return nil, errTooLarge
 	case err != nil:
-		return nil, badRequest("The request body could not be read: %v", err)
+		return nil, err
 	case len(bytes.TrimSpace(raw)) == 0:
 		return nil, badRequest("Resource body required")
 	case media == "":

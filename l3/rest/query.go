@@ -82,7 +82,10 @@ func (t table[R, S]) sort(keys, dirs []string, sees sight) ([]l3.Sort, error) {
 		if dirs[i] != "asc" && dirs[i] != "desc" {
 			return nil, badRequest("['%s'] is invalid value for sort_dirs, valid value is 'asc' and 'desc'", show(dirs[i]))
 		}
-		out = append(out, l3.Sort{Field: a.stored, Desc: dirs[i] == "desc"})
+		again := func(s l3.Sort) bool { return s.Field == a.stored }
+		if !slices.ContainsFunc(out, again) { // a key that is given again decides nothing
+			out = append(out, l3.Sort{Field: a.stored, Desc: dirs[i] == "desc"})
+		}
 	}
 	return out, nil
 }
@@ -166,6 +169,9 @@ func pairs(stored string, members map[string]func(string) (any, error)) func(val
 			same := func(o l3.Filter) bool { return o.Field == f.Field && o.Op == f.Op }
 			if i := slices.IndexFunc(out, same); i >= 0 {
 				out[i].Values = append(out[i].Values, v)
+				if err := tooManyTerms(len(out[i].Values)); err != nil && f.Op == l3.Contains {
+					return nil, err
+				}
 				continue
 			}
 			f.Values = []any{v}

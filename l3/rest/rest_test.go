@@ -19,7 +19,7 @@ import (
 )
 
 func api(f *fake) http.Handler {
-	return rest.New(rest.Config{Service: f, Auth: rest.None{}, MaxBody: 4096})
+	return rest.New(rest.Config{Service: f, Auth: rest.None{}, Limits: rest.Limits{Body: 4096}})
 }
 
 // ask sends a request to a handler as an administrator, or as who the further pairs of headers say.

@@ -61,8 +61,8 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if c.metrics, err = newMetrics(p.Metrics, c.store, c.service); err != nil {
 		return nil, err
 	}
-	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Logger: p.Log})
-	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api)); err != nil {
+	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api), s.Service.Limits.web()); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	if c.link, err = s.Bus.open(p.Log); err != nil {
