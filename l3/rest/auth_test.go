@@ -85,6 +85,16 @@ func TestTokens(t *testing.T) {
 		require.Error(t, err, bad)
 		require.Contains(t, err.Error(), file)
 	}
+	write("- {token: x, project: p}")
+	for mode, fine := range map[os.FileMode]bool{0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o660: false, 0o602: false} {
+		require.NoError(t, os.Chmod(file, mode))
+		_, err := rest.ReadTokens(file)
+		if fine {
+			require.NoError(t, err, mode)
+			continue
+		}
+		require.ErrorContains(t, err, "chmod", mode)
+	}
 	_, err = rest.ReadTokens(file + ".not")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

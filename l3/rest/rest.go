@@ -38,8 +38,8 @@ type Service interface {
 // Config is what the API is made of.
 type Config struct {
 	Service Service
-	Auth    Auth         // nil: nobody is believed, every request is answered with 401
-	URL     string       // of the API's root as clients see it, for links; empty: each request's own Host
+	Auth    Auth   // nil: nobody is believed, every request is answered with 401
+	URL     string // of the API's root as clients see it, for links; empty: each request's own Host
 	Limits  Limits
 	Logger  *slog.Logger // for failures that are not the client's; nil: nothing is logged
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
+	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -136,11 +137,19 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
 	if b.PasswordFile != "" {
+		if err := daemon.Secret("--bus-password-file", b.PasswordFile); err != nil {
+			return l, err
+		}
 		text, err := os.ReadFile(b.PasswordFile)
 		if err != nil {
 			return l, fmt.Errorf("--bus-password-file: %w", err)
 		}
 		l.Password = strings.TrimSpace(string(text))
+	}
+	if b.Credentials != "" {
+		if err := daemon.Secret("--bus-credentials", b.Credentials); err != nil {
+			return l, err
+		}
 	}
 	l.TLS, err = b.TLS.Config("--bus-")
 	return l, err

@@ -52,6 +52,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
 		return nil, err
 	}
+	daemon.WarnOfOthers(p.Log, sqlstore.Files(s.Service.Database)...)
 	if c.service, err = l3.New(l3.Config{
 		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
 		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges, Published: c.wake, Logger: p.Log,
@@ -64,6 +65,9 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
 	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api), s.Service.Limits.web()); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	if len(s.Bus.URLs) == 0 {
+		daemon.WarnOfOthers(p.Log, s.Bus.Dir)
 	}
 	if c.link, err = s.Bus.open(p.Log); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"sigs.k8s.io/yaml"
@@ -47,7 +48,26 @@ func readSettings(r io.Reader) (kong.Resolver, error) {
 	if err := yaml.UnmarshalStrict(text, &s); err != nil {
 		return nil, errors.New(oneLine(err))
 	}
+	if file, ok := r.(*os.File); ok && s.secret() {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if err := secret("--config", file.Name(), info); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// secret reports whether the settings have a password.
+func (s settings) secret() bool {
+	for name := range s {
+		if strings.HasSuffix(name, "password") {
+			return true
+		}
+	}
+	return false
 }
 
 // Validate refuses names that no flag has: the misspelt one may be the one that somebody counts on.

@@ -55,7 +55,7 @@ func Listen(log *slog.Logger, address string, h http.Handler, l Limits) (*Web, e
 	return &Web{listener: limit(listener, l.Connections), shutdown: l.Shutdown, server: &http.Server{
 		Handler: l.handler(h), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), MaxHeaderBytes: maxHeader, ConnContext: withConnection,
 		ReadHeaderTimeout: headerTime, ReadTimeout: l.Read, IdleTimeout: idleTime,
-		// Each request begins with this deadline; the one for its answer is set when the answer begins.
+		// This is for work that does not end; an answer has its own deadline, from when it begins.
 		WriteTimeout: l.Read + workTime + l.Write,
 	}}, nil
 }

@@ -92,19 +92,6 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	require.Eventually(t, func() bool { return w.listener.(*limited).open.Load() == 0 }, patience, time.Millisecond)
 }
 
-// TestAnswerHasItsOwnTime: the time of an answer begins with it, on a connection that had others too.
-func TestAnswerHasItsOwnTime(t *testing.T) {
-	l := WebLimits()
-	l.Write = 3 * time.Second
-	w, _ := serving(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }), l)
-	c := connected(t, w)
-	send(t, c)
-	require.Equal(t, http.StatusOK, answer(t, c).StatusCode)
-	time.Sleep(l.Write)
-	send(t, c)
-	require.Equal(t, http.StatusOK, answer(t, c).StatusCode)
-}
-
 // TestShutdownIsBounded: clients that do not read do not hold up the end.
 func TestShutdownIsBounded(t *testing.T) {
 	l := WebLimits()
