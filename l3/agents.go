@@ -115,7 +115,8 @@ func (s *Service) agent(ctx context.Context, tx Tx, who Caller, id string) (Agen
 	return a, err
 }
 
-// ListAvailabilityZones lists the zones of the agents, each for networks and for routers; one in which an agent works is available. They belong to nobody.
+// ListAvailabilityZones lists the zones of the agents, each for networks and for routers; one in
+// which an agent works is available. They belong to nobody.
 func (s *Service) ListAvailabilityZones(ctx context.Context, who Caller) (zones []AvailabilityZone, err error) {
 	if !s.Allows(who, "get_availability_zone", RelationShared) {
 		return []AvailabilityZone{}, nil

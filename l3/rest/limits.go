@@ -16,10 +16,17 @@ import (
 // Limits bound what clients can make a server hold and do. A zero is replaced by the default. Whoever
 // serves the handler bounds connections and time; see [Busy].
 type Limits struct {
-	Body    int64 // bytes of a request's body; default 1 MiB. More is answered with 413
-	Items   int   // elements of a list in a body, and so resources that one request creates; default 500. More is answered with 413
-	Bodies  int64 // bytes of all bodies that are being received or worked on; default 64 MiB. A request that exceeds it is answered with 503
-	Answers int64 // bytes of all answers to GET that are being sent; default 256 MiB. A request that exceeds it is answered with 503
+	// Body is the bytes of a request's body; default 1 MiB. More is answered with 413.
+	Body int64
+	// Items is the elements of a list in a body, and so the resources that one request creates;
+	// default 500. More is answered with 413.
+	Items int
+	// Bodies is the bytes of all bodies that are being received or worked on; default 64 MiB. A
+	// request that exceeds it is answered with 503.
+	Bodies int64
+	// Answers is the bytes of all answers to GET that are being sent; default 256 MiB. A request that
+	// exceeds it is answered with 503, unless no other is being sent.
+	Answers int64
 }
 
 func (l Limits) withDefaults() Limits {

@@ -169,7 +169,8 @@ func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
 		a.fail(w, r, err)
 		return
 	}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead { // what has changed something is answered at any rate
+	// A request that has changed something is answered at any rate.
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		size := int64(len(body))
 		if !a.answers.take(size) {
 			a.fail(w, r, errBusy)

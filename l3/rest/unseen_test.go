@@ -215,10 +215,12 @@ func (w *world) questions() []question {
 						"&limit=1&sort_key=status&sort_dir=asc"} {
 						all = append(all, question{method: method, target: own + "?marker=X" + more})
 					}
-				default:
+				case p.Name == "fixed_ips":
 					for _, value := range []string{"X", "subnet_id=X", "ip_address=X", "ip_address_substr=X"} {
 						all = append(all, question{method: method, target: own + "?" + p.Name + "=" + value})
 					}
+				default:
+					all = append(all, question{method: method, target: own + "?" + p.Name + "=X"})
 				}
 			}
 			for _, leaf := range o.RequestBody.Content["application/json"].Schema.leaves(base) {
@@ -288,6 +290,7 @@ func (n node) each(value any, fn func(any)) {
 // about one that does not exist. Nothing in the answers tells which is which, and nothing that is not
 // the caller's changes.
 func TestUnseenIsAbsent(t *testing.T) {
+	t.Parallel()
 	there, elsewhere := newWorld(t), newWorld(t)
 	there.named, elsewhere.named = there.foreign, map[string]string{}
 	for kind := range there.foreign {
@@ -311,7 +314,7 @@ func TestUnseenIsAbsent(t *testing.T) {
 		}
 	}
 	t.Logf("%d questions, asked %d times", len(questions), count)
-	require.Greater(t, len(questions), 800, "the document has lost its attributes")
+	require.Greater(t, len(questions), 500, "the document has lost its attributes")
 	require.Equal(t, before, there.theirs(), "what is not the caller's has changed")
 }
 

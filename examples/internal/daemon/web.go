@@ -12,11 +12,13 @@ import (
 
 // Limits bound what the clients of a [Web] can hold on to. All must be given.
 type Limits struct {
-	Connections int           // at once; requests on more are answered by Busy, and then the connection is closed
-	Read        time.Duration // a client has to send a request
-	Write       time.Duration // a client has to take an answer
-	Shutdown    time.Duration // requests that are being answered have to come to an end when the server is told to
+	// Connections is how many there may be at once. Requests on more are answered by Busy, and then
+	// the connection is closed.
+	Connections int
 	Busy        http.Handler
+	Read        time.Duration // that a client has to send a request
+	Write       time.Duration // that a client has to take an answer
+	Shutdown    time.Duration // that requests have to come to an end when the server is told to
 }
 
 // WebLimits are those of what a process serves about itself.
@@ -126,6 +128,7 @@ func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *timedWriter) begin() {
 	if !w.begun {
 		w.begun = true
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.limit)) // fails for no connection
+		// It fails for no connection.
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.limit))
 	}
 }
