@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/files"
 )
 
 // Client is what a client of a TLS server is given, as flags for kong.
@@ -32,7 +32,7 @@ func (c Client) Config(prefix string) (_ *tls.Config, err error) {
 		}
 	}
 	if c.Cert != "" {
-		if err := daemon.Secret(prefix+"key", c.Key); err != nil {
+		if err := files.Secret(prefix+"key", c.Key); err != nil {
 			return nil, err
 		}
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)

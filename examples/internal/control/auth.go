@@ -19,9 +19,9 @@ type Auth struct {
 	Auth         string   `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes X-Project-Id, X-User-Id, X-Roles."`
 	AdminProject string   `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
 	ForceListen  bool     `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
-	AllowedHosts []string `placeholder:"NAME" help:"With --auth=none: names that clients call this API by, beside addresses, localhost, this host's name and that in --url."`
+	AllowedHosts []string `placeholder:"NAME" help:"With --auth=none: host names to serve, beside addresses, localhost, this host's name and that in --url."`
 
-	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}."`
+	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}, which not everybody may read."`
 
 	KeystoneURL      string        `placeholder:"URL" help:"With --auth=keystone: of the Identity API v3, as this server reaches it."`
 	KeystonePublic   string        `placeholder:"URL" help:"The same as clients reach it. Default: the same."`

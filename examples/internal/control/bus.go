@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
-	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -137,7 +137,7 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
 	if b.PasswordFile != "" {
-		if err := daemon.Secret("--bus-password-file", b.PasswordFile); err != nil {
+		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
 			return l, err
 		}
 		text, err := os.ReadFile(b.PasswordFile)
@@ -147,7 +147,7 @@ func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 		l.Password = strings.TrimSpace(string(text))
 	}
 	if b.Credentials != "" {
-		if err := daemon.Secret("--bus-credentials", b.Credentials); err != nil {
+		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
 			return l, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/rest"
@@ -52,7 +53,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
 		return nil, err
 	}
-	daemon.WarnOfOthers(p.Log, sqlstore.Files(s.Service.Database)...)
+	files.WarnOfOthers(p.Log, sqlstore.Files(s.Service.Database)...)
 	if c.service, err = l3.New(l3.Config{
 		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
 		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges, Published: c.wake, Logger: p.Log,
@@ -67,7 +68,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	if len(s.Bus.URLs) == 0 {
-		daemon.WarnOfOthers(p.Log, s.Bus.Dir)
+		files.WarnOfOthers(p.Log, s.Bus.Dir)
 	}
 	if c.link, err = s.Bus.open(p.Log); err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 type Limits struct {
 	MaxConnections  int           `default:"1000" help:"Connections to the API at once. Requests on more are answered with 503."`
 	MaxBody         int64         `default:"1048576" help:"Bytes of a request's body. More is answered with 413."`
-	MaxItems        int           `default:"500" help:"Resources that one request can create, and elements of any other list in a body. More is answered with 413."`
+	MaxItems        int           `default:"500" help:"Resources that one request can create, and elements of any list in its body. More is answered with 413."`
 	MaxBodyMemory   int64         `default:"67108864" help:"Bytes of all bodies that are being received or worked on. Requests beyond it are answered with 503."`
 	MaxAnswerMemory int64         `default:"268435456" help:"Bytes of all answers to GET that are being sent. Requests beyond it are answered with 503."`
 	ReadTimeout     time.Duration `default:"1m" help:"Time that a client has to send a request."`

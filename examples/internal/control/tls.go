@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
-	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/files"
 )
 
 // serverTLS is that of the embedded bus; nil without a certificate.
@@ -13,7 +13,7 @@ func serverTLS(cert, key, clientCA string) (*tls.Config, error) {
 	if cert == "" {
 		return nil, nil
 	}
-	if err := daemon.Secret("--bus-tls-key", key); err != nil {
+	if err := files.Secret("--bus-tls-key", key); err != nil {
 		return nil, err
 	}
 	own, err := tls.LoadX509KeyPair(cert, key)

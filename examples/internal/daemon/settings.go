@@ -11,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"sigs.k8s.io/yaml"
+
+	"github.com/l3kit/l3kit/examples/internal/files"
 )
 
 // ownFlags takes flags with the tag own from the environment, and so from the file: those that say what one call of a command is to do, some of which are
@@ -53,7 +55,7 @@ func readSettings(r io.Reader) (kong.Resolver, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := secret("--config", file.Name(), info); err != nil {
+		if err := files.Check("--config", file.Name(), info); err != nil {
 			return nil, err
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
-	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -31,7 +31,7 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 	}
 	l = natsbus.Login{URLs: b.URLs, Host: host, Password: b.Password, CredentialsFile: b.Credentials}
 	if b.PasswordFile != "" {
-		if err := daemon.Secret("--bus-password-file", b.PasswordFile); err != nil {
+		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
 			return l, err
 		}
 		text, err := os.ReadFile(b.PasswordFile)
@@ -41,7 +41,7 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 		l.Password = strings.TrimSpace(string(text))
 	}
 	if b.Credentials != "" {
-		if err := daemon.Secret("--bus-credentials", b.Credentials); err != nil {
+		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
 			return l, err
 		}
 	}

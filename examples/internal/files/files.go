@@ -1,4 +1,5 @@
-package daemon
+// Package files looks after the permissions of files that flags name.
+package files
 
 import (
 	"fmt"
@@ -20,10 +21,11 @@ func Secret(flag, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", flag, err)
 	}
-	return secret(flag, path, info)
+	return Check(flag, path, info)
 }
 
-func secret(flag, path string, info fs.FileInfo) error {
+// Check is Secret for a file whose information is known.
+func Check(flag, path string, info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&(others|groupWrite) != 0 {
 		return fmt.Errorf("%s: %s is a secret that others than its owner can read or change (%s): chmod g-w,o= it, and replace the secret "+
 			"if they are not to be trusted", flag, path, mode)
