@@ -13,6 +13,7 @@ type FakeHost struct {
 	foreign map[string]bool
 	writes  uint64
 	failure *failure
+	watches map[*fakeWatch]struct{}
 }
 
 // fakeRouter is a router as the host has it.
@@ -80,6 +81,7 @@ func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
 	change(&changed)
 	changed.ID = id
 	r.router, r.model = changed, NewModel(changed)
+	h.touch(id, nil)
 	return true
 }
 

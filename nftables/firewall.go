@@ -26,6 +26,8 @@ func (Firewall) Open(ns namespace.NS) (namespace.Rules, error) {
 	return r, nil
 }
 
+var _ namespace.ProvenRules = (*rules)(nil)
+
 // rules is the table of one namespace.
 type rules struct {
 	socket socket
@@ -46,7 +48,7 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		return nil, err
 	}
 	if want.Since != nil {
-		unchanged, err := r.unchanged()
+		unchanged, err := r.Unchanged()
 		if err != nil {
 			return nil, err
 		}
@@ -134,8 +136,11 @@ func (r *rules) write(d difference, generation uint32) (func(context.Context) er
 	}, nil
 }
 
-// unchanged says that the table is known to be what Apply was last asked for.
-func (r *rules) unchanged() (bool, error) {
+// Notified implements [namespace.ProvenRules].
+func (r *rules) Notified() bool { return true }
+
+// Unchanged implements [namespace.ProvenRules].
+func (r *rules) Unchanged() (bool, error) {
 	if r.generation == 0 {
 		return false, nil
 	}

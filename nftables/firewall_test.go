@@ -231,11 +231,11 @@ func TestTrustRegained(t *testing.T) {
 	r := example(fip(5))
 	p.apply(r)
 	p.nft("add", "table", "inet", "foreign")
-	trusted, err := p.rules.unchanged()
+	trusted, err := p.rules.Unchanged()
 	require.NoError(t, err)
 	require.False(t, trusted)
 	require.Empty(t, p.plan(r, &namespace.Delta{}))
-	trusted, err = p.rules.unchanged()
+	trusted, err = p.rules.Unchanged()
 	require.NoError(t, err)
 	require.True(t, trusted)
 }

@@ -29,6 +29,7 @@ type Driver struct {
 	flows  *installer
 	peers  peers
 	vlans  vlans
+	watch  watch
 	// writing is held from the look at the database to the transaction that follows from it, so that calls of one process do not run into
 	// each other's.
 	writing sync.Mutex
@@ -61,7 +62,10 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 	if err != nil {
 		return nil, opError("open host namespace", c.HostNS, err)
 	}
-	d.db, err = connect(ctx, c, d.flows.follow)
+	d.db, err = connect(ctx, c, func(s *session) {
+		d.flows.follow(s)
+		d.watch.follow(s)
+	})
 	if err != nil {
 		return nil, opError("connect to Open vSwitch", "", err)
 	}

@@ -58,6 +58,7 @@ type broken struct {
 	plan   func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error)
 	remove func(ctx context.Context, inner dataplane.Dataplane, id string) error
 	list   func(ctx context.Context, inner dataplane.Dataplane) ([]string, error)
+	watch  func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error)
 	host   func(Host) Host
 }
 
@@ -106,6 +107,14 @@ func (d brokenDataplane) List(ctx context.Context) ([]string, error) {
 		return d.b.list(ctx, d.Dataplane)
 	}
 	return d.Dataplane.List(ctx)
+}
+
+func (d brokenDataplane) Watch(ctx context.Context) (<-chan string, error) {
+	inner := d.Dataplane.(dataplane.Watcher)
+	if d.b.watch != nil {
+		return d.b.watch(ctx, inner)
+	}
+	return inner.Watch(ctx)
 }
 
 // misroutes changes what becomes of packets.
@@ -199,7 +208,7 @@ func isFloating(r dataplane.Router, a netip.Addr) bool {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects())
 }
 
 func packetDefects() []defect {
@@ -457,6 +466,57 @@ func methodDefects() []defect {
 				}
 				done = true
 				return inner.Apply(ctx, r)
+			}
+		}},
+	}
+}
+
+func watchDefects() []defect {
+	// mishears lets only some announcements through.
+	mishears := func(let func(id string) bool) func(*broken) {
+		return func(b *broken) {
+			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error) {
+				announced, err := inner.Watch(ctx)
+				out := make(chan string)
+				go func() {
+					defer close(out)
+					for id := range announced {
+						if let(id) {
+							out <- id
+						}
+					}
+				}()
+				return out, err
+			}
+		}
+	}
+	heard := map[string]bool{}
+	return []defect{
+		{"watch-announces", "it never announces", "r1 was not announced", mishears(func(string) bool { return false })},
+		{"watch-announces", "it announces a router once only", "r1 was not announced", mishears(func(id string) bool {
+			again := heard[id]
+			heard[id] = true
+			return !again
+		})},
+		{"watch-announces", "it says that it cannot", "watching is broken", func(b *broken) {
+			b.watch = func(context.Context, dataplane.Watcher) (<-chan string, error) {
+				return nil, errors.New("watching is broken")
+			}
+		}},
+		{"watch-is-silent", "it announces what it does itself", "r1 was announced, not bystander", func(b *broken) {
+			out := make(chan string, 1000)
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if !plan.Empty() {
+					out <- r.ID
+				}
+				return plan, err
+			}
+			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error) {
+				if _, err := inner.Watch(ctx); err != nil {
+					return nil, err
+				}
+				return out, nil
 			}
 		}},
 	}

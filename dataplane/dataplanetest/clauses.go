@@ -7,6 +7,6 @@ func clauses() []clause {
 	return slices.Concat(
 		translationClauses(), routingClauses(), errorClauses(),
 		changeClauses(), restartClauses(), leakClauses(),
-		convergenceClauses(), lifecycleClauses(), damageClauses(),
+		convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(),
 	)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -13,11 +14,12 @@ import (
 
 // Dataplane is a [dataplane.Dataplane] that realises each router as a network namespace. The backends' New functions make one.
 type Dataplane struct {
-	cfg   Config
-	desks desks
+	cfg     Config
+	desks   desks
+	watcher atomic.Pointer[watcher] // nil: nobody watches
 }
 
-var _ dataplane.Dataplane = (*Dataplane)(nil)
+var _ dataplane.Watcher = (*Dataplane)(nil)
 
 // New makes a Dataplane of a firewall and wiring. It touches nothing yet.
 func New(cfg Config) (*Dataplane, error) {
@@ -33,7 +35,7 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 	if err != nil {
 		return dataplane.Plan{}, err
 	}
-	defer d.desks.leave(k)
+	defer d.leave(k)
 	if j, err := d.shortJob(ctx, k, want, true); j != nil && err == nil {
 		return j.plan(want), nil
 	}
@@ -60,7 +62,7 @@ func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane
 	if err != nil {
 		return dataplane.Plan{}, err
 	}
-	defer d.desks.leave(k)
+	defer d.leaveApplied(k)
 	if j, err := d.shortJob(ctx, k, want, false); j != nil && err == nil {
 		if err := j.run(ctx); err == nil {
 			return j.plan(want), nil
@@ -140,9 +142,31 @@ func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Cou
 	return k.site.rules.Counters(ctx)
 }
 
-// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that are due still.
+// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that are due still,
+// and Watch.
 func (d *Dataplane) Close() error {
-	return errors.Join(d.desks.close(), d.cfg.Wiring.Close())
+	err := d.desks.close()
+	if w := d.watcher.Load(); w != nil {
+		w.stop()
+		<-w.ended
+	}
+	return errors.Join(err, d.cfg.Wiring.Close())
+}
+
+// leave ends a turn. From then on the router is watched, if somebody watches.
+func (d *Dataplane) leave(k *desk) {
+	if w := d.watcher.Load(); w != nil && k.site != nil {
+		w.follow(k.router, k.site)
+	}
+	d.desks.leave(k)
+}
+
+// leaveApplied ends a turn in which the router was applied, or that was tried.
+func (d *Dataplane) leaveApplied(k *desk) {
+	if k.site != nil {
+		k.site.told = false
+	}
+	d.leave(k)
 }
 
 // find opens the router's namespace, unless it is open and still the one of that name.

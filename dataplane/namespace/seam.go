@@ -51,6 +51,20 @@ type Rules interface {
 	Close() error
 }
 
+// ProvenRules are [Rules] that can prove, at little cost, that nobody else wrote. Only such are watched
+// for changes ([Dataplane.Watch]).
+type ProvenRules interface {
+	Rules
+
+	// Unchanged reports whether the rules are known to be as they were last applied.
+	Unchanged() (bool, error)
+
+	// Notified reports whether each change of the rules, whoever makes it, advances the generation of
+	// the namespace's nftables ruleset, of which the kernel sends notifications. Where it does not,
+	// Unchanged is called about twice a second.
+	Notified() bool
+}
+
 // Change is what a firewall is asked for.
 type Change struct {
 	Want dataplane.Router // valid
@@ -104,4 +118,15 @@ type InterfaceDriver interface {
 
 	// Close releases what this process holds. Everything stays plugged.
 	Close() error
+}
+
+// WatchedWiring is an [InterfaceDriver] that notices when somebody else changes what it made on the
+// host's side.
+type WatchedWiring interface {
+	InterfaceDriver
+
+	// Watch calls changed with the ID of each router of which a port may no longer be plugged as it
+	// was, and with "" when that may be so of all. Plan says whether it is. It blocks until ctx ends.
+	// changed must not block and not call the driver.
+	Watch(ctx context.Context, changed func(router string)) error
 }

@@ -15,17 +15,26 @@ func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 	if !s.undisturbed(s.last.links, false) || !s.sysctlsHold() {
 		return false
 	}
-	plugged := func(dev string, p dataplane.Port) bool {
+	plugged, err := s.plugged(ctx, wiring)
+	return plugged && err == nil
+}
+
+// plugged says that the wiring of the router remembered is as it was.
+func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error) {
+	unplanned := func(dev string, p dataplane.Port) (bool, error) {
 		steps, err := wiring.Plan(ctx, s.NS, dev, p)
-		return err == nil && len(steps) == 0
+		return len(steps) == 0, err
 	}
 	for _, p := range s.last.router.Ports {
-		if !plugged(dataplane.PortDevice(p.ID), p) {
-			return false
+		if ok, err := unplanned(dataplane.PortDevice(p.ID), p); !ok || err != nil {
+			return false, err
 		}
 	}
 	gw := s.last.router.Gateway
-	return gw == nil || plugged(dataplane.GatewayDevice(gw.ID), gw.Port)
+	if gw == nil {
+		return true, nil
+	}
+	return unplanned(dataplane.GatewayDevice(gw.ID), gw.Port)
 }
 
 func (s *site) sysctlsHold() bool {

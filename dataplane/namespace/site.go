@@ -31,6 +31,9 @@ type site struct {
 	last    *memory        // what this process applied last with success; nil: nothing yet
 	trusted bool           // last is what the namespace holds, as far as notifications go
 	late    []sysctl       // what the kernel did not have when the namespace was made
+
+	generations *monitor.Monitor // notifications about rules; nil until watched, or if there are none
+	told        bool             // the router was announced since it was last applied
 }
 
 // openSite opens sockets in the namespace, and owns file from then on, also when it fails.
@@ -109,6 +112,9 @@ func (s *site) close() error {
 	}
 	if s.events != nil {
 		errs = append(errs, s.events.Close())
+	}
+	if s.generations != nil {
+		errs = append(errs, s.generations.Close())
 	}
 	return errors.Join(append(errs, s.file.Close())...)
 }
