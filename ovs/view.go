@@ -66,7 +66,8 @@ func newView(c *cache.TableCache, integration string, gone <-chan struct{}) *vie
 	v := &view{
 		cache: c, integration: integration, gone: gone, changed: make(chan struct{}), sw: &switchRow{},
 		bridges: map[string]*bridgeRow{}, ports: map[string]*port{}, interfaces: map[string]*interfaceRow{},
-		routers: map[string]set{}, networks: map[string]*networkUse{}, roles: map[role]set{}, dead: set{}, renumbered: func() {}, touched: func(string) {}, tags: map[uint16]int{},
+		routers: map[string]set{}, networks: map[string]*networkUse{}, roles: map[role]set{}, dead: set{}, tags: map[uint16]int{},
+		renumbered: func() {}, touched: func(string) {},
 		segments: map[dataplane.Network]users{},
 	}
 	c.AddEventHandler(v)
