@@ -24,7 +24,21 @@ func newMetrics() *metrics {
 }
 
 // time is a dataplane whose Apply is timed.
-func (m *metrics) time(d dataplane.Dataplane) dataplane.Dataplane { return timed{d, m.apply} }
+func (m *metrics) time(d dataplane.Dataplane) dataplane.Dataplane {
+	t := timed{d, m.apply}
+	if w, ok := d.(dataplane.Watcher); ok {
+		return timedWatcher{t, w.Watch}
+	}
+	return t
+}
+
+// timedWatcher is a timed dataplane that can watch.
+type timedWatcher struct {
+	timed
+	watch func(context.Context) (<-chan string, error)
+}
+
+func (t timedWatcher) Watch(ctx context.Context) (<-chan string, error) { return t.watch(ctx) }
 
 type timed struct {
 	dataplane.Dataplane
