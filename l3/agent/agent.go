@@ -71,6 +71,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	r := &run{
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
 		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
+		drifted: make(chan string),
 	}
 	if err := r.restore(ctx); err != nil {
 		return err
@@ -83,6 +84,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { r.watch(ctx) })
 	wg.Go(func() { r.beat(ctx) })
 	wg.Go(func() { r.tellPeers(ctx) })
+	wg.Go(func() { r.watchDrift(ctx) })
 	wg.Go(func() { a.reports.deliver(ctx, a) })
 	r.loop(ctx)
 	return nil
@@ -99,6 +101,7 @@ type run struct {
 	anew     chan struct{}     // the source is to be watched from the beginning
 	asks     chan chan Status
 	over     chan struct{}
+	drifted  chan string // routers that somebody else may have changed
 
 	lastHeard time.Time
 	everHeard bool
@@ -182,6 +185,8 @@ func (r *run) loop(ctx context.Context) {
 		case r.lastHeard = <-r.heard:
 			r.hear()
 		case <-timer.C:
+		case id := <-r.drifted:
+			r.book.look(id, time.Now())
 		case answer := <-r.asks:
 			answer <- r.sum()
 		}

@@ -69,18 +69,17 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) error {
 	return a.cache.keep(*want)
 }
 
-// check looks whether a router is as it was left, and puts it right if not.
+// check puts a router right that is not as it was left.
 func (a *Agent) check(ctx context.Context, want *l3.Assignment) (corrected int, err error) {
-	plan, err := a.config.Dataplane.Plan(ctx, want.Router)
-	if err == nil && plan.Empty() {
-		return 0, nil
-	}
-	if err == nil {
-		a.log.Warn("somebody changed a router; it is put right", "router", want.Router.ID, "plan", plan.String())
-	}
-	if err := a.apply(ctx, want); err != nil {
+	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	if err == nil && plan.Empty() || ctx.Err() != nil {
 		return 0, err
 	}
+	a.report(want, err)
+	if err != nil {
+		return 0, err
+	}
+	a.log.Warn("somebody changed a router; it was put right", "router", want.Router.ID, "plan", plan.String())
 	return 1, nil
 }
 
