@@ -52,11 +52,23 @@ func (s *scene) announces(announced <-chan string, want string) {
 	}
 }
 
+// calm returns when what was done to routers before has been examined. Something happens to a bystander,
+// who is announced after that, and before anything else.
+func (s *scene) calm(announced <-chan string, other dataplane.Dataplane) {
+	s.apply(small("bystander", 9))
+	s.must(other.Delete(s.ctx, "bystander"))
+	s.announces(announced, "bystander")
+	s.remove("bystander")
+}
+
 func watchDamage(s *scene) {
 	d, ok := s.h.(Damager)
 	if !ok {
 		panic(abort{notApplicable("nothing can be damaged on this host")})
 	}
+	other, err := s.h.Reopen()
+	s.must(err)
+	s.closeLater(other)
 	s.apply(busy())
 	want := s.steady(s.snapshot)
 	var announced <-chan string
@@ -73,38 +85,35 @@ func watchDamage(s *scene) {
 		if plan := s.apply(busy()); plan.Empty() {
 			s.failf("Apply has found nothing to do")
 		}
+		s.calm(announced, other)
 		s.settled("the host, after Apply,", want, s.snapshot)
 	}
 	s.during("another process applies another router")
-	fresh, err := s.h.Reopen()
-	s.must(err)
-	s.closeLater(fresh)
-	_, err = fresh.Apply(s.ctx, with(busy(), unbound(fip1)))
+	_, err = other.Apply(s.ctx, with(busy(), unbound(fip1)))
 	s.must(err)
 	s.announces(announced, "r1")
 	s.apply(busy())
+	s.calm(announced, other)
 	s.during("another process deletes the router")
-	s.must(fresh.Delete(s.ctx, "r1"))
+	s.must(other.Delete(s.ctx, "r1"))
 	s.announces(announced, "r1")
 }
 
 func watchOwn(s *scene) {
+	other, err := s.h.Reopen()
+	s.must(err)
+	s.closeLater(other)
 	s.apply(busy())
 	announced := s.watches()
-	fresh, err := s.h.Reopen()
-	s.must(err)
-	s.closeLater(fresh)
 	for _, st := range states() {
 		s.during("%s", st.name)
 		s.apply(st.router)
+		s.calm(announced, other)
 		s.apply(st.router)
 		_, err := s.dp.Plan(s.ctx, busy())
 		s.must(err)
-		// What these had announced would be there before the bystander, to whom something happens later.
-		s.apply(small("bystander", 9))
-		s.must(fresh.Delete(s.ctx, "bystander"))
-		s.announces(announced, "bystander")
+		s.calm(announced, other)
 	}
 	s.remove("r1")
-	s.remove("bystander")
+	s.calm(announced, other)
 }
