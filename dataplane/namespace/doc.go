@@ -16,6 +16,18 @@
 // the firewall's own proof holds. Notifications are queued before the system call of whoever writes returns, so an empty queue is a proof.
 // Whatever fails in this short way falls back to the long one.
 //
+// # Watching
+//
+// The same notifications wake [Dataplane.Watch], which examines a router in a turn of its own and
+// announces it unless the proof holds. A router costs no goroutine and, besides the socket that it has
+// anyway, one for new generations of its nftables ruleset. Names of namespaces are watched in their
+// directory (inotify(7)), so that one which is unmounted without being removed is not noticed; the
+// host's side is watched by the wiring, if that can ([WatchedWiring]). Of iptables-legacy the kernel
+// tells nothing: its fingerprint is taken twice a second, and less often where that would take more
+// than one part in fifty of a processor. What has neither notification nor proof is left to whoever
+// applies the router from time to time: sysctls other than forwarding and the reverse path filter, and
+// rules of the variant of iptables that is not written with.
+//
 // # What is ours
 //
 // A fresh process finds a router by the name of its namespace together with a mark inside: the interface alias of lo. A process killed before

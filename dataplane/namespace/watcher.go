@@ -83,6 +83,7 @@ func (d *Dataplane) Watch(ctx context.Context) (<-chan string, error) {
 	if err := d.desks.open(); err != nil { // Close may have looked for a watcher before there was this one
 		d.watcher.Store(nil)
 		w.stop()
+		close(w.ended)
 		return nil, errors.Join(err, w.close())
 	}
 	w.suspectEvery(suspectAll)
