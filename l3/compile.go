@@ -11,10 +11,11 @@ import (
 
 // Assignment is what one host must realise of a router, as it goes over the message queue.
 type Assignment struct {
-	Host     string           `json:"-"`
-	Revision uint64           `json:"revision"` // the router's Generation; only grows
-	Epoch    uint64           `json:"epoch"`    // grows when the router moves; see [RouterBinding]
-	Router   dataplane.Router `json:"router"`
+	Host       string           `json:"-"`
+	Deployment string           `json:"deployment,omitempty"` // that asks for it; see [Deployment]
+	Revision   uint64           `json:"revision"`             // the router's Generation; only grows
+	Epoch      uint64           `json:"epoch"`                // grows when the router moves; see [RouterBinding]
+	Router     dataplane.Router `json:"router"`
 }
 
 // Intent is a router with everything that matters to its host. Networks and subnets are by their IDs, and may be more than the router's.

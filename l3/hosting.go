@@ -121,3 +121,9 @@ func routerIDs(bindings []RouterBinding) []string {
 	}
 	return ids
 }
+
+// Attach implements [Hosting].
+func (s *Service) Attach(ctx context.Context, session Session) error {
+	_, _ = ctx, session
+	return nil
+}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/l3kit/l3kit/l3"
 )
 
 // Agent keeps one host as its source says.
@@ -352,7 +354,7 @@ func (r *run) watch(ctx context.Context) {
 func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	events, err := r.config.Source.Watch(ctx)
+	events, err := r.config.Source.Watch(ctx, l3.Session{Host: r.config.Host})
 	if err != nil {
 		return false, false, err
 	}

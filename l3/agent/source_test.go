@@ -31,7 +31,7 @@ var errAway = errors.New("the control plane is away")
 
 func newControlPlane() *controlPlane { return &controlPlane{routers: map[string]l3.Assignment{}} }
 
-func (c *controlPlane) Watch(ctx context.Context) (<-chan agent.Event, error) {
+func (c *controlPlane) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away {

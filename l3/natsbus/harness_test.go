@@ -249,7 +249,7 @@ func watch(t *testing.T, s agent.Source) *watcher {
 	var events <-chan agent.Event
 	require.Eventually(t, func() bool {
 		var err error
-		events, err = s.Watch(ctx)
+		events, err = s.Watch(ctx, l3.Session{})
 		return err == nil
 	}, patience, 20*time.Millisecond)
 	done := make(chan struct{})

@@ -49,7 +49,7 @@ func NewSource(nc *nats.Conn, host string, log *slog.Logger) (*Source, error) {
 
 // Watch fails when the control plane has not yet declared that the bus has all routers: nothing is gone then because it is not there.
 // After an interruption it goes on where it was; only where it cannot, or when somebody has closed the connection, it closes the channel.
-func (s *Source) Watch(ctx context.Context) (<-chan agent.Event, error) {
+func (s *Source) Watch(ctx context.Context, _ l3.Session) (<-chan agent.Event, error) {
 	filling, err := s.filling(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("watch the routers of host %s: %w", s.host, err)

@@ -79,6 +79,10 @@ type heartbeat struct {
 	AvailabilityZone string         `json:"availability_zone,omitempty"`
 	StartedAt        time.Time      `json:"started_at"`
 	Configurations   map[string]any `json:"configurations,omitempty"`
+	Instance         string         `json:"instance,omitempty"`
+	Machine          string         `json:"machine,omitempty"`
+	Deployment       string         `json:"deployment,omitempty"`
+	Inventory        *l3.Inventory  `json:"inventory,omitempty"`
 }
 
 func encodeHeartbeat(h l3.Heartbeat) ([]byte, error) { return json.Marshal(heartbeat(h)) }

@@ -211,14 +211,3 @@ func (t ports) Delete(ctx context.Context, id string) error {
 	}
 	return addresses{t.tx}.releaseAll(ctx, id)
 }
-
-// routers need their epochs remembered only as long as they are there.
-type routers struct{ table[l3.Router] }
-
-// Delete removes a router.
-func (t routers) Delete(ctx context.Context, id string) error {
-	if err := t.table.Delete(ctx, id); err != nil {
-		return err
-	}
-	return bindings{t.tx}.forget(ctx, id)
-}
