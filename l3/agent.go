@@ -24,7 +24,8 @@ type Agent struct {
 	Machine          string         `json:"machine,omitempty"`    // that it runs on
 	Deployment       string         `json:"deployment,omitempty"` // that it serves, as it reported
 
-	Alive bool `json:"-"` // heard of within the service's AgentDownTime
+	Orphans []Orphan `json:"-"` // on its host
+	Alive   bool     `json:"-"` // heard of within the service's AgentDownTime
 }
 
 // Heartbeat is what an agent reports of itself and of its host.

@@ -12,10 +12,32 @@ const defaultZone = "nova"
 // GetAgent answers administrators with an agent.
 func (s *Service) GetAgent(ctx context.Context, who Caller, id string) (a Agent, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		a, err = s.agent(ctx, tx, who, id)
+		if a, err = s.agent(ctx, tx, who, id); err != nil {
+			return err
+		}
+		one := []Agent{a}
+		err = fillOrphans(ctx, tx, one)
+		a = one[0]
 		return err
 	})
 	return a, err
+}
+
+// fillOrphans lists what runs on the agents' hosts without a record.
+func fillOrphans(ctx context.Context, tx Tx, agents []Agent) error {
+	orphans, err := tx.Orphans().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	for i := range agents {
+		agents[i].Orphans = []Orphan{}
+		for _, o := range orphans {
+			if o.Host == agents[i].Host {
+				agents[i].Orphans = append(agents[i].Orphans, o)
+			}
+		}
+	}
+	return nil
 }
 
 // ListAgents lists the agents for administrators, and none for others.
@@ -31,7 +53,7 @@ func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents [
 				for i := range agents {
 					agents[i].Alive = s.alive(agents[i])
 				}
-				return nil
+				return fillOrphans(ctx, tx, agents)
 			},
 			value: func(a *Agent) any { return a.Alive },
 			id:    func(a *Agent) string { return a.ID },

@@ -1,6 +1,9 @@
 package l3
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // RoutersOnAgent lists the routers that an agent hosts, for administrators.
 func (s *Service) RoutersOnAgent(ctx context.Context, who Caller, agentID string) (routers []Router, err error) {
@@ -78,13 +81,22 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, rou
 	})
 }
 
-// RemoveRouterFromAgent takes a router from the agent that hosts it. It has no host then, until it changes or [Service.Reschedule] finds it one.
+// RemoveRouterFromAgent takes a router from the agent that hosts it. It has no host then, until it
+// changes or [Service.Reschedule] finds it one. An orphan on the agent's host is removed for good.
 func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error {
 	if !who.Admin {
 		return disallowed("delete_l3-router")
 	}
 	return s.update(ctx, func(w *work) error {
-		if _, err := s.agent(ctx, w, who, agentID); err != nil {
+		a, err := s.agent(ctx, w, who, agentID)
+		if err != nil {
+			return err
+		}
+		o, err := w.Orphans().Get(ctx, onHost(a.Host, routerID))
+		if err == nil {
+			return s.removeOrphan(ctx, w, o)
+		}
+		if !errors.Is(err, ErrAbsent) {
 			return err
 		}
 		if _, err := s.router(ctx, w, who, routerID); err != nil {
@@ -120,10 +132,4 @@ func routerIDs(bindings []RouterBinding) []string {
 		ids[i] = b.RouterID
 	}
 	return ids
-}
-
-// Attach implements [Hosting].
-func (s *Service) Attach(ctx context.Context, session Session) error {
-	_, _ = ctx, session
-	return nil
 }

@@ -43,6 +43,9 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec Su
 	if err := w.Subnets().Insert(ctx, sub); err != nil {
 		return Subnet{}, err
 	}
+	if err := holdIn(ctx, w, n, sub); err != nil {
+		return Subnet{}, err
+	}
 	return sub, s.giveSelfMade(ctx, w, sub)
 }
 
@@ -259,7 +262,7 @@ func (s *Service) leaveSubnet(ctx context.Context, w *work, sub Subnet) error {
 			return err
 		}
 	}
-	return nil
+	return releaseIn(ctx, w, sub)
 }
 
 // mayChangeSubnet keeps a subnet for its owner and the network's.

@@ -46,10 +46,16 @@ func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState,
 			return st, err
 		}
 	}
-	if st.AgentID != "" {
-		if err := s.notify(ctx, w, st, !st.Wanted); err != nil {
-			return st, err
-		}
+	if st.AgentID == "" {
+		return st, save(ctx, w, st)
+	}
+	if !st.Wanted {
+		err = s.depart(ctx, w, st)
+	} else if err = arrive(ctx, w, st); err == nil {
+		err = s.notify(ctx, w, st, false)
+	}
+	if err != nil {
+		return st, err
 	}
 	return st, save(ctx, w, st)
 }

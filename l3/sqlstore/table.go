@@ -211,3 +211,14 @@ func (t ports) Delete(ctx context.Context, id string) error {
 	}
 	return addresses{t.tx}.releaseAll(ctx, id)
 }
+
+// orphans hold addresses, which go with them.
+type orphans struct{ table[l3.Orphan] }
+
+// Delete removes an orphan and its claims.
+func (t orphans) Delete(ctx context.Context, id string) error {
+	if err := t.table.Delete(ctx, id); err != nil {
+		return err
+	}
+	return addresses{t.tx}.releaseAll(ctx, id)
+}

@@ -41,14 +41,16 @@ func (t *tx) SecurityGroupRules() l3.Table[l3.SecurityGroupRule] {
 func (t *tx) Departures() l3.Table[l3.Departure] {
 	return table[l3.Departure]{t, t.kinds.departures}
 }
-func (t *tx) Orphans() l3.Table[l3.Orphan] { return table[l3.Orphan]{t, t.kinds.orphans} }
+func (t *tx) Orphans() l3.Table[l3.Orphan] {
+	return orphans{table[l3.Orphan]{t, t.kinds.orphans}}
+}
 
 func (t *tx) Deployment() l3.DeploymentRow { return deployment{t} }
-func (t *tx) Addresses() l3.Addresses { return addresses{t} }
-func (t *tx) Segments() l3.Segments   { return segments{t} }
-func (t *tx) Bindings() l3.Bindings   { return bindings{t} }
-func (t *tx) Quotas() l3.QuotaStore   { return quotas{t} }
-func (t *tx) Outbox() l3.Outbox       { return outbox{t} }
+func (t *tx) Addresses() l3.Addresses      { return addresses{t} }
+func (t *tx) Segments() l3.Segments        { return segments{t} }
+func (t *tx) Bindings() l3.Bindings        { return bindings{t} }
+func (t *tx) Quotas() l3.QuotaStore        { return quotas{t} }
+func (t *tx) Outbox() l3.Outbox            { return outbox{t} }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
 	err = t.guard(ctx, func() error {
