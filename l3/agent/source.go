@@ -36,6 +36,7 @@ type (
 	// late; a newer one brings the router back.
 	Gone struct {
 		RouterID        string
+		Deployment      string // that has recorded it
 		Epoch, Revision uint64
 	}
 
