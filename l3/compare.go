@@ -34,7 +34,7 @@ func (s *Service) compare(ctx context.Context, a Agent, h Heartbeat) error {
 		if c, err = s.differences(ctx, w, a, h); err != nil {
 			return err
 		}
-		return s.correct(ctx, w, c)
+		return s.correct(ctx, w, now, c)
 	})
 }
 
@@ -45,13 +45,14 @@ type comparison struct {
 	states     []RouterState // as they are to be
 	lagging    []RouterState // that the host has not tried
 	misplaced  []RouterState // that run on the host, and belong to another or to none
+	renamed    []RouterState // that are bound to the same machine by another name
 	leaving    []Departure   // that the host has still
 	orphans    []Orphan      // that run
 	ended      []string      // IDs of orphans that do not run any more
 }
 
 func (c *comparison) empty() bool {
-	return len(c.later)+len(c.states)+len(c.lagging)+len(c.misplaced)+len(c.leaving)+len(c.orphans)+len(c.ended) == 0
+	return len(c.later)+len(c.states)+len(c.lagging)+len(c.misplaced)+len(c.renamed)+len(c.leaving)+len(c.orphans)+len(c.ended) == 0
 }
 
 func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) (c comparison, err error) {
@@ -77,7 +78,7 @@ func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) 
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
 		c.later = append(c.later, sighting{host: h.Host, version: Version{Epoch: h.Inventory.MaxEpoch}})
 	}
-	return c, c.strangers(ctx, tx, h, running)
+	return c, c.strangers(ctx, tx, s, h, running)
 }
 
 // hosted compares a router that belongs to the host.
@@ -102,7 +103,7 @@ func (c *comparison) hosted(st RouterState, h Heartbeat, r RunningRouter, runs b
 }
 
 // strangers compares the routers that run on the host and do not belong to it.
-func (c *comparison) strangers(ctx context.Context, tx Tx, h Heartbeat, running map[string]RunningRouter) error {
+func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, h Heartbeat, running map[string]RunningRouter) error {
 	noted, err := tx.Orphans().List(ctx, Query{Filters: []Filter{oneOf("host", h.Host)}})
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func (c *comparison) strangers(ctx context.Context, tx Tx, h Heartbeat, running 
 	}
 	for _, r := range running {
 		was, known := orphans[onHost(h.Host, r.ID)]
-		o, err := c.stranger(ctx, tx, h, r)
+		o, err := c.stranger(ctx, tx, s, h, r)
 		if err != nil {
 			return err
 		}
@@ -139,18 +140,41 @@ func (c *comparison) leaves(routerID string) bool {
 	return slices.ContainsFunc(c.leaving, func(d Departure) bool { return d.RouterID == routerID })
 }
 
-// stranger returns the router as an orphan if it is one.
-func (c *comparison) stranger(ctx context.Context, tx Tx, h Heartbeat, r RunningRouter) (*Orphan, error) {
-	d, err := tx.Departures().Get(ctx, onHost(h.Host, r.ID))
-	if err == nil {
-		c.leaving = append(c.leaving, d)
-		return nil, nil
-	}
-	if !errors.Is(err, ErrAbsent) {
+// stranger sorts a router that does not belong to the host. It is returned if it is an orphan.
+func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, h Heartbeat, r RunningRouter) (*Orphan, error) {
+	_, err := tx.Routers().Get(ctx, r.ID)
+	known := err == nil
+	if err != nil && !errors.Is(err, ErrAbsent) {
 		return nil, err
 	}
-	_, err = tx.Routers().Get(ctx, r.ID)
-	if errors.Is(err, ErrAbsent) {
+	st, err := stateOf(ctx, tx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if known && r.Epoch > c.deployment.Epoch {
+		c.later = append(c.later, sighting{host: h.Host, routerID: r.ID, version: r.Version(), runs: true})
+		return nil, nil
+	}
+	renamed, err := s.renamed(ctx, tx, st, h, r)
+	if err != nil {
+		return nil, err
+	}
+	if renamed {
+		c.renamed = append(c.renamed, st)
+		return nil, nil
+	}
+	left := RouterState{ID: r.ID, Host: h.Host, Epoch: max(r.Epoch, 1), Generation: r.Revision}
+	d, err := tx.Departures().Get(ctx, onHost(h.Host, r.ID))
+	switch {
+	case err != nil && !errors.Is(err, ErrAbsent):
+		return nil, err
+	case err == nil && known && r.Version().Newer(d.Version()):
+		c.misplaced = append(c.misplaced, left) // it left earlier than in the version that runs
+	case err == nil:
+		c.leaving = append(c.leaving, d)
+	case known:
+		c.misplaced = append(c.misplaced, left)
+	default:
 		o := Orphan{
 			ID: onHost(h.Host, r.ID), Host: h.Host, RouterID: r.ID, Epoch: r.Epoch, Revision: r.Revision,
 			Deployment: r.Deployment, Addrs: r.Addrs,
@@ -160,24 +184,24 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, h Heartbeat, r Running
 		}
 		return &o, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	st, err := stateOf(ctx, tx, r.ID)
-	if err != nil {
-		return nil, err
-	}
-	if r.Epoch > c.deployment.Epoch {
-		c.later = append(c.later, sighting{host: h.Host, routerID: r.ID, version: r.Version(), runs: true})
-		return nil, nil
-	}
-	st.Host, st.Epoch, st.Generation = h.Host, r.Epoch, max(r.Revision, 1)
-	c.misplaced = append(c.misplaced, st)
 	return nil, nil
 }
 
+// renamed reports whether a router runs as the binding to another host has it, and that host is the
+// same machine by another name, or is not heard of any more. Then the router is where it belongs.
+func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, h Heartbeat, r RunningRouter) (bool, error) {
+	if !st.Wanted || st.AgentID == "" || st.Epoch != r.Epoch || st.Host == h.Host {
+		return false, nil
+	}
+	a, err := tx.Agents().Get(ctx, st.AgentID)
+	if err != nil {
+		return false, err
+	}
+	return h.Machine != "" && a.Machine == h.Machine || !s.alive(a), nil
+}
+
 // correct brings the database in line.
-func (s *Service) correct(ctx context.Context, w *work, c comparison) error {
+func (s *Service) correct(ctx context.Context, w *work, a Agent, c comparison) error {
 	if len(c.later) > 0 {
 		// Everything else of the comparison is of before; the next inventory shows it again.
 		_, err := s.outrun(ctx, w, c.deployment, c.later)
@@ -190,6 +214,15 @@ func (s *Service) correct(ctx context.Context, w *work, c comparison) error {
 	}
 	for _, st := range c.lagging {
 		if err := s.notify(ctx, w, st, false); err != nil {
+			return err
+		}
+	}
+	for _, st := range c.renamed {
+		s.log.Warn("a router belongs to a host that has another name now, and is bound to that", "router", st.ID, "host", a.Host, "before", st.Host)
+		if err := s.bind(ctx, w, &st, a); err != nil {
+			return err
+		}
+		if err := s.settle(ctx, w, st); err != nil {
 			return err
 		}
 	}

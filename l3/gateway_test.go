@@ -170,7 +170,7 @@ func TestGatewayFollowsItsSubnet(t *testing.T) {
 		_, err := r.UpdateSubnet(r.Context(), r.admin, s.ID, l3.SubnetSpec{GatewayIP: &taken, AllocationPools: &pools}, l3.If{})
 		require.ErrorIs(r, err, l3.ErrInvalid, "it would be its own gateway")
 		ok(r.UpdateSubnet(r.Context(), r.admin, s.ID, l3.SubnetSpec{GatewayIP: new(netip.MustParseAddr("203.0.113.254")), AllocationPools: &pools}, l3.If{}))(r)
-		require.Equal(r, l3.StatusDown, r.see(router.ID).Status, "a host must realise it first")
+		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status, "a host must realise it first")
 		require.Equal(r, []netip.Addr{netip.MustParseAddr("203.0.113.254")}, r.report(router.ID).Router.Gateway.NextHops)
 	})
 }

@@ -54,7 +54,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	}
 	if c.service, err = l3.New(l3.Config{
 		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
-		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges, Published: c.wake, Logger: p.Log,
+		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges, RemoveOrphans: s.Service.Orphans == "remove", Published: c.wake, Logger: p.Log,
 	}); err != nil {
 		return nil, err
 	}

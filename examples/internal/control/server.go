@@ -32,6 +32,8 @@ type Service struct {
 	PhysicalMTU   int            `default:"1500" help:"Bytes of the network under the tunnels, which bounds networks' MTU."`
 	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
 
+	Orphans string `enum:"keep,remove" default:"keep" help:"What happens to routers that run on hosts although the database has no record of them: ${enum}. With an empty database that is all."`
+
 	TenantNetworks []string `placeholder:"RANGE,..." help:"Of networks that do not say: vxlan:1:1000 (geneve, gre), vlan:NAME:2:9, local. Default: all of vxlan."`
 }
 
