@@ -79,12 +79,12 @@ type request struct {
 	Remove string `json:"remove"` // ID of an orphan
 }
 
-type answer struct {
+type reply struct {
 	Error string `json:"error,omitempty"`
 }
 
-// patience is for a command that does not go on talking.
-const patience = 10 * time.Second
+// commandTime is for a command that does not go on talking.
+const commandTime = 10 * time.Second
 
 // obey does what commands ask until ctx ends. Only processes of root, or of this one's user, may ask:
 // a name in the abstract namespace has no permissions of its own.
@@ -102,12 +102,12 @@ func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, log *slog
 				log.Warn("a process that may not was refused", "err", err)
 				return
 			}
-			_ = c.SetDeadline(time.Now().Add(patience))
+			_ = c.SetDeadline(time.Now().Add(commandTime))
 			var r request
 			if err := json.NewDecoder(c).Decode(&r); err != nil {
 				return // who only looked who listens
 			}
-			var a answer
+			var a reply
 			if err := loop.RemoveOrphan(ctx, r.Remove); err != nil {
 				a.Error = err.Error()
 			} else {
@@ -128,8 +128,8 @@ func (m *Machine) ask(r request) (err error) {
 		return fmt.Errorf("no agent runs on this host: start it, and ask again: %w", err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
-	var a answer
+	_ = c.SetDeadline(time.Now().Add(commandTime))
+	var a reply
 	if err := json.NewEncoder(c).Encode(r); err != nil {
 		return fmt.Errorf("ask the agent of this host: %w", err)
 	}
