@@ -97,7 +97,7 @@ func (c *comparison) hosted(st RouterState, h Heartbeat, r RunningRouter, runs b
 		st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq
 		c.states = append(c.states, st)
 	}
-	if st.Reported < st.Generation {
+	if st.Reported < st.Generation || r.Orphan { // of an orphan the host's listing says nothing
 		c.lagging = append(c.lagging, st)
 	}
 }

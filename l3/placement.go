@@ -40,6 +40,17 @@ func (s *Service) ClaimBus(ctx context.Context, bus, server string) error {
 	})
 }
 
+// ReleaseBus implements [Desired].
+func (s *Service) ReleaseBus(ctx context.Context, bus, server string) error {
+	return s.update(ctx, func(w *work) error {
+		d, err := w.Deployment().Get(ctx)
+		if err != nil || d.Bus.ID != bus || d.Bus.Server != server {
+			return err
+		}
+		return w.Deployment().SetBus(ctx, BusClaim{})
+	})
+}
+
 // Hosts implements [Desired].
 func (s *Service) Hosts(ctx context.Context) (hosts []string, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {

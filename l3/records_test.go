@@ -381,6 +381,21 @@ func TestSessions(t *testing.T) {
 		require.NoError(r, attach("c", "two"), "the other has missed heartbeats: this is the machine after a boot")
 		require.NoError(r, beat("c", "two"))
 		require.ErrorIs(r, beat("b", "one"), l3.ErrHostTaken)
+		r.clock.sleep(-time.Hour)
+		require.NoError(r, attach("b", "one"), "a clock that was set back does not lock a host out")
+		require.NoError(r, beat("b", "one"))
+	})
+}
+
+// TestClockSetBack: an agent that dies after the server's clock was set back does not live on for as
+// long as it was set back.
+func TestClockSetBack(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		a := r.host("h1").runs()
+		r.clock.sleep(-time.Hour)
+		require.False(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Alive)
+		r.host("h1")
+		require.True(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Alive)
 	})
 }
 
@@ -399,6 +414,11 @@ func TestClaimBus(t *testing.T) {
 		require.NoError(r, r.ClaimBus(r.Context(), "queue 1", "server a"), "a clock that was set back does not lock a server out")
 		d := ok(r.Deployment(r.Context()))(r)
 		require.Equal(r, "queue 1", d.Bus.ID)
+		require.NoError(r, r.ReleaseBus(r.Context(), "queue 2", "server a"))
+		require.NoError(r, r.ReleaseBus(r.Context(), "queue 1", "server b"))
+		require.ErrorIs(r, r.ClaimBus(r.Context(), "queue 2", "server c"), l3.ErrOtherBus, "neither had the claim")
+		require.NoError(r, r.ReleaseBus(r.Context(), "queue 1", "server a"))
+		require.NoError(r, r.ClaimBus(r.Context(), "queue 2", "server c"))
 		require.Len(r, d.ID, 36)
 	})
 }

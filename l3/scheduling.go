@@ -100,9 +100,12 @@ func (s *Service) candidates(in Intent, agents []Agent) []Candidate {
 // works says whether an agent can be given routers.
 func (s *Service) works(a Agent) bool { return a.AdminStateUp && s.alive(a) }
 
-// alive says whether an agent was heard of lately.
-func (s *Service) alive(a Agent) bool {
-	return s.config.Now().Sub(a.HeartbeatAt) <= s.config.AgentDownTime
+// alive reports whether an agent was heard of lately. A heartbeat from the future is one of before the
+// clock was set back, and says as little as one that is as long ago.
+func (s *Service) alive(a Agent) bool { return s.heardWithin(a, s.config.AgentDownTime) }
+
+func (s *Service) heardWithin(a Agent, d time.Duration) bool {
+	return s.config.Now().Sub(a.HeartbeatAt).Abs() <= d
 }
 
 // reachedBy says whether an agent reaches the router's external network.

@@ -154,6 +154,8 @@ type Desired interface {
 	// the process for people. While another queue's claim is younger than [BusClaimTime] it is
 	// ErrOtherBus, and nothing is recorded.
 	ClaimBus(ctx context.Context, bus, server string) error
+	// ReleaseBus ends the claim of a server that stops. If another server has renewed it since, it stays.
+	ReleaseBus(ctx context.Context, bus, server string) error
 	// Hosts lists the hosts that have placements: those of agents and of departures.
 	Hosts(ctx context.Context) ([]string, error)
 	// PlacementOf returns what is recorded of a router on a host. It is NotFound when nothing is: then

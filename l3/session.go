@@ -43,7 +43,7 @@ func (s *Service) refuse(a Agent, instance, machine string) error {
 	if a.Instance == "" || a.Instance == instance || a.Machine == machine {
 		return nil
 	}
-	if s.config.Now().Sub(a.HeartbeatAt) > s.config.AgentDownTime/2 {
+	if !s.heardWithin(a, s.config.AgentDownTime/2) {
 		return nil
 	}
 	return &HostTakenError{Host: a.Host, Machine: a.Machine, SeenAt: a.HeartbeatAt}
