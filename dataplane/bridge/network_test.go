@@ -187,7 +187,15 @@ func TestVXLANBetweenHosts(t *testing.T) {
 	require.Empty(t, hosts[0].floods("vxlan-4711"))
 	require.NoError(t, drivers[0].SetPeers(t.Context(), all))
 	require.Equal(t, []string{"192.0.2.2", "192.0.2.3"}, hosts[0].floods("vxlan-4711"))
-	require.ErrorIs(t, drivers[0].SetPeers(t.Context(), []netip.Addr{netip.MustParseAddr("2001:db8::1")}), dataplane.ErrInvalid)
+	for _, bad := range []string{"2001:db8::1", "127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", "fe80::1%eth0", "::1"} {
+		err := drivers[0].SetPeers(t.Context(), []netip.Addr{tunnel(1), netip.MustParseAddr(bad), {}, tunnel(2)})
+		require.ErrorIs(t, err, dataplane.ErrInvalid)
+		require.ErrorContains(t, err, bad)
+		require.Equal(t, []string{"192.0.2.2", "192.0.2.3"}, hosts[0].floods("vxlan-4711"), "the others are peers")
+	}
+	require.ErrorIs(t, drivers[0].SetPeers(t.Context(), []netip.Addr{netip.MustParseAddr("2001:db8::1"), tunnel(2)}), dataplane.ErrInvalid)
+	require.Equal(t, []string{"192.0.2.3"}, hosts[0].floods("vxlan-4711"), "one that has gone is removed all the same")
+	require.NoError(t, drivers[0].SetPeers(t.Context(), all))
 
 	// A fresh process has a list of its own.
 	fresh := hosts[0].driver(config(0))

@@ -119,20 +119,26 @@ func kindMissing(kind string, err error) error {
 	return err
 }
 
-// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and on those to come. New
-// peers are added before old ones are taken away. Some devices may have the new list and others the old one when it fails; the next Plug
-// into a network, or the next SetPeers, mends that.
+// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and
+// on those to come. New peers are added before old ones are removed. An address that cannot be a peer is
+// skipped, and the others are set; then the error is [dataplane.ErrInvalid] and names it. After any other
+// error, some devices may have the new list and others the old one; the next Plug into a network, or the
+// next SetPeers, completes the change.
 func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
-	want, err := d.config.VXLAN.floodTo(peers)
-	if err != nil {
-		return opError("set VXLAN peers", "", err)
+	want, skipped := d.config.VXLAN.floodTo(peers)
+	if err := d.setPeers(ctx, want); err != nil {
+		return err
 	}
+	return opError("set VXLAN peers", "", skipped)
+}
+
+func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
 	var devices []*link
 	d.peers.Lock()
 	defer d.peers.Unlock()
 	d.peers.want = want
 	clear(d.peers.synced)
-	err = d.view.read(func() {
+	err := d.view.read(func() {
 		for _, s := range d.view.plumbing {
 			for _, l := range s {
 				if l.kind == "vxlan" {
@@ -155,21 +161,29 @@ func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
 	return nil
 }
 
-// floodTo checks peers, and leaves this host out.
-func (v VXLAN) floodTo(peers []netip.Addr) ([]netip.Addr, error) {
-	var want []netip.Addr
+// floodTo returns the peers that can be used, without this host, and an error that names the others.
+func (v VXLAN) floodTo(peers []netip.Addr) (want []netip.Addr, skipped error) {
 	for _, addr := range peers {
 		addr = addr.Unmap()
 		switch {
-		case !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "":
-			return nil, fmt.Errorf("%w: VXLAN peer %q is not the address of a host", dataplane.ErrInvalid, addr)
+		case !hostAddress(addr):
+			skipped = errors.Join(skipped, fmt.Errorf("%w: VXLAN peer %q is not the address of a host", dataplane.ErrInvalid, addr))
 		case v.Local.IsValid() && addr.Is4() != v.Local.Is4():
-			return nil, fmt.Errorf("%w: VXLAN peer %s is not of the same address family as the tunnel address %s", dataplane.ErrInvalid, addr, v.Local)
+			skipped = errors.Join(skipped, fmt.Errorf("%w: VXLAN peer %s is not of the same address family as the tunnel address %s",
+				dataplane.ErrInvalid, addr, v.Local))
 		case addr != v.Local && !slices.Contains(want, addr):
 			want = append(want, addr)
 		}
 	}
-	return want, nil
+	return want, skipped
+}
+
+// hostAddress reports whether an address can be that of another host.
+func hostAddress(a netip.Addr) bool {
+	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Zone() != "" {
+		return false
+	}
+	return !a.Is4() || a.As4()[0] != 0 && a.As4()[0] < 240 // this network, reserved, and broadcast
 }
 
 // floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications of them that are not mixed with those of
