@@ -200,7 +200,7 @@ func TestCommandsPrint(t *testing.T) {
 		want string
 	}{
 		{[]string{"credential", "h1"}, natsbus.Credential([]byte(secret), "h1") + "\n"},
-		{[]string{"permissions", "h1"}, `{"publish":{"allow":["reports.h1",`},
+		{[]string{"accounts", "h1"}, `{service: {account: "L3KIT", subject: "reports.h1"}, to: "report"}`},
 		{[]string{"--version"}, "github.com/l3kit/l3kit"},
 		{[]string{"--help"}, "openstack"},
 		{[]string{"run", "--help"}, "--agent-down-time"},

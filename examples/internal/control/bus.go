@@ -28,9 +28,10 @@ type Bus struct {
 	ClusterListen netip.AddrPort `name:"bus-cluster-listen" placeholder:"ADDRESS" help:"Address for the other servers."`
 	ClusterPeers  []string       `name:"bus-cluster-peers" placeholder:"HOST:PORT" help:"Of the servers; this one may be among them."`
 	ClusterCA     string         `name:"bus-cluster-ca" placeholder:"FILE" help:"Authorities of the servers' --bus-tls-cert: TLS between servers, both ways."`
+	TakeOver      bool           `name:"bus-take-over" help:"Take over a bus that belongs to another database. It forgets what it has; hosts keep what they run."`
 	Replicas      int            `name:"bus-replicas" default:"0" help:"Servers that keep each message; 0 is 1, or 3 in a cluster."`
 
-	URLs         []string `name:"bus" placeholder:"URL" help:"Of another NATS with JetStream, in place of the embedded bus. See the command permissions."`
+	URLs         []string `name:"bus" placeholder:"URL" help:"URL of another NATS with JetStream, in place of the embedded bus. See the command accounts."`
 	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"Password of its user control."`
 	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"The same; better in the environment than here."`
 	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"Credentials file (JWT and key) in place of a password."`
@@ -74,11 +75,12 @@ func (b *Bus) check() error {
 
 func (b *Bus) clustered() bool { return b.ClusterName != "" }
 
-func (b *Bus) options() natsbus.Options {
-	if b.Replicas == 0 && b.clustered() {
-		return natsbus.Options{Replicas: 3}
+func (b *Bus) options(log *slog.Logger) natsbus.Options {
+	o := natsbus.Options{Replicas: b.Replicas, TakeOver: b.TakeOver, Logger: log}
+	if o.Replicas == 0 && b.clustered() {
+		o.Replicas = 3
 	}
-	return natsbus.Options{Replicas: b.Replicas}
+	return o
 }
 
 // link is the connection to the bus, and the server if that is in this process.
@@ -98,6 +100,8 @@ func (b *Bus) open(log *slog.Logger) (_ *link, err error) {
 	}()
 	login := natsbus.Login{Logger: log}
 	if len(b.URLs) > 0 {
+		log.Warn("nobody can see from here whether the other NATS syncs messages to disk before it acknowledges them: " +
+			"its configuration must say jetstream {sync_interval: always}")
 		login, err = b.login(log)
 	} else {
 		err = b.start(l, log)

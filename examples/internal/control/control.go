@@ -98,6 +98,13 @@ func (c *Control) Ready(ctx context.Context) bool {
 
 // Close closes everything. What was acknowledged is on the disk when it returns.
 func (c *Control) Close() error {
+	if bus := c.bus.Load(); bus != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), busPatience)
+		defer cancel()
+		if err := bus.Release(ctx); err != nil {
+			c.process.Log.Debug("cannot release the claim of the bus on the database", "err", err)
+		}
+	}
 	if c.link != nil {
 		c.link.close()
 	}
@@ -127,7 +134,10 @@ func (c *Control) openBus(ctx context.Context) error {
 	}
 	attempt, cancel := context.WithTimeout(ctx, busPatience)
 	defer cancel()
-	bus, err := natsbus.Open(attempt, c.link.conn, c.flags.Bus.options())
+	bus, err := c.connectBus(attempt)
+	if errors.Is(err, l3.ErrOtherBus) && ctx.Err() == nil {
+		bus, err = c.connectBus(ctx) // which finds out whether that bus is in use
+	}
 	switch {
 	case err == nil:
 		c.bus.Store(bus)
@@ -137,6 +147,15 @@ func (c *Control) openBus(ctx context.Context) error {
 		c.process.Log.Warn("the bus is not ready yet", "err", err)
 	}
 	return nil
+}
+
+// connectBus opens the bus for the deployment of the database.
+func (c *Control) connectBus(ctx context.Context) (*natsbus.Bus, error) {
+	bus, err := natsbus.Open(ctx, c.link.conn, c.service, c.flags.Bus.options(c.process.Log))
+	if errors.Is(err, natsbus.ErrOtherDeployment) {
+		err = fmt.Errorf("%w: give the database that belongs to it (--database), an empty directory (--bus-dir), or --bus-take-over", err)
+	}
+	return bus, err
 }
 
 // Serve serves until ctx ends, and then returns nil.
@@ -150,7 +169,7 @@ func (c *Control) Serve(ctx context.Context) error {
 // carry carries routers to the agents, and their word back.
 func (c *Control) carry(ctx context.Context) error {
 	if c.bus.Load() == nil {
-		bus, err := natsbus.Open(ctx, c.link.conn, c.flags.Bus.options())
+		bus, err := c.connectBus(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was given up, because all of this ends
 		}
@@ -177,11 +196,19 @@ func (c *Control) carry(ctx context.Context) error {
 	return g.Wait()
 }
 
+// databaseReady reads the database, and writes to it: a full disk does not keep it from being read.
 func (c *Control) databaseReady(ctx context.Context) error {
-	return c.store.View(ctx, func(tx l3.Tx) error {
+	err := c.store.View(ctx, func(tx l3.Tx) error {
 		_, err := tx.Agents().Count(ctx)
 		return err
 	})
+	if bus := c.bus.Load(); err == nil && bus != nil {
+		err = bus.Claim(ctx)
+	}
+	if errors.Is(err, l3.ErrOtherBus) {
+		return nil // which busReady reports
+	}
+	return err
 }
 
 func (c *Control) busReady(ctx context.Context) error {
