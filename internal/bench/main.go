@@ -87,6 +87,7 @@ var measurements = []struct {
 	}},
 	{"nftables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
+	{"bus/sync", busSync},
 	{"iptables/apply-new", func(ctx context.Context) ([]row, error) { return applyNewTime(ctx, ipt, 40, 20) }},
 	{"iptables/apply-same", func(ctx context.Context) ([]row, error) { return applySame(ctx, ipt, 0.5, 0) }},
 	{"iptables/fip-add", func(ctx context.Context) ([]row, error) {
