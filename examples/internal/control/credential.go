@@ -29,7 +29,7 @@ func (c *Credential) Run(out io.Writer) error {
 
 // Accounts is the command that prints the accounts that another NATS needs.
 type Accounts struct {
-	SecretFile string   `name:"bus-secret-file" placeholder:"FILE" help:"Print passwords that derive from it, as by the command credential. Default: placeholders."`
+	SecretFile string   `name:"bus-secret-file" placeholder:"FILE" help:"Print passwords that derive from it, as the command credential. Default: placeholders."`
 	Hosts      []string `arg:"" name:"host" help:"Names of the hosts, as their agents have them."`
 }
 
