@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,12 +35,12 @@ func NewSource(nc *nats.Conn, host string, log *slog.Logger) (*Source, error) {
 	return &Source{nc, host, log}, nil
 }
 
-// Watch opens the session of the host and yields its routers. It fails while no control plane serves
+// Watch opens the session of the host and yields its routers. It waits while no control plane opens
 // sessions. After an interruption it goes on where it was. It closes the channel only where it cannot, or
 // when somebody has closed the connection.
 func (s *Source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	session.Host = s.host
-	answer, err := s.open(ctx, sessionRequest{Session: session})
+	answer, err := s.wait(ctx, sessionRequest{Session: session})
 	if err != nil {
 		return nil, fmt.Errorf("watch the routers of host %s: %w", s.host, err)
 	}
@@ -51,6 +53,22 @@ func (s *Source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Ev
 		w.run(ctx)
 	}()
 	return w.events, nil
+}
+
+// wait opens the session as soon as a control plane does so.
+func (s *Source) wait(ctx context.Context, r sessionRequest) (sessionAnswer, error) {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		a, err := s.open(ctx, r)
+		if err == nil || ctx.Err() != nil || s.nc.IsClosed() || errors.Is(err, agent.ErrRefused) {
+			return a, err
+		}
+		if pause == 100*time.Millisecond {
+			s.log.Warn("the session of the host waits for a control plane", "host", s.host, "err", err)
+		}
+		if !sleep(ctx, pause/2+rand.N(pause/2)) {
+			return a, errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // open asks the control plane for the session of the host.

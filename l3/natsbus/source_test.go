@@ -1,6 +1,7 @@
 package natsbus_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -145,7 +146,9 @@ func freePort(t *testing.T) netip.AddrPort {
 // TestWatchNeedsAFilledBus: what the control plane never wrote is not gone.
 func TestWatchNeedsAFilledBus(t *testing.T) {
 	r := newRig(t)
-	_, err := r.source("h1").Watch(t.Context(), l3.Session{})
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := r.source("h1").Watch(soon, l3.Session{})
 	require.ErrorContains(t, err, "no control plane opens sessions")
 }
 
