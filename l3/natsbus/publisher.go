@@ -163,7 +163,14 @@ func (t *turns) prepare(ctx context.Context) error {
 		return nil
 	}
 	t.unprepare()
-	stop, err := newSessions(t.bus, t.service.Attach, t.Logger, t.checkHost).serve(ctx)
+	compared := time.Now()
+	check := func(ctx context.Context, host string) error {
+		if time.Since(compared) < time.Second {
+			return nil // all hosts ask when a server starts
+		}
+		return t.checkHost(ctx, host)
+	}
+	stop, err := newSessions(t.bus, t.service.Attach, t.Logger, check).serve(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -175,6 +176,7 @@ func queued(have map[place][]byte) []l3.Placement {
 func (b *Bus) list(ctx context.Context, keys string) (map[place][]byte, error) {
 	c, err := b.stream(bucketRouters).OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subjectOf(bucketRouters, keys)}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		InactiveThreshold: 10 * time.Second,
 	})
 	if err != nil {
 		return nil, err
