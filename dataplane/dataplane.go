@@ -5,18 +5,20 @@ import "context"
 // Dataplane makes a host match. It holds no intent of its own: the caller hands over the whole router every time.
 //
 // All methods may run concurrently; two calls for the same router run one after the other, calls for different routers do not wait
-// for each other. A method returns soon after its context ends; what it had changed by then is taken back, or mended by the next Apply.
-// Nothing is retried: whoever calls decides when to try again.
+// for each other. A method returns soon after its context ends: what it had changed by then is taken back, or, where that
+// is no longer possible, finished in bounded time. Nothing is retried: the caller decides when to try again.
 type Dataplane interface {
 	// Plan says what Apply would do. It touches nothing.
 	Plan(ctx context.Context, want Router) (Plan, error)
 
 	// Apply makes the host match want, from whatever state it is in, and returns what it did. A router that matches already costs no
-	// write and no packet. When it fails the old router works on, or the new one does, and the plan says what was tried.
+	// write and no packet. The plan returned with an error says what was tried, and the error is one of [ErrOldInForce],
+	// [ErrNewInForce] and [ErrNoneInForce].
 	// A router that does not pass [Router.Validate] is refused with [ErrInvalid] before anything is touched.
 	Apply(ctx context.Context, want Router) (Plan, error)
 
-	// Delete takes the router off the host and leaves nothing of it behind. A router that is not there is fine.
+	// Delete takes the router off the host and leaves nothing of it behind. A router that is not there is fine. An error is
+	// one of [ErrOldInForce], [ErrNewInForce] and [ErrNoneInForce].
 	Delete(ctx context.Context, id string) error
 
 	// List names every router of ours on this host, sorted: whoever made it, half-made ones too. What only looks like ours is not in it.

@@ -16,6 +16,7 @@ func (r Router) Clone() Router {
 		g := *r.Gateway
 		g.Addrs = slices.Clone(g.Addrs)
 		g.NextHops = slices.Clone(g.NextHops)
+		g.OnLink = slices.Clone(g.OnLink)
 		r.Gateway = &g
 	}
 	r.FloatingIPs = slices.Clone(r.FloatingIPs)
@@ -51,7 +52,7 @@ func (r Router) sameSize(o *Router) bool {
 }
 
 func (g *Gateway) same(o *Gateway) bool {
-	return g.Port.same(o.Port) && slices.Equal(g.NextHops, o.NextHops) && g.SNAT == o.SNAT
+	return g.Port.same(o.Port) && slices.Equal(g.NextHops, o.NextHops) && slices.Equal(g.OnLink, o.OnLink) && g.SNAT == o.SNAT
 }
 
 func (p Port) same(o Port) bool {
@@ -70,6 +71,7 @@ func (r Router) canonical() Router {
 		g.normalise()
 		slices.SortStableFunc(g.Addrs, func(a, b netip.Prefix) int { return cmp.Compare(rank(a, first), rank(b, first)) })
 		slices.SortFunc(g.NextHops, netip.Addr.Compare)
+		slices.SortFunc(g.OnLink, netip.Prefix.Compare)
 	}
 	slices.SortFunc(r.FloatingIPs, func(a, b FloatingIP) int {
 		return cmp.Or(a.Addr.Compare(b.Addr), a.Fixed.Compare(b.Fixed), cmp.Compare(a.ID, b.ID))

@@ -16,6 +16,7 @@ import (
 func TestEqualAndCloneKnowEveryField(t *testing.T) {
 	full := threeTier()
 	full.Ports[0].Network = dataplane.Network{ID: "net-web", Type: dataplane.NetworkVLAN, Physical: "public", Segment: 7}
+	full.Gateway.OnLink = []netip.Prefix{prefix("198.18.0.0/24")}
 	seen := 0
 	leaves(reflect.ValueOf(&full).Elem(), "Router", func(path string, _ reflect.Value) {
 		seen++

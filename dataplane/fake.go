@@ -12,9 +12,13 @@ import (
 type Fake struct {
 	host   *FakeHost
 	closed atomic.Bool
+
+	// What follows is guarded by the host's mutex.
+	applied map[string]Router // that were not announced since; see Watch
+	watch   *fakeWatch        // nil: nobody watches
 }
 
-var _ Dataplane = (*Fake)(nil)
+var _ Watcher = (*Fake)(nil)
 
 // NewFake opens a dataplane on a host. Several on one host, one after the other or at once, are like processes on one machine. A nil
 // host is a new one.
@@ -22,7 +26,7 @@ func NewFake(host *FakeHost) *Fake {
 	if host == nil {
 		host = new(FakeHost)
 	}
-	return &Fake{host: host}
+	return &Fake{host: host, applied: make(map[string]Router)}
 }
 
 // Host is where the routers are.
@@ -44,25 +48,35 @@ func (f *Fake) Plan(ctx context.Context, want Router) (Plan, error) {
 func (f *Fake) Apply(ctx context.Context, want Router) (Plan, error) {
 	const op = "apply"
 	if err := f.ready(ctx, op, want.ID, want.Validate); err != nil {
-		return Plan{Router: want.ID}, err
+		return Plan{Router: want.ID}, &ChangeError{ErrOldInForce, err}
 	}
 	f.host.mu.Lock()
 	defer f.host.mu.Unlock()
 	c, err := f.host.change(want)
+	inForce := ErrOldInForce
 	if err == nil {
-		err = f.host.commit(&c)
+		inForce, err = f.host.commit(&c)
 	}
-	return Plan{Router: want.ID, Steps: c.steps}, wrap(op, want.ID, err)
+	if err != nil {
+		return Plan{Router: want.ID, Steps: c.steps}, &ChangeError{inForce, wrap(op, want.ID, err)}
+	}
+	f.applied[want.ID] = c.router
+	if len(c.steps) > 0 {
+		f.host.touch(want.ID, f)
+	}
+	return Plan{Router: want.ID, Steps: c.steps}, nil
 }
 
 // Delete takes a router off the host. Its connections end.
 func (f *Fake) Delete(ctx context.Context, id string) error {
 	if err := f.ready(ctx, "delete", id, nil); err != nil {
-		return err
+		return &ChangeError{ErrOldInForce, err}
 	}
 	f.host.mu.Lock()
 	defer f.host.mu.Unlock()
 	f.host.remove(id)
+	delete(f.applied, id)
+	f.host.touch(id, f)
 	return nil
 }
 
@@ -76,9 +90,14 @@ func (f *Fake) List(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(f.host.routers)), nil
 }
 
-// Close makes the other methods fail with [ErrClosed]. The host stays as it is.
+// Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.
 func (f *Fake) Close() error {
 	f.closed.Store(true)
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	if f.watch != nil {
+		f.watch.stop()
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ type FakeHost struct {
 	foreign map[string]bool
 	writes  uint64
 	failure *failure
+	watches map[*fakeWatch]struct{}
 }
 
 // fakeRouter is a router as the host has it.
@@ -56,8 +57,8 @@ func (h *FakeHost) Writes() uint64 {
 	return h.writes
 }
 
-// Fail makes the next Apply that has something to do fail with err after so many steps, or after its last one if it has fewer. It
-// leaves the old router as it was. With a nil err nothing is going to fail.
+// Fail makes the next Apply that has something to do fail with err after so many steps. It leaves the old router as it was; but if it
+// has no more steps than that, it fails after the last one, and the new router is in force. With a nil err nothing is going to fail.
 func (h *FakeHost) Fail(after int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,6 +81,7 @@ func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
 	change(&changed)
 	changed.ID = id
 	r.router, r.model = changed, NewModel(changed)
+	h.touch(id, nil)
 	return true
 }
 
@@ -132,14 +134,17 @@ func (c *change) sort(flows []*Flow) {
 	}
 }
 
-// commit carries a change out, or fails as it was told to. The host is locked.
-func (h *FakeHost) commit(c *change) error {
+// commit carries a change out, or fails as it was told to, and says which router is in force then. The host is locked.
+func (h *FakeHost) commit(c *change) (inForce, err error) {
 	if h.failure != nil && len(c.steps) > 0 {
-		f := *h.failure
+		err = h.failure.err
+		after := max(0, h.failure.after)
 		h.failure = nil
-		c.steps = c.steps[:max(0, min(f.after, len(c.steps)))]
-		h.writes += 2 * uint64(len(c.steps))
-		return f.err
+		if after < len(c.steps) {
+			c.steps = c.steps[:after]
+			h.writes += 2 * uint64(after)
+			return ErrOldInForce, err
+		}
 	}
 	if h.routers == nil {
 		h.routers = make(map[string]*fakeRouter)
@@ -149,7 +154,7 @@ func (h *FakeHost) commit(c *change) error {
 	}
 	h.routers[c.router.ID] = &fakeRouter{router: c.router, model: c.model, flows: c.keep}
 	h.writes += uint64(len(c.steps))
-	return nil
+	return ErrNewInForce, err
 }
 
 // remove takes a router away. The host is locked.

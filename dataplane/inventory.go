@@ -58,6 +58,9 @@ func inventoryOf(r Router) inventory {
 		for _, f := range r.FloatingIPs {
 			add("address", "", "%s %s", dev, netip.PrefixFrom(f.Addr, f.Addr.BitLen()))
 		}
+		for _, p := range g.OnLink {
+			add("route", "", "%s dev %s", p, dev)
+		}
 		for _, a := range g.NextHops {
 			add("route", "", "default via %s dev %s", a, dev)
 		}

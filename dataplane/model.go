@@ -9,8 +9,9 @@ import (
 // Model answers what a router must do with a packet. It is the reference for every dataplane: what the kernel does once a backend has
 // written the router into it, including what the kernel does by itself.
 //
-// It knows the addresses that the router names. The link-local ones that derive from MACs are not among them.
-// A Model never changes, and may be used concurrently.
+// It knows the addresses that the router names. Of the link-local ones that derive from MACs it
+// knows only that nobody else may send from them. A Model never changes, and may be used
+// concurrently.
 type Model struct {
 	ports   map[string]*modelPort // by ID
 	ordered []*modelPort          // as in the router, the gateway last
@@ -18,8 +19,9 @@ type Model struct {
 	deaf    map[netip.Addr]string // the same for addresses that are local to the kernel, but that nobody answers from
 	fixedOf map[netip.Addr]netip.Addr
 	fipOf   map[netip.Addr]netip.Addr
+	inside  []netip.Prefix // subnets of internal ports
 	fib     *fib
-	guarded bool       // SNAT is on (P9)
+	guarded bool       // SNAT is on (P9, P19)
 	shared  netip.Addr // what SNAT translates to (P2); zero when it does not
 	hairpin netip.Addr // what clients inside show (P7)
 }
@@ -27,6 +29,7 @@ type Model struct {
 type modelPort struct {
 	id        string
 	addrs     []netip.Prefix
+	onLink    []netip.Prefix // subnets on its link that it has no address in
 	gateway   bool
 	mac       MAC
 	linkLocal bool // it has a link-local address, as whatever speaks IPv6 (RFC 4291 2.1)
@@ -58,6 +61,7 @@ func NewModel(r Router) *Model {
 	if g := r.Gateway; g != nil {
 		m.guarded = g.SNAT
 		m.addPort(g.Port, true)
+		m.addOnLink(g)
 		m.addNextHops(g)
 	}
 	for _, f := range r.FloatingIPs {
@@ -95,6 +99,9 @@ func (m *Model) addPort(p Port, gateway bool) {
 		if !a.IsValid() {
 			continue
 		}
+		if !gateway {
+			m.inside = append(m.inside, a.Masked())
+		}
 		mp.linkLocal = mp.linkLocal || a.Addr().Is6()
 		m.own[a.Addr()] = "an address of " + mp.String()
 		m.fib.add(a, connected, hop{port: mp})
@@ -104,6 +111,19 @@ func (m *Model) addPort(p Port, gateway bool) {
 		if a.Addr().Is6() && a.Bits() < 127 && a.Masked().Addr() != a.Addr() { // addrconf_join_anycast; RFC 4291 2.6.1
 			m.deaf[a.Masked().Addr()] = "the anycast address of the routers in " + a.Masked().String()
 		}
+	}
+}
+
+// addOnLink makes the external network's subnets the gateway's neighbourhood (P21).
+func (m *Model) addOnLink(g *Gateway) {
+	gw := m.ports[g.ID]
+	for _, p := range g.OnLink {
+		if !p.IsValid() || slices.ContainsFunc(gw.addrs, func(a netip.Prefix) bool { return a.Masked() == p.Masked() }) {
+			continue
+		}
+		gw.onLink = append(gw.onLink, p)
+		gw.linkLocal = gw.linkLocal || p.Addr().Is6()
+		m.fib.add(p, connected, hop{port: gw})
 	}
 }
 
@@ -130,6 +150,24 @@ func (m *Model) isOwn(a netip.Addr) bool {
 	return ok
 }
 
+// leadsOutside says that all ways to an address are by the gateway.
+func (m *Model) leadsOutside(a netip.Addr) bool {
+	w, ok := m.fib.lookup(a)
+	return ok && !slices.ContainsFunc(w.hops, func(h hop) bool { return !h.port.gateway })
+}
+
+// isOwnLinkLocal says that an address is one that the router's ports make from their MACs.
+func (m *Model) isOwnLinkLocal(a netip.Addr) bool {
+	return a.Is6() && a.IsLinkLocalUnicast() &&
+		slices.ContainsFunc(m.ordered, func(p *modelPort) bool { return p.linkLocal && p.linkLocalAddr() == a })
+}
+
+// isInside says that an address is in a subnet of an internal port, as all fixed addresses of
+// floating IPs are.
+func (m *Model) isInside(a netip.Addr) bool {
+	return slices.ContainsFunc(m.inside, func(s netip.Prefix) bool { return s.Contains(a) })
+}
+
 // linkOf is the port that has an address's subnet.
 func (m *Model) linkOf(a netip.Addr) *modelPort {
 	for _, p := range m.ordered {
@@ -141,7 +179,8 @@ func (m *Model) linkOf(a netip.Addr) *modelPort {
 }
 
 func (p *modelPort) covers(a netip.Addr) bool {
-	return slices.ContainsFunc(p.addrs, func(s netip.Prefix) bool { return s.Contains(a) })
+	contains := func(s netip.Prefix) bool { return s.Contains(a) }
+	return slices.ContainsFunc(p.addrs, contains) || slices.ContainsFunc(p.onLink, contains)
 }
 
 // source is the address that the kernel writes into a packet that the router itself sends to a neighbour on the port's link. IPv4: that

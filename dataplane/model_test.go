@@ -333,21 +333,111 @@ func TestNonsenseIsForwarded(t *testing.T) {
 	check(t, threeTier(), []path{
 		{in: "web", src: "0.1.2.3", dst: "10.0.1.7", verdict: fwd, out: "app", seenSrc: "0.1.2.3", seenDst: "10.0.1.7"},
 		{in: "web", src: "10.0.0.7", dst: "0.1.2.3", verdict: fwd, out: "ext", seenSrc: "203.0.113.2", seenDst: "0.1.2.3", via: "203.0.113.1"},
-		{in: "web", src: "2001:db8:0:1::7", dst: "fe80::7", verdict: fwd, out: "web", seenSrc: "2001:db8:0:1::7", seenDst: "fe80::7"},
 		{in: "web", src: "::", dst: "2001:db8:0:1::8", verdict: fwd, out: "web", seenSrc: "::", seenDst: "2001:db8:0:1::8"},
 		{in: "web", src: "2001:db8:0:1::7", dst: "::ffff:10.0.1.7", verdict: fwd, out: "ext", seenSrc: "2001:db8:0:1::7", seenDst: "::ffff:10.0.1.7", via: "fe80::1"},
 	})
-	four := threeTier()
-	four.Ports[0].Addrs = four.Ports[0].Addrs[:1]
-	check(t, four, []path{{in: "web", src: "2001:db8:0:1::7", dst: "fe80::7", verdict: unreachable}}) // the port speaks no IPv6
 }
 
-func TestLinkLocalIPv4IsForwarded(t *testing.T) {
+func TestP17SpoofedSourcesAreDropped(t *testing.T) {
+	for _, r := range []dataplane.Router{threeTier(), snatOff(threeTier())} {
+		var paths []path
+		for _, dst := range []string{"203.0.113.5", "203.0.113.2", "10.0.1.7", "10.0.0.1", outside} { // a floating IP, the router itself, and others
+			for _, src := range []string{"10.0.0.5", "10.0.0.7", "10.0.1.9", "10.0.0.1", "203.0.113.2", "203.0.113.5"} {
+				paths = append(paths, path{in: "ext", src: src, dst: dst, verdict: dropped})
+			}
+			for _, own := range []string{"10.0.0.1", "10.0.1.1", "203.0.113.2", "203.0.113.5"} {
+				paths = append(paths, path{in: "app", src: own, dst: dst, verdict: dropped})
+			}
+		}
+		for _, dst := range []string{"2001:db8:0:1::7", "2001:db8:0:1::1", "2001:db8:0:f::2", outside6} {
+			for _, src := range []string{"2001:db8:0:1::7", "2001:db8:0:2::7", "2001:db8:0:1::1", "2001:db8:0:f::2", "fe80::f816:3eff:fe00:1"} {
+				paths = append(paths, path{in: "ext", src: src, dst: dst, verdict: dropped})
+			}
+			for _, own := range []string{"2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:f::2", "fe80::f816:3eff:fe00:3"} {
+				paths = append(paths, path{in: "app", src: own, dst: dst, verdict: dropped})
+			}
+		}
+		check(t, r, append(paths,
+			path{in: "app", src: "10.0.0.7", dst: "10.0.1.7", verdict: fwd, out: "app", seenSrc: "10.0.0.7", seenDst: "10.0.1.7"}, // a workload with two ports
+			path{in: "app", src: "2001:db8:0:1::7", dst: "2001:db8:0:2::7", verdict: fwd, out: "app",
+				seenSrc: "2001:db8:0:1::7", seenDst: "2001:db8:0:2::7"},
+			path{in: "ext", src: "10.9.0.7", dst: "203.0.113.5", verdict: fwd, out: "web", seenSrc: "10.9.0.7", seenDst: "10.0.0.5"}, // behind a route, in no subnet
+		))
+	}
+}
+
+func TestP18LinkLocalIsRefused(t *testing.T) {
 	r := threeTier()
 	r.Routes = append(r.Routes, dataplane.Route{Dest: prefix("169.254.169.254/32"), NextHop: addr("10.0.1.9")})
+	for _, r := range []dataplane.Router{r, snatOff(r)} {
+		var paths []path
+		for _, dst := range []string{"169.254.169.254", "169.254.0.0", "169.254.255.255"} {
+			paths = append(paths, path{in: "web", src: "10.0.0.7", dst: dst, verdict: local},
+				path{in: "web", src: "10.0.0.5", dst: dst, verdict: local},
+				path{in: "ext", src: outside, dst: dst, verdict: dropped})
+		}
+		check(t, r, append(paths,
+			path{in: "web", src: "2001:db8:0:1::7", dst: "fe80::a9fe:a9fe", verdict: local},
+			path{in: "web", src: "fe80::7", dst: "fe80::a9fe:a9fe", verdict: local},
+			path{in: "ext", src: outside6, dst: "fe80::7", verdict: dropped},
+			path{in: "web", src: "2001:db8:0:1::7", dst: "fe80:1::7", verdict: unreachable},
+			path{in: "web", src: "10.0.0.7", dst: "169.253.0.1", verdict: fwd, out: "ext", via: "203.0.113.1", seenDst: "169.253.0.1",
+				seenSrc: map[bool]string{true: "203.0.113.2", false: "10.0.0.7"}[r.Gateway.SNAT]},
+			path{src: "10.0.1.1", dst: "169.254.169.254", verdict: fwd, out: "app", via: "10.0.1.9", // the router's own packets are not forwarded
+				seenSrc: "10.0.1.1", seenDst: "169.254.169.254"},
+		))
+		got := r.Trace(dataplane.Packet{In: "web", Src: addr("10.0.0.7"), Dst: addr("169.254.169.254"), Proto: dataplane.ICMP})
+		require.False(t, got.Answered, "%s", got)
+		require.False(t, got.Dst.IsValid(), "nobody receives it: %s", got)
+	}
+	r.Gateway, r.FloatingIPs, r.Routes = nil, nil, nil
+	check(t, r, []path{{in: "web", src: "10.0.0.7", dst: "169.254.169.254", verdict: unreachable}})
+	r.Ports[0].Addrs = r.Ports[0].Addrs[:1]
+	check(t, r, []path{{in: "web", src: "2001:db8:0:1::7", dst: "fe80::7", verdict: unreachable}}) // the port speaks no IPv6
+}
+
+func TestP19AnswersThatWouldLeaveUntranslated(t *testing.T) {
+	oneWay := func(r dataplane.Router, in, src, dst string) bool {
+		got := r.Trace(dataplane.Packet{In: in, Src: addr(src), Dst: addr(dst), Proto: dataplane.UDP})
+		require.Equal(t, dataplane.Forwarded, got.Verdict, "%s", got)
+		require.Equal(t, got.OneWay, strings.Contains(got.String(), "no answer gets back"), "%s", got)
+		return got.OneWay
+	}
+	r := threeTier()
+	require.True(t, oneWay(r, "web", "192.0.2.7", "10.0.1.7"), "a source without a route inside")
+	require.True(t, oneWay(r, "web", "192.0.2.7", "10.9.0.7"), "the answer comes from behind an extra route")
+	require.False(t, oneWay(snatOff(r), "web", "192.0.2.7", "10.0.1.7"))
+	require.True(t, oneWay(r, "web", "192.0.2.7", outside), "the answer is translated back, and would leave by where it came from")
+	require.False(t, oneWay(r, "web", "192.0.2.7", "203.0.113.5"), "translated")
+	require.False(t, oneWay(r, "ext", outside, "203.0.113.5"), "translated")
+	require.False(t, oneWay(r, "web", "10.0.0.7", "10.0.1.7"))
+	require.False(t, oneWay(r, "web", "10.9.0.7", "10.0.1.7"), "by another port than its own")
+	require.False(t, oneWay(r, "web", outside6, "2001:db8:0:2::7"), "IPv6 is not translated")
+
+	r.Routes = append(r.Routes, dataplane.Route{Dest: prefix("10.0.0.8/32"), NextHop: addr("203.0.113.9")})
+	require.True(t, oneWay(r, "app", "10.0.1.7", "10.0.0.8"), "the answer comes from outside with an internal source (P17)")
+	require.True(t, oneWay(snatOff(r), "app", "10.0.1.7", "10.0.0.8"))
+}
+
+func TestP21SubnetsOfTheExternalNetworkAreOnLink(t *testing.T) {
+	r := threeTier()
+	r.Gateway.OnLink = []netip.Prefix{prefix("203.0.113.0/24"), prefix("203.0.114.0/24"), prefix("2001:db8:1::/64")}
+	r.FloatingIPs = append(r.FloatingIPs, dataplane.FloatingIP{ID: "second", Addr: addr("203.0.114.8"), Fixed: addr("10.0.0.8")})
+	r.Routes = append(r.Routes,
+		dataplane.Route{Dest: prefix("203.0.114.0/24"), NextHop: addr("10.0.1.9")},   // a connected subnet wins
+		dataplane.Route{Dest: prefix("203.0.114.128/25"), NextHop: addr("10.0.1.9")}, // a longer prefix wins
+		dataplane.Route{Dest: prefix("198.18.0.0/24"), NextHop: addr("203.0.114.9")})
 	check(t, r, []path{
-		{in: "web", src: "10.0.0.7", dst: "169.254.169.254", verdict: fwd, out: "app", seenSrc: "10.0.0.7", seenDst: "169.254.169.254", via: "10.0.1.9"},
+		{in: "web", src: "10.0.0.7", dst: "203.0.114.7", verdict: fwd, out: "ext", seenSrc: "203.0.113.2", seenDst: "203.0.114.7"},
+		{in: "web", src: "10.0.0.8", dst: "203.0.114.7", verdict: fwd, out: "ext", seenSrc: "203.0.114.8", seenDst: "203.0.114.7"},
+		{in: "web", src: "10.0.0.7", dst: "203.0.114.129", verdict: fwd, out: "app", seenSrc: "10.0.0.7", seenDst: "203.0.114.129", via: "10.0.1.9"},
+		{in: "web", src: "10.0.0.7", dst: "198.18.0.1", verdict: fwd, out: "ext", seenSrc: "203.0.113.2", seenDst: "198.18.0.1", via: "203.0.114.9"},
+		{in: "ext", src: "203.0.114.7", dst: "203.0.114.8", verdict: fwd, out: "web", seenSrc: "203.0.114.7", seenDst: "10.0.0.8"},
+		{in: "ext", src: "203.0.114.7", dst: "10.0.0.8", verdict: dropped},
+		{in: "web", src: "2001:db8:0:1::7", dst: "2001:db8:1::7", verdict: fwd, out: "ext", seenSrc: "2001:db8:0:1::7", seenDst: "2001:db8:1::7"},
 	})
+	got := r.Trace(dataplane.Packet{Dst: addr("203.0.114.7"), Proto: dataplane.ICMP})
+	require.Equal(t, "203.0.113.2", got.Src.String(), "the router itself sends from the gateway's first address: %s", got)
 }
 
 func TestTheRouterChoosesItsSource(t *testing.T) {
@@ -451,6 +541,7 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 		return
 	}
 	require.NotEmpty(t, got.NextHops)
+	require.False(t, p.In != "" && p.Dst.IsLinkLocalUnicast(), "P18: %s", got)
 	reply := got.Reply()
 	require.Equal(t, [2]netip.Addr{p.Dst, p.Src}, [2]netip.Addr{reply.Src, reply.Dst}, "the answer comes from where the sender wrote to")
 
@@ -486,6 +577,13 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 	default:
 		require.Equal(t, p.Src, got.Src, "P1, P4, P6: %s", got)
 	}
+	if isGateway(p.In) {
+		require.False(t, holds(r, p.Src), "P17: %s", got)
+	}
+	if p.Src.Is4() && r.Gateway != nil && r.Gateway.SNAT && got.Src == p.Src && got.Dst == p.Dst && !isGateway(got.Out) && p.In != "" {
+		way, ok := m.PortTo(p.Src)
+		require.True(t, !ok || !isGateway(way) || got.OneWay || len(m.Paths(dataplane.Packet{Dst: p.Src})) > 1, "P19: %s", got)
+	}
 	if isGateway(p.In) && r.Gateway.SNAT {
 		require.True(t, toFIP.IsValid(), "P9: %s", got)
 	}
@@ -496,6 +594,18 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 			}
 		}
 	}
+}
+
+// holds says that an address is in an internal subnet.
+func holds(r dataplane.Router, a netip.Addr) bool {
+	for _, port := range r.Ports {
+		for _, p := range port.Addrs {
+			if p.Contains(a) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestModelMayBeUsedConcurrently(t *testing.T) {

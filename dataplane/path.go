@@ -59,6 +59,10 @@ func (w *walk) end(v Verdict, stage, format string, args ...any) {
 
 // enter refuses what a host may not send. The kernel does so while it routes a packet (ip_route_input_slow: "martians"; ip6_rcv_core),
 // after the destination was translated; the outcome is the same, as no translation leads to or from such addresses.
+//
+// Spoofed sources are dropped here too (P17; RFC 2827, RFC 3704): the router's own addresses by any
+// port, and those of internal subnets, which fixed addresses are among, by the gateway. Another
+// internal source by an internal port is not: workloads with several ports answer that way.
 func (w *walk) enter() {
 	const stage = "ingress"
 	p := w.trace.Packet
@@ -83,9 +87,10 @@ func (w *walk) enter() {
 		w.end(Dropped, stage, "%s cannot be a source", w.src)
 	case w.src.IsLoopback() || w.dst.IsLoopback():
 		w.end(Dropped, stage, "loopback addresses are never seen on a link")
-	case w.src.Is4() && w.model.isOwn(w.src):
-		// Without rp_filter this is the one check of the source that is left (fib_validate_source). IPv6 has none.
-		w.end(Dropped, stage, "%s is the router's own address, and cannot arrive as a source", w.src)
+	case w.model.isOwn(w.src) || w.model.isOwnLinkLocal(w.src):
+		w.end(Dropped, stage, "%s is the router's own address: spoofed, as it cannot arrive as a source", w.src)
+	case w.in.gateway && w.model.isInside(w.src):
+		w.end(Dropped, stage, "%s is in an internal subnet: spoofed, as it cannot arrive from outside", w.src)
 	default:
 		w.step(stage, "arrives by %s", w.in)
 	}
@@ -167,12 +172,30 @@ func (w *walk) reachesSource() bool {
 	return ok
 }
 
-// lookup finds the way to the destination. What is link-local stays on its link.
+// lookup finds the way to the destination. IPv6 looks for what is link-local on the link that it
+// came from.
 func (w *walk) lookup() (way, bool) {
-	if linkLocal.Contains(w.dst) {
-		return way{dest: linkLocal, origin: connected, hops: []hop{{port: w.in}}}, w.in.linkLocal
+	if w.dst.Is6() && w.dst.IsLinkLocalUnicast() {
+		here := linkLocal6.Contains(w.dst) && w.in.linkLocal
+		return way{dest: linkLocal6, origin: connected, hops: []hop{{port: w.in}}}, here
 	}
 	return w.model.fib.lookup(w.dst)
+}
+
+// refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927
+// 2.7, RFC 4291 2.5.6). The metadata addresses are among them: there is no metadata proxy to answer
+// for them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by ICMP's port
+// unreachable; to the outside nobody speaks in the name of such an address.
+func (w *walk) refuse() bool {
+	if w.in == nil || !w.dst.IsLinkLocalUnicast() {
+		return false
+	}
+	if w.in.gateway {
+		w.end(Dropped, "filter", "%s is a link-local address, never forwarded", w.dst)
+	} else {
+		w.end(Local, "filter", "%s is a link-local address, never forwarded: refused", w.dst)
+	}
+	return true
 }
 
 // forward takes a packet out by a port: FORWARD, POSTROUTING.
@@ -197,6 +220,9 @@ func (w *walk) forward(route way, l leg) {
 		w.setSource(src)
 		w.step("routing", "the kernel sends from %s", src)
 	}
+	if w.refuse() {
+		return
+	}
 	if w.dst.Is4() && w.in != nil && w.in.gateway && w.model.guarded && !w.translated { // P9
 		w.end(Dropped, "filter", "with SNAT on, %s is reached from outside by a floating IP only", w.dst)
 		return
@@ -207,6 +233,22 @@ func (w *walk) forward(route way, l leg) {
 	t := &w.trace
 	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst
 	w.step("egress", "leaves by %s to %s", l.out, list(t.NextHops, " or "))
+	w.answer(l.out)
+}
+
+// answer finds out whether an answer to a forwarded packet would get back.
+func (w *walk) answer(out *modelPort) {
+	const stage = "answer"
+	m, t := w.model, &w.trace
+	p := t.Packet
+	switch {
+	case out.gateway && m.isInside(t.Dst):
+		t.OneWay = true
+		w.step(stage, "from %s, an internal address, it would come in by %s, where it is dropped as spoofed", t.Dst, out)
+	case w.in != nil && p.Src.Is4() && t.Dst == p.Dst && m.guarded && m.leadsOutside(p.Src): // by nothing would its source change
+		t.OneWay = true
+		w.step(stage, "to %s it would leave by the gateway, and from %s untranslated: dropped while SNAT is on", p.Src, p.Dst)
+	}
 }
 
 // explain says why the packet takes this way.
@@ -246,7 +288,7 @@ func (w *walk) translateSrc(out *modelPort) {
 
 var (
 	limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	linkLocal        = netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80}), 64) // the part of fe80::/10 that is in use
+	linkLocal6       = netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80}), 64) // the part of fe80::/10 that is in use
 )
 
 // isThisNetwork says that an address is in 0.0.0.0/8 (RFC 1122 3.2.1.3), which is no place for a host. Linux forwards there since 5.3 all the same.

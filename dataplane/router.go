@@ -26,15 +26,20 @@ type Gateway struct {
 	// NextHops are the default routes, at most one per address family. One that lies in none of the gateway's subnets is
 	// reached on the link.
 	NextHops []netip.Addr `json:"next_hops,omitempty"`
-	// SNAT lets hosts without a floating IP reach the external network from the gateway's first IPv4 address, and keeps
-	// the external network from opening connections to internal addresses.
+	// OnLink lists the subnets of the external network. Hosts in them are neighbours on the link,
+	// whether or not the gateway has an address in each. Those of its own addresses need not be
+	// named.
+	OnLink []netip.Prefix `json:"on_link,omitempty"`
+	// SNAT lets hosts without a floating IP reach the external network from the gateway's first
+	// IPv4 address, keeps the external network from opening connections to internal addresses, and
+	// drops what would leave with one.
 	SNAT bool `json:"snat"`
 }
 
 // FloatingIP is a public IPv4 address that stands for one internal one, both ways.
 type FloatingIP struct {
 	ID    string     `json:"id"`
-	Addr  netip.Addr `json:"addr"`  // on the external network
+	Addr  netip.Addr `json:"addr"`  // on the external network, or routed to the gateway
 	Fixed netip.Addr `json:"fixed"` // in a subnet of one of the router's ports; one floating IP at most for each
 }
 

@@ -95,6 +95,9 @@ func genRouter() *rapid.Generator[dataplane.Router] {
 			if rapid.Bool().Draw(t, "next hop of IPv6") {
 				r.Gateway.NextHops = append(r.Gateway.NextHops, addr("fe80::1"))
 			}
+			if rapid.Bool().Draw(t, "a second subnet outside") {
+				r.Gateway.OnLink = []netip.Prefix{prefix("203.0.114.0/24")}
+			}
 			r.FloatingIPs = genFIPs(t, r.Ports)
 		}
 		r.Routes = genRoutes(t, neighbours)
@@ -138,7 +141,8 @@ func genRoutes(t *rapid.T, neighbours []netip.Addr) []dataplane.Route {
 // genPacket draws packets that such a router may meet: from and to addresses that it knows, hosts beside them, and strangers.
 func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
 	in := []string{""}
-	addrs := []netip.Addr{addr("198.51.100.9"), addr("10.9.8.7"), addr("10.9.0.1"), addr("2001:db8:9:1::7"), addr("2001:db8:e::9"), addr("192.0.2.1")}
+	addrs := []netip.Addr{addr("198.51.100.9"), addr("10.9.8.7"), addr("10.9.0.1"), addr("2001:db8:9:1::7"), addr("2001:db8:e::9"), addr("192.0.2.1"),
+		addr("203.0.114.9"), addr("169.254.169.254"), addr("fe80::a9fe:a9fe")}
 	ports := r.Ports
 	if r.Gateway != nil {
 		ports = append([]dataplane.Port{r.Gateway.Port}, ports...)

@@ -12,7 +12,7 @@ type Verdict string
 // The verdicts.
 const (
 	Forwarded   Verdict = "forwarded"   // to a neighbour
-	Local       Verdict = "local"       // to the router itself: an echo request is answered, anything else refused
+	Local       Verdict = "local"       // to the router itself: an echo request to an address that it has is answered, anything else refused
 	Dropped     Verdict = "dropped"     // without a word
 	Unreachable Verdict = "unreachable" // there is no way; the sender is told so by an ICMP error
 )
@@ -31,18 +31,22 @@ type Trace struct {
 	Dst netip.Addr `json:"dst"`
 	// Answered says that the router itself answers, from the address that was asked.
 	Answered bool `json:"answered,omitempty"`
+	// OneWay says that the router forwards the packet, but drops what the receiver answers: the
+	// answer would show a private address outside, or come in by the gateway from an internal one.
+	OneWay bool `json:"one_way,omitempty"`
 	// Steps are what happened to the packet, in order, with reasons for people.
 	Steps []TraceStep `json:"steps,omitempty"`
 }
 
 // TraceStep is a station on a packet's way through the router.
 type TraceStep struct {
-	Stage  string `json:"stage"` // ingress, translation, routing, filter, egress
+	Stage  string `json:"stage"` // ingress, translation, routing, filter, egress, answer
 	Reason string `json:"reason"`
 }
 
-// Reply is the answer to the packet as its sender receives it, provided there is one: from the address and port that the sender wrote
-// to. Its In is the port by which the packet left, where the receiver's answer is expected back.
+// Reply is the answer to the packet as its sender receives it, provided there is one (see OneWay):
+// from the address and port that the sender wrote to. Its In is the port by which the packet left,
+// where the receiver's answer is expected back.
 func (t Trace) Reply() Packet {
 	p := t.Packet
 	r := Packet{In: t.Out, Src: p.Dst, Dst: p.Src, Proto: p.Proto, SrcPort: p.DstPort, DstPort: p.SrcPort}
@@ -74,6 +78,9 @@ func (t Trace) String() string {
 	switch t.Verdict {
 	case Forwarded:
 		fmt.Fprintf(&b, " by %s to %s, as %s → %s", t.Out, list(t.NextHops, " or "), t.Src, t.Dst)
+		if t.OneWay {
+			b.WriteString("; no answer gets back")
+		}
 	case Local:
 		if t.Answered {
 			b.WriteString(", answered")

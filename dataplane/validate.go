@@ -16,9 +16,11 @@ const (
 // Validate returns nil, or [Faults] with every fault of the router. Addresses, names and numbers are checked against each other and
 // against what Linux can hold; nothing on the host is looked at.
 //
-// Every subnet is on one port only, every address in one place. A floating IP stands for an address in a subnet of an internal port,
-// and needs a gateway with an IPv4 address. Next hops are neighbours, and no IPv6 route leads what is for one out by another port.
-// It takes time proportional to the size of the router.
+// Every subnet is on one port only, every address in one place; the external network's subnets
+// overlap none of the internal ports'. A floating IP stands for an address in a subnet of an
+// internal port, and needs a gateway with an IPv4 address. Next hops are neighbours, and no IPv6
+// route leads what is for one out by another port. It takes time proportional to the size of the
+// router.
 func (r Router) Validate() error {
 	c := checker{
 		ports:      make(map[string]string, len(r.Ports)+1),
@@ -37,6 +39,7 @@ func (r Router) Validate() error {
 	}
 	c.overlaps()
 	if r.Gateway != nil {
+		c.onLinkSubnets(r.Gateway)
 		c.nextHops(r.Gateway)
 	}
 	c.routes(r.Routes)
@@ -57,6 +60,7 @@ type checker struct {
 	held       map[netip.Addr]string // addresses of ports
 	neighbours map[netip.Addr]string // next hops
 	subnets    []subnet
+	onLink     []subnet // subnets of the external network, without an own address
 }
 
 // attachment is the first port that was found on a network.
@@ -72,12 +76,13 @@ type station struct {
 	mac     MAC
 }
 
-// subnet is what an address of a port is in.
+// subnet is what an address of a port is in, or a subnet on the gateway's link.
 type subnet struct {
 	path    string
-	port    string // path of the port
-	addr    netip.Prefix
+	port    string       // path of the port
+	addr    netip.Prefix // the port's address; of a bare subnet, the subnet itself
 	gateway bool
+	bare    bool // the port has no address there
 }
 
 func (c *checker) fault(path, format string, args ...any) {
@@ -117,11 +122,14 @@ func unique[K comparable](seen map[K]string, key K, path string) (taken string) 
 	return ""
 }
 
-// subnetOf finds the subnet that an address lies in, those of internal ports first; nil when there is none.
+// subnetOf finds the subnet that an address lies in, those of internal ports first and those
+// without an own address last; nil when there is none.
 func (c *checker) subnetOf(a netip.Addr) *subnet {
-	for i := range c.subnets {
-		if c.subnets[i].addr.Contains(a) {
-			return &c.subnets[i]
+	for _, list := range [][]subnet{c.subnets, c.onLink} {
+		for i := range list {
+			if list[i].addr.Contains(a) {
+				return &list[i]
+			}
 		}
 	}
 	return nil

@@ -43,10 +43,12 @@ func (c *checker) floating(a netip.Addr) string {
 	switch {
 	case s == nil:
 		return "" // routed to this router by its neighbours
-	case s.addr.Addr() == a:
+	case !s.bare && s.addr.Addr() == a:
 		return fmt.Sprintf("%s is also %s", a, s.path)
 	case !s.gateway:
 		return fmt.Sprintf("%s is in %s of %s, not on the external network", a, s.addr.Masked(), s.path)
+	case s.bare: // without an own address there, the kernel knows no broadcast address
+		return ""
 	}
 	return reserved(a, s.addr)
 }

@@ -110,6 +110,39 @@ func (c *checker) overlaps() {
 	}
 }
 
+// onLinkSubnets checks the subnets of the external network. Over IPv4 no neighbour can be found
+// without an address of one's own; over IPv6 the link-local one does.
+func (c *checker) onLinkSubnets(g *Gateway) {
+	const minIPv6 = 1280
+	seen := make(map[netip.Prefix]string, len(g.OnLink))
+	for i, p := range g.OnLink {
+		path := index("Gateway.OnLink", i)
+		if why := unusableDest(p); why != "" {
+			c.fault(path, "%s", why)
+			continue
+		}
+		if taken := unique(seen, p, path); taken != "" {
+			c.fault(path, "%s is also %s", p, taken)
+			continue
+		}
+		switch {
+		case p.Bits() == 0:
+			c.fault(path, "%s is every address", p)
+			continue
+		case p.Addr().Is4() && !g.hasFamily(p.Addr()):
+			c.fault(path, "%s: the gateway has no address of this family", p)
+		case p.Addr().Is6() && g.MTU < minIPv6:
+			c.fault(path, "%s needs an MTU of %d, and the gateway has %d", p, minIPv6, g.MTU)
+		}
+		for _, s := range c.subnets {
+			if !s.gateway && s.addr.Overlaps(p) {
+				c.fault(path, "%s overlaps %s of %s", p, s.addr.Masked(), s.path)
+			}
+		}
+		c.onLink = append(c.onLink, subnet{path: path, port: "Gateway", addr: p, gateway: true, bare: true})
+	}
+}
+
 func (c *checker) network(path string, n Network, gateway bool) {
 	c.id(path+".ID", n.ID)
 	c.segment(path, n)

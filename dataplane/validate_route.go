@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // nextHops checks the gateway's default routes.
@@ -46,7 +47,7 @@ func (c *checker) neighbour(path string, a netip.Addr) {
 		c.fault(path, "%s is the router's own address, %s", a, own)
 		return
 	}
-	if s := c.subnetOf(a); s != nil {
+	if s := c.subnetOf(a); s != nil && !s.bare {
 		if why := reserved(a, s.addr); why != "" {
 			c.fault(path, "%s", why)
 		}
@@ -135,7 +136,8 @@ func (c *checker) detours(routes []Route) {
 
 // link returns the path of the port that a next hop is on, and how long a destination must be to come before the route by which it is reached there.
 func (c *checker) link(via netip.Addr) (port string, bits int) {
-	if s := c.subnetOf(via); s != nil {
+	const nextHops = "Gateway.NextHops"
+	if s := c.subnetOf(via); s != nil && !(s.bare && strings.HasPrefix(c.neighbours[via], nextHops)) {
 		return s.port, s.addr.Bits() + 1
 	}
 	return "Gateway", via.BitLen() // a route to it alone

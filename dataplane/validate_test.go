@@ -87,6 +87,25 @@ var invalid = []struct {
 	{"next hop is own", nextHops("203.0.113.2"), `Gateway.NextHops[0]: 203.0.113.2 is the router's own address, Gateway.Addrs[0]`},
 	{"next hop for broadcasts", nextHops("203.0.113.255"), `Gateway.NextHops[0]: 203.0.113.255 is the broadcast address of 203.0.113.0/24`},
 	{"next hop inside", nextHops("10.0.0.9"), `Gateway.NextHops[0]: 10.0.0.9 is in 10.0.0.0/24 of Ports[0].Addrs[0], not on the external network`},
+	{"on-link subnet missing", onLink("zero"), `Gateway.OnLink[0]: is missing`},
+	{"on-link subnet with host bits", onLink("203.0.114.1/24"), `Gateway.OnLink[0]: 203.0.114.1/24 has host bits: did you mean 203.0.114.0/24?`},
+	{"on-link subnet of multicast", onLink("ff00::/8"), `Gateway.OnLink[0]: ff00::/8 is of multicast addresses`},
+	{"on-link subnet link-local", onLink("fe80::/64"), `Gateway.OnLink[0]: fe80::/64 is of link-local addresses, which are never forwarded`},
+	{"on-link subnet of everything", onLink("::/0"), `Gateway.OnLink[0]: ::/0 is every address`},
+	{"on-link subnet twice", onLink("203.0.114.0/24", "203.0.114.0/24"), `Gateway.OnLink[1]: 203.0.114.0/24 is also Gateway.OnLink[0]`},
+	{"on-link subnet inside", onLink("10.0.0.128/25"), `Gateway.OnLink[0]: 10.0.0.128/25 overlaps 10.0.0.0/24 of Ports[0].Addrs[0]`},
+	{"on-link IPv4 without address", func(r *dataplane.Router) {
+		r.Gateway.Addrs, r.Gateway.NextHops, r.FloatingIPs = r.Gateway.Addrs[1:], nil, nil
+		onLink("203.0.114.0/24")(r)
+	}, `Gateway.OnLink[0]: 203.0.114.0/24: the gateway has no address of this family`},
+	{"on-link IPv6 on a small MTU", func(r *dataplane.Router) {
+		r.Gateway.Addrs, r.Gateway.MTU = r.Gateway.Addrs[:1], 1279
+		onLink("2001:db8:1::/64")(r)
+	}, `Gateway.OnLink[0]: 2001:db8:1::/64 needs an MTU of 1280, and the gateway has 1279`},
+	{"fixed address in an on-link subnet", func(r *dataplane.Router) {
+		onLink("203.0.114.0/24")(r)
+		fip("203.0.113.9", "203.0.114.9")(r)
+	}, `FloatingIPs[2].Fixed: 203.0.114.9 is in 203.0.114.0/24 of the gateway, not of an internal port`},
 	{"next hop without address", func(r *dataplane.Router) {
 		r.Gateway.Addrs, r.Gateway.NextHops = r.Gateway.Addrs[:1], []netip.Addr{addr("2001:db8:e::1")}
 	},
@@ -167,6 +186,15 @@ func netOf(kind dataplane.NetworkType, physical string, segment uint32) func(*da
 	}
 }
 
+func onLink(subnets ...string) func(*dataplane.Router) {
+	return func(r *dataplane.Router) {
+		for _, s := range subnets {
+			p, _ := netip.ParsePrefix(s) // the zero Prefix for what is none
+			r.Gateway.OnLink = append(r.Gateway.OnLink, p)
+		}
+	}
+}
+
 func nextHops(addrs ...string) func(*dataplane.Router) {
 	return func(r *dataplane.Router) {
 		r.Gateway.NextHops = nil
@@ -226,6 +254,17 @@ func TestValidateAccepts(t *testing.T) {
 		"next hop outside of the subnets": nextHops("192.0.2.1"),
 		"IPv6 gateway by link-local alone": func(r *dataplane.Router) {
 			r.Gateway.Addrs, r.Gateway.NextHops, r.FloatingIPs = nil, []netip.Addr{addr("fe80::1")}, nil
+		},
+		"on-link subnets, the gateway's own among them": onLink("203.0.113.0/24", "203.0.114.0/24", "2001:db8:1::/64"),
+		"an on-link subnet of another family": func(r *dataplane.Router) {
+			r.Gateway.Addrs, r.Gateway.NextHops = r.Gateway.Addrs[:1], r.Gateway.NextHops[:1]
+			onLink("2001:db8:1::/64")(r)
+		},
+		"a floating IP, a next hop and a route's in an on-link subnet": func(r *dataplane.Router) {
+			onLink("203.0.114.0/24")(r)
+			fip("203.0.114.7", "10.0.0.7")(r)
+			nextHops("203.0.114.1")(r)
+			route("198.18.0.0/24", "203.0.114.9")(r)
 		},
 		"a floating IP that is routed here":     fip("198.51.100.7", "10.0.0.7"),
 		"a route to a connected subnet":         route("10.0.0.0/24", "10.0.1.9"),

@@ -36,7 +36,7 @@ type insertion struct {
 // compare finds what has to change. Chains that are in have and not in want go, if they are ours.
 func compare(have, want ruleset) difference {
 	d := difference{have: have, want: want}
-	for _, name := range []string{filter, mangle, nat} {
+	for _, name := range tables {
 		h, w := have[name], want[name]
 		if h == nil {
 			h = &table{}
@@ -115,6 +115,17 @@ func (c chainDiff) changed() (gone, come []rule) {
 		}
 	}
 	return gone, come
+}
+
+// leaves says that none of a family's tables holds anything of ours any more, and some did.
+func (d difference) leaves(f family) bool {
+	had, has := false, false
+	for _, table := range tables {
+		if of, _ := splitTable(table); of == f {
+			had, has = had || d.have.holds(table), has || d.want.holds(table)
+		}
+	}
+	return had && !has
 }
 
 func (d difference) empty() bool { return len(d.chains) == 0 }

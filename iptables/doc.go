@@ -4,19 +4,26 @@
 //
 // # The chains
 //
-// Each router has chains of its own in three tables of its namespace; iptables-save shows them. Their names begin with l3kit-, and one
-// rule in a built-in chain, the first there, leads to each of them. Everything else in the tables is left as it is. IPv6 is never
-// translated nor filtered, so ip6tables is not used, and IPv6 does not pay for conntrack.
+// Each router has chains of its own in three tables of its namespace; iptables-save shows them.
+// Their names begin with l3kit-, and one rule in a built-in chain, the first there, leads to each
+// of them. Everything else in the tables is left as it is. A router that speaks IPv6 has chains in
+// two tables of ip6tables as well. IPv6 is never translated, and does not pay for conntrack.
 //
 // A packet passes them in this order. The nat table sees the first packet of a connection only; conntrack treats the rest, and the
 // answers, likewise.
 //
 //	chain               called by             does                                    and why there
-//	mangle l3kit-dst    PREROUTING            counts what goes to floating IPs        before answers to connections from inside get their
+//	mangle              PREROUTING            leads to the next two                   where packets enter
+//	l3kit-PREROUTING
+//	mangle l3kit-inside the one before        drops what comes by the gateway from    spoofed
+//	                                          an internal subnet
+//	mangle l3kit-dst    l3kit-PREROUTING      counts what goes to floating IPs        before answers to connections from inside get their
 //	                                                                                  fixed address back, so that they count too
 //	nat l3kit-dst       PREROUTING, OUTPUT    floating IP to fixed address            before routing; OUTPUT for the router's own connections
 //	filter              FORWARD               lets through what belongs to a          the only place that sees both devices, and after
 //	l3kit-FORWARD                             connection, guards, marks hairpins      destination NAT, so it knows what a floating IP let in
+//	filter l3kit-refuse the one before        what is link-local: drops it from the gateway, resets TCP, answers all else with ICMP's port
+//	                                          unreachable
 //	mangle              POSTROUTING           looks whether conntrack will give the   the nat table does not see these packets
 //	l3kit-POSTROUTING                         packet another source
 //	mangle l3kit-src    the one before        counts what comes from floating IPs
@@ -25,8 +32,17 @@
 //	nat l3kit-hairpin   the one before        the same for hairpins
 //	nat l3kit-src       both of these         fixed address to floating IP, and counts the first packets
 //
-// While SNAT is on, l3kit-FORWARD guards the gateway: it drops a new connection that comes in by it and that no floating IP translated, and
-// packets in either direction that conntrack does not follow, which would show private addresses outside. It drops nothing else, ever.
+// Of IPv6, l3kit-PREROUTING of the raw table leads to l3kit-inside as above, and to l3kit-own,
+// which drops what comes from an address of the router itself; over IPv4 the kernel does that
+// without being told (fib_validate_source). l3kit-refuse of the filter table refuses link-local
+// addresses, by ICMP alone. The metadata addresses 169.254.169.254 and fe80::a9fe:a9fe are among
+// them. Where l3kit-inside and l3kit-own would hold more than eight addresses they lead on to
+// chains by prefix, whose names end in numbers.
+//
+// While SNAT is on, l3kit-FORWARD guards the gateway. It drops a new connection that comes in by it
+// and that no floating IP translated; what would leave by it and belongs to a connection that is
+// not translated, which would show private addresses outside; and packets in either direction that
+// conntrack does not follow. What the router itself answers is not forwarded, and so not guarded.
 //
 // A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the inside. The server must see another
 // address than the client's, or it would answer past the router; so the source becomes the client's floating IP, or else the gateway's
@@ -48,16 +64,19 @@
 //
 // # Writing
 //
-// A change is one run of iptables-restore --noflush, with those lines alone in which the tables differ. Each table changes at one
-// instant, or not at all; their order is such that a tool which dies in between leaves no state that leaks a private address, and what it
-// had written is taken back. A change to several tables is tried with --test first; a change in floating IPs is not, as lines like its
-// own have passed before. A tool that takes longer than [Firewall].Timeout is killed, with all its children.
+// A change is one run of iptables-restore --noflush, and one of ip6tables-restore if IPv6 is
+// concerned, with those lines alone in which the tables differ. Each table changes at one instant,
+// or not at all; their order is such that a tool which dies in between leaves no state that leaks a
+// private address, and what it had written is taken back. A change to several tables is tried with
+// --test first; a change in floating IPs is not, as lines like its own have passed before. A tool
+// that takes longer than [Firewall].Timeout is killed, with all its children.
 //
-// What was applied last is trusted for as long as nobody else wrote. With iptables-nft that is known by the generation id of the
-// namespace's nf_tables, at the cost of a short question. With iptables-legacy the kernel has nothing like it: the three tables are read,
-// without any process, and a fingerprint of them, less the counters, is compared; that takes some 50 µs, with 1,000 floating IPs half a
-// millisecond, with 10,000 five. Otherwise iptables-save tells all rules, and they are compared with those wanted, one by one. Rules that
-// are right keep their place and counters.
+// What was applied last is trusted for as long as nobody else wrote. With iptables-nft that is
+// known by the generation id of the namespace's nf_tables, at the cost of a short question. With
+// iptables-legacy the kernel has nothing like it: the tables are read, without any process, and a
+// fingerprint of them, less the counters, is compared; that takes some 50 µs, with 1,000 floating
+// IPs half a millisecond, with 10,000 five. Otherwise iptables-save tells all rules, and they are
+// compared with those wanted, one by one. Rules that are right keep their place and counters.
 //
 // The lock of iptables-legacy is one file for all namespaces (/run/xtables.lock, or XTABLES_LOCKFILE). We hold it shared: several routers
 // change at the same time, while other programs wait as they should, and we for them. iptables-nft has no lock; there a change is
@@ -71,7 +90,10 @@
 //
 // # Needs
 //
-// iptables 1.8 or later: iptables-restore and iptables-save in PATH. CAP_NET_ADMIN in the namespace. For iptables-nft Linux with
-// CONFIG_NF_TABLES_IPV4 and CONFIG_NFT_COMPAT, for iptables-legacy CONFIG_IP_NF_FILTER, CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for
-// both the matches conntrack and mark and the targets MARK, SNAT and DNAT.
+// iptables 1.8 or later: iptables-restore and iptables-save in PATH; for routers with IPv6
+// ip6tables-restore and ip6tables-save too. CAP_NET_ADMIN in the namespace. For iptables-nft Linux
+// with CONFIG_NF_TABLES_IPV4 and CONFIG_NFT_COMPAT, for iptables-legacy CONFIG_IP_NF_FILTER,
+// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark and the targets
+// MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or CONFIG_IP6_NF_FILTER and
+// CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
 package iptables

@@ -78,10 +78,36 @@ func (f *Firewall) tool(ctx context.Context, v Variant) (*tool, error) {
 	}
 }
 
+var _ namespace.ProvenRules = (*rules)(nil)
+
 // rules is what both variants hold in one namespace.
 type rules struct {
 	firewall *Firewall
 	sides    map[Variant]*side
+}
+
+// Notified implements [namespace.ProvenRules]: of ip_tables, which iptables-legacy writes into, the kernel
+// sends no notifications.
+func (r *rules) Notified() bool { return r.known() != r.sides[Legacy] }
+
+// Unchanged implements [namespace.ProvenRules]. It starts no process.
+func (r *rules) Unchanged() (bool, error) {
+	s := r.known()
+	if s == nil {
+		return false, nil
+	}
+	return s.unchanged()
+}
+
+// known is the side that was written to, if it was found out already which one that is.
+func (r *rules) known() *side {
+	r.firewall.mu.Lock()
+	defer r.firewall.mu.Unlock()
+	t := r.firewall.tools[r.firewall.Variant]
+	if t == nil {
+		return nil
+	}
+	return r.sides[t.variant]
 }
 
 // own is the side that is written to.
@@ -224,8 +250,10 @@ func (r *rules) Clear(ctx context.Context) error {
 		present, err := s.present()
 		if err == nil && present {
 			err = s.converge(ctx, nothing, &undoer{})
-			if err == nil {
-				err = s.store.tidy()
+			for _, f := range families {
+				if err == nil {
+					err = s.store.tidy(f)
+				}
 			}
 		}
 		if err != nil {

@@ -3,7 +3,9 @@ package iptables
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +34,23 @@ func routers() map[string]dataplane.Router {
 			r.FloatingIPs = nil
 			r.Gateway.Addrs = slices.Clone(r.Gateway.Addrs[:0])
 		}),
+		"dual-stack": without(full, func(r *dataplane.Router) {
+			r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00:1::1/64"))
+			r.Ports[1].Addrs = append(slices.Clone(r.Ports[1].Addrs), netip.MustParsePrefix("fd00:2::1/80"))
+			r.Gateway.NextHops = []netip.Addr{addr("fe80::1")}
+		}),
+		"ipv6-alone": without(full, func(r *dataplane.Router) {
+			r.Ports, r.Gateway, r.FloatingIPs = r.Ports[:1], nil, nil
+			r.Ports[0].Addrs = []netip.Prefix{netip.MustParsePrefix("fd00:1::1/64")}
+		}),
+		"many-subnets": without(full, func(r *dataplane.Router) {
+			r.FloatingIPs = nil
+			r.Ports[1].Addrs = nil
+			for i := range 20 {
+				r.Ports[1].Addrs = append(r.Ports[1].Addrs, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.1/24", 1+i)),
+					netip.MustParsePrefix(fmt.Sprintf("fd00:%x::1/64", 1+i)))
+			}
+		}),
 		"moved":   without(full, func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = addr("10.0.9.9") }),
 		"swapped": without(full, func(r *dataplane.Router) { f := r.FloatingIPs; f[0].Fixed, f[1].Fixed = f[1].Fixed, f[0].Fixed }),
 	}
@@ -41,7 +60,8 @@ func routers() map[string]dataplane.Router {
 func TestScript(t *testing.T) {
 	for name, r := range routers() {
 		t.Run(name, func(t *testing.T) {
-			got, _ := compare(ruleset{}, render(r, " --random-fully")).script()
+			d := compare(ruleset{}, render(r, " --random-fully"))
+			got := d.script(ipv4) + d.script(ipv6)
 			file := filepath.Join("testdata", name+".rules")
 			if *update {
 				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
@@ -53,15 +73,10 @@ func TestScript(t *testing.T) {
 				p := newPlace(t, v)
 				p.apply(r)
 				applied := p.listing()
-				p.run("", "iptables-"+string(v), "-F") // the filter table's rules
-				for _, table := range []string{nat, mangle} {
-					p.run("", "iptables-"+string(v), "-t", table, "-F")
-				}
-				for _, table := range []string{nat, mangle, filter} {
-					p.run("", "iptables-"+string(v), "-t", table, "-X")
-				}
+				p.flush()
 				require.Empty(t, p.listing())
-				p.script(got)
+				p.script(d.script(ipv4))
+				p.script6(d.script(ipv6))
 				require.Equal(t, p.listing(), applied)
 			})
 		})
@@ -174,9 +189,14 @@ func TestPlan(t *testing.T) {
 			[]string{},
 		},
 		"SNAT off": {without(full, func(r *dataplane.Router) { r.Gateway.SNAT = false }), nil, []string{
+			"- rules filter l3kit-FORWARD: ! -o qg-out -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+			"- rules filter l3kit-FORWARD: -m conntrack --ctstate SNAT --ctstatus CONFIRMED --ctdir ORIGINAL -j RETURN",
+			"- rules filter l3kit-FORWARD: -m conntrack --ctstate DNAT --ctstatus CONFIRMED --ctdir REPLY -j RETURN",
+			"- rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstatus CONFIRMED -j DROP",
 			"- rules filter l3kit-FORWARD: -i qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
 			"- rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
 			"- rules filter l3kit-FORWARD: -i qg-out -m conntrack ! --ctstate DNAT -j DROP",
+			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
 			"- snat qg-out: 203.0.255.2  !",
 		}},
 		"another gateway address": {
@@ -369,9 +389,11 @@ func TestCancelled(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, table := range program() {
-		for name := range table.chains {
-			require.Contains(t, string(doc), name)
+	for _, rs := range []ruleset{program(), program6()} {
+		for _, table := range rs {
+			for name := range table.chains {
+				require.Contains(t, string(doc), name)
+			}
 		}
 	}
 }

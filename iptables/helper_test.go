@@ -131,17 +131,43 @@ func (p *place) script(lines string) {
 	p.run(lines, "iptables-"+string(p.variant)+"-restore", "--noflush", "--counters", "--wait")
 }
 
+// script6 does the same for IPv6; an empty script needs no tool.
+func (p *place) script6(lines string) {
+	p.t.Helper()
+	if lines != "" {
+		p.run(lines, "ip6tables-"+string(p.variant)+"-restore", "--noflush", "--counters", "--wait")
+	}
+}
+
+// flush empties our tables by the tools that people use.
+func (p *place) flush() {
+	p.t.Helper()
+	for tool, tables := range map[string][]string{"iptables-": {filter, mangle, nat}, "ip6tables-": {"filter", "raw"}} {
+		for _, what := range []string{"-F", "-X"} {
+			for _, table := range tables {
+				p.run("", tool+string(p.variant), "-t", table, what)
+			}
+		}
+	}
+}
+
 var (
 	policyCounters = regexp.MustCompile(`(?m)^(:\S+ \S+) \[\d+:\d+\]$`)
 	ruleCounters   = regexp.MustCompile(`(?m)^\[\d+:\d+\] `)
 )
 
-// counted is what iptables-save of a variant tells, but for built-in chains and the tables around them where there is nothing else.
+// counted is what iptables-save and ip6tables-save of a variant tell, but for built-in chains and
+// the tables around them where there is nothing else.
 func (p *place) counted(v Variant) string {
+	p.t.Helper()
+	return p.saved("iptables-"+string(v)) + p.saved("ip6tables-"+string(v))
+}
+
+func (p *place) saved(tool string) string {
 	p.t.Helper()
 	var out, table []string
 	filled := false
-	for line := range strings.Lines(p.run("", "iptables-"+string(v)+"-save", "--counters")) {
+	for line := range strings.Lines(p.run("", tool+"-save", "--counters")) {
 		line = policyCounters.ReplaceAllString(strings.TrimSuffix(line, "\n"), "$1")
 		switch {
 		case strings.HasPrefix(line, "#"):

@@ -1,8 +1,12 @@
 package iptables_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net/netip"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -309,4 +313,72 @@ func TestTakeOver(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What an earlier version wrote, which testdata/earlier has, is brought up to date by a process
+// that starts over it, while datagrams flow: none is lost, and floating IPs go on counting.
+func TestUpgrade(t *testing.T) {
+	for name, f := range firewalls() {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t)
+			r := router("10.0.1.10")
+			_, err := w.open(t, f).Apply(t.Context(), r)
+			require.NoError(t, err)
+			w.downgrade(t, name)
+			var streams []*lab.Stream
+			for _, talk := range []struct {
+				h  *lab.Host
+				to string
+			}{{w.db, "203.0.113.1"}, {w.web, "203.0.113.1"}, {w.world, "203.0.113.110"}, {w.db, "203.0.113.110"}} {
+				s, err := talk.h.Stream(t.Context(), netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr(talk.to), port), 2*time.Millisecond)
+				require.NoError(t, err)
+				require.NoError(t, s.Pause(t.Context(), 5))
+				streams = append(streams, s)
+			}
+			dp := w.open(t, f)
+			before, err := dp.Counters(t.Context(), r.ID)
+			require.NoError(t, err)
+			plan, err := dp.Apply(t.Context(), r)
+			require.NoError(t, err)
+			require.NotEmpty(t, plan.Steps, "there was nothing to upgrade")
+			require.False(t, plan.Disturbs(), "%s", plan)
+			plan, err = dp.Plan(t.Context(), r)
+			require.NoError(t, err)
+			require.Empty(t, plan.Steps)
+			for _, s := range streams {
+				require.NoError(t, s.Pause(t.Context(), 20))
+				flow := s.Stop(t.Context())
+				require.Zero(t, flow.Lost, "%v", flow)
+			}
+			after, err := dp.Counters(t.Context(), r.ID)
+			require.NoError(t, err)
+			a := netip.MustParseAddr("203.0.113.110")
+			require.NotZero(t, before[a].In.Packets*before[a].Out.Packets)
+			require.Greater(t, after[a].In.Packets, before[a].In.Packets)
+			require.GreaterOrEqual(t, after[a].Out.Packets, before[a].Out.Packets)
+		})
+	}
+}
+
+// downgrade replaces a router's rules by those of an earlier version. With nftables, sets stay as
+// they are: both versions have them.
+func (w *town) downgrade(t *testing.T, firewall string) {
+	t.Helper()
+	tool, file := []string{"iptables-" + firewall + "-restore"}, "town.rules"
+	if firewall == "nftables" {
+		tool, file = []string{"nft", "-f", "-"}, "town.nft"
+	}
+	script, err := os.ReadFile(filepath.Join("testdata", "earlier", file))
+	require.NoError(t, err)
+	ns, err := netns.Open(filepath.Join(w.lab.Dir, dataplane.NamespaceName("r")))
+	require.NoError(t, err)
+	defer ns.Close()
+	require.NoError(t, netns.Do(int(ns.Fd()), func() error {
+		c := exec.Command(tool[0], tool[1:]...)
+		c.Stdin = bytes.NewReader(script)
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", tool[0], err, out)
+		}
+		return nil
+	}))
 }

@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/dump"
 )
 
-// nftStore is nf_tables, which iptables-nft writes into: tables of the family ip, named like those of ip_tables.
+// nftStore is nf_tables, which iptables-nft writes into: tables of the families ip and ip6, named
+// like those of ip_tables and ip6_tables.
 type nftStore struct {
 	ns   int           // file descriptor
 	conn *netlink.Conn // nil until first used, and after an error that may have left something unread
@@ -20,7 +22,7 @@ type nftStore struct {
 
 // stamp is the generation of the namespace's tables, which every change to any of them advances by one, whoever makes it.
 func (s *nftStore) stamp() (stamp, error) {
-	answers, err := s.request(unix.NFT_MSG_GETGEN, 0)
+	answers, err := s.request(ipv4, unix.NFT_MSG_GETGEN, 0)
 	if err != nil {
 		return stamp{}, failure("read generation", "of nf_tables", err)
 	}
@@ -41,31 +43,32 @@ type nftChain struct {
 	policy      uint32
 }
 
-func (s *nftStore) list() ([]nftChain, error) {
-	answers, err := s.request(unix.NFT_MSG_GETCHAIN, netlink.Dump)
-	if err != nil {
-		return nil, failure("list chains", "of nf_tables", err)
-	}
-	var list []nftChain
-	for _, ad := range answers {
-		var c nftChain
-		for ad.Next() {
-			switch ad.Type() {
-			case unix.NFTA_CHAIN_TABLE:
-				c.table = ad.String()
-			case unix.NFTA_CHAIN_NAME:
-				c.name = ad.String()
-			case unix.NFTA_CHAIN_HOOK:
-				c.base = true
-			case unix.NFTA_CHAIN_POLICY:
-				c.policy = ad.Uint32()
-			}
-		}
-		if err := ad.Err(); err != nil {
+func (s *nftStore) list() (list []nftChain, err error) {
+	for _, f := range families {
+		answers, err := s.request(f, unix.NFT_MSG_GETCHAIN, netlink.Dump)
+		if err != nil {
 			return nil, failure("list chains", "of nf_tables", err)
 		}
-		if known(c.table) {
-			list = append(list, c)
+		for _, ad := range answers {
+			var c nftChain
+			for ad.Next() {
+				switch ad.Type() {
+				case unix.NFTA_CHAIN_TABLE:
+					c.table = f.tableOf(ad.String())
+				case unix.NFTA_CHAIN_NAME:
+					c.name = ad.String()
+				case unix.NFTA_CHAIN_HOOK:
+					c.base = true
+				case unix.NFTA_CHAIN_POLICY:
+					c.policy = ad.Uint32()
+				}
+			}
+			if err := ad.Err(); err != nil {
+				return nil, failure("list chains", "of nf_tables", err)
+			}
+			if known(c.table) {
+				list = append(list, c)
+			}
 		}
 	}
 	return list, nil
@@ -86,23 +89,24 @@ func (s *nftStore) chains() (map[string][]string, error) {
 }
 
 // illegible lists tables that have sets: iptables knows none, and leaves what looks into one out of the rules that it shows.
-func (s *nftStore) illegible() ([]string, error) {
-	answers, err := s.request(unix.NFT_MSG_GETSET, netlink.Dump)
-	if err != nil {
-		return nil, failure("list sets", "of nf_tables", err)
-	}
-	var tables []string
-	for _, ad := range answers {
-		for ad.Next() {
-			if ad.Type() == unix.NFTA_SET_TABLE {
-				tables = append(tables, ad.String())
-			}
-		}
-		if err := ad.Err(); err != nil {
+func (s *nftStore) illegible() (list []string, err error) {
+	for _, f := range families {
+		answers, err := s.request(f, unix.NFT_MSG_GETSET, netlink.Dump)
+		if err != nil {
 			return nil, failure("list sets", "of nf_tables", err)
 		}
+		for _, ad := range answers {
+			for ad.Next() {
+				if ad.Type() == unix.NFTA_SET_TABLE {
+					list = append(list, f.tableOf(ad.String()))
+				}
+			}
+			if err := ad.Err(); err != nil {
+				return nil, failure("list sets", "of nf_tables", err)
+			}
+		}
 	}
-	return tables, nil
+	return list, nil
 }
 
 // hold does nothing: nf_tables has no lock. See settled.
@@ -119,27 +123,32 @@ func (s *nftStore) settled(before stamp, tables int) (stamp, error) {
 
 // tidy deletes built-in chains and tables in which there is nothing. The kernel refuses to delete those in which somebody has put something
 // meanwhile.
-func (s *nftStore) tidy() error {
+func (s *nftStore) tidy(f family) error {
 	const accept = 1 // NF_ACCEPT of linux/netfilter.h
 	list, err := s.list()
 	if err != nil {
 		return err
 	}
 	for _, c := range list {
-		if !c.base || c.policy != accept {
+		of, table := splitTable(c.table)
+		if !c.base || c.policy != accept || of != f {
 			continue
 		}
-		err := s.remove("chain "+c.name+" of table "+c.table, unix.NFT_MSG_DELCHAIN, func(ae *netlink.AttributeEncoder) {
-			ae.String(unix.NFTA_CHAIN_TABLE, c.table)
+		err := s.remove(f, "chain "+c.name+" of table "+c.table, unix.NFT_MSG_DELCHAIN, func(ae *netlink.AttributeEncoder) {
+			ae.String(unix.NFTA_CHAIN_TABLE, table)
 			ae.String(unix.NFTA_CHAIN_NAME, c.name)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	for _, table := range []string{filter, mangle, nat} {
-		err := s.remove("table "+table, unix.NFT_MSG_DELTABLE, func(ae *netlink.AttributeEncoder) {
-			ae.String(unix.NFTA_TABLE_NAME, table)
+	for _, table := range tables {
+		of, name := splitTable(table)
+		if of != f {
+			continue
+		}
+		err := s.remove(f, "table "+table, unix.NFT_MSG_DELTABLE, func(ae *netlink.AttributeEncoder) {
+			ae.String(unix.NFTA_TABLE_NAME, name)
 		})
 		if err != nil {
 			return err
@@ -149,9 +158,9 @@ func (s *nftStore) tidy() error {
 }
 
 // remove deletes one object in which there is nothing. One that holds something stays, and one that is not there is fine.
-func (s *nftStore) remove(object string, kind uint16, fill func(*netlink.AttributeEncoder)) error {
+func (s *nftStore) remove(f family, object string, kind uint16, fill func(*netlink.AttributeEncoder)) error {
 	const unlessUsed netlink.HeaderFlags = 0x100 // NLM_F_NONREC of linux/netlink.h, in messages that delete
-	m, err := nftMessage(kind, netlink.Acknowledge|unlessUsed, fill)
+	m, err := nftMessage(f, kind, netlink.Acknowledge|unlessUsed, fill)
 	if err != nil {
 		return failure("delete", object, err)
 	}
@@ -186,15 +195,21 @@ func (s *nftStore) acknowledged(sequence uint32) error {
 }
 
 // request asks one question and returns the attributes of the answers.
-func (s *nftStore) request(kind uint16, flags netlink.HeaderFlags) ([]*netlink.AttributeDecoder, error) {
-	m, err := nftMessage(kind, flags, nil)
+func (s *nftStore) request(f family, kind uint16, flags netlink.HeaderFlags) ([]*netlink.AttributeDecoder, error) {
+	m, err := nftMessage(f, kind, flags, nil)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
-	answers, err := s.conn.Execute(m)
+	answers, err := dump.Complete(func() ([]netlink.Message, error) {
+		answers, err := s.conn.Execute(m)
+		if err == nil {
+			err = dump.Check(answers)
+		}
+		return answers, err
+	})
 	if errors.Is(err, unix.EINVAL) { // nfnetlink's word for a subsystem that is not there
 		err = fmt.Errorf("%w: the kernel has no nf_tables (CONFIG_NF_TABLES): %w", dataplane.ErrUnsupported, err)
 	}
@@ -238,16 +253,20 @@ func (s *nftStore) close() error {
 }
 
 // nftMessage is one request of nf_tables: a struct nfgenmsg and attributes, numbers in network order.
-func nftMessage(kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
+func nftMessage(f family, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
 	ae := netlink.NewAttributeEncoder()
 	ae.ByteOrder = binary.BigEndian
 	if fill != nil {
 		fill(ae)
 	}
 	attrs, err := ae.Encode()
+	number := byte(unix.NFPROTO_IPV4)
+	if f == ipv6 {
+		number = unix.NFPROTO_IPV6
+	}
 	return netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},
-		Data:   append([]byte{unix.NFPROTO_IPV4, unix.NFNETLINK_V0, 0, 0}, attrs...),
+		Data:   append([]byte{number, unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,23 +12,23 @@ import (
 // savedOpaque is how iptables-nft-save says that it cannot tell a table's rules.
 var savedOpaque = regexp.MustCompile("^# Table `(\\w+)' is incompatible")
 
-// parse reads what iptables-save --counters prints. Of tables that we do not write into nothing is kept.
-func parse(saved []byte) (ruleset, error) {
-	rs := ruleset{}
+// parse adds what iptables-save --counters, or ip6tables-save, prints. Of tables that we do not
+// write into nothing is kept.
+func (rs ruleset) parse(saved []byte, f family) error {
 	var t *table
 	for text := range bytes.Lines(saved) {
 		line := strings.TrimSpace(string(text))
 		switch {
 		case line == "":
 		case line[0] == '#':
-			if m := savedOpaque.FindStringSubmatch(line); m != nil && known(m[1]) {
-				rs[m[1]] = &table{opaque: true}
+			if m := savedOpaque.FindStringSubmatch(line); m != nil && known(f.tableOf(m[1])) {
+				rs[f.tableOf(m[1])] = &table{opaque: true}
 			}
 		case line[0] == '*':
 			t = nil
-			if known(line[1:]) {
+			if name := f.tableOf(line[1:]); known(name) {
 				t = &table{chains: map[string][]rule{}}
-				rs[line[1:]] = t
+				rs[name] = t
 			}
 		case line == "COMMIT":
 			t = nil
@@ -38,7 +39,7 @@ func parse(saved []byte) (ruleset, error) {
 		default:
 			name, r, err := parseRule(line)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			t.chains[name] = append(t.chains[name], r)
 		}
@@ -50,11 +51,10 @@ func parse(saved []byte) (ruleset, error) {
 			}
 		}
 	}
-	rs.attribute()
-	return rs, nil
+	return nil
 }
 
-func known(table string) bool { return table == filter || table == mangle || table == nat }
+func known(table string) bool { return slices.Contains(tables, table) }
 
 // parseRule reads "[packets:bytes] -A chain specification".
 func parseRule(line string) (chain string, r rule, err error) {

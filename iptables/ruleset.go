@@ -7,12 +7,45 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// The tables that we write into.
+// The tables that we write into: of iptables, and of ip6tables.
 const (
-	filter = "filter"
-	mangle = "mangle"
-	nat    = "nat"
+	filter  = "filter"
+	mangle  = "mangle"
+	nat     = "nat"
+	filter6 = "ip6 filter"
+	raw6    = "ip6 raw"
 )
+
+// tables lists them all.
+var tables = []string{filter, mangle, nat, filter6, raw6}
+
+// family is an address family, whose tables have a tool of their own.
+type family int
+
+const (
+	ipv4 family = iota
+	ipv6
+)
+
+var families = []family{ipv4, ipv6}
+
+// tableOf is our name of a table of a family that its tool and the kernel call kernelName.
+func (f family) tableOf(kernelName string) string {
+	if f == ipv6 {
+		return prefix6 + kernelName
+	}
+	return kernelName
+}
+
+const prefix6 = "ip6 "
+
+// splitTable is a table's family, and what its tool and the kernel call it.
+func splitTable(table string) (f family, kernelName string) {
+	if name, ok := strings.CutPrefix(table, prefix6); ok {
+		return ipv6, name
+	}
+	return ipv4, table
+}
 
 // prefix begins the names of our chains, and of nobody else's.
 const prefix = "l3kit-"
@@ -105,7 +138,7 @@ func (rs ruleset) among(others ...ruleset) ruleset {
 
 // opaque is the name of a table whose rules iptables cannot tell; empty if there is none.
 func (rs ruleset) opaque() string {
-	for _, name := range []string{filter, mangle, nat} {
+	for _, name := range tables {
 		if t := rs[name]; t != nil && t.opaque {
 			return name
 		}

@@ -5,25 +5,37 @@ import (
 	"strings"
 )
 
-// script is the input of iptables-restore that makes a difference, and how many tables it changes.
+// script is the input of iptables-restore, or of ip6tables-restore, that makes a difference in the
+// tables of a family; empty if there is none.
 //
-// Each table changes at one instant, but one after the other, and the tool may die in between. So the order is one in which every state
-// on the way treats a packet as the old router does, or as the new one, or drops it. A guard is up before the translation that needs it
-// changes, and one that is given up goes last. What only counts comes before what translates: a script for floating IPs that stops has
-// changed nothing yet.
-func (d difference) script() (text string, tables int) {
-	order := []string{filter, mangle, nat}
+// Each table changes at one instant, but one after the other, and the tool may die in between. So
+// the order is one in which every state on the way treats a packet as the old router does, or as
+// the new one, or drops it. A guard is up before the translation that needs it changes, and one
+// that is given up goes last. What only counts comes before what translates: a script for floating
+// IPs that stops has changed nothing yet. In the tables of IPv6 any order will do.
+func (d difference) script(f family) string {
+	order := []string{filter, mangle, nat, filter6, raw6}
 	if !d.want.guards() {
-		order = []string{mangle, nat, filter}
+		order = []string{mangle, nat, filter, filter6, raw6}
 	}
 	var b strings.Builder
-	for _, name := range order {
-		if part := d.part(name); part != "" {
+	for _, table := range order {
+		of, name := splitTable(table)
+		if part := d.part(table); part != "" && of == f {
 			fmt.Fprintf(&b, "*%s\n%sCOMMIT\n", name, part)
-			tables++
 		}
 	}
-	return b.String(), tables
+	return b.String()
+}
+
+// tables counts those that differ.
+func (d difference) tables() (n int) {
+	for _, table := range tables {
+		if d.part(table) != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // part is what a script says of one table. Nothing goes while a rule leads to it, and no rule leads to what is not there.

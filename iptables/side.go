@@ -102,20 +102,31 @@ func (s *side) read(ctx context.Context) (rs ruleset, at stamp, err error) {
 	return rs, stamp{}, nil
 }
 
-// save reads by iptables-save. Of a table that it cannot tell, the names of our chains are known nevertheless.
+// save reads by iptables-save and ip6tables-save. Of a table that they cannot tell, the names of
+// our chains are known nevertheless.
 func (s *side) save(ctx context.Context, names map[string][]string) (ruleset, error) {
 	t, err := s.tool(ctx)
 	if err != nil {
 		return nil, err
 	}
-	saved, err := t.save(ctx, s.ns)
-	if err != nil {
-		return nil, err
+	rs := ruleset{}
+	for _, f := range families {
+		if !holdsOf(names, f) {
+			continue
+		}
+		t, err := t.of(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		saved, err := t.save(ctx, s.ns)
+		if err != nil {
+			return nil, err
+		}
+		if err := rs.parse(saved, f); err != nil {
+			return nil, &dataplane.OpError{Op: "read rules with", Object: t.saver(), Err: err}
+		}
 	}
-	rs, err := parse(saved)
-	if err != nil {
-		return nil, &dataplane.OpError{Op: "read rules with", Object: t.saver(), Err: err}
-	}
+	rs.attribute()
 	illegible, err := s.store.illegible()
 	if err != nil {
 		return nil, err
@@ -129,6 +140,16 @@ func (s *side) save(ctx context.Context, names map[string][]string) (ruleset, er
 		}
 	}
 	return rs, nil
+}
+
+// holdsOf says whether any of the tables named is of a family.
+func holdsOf(names map[string][]string, f family) bool {
+	for table := range names {
+		if of, _ := splitTable(table); of == f {
+			return true
+		}
+	}
+	return false
 }
 
 // applyDelta acts on a difference to what was last applied, without looking. It is proven if the tables are known to be what was asked
@@ -189,10 +210,6 @@ func (s *side) converge(ctx context.Context, wanted func(*tool) ruleset, done *u
 // needed for a script for floating IPs only: its lines are like some that the tool has carried out before.
 func (s *side) write(ctx context.Context, d difference, at stamp, done *undoer) error {
 	s.known = stamp{}
-	t, err := s.tool(ctx)
-	if err != nil {
-		return err
-	}
 	l, err := s.store.hold(ctx)
 	if err != nil {
 		return err
@@ -205,13 +222,14 @@ func (s *side) write(ctx context.Context, d difference, at stamp, done *undoer) 
 	if at != (stamp{}) && now != at {
 		return errMoved
 	}
-	script, tables := d.script()
+	tables := d.tables()
 	if tables > 1 && !d.partial {
-		if err := t.test(ctx, s.ns, script); err != nil {
+		err := s.feed(ctx, d, func(t *tool, script string) error { return t.test(ctx, s.ns, script) })
+		if err != nil {
 			return err
 		}
 	}
-	if err := t.restore(ctx, s.ns, script, l); err != nil {
+	if err := s.restore(ctx, d, l); err != nil {
 		if after, stampErr := s.store.stamp(); stampErr == nil && after == now {
 			return err
 		}
@@ -227,10 +245,6 @@ func (s *side) write(ctx context.Context, d difference, at stamp, done *undoer) 
 // retreat leads from wherever the tables are back to before a difference, without touching what was no part of it.
 func (s *side) retreat(ctx context.Context, d difference, l lock) error {
 	s.known = stamp{}
-	t, err := s.tool(ctx)
-	if err != nil {
-		return err
-	}
 	now, _, err := s.read(ctx)
 	if err != nil {
 		return err
@@ -238,11 +252,38 @@ func (s *side) retreat(ctx context.Context, d difference, l lock) error {
 	if d.partial {
 		now = now.among(d.have, d.want)
 	}
-	script, tables := compare(now, d.have).script()
-	if tables == 0 {
-		return nil
+	return s.restore(ctx, compare(now, d.have), l)
+}
+
+// restore makes a difference, under a lock.
+func (s *side) restore(ctx context.Context, d difference, l lock) error {
+	err := s.feed(ctx, d, func(t *tool, script string) error { return t.restore(ctx, s.ns, script, l) })
+	if err == nil && d.leaves(ipv6) { // IPv4 is left with the router, see Clear
+		err = s.store.tidy(ipv6)
 	}
-	return t.restore(ctx, s.ns, script, l)
+	return err
+}
+
+// feed hands each family's part of a difference to its tool.
+func (s *side) feed(ctx context.Context, d difference, to func(*tool, string) error) error {
+	t, err := s.tool(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		script := d.script(f)
+		if script == "" {
+			continue
+		}
+		t, err := t.of(ctx, f)
+		if err == nil {
+			err = to(t, script)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // undone is a difference that was made, and can be taken back.

@@ -16,7 +16,7 @@ import (
 func (d difference) steps() []dataplane.Step {
 	var steps, shared []dataplane.Step
 	fips := d.floatingIPs()
-	for _, name := range []string{filter, mangle, nat} {
+	for _, name := range tables {
 		if s, ok := d.tableStep(name); ok {
 			steps = append(steps, s)
 		}

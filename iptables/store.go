@@ -30,14 +30,14 @@ type store interface {
 	// written too.
 	settled(before stamp, tables int) (stamp, error)
 
-	// tidy takes away what is left empty, and of use to nobody.
-	tidy() error
+	// tidy takes away what is left empty of a family's tables, and of use to nobody.
+	tidy(f family) error
 
 	close() error
 }
 
 // stamp tells states of the tables apart. The zero stamp is that of no state.
-type stamp [3]uint64
+type stamp [5]uint64
 
 // lock keeps others from writing. A process that is started with its files keeps it too: if ours dies, nobody writes at the same time as
 // the tool that it has left behind.

@@ -1,6 +1,8 @@
 package iptables
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,11 +36,17 @@ func TestTampering(t *testing.T) {
 	const gone = `*filter
 -D FORWARD -j l3kit-FORWARD
 -F l3kit-FORWARD
+-F l3kit-refuse
 -X l3kit-FORWARD
+-X l3kit-refuse
 COMMIT
 *mangle
--D PREROUTING -j l3kit-dst
+-D PREROUTING -j l3kit-PREROUTING
 -D POSTROUTING -j l3kit-POSTROUTING
+-F l3kit-PREROUTING
+-F l3kit-inside
+-X l3kit-PREROUTING
+-X l3kit-inside
 -F l3kit-dst
 -F l3kit-src
 -F l3kit-POSTROUTING
@@ -79,7 +87,11 @@ COMMIT
 		"nothing":         {in(nat), []string{}, false},
 		"everything gone": {gone, everything, true},
 		"chain flushed": {in(filter, "-F l3kit-FORWARD"), []string{
-			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+			"+ rules filter l3kit-FORWARD: -d 169.254.0.0/16 -g l3kit-refuse",
+			"+ rules filter l3kit-FORWARD: ! -o qg-out -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate SNAT --ctstatus CONFIRMED --ctdir ORIGINAL -j RETURN",
+			"+ rules filter l3kit-FORWARD: -m conntrack --ctstate DNAT --ctstatus CONFIRMED --ctdir REPLY -j RETURN",
+			"+ rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstatus CONFIRMED -j DROP",
 			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
 			"+ rules filter l3kit-FORWARD: -o qg-out -m conntrack --ctstate INVALID,UNTRACKED -j DROP",
 			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack ! --ctstate DNAT -j DROP",
@@ -91,7 +103,7 @@ COMMIT
 		"chain more": {in(mangle, ":l3kit-other - [0:0]", "-A l3kit-other -p tcp -j DROP", "-A l3kit-POSTROUTING -j l3kit-other"), []string{
 			"- rules mangle l3kit-POSTROUTING: -j l3kit-other", "- rules mangle l3kit-other: not ours",
 		}, false},
-		"rule gone": {in(filter, "-D l3kit-FORWARD 4"), []string{
+		"rule gone": {in(filter, "-D l3kit-FORWARD 8"), []string{
 			"+ rules filter l3kit-FORWARD: -i qg-out -m conntrack ! --ctstate DNAT -j DROP",
 		}, false},
 		"rule more": {in(filter, "-I l3kit-FORWARD 2 -p tcp -m comment --comment \"our own\" -j ACCEPT"), []string{
@@ -103,7 +115,7 @@ COMMIT
 		"rules of floating IPs twice": {in(mangle, "-A l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN"), []string{
 			"~ rules mangle l3kit-dst-203.0.0.0/28: 1 rule too many",
 		}, false},
-		"rules swapped": {in(filter, "-D l3kit-FORWARD 1", "-A l3kit-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"), []string{
+		"rules swapped": {in(filter, "-D l3kit-FORWARD 1", "-A l3kit-FORWARD -d 169.254.0.0/16 -g l3kit-refuse"), []string{
 			"~ rules filter l3kit-FORWARD: rules in another order",
 		}, false},
 		"floating IPs swapped": {in(mangle, "-D l3kit-dst-203.0.0.0/28 2", "-I l3kit-dst-203.0.0.0/28 1 -d 203.0.0.6/32 -j RETURN"), []string{
@@ -139,6 +151,19 @@ COMMIT
 		"strays": {in(nat, "-A l3kit-dst-203.0.0.0/28 -d 203.0.0.7/32 -j DNAT --to-destination 10.0.0.7"), []string{
 			"- floating-ip 203.0.0.7: → 10.0.0.7  !",
 		}, false},
+		"subnet gone": {in(mangle, "-D l3kit-inside 1"), []string{"+ rules mangle l3kit-inside: -s 10.0.0.0/16 -j DROP"}, false},
+		"subnet more": {in(mangle, "-A l3kit-inside -s 10.9.0.0/16 -j DROP"), []string{"- rules mangle l3kit-inside: -s 10.9.0.0/16 -j DROP"}, false},
+		"IPv6's chain flushed": {"6*filter\n-F l3kit-FORWARD\nCOMMIT\n", []string{
+			"+ rules ip6 filter l3kit-FORWARD: -d fe80::/10 -g l3kit-refuse",
+		}, false},
+		"IPv6's address gone": {"6*raw\n-D l3kit-own 1\nCOMMIT\n", []string{"+ rules ip6 raw l3kit-own: -s fd00::1/128 -j DROP"}, false},
+		"IPv6's subnet more": {"6*raw\n-A l3kit-inside -s fd00:9::/64 -j DROP\nCOMMIT\n", []string{
+			"- rules ip6 raw l3kit-inside: -s fd00:9::/64 -j DROP",
+		}, false},
+		"IPv6's hook gone": {"6*raw\n-D PREROUTING -j l3kit-PREROUTING\nCOMMIT\n", []string{"+ rules ip6 raw PREROUTING: -j l3kit-PREROUTING"}, false},
+		"IPv6's filter gone": {"6*filter\n-D FORWARD -j l3kit-FORWARD\n-F l3kit-FORWARD\n-F l3kit-refuse\n-X l3kit-FORWARD\n-X l3kit-refuse\nCOMMIT\n", []string{
+			"+ rules ip6 filter",
+		}, false},
 		"SNAT address": {in(nat, "-R l3kit-POSTROUTING 2 -o qg-out -j SNAT --to-source 203.0.255.3 --random-fully"), []string{
 			"~ snat qg-out: 203.0.255.2, was 203.0.255.3  !",
 		}, false},
@@ -148,7 +173,9 @@ COMMIT
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachVariant(t, func(t *testing.T, v Variant) {
-				r := example(fip(5), fip(6))
+				r := without(example(fip(5), fip(6)), func(r *dataplane.Router) {
+					r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00::1/64"))
+				})
 				p := newPlace(t, v)
 				p.script("*nat\n:theirs - [0:0]\n-A PREROUTING -p tcp -j theirs\nCOMMIT\n*filter\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n")
 				p.apply(r)
@@ -157,7 +184,11 @@ COMMIT
 				require.Contains(t, whole, "[9:900]")
 				require.Empty(t, p.plan(r, nil), "counters make no difference")
 
-				p.script(c.script)
+				if six, ok := strings.CutPrefix(c.script, "6"); ok {
+					p.script6(six)
+				} else {
+					p.script(c.script)
+				}
 				tampered := p.counted(v)
 				require.Equal(t, c.steps, p.plan(r, nil))
 				require.Equal(t, tampered, p.counted(v), "planning wrote")

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -46,12 +47,59 @@ func (v Variant) other() Variant {
 // DefaultTimeout is how long one run of a tool, or waiting for a lock, may take.
 const DefaultTimeout = 10 * time.Second
 
-// tool runs iptables-restore and iptables-save of one variant.
+// tool runs iptables-restore and iptables-save of one variant, or ip6tables-restore and
+// ip6tables-save.
 type tool struct {
 	variant Variant
 	path    string // of iptables-restore
 	random  string // what asks for fully random ports, in the best way that the tool knows
 	limit   time.Duration
+
+	mu  sync.Mutex
+	six *tool // the same for IPv6; nil until first used
+}
+
+// of is the tool for a family. That for IPv6 is looked for when it is first needed.
+func (t *tool) of(ctx context.Context, f family) (*tool, error) {
+	if f == ipv4 {
+		return t, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.six == nil {
+		six, err := t.find6(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.six = six
+	}
+	return t.six, nil
+}
+
+// find6 looks for ip6tables-restore of the same variant, first beside the one for IPv4.
+func (t *tool) find6(ctx context.Context) (*tool, error) {
+	dir, name := filepath.Split(t.path)
+	named := "ip6tables-" + string(t.variant) + "-restore"
+	var others []string
+	for _, name := range []string{dir + "ip6" + strings.TrimPrefix(name, "ip"), named, "ip6tables-restore"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		six := &tool{path: path, limit: t.limit}
+		if six.variant, err = six.variantOf(ctx, path); err != nil {
+			return nil, err
+		}
+		if six.variant == t.variant {
+			return six, nil
+		}
+		others = append(others, fmt.Sprintf("%s is %s", path, six.variant))
+	}
+	err := fmt.Errorf("%w: %s is not installed, or not in PATH (package iptables)", dataplane.ErrUnsupported, named)
+	if others != nil {
+		err = fmt.Errorf("%w: %s", err, strings.Join(others, ", "))
+	}
+	return nil, &dataplane.OpError{Op: "find", Object: named, Err: err}
 }
 
 // find looks for a tool of a variant, and asks it what it is.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -439,5 +441,31 @@ func TestOtherVariantMissing(t *testing.T) {
 		require.Equal(t, old, p.restored(t))
 		p.variant = v
 		require.NotContains(t, p.restored(t), prefix)
+	})
+}
+
+// ip6tables is needed for routers with IPv6, and by nobody else; one of the other variant will not
+// do.
+func TestIPv6ToolMissing(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v Variant) {
+		p := newPlace(t, v)
+		instead(t, v, `exec $real "$@"`)
+		real, err := exec.Command("/bin/sh", "-c", "PATH=/usr/sbin:/sbin command -v ip6tables-"+string(v.other())+"-restore").Output()
+		require.NoError(t, err)
+		other := filepath.Join(os.Getenv("PATH"), "ip6tables-restore")
+		require.NoError(t, os.WriteFile(other, []byte("#!/bin/sh\nexec "+strings.TrimSpace(string(real))+" \"$@\"\n"), 0o755))
+		p.reopen()
+		four := example(fip(5))
+		p.apply(four)
+		before := p.restored(t)
+		six := without(four, func(r *dataplane.Router) {
+			r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00::1/64"))
+		})
+		_, err = p.rules.Apply(t.Context(), namespace.Change{Want: six})
+		require.ErrorIs(t, err, dataplane.ErrUnsupported)
+		require.ErrorContains(t, err, "ip6tables-"+string(v)+"-restore is not installed")
+		require.ErrorContains(t, err, other+" is "+v.other().String())
+		require.Equal(t, before, p.restored(t))
+		require.Empty(t, p.plan(four, nil))
 	})
 }

@@ -12,15 +12,37 @@ const defaultZone = "nova"
 // GetAgent answers administrators with an agent.
 func (s *Service) GetAgent(ctx context.Context, who Caller, id string) (a Agent, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		a, err = s.agent(ctx, tx, who, id)
+		if a, err = s.agent(ctx, tx, who, id); err != nil {
+			return err
+		}
+		one := []Agent{a}
+		err = fillOrphans(ctx, tx, one)
+		a = one[0]
 		return err
 	})
 	return a, err
 }
 
+// fillOrphans lists what runs on the agents' hosts without a record.
+func fillOrphans(ctx context.Context, tx Tx, agents []Agent) error {
+	orphans, err := tx.Orphans().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	for i := range agents {
+		agents[i].Orphans = []Orphan{}
+		for _, o := range orphans {
+			if o.Host == agents[i].Host {
+				agents[i].Orphans = append(agents[i].Orphans, o)
+			}
+		}
+	}
+	return nil
+}
+
 // ListAgents lists the agents for administrators, and none for others.
 func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents []Agent, err error) {
-	if !who.Admin {
+	if !s.Allows(who, "get_agent", 0) {
 		return []Agent{}, nil
 	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
@@ -31,7 +53,7 @@ func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents [
 				for i := range agents {
 					agents[i].Alive = s.alive(agents[i])
 				}
-				return nil
+				return fillOrphans(ctx, tx, agents)
 			},
 			value: func(a *Agent) any { return a.Alive },
 			id:    func(a *Agent) string { return a.ID },
@@ -48,6 +70,9 @@ func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec A
 	err = s.update(ctx, func(w *work) error {
 		enabled = false
 		if a, err = s.agent(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.may(who, "update_agent", 0); err != nil {
 			return err
 		}
 		if err := text("description", spec.Description); err != nil {
@@ -72,6 +97,9 @@ func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec A
 func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error {
 	err := s.update(ctx, func(w *work) error {
 		if _, err := s.agent(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_agent", 0); err != nil {
 			return err
 		}
 		hosted, err := w.Bindings().List(ctx, id)
@@ -101,7 +129,7 @@ func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error 
 // agent finds an agent, for administrators.
 func (s *Service) agent(ctx context.Context, tx Tx, who Caller, id string) (Agent, error) {
 	absent := notFound("AgentNotFound", "Agent %s could not be found", id)
-	if !who.Admin {
+	if !s.Allows(who, "get_agent", 0) {
 		return Agent{}, absent
 	}
 	a, err := found(ctx, tx.Agents(), id, absent)
@@ -109,8 +137,12 @@ func (s *Service) agent(ctx context.Context, tx Tx, who Caller, id string) (Agen
 	return a, err
 }
 
-// ListAvailabilityZones lists the zones of the agents, each for networks and for routers; one in which an agent works is available. Everybody sees them.
-func (s *Service) ListAvailabilityZones(ctx context.Context, _ Caller) (zones []AvailabilityZone, err error) {
+// ListAvailabilityZones lists the zones of the agents, each for networks and for routers; one in
+// which an agent works is available. They belong to nobody.
+func (s *Service) ListAvailabilityZones(ctx context.Context, who Caller) (zones []AvailabilityZone, err error) {
+	if !s.Allows(who, "get_availability_zone", RelationShared) {
+		return []AvailabilityZone{}, nil
+	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		agents, err := tx.Agents().List(ctx, Query{})
 		if err != nil {

@@ -127,7 +127,7 @@ func (a *allocation) asked(ctx context.Context, want []FixedIPSpec) error {
 }
 
 func (a *allocation) given(ctx context.Context, f FixedIPSpec) error {
-	sub, err := a.subnetFor(ctx, f)
+	sub, err := a.subnetFor(f)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (a *allocation) given(ctx context.Context, f FixedIPSpec) error {
 
 // somewhere chooses any address of a subnet.
 func (a *allocation) somewhere(ctx context.Context, f FixedIPSpec) error {
-	sub, err := a.subnetFor(ctx, f)
+	sub, err := a.subnetFor(f)
 	if err != nil {
 		return err
 	}
@@ -169,8 +169,30 @@ func (a *allocation) somewhere(ctx context.Context, f FixedIPSpec) error {
 	return a.anyOf(ctx, []Subnet{sub})
 }
 
-// subnetFor is the subnet that a wish is about.
-func (a *allocation) subnetFor(ctx context.Context, f FixedIPSpec) (Subnet, error) {
+// namesSubnets refuses fixed IPs that a caller asks for of subnets that it does not see, or that are
+// not on the port's network.
+func (s *Service) namesSubnets(ctx context.Context, tx Tx, who Caller, networkID string, want []FixedIPSpec) error {
+	for _, f := range want {
+		if f.SubnetID == "" {
+			continue
+		}
+		sub, _, err := s.subnet(ctx, tx, who, f.SubnetID)
+		if err != nil {
+			return err
+		}
+		if sub.NetworkID != networkID {
+			return wrongSubnet(networkID, sub.ID)
+		}
+	}
+	return nil
+}
+
+func wrongSubnet(networkID, subnetID string) error {
+	return invalid("Failed to create port on network %s, because fixed_ips included invalid subnet %s", networkID, subnetID)
+}
+
+// subnetFor returns the subnet of a requested address.
+func (a *allocation) subnetFor(f FixedIPSpec) (Subnet, error) {
 	if f.SubnetID == "" {
 		for _, sub := range a.subnets {
 			if hosts(sub.CIDR).contains(f.IPAddress) {
@@ -184,11 +206,7 @@ func (a *allocation) subnetFor(ctx context.Context, f FixedIPSpec) (Subnet, erro
 	}
 	i := slices.IndexFunc(a.subnets, func(sub Subnet) bool { return sub.ID == f.SubnetID })
 	if i < 0 {
-		_, err := found(ctx, a.w.Subnets(), f.SubnetID, notFound("SubnetNotFound", "Subnet %s could not be found.", f.SubnetID))
-		if err == nil {
-			err = invalid("Failed to create port on network %s, because fixed_ips included invalid subnet %s", a.port.NetworkID, f.SubnetID)
-		}
-		return Subnet{}, err
+		return Subnet{}, wrongSubnet(a.port.NetworkID, f.SubnetID)
 	}
 	if f.IPAddress.IsValid() && !hosts(a.subnets[i].CIDR).contains(f.IPAddress) {
 		return Subnet{}, badRequest("InvalidIpForSubnet", "IP address %s is not a valid IP for the specified subnet.", f.IPAddress)

@@ -9,12 +9,13 @@ import (
 // IPAvailability counts the addresses of networks, for administrators; anybody else has none. The filters are those of the answer: network_id,
 // network_name, project_id, and ip_version, which counts the subnets of a family alone.
 func (s *Service) IPAvailability(ctx context.Context, who Caller, q Query) ([]IPAvailability, error) {
-	if !who.Admin {
-		return []IPAvailability{}, nil
-	}
 	var list []IPAvailability
 	err := s.config.Store.View(ctx, func(tx Tx) error {
-		networks, subnets, err := available(ctx, tx, q)
+		scope, err := s.networkScope(ctx, tx, who, "get_network_ip_availability")
+		if err != nil {
+			return err
+		}
+		networks, subnets, err := available(ctx, tx, q, scope)
 		if err != nil {
 			return err
 		}
@@ -31,11 +32,11 @@ func (s *Service) IPAvailability(ctx context.Context, who Caller, q Query) ([]IP
 }
 
 // available are the networks and subnets that a query for availability is about.
-func available(ctx context.Context, tx Tx, q Query) ([]Network, []Subnet, error) {
+func available(ctx context.Context, tx Tx, q Query, scope []Filter) ([]Network, []Subnet, error) {
 	var families []Filter
 	fields := map[string]string{"network_id": "id", "network_name": "name"}
 	filters := q.Filters
-	q.Filters, q.Scope = nil, nil
+	q.Filters, q.Scope = nil, scope
 	for _, f := range filters {
 		if f.Field == "ip_version" {
 			families = append(families, f)

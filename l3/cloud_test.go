@@ -22,9 +22,13 @@ type cloud struct {
 
 var (
 	admin = l3.Caller{Project: "operators", Admin: true}
-	alice = l3.Caller{Project: "alice"}
-	bob   = l3.Caller{Project: "bob"}
+	alice = member("alice")
+	bob   = member("bob")
 )
+
+func member(project string) l3.Caller {
+	return l3.Caller{Project: project, Roles: []string{l3.RoleMember}}
+}
 
 // onStores runs a test on every store.
 func onStores(t *testing.T, test func(*testing.T, *cloud)) { onStoresWith(t, l3.Config{}, test) }

@@ -11,10 +11,11 @@ import (
 
 // Assignment is what one host must realise of a router, as it goes over the message queue.
 type Assignment struct {
-	Host     string           `json:"-"`
-	Revision uint64           `json:"revision"` // the router's Generation; only grows
-	Epoch    uint64           `json:"epoch"`    // grows when the router moves; see [RouterBinding]
-	Router   dataplane.Router `json:"router"`
+	Host       string           `json:"-"`
+	Deployment string           `json:"deployment,omitempty"` // that asks for it; see [Deployment]
+	Revision   uint64           `json:"revision"`             // the router's Generation; only grows
+	Epoch      uint64           `json:"epoch"`                // grows when the router moves; see [RouterBinding]
+	Router     dataplane.Router `json:"router"`
 }
 
 // Intent is a router with everything that matters to its host. Networks and subnets are by their IDs, and may be more than the router's.
@@ -73,7 +74,29 @@ func (in Intent) wiring(keep func(*Port) bool) (dataplane.Router, error) {
 		r.Gateway = &dataplane.Gateway{Port: port, NextHops: in.nextHops(p), SNAT: in.Router.EnableSNAT}
 	}
 	slices.SortFunc(r.Ports, func(a, b dataplane.Port) int { return cmp.Compare(a.ID, b.ID) })
+	if r.Gateway != nil {
+		r.Gateway.OnLink = in.onLink(r)
+	}
 	return r, nil
+}
+
+// onLink are the subnets of the router's external network, but for those that it cannot have on its
+// gateway's link: a subnet inside comes before one outside that overlaps it; without an IPv4
+// address the gateway finds no IPv4 neighbours; and IPv6 needs an MTU.
+func (in Intent) onLink(r dataplane.Router) []netip.Prefix {
+	var list []netip.Prefix
+	hasIPv4, attached := r.Gateway.HairpinAddr().IsValid(), inside(r)
+	for _, s := range in.Subnets {
+		overlaps := slices.ContainsFunc(attached, func(p netip.Prefix) bool { return p.Overlaps(s.CIDR) })
+		switch {
+		case s.NetworkID != r.Gateway.Network.ID || overlaps:
+		case s.CIDR.Addr().Is4() && !hasIPv4, s.CIDR.Addr().Is6() && r.Gateway.MTU < minMTU6:
+		default:
+			list = append(list, s.CIDR)
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
 }
 
 func (in Intent) port(p *Port) (dataplane.Port, error) {

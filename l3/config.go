@@ -11,13 +11,17 @@ import (
 type Config struct {
 	Store     Store
 	Scheduler Scheduler // nil: the candidate with the fewest routers
+	Policy    Policy    // nil: DefaultPolicy
 
-	BaseMAC       dataplane.MAC    // first three bytes of generated MAC addresses; zero: fa:16:3e
-	SegmentRanges []SegmentRange   // that networks without a given segmentation ID get theirs from, the first with room, in turn; nil: VXLAN 1–16777215
-	PhysicalMTU   int              // bytes of the underlying network, which bounds a network's MTU; 0: 1500
-	MaxRoutes     int              // extra routes of a router; 0: 30
-	Quotas        map[string]int   // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
-	AgentDownTime time.Duration    // since the last heartbeat, after which an agent is not alive; 0: 75 s
+	BaseMAC       dataplane.MAC  // first three bytes of generated MAC addresses; zero: fa:16:3e
+	SegmentRanges []SegmentRange // that networks without a given segmentation ID get theirs from, the first with room, in turn; nil: VXLAN 1–16777215
+	PhysicalMTU   int            // bytes of the underlying network, which bounds a network's MTU; 0: 1500
+	MaxRoutes     int            // extra routes of a router; 0: 30
+	Quotas        map[string]int // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
+	AgentDownTime time.Duration  // since the last heartbeat, after which an agent is not alive; 0: 75 s
+	// RemoveOrphans has hosts remove routers that the database does not know; see [Orphan]. False: they
+	// are kept until an administrator removes each. With an empty database that is all of them.
+	RemoveOrphans bool
 	Now           func() time.Time // nil: time.Now
 	Published     func()           // called after a commit that left something in the outbox; must not block; nil: nobody
 	Logger        *slog.Logger     // nil: nothing is logged

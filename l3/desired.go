@@ -21,19 +21,22 @@ func (s *Service) DesiredOf(ctx context.Context, routerID string) (a Assignment,
 // DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known has nothing.
 func (s *Service) DesiredOn(ctx context.Context, host string) (all []Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		all = []Assignment{}
-		agents, err := tx.Agents().List(ctx, Query{Filters: []Filter{oneOf("host", host)}})
-		if err != nil || len(agents) == 0 {
-			return err
-		}
-		hosted, err := tx.Bindings().List(ctx, agents[0].ID)
-		if err != nil {
-			return err
-		}
-		all, err = assignments(ctx, tx, routerIDs(hosted))
+		all, err = assignmentsOn(ctx, tx, host)
 		return err
 	})
 	return all, err
+}
+
+func assignmentsOn(ctx context.Context, tx Tx, host string) ([]Assignment, error) {
+	agents, err := tx.Agents().List(ctx, Query{Filters: []Filter{oneOf("host", host)}})
+	if err != nil || len(agents) == 0 {
+		return []Assignment{}, err
+	}
+	hosted, err := tx.Bindings().List(ctx, agents[0].ID)
+	if err != nil {
+		return nil, err
+	}
+	return assignments(ctx, tx, routerIDs(hosted))
 }
 
 // assignments compiles those of the routers that have a host and something to realise.
@@ -64,6 +67,10 @@ func assignments(ctx context.Context, tx Tx, routerIDs []string) ([]Assignment, 
 	for _, f := range fips {
 		byRouter[f.RouterID] = append(byRouter[f.RouterID], f)
 	}
+	d, err := tx.Deployment().Get(ctx)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]Assignment, len(intents))
 	for i, in := range intents {
 		in.FloatingIPs = byRouter[in.Router.ID]
@@ -72,7 +79,7 @@ func assignments(ctx context.Context, tx Tx, routerIDs []string) ([]Assignment, 
 			return nil, err
 		}
 		st := h.states[in.Router.ID]
-		all[i] = Assignment{Host: st.Host, Revision: st.Generation, Epoch: st.Epoch, Router: r}
+		all[i] = Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Generation, Epoch: st.Epoch, Router: r}
 	}
 	return all, nil
 }

@@ -8,8 +8,11 @@ import (
 // RemoveRouterInterface takes a router from a subnet, or away with its port.
 func (s *Service) RemoveRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (removed Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, err := s.router(ctx, w, who, routerID)
+		r, to, err := s.router(ctx, w, who, routerID)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "remove_router_interface", to); err != nil {
 			return err
 		}
 		if spec == (InterfaceSpec{}) {
@@ -77,9 +80,9 @@ func (in Intent) mayLeave(ctx context.Context, tx Tx, subnet Subnet) error {
 	}
 	fips, err := tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("router_id", in.Router.ID)}})
 	for _, f := range fips {
-		if subnet.CIDR.Contains(f.FixedIP) {
-			return conflict("RouterInterfaceInUseByFloatingIP", "The interface of router %s on subnet %s is needed by the floating IP %s of %s",
-				in.Router.ID, subnet.ID, f.Address, f.FixedIP)
+		if subnet.CIDR.Contains(f.FixedIP) { // it may be another project's, so it is not named
+			return conflict("RouterInterfaceInUseByFloatingIP", "The interface of router %s on subnet %s is needed by floating IPs",
+				in.Router.ID, subnet.ID)
 		}
 	}
 	return err

@@ -21,17 +21,21 @@ func (s *Service) CreateFloatingIPs(ctx context.Context, who Caller, specs ...Fl
 }
 
 func (s *Service) createFloatingIP(ctx context.Context, w *work, who Caller, spec FloatingIPSpec) (FloatingIP, error) {
-	owner, err := project(who, spec.ProjectID)
+	const rule = "create_floatingip"
+	owner, err := s.project(who, rule, spec.ProjectID)
 	if err != nil {
 		return FloatingIP{}, err
 	}
-	if spec.Address != nil && !who.Admin {
-		return FloatingIP{}, disallowed("create_floatingip:floating_ip_address")
+	if err := s.may(who, rule, who.to(owner)); err != nil {
+		return FloatingIP{}, err
+	}
+	if err := s.mayGive(who, rule, who.to(owner), givenAttribute{"floating_ip_address", spec.Address != nil}); err != nil {
+		return FloatingIP{}, err
 	}
 	if err := text("description", spec.Description); err != nil {
 		return FloatingIP{}, err
 	}
-	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, _, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return FloatingIP{}, err
 	}
@@ -101,7 +105,7 @@ func askable(asked FixedIPSpec, subnets []Subnet) error {
 // GetFloatingIP answers with a floating IP of the caller's project.
 func (s *Service) GetFloatingIP(ctx context.Context, who Caller, id string) (f FloatingIP, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if f, err = s.floatingIP(ctx, tx, who, id); err != nil {
+		if f, _, err = s.floatingIP(ctx, tx, who, id); err != nil {
 			return err
 		}
 		return s.describeFloatingIP(ctx, tx, &f)
@@ -111,7 +115,7 @@ func (s *Service) GetFloatingIP(ctx context.Context, who Caller, id string) (f F
 
 // ListFloatingIPs lists the floating IPs of the caller's project.
 func (s *Service) ListFloatingIPs(ctx context.Context, who Caller, q Query) (fips []FloatingIP, err error) {
-	q.Scope = ownScope(who)
+	q.Scope = s.ownScope(who, "get_floatingip")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		fips, err = derived[FloatingIP]{
 			field: "status",
@@ -129,7 +133,11 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who Caller, q Query) (fip
 // bound to, given again, is no change.
 func (s *Service) UpdateFloatingIP(ctx context.Context, who Caller, id string, spec FloatingIPSpec, cond If) (f FloatingIP, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if f, err = s.floatingIP(ctx, w, who, id); err != nil {
+		var to Relation
+		if f, to, err = s.floatingIP(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.may(who, "update_floatingip", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, f.Meta); err != nil {
@@ -187,8 +195,11 @@ func (spec FloatingIPSpec) changeable() error {
 // DeleteFloatingIP unbinds a floating IP and gives its address back.
 func (s *Service) DeleteFloatingIP(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		f, err := s.floatingIP(ctx, w, who, id)
+		f, to, err := s.floatingIP(ctx, w, who, id)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_floatingip", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, f.Meta); err != nil {
@@ -202,13 +213,6 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, who Caller, id string, c
 		}
 		return s.dropPort(ctx, w, Port{Meta: Meta{ID: f.OwnPort}})
 	})
-}
-
-// floatingIP finds a floating IP that the caller may see.
-func (s *Service) floatingIP(ctx context.Context, tx Tx, who Caller, id string) (FloatingIP, error) {
-	absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found", id)
-	f, err := found(ctx, tx.FloatingIPs(), id, absent)
-	return owned(who, f, f.Meta, err, absent)
 }
 
 func (s *Service) describeFloatingIP(ctx context.Context, tx Tx, f *FloatingIP) error {

@@ -22,12 +22,15 @@ func (s *Service) setGateway(ctx context.Context, w *work, who Caller, in Intent
 		r.Gateway, r.EnableSNAT = nil, true
 		return s.dropGateway(ctx, w, in)
 	}
-	n, err := s.network(ctx, w, who, spec.NetworkID)
+	n, _, err := s.network(ctx, w, who, spec.NetworkID)
 	if err != nil {
 		return err
 	}
 	if !n.External {
 		return badRequest("BadRequest", "Bad router request: Network %s is not an external network", n.ID)
+	}
+	if err := s.namesSubnets(ctx, w, who, n.ID, or(spec.FixedIPs, nil)); err != nil {
+		return err
 	}
 	var p Port
 	switch old := in.gateway(); {

@@ -170,7 +170,45 @@ func TestGatewayFollowsItsSubnet(t *testing.T) {
 		_, err := r.UpdateSubnet(r.Context(), r.admin, s.ID, l3.SubnetSpec{GatewayIP: &taken, AllocationPools: &pools}, l3.If{})
 		require.ErrorIs(r, err, l3.ErrInvalid, "it would be its own gateway")
 		ok(r.UpdateSubnet(r.Context(), r.admin, s.ID, l3.SubnetSpec{GatewayIP: new(netip.MustParseAddr("203.0.113.254")), AllocationPools: &pools}, l3.If{}))(r)
-		require.Equal(r, l3.StatusDown, r.see(router.ID).Status, "a host must realise it first")
+		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status, "a host must realise it first")
 		require.Equal(r, []netip.Addr{netip.MustParseAddr("203.0.113.254")}, r.report(router.ID).Router.Gateway.NextHops)
+	})
+}
+
+// Hosts are told of every subnet of the external network, also of one that comes or goes later. A
+// router that cannot have one on its link keeps nobody from making it.
+func TestSubnetsOfTheExternalNetworkReachHosts(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ext := r.external("public", "203.0.113.0/24")
+		r.external("elsewhere", "198.18.0.0/24")
+		r.agent("h1", "public")
+		router := r.routerTo(ext, r.inside("203.0.115.0/24"))
+		bystander := r.routerTo(r.external("another", "198.18.1.0/24"))
+		names := map[string]string{router.ID: "router", bystander.ID: "bystander"}
+		r.notices(names)
+		onLink := func() []netip.Prefix {
+			a := ok(r.DesiredOf(r.Context(), router.ID))(r)
+			return a.Router.Gateway.OnLink
+		}
+		first := netip.MustParsePrefix("203.0.113.0/24")
+		require.Equal(r, []netip.Prefix{first}, onLink())
+		before := ok(r.DesiredOf(r.Context(), router.ID))(r).Revision
+
+		second := r.subnet(r.admin, ext, "203.0.114.0/24")
+		require.Equal(r, []netip.Prefix{first, second.CIDR}, onLink())
+		require.Equal(r, []string{"h1 router 1"}, r.notices(names))
+		after := ok(r.DesiredOf(r.Context(), router.ID))(r).Revision
+		require.Equal(r, before+1, after)
+
+		r.subnet(r.admin, ext, "203.0.115.0/25") // overlaps the one inside
+		require.Equal(r, []netip.Prefix{first, second.CIDR}, onLink())
+
+		r.notices(names)
+		require.NoError(r, r.DeleteSubnet(r.Context(), r.admin, second.ID, l3.If{}))
+		require.Equal(r, []netip.Prefix{first}, onLink())
+		require.Equal(r, []string{"h1 router 1"}, r.notices(names))
+
+		r.subnet(r.member, r.network(r.member), "10.77.0.0/24")
+		require.Empty(r, r.notices(names), "an internal network")
 	})
 }

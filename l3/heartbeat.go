@@ -4,12 +4,10 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 )
 
-// Heartbeat registers an agent, or notes that it is alive. One that comes up, or that says of itself what may make more routers fit it, takes the
-// routers that nobody hosts.
+// Heartbeat implements [Hosting]. An agent that comes up, or that reports of itself what may make more
+// routers fit it, takes the routers that nobody hosts.
 func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err error) {
 	if h.AvailabilityZone == "" {
 		h.AvailabilityZone = defaultZone
@@ -17,31 +15,45 @@ func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err erro
 	if h.Host == "" {
 		return a, invalid("Invalid input for host. Reason: it is missing.")
 	}
-	for name, value := range map[string]*string{"host": &h.Host, "binary": &h.Binary, "availability_zone": &h.AvailabilityZone} {
+	for name, value := range map[string]*string{
+		"host": &h.Host, "binary": &h.Binary, "availability_zone": &h.AvailabilityZone,
+		"instance": &h.Instance, "machine": &h.Machine, "deployment": &h.Deployment,
+	} {
 		if err := text(name, value); err != nil {
 			return a, err
 		}
 	}
-	var up bool
+	var up, stale bool
 	err = s.update(ctx, func(w *work) error {
-		known, err := w.Agents().List(ctx, Query{Filters: []Filter{oneOf("host", h.Host)}})
-		if err != nil {
+		var known bool
+		if a, known, err = agentOn(ctx, w, h.Host); err != nil {
 			return err
 		}
-		if len(known) == 0 {
+		if !known {
 			up = true
-			a = Agent{ID: uuid.NewString(), Type: "L3 agent", Host: h.Host, Topic: "l3_agent", AdminStateUp: true, CreatedAt: s.now()}
+			a = s.newAgent(h.Host)
 			h.note(&a)
 			a.HeartbeatAt, a.Alive = s.exactly(), true
 			return w.Agents().Insert(ctx, a)
 		}
-		a = known[0]
+		if h.Instance != "" {
+			if err := s.refuse(a, h.Instance, h.Machine); err != nil {
+				return err
+			}
+			if stale = h.superseded(a); stale {
+				return nil
+			}
+			stale = h.overtaken(a)
+		}
 		before, lived := a, s.alive(a)
 		h.note(&a)
 		up = !lived || before.AvailabilityZone != a.AvailabilityZone || !before.reachesAsMuchAs(a)
 		a.HeartbeatAt, a.Alive = s.exactly(), true
 		return w.Agents().Update(ctx, &a)
 	})
+	if err == nil && h.Inventory != nil && !stale {
+		err = s.compare(ctx, a, h)
+	}
 	if err == nil && up && a.AdminStateUp {
 		s.adopt(ctx)
 	}
@@ -58,10 +70,31 @@ func (a Agent) reachesAsMuchAs(b Agent) bool {
 	return oneSaid == twoSaid && slices.Equal(one, two)
 }
 
+// superseded reports whether a heartbeat is of a process that ended before the one that has the host's
+// session began: it was late.
+func (h Heartbeat) superseded(a Agent) bool {
+	return a.Instance != "" && h.Instance != a.Instance && !h.StartedAt.After(a.StartedAt)
+}
+
+// overtaken reports whether the process has sent a newer inventory, which was taken first.
+func (h Heartbeat) overtaken(a Agent) bool {
+	return h.Inventory != nil && h.Instance == a.Instance && h.Inventory.Seq <= a.InventorySeq
+}
+
 // note takes over what an agent says of itself.
 func (h Heartbeat) note(a *Agent) {
 	a.Binary, a.AvailabilityZone, a.StartedAt = h.Binary, h.AvailabilityZone, h.StartedAt.UTC()
 	a.Configurations, a.ResourcesSynced = h.Configurations, true
+	if h.Instance == "" {
+		return
+	}
+	if h.Instance != a.Instance {
+		a.InventorySeq = 0
+	}
+	a.Instance, a.Machine, a.Deployment = h.Instance, h.Machine, h.Deployment
+	if h.Inventory != nil {
+		a.InventorySeq = max(a.InventorySeq, h.Inventory.Seq)
+	}
 	if a.Configurations == nil {
 		a.Configurations = map[string]any{}
 	}

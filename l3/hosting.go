@@ -1,11 +1,14 @@
 package l3
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // RoutersOnAgent lists the routers that an agent hosts, for administrators.
 func (s *Service) RoutersOnAgent(ctx context.Context, who Caller, agentID string) (routers []Router, err error) {
-	if !who.Admin {
-		return nil, disallowed("get_l3-routers")
+	if err := s.may(who, "get_l3-routers", 0); err != nil {
+		return nil, err
 	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		if _, err := s.agent(ctx, tx, who, agentID); err != nil {
@@ -25,12 +28,12 @@ func (s *Service) RoutersOnAgent(ctx context.Context, who Caller, agentID string
 
 // AgentsOfRouter lists the agent that hosts a router, if one does, for administrators.
 func (s *Service) AgentsOfRouter(ctx context.Context, who Caller, routerID string) (agents []Agent, err error) {
-	if !who.Admin {
-		return nil, disallowed("get_l3-agents")
+	if err := s.may(who, "get_l3-agents", 0); err != nil {
+		return nil, err
 	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		agents = []Agent{}
-		if _, err := s.router(ctx, tx, who, routerID); err != nil {
+		if _, _, err := s.router(ctx, tx, who, routerID); err != nil {
 			return err
 		}
 		st, err := stateOf(ctx, tx, routerID)
@@ -46,12 +49,15 @@ func (s *Service) AgentsOfRouter(ctx context.Context, who Caller, routerID strin
 
 // AddRouterToAgent has an agent host a router that nobody hosts. If it hosts it already, nothing changes.
 func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error {
-	if !who.Admin {
-		return disallowed("create_l3-router")
+	if err := s.may(who, "create_l3-router", 0); err != nil {
+		return err
 	}
 	return s.update(ctx, func(w *work) error {
 		a, err := s.agent(ctx, w, who, agentID)
 		if err != nil {
+			return err
+		}
+		if _, _, err := s.router(ctx, w, who, routerID); err != nil {
 			return err
 		}
 		in, err := intentOf(ctx, w, routerID)
@@ -78,16 +84,25 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, rou
 	})
 }
 
-// RemoveRouterFromAgent takes a router from the agent that hosts it. It has no host then, until it changes or [Service.Reschedule] finds it one.
+// RemoveRouterFromAgent takes a router from the agent that hosts it. It has no host then, until it
+// changes or [Service.Reschedule] finds it one. An orphan on the agent's host is removed for good.
 func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error {
-	if !who.Admin {
-		return disallowed("delete_l3-router")
+	if err := s.may(who, "delete_l3-router", 0); err != nil {
+		return err
 	}
 	return s.update(ctx, func(w *work) error {
-		if _, err := s.agent(ctx, w, who, agentID); err != nil {
+		a, err := s.agent(ctx, w, who, agentID)
+		if err != nil {
 			return err
 		}
-		if _, err := s.router(ctx, w, who, routerID); err != nil {
+		o, err := w.Orphans().Get(ctx, onHost(a.Host, routerID))
+		if err == nil {
+			return s.removeOrphan(ctx, w, o)
+		}
+		if !errors.Is(err, ErrAbsent) {
+			return err
+		}
+		if _, _, err := s.router(ctx, w, who, routerID); err != nil {
 			return err
 		}
 		st, err := stateOf(ctx, w, routerID)

@@ -51,7 +51,8 @@ func intentOf(ctx context.Context, tx Tx, id string) (Intent, error) {
 	return all[0], nil
 }
 
-// join reads what routers are joined to; floating IPs are left out.
+// join reads what routers are joined to, and all subnets of their external networks; floating IPs
+// are left out.
 func join(ctx context.Context, tx Tx, routers []Router) ([]Intent, error) {
 	ids := make([]string, len(routers))
 	for i := range routers {
@@ -62,9 +63,13 @@ func join(ctx context.Context, tx Tx, routers []Router) ([]Intent, error) {
 		return nil, err
 	}
 	networks, subnets, byRouter := map[string]Network{}, map[string]Subnet{}, map[string][]Port{}
+	var external []string
 	for _, p := range ports {
 		byRouter[p.DeviceID] = append(byRouter[p.DeviceID], p)
 		networks[p.NetworkID] = Network{}
+		if p.DeviceOwner == OwnerRouterGateway {
+			external = append(external, p.NetworkID)
+		}
 		for _, ip := range p.FixedIPs {
 			subnets[ip.SubnetID] = Subnet{}
 		}
@@ -74,6 +79,14 @@ func join(ctx context.Context, tx Tx, routers []Router) ([]Intent, error) {
 	}
 	if err := fill(ctx, tx.Subnets(), subnets, func(s *Subnet) string { return s.ID }); err != nil {
 		return nil, err
+	}
+	slices.Sort(external)
+	outside, err := listOf(ctx, tx.Subnets(), "network_id", slices.Compact(external))
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range outside {
+		subnets[s.ID] = s
 	}
 	all := make([]Intent, len(routers))
 	for i, r := range routers {

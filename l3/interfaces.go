@@ -8,8 +8,11 @@ import (
 // AddRouterInterface joins a router to a subnet, with the subnet's gateway address; or to the subnets of a port, which the router takes over.
 func (s *Service) AddRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (added Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, err := s.router(ctx, w, who, routerID)
+		r, to, err := s.router(ctx, w, who, routerID)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "add_router_interface", to); err != nil {
 			return err
 		}
 		if (spec.SubnetID == "") == (spec.PortID == "") {
@@ -36,14 +39,14 @@ func (s *Service) AddRouterInterface(ctx context.Context, who Caller, routerID s
 }
 
 func (s *Service) attachSubnet(ctx context.Context, w *work, who Caller, in Intent, subnetID string) (Interface, error) {
-	subnet, err := s.subnet(ctx, w, who, subnetID)
+	subnet, to, err := s.subnet(ctx, w, who, subnetID)
 	if err != nil {
 		return Interface{}, err
 	}
 	if !subnet.GatewayIP.IsValid() {
 		return Interface{}, badRequest("BadRequest", "Bad router request: Subnet %s must have a gateway IP to be joined to a router", subnetID)
 	}
-	if err := s.mayAttach(ctx, w, who, in, subnet.NetworkID, subnet); err != nil {
+	if err := s.mayAttach(ctx, w, who, to, in, subnet.NetworkID, subnet); err != nil {
 		return Interface{}, err
 	}
 	want := FixedIPSpec{SubnetID: subnetID, IPAddress: subnet.GatewayIP}
@@ -64,11 +67,11 @@ func (s *Service) attachSubnet(ctx context.Context, w *work, who Caller, in Inte
 }
 
 func (s *Service) attachPort(ctx context.Context, w *work, who Caller, in Intent, portID string) (Interface, error) {
-	p, err := s.port(ctx, w, who, portID)
+	p, to, err := s.port(ctx, w, who, portID)
 	if err != nil {
 		return Interface{}, err
 	}
-	if !who.owns(p.ProjectID) { // another's port on the caller's network
+	if !s.Allows(who, "update_port", to) { // another's port on the caller's network
 		return Interface{}, notFound("PortNotFound", "Port %s could not be found.", portID)
 	}
 	if p.DeviceID != "" || p.DeviceOwner != "" {
@@ -93,7 +96,7 @@ func (s *Service) attachPort(ctx context.Context, w *work, who Caller, in Intent
 				return Interface{}, err
 			}
 		}
-		if err := s.mayAttach(ctx, w, who, in, p.NetworkID, subnets[ip.SubnetID]); err != nil {
+		if err := s.mayAttach(ctx, w, who, to, in, p.NetworkID, subnets[ip.SubnetID]); err != nil {
 			return Interface{}, err
 		}
 	}
@@ -137,13 +140,16 @@ func (in Intent) ipv6Port(networkID string) *Port {
 
 // mayAttach refuses a subnet that the router has, or that overlaps one of its own or of its external network, and an external network that is not the
 // caller's: its gateway address is that of a router of the provider.
-func (s *Service) mayAttach(ctx context.Context, w *work, who Caller, in Intent, networkID string, subnet Subnet) error {
+func (s *Service) mayAttach(
+	ctx context.Context, w *work, who Caller, to Relation, in Intent, networkID string, subnet Subnet,
+) error {
 	n, err := w.Networks().Get(ctx, networkID)
 	if err != nil {
 		return err
 	}
-	if n.External && !who.owns(n.ProjectID) {
-		return disallowed("add_router_interface:router:external")
+	external := givenAttribute{"router:external", n.External}
+	if err := s.mayGive(who, "add_router_interface", to, external); err != nil {
+		return err
 	}
 	for _, p := range in.interfaces() {
 		for _, ip := range p.FixedIPs {

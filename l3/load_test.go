@@ -140,7 +140,7 @@ type load struct {
 }
 
 func newLoad(_ context.Context, s *l3.Service, journal func(string)) *load {
-	return &load{Service: s, member: l3.Caller{Project: "p1"}, admin: l3.Caller{Project: "admins", Admin: true}, journal: journal, granted: map[string]int{}}
+	return &load{Service: s, member: member("p1"), admin: l3.Caller{Project: "admins", Admin: true}, journal: journal, granted: map[string]int{}}
 }
 
 // prepare makes the world, or finds what an earlier process has made of it.

@@ -17,11 +17,11 @@ func (s *Service) CreateNetworks(ctx context.Context, who Caller, specs ...Netwo
 }
 
 func (s *Service) createNetwork(ctx context.Context, w *work, who Caller, spec NetworkSpec) (Network, error) {
-	if err := mayCreateNetwork(who, spec); err != nil {
+	owner, err := s.project(who, "create_network", spec.ProjectID)
+	if err != nil {
 		return Network{}, err
 	}
-	owner, err := project(who, spec.ProjectID)
-	if err != nil {
+	if err := s.mayCreateNetwork(who, who.toNetworkOf(owner), spec); err != nil {
 		return Network{}, err
 	}
 	n := Network{
@@ -51,39 +51,34 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who Caller, spec N
 	return n, s.shareAtCreation(ctx, w, n)
 }
 
-// mayCreateNetwork keeps attributes for administrators, unless they ask for what would be so anyway.
-func mayCreateNetwork(who Caller, spec NetworkSpec) error {
-	switch {
-	case who.Admin:
-	case or(spec.Shared, false):
-		return disallowed("create_network:shared")
-	case or(spec.External, false):
-		return disallowed("create_network:router:external")
-	case or(spec.IsDefault, false):
-		return disallowed("create_network:is_default")
-	case len(or(spec.Segments, nil)) > 1:
-		return disallowed("create_network:segments")
-	case len(or(spec.Segments, nil)) == 1:
-		return disallowed("create_network:provider:network_type")
+// mayCreateNetwork refuses what the policy does not let a caller give, unless it asks for what would
+// be so anyway.
+func (s *Service) mayCreateNetwork(who Caller, to Relation, spec NetworkSpec) error {
+	const rule = "create_network"
+	if err := s.may(who, rule, to); err != nil {
+		return err
 	}
-	return nil
+	segments := len(or(spec.Segments, nil))
+	return s.mayGive(who, rule, to,
+		givenAttribute{"shared", or(spec.Shared, false)},
+		givenAttribute{"router:external", or(spec.External, false)},
+		givenAttribute{"is_default", or(spec.IsDefault, false)},
+		givenAttribute{"segments", segments > 1},
+		givenAttribute{"provider:network_type", segments == 1},
+	)
 }
 
-func mayUpdateNetwork(who Caller, n Network, spec NetworkSpec) error {
-	switch {
-	case who.Admin:
-	case !who.owns(n.ProjectID):
-		return disallowed("update_network")
-	case spec.Shared != nil:
-		return disallowed("update_network:shared")
-	case spec.External != nil:
-		return disallowed("update_network:router:external")
-	case spec.IsDefault != nil:
-		return disallowed("update_network:is_default")
-	case spec.Segments != nil:
-		return disallowed("update_network:provider:network_type")
+func (s *Service) mayUpdateNetwork(who Caller, to Relation, spec NetworkSpec) error {
+	const rule = "update_network"
+	if err := s.may(who, rule, to); err != nil {
+		return err
 	}
-	return nil
+	return s.mayGive(who, rule, to,
+		givenAttribute{"shared", spec.Shared != nil},
+		givenAttribute{"router:external", spec.External != nil},
+		givenAttribute{"is_default", spec.IsDefault != nil},
+		givenAttribute{"provider:network_type", spec.Segments != nil},
+	)
 }
 
 // checkNetwork holds a network to what does not depend on its segments.
@@ -114,7 +109,7 @@ func checkNetwork(ctx context.Context, w *work, n Network) error {
 // GetNetwork finds a network that the caller may see.
 func (s *Service) GetNetwork(ctx context.Context, who Caller, id string) (n Network, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if n, err = s.network(ctx, tx, who, id); err != nil {
+		if n, _, err = s.network(ctx, tx, who, id); err != nil {
 			return err
 		}
 		n, err = s.showNetwork(ctx, tx, who, n)
@@ -126,7 +121,7 @@ func (s *Service) GetNetwork(ctx context.Context, who Caller, id string) (n Netw
 // ListNetworks lists the networks that the caller may see.
 func (s *Service) ListNetworks(ctx context.Context, who Caller, q Query) (list []Network, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if err := networksFor(ctx, tx, who, &q); err != nil {
+		if err := s.networksFor(ctx, tx, who, &q); err != nil {
 			return err
 		}
 		if list, err = tx.Networks().List(ctx, q); err != nil {
@@ -137,9 +132,10 @@ func (s *Service) ListNetworks(ctx context.Context, who Caller, q Query) (list [
 	return list, err
 }
 
-// networksFor bounds a query to what the caller may see. A filter for what is shared means: with him.
-func networksFor(ctx context.Context, tx Tx, who Caller, q *Query) (err error) {
-	if q.Scope, err = networkScope(ctx, tx, who); err != nil || who.Admin {
+// networksFor bounds a query to what the caller may see. A filter for what is shared means, unless
+// the caller sees all networks: shared with its project.
+func (s *Service) networksFor(ctx context.Context, tx Tx, who Caller, q *Query) (err error) {
+	if q.Scope, err = s.networkScope(ctx, tx, who, "get_network"); err != nil || q.Scope == nil {
 		return err
 	}
 	i := slices.IndexFunc(q.Filters, func(f Filter) bool { return f.Field == "shared" && f.Op == In && len(f.Values) == 1 })
@@ -159,16 +155,17 @@ func networksFor(ctx context.Context, tx Tx, who Caller, q *Query) (err error) {
 // UpdateNetwork changes what is given.
 func (s *Service) UpdateNetwork(ctx context.Context, who Caller, id string, spec NetworkSpec, cond If) (n Network, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if n, err = s.network(ctx, w, who, id); err != nil {
+		var to Relation
+		if n, to, err = s.network(ctx, w, who, id); err != nil {
 			return err
 		}
-		if err := mayUpdateNetwork(who, n, spec); err != nil {
+		if err := s.mayUpdateNetwork(who, to, spec); err != nil {
 			return err
 		}
 		if err := checkIf(cond, n.Meta); err != nil {
 			return err
 		}
-		if err := s.updateNetwork(ctx, w, &n, spec); err != nil {
+		if err := s.updateNetwork(ctx, w, who, &n, spec); err != nil {
 			return err
 		}
 		n, err = s.showNetwork(ctx, w, who, n)
@@ -177,7 +174,7 @@ func (s *Service) UpdateNetwork(ctx context.Context, who Caller, id string, spec
 	return n, err
 }
 
-func (s *Service) updateNetwork(ctx context.Context, w *work, n *Network, spec NetworkSpec) error {
+func (s *Service) updateNetwork(ctx context.Context, w *work, who Caller, n *Network, spec NetworkSpec) error {
 	before := *n
 	if err := fixed("project_id", n.ProjectID, spec.ProjectID); err != nil {
 		return err
@@ -214,18 +211,18 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, n *Network, spec N
 	if err != nil {
 		return err
 	}
-	return s.touch(ctx, w, routers...)
+	return s.touchFor(ctx, w, who, routers...)
 }
 
 // DeleteNetwork deletes a network with its subnets, and with the ports that clients do not make themselves. Any other port keeps it.
 func (s *Service) DeleteNetwork(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		n, err := s.network(ctx, w, who, id)
+		n, to, err := s.network(ctx, w, who, id)
 		if err != nil {
 			return err
 		}
-		if !who.owns(n.ProjectID) {
-			return disallowed("delete_network")
+		if err := s.may(who, "delete_network", to); err != nil {
+			return err
 		}
 		if err := checkIf(cond, n.Meta); err != nil {
 			return err

@@ -27,6 +27,9 @@ func New(c Config) (*Service, error) {
 	if c.Scheduler == nil {
 		c.Scheduler = fewest{}
 	}
+	if c.Policy == nil {
+		c.Policy = DefaultPolicy{}
+	}
 	if c.BaseMAC == (dataplane.MAC{}) {
 		c.BaseMAC = dataplane.MAC{0xfa, 0x16, 0x3e}
 	}

@@ -1,92 +1,240 @@
 package l3
 
-import (
-	"net/http"
-	"unicode/utf8"
+import "strings"
 
-	"github.com/google/uuid"
+// Policy decides what callers may do. A [Service] asks it before it does or shows anything, by the
+// name of Neutron's rule for it: get_network, create_network:shared, update_port, delete_router,
+// add_router_interface. Who may not get a resource is told that there is none; who may get it, but
+// not change it, is told so. Callers with [Caller.Admin] are not asked about.
+type Policy interface {
+	// Allows reports whether a caller may do what a rule names to a resource that it has a relation
+	// to. It is called within transactions: it answers at once, and does not call the service. A list
+	// holds what any single relation allows, so several relations must allow whatever one of them
+	// does. Rules for attributes, such as get_port:binding:host_id, hide them in all resources or in
+	// none: they are asked about with no relation.
+	Allows(who Caller, rule string, to Relation) bool
+}
+
+// Relation is how a resource is related to a caller's project: none, or several of the constants.
+// With none it belongs to another project, or to nobody.
+type Relation uint8
+
+// The relations.
+const (
+	RelationOwner        Relation = 1 << iota // it belongs to the project
+	RelationNetworkOwner                      // it is a network of the project, or on one
+	RelationShared                            // it is a network that is shared with the project, or on one
+	RelationExternal                          // it is a network that is external for the project, or on one
 )
 
-// disallowed refuses what the policy keeps for administrators or owners, as Neutron words it: create_network:router:external.
-func disallowed(rule string) error { return forbidden("(rule:%s) is disallowed by policy", rule) }
+const anyRelation = RelationOwner | RelationNetworkOwner | RelationShared | RelationExternal
 
-// project is the owner of something that a caller is about to make: himself, or whom an administrator names.
-func project(who Caller, given *string) (string, error) {
+// The roles that [DefaultPolicy] knows. Each includes those after it.
+const (
+	RoleAdmin   = "admin"
+	RoleManager = "manager"
+	RoleMember  = "member"
+	RoleReader  = "reader"
+)
+
+// DefaultPolicy is Neutron's since 2023: administrators do everything, members (and managers) read
+// and write what belongs to their project, readers read it, and anybody else does nothing. It
+// differs in two points: without one of these roles, shared and external networks are not seen
+// either; and who can only read makes no ports on shared networks.
+type DefaultPolicy struct{}
+
+// Allows looks the rule up. One that has no entry needs a reader of the owning project for get_…,
+// and a member of it for anything else.
+func (DefaultPolicy) Allows(who Caller, rule string, to Relation) bool {
+	if who.HasRole(RoleAdmin) {
+		return true
+	}
+	need, ok := defaultRules[rule]
 	switch {
-	case !who.Admin && who.Project == "":
-		return "", forbidden("the caller has no project")
-	case given == nil || *given == "" || *given == who.Project:
-		return who.Project, nil
-	case !who.Admin:
-		return "", badRequest("HTTPBadRequest",
-			"Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin privileges")
+	case ok:
+	case strings.HasPrefix(rule, "get_"):
+		need = requirement{reader, RelationOwner}
+	default:
+		need = requirement{member, RelationOwner}
 	}
-	return *given, text("project_id", given)
+	return rankOf(who) >= need.rank && to&need.relations != 0
 }
 
-// newMeta is what a new resource begins with.
-func (s *Service) newMeta(project, name, description string) Meta {
-	now := s.now()
-	return Meta{
-		ID: uuid.NewString(), ProjectID: project, Name: name, Description: description,
-		Tags: []string{}, Revision: 1, CreatedAt: now, UpdatedAt: now,
-	}
+// requirement is the least rank that a rule needs, and the relations of which one must hold. Without
+// relations, nobody but an administrator fulfils it.
+type requirement struct {
+	rank      rank
+	relations Relation
 }
 
-// checkIf holds a change to the revision that the caller has seen.
-func checkIf(cond If, m Meta) error {
-	if cond.Revision == nil || *cond.Revision == m.Revision {
+// rank orders roles by what they include.
+type rank int
+
+const (
+	nobody rank = iota
+	reader
+	member
+	manager
+)
+
+func rankOf(who Caller) rank {
+	best := nobody
+	for _, role := range who.Roles {
+		switch role {
+		case RoleManager:
+			best = max(best, manager)
+		case RoleMember:
+			best = max(best, member)
+		case RoleReader:
+			best = max(best, reader)
+		}
+	}
+	return best
+}
+
+// administrators is the requirement of rules that are for nobody else.
+var administrators = requirement{}
+
+// defaultRules are the rules that do not simply need a reader or a member of the owning project.
+var defaultRules = map[string]requirement{
+	"get_network":                           {reader, RelationOwner | RelationShared | RelationExternal},
+	"get_network:provider:network_type":     administrators,
+	"get_network:provider:physical_network": administrators,
+	"get_network:provider:segmentation_id":  administrators,
+	"get_network:segments":                  administrators,
+	"create_network:project_id":             administrators,
+	"create_network:shared":                 administrators,
+	"create_network:router:external":        administrators,
+	"create_network:is_default":             administrators,
+	"create_network:segments":               administrators,
+	"create_network:provider:network_type":  administrators,
+	"update_network:shared":                 administrators,
+	"update_network:router:external":        administrators,
+	"update_network:is_default":             administrators,
+	"update_network:provider:network_type":  administrators,
+	"get_network_ip_availability":           administrators,
+
+	"get_subnet":                  {reader, RelationOwner | RelationNetworkOwner | RelationShared | RelationExternal},
+	"create_subnet":               {member, RelationNetworkOwner},
+	"create_subnet:project_id":    administrators,
+	"create_subnet:service_types": administrators,
+	"update_subnet":               {member, RelationOwner | RelationNetworkOwner},
+	"update_subnet:service_types": administrators,
+	"update_subnet:tags":          {member, RelationOwner | RelationNetworkOwner},
+	"delete_subnet":               {member, RelationOwner | RelationNetworkOwner},
+
+	"get_port":                          {reader, RelationOwner | RelationNetworkOwner},
+	"get_port:binding:host_id":          administrators,
+	"get_port:binding:profile":          administrators,
+	"get_port:binding:vif_type":         administrators,
+	"get_port:binding:vif_details":      administrators,
+	"create_port":                       {member, RelationNetworkOwner | RelationShared},
+	"create_port:project_id":            administrators,
+	"create_port:binding:host_id":       administrators,
+	"create_port:binding:profile":       administrators,
+	"create_port:device_owner":          {member, RelationNetworkOwner},
+	"create_port:mac_address":           {member, RelationNetworkOwner},
+	"create_port:port_security_enabled": {member, RelationNetworkOwner},
+	"create_port:allowed_address_pairs": {member, RelationNetworkOwner},
+	"create_port:fixed_ips":             {member, RelationNetworkOwner | RelationShared},
+	"create_port:fixed_ips:ip_address":  {member, RelationNetworkOwner},
+	"update_port:binding:host_id":       administrators,
+	"update_port:binding:profile":       administrators,
+	"update_port:device_owner":          {member, RelationNetworkOwner},
+	"update_port:mac_address":           {manager, RelationNetworkOwner},
+	"update_port:port_security_enabled": {member, RelationNetworkOwner},
+	"update_port:allowed_address_pairs": {member, RelationNetworkOwner},
+	"update_port:fixed_ips":             {member, RelationNetworkOwner},
+	"update_port:fixed_ips:ip_address":  {member, RelationNetworkOwner},
+	"delete_port":                       {member, RelationOwner | RelationNetworkOwner},
+
+	"get_router:distributed":                                 administrators,
+	"get_router:ha":                                          administrators,
+	"create_router:project_id":                               administrators,
+	"create_router:distributed":                              administrators,
+	"create_router:ha":                                       administrators,
+	"create_router:external_gateway_info:enable_snat":        administrators,
+	"create_router:external_gateway_info:external_fixed_ips": administrators,
+	"update_router:distributed":                              administrators,
+	"update_router:ha":                                       administrators,
+	"update_router:external_gateway_info:enable_snat":        administrators,
+	"update_router:external_gateway_info:external_fixed_ips": administrators,
+	"add_router_interface:router:external":                   {member, RelationNetworkOwner},
+
+	"create_floatingip:project_id":          administrators,
+	"create_floatingip:floating_ip_address": {manager, RelationOwner},
+
+	"create_security_group:project_id":      administrators,
+	"create_security_group_rule:project_id": administrators,
+	"delete_security_group:default":         administrators,
+
+	"create_rbac_policy":                {member, RelationNetworkOwner},
+	"create_rbac_policy:project_id":     administrators,
+	"create_rbac_policy:target_project": administrators,
+	"update_rbac_policy:target_project": administrators,
+
+	"get_agent":        administrators,
+	"update_agent":     administrators,
+	"delete_agent":     administrators,
+	"get_l3-routers":   administrators,
+	"get_l3-agents":    administrators,
+	"create_l3-router": administrators,
+	"delete_l3-router": administrators,
+	"update_quota":     administrators,
+	"delete_quota":     administrators,
+
+	"get_availability_zone": {reader, RelationShared},
+}
+
+// Allows reports whether the service's policy lets a caller do what a rule names.
+func (s *Service) Allows(who Caller, rule string, to Relation) bool {
+	return who.Admin || s.config.Policy.Allows(who, rule, to)
+}
+
+// may refuses what the policy does not allow.
+func (s *Service) may(who Caller, rule string, to Relation) error {
+	if s.Allows(who, rule, to) {
 		return nil
 	}
-	return refuse(http.StatusPreconditionFailed, "RevisionNumberConstraintFailed",
-		"Constrained to %d, but current revision is %d", *cond.Revision, m.Revision)
+	return forbidden("(rule:%s) is disallowed by policy", rule)
 }
 
-// maxText is Neutron's limit for names, descriptions, device IDs and the like.
-const maxText = 255
+// givenAttribute is an attribute that has a rule of its own, and whether a request gives it.
+type givenAttribute struct {
+	name  string
+	given bool
+}
 
-// text holds an attribute to what every store can keep: valid UTF-8 without the NUL character (which PostgreSQL refuses), of a limited length.
-// Nil is fine.
-func text(attribute string, value *string) error {
-	switch {
-	case value == nil:
-		return nil
-	case utf8.RuneCountInString(*value) > maxText:
-		return invalid("Invalid input for %s. Reason: it exceeds the maximum length of %d.", attribute, maxText)
-	case !clean(*value):
-		return invalid("Invalid input for %s. Reason: it is not text: it holds a NUL or bytes that are not UTF-8.", attribute)
+// mayGive refuses attributes that the policy does not let a caller give.
+func (s *Service) mayGive(who Caller, rule string, to Relation, attributes ...givenAttribute) error {
+	for _, a := range attributes {
+		if !a.given {
+			continue
+		}
+		if err := s.may(who, rule+":"+a.name, to); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func clean(s string) bool {
-	for i := range len(s) {
-		if s[i] == 0 {
-			return false
+// project returns the owner of a resource that a caller is about to create: its own project, or the
+// one that it names, if it may. A caller who could create none, whatever it is related to, is refused
+// here, before anything that the request names is looked for.
+func (s *Service) project(who Caller, rule string, given *string) (string, error) {
+	if err := s.may(who, rule, anyRelation); err != nil {
+		return "", err
+	}
+	other := s.Allows(who, rule+":project_id", 0)
+	switch {
+	case given == nil || *given == "" || *given == who.Project:
+		if who.Project == "" && !other {
+			return "", s.may(who, rule, 0)
 		}
+		return who.Project, nil
+	case !other:
+		return "", badRequest("HTTPBadRequest",
+			"Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin privileges")
 	}
-	return utf8.ValidString(s)
-}
-
-// texts checks the name and the description, which nearly everything has.
-func texts(name, description *string) error {
-	if err := text("name", name); err != nil {
-		return err
-	}
-	return text("description", description)
-}
-
-// set takes over an attribute that was given.
-func set[T any](attribute *T, given *T) {
-	if given != nil {
-		*attribute = *given
-	}
-}
-
-// or is an attribute that was given, or its default.
-func or[T any](given *T, otherwise T) T {
-	if given != nil {
-		return *given
-	}
-	return otherwise
+	return *given, text("project_id", given)
 }

@@ -2,7 +2,6 @@ package l3
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"net/netip"
 	"slices"
@@ -18,45 +17,23 @@ const (
 	maxProfile      = 4095
 )
 
-// mayGivePort keeps attributes of ports for administrators and for the owner of the network. The rule is create_port or update_port.
-func mayGivePort(ctx context.Context, tx Tx, who Caller, n Network, spec PortSpec, rule string) error {
-	switch {
-	case who.Admin:
-		return nil
-	case spec.HostID != nil:
-		return disallowed(rule + ":binding:host_id")
-	case spec.Profile != nil:
-		return disallowed(rule + ":binding:profile")
-	case rule == "update_port" && spec.MAC != nil:
-		return disallowed(rule + ":mac_address")
-	case who.owns(n.ProjectID):
-		return nil
-	case trusted(or(spec.DeviceOwner, "")):
-		return disallowed(rule + ":device_owner")
-	case spec.MAC != nil:
-		return disallowed(rule + ":mac_address")
-	case spec.PortSecurityEnabled != nil:
-		return disallowed(rule + ":port_security_enabled")
-	case spec.AllowedAddressPairs != nil:
-		return disallowed(rule + ":allowed_address_pairs")
+// mayGivePort refuses what the policy does not let a caller give. The rule is create_port or
+// update_port.
+func (s *Service) mayGivePort(who Caller, rule string, to Relation, spec PortSpec) error {
+	if err := s.may(who, rule, to); err != nil {
+		return err
 	}
-	return mayGiveFixedIPs(ctx, tx, who, n, spec, rule)
-}
-
-func mayGiveFixedIPs(ctx context.Context, tx Tx, who Caller, n Network, spec PortSpec, rule string) error {
-	for _, f := range or(spec.FixedIPs, nil) {
-		if f.IPAddress.IsValid() {
-			return disallowed(rule + ":fixed_ips:ip_address")
-		}
-	}
-	if spec.FixedIPs == nil || n.Shared {
-		return nil
-	}
-	shared, err := policiesFor(ctx, tx, who, oneOf("object_id", n.ID), oneOf("action", AccessAsShared))
-	if err == nil && len(shared) == 0 {
-		err = disallowed(rule + ":fixed_ips")
-	}
-	return err
+	address := slices.ContainsFunc(or(spec.FixedIPs, nil), func(f FixedIPSpec) bool { return f.IPAddress.IsValid() })
+	return s.mayGive(who, rule, to,
+		givenAttribute{"binding:host_id", spec.HostID != nil},
+		givenAttribute{"binding:profile", spec.Profile != nil},
+		givenAttribute{"device_owner", trusted(or(spec.DeviceOwner, ""))},
+		givenAttribute{"mac_address", spec.MAC != nil},
+		givenAttribute{"port_security_enabled", spec.PortSecurityEnabled != nil},
+		givenAttribute{"allowed_address_pairs", spec.AllowedAddressPairs != nil},
+		givenAttribute{"fixed_ips:ip_address", address},
+		givenAttribute{"fixed_ips", spec.FixedIPs != nil},
+	)
 }
 
 // trusted says whether a port is of the network service itself.

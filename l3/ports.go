@@ -14,15 +14,15 @@ func (s *Service) CreatePorts(ctx context.Context, who Caller, specs ...PortSpec
 }
 
 func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec PortSpec) (Port, error) {
-	owner, err := project(who, spec.ProjectID)
+	owner, err := s.project(who, "create_port", spec.ProjectID)
 	if err != nil {
 		return Port{}, err
 	}
-	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, to, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return Port{}, err
 	}
-	if err := mayGivePort(ctx, w, who, n, spec, "create_port"); err != nil {
+	if err := s.mayGivePort(who, "create_port", to, spec); err != nil {
 		return Port{}, err
 	}
 	p := Port{
@@ -45,6 +45,9 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 	if err := secured(p); err != nil {
 		return Port{}, err
 	}
+	if err := s.namesSubnets(ctx, w, who, n.ID, or(spec.FixedIPs, nil)); err != nil {
+		return Port{}, err
+	}
 	if p.MAC == (dataplane.MAC{}) && len(p.AllowedAddressPairs) > 0 {
 		// Pairs without a MAC address get the port's, which must be known for that.
 		if err := s.ensureMAC(ctx, w, &p); err != nil {
@@ -58,7 +61,7 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 // GetPort finds a port that the caller may see.
 func (s *Service) GetPort(ctx context.Context, who Caller, id string) (p Port, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		p, err = s.port(ctx, tx, who, id)
+		p, _, err = s.port(ctx, tx, who, id)
 		return err
 	})
 	return p, err
@@ -67,7 +70,7 @@ func (s *Service) GetPort(ctx context.Context, who Caller, id string) (p Port, e
 // ListPorts lists the ports that the caller may see.
 func (s *Service) ListPorts(ctx context.Context, who Caller, q Query) (list []Port, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if q.Scope, err = portScope(ctx, tx, who); err != nil {
+		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_port"); err != nil {
 			return err
 		}
 		list, err = tx.Ports().List(ctx, q)
@@ -79,17 +82,11 @@ func (s *Service) ListPorts(ctx context.Context, who Caller, q Query) (list []Po
 // UpdatePort changes what is given. The addresses of a router's port do not change, nor does one that a floating IP stands for leave.
 func (s *Service) UpdatePort(ctx context.Context, who Caller, id string, spec PortSpec, cond If) (p Port, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if p, err = s.port(ctx, w, who, id); err != nil {
+		var to Relation
+		if p, to, err = s.port(ctx, w, who, id); err != nil {
 			return err
 		}
-		if !who.owns(p.ProjectID) {
-			return disallowed("update_port")
-		}
-		n, err := w.Networks().Get(ctx, p.NetworkID)
-		if err != nil {
-			return err
-		}
-		if err := mayGivePort(ctx, w, who, n, spec, "update_port"); err != nil {
+		if err := s.mayGivePort(who, "update_port", to, spec); err != nil {
 			return err
 		}
 		if err := checkIf(cond, p.Meta); err != nil {
@@ -118,6 +115,9 @@ func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, 
 		return err
 	}
 	p.AllowedAddressPairs = withMAC(p.AllowedAddressPairs, p.MAC)
+	if err := s.namesSubnets(ctx, w, who, p.NetworkID, or(spec.FixedIPs, nil)); err != nil {
+		return err
+	}
 	if want, asked := wishes(before, *p, spec); asked {
 		if err := s.changeFixedIPs(ctx, w, p, want); err != nil {
 			return err
@@ -177,8 +177,11 @@ func (s *Service) changeMAC(ctx context.Context, w *work, p *Port, asked *datapl
 // DeletePort deletes a port, unless a router or a floating IP owns it. Floating IPs that stand for it are unbound.
 func (s *Service) DeletePort(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		p, err := s.port(ctx, w, who, id)
+		p, to, err := s.port(ctx, w, who, id)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_port", to); err != nil {
 			return err
 		}
 		if err := s.mayDeletePort(p); err != nil {

@@ -336,7 +336,7 @@ func TestPortVisibility(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, list, 1)
 		}
-		carol := l3.Caller{Project: "carol"}
+		carol := member("carol")
 		_, err := c.GetPort(t.Context(), carol, p.ID)
 		refused(t, err, 404, "PortNotFound")
 		list, err := c.ListPorts(t.Context(), carol, l3.Query{})

@@ -26,7 +26,7 @@ func (s *Service) changeGroups(ctx context.Context, w *work, who Caller, p *Port
 		slices.Sort(groups)
 		groups = slices.Compact(groups)
 		for _, id := range groups {
-			if _, err := s.securityGroup(ctx, w, who, id); err != nil && !slices.Contains(p.SecurityGroups, id) {
+			if _, _, err := s.securityGroup(ctx, w, who, id); err != nil && !slices.Contains(p.SecurityGroups, id) {
 				return err
 			}
 		}

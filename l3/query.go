@@ -6,7 +6,7 @@ type Query struct {
 	Scope   []Filter // at least one of them must hold, unless there are none
 	Sort    []Sort   // the ID decides what is left equal
 	Limit   int      // 0: no limit
-	Marker  string   // ID of the last resource of the page before; empty: from the beginning
+	Marker  string   // ID of the last resource of the page before, in Scope; empty: from the beginning
 	Reverse bool     // the page before Marker, instead of after; the order of what is returned stays
 }
 

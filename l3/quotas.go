@@ -70,7 +70,7 @@ func usage(ctx context.Context, tx Tx, project, resource string) (int, error) {
 
 // GetQuota answers with the limits of a project: its own or the defaults. Members see their project's.
 func (s *Service) GetQuota(ctx context.Context, who Caller, project string) (limits map[string]int, err error) {
-	if err := maySeeQuota(who, project); err != nil {
+	if err := s.maySeeQuota(who, project); err != nil {
 		return nil, err
 	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
@@ -82,12 +82,12 @@ func (s *Service) GetQuota(ctx context.Context, who Caller, project string) (lim
 
 // DefaultQuota answers with the limits of a project that was given none.
 func (s *Service) DefaultQuota(_ context.Context, who Caller, project string) (map[string]int, error) {
-	return s.withDefaults(nil), maySeeQuota(who, project)
+	return s.withDefaults(nil), s.maySeeQuota(who, project)
 }
 
 // QuotaDetails answers with the limits of a project and how much of them is used.
 func (s *Service) QuotaDetails(ctx context.Context, who Caller, project string) (map[string]QuotaDetail, error) {
-	if err := maySeeQuota(who, project); err != nil {
+	if err := s.maySeeQuota(who, project); err != nil {
 		return nil, err
 	}
 	details := map[string]QuotaDetail{}
@@ -110,8 +110,8 @@ func (s *Service) QuotaDetails(ctx context.Context, who Caller, project string) 
 
 // ListQuotas answers administrators with the limits of every project that was given some.
 func (s *Service) ListQuotas(ctx context.Context, who Caller) (map[string]map[string]int, error) {
-	if !who.Admin {
-		return nil, disallowed("get_quota")
+	if err := s.may(who, "get_quota", 0); err != nil {
+		return nil, err
 	}
 	all := map[string]map[string]int{}
 	err := s.config.Store.View(ctx, func(tx Tx) error {
@@ -154,9 +154,10 @@ func (s *Service) setQuota(ctx context.Context, who Caller, project string, limi
 }
 
 func (s *Service) checkLimits(who Caller, project string, limits map[string]int) error {
+	if err := s.may(who, "update_quota", who.to(project)); err != nil {
+		return err
+	}
 	switch {
-	case !who.Admin:
-		return disallowed("update_quota")
 	case project == "":
 		return invalid("Invalid input for project_id. Reason: it is missing.")
 	}
@@ -190,15 +191,13 @@ func checkUsage(ctx context.Context, w *work, project string, limits map[string]
 
 // DeleteQuota gives a project the defaults back.
 func (s *Service) DeleteQuota(ctx context.Context, who Caller, project string) error {
-	if !who.Admin {
-		return disallowed("delete_quota")
+	if err := s.may(who, "delete_quota", who.to(project)); err != nil {
+		return err
 	}
 	return s.update(ctx, func(w *work) error { return w.Quotas().Delete(ctx, project) })
 }
 
-func maySeeQuota(who Caller, project string) error {
-	if !who.owns(project) {
-		return disallowed("get_quota")
-	}
-	return nil
+// maySeeQuota answers alike for a project of others and for one that does not exist.
+func (s *Service) maySeeQuota(who Caller, project string) error {
+	return s.may(who, "get_quota", who.to(project))
 }

@@ -14,7 +14,8 @@ func (s *Service) CreateRBACPolicies(ctx context.Context, who Caller, specs ...R
 }
 
 func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spec RBACPolicySpec) (RBACPolicy, error) {
-	owner, err := project(who, spec.ProjectID)
+	const rule = "create_rbac_policy"
+	owner, err := s.project(who, rule, spec.ProjectID)
 	if err != nil {
 		return RBACPolicy{}, err
 	}
@@ -25,15 +26,16 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spe
 	if err := checkRBACPolicy(p); err != nil {
 		return RBACPolicy{}, err
 	}
-	n, err := s.network(ctx, w, who, p.ObjectID)
+	n, to, err := s.network(ctx, w, who, p.ObjectID)
 	if err != nil {
 		return RBACPolicy{}, err
 	}
-	if !who.owns(n.ProjectID) {
-		return RBACPolicy{}, disallowed("create_rbac_policy")
+	if err := s.may(who, rule, to); err != nil {
+		return RBACPolicy{}, err
 	}
-	if p.TargetProject == everyone && !who.Admin {
-		return RBACPolicy{}, disallowed("create_rbac_policy:target_tenant")
+	target := givenAttribute{"target_project", p.TargetProject == everyone}
+	if err := s.mayGive(who, rule, to, target); err != nil {
+		return RBACPolicy{}, err
 	}
 	if err := s.checkQuota(ctx, w, owner, "rbac_policy"); err != nil {
 		return RBACPolicy{}, err
@@ -100,7 +102,7 @@ func (s *Service) followPolicies(ctx context.Context, w *work, n Network, polici
 // GetRBACPolicy finds a policy of the caller's project.
 func (s *Service) GetRBACPolicy(ctx context.Context, who Caller, id string) (p RBACPolicy, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		p, err = s.rbacPolicy(ctx, tx, who, id)
+		p, _, err = s.rbacPolicy(ctx, tx, who, id)
 		return err
 	})
 	return p, err
@@ -108,7 +110,7 @@ func (s *Service) GetRBACPolicy(ctx context.Context, who Caller, id string) (p R
 
 // ListRBACPolicies lists the policies of the caller's project.
 func (s *Service) ListRBACPolicies(ctx context.Context, who Caller, q Query) (list []RBACPolicy, err error) {
-	q.Scope = ownScope(who)
+	q.Scope = s.ownScope(who, "get_rbac_policy")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		list, err = tx.RBACPolicies().List(ctx, q)
 		return err
@@ -119,7 +121,12 @@ func (s *Service) ListRBACPolicies(ctx context.Context, who Caller, q Query) (li
 // UpdateRBACPolicy gives a policy another target. The former one must not depend on it.
 func (s *Service) UpdateRBACPolicy(ctx context.Context, who Caller, id string, spec RBACPolicySpec, cond If) (p RBACPolicy, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if p, err = s.rbacPolicy(ctx, w, who, id); err != nil {
+		const rule = "update_rbac_policy"
+		var to Relation
+		if p, to, err = s.rbacPolicy(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.may(who, rule, to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, p.Meta); err != nil {
@@ -130,8 +137,9 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, who Caller, id string, s
 		if err := checkRBACPolicy(p); err != nil {
 			return err
 		}
-		if p.TargetProject == everyone && !who.Admin {
-			return disallowed("update_rbac_policy:target_tenant")
+		target := givenAttribute{"target_project", p.TargetProject == everyone}
+		if err := s.mayGive(who, rule, to, target); err != nil {
+			return err
 		}
 		if changed, err := put(ctx, w.RBACPolicies(), before, &p, &p.Meta, s.now()); err != nil || !changed {
 			return err
@@ -144,8 +152,11 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, who Caller, id string, s
 // DeleteRBACPolicy deletes a policy on which nothing depends.
 func (s *Service) DeleteRBACPolicy(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		p, err := s.rbacPolicy(ctx, w, who, id)
+		p, to, err := s.rbacPolicy(ctx, w, who, id)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_rbac_policy", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, p.Meta); err != nil {
@@ -182,8 +193,8 @@ func (s *Service) policyLeft(ctx context.Context, w *work, was RBACPolicy) error
 	if was.TargetProject != everyone {
 		dependents = slices.DeleteFunc(dependents, func(project string) bool { return project != was.TargetProject })
 	}
-	if left := uncovered(dependents, stay); len(left) > 0 {
-		return policyInUse(n, "Project "+left[0]+" uses the network.")
+	if len(uncovered(dependents, stay)) > 0 { // which project, the owner of the policy may not know
+		return policyInUse(n, "Another project uses the network.")
 	}
 	for _, p := range stay {
 		if err := unlike(p, stay); err != nil {

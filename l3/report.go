@@ -2,17 +2,21 @@ package l3
 
 import (
 	"context"
-	"maps"
+	"reflect"
 	"strings"
 )
 
 // maxReason bounds what is kept of the reason of a failure, in bytes.
 const maxReason = 4096
 
-// Report takes what the host of a router says of it. What an earlier host says, or what is older than what is known, changes nothing; nor does what
-// is of a generation that is yet to come.
+// Report takes what the host of a router reports of it. A report of an earlier host, or one that is
+// older than what is known, changes nothing; nor does one of a generation that is yet to come, which
+// the next inventory of the host explains.
 func (s *Service) Report(ctx context.Context, r Report) error {
 	return s.update(ctx, func(w *work) error {
+		if r.Gone {
+			return s.confirm(ctx, w, r)
+		}
 		st, err := stateOf(ctx, w, r.RouterID)
 		if err != nil {
 			return err
@@ -20,7 +24,7 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 		if st.AgentID == "" || st.Host != r.Host || st.Epoch != r.Epoch || r.Generation < st.Reported || r.Generation > st.Generation {
 			return nil
 		}
-		if r.Generation == st.Reported && !r.At.IsZero() && r.At.Before(st.ReportedAt) {
+		if r.Generation == st.Reported && st.later(r) {
 			return nil
 		}
 		reason := tidy(r.Error)
@@ -30,12 +34,23 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 				fips[id] = why // the others share the router's fate
 			}
 		}
-		if st.Reported == r.Generation && st.Error == reason && maps.Equal(st.FloatingIPs, fips) && st.ReportedAt.Equal(r.At) {
+		after := st
+		after.Reported, after.Error, after.FloatingIPs = r.Generation, reason, fips
+		after.ReportedAt, after.ReportedBy, after.ReportedSeq, after.Lagging = r.At.UTC(), r.Instance, r.Seq, 0
+		if reflect.DeepEqual(st, after) {
 			return nil
 		}
-		st.Reported, st.Error, st.FloatingIPs, st.ReportedAt = r.Generation, reason, fips, r.At.UTC()
-		return w.RouterStates().Update(ctx, &st)
+		return w.RouterStates().Update(ctx, &after)
 	})
+}
+
+// later reports whether what is known was reported after r: by the numbers that one process gives,
+// or, of two processes, by the clock of the message queue.
+func (st *RouterState) later(r Report) bool {
+	if r.Instance != "" && r.Instance == st.ReportedBy {
+		return st.ReportedSeq > r.Seq
+	}
+	return !r.At.IsZero() && r.At.Before(st.ReportedAt)
 }
 
 // tidy makes text of a reason that every store can keep.

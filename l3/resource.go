@@ -36,6 +36,7 @@ type Status string
 // The statuses.
 const (
 	StatusActive Status = "ACTIVE" // realised, in its current revision
+	StatusBuild  Status = "BUILD"  // a live host is applying it
 	StatusDown   Status = "DOWN"   // not realised: nothing to realise it for, or nobody alive who could
 	StatusError  Status = "ERROR"  // the host tried and could not
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type rig struct {
 	*l3.Service
 	store                l3.Store
 	clock                *watch
+	epochs               map[string][]uint64 // of each router, as notices have named them
 	admin, member, other l3.Caller
 }
 
@@ -54,10 +56,11 @@ func onRigs(t *testing.T, test func(r *rig)) {
 func newRig(t *testing.T, store l3.Store) *rig {
 	r := &rig{
 		T: t, store: store,
+		epochs: map[string][]uint64{},
 		clock:  &watch{now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)},
 		admin:  l3.Caller{Project: "admins", Admin: true},
-		member: l3.Caller{Project: "p1"},
-		other:  l3.Caller{Project: "p2"},
+		member: l3.Caller{Project: "p1", Roles: []string{l3.RoleMember}},
+		other:  l3.Caller{Project: "p2", Roles: []string{l3.RoleMember}},
 	}
 	service, err := l3.New(l3.Config{Store: store, Now: r.clock.Now, Quotas: map[string]int{"floatingip": 2000, "port": 5000}})
 	require.NoError(t, err)
@@ -199,7 +202,8 @@ func (r *rig) report(routerID string) l3.Assignment {
 	return a
 }
 
-// notices empties the outbox: "host router epoch", with names in place of the routers' IDs, and "gone" after it.
+// notices empties the outbox: "host router epoch", with names in place of the routers' IDs, and "gone"
+// after it. A router's first epoch is called 1, its second 2, and so on.
 func (r *rig) notices(names map[string]string) []string {
 	r.Helper()
 	list := []string{}
@@ -214,7 +218,10 @@ func (r *rig) notices(names map[string]string) []string {
 			if !known {
 				name = n.RouterID
 			}
-			text := fmt.Sprintf("%s %s %d", n.Host, name, n.Epoch)
+			if !slices.Contains(r.epochs[n.RouterID], n.Epoch) {
+				r.epochs[n.RouterID] = append(r.epochs[n.RouterID], n.Epoch)
+			}
+			text := fmt.Sprintf("%s %s %d", n.Host, name, 1+slices.Index(r.epochs[n.RouterID], n.Epoch))
 			if n.Gone {
 				text += " gone"
 			}

@@ -28,11 +28,14 @@ func (s *Service) createRouter(ctx context.Context, w *work, who Caller, spec Ro
 	if spec.Routes != nil {
 		return Router{}, badRequest("HTTPBadRequest", "Attribute 'routes' not allowed in POST")
 	}
-	owner, err := project(who, spec.ProjectID)
+	owner, err := s.project(who, "create_router", spec.ProjectID)
 	if err != nil {
 		return Router{}, err
 	}
-	if err := spec.allowed(who, "create_router"); err != nil {
+	if err := s.mayGiveRouter(who, "create_router", who.to(owner), spec); err != nil {
+		return Router{}, err
+	}
+	if err := spec.check(); err != nil {
 		return Router{}, err
 	}
 	if err := s.checkHints(ctx, w, or(spec.AZHints, nil)); err != nil {
@@ -66,7 +69,7 @@ func (s *Service) createRouter(ctx context.Context, w *work, who Caller, spec Ro
 // GetRouter answers with a router of the caller's project.
 func (s *Service) GetRouter(ctx context.Context, who Caller, id string) (r Router, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if r, err = s.router(ctx, tx, who, id); err != nil {
+		if r, _, err = s.router(ctx, tx, who, id); err != nil {
 			return err
 		}
 		return s.describeRouter(ctx, tx, &r)
@@ -76,7 +79,7 @@ func (s *Service) GetRouter(ctx context.Context, who Caller, id string) (r Route
 
 // ListRouters lists the routers of the caller's project.
 func (s *Service) ListRouters(ctx context.Context, who Caller, q Query) (routers []Router, err error) {
-	q.Scope = ownScope(who)
+	q.Scope = s.ownScope(who, "get_router")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		routers, err = derived[Router]{
 			field: "status",
@@ -93,13 +96,17 @@ func (s *Service) ListRouters(ctx context.Context, who Caller, q Query) (routers
 // UpdateRouter changes a router, also its gateway and the list of its routes.
 func (s *Service) UpdateRouter(ctx context.Context, who Caller, id string, spec RouterSpec, cond If) (r Router, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if r, err = s.router(ctx, w, who, id); err != nil {
+		var to Relation
+		if r, to, err = s.router(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.mayGiveRouter(who, "update_router", to, spec); err != nil {
 			return err
 		}
 		if err := checkIf(cond, r.Meta); err != nil {
 			return err
 		}
-		if err := spec.allowed(who, "update_router"); err != nil {
+		if err := spec.check(); err != nil {
 			return err
 		}
 		if err := s.updateRouter(ctx, w, who, &r, spec); err != nil {
@@ -152,8 +159,11 @@ func (s *Service) saveRouter(ctx context.Context, w *work, r *Router) error {
 // DeleteRouter deletes a router without interfaces, and its gateway with it.
 func (s *Service) DeleteRouter(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		r, err := s.router(ctx, w, who, id)
+		r, to, err := s.router(ctx, w, who, id)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_router", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, r.Meta); err != nil {
@@ -194,28 +204,23 @@ func (s *Service) deleteRouter(ctx context.Context, w *work, in Intent) error {
 	return w.Routers().Delete(ctx, in.Router.ID)
 }
 
-// router finds a router that the caller may see.
-func (s *Service) router(ctx context.Context, tx Tx, who Caller, id string) (Router, error) {
-	absent := notFound("RouterNotFound", "Router %s could not be found", id)
-	r, err := found(ctx, tx.Routers(), id, absent)
-	return owned(who, r, r.Meta, err, absent)
+// mayGiveRouter refuses what the policy does not let a caller give. The rule is create_router or
+// update_router.
+func (s *Service) mayGiveRouter(who Caller, rule string, to Relation, spec RouterSpec) error {
+	if err := s.may(who, rule, to); err != nil {
+		return err
+	}
+	gw := or(spec.Gateway, GatewaySpec{})
+	return s.mayGive(who, rule, to,
+		givenAttribute{"distributed", spec.Distributed != nil},
+		givenAttribute{"ha", spec.HA != nil},
+		givenAttribute{"external_gateway_info:enable_snat", gw.EnableSNAT != nil},
+		givenAttribute{"external_gateway_info:external_fixed_ips", gw.FixedIPs != nil},
+	)
 }
 
-// allowed holds what was given to the policy, and to what can be stored.
-func (spec RouterSpec) allowed(who Caller, action string) error {
-	if !who.Admin {
-		gw := or(spec.Gateway, GatewaySpec{})
-		switch {
-		case spec.Distributed != nil:
-			return disallowed(action + ":distributed")
-		case spec.HA != nil:
-			return disallowed(action + ":ha")
-		case gw.EnableSNAT != nil:
-			return disallowed(action + ":external_gateway_info:enable_snat")
-		case gw.FixedIPs != nil:
-			return disallowed(action + ":external_gateway_info:external_fixed_ips")
-		}
-	}
+// check refuses what cannot be stored.
+func (spec RouterSpec) check() error {
 	if flavor := or(spec.FlavorID, ""); flavor != "" {
 		return notFound("FlavorNotFound", "Flavor %s could not be found: there are none", flavor)
 	}

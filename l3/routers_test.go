@@ -244,15 +244,15 @@ func TestRouterListsByStatus(t *testing.T) {
 			return got
 		}
 		byName := []l3.Sort{{Field: "name"}}
-		down := []l3.Filter{{Field: "status", Values: []any{"DOWN"}}}
-		require.Equal(r, []int{1, 3, 5}, list(l3.Query{Filters: down, Sort: byName}))
-		require.Equal(r, []int{1, 3}, list(l3.Query{Filters: down, Sort: byName, Limit: 2}))
-		require.Equal(r, []int{5}, list(l3.Query{Filters: down, Sort: byName, Limit: 2, Marker: ids[3]}))
-		require.Equal(r, []int{1, 3}, list(l3.Query{Filters: down, Sort: byName, Limit: 2, Marker: ids[5], Reverse: true}))
-		require.Equal(r, []int{0, 2, 4}, list(l3.Query{Filters: []l3.Filter{{Field: "status", Op: l3.NotIn, Values: []any{"DOWN"}}}, Sort: byName}))
+		building := []l3.Filter{{Field: "status", Values: []any{"BUILD"}}}
+		require.Equal(r, []int{1, 3, 5}, list(l3.Query{Filters: building, Sort: byName}))
+		require.Equal(r, []int{1, 3}, list(l3.Query{Filters: building, Sort: byName, Limit: 2}))
+		require.Equal(r, []int{5}, list(l3.Query{Filters: building, Sort: byName, Limit: 2, Marker: ids[3]}))
+		require.Equal(r, []int{1, 3}, list(l3.Query{Filters: building, Sort: byName, Limit: 2, Marker: ids[5], Reverse: true}))
+		require.Equal(r, []int{0, 2, 4}, list(l3.Query{Filters: []l3.Filter{{Field: "status", Op: l3.NotIn, Values: []any{"BUILD"}}}, Sort: byName}))
 		require.Equal(r, []int{1, 3, 5, 0, 2, 4}, list(l3.Query{Sort: []l3.Sort{{Field: "status", Desc: true}, {Field: "name"}}}))
 		require.Equal(r, []int{0, 1, 2, 3, 4, 5}, list(l3.Query{Sort: []l3.Sort{{Field: "name"}, {Field: "status"}}}))
-		_, err := r.ListRouters(r.Context(), r.member, l3.Query{Filters: down, Marker: "nobody"})
+		_, err := r.ListRouters(r.Context(), r.member, l3.Query{Filters: building, Marker: "nobody"})
 		require.Error(r, err)
 	})
 }

@@ -7,7 +7,7 @@ import (
 
 // AddExtraRoutes adds those routes that a router does not have.
 func (s *Service) AddExtraRoutes(ctx context.Context, who Caller, routerID string, routes []Route) (Router, error) {
-	return s.changeRoutes(ctx, who, routerID, func(have []Route) []Route {
+	return s.changeRoutes(ctx, who, "add_extraroutes", routerID, func(have []Route) []Route {
 		for _, r := range routes {
 			if !slices.Contains(have, r) {
 				have = append(have, r)
@@ -19,14 +19,20 @@ func (s *Service) AddExtraRoutes(ctx context.Context, who Caller, routerID strin
 
 // RemoveExtraRoutes removes those routes that a router has.
 func (s *Service) RemoveExtraRoutes(ctx context.Context, who Caller, routerID string, routes []Route) (Router, error) {
-	return s.changeRoutes(ctx, who, routerID, func(have []Route) []Route {
+	return s.changeRoutes(ctx, who, "remove_extraroutes", routerID, func(have []Route) []Route {
 		return slices.DeleteFunc(have, func(r Route) bool { return slices.Contains(routes, r) })
 	})
 }
 
-func (s *Service) changeRoutes(ctx context.Context, who Caller, routerID string, change func([]Route) []Route) (r Router, err error) {
+func (s *Service) changeRoutes(
+	ctx context.Context, who Caller, rule, routerID string, change func([]Route) []Route,
+) (r Router, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if r, err = s.router(ctx, w, who, routerID); err != nil {
+		var to Relation
+		if r, to, err = s.router(ctx, w, who, routerID); err != nil {
+			return err
+		}
+		if err := s.may(who, rule, to); err != nil {
 			return err
 		}
 		routes := change(slices.Clone(r.Routes))

@@ -3,6 +3,7 @@ package l3
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -46,10 +47,10 @@ func (s *Service) move(ctx context.Context, w *work, st *RouterState, in Intent,
 	return true, s.bind(ctx, w, st, candidates[i].Agent)
 }
 
-// bind makes an agent the host of a router. The one before is told first.
+// bind makes an agent the host of a router. The departure from the one before is recorded first.
 func (s *Service) bind(ctx context.Context, w *work, st *RouterState, a Agent) error {
-	if st.AgentID != "" {
-		if err := s.notify(ctx, w, *st, true); err != nil {
+	if st.AgentID != "" && st.Host != a.Host {
+		if err := s.depart(ctx, w, *st); err != nil {
 			return err
 		}
 	}
@@ -58,8 +59,8 @@ func (s *Service) bind(ctx context.Context, w *work, st *RouterState, a Agent) e
 		return err
 	}
 	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, b.Epoch
-	st.Reported, st.Error, st.FloatingIPs = 0, "", nil
-	return nil
+	st.forget()
+	return arrive(ctx, w, *st)
 }
 
 // release leaves a router without a host.
@@ -67,15 +68,21 @@ func (s *Service) release(ctx context.Context, w *work, st *RouterState) error {
 	if st.AgentID == "" {
 		return nil
 	}
-	if err := s.notify(ctx, w, *st, true); err != nil {
+	if err := s.depart(ctx, w, *st); err != nil {
 		return err
 	}
 	if err := w.Bindings().Delete(ctx, st.ID); err != nil {
 		return err
 	}
 	st.AgentID, st.Host = "", ""
-	st.Reported, st.Error, st.FloatingIPs = 0, "", nil
+	st.forget()
 	return nil
+}
+
+// forget drops what an earlier host reported.
+func (st *RouterState) forget() {
+	st.Reported, st.Error, st.FloatingIPs = 0, "", nil
+	st.ReportedAt, st.ReportedBy, st.ReportedSeq, st.Lagging = time.Time{}, "", 0, 0
 }
 
 // candidates are the agents that fit a router.
@@ -93,9 +100,12 @@ func (s *Service) candidates(in Intent, agents []Agent) []Candidate {
 // works says whether an agent can be given routers.
 func (s *Service) works(a Agent) bool { return a.AdminStateUp && s.alive(a) }
 
-// alive says whether an agent was heard of lately.
-func (s *Service) alive(a Agent) bool {
-	return s.config.Now().Sub(a.HeartbeatAt) <= s.config.AgentDownTime
+// alive reports whether an agent was heard of lately. A heartbeat from the future is one of before the
+// clock was set back, and says as little as one that is as long ago.
+func (s *Service) alive(a Agent) bool { return s.heardWithin(a, s.config.AgentDownTime) }
+
+func (s *Service) heardWithin(a Agent, d time.Duration) bool {
+	return s.config.Now().Sub(a.HeartbeatAt).Abs() <= d
 }
 
 // reachedBy says whether an agent reaches the router's external network.

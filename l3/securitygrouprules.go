@@ -15,11 +15,15 @@ var etherTypes = []string{"IPv4", "IPv6"}
 // CreateSecurityGroupRules adds rules to groups. The groups' revisions grow.
 func (s *Service) CreateSecurityGroupRules(ctx context.Context, who Caller, specs ...SecurityGroupRuleSpec) ([]SecurityGroupRule, error) {
 	return makeAll(ctx, s, specs, func(w *work, spec SecurityGroupRuleSpec) (SecurityGroupRule, error) {
-		if _, err := project(who, spec.ProjectID); err != nil {
+		const rule = "create_security_group_rule"
+		if _, err := s.project(who, rule, spec.ProjectID); err != nil {
 			return SecurityGroupRule{}, err
 		}
-		g, err := s.securityGroup(ctx, w, who, spec.SecurityGroupID)
+		g, to, err := s.securityGroup(ctx, w, who, spec.SecurityGroupID)
 		if err != nil {
+			return SecurityGroupRule{}, err
+		}
+		if err := s.may(who, rule, to); err != nil {
 			return SecurityGroupRule{}, err
 		}
 		r, err := ruleOf(s.newMeta(g.ProjectID, "", or(spec.Description, "")), spec)
@@ -27,7 +31,7 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, who Caller, spec
 			return SecurityGroupRule{}, err
 		}
 		if r.RemoteGroupID != "" {
-			if _, err := s.securityGroup(ctx, w, who, r.RemoteGroupID); err != nil {
+			if _, _, err := s.securityGroup(ctx, w, who, r.RemoteGroupID); err != nil {
 				return SecurityGroupRule{}, err
 			}
 		}
@@ -189,7 +193,7 @@ func bare(r SecurityGroupRule) SecurityGroupRule {
 // GetSecurityGroupRule finds a rule of the caller's project.
 func (s *Service) GetSecurityGroupRule(ctx context.Context, who Caller, id string) (r SecurityGroupRule, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		r, err = s.securityGroupRule(ctx, tx, who, id)
+		r, _, err = s.securityGroupRule(ctx, tx, who, id)
 		return err
 	})
 	return r, err
@@ -200,7 +204,7 @@ func (s *Service) ListSecurityGroupRules(ctx context.Context, who Caller, q Quer
 	if err := s.firstUse(ctx, who); err != nil {
 		return nil, err
 	}
-	q.Scope = ownScope(who)
+	q.Scope = s.ownScope(who, "get_security_group_rule")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		list, err = tx.SecurityGroupRules().List(ctx, q)
 		return err
@@ -211,8 +215,11 @@ func (s *Service) ListSecurityGroupRules(ctx context.Context, who Caller, q Quer
 // DeleteSecurityGroupRule deletes a rule. The group's revision grows.
 func (s *Service) DeleteSecurityGroupRule(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		r, err := s.securityGroupRule(ctx, w, who, id)
+		r, to, err := s.securityGroupRule(ctx, w, who, id)
 		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_security_group_rule", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, r.Meta); err != nil {

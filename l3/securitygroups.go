@@ -49,7 +49,7 @@ func (s *Service) egressRules(g SecurityGroup) []SecurityGroupRule {
 
 // firstUse makes the default group of the caller's project, before the caller looks at groups or rules.
 func (s *Service) firstUse(ctx context.Context, who Caller) error {
-	if who.Project == "" {
+	if who.Project == "" || !s.Allows(who, "get_security_group", RelationOwner) {
 		return nil
 	}
 	var made bool
@@ -70,8 +70,12 @@ func (s *Service) firstUse(ctx context.Context, who Caller) error {
 // CreateSecurityGroups makes security groups that let out everything and in nothing.
 func (s *Service) CreateSecurityGroups(ctx context.Context, who Caller, specs ...SecurityGroupSpec) ([]SecurityGroup, error) {
 	return makeAll(ctx, s, specs, func(w *work, spec SecurityGroupSpec) (SecurityGroup, error) {
-		owner, err := project(who, spec.ProjectID)
+		const rule = "create_security_group"
+		owner, err := s.project(who, rule, spec.ProjectID)
 		if err != nil {
+			return SecurityGroup{}, err
+		}
+		if err := s.may(who, rule, who.to(owner)); err != nil {
 			return SecurityGroup{}, err
 		}
 		if owner != "" {
@@ -110,7 +114,7 @@ func (s *Service) GetSecurityGroup(ctx context.Context, who Caller, id string) (
 		return g, err
 	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if g, err = s.securityGroup(ctx, tx, who, id); err != nil {
+		if g, _, err = s.securityGroup(ctx, tx, who, id); err != nil {
 			return err
 		}
 		return showGroups(ctx, tx, []*SecurityGroup{&g})
@@ -123,7 +127,7 @@ func (s *Service) ListSecurityGroups(ctx context.Context, who Caller, q Query) (
 	if err := s.firstUse(ctx, who); err != nil {
 		return nil, err
 	}
-	q.Scope = ownScope(who)
+	q.Scope = s.ownScope(who, "get_security_group")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		if list, err = tx.SecurityGroups().List(ctx, q); err != nil {
 			return err
@@ -161,7 +165,11 @@ func showGroups(ctx context.Context, tx Tx, groups []*SecurityGroup) error {
 // UpdateSecurityGroup changes what is given. The default group keeps its name, and a group that ports use the way it treats connections.
 func (s *Service) UpdateSecurityGroup(ctx context.Context, who Caller, id string, spec SecurityGroupSpec, cond If) (g SecurityGroup, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if g, err = s.securityGroup(ctx, w, who, id); err != nil {
+		var to Relation
+		if g, to, err = s.securityGroup(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.may(who, "update_security_group", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, g.Meta); err != nil {
@@ -202,11 +210,15 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, who Caller, id string
 // administrator's to delete; the project's next use makes it anew.
 func (s *Service) DeleteSecurityGroup(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		g, err := s.securityGroup(ctx, w, who, id)
+		const rule = "delete_security_group"
+		g, to, err := s.securityGroup(ctx, w, who, id)
 		if err != nil {
 			return err
 		}
-		if id == defaultGroup(g.ProjectID) && !who.Admin {
+		if err := s.may(who, rule, to); err != nil {
+			return err
+		}
+		if id == defaultGroup(g.ProjectID) && !s.Allows(who, rule+":default", to) {
 			return conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.")
 		}
 		if err := checkIf(cond, g.Meta); err != nil {

@@ -41,8 +41,13 @@ func (s *Service) segments(ctx context.Context, w *work, asked []Segment) ([]Seg
 }
 
 // freeSegment is one of the first range that fits and has one that neither a network has nor is chosen already: the lowest after the one that this range
-// gave last. One that was given back just now may be in use on a host for a moment yet.
+// gave last. One that was given back just now may be in use on a host for a moment yet, and one of an orphan is.
 func (s *Service) freeSegment(ctx context.Context, w *work, chosen []Segment, fits func(SegmentRange) bool) (Segment, error) {
+	orphaned, err := orphanSegments(ctx, w)
+	if err != nil {
+		return Segment{}, err
+	}
+	chosen = append(slices.Clone(chosen), orphaned...)
 	for _, r := range s.config.SegmentRanges {
 		if !fits(r) {
 			continue

@@ -106,7 +106,12 @@ type Hosting interface {
 	AgentsOfRouter(ctx context.Context, who Caller, routerID string) ([]Agent, error)
 	AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error
 	RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error
-	// Heartbeat registers an agent, or notes that it is alive; one that comes up takes the routers that nobody hosts and that it fits.
+	// Attach gives an agent's process the session of its host, or returns ErrHostTaken while an agent on
+	// another machine has it and is alive.
+	Attach(ctx context.Context, session Session) error
+	// Heartbeat registers an agent, or notes that it is alive; one that comes up takes the routers that
+	// nobody hosts and that it fits. Its inventory corrects the status of the host's routers, confirms
+	// departures, and shows orphans. It is ErrHostTaken as for Attach, and changes nothing then.
 	Heartbeat(ctx context.Context, h Heartbeat) (Agent, error)
 	// Report takes what an agent says of a router. One of an earlier epoch or generation changes nothing.
 	Report(ctx context.Context, r Report) error
@@ -141,8 +146,34 @@ type Tags interface {
 	RemoveTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
 }
 
-// Desired is what hosts must realise.
+// Permissions tells what the policy lets callers do, for whoever shows them resources.
+type Permissions interface {
+	Allows(who Caller, rule string, to Relation) bool
+}
+
+// Desired is what hosts must realise, and what the database records of routers that left them.
 type Desired interface {
+	// Deployment returns the identity of the database.
+	Deployment(ctx context.Context) (Deployment, error)
+	// ClaimBus records that a message queue serves the database, and renews that record; server names
+	// the process for people. While another queue's claim is younger than [BusClaimTime] it is
+	// ErrOtherBus, and nothing is recorded.
+	ClaimBus(ctx context.Context, bus, server string) error
+	// ReleaseBus ends the claim of a server that stops. If another server has renewed it since, it stays.
+	ReleaseBus(ctx context.Context, bus, server string) error
+	// Hosts lists the hosts that have placements: those of agents and of departures.
+	Hosts(ctx context.Context) ([]string, error)
+	// PlacementOf returns what is recorded of a router on a host. It is NotFound when nothing is: then
+	// the host keeps what it has.
+	PlacementOf(ctx context.Context, host, routerID string) (Placement, error)
+	// PlacementsOn returns everything that is recorded of a host, ordered by router.
+	PlacementsOn(ctx context.Context, host string) ([]Placement, error)
+	// Reconcile compares the database with what the message queue has, in full, before anything is
+	// published. Where the queue knows a later version, the database was restored from a backup: the
+	// epochs of all bindings are raised above it, a router that runs elsewhere by then stays there,
+	// and what the database does not know becomes an [Orphan]. It reports whether that was so. What
+	// the queue has that is older changes nothing.
+	Reconcile(ctx context.Context, queued []Placement) (restored bool, err error)
 	// DesiredOf compiles what the host of a router must realise now; see [Compile].
 	DesiredOf(ctx context.Context, routerID string) (Assignment, error)
 	// DesiredOn lists everything that a host must realise.

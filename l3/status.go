@@ -5,15 +5,20 @@ import (
 	"slices"
 )
 
-// status is what a router's host has made of it. alive says whether that host was heard of lately.
+// status returns a router's status, and why it is DOWN or ERROR. alive says whether the router's
+// host was heard of lately.
 func (st *RouterState) status(up, alive bool) (Status, string) {
 	switch {
 	case !up:
-		return StatusDown, ""
+		return StatusDown, "The router is administratively down"
 	case !st.Wanted:
 		return StatusActive, "" // there is nothing to realise
-	case !alive || st.Reported < st.Generation:
-		return StatusDown, ""
+	case st.AgentID == "":
+		return StatusDown, "No agent that is alive and enabled can host the router"
+	case !alive:
+		return StatusDown, "The agent that hosts the router is not heard"
+	case st.Reported < st.Generation:
+		return StatusBuild, ""
 	case st.Error != "":
 		return StatusError, st.Error
 	}

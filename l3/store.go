@@ -44,7 +44,10 @@ type Tx interface {
 	SecurityGroupRules() Table[SecurityGroupRule]
 	RBACPolicies() Table[RBACPolicy]
 	Agents() Table[Agent]
+	Departures() Table[Departure]
+	Orphans() Table[Orphan]
 
+	Deployment() DeploymentRow
 	Addresses() Addresses
 	Segments() Segments
 	Bindings() Bindings
@@ -52,11 +55,20 @@ type Tx interface {
 	Outbox() Outbox
 }
 
+// DeploymentRow is the identity of the database, which has one from its first migration on.
+type DeploymentRow interface {
+	Get(ctx context.Context) (Deployment, error)
+	// RaiseEpoch makes the highest epoch at least as high as given.
+	RaiseEpoch(ctx context.Context, epoch uint64) error
+	SetBus(ctx context.Context, claim BusClaim) error
+}
+
 // Table keeps the resources of one kind. Each is stored as it is given: rules are the [Service]'s, uniqueness is the store's.
 type Table[R any] interface {
 	Get(ctx context.Context, id string) (R, error) // ErrAbsent
 	// List orders strings by their bytes and false before true; what is null or absent comes first. The ID that decides what is left equal has the direction of
-	// the last key. An attribute or a value that makes no sense is ErrInvalid, a marker that is not there ErrAbsent.
+	// the last key. An attribute or a value that makes no sense is ErrInvalid, a marker that is
+	// not there, or not in the scope, ErrAbsent.
 	List(ctx context.Context, q Query) ([]R, error)
 	Count(ctx context.Context, filters ...Filter) (int, error)
 	Insert(ctx context.Context, r ...R) error // ErrTaken
@@ -101,9 +113,10 @@ type Bindings interface {
 	Get(ctx context.Context, routerID string) (RouterBinding, error) // ErrAbsent
 	List(ctx context.Context, agentID string) ([]RouterBinding, error)
 	Count(ctx context.Context) (map[string]int, error) // routers by agent ID
-	// Put binds a router, wherever it was bound before, and sets b.Epoch to one more than any that the router ever had.
+	// Put binds a router, wherever it was bound before, and sets b.Epoch to one more than any that the
+	// database ever gave; see [Deployment].
 	Put(ctx context.Context, b *RouterBinding) error
-	Delete(ctx context.Context, routerID string) error // ErrAbsent; the epoch is remembered
+	Delete(ctx context.Context, routerID string) error // ErrAbsent
 }
 
 // QuotaStore is what projects were given beside the defaults.

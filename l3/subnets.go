@@ -13,19 +13,21 @@ func (s *Service) CreateSubnets(ctx context.Context, who Caller, specs ...Subnet
 }
 
 func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec SubnetSpec) (Subnet, error) {
-	owner, err := project(who, spec.ProjectID)
+	const rule = "create_subnet"
+	owner, err := s.project(who, rule, spec.ProjectID)
 	if err != nil {
 		return Subnet{}, err
 	}
-	n, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, to, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return Subnet{}, err
 	}
-	if !who.owns(n.ProjectID) {
-		return Subnet{}, disallowed("create_subnet")
+	if err := s.may(who, rule, to); err != nil {
+		return Subnet{}, err
 	}
-	if len(or(spec.ServiceTypes, nil)) > 0 && !who.Admin {
-		return Subnet{}, disallowed("create_subnet:service_types")
+	types := givenAttribute{"service_types", len(or(spec.ServiceTypes, nil)) > 0}
+	if err := s.mayGive(who, rule, to, types); err != nil {
+		return Subnet{}, err
 	}
 	sub, err := newSubnet(s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), spec)
 	if err != nil {
@@ -43,7 +45,13 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec Su
 	if err := w.Subnets().Insert(ctx, sub); err != nil {
 		return Subnet{}, err
 	}
-	return sub, s.giveSelfMade(ctx, w, sub)
+	if err := holdIn(ctx, w, n, sub); err != nil {
+		return Subnet{}, err
+	}
+	if err := s.giveSelfMade(ctx, w, sub); err != nil {
+		return Subnet{}, err
+	}
+	return sub, s.reachOutside(ctx, w, sub.NetworkID)
 }
 
 // newSubnet fills in what is not given.
@@ -126,7 +134,7 @@ func wanted(fixed []FixedIP) []FixedIPSpec {
 // GetSubnet finds a subnet that the caller may see.
 func (s *Service) GetSubnet(ctx context.Context, who Caller, id string) (sub Subnet, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		sub, err = s.subnet(ctx, tx, who, id)
+		sub, _, err = s.subnet(ctx, tx, who, id)
 		return err
 	})
 	return sub, err
@@ -135,7 +143,7 @@ func (s *Service) GetSubnet(ctx context.Context, who Caller, id string) (sub Sub
 // ListSubnets lists the subnets that the caller may see.
 func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []Subnet, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		if q.Scope, err = subnetScope(ctx, tx, who); err != nil {
+		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_subnet"); err != nil {
 			return err
 		}
 		list, err = tx.Subnets().List(ctx, q)
@@ -147,24 +155,27 @@ func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []
 // UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer hold them.
 func (s *Service) UpdateSubnet(ctx context.Context, who Caller, id string, spec SubnetSpec, cond If) (sub Subnet, err error) {
 	err = s.update(ctx, func(w *work) error {
-		if sub, err = s.subnet(ctx, w, who, id); err != nil {
+		const rule = "update_subnet"
+		var to Relation
+		if sub, to, err = s.subnet(ctx, w, who, id); err != nil {
 			return err
 		}
-		if err := mayChangeSubnet(ctx, w, who, sub, "update_subnet"); err != nil {
+		if err := s.may(who, rule, to); err != nil {
 			return err
 		}
-		if spec.ServiceTypes != nil && !who.Admin {
-			return disallowed("update_subnet:service_types")
+		types := givenAttribute{"service_types", spec.ServiceTypes != nil}
+		if err := s.mayGive(who, rule, to, types); err != nil {
+			return err
 		}
 		if err := checkIf(cond, sub.Meta); err != nil {
 			return err
 		}
-		return s.updateSubnet(ctx, w, &sub, spec)
+		return s.updateSubnet(ctx, w, who, &sub, spec)
 	})
 	return sub, err
 }
 
-func (s *Service) updateSubnet(ctx context.Context, w *work, sub *Subnet, spec SubnetSpec) error {
+func (s *Service) updateSubnet(ctx context.Context, w *work, who Caller, sub *Subnet, spec SubnetSpec) error {
 	before := *sub
 	if err := errors.Join(fixed("project_id", sub.ProjectID, spec.ProjectID), fixed("network_id", sub.NetworkID, spec.NetworkID),
 		fixed("cidr", sub.CIDR, spec.CIDR), fixed("ip_version", sub.IPVersion, spec.IPVersion),
@@ -197,7 +208,7 @@ func (s *Service) updateSubnet(ctx context.Context, w *work, sub *Subnet, spec S
 	if err != nil {
 		return err
 	}
-	return s.touch(ctx, w, routers...)
+	return s.touchFor(ctx, w, who, routers...)
 }
 
 // gatewayFree refuses to take the gateway's address away from a router that has it.
@@ -208,7 +219,8 @@ func gatewayFree(ctx context.Context, w *work, sub Subnet) error {
 	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("network_id", sub.NetworkID), oneOf("device_owner", OwnerRouterInterface)}})
 	for _, p := range ports {
 		if slices.Contains(p.FixedIPs, FixedIP{sub.ID, sub.GatewayIP}) {
-			return conflict("GatewayIpInUse", "Current gateway ip %s already in use by port %s. Unable to update.", sub.GatewayIP, p.ID)
+			// The port may be another project's, so it is not named.
+			return conflict("GatewayIpInUse", "Current gateway ip %s is in use by a router. Unable to update.", sub.GatewayIP)
 		}
 	}
 	return err
@@ -218,11 +230,11 @@ func gatewayFree(ctx context.Context, w *work, sub Subnet) error {
 // themselves.
 func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
-		sub, err := s.subnet(ctx, w, who, id)
+		sub, to, err := s.subnet(ctx, w, who, id)
 		if err != nil {
 			return err
 		}
-		if err := mayChangeSubnet(ctx, w, who, sub, "delete_subnet"); err != nil {
+		if err := s.may(who, "delete_subnet", to); err != nil {
 			return err
 		}
 		if err := checkIf(cond, sub.Meta); err != nil {
@@ -231,7 +243,10 @@ func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond 
 		if err := s.leaveSubnet(ctx, w, sub); err != nil {
 			return err
 		}
-		return w.Subnets().Delete(ctx, sub.ID)
+		if err := w.Subnets().Delete(ctx, sub.ID); err != nil {
+			return err
+		}
+		return s.reachOutside(ctx, w, sub.NetworkID)
 	})
 }
 
@@ -259,19 +274,7 @@ func (s *Service) leaveSubnet(ctx context.Context, w *work, sub Subnet) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// mayChangeSubnet keeps a subnet for its owner and the network's.
-func mayChangeSubnet(ctx context.Context, tx Tx, who Caller, sub Subnet, rule string) error {
-	if who.owns(sub.ProjectID) {
-		return nil
-	}
-	owns, err := ownsNetwork(ctx, tx, who, sub.NetworkID)
-	if err == nil && !owns {
-		err = disallowed(rule)
-	}
-	return err
+	return releaseIn(ctx, w, sub)
 }
 
 // checkCIDR holds a block of addresses to what a network can have.

@@ -58,8 +58,8 @@ func (s *Service) changeTags(ctx context.Context, who Caller, kind Kind, id stri
 		if err != nil {
 			return err
 		}
-		if !who.owns(t.meta.ProjectID) {
-			return disallowed("update_" + string(kind) + "_tags")
+		if err := s.may(who, "update_"+t.name+":tags", t.to); err != nil {
+			return err
 		}
 		tags, err := change(t.meta.Tags)
 		if err != nil || slices.Equal(tags, t.meta.Tags) {
@@ -89,7 +89,9 @@ func checkTags(tags []string) error {
 
 // taggable is a resource that has tags, whatever its kind.
 type taggable struct {
+	name string // as in the policy's rules
 	meta Meta
+	to   Relation
 	put  func(ctx context.Context, w *work, tags []string, now time.Time) error
 }
 
@@ -97,38 +99,38 @@ type taggable struct {
 func (s *Service) tagged(ctx context.Context, tx Tx, who Caller, kind Kind, id string) (taggable, error) {
 	switch kind {
 	case KindNetwork:
-		n, err := s.network(ctx, tx, who, id)
-		return tagsOf(n, err, func(n *Network) *Meta { return &n.Meta }, Tx.Networks)
+		n, to, err := s.network(ctx, tx, who, id)
+		return tagsOf("network", n, to, err, func(n *Network) *Meta { return &n.Meta }, Tx.Networks)
 	case KindSubnet:
-		n, err := s.subnet(ctx, tx, who, id)
-		return tagsOf(n, err, func(n *Subnet) *Meta { return &n.Meta }, Tx.Subnets)
+		n, to, err := s.subnet(ctx, tx, who, id)
+		return tagsOf("subnet", n, to, err, func(n *Subnet) *Meta { return &n.Meta }, Tx.Subnets)
 	case KindPort:
-		p, err := s.port(ctx, tx, who, id)
-		return tagsOf(p, err, func(p *Port) *Meta { return &p.Meta }, Tx.Ports)
+		p, to, err := s.port(ctx, tx, who, id)
+		return tagsOf("port", p, to, err, func(p *Port) *Meta { return &p.Meta }, Tx.Ports)
 	case KindRouter:
-		r, err := s.router(ctx, tx, who, id)
-		return tagsOf(r, err, func(r *Router) *Meta { return &r.Meta }, Tx.Routers)
+		r, to, err := s.router(ctx, tx, who, id)
+		return tagsOf("router", r, to, err, func(r *Router) *Meta { return &r.Meta }, Tx.Routers)
 	case KindFloatingIP:
-		absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found.", id)
-		f, err := found(ctx, tx.FloatingIPs(), id, absent)
-		f, err = owned(who, f, f.Meta, err, absent)
-		return tagsOf(f, err, func(f *FloatingIP) *Meta { return &f.Meta }, Tx.FloatingIPs)
+		f, to, err := s.floatingIP(ctx, tx, who, id)
+		return tagsOf("floatingip", f, to, err, func(f *FloatingIP) *Meta { return &f.Meta }, Tx.FloatingIPs)
 	case KindSecurityGroup:
-		g, err := s.securityGroup(ctx, tx, who, id)
-		return tagsOf(g, err, func(g *SecurityGroup) *Meta { return &g.Meta }, Tx.SecurityGroups)
+		g, to, err := s.securityGroup(ctx, tx, who, id)
+		return tagsOf("security_group", g, to, err, func(g *SecurityGroup) *Meta { return &g.Meta }, Tx.SecurityGroups)
 	case KindSecurityGroupRule:
-		r, err := s.securityGroupRule(ctx, tx, who, id)
-		return tagsOf(r, err, func(r *SecurityGroupRule) *Meta { return &r.Meta }, Tx.SecurityGroupRules)
+		r, to, err := s.securityGroupRule(ctx, tx, who, id)
+		return tagsOf("security_group_rule", r, to, err, func(r *SecurityGroupRule) *Meta { return &r.Meta }, Tx.SecurityGroupRules)
 	case KindRBACPolicy:
-		p, err := s.rbacPolicy(ctx, tx, who, id)
-		return tagsOf(p, err, func(p *RBACPolicy) *Meta { return &p.Meta }, Tx.RBACPolicies)
+		p, to, err := s.rbacPolicy(ctx, tx, who, id)
+		return tagsOf("rbac_policy", p, to, err, func(p *RBACPolicy) *Meta { return &p.Meta }, Tx.RBACPolicies)
 	}
 	return taggable{}, notFound("TagResourceNotFound", "Resource %s %s could not be found.", kind, id)
 }
 
-func tagsOf[R any](r R, err error, meta func(*R) *Meta, table func(Tx) Table[R]) (taggable, error) {
+func tagsOf[R any](
+	name string, r R, to Relation, err error, meta func(*R) *Meta, table func(Tx) Table[R],
+) (taggable, error) {
 	m := meta(&r)
-	return taggable{*m, func(ctx context.Context, w *work, tags []string, now time.Time) error {
+	return taggable{name, *m, to, func(ctx context.Context, w *work, tags []string, now time.Time) error {
 		m.Tags, m.UpdatedAt = tags, now
 		return table(w).Update(ctx, &r)
 	}}, err

@@ -35,7 +35,7 @@ func TestTagsOnEveryResource(t *testing.T) {
 				tags, err = c.GetTags(t.Context(), alice, kind, id)
 				require.NoError(t, err)
 				require.Equal(t, []string{"green", "red"}, tags)
-				_, err = c.GetTags(t.Context(), l3.Caller{Project: "carol"}, kind, id)
+				_, err = c.GetTags(t.Context(), member("carol"), kind, id)
 				unseen(t, err)
 			})
 		}

@@ -24,6 +24,24 @@ func (s *Service) touch(ctx context.Context, w *work, routerIDs ...string) error
 	return nil
 }
 
+// touchFor is touch of routers that a caller's change concerns, though they may be others': why one
+// cannot have the change is not told to whoever does not see that router.
+func (s *Service) touchFor(ctx context.Context, w *work, who Caller, routerIDs ...string) error {
+	for _, id := range routerIDs {
+		err := s.touch(ctx, w, id)
+		var refusal *Error
+		if errors.As(err, &refusal) {
+			if _, _, unseen := s.router(ctx, w, who, id); errors.Is(unseen, ErrNotFound) {
+				return refuse(refusal.Status, refusal.Name, "A router that the change concerns cannot have it.")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // advance does what touch does, and refuses nothing.
 func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState, error) {
 	st, err := stateOf(ctx, w, in.Router.ID)
@@ -40,16 +58,23 @@ func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState,
 		return st, nil
 	}
 	st.Generation++
+	st.Lagging = 0
 	st.Inside = translatable(r)
 	if st.Wanted {
 		if err := s.place(ctx, w, &st, in); err != nil {
 			return st, err
 		}
 	}
-	if st.AgentID != "" {
-		if err := s.notify(ctx, w, st, !st.Wanted); err != nil {
-			return st, err
-		}
+	if st.AgentID == "" {
+		return st, save(ctx, w, st)
+	}
+	if !st.Wanted {
+		err = s.depart(ctx, w, st)
+	} else if err = arrive(ctx, w, st); err == nil {
+		err = s.notify(ctx, w, st, false)
+	}
+	if err != nil {
+		return st, err
 	}
 	return st, save(ctx, w, st)
 }

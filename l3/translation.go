@@ -23,7 +23,7 @@ func (s *Service) wish(ctx context.Context, tx Tx, who Caller, f FloatingIP, spe
 		}
 		return binding{}, nil
 	}
-	p, err := s.port(ctx, tx, who, id)
+	p, _, err := s.port(ctx, tx, who, id)
 	if err != nil {
 		return binding{}, err
 	}
@@ -140,18 +140,19 @@ func (s *Service) bindTo(ctx context.Context, w *work, f *FloatingIP, b binding)
 	return err
 }
 
-// mayTranslate refuses an address that means something else to the router.
+// mayTranslate refuses an address that means something else to the router, which may be another
+// project's and is not described.
 func (in Intent) mayTranslate(a netip.Addr) error {
 	for _, p := range in.interfaces() {
 		for _, ip := range p.FixedIPs {
-			if subnet := in.Subnets[ip.SubnetID]; subnet.CIDR.Contains(a) {
-				return badRequest("BadRequest", "Bad floatingip request: %s is in subnet %s, which router %s has inside", a, subnet.ID, in.Router.ID)
+			if in.Subnets[ip.SubnetID].CIDR.Contains(a) {
+				return badRequest("BadRequest", "Bad floatingip request: %s is in a subnet inside the router", a)
 			}
 		}
 	}
 	if gw := in.gateway(); gw != nil && slices.Contains(in.nextHops(gw), a) ||
 		slices.ContainsFunc(in.Router.Routes, func(r Route) bool { return r.NextHop == a }) {
-		return badRequest("BadRequest", "Bad floatingip request: %s is a next hop of router %s", a, in.Router.ID)
+		return badRequest("BadRequest", "Bad floatingip request: %s is a next hop of the router", a)
 	}
 	return nil
 }

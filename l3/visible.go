@@ -3,68 +3,73 @@ package l3
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
-// These find a resource that the caller may see: his project's, on his project's networks, or shared with him. For all else they answer as if
-// it did not exist.
+// The functions below find a resource that the policy lets the caller see. Any other is answered for
+// as if it did not exist. They also return how it is related to the caller.
 
-func (s *Service) network(ctx context.Context, tx Tx, who Caller, id string) (Network, error) {
+func (s *Service) network(ctx context.Context, tx Tx, who Caller, id string) (Network, Relation, error) {
 	absent := notFound("NetworkNotFound", "Network %s could not be found.", id)
 	n, err := found(ctx, tx.Networks(), id, absent)
-	if err != nil || who.owns(n.ProjectID) {
-		return n, err
+	if err != nil {
+		return Network{}, 0, err
 	}
-	policies, err := policiesFor(ctx, tx, who, oneOf("object_id", id))
-	if err == nil && len(policies) == 0 {
-		err = absent
-	}
-	return n, err
+	to, err := relationToNetwork(ctx, tx, who, n)
+	return visible(s, who, "get_network", n, to, err, absent)
 }
 
-func (s *Service) subnet(ctx context.Context, tx Tx, who Caller, id string) (Subnet, error) {
+func (s *Service) subnet(ctx context.Context, tx Tx, who Caller, id string) (Subnet, Relation, error) {
 	absent := notFound("SubnetNotFound", "Subnet %s could not be found.", id)
 	sub, err := found(ctx, tx.Subnets(), id, absent)
-	if err != nil || who.owns(sub.ProjectID) {
-		return sub, err
+	if err != nil {
+		return Subnet{}, 0, err
 	}
-	if _, err = s.network(ctx, tx, who, sub.NetworkID); errors.Is(err, ErrNotFound) {
-		err = absent
-	}
-	return sub, err
+	to, err := relationOnNetwork(ctx, tx, who, sub.ProjectID, sub.NetworkID)
+	return visible(s, who, "get_subnet", sub, to, err, absent)
 }
 
-func (s *Service) port(ctx context.Context, tx Tx, who Caller, id string) (Port, error) {
+func (s *Service) port(ctx context.Context, tx Tx, who Caller, id string) (Port, Relation, error) {
 	absent := notFound("PortNotFound", "Port %s could not be found.", id)
 	p, err := found(ctx, tx.Ports(), id, absent)
-	if err != nil || who.owns(p.ProjectID) {
-		return p, err
+	if err != nil {
+		return Port{}, 0, err
 	}
-	owns, err := ownsNetwork(ctx, tx, who, p.NetworkID)
-	if err == nil && !owns {
-		err = absent
-	}
-	return p, err
+	to, err := relationOnNetwork(ctx, tx, who, p.ProjectID, p.NetworkID)
+	return visible(s, who, "get_port", p, to, err, absent)
 }
 
-func (s *Service) securityGroup(ctx context.Context, tx Tx, who Caller, id string) (SecurityGroup, error) {
+func (s *Service) router(ctx context.Context, tx Tx, who Caller, id string) (Router, Relation, error) {
+	absent := notFound("RouterNotFound", "Router %s could not be found", id)
+	r, err := found(ctx, tx.Routers(), id, absent)
+	return visible(s, who, "get_router", r, who.to(r.ProjectID), err, absent)
+}
+
+func (s *Service) floatingIP(ctx context.Context, tx Tx, who Caller, id string) (FloatingIP, Relation, error) {
+	absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found", id)
+	f, err := found(ctx, tx.FloatingIPs(), id, absent)
+	return visible(s, who, "get_floatingip", f, who.to(f.ProjectID), err, absent)
+}
+
+func (s *Service) securityGroup(ctx context.Context, tx Tx, who Caller, id string) (SecurityGroup, Relation, error) {
 	absent := notFound("SecurityGroupNotFound", "Security group %s does not exist", id)
 	g, err := found(ctx, tx.SecurityGroups(), id, absent)
-	return owned(who, g, g.Meta, err, absent)
+	return visible(s, who, "get_security_group", g, who.to(g.ProjectID), err, absent)
 }
 
-func (s *Service) securityGroupRule(ctx context.Context, tx Tx, who Caller, id string) (SecurityGroupRule, error) {
+func (s *Service) securityGroupRule(ctx context.Context, tx Tx, who Caller, id string) (SecurityGroupRule, Relation, error) {
 	absent := notFound("SecurityGroupRuleNotFound", "Security group rule %s does not exist", id)
 	r, err := found(ctx, tx.SecurityGroupRules(), id, absent)
-	return owned(who, r, r.Meta, err, absent)
+	return visible(s, who, "get_security_group_rule", r, who.to(r.ProjectID), err, absent)
 }
 
-func (s *Service) rbacPolicy(ctx context.Context, tx Tx, who Caller, id string) (RBACPolicy, error) {
+func (s *Service) rbacPolicy(ctx context.Context, tx Tx, who Caller, id string) (RBACPolicy, Relation, error) {
 	absent := notFound("RbacPolicyNotFound", "RBAC policy of type network with ID %s not found", id)
 	p, err := found(ctx, tx.RBACPolicies(), id, absent)
-	return owned(who, p, p.Meta, err, absent)
+	return visible(s, who, "get_rbac_policy", p, who.to(p.ProjectID), err, absent)
 }
 
-// found gets a resource; absent is the error when it is not there.
+// found gets a resource; absent is the error when it does not exist.
 func found[R any](ctx context.Context, table Table[R], id string, absent error) (R, error) {
 	r, err := table.Get(ctx, id)
 	if errors.Is(err, ErrAbsent) {
@@ -73,71 +78,153 @@ func found[R any](ctx context.Context, table Table[R], id string, absent error) 
 	return r, err
 }
 
-// owned lets only a resource of the caller's project pass.
-func owned[R any](who Caller, r R, m Meta, err, absent error) (R, error) {
-	if err == nil && !who.owns(m.ProjectID) {
+// visible passes on a resource that the caller may get, and nothing of any other.
+func visible[R any](s *Service, who Caller, rule string, r R, to Relation, err, absent error) (R, Relation, error) {
+	if err == nil && !s.Allows(who, rule, to) {
 		err = absent
 	}
-	return r, err
-}
-
-func ownsNetwork(ctx context.Context, tx Tx, who Caller, id string) (bool, error) {
-	if who.Admin {
-		return true, nil
+	if err != nil {
+		var none R
+		return none, 0, err
 	}
-	n, err := tx.Networks().Get(ctx, id)
-	return err == nil && who.owns(n.ProjectID), err
+	return r, to, nil
 }
 
-// policiesFor lists the RBAC policies by which a caller sees what is not his.
+// relationToNetwork is how a network is related to a caller. Callers that the policy is not asked
+// about are related to nothing.
+func relationToNetwork(ctx context.Context, tx Tx, who Caller, n Network) (Relation, error) {
+	if who.Admin {
+		return 0, nil
+	}
+	if to := who.toNetworkOf(n.ProjectID); to != 0 {
+		return to, nil
+	}
+	policies, err := policiesFor(ctx, tx, who, oneOf("object_id", n.ID))
+	var to Relation
+	for _, p := range policies {
+		to |= relationBy(p.Action)
+	}
+	return to, err
+}
+
+// relationOnNetwork is how a resource of a project on a network is related to a caller.
+func relationOnNetwork(ctx context.Context, tx Tx, who Caller, project, networkID string) (Relation, error) {
+	if who.Admin {
+		return 0, nil
+	}
+	n, err := tx.Networks().Get(ctx, networkID)
+	if err != nil {
+		return 0, err
+	}
+	to, err := relationToNetwork(ctx, tx, who, n)
+	return to&^RelationOwner | who.to(project), err
+}
+
+func relationBy(action string) Relation {
+	if action == AccessAsShared {
+		return RelationShared
+	}
+	return RelationExternal
+}
+
+// policiesFor lists the RBAC policies by which a caller sees what is not its own.
 func policiesFor(ctx context.Context, tx Tx, who Caller, more ...Filter) ([]RBACPolicy, error) {
 	return tx.RBACPolicies().List(ctx, Query{Filters: append(more, oneOf("target_project", everyone, who.Project))})
 }
 
-// The scopes bound a list to what the caller may see; see [Query].
+// The scopes below bound a list to what the policy lets a caller get; see [Query].
 
-func ownScope(who Caller) []Filter {
-	if who.Admin {
+// ownScope is the scope of resources that are related to a caller by their owner alone.
+func (s *Service) ownScope(who Caller, rule string) []Filter {
+	switch {
+	case s.Allows(who, rule, 0):
 		return nil
+	case s.Allows(who, rule, RelationOwner):
+		return []Filter{ownProject(who)}
 	}
-	return []Filter{ownProject(who)}
+	return []Filter{nothing()}
 }
 
-func networkScope(ctx context.Context, tx Tx, who Caller) ([]Filter, error) {
-	if who.Admin {
+func (s *Service) networkScope(ctx context.Context, tx Tx, who Caller, rule string) ([]Filter, error) {
+	if s.Allows(who, rule, 0) {
 		return nil, nil
 	}
-	policies, err := policiesFor(ctx, tx, who)
-	return []Filter{ownProject(who), oneOf("id", objects(policies)...)}, err
+	var scope []Filter
+	if s.Allows(who, rule, RelationOwner) || s.Allows(who, rule, RelationNetworkOwner) {
+		scope = append(scope, ownProject(who))
+	}
+	ids, err := s.sharedNetworks(ctx, tx, who, rule)
+	if len(ids) > 0 {
+		scope = append(scope, oneOf("id", ids...))
+	}
+	return orNothing(scope), err
 }
 
-func subnetScope(ctx context.Context, tx Tx, who Caller) ([]Filter, error) {
-	if who.Admin {
+// onNetworkScope is the scope of subnets and ports, which are related to a caller by their network
+// too.
+func (s *Service) onNetworkScope(ctx context.Context, tx Tx, who Caller, rule string) ([]Filter, error) {
+	if s.Allows(who, rule, 0) {
 		return nil, nil
 	}
-	scope, err := networkScope(ctx, tx, who)
+	var scope []Filter
+	if s.Allows(who, rule, RelationOwner) {
+		scope = append(scope, ownProject(who))
+	}
+	networks, err := s.sharedNetworks(ctx, tx, who, rule)
 	if err != nil {
 		return nil, err
 	}
-	visible, err := tx.Networks().List(ctx, Query{Scope: scope})
-	return []Filter{ownProject(who), oneOf("network_id", networkIDs(visible)...)}, err
+	if s.Allows(who, rule, RelationNetworkOwner) {
+		own, err := tx.Networks().List(ctx, Query{Scope: []Filter{ownProject(who)}})
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, networkIDs(own)...)
+	}
+	if len(networks) > 0 {
+		scope = append(scope, oneOf("network_id", networks...))
+	}
+	return orNothing(scope), nil
 }
 
-func portScope(ctx context.Context, tx Tx, who Caller) ([]Filter, error) {
-	if who.Admin {
+// sharedNetworks returns the IDs of networks that a rule allows a caller because they are shared
+// with it, or external.
+func (s *Service) sharedNetworks(ctx context.Context, tx Tx, who Caller, rule string) ([]string, error) {
+	var actions []string
+	for _, action := range []string{AccessAsShared, AccessAsExternal} {
+		if s.Allows(who, rule, relationBy(action)) {
+			actions = append(actions, action)
+		}
+	}
+	if actions == nil {
 		return nil, nil
 	}
-	own, err := tx.Networks().List(ctx, Query{Scope: ownScope(who)})
-	return []Filter{ownProject(who), oneOf("network_id", networkIDs(own)...)}, err
+	policies, err := policiesFor(ctx, tx, who, oneOf("action", actions...))
+	ids := objects(policies)
+	slices.Sort(ids)
+	return slices.Compact(ids), err
 }
 
-// ownProject finds what belongs to the caller's project. A caller without one owns nothing: what has no owner is not his.
+// ownProject finds what belongs to the caller's project. A caller without one owns nothing: what has
+// no owner does not belong to it.
 func ownProject(who Caller) Filter {
 	if who.Project == "" {
-		return Filter{Field: "id", Op: In}
+		return nothing()
 	}
 	return oneOf("project_id", who.Project)
 }
+
+// orNothing returns a scope, or one that nothing is in when it is empty: an empty one holds
+// everything.
+func orNothing(scope []Filter) []Filter {
+	if len(scope) == 0 {
+		return []Filter{nothing()}
+	}
+	return scope
+}
+
+// nothing is a filter that nothing passes.
+func nothing() Filter { return Filter{Field: "id", Op: In} }
 
 func networkIDs(networks []Network) []string {
 	ids := make([]string, len(networks))

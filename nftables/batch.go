@@ -13,8 +13,30 @@ import (
 const (
 	tableName = "l3kit"
 	tableText = "ip " + tableName // for people: family and name
-	family    = unix.NFPROTO_IPV4
 )
+
+// family is an address family of nf_tables (enum nf_inet_hooks of linux/netfilter.h), which has
+// tables of its own.
+type family byte
+
+const (
+	ipv4 family = unix.NFPROTO_IPV4
+	ipv6 family = unix.NFPROTO_IPV6
+)
+
+// families are those that a router may have a table in.
+var families = []family{ipv4, ipv6}
+
+// String is the family's name in nft(8).
+func (f family) String() string {
+	if f == ipv6 {
+		return "ip6"
+	}
+	return "ip"
+}
+
+// table is the family's table for people: family and name.
+func (f family) table() string { return f.String() + " " + tableName }
 
 // Attributes of linux/netfilter/nf_tables.h that package unix does not name.
 const (
@@ -33,13 +55,15 @@ const elementBytes = 32 // enough for most
 // It is encoded here, and not by the Conn of github.com/google/nftables, for two things which that cannot do: make the kernel refuse the
 // batch if anybody has written since we looked (NFNL_BATCH_GENID), and say which message of a refused batch was at fault.
 type batch struct {
+	family   family // of messages to come
 	messages []netlink.Message
 	texts    []string // what each message does, for errors
 	err      error    // the first that could not be encoded
 }
 
 func (b *batch) add(text string, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) {
-	m, err := newMessage(kind, flags, fill)
+	text = b.family.table() + ": " + text
+	m, err := newMessage(b.family, kind, flags, fill)
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("%s: %w", text, err)
 	}
@@ -108,7 +132,7 @@ func (r rule) marshal() ([]byte, error) {
 	}
 	ae := netlink.NewAttributeEncoder()
 	for _, e := range r.exprs {
-		ae.Do(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, func() ([]byte, error) { return expr.Marshal(family, e) })
+		ae.Do(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, func() ([]byte, error) { return expr.Marshal(byte(ipv4), e) })
 	}
 	return ae.Encode()
 }
@@ -133,27 +157,29 @@ func (b *batch) deleteSet(name string) {
 
 // addElements adds those elements of s that have these keys.
 func (b *batch) addElements(s *set, keys []string) {
-	b.elements("add elements to "+s.name, unix.NFT_MSG_NEWSETELEM, netlink.Create, s, keys, func(key string) []byte {
+	b.elements("add elements to "+s.name, unix.NFT_MSG_NEWSETELEM, netlink.Create, s, keys, func(list []byte, key string) []byte {
 		e := s.elements[key]
 		if e.wire != nil {
-			return e.wire
+			return appendElement(list, e.wire)
 		}
-		return marshalElement(key, e.value)
+		return s.marshal(list, key, e.value)
 	})
 }
 
 // deleteElements deletes what s holds under these keys.
 func (b *batch) deleteElements(s *set, keys []string) {
-	b.elements("delete elements from "+s.name, unix.NFT_MSG_DELSETELEM, 0, s, keys, func(key string) []byte { return marshalElement(key, "") })
+	b.elements("delete elements from "+s.name, unix.NFT_MSG_DELSETELEM, 0, s, keys, func(list []byte, key string) []byte {
+		return s.marshal(list, key, "")
+	})
 }
 
 // elements writes as many messages as the elements under these keys need.
-func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s *set, keys []string, marshal func(key string) []byte) {
+func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s *set, keys []string, marshal func(list []byte, key string) []byte) {
 	for len(keys) > 0 {
 		n := 0
 		list := make([]byte, 0, min(len(keys)*elementBytes, maxElementBytes))
 		for ; n < len(keys) && len(list) < maxElementBytes; n++ {
-			list = appendAttribute(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, marshal(keys[n]))
+			list = marshal(list, keys[n])
 		}
 		b.add(text, kind, flags, func(ae *netlink.AttributeEncoder) {
 			ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
@@ -164,16 +190,39 @@ func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s 
 	}
 }
 
-func marshalElement(key, value string) []byte {
+// marshal appends the element of a key. An interval is two elements: where it begins, and where
+// what is not in it begins again, unless that is beyond the last address.
+func (s *set) marshal(list []byte, key, value string) []byte {
+	if !s.intervals() {
+		return appendElement(list, marshalElement(key, value, 0))
+	}
+	start, end, flags := cutInterval(key)
+	if start != "" {
+		list = appendElement(list, marshalElement(start, "", flags))
+	}
+	if end != "" {
+		list = appendElement(list, marshalElement(end, "", unix.NFT_SET_ELEM_INTERVAL_END))
+	}
+	return list
+}
+
+func appendElement(list, wire []byte) []byte {
+	return appendAttribute(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, wire)
+}
+
+func marshalElement(key, value string, flags uint32) []byte {
 	wire := appendData(make([]byte, 0, 64), unix.NFTA_SET_ELEM_KEY, key)
 	if value != "" {
 		wire = appendData(wire, unix.NFTA_SET_ELEM_DATA, value)
+	}
+	if flags != 0 {
+		wire = appendAttribute(wire, unix.NFTA_SET_ELEM_FLAGS, bigEndian(flags))
 	}
 	return wire
 }
 
 func appendData(b []byte, typ uint16, value string) []byte {
-	var data [32]byte // a device's name, the longest value, and the header
+	var data [32]byte // a device's name or an IPv6 address, the longest values, and the header
 	return appendAttribute(b, unix.NLA_F_NESTED|typ, appendAttribute(data[:0], unix.NFTA_DATA_VALUE, value))
 }
 
@@ -217,7 +266,7 @@ func batchMark(kind netlink.HeaderType) netlink.Message {
 }
 
 // newMessage is one request of nf_tables: a struct nfgenmsg and attributes, numbers in network order.
-func newMessage(kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
+func newMessage(f family, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
 	ae := netlink.NewAttributeEncoder()
 	ae.ByteOrder = binary.BigEndian
 	if fill != nil {
@@ -226,6 +275,6 @@ func newMessage(kind uint16, flags netlink.HeaderFlags, fill func(*netlink.Attri
 	attrs, err := ae.Encode()
 	return netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},
-		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),
+		Data:   append([]byte{byte(f), unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}, err
 }

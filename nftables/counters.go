@@ -34,7 +34,7 @@ func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters
 
 // readTraffic reads a counting set of addresses.
 func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]namespace.Traffic, error) {
-	elements, err := s.readElements(ctx, set, false)
+	elements, err := s.readElements(ctx, ipv4, set)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, failure("read counters", tableText+" "+set, err)
 	}

@@ -64,7 +64,7 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 		e = &expr.Ct{}
 	case "immediate":
 		value := &expr.Immediate{}
-		if err := expr.Unmarshal(family, data, value); err != nil || value.Register != unix.NFT_REG_VERDICT {
+		if err := expr.Unmarshal(byte(ipv4), data, value); err != nil || value.Register != unix.NFT_REG_VERDICT {
 			return nil, errors.Join(errNotOurs, err) // ours are verdicts only
 		}
 		e = &expr.Verdict{}
@@ -76,10 +76,12 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 		e = &expr.NAT{}
 	case "payload":
 		e = &expr.Payload{}
+	case "reject":
+		e = &expr.Reject{}
 	default:
 		return nil, errNotOurs
 	}
-	return e, expr.Unmarshal(family, data, e)
+	return e, expr.Unmarshal(byte(ipv4), data, e)
 }
 
 // zeroed is what a set gives to its elements in the form in which we write it, if it is a counter: attributes may be padded differently.

@@ -5,7 +5,44 @@ import (
 	"slices"
 )
 
-// difference is what leads from one content of the table to another. Undoing it is the difference the other way round.
+// changes is what leads from one ruleset to another: a difference for each family that has a table
+// in either. Undoing it is the same the other way round.
+type changes []difference
+
+// compareAll finds what has to change in all tables.
+func compareAll(have, want ruleset) changes {
+	var c changes
+	for _, f := range families {
+		if h, w := have.of(f), want.of(f); h != nil || w != nil {
+			c = append(c, compare(h, w))
+		}
+	}
+	return c
+}
+
+// undone is the way back.
+func (c changes) undone() changes {
+	var back changes
+	for _, d := range slices.Backward(c) {
+		back = append(back, compare(d.want, d.have))
+	}
+	return back
+}
+
+func (c changes) empty() bool {
+	return !slices.ContainsFunc(c, func(d difference) bool { return !d.empty() })
+}
+
+// batch is the one transaction that makes them all.
+func (c changes) batch() *batch {
+	b := &batch{}
+	for _, d := range c {
+		d.write(b)
+	}
+	return b
+}
+
+// difference is what leads from one content of the table to another.
 type difference struct {
 	have, want *table
 
@@ -106,19 +143,27 @@ func (d *difference) rewriteChains() {
 	}
 }
 
+func (d difference) family() family {
+	if d.want != nil {
+		return d.want.family
+	}
+	return d.have.family
+}
+
 func (d difference) empty() bool {
 	return !d.anew && len(d.sets) == 0 && len(d.chains) == 0 && (d.want != nil || d.have == nil)
 }
 
-// batch is the transaction that makes the difference. Its order is what the kernel asks for: nothing goes while something refers to it, and
-// nothing refers to what is not there yet. No packet sees a step of it, only the whole.
-func (d difference) batch() *batch {
-	b := &batch{}
+// write adds to a transaction what makes the difference. Its order is what the kernel asks for:
+// nothing goes while something refers to it, and nothing refers to what is not there yet. No packet
+// sees a step of it, only the whole.
+func (d difference) write(b *batch) {
+	b.family = d.family()
 	if d.have != nil && (d.anew || d.want == nil) {
 		b.deleteTable()
 	}
 	if d.want == nil {
-		return b
+		return
 	}
 	if d.anew {
 		b.addTable(d.want.flags)
@@ -166,5 +211,4 @@ func (d difference) batch() *batch {
 			b.addRule(c.want, r)
 		}
 	}
-	return b
 }

@@ -2,12 +2,13 @@
 //
 // [New] makes a dataplane of it. [Firewall] is the part that is particular to it.
 //
-// # The table
+// # The tables
 //
-// Each router has one table, "ip l3kit", in its namespace; nft list table ip l3kit shows it, with a comment beside each set and rule. IPv6 is
-// never translated nor filtered, so there is no table for it, and it does not pay for conntrack. Chains and rules are the same for every
-// router. All that varies is in sets and maps, so that the cost of a packet does not depend on the number of floating IPs, and a floating IP
-// more is four elements more:
+// Each router has one table for IPv4, "ip l3kit", in its namespace, and one for IPv6, "ip6 l3kit",
+// if it speaks IPv6; nft list ruleset shows them, with a comment beside each set and rule. IPv6 is
+// never translated, and does not pay for conntrack. Chains and rules are the same for every router.
+// All that varies is in sets and maps, so that the cost of a packet does not depend on the number
+// of floating IPs, and a floating IP more is four elements more:
 //
 //	set or map    holds                                          while
 //	fip_dnat      floating IP → fixed address
@@ -15,26 +16,42 @@
 //	fip_in        floating IP, with a counter
 //	fip_out       floating IP, with a counter
 //	external      the gateway's device                           there is a gateway
+//	inside        each subnet of an internal port
 //	guarded       the gateway's device                           its SNAT is on
 //	shared_snat   the gateway's device → its IPv4 address        its SNAT is on
 //	hairpin       each internal device → that address            the gateway has an IPv4 address
+//	own           each IPv6 address of the router, link-local ones too
 //
-// A packet passes these chains, in this order. The nat chains see the first packet of a connection only; conntrack treats the rest, and the
-// answers, likewise.
+// A packet passes these chains, in this order. The nat chains see the first packet of a connection
+// only; conntrack treats the rest, and the answers, likewise.
 //
 //	chain         hook and priority      does                                    and why there
-//	count_in      prerouting raw         counts by destination in fip_in         before answers to connections from inside get their fixed
-//	                                                                             address back, so that they count too
+//	ingress       prerouting raw         drops spoofed sources; counts by        where packets enter; and before answers to connections
+//	                                     destination in fip_in                   from inside get their fixed address back, so that
+//	                                                                             they count too
 //	prerouting    prerouting dstnat      floating IP to fixed address            before routing
 //	output        output dstnat          the same                                for connections of the router's own namespace
-//	forward       forward filter         accepts what belongs to a connection,   the only place that sees both devices, and after destination
-//	                                     guards, marks hairpins                  NAT, so it knows what a floating IP let in
+//	forward       forward filter         refuses what is link-local, accepts     the only place that sees both devices, and after destination
+//	                                     what belongs to a connection, guards,   NAT, so it knows what a floating IP let in
+//	                                     marks hairpins
+//	refuse        none: from forward     drops what comes by the gateway,
+//	                                     resets TCP, answers all else with
+//	                                     ICMP's port unreachable
 //	postrouting   postrouting srcnat     fixed address to floating IP,           after routing, when the outgoing device is known
 //	                                     others to the gateway's address
 //	count_out     postrouting 300        counts by source in fip_out             after source NAT
 //
-// While SNAT is on the forward chain guards the gateway: it drops a new connection that comes in by it and that no floating IP translated, and
-// packets in either direction that conntrack does not follow, which would show private addresses outside. It drops nothing else, ever.
+// The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
+//
+// A source is spoofed if it is in an internal subnet and comes by the gateway, or if it is an
+// address of the router itself. Of IPv4 the kernel drops the latter without being told
+// (fib_validate_source). The metadata addresses 169.254.169.254 and fe80::a9fe:a9fe are link-local,
+// and refused as all others are.
+//
+// While SNAT is on the forward chain guards the gateway. It drops a new connection that comes in by
+// it and that no floating IP translated; what would leave by it and belongs to a connection that is
+// not translated, which would show private addresses outside; and packets in either direction that
+// conntrack does not follow. What the router itself answers is not forwarded, and so not guarded.
 //
 // A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the inside. The server must see another address than
 // the client's, or it would answer past the router; so the source becomes the client's floating IP, or else the gateway's address. The
@@ -45,14 +62,17 @@
 //
 // # Writing
 //
-// Every change is one transaction, bound to the generation of the namespace's rules that it was made for: the kernel refuses it if anybody wrote
-// since. So what was applied last can be trusted without looking for as long as the generation is the same, and a change in floating IPs costs as
-// much as the floating IPs that change. Otherwise everything in the table is read back, rule by rule, and compared. Elements that differ are
-// written one by one; a chain that differs is written anew, without touching sets and counters; what is in the table and not of the
-// program goes. Other tables are not looked at.
+// Every change is one transaction, bound to the generation of the namespace's rules that it was
+// made for: the kernel refuses it if anybody wrote since. A transaction writes both tables. So what
+// was applied last can be trusted without looking for as long as the generation is the same, and a
+// change in floating IPs costs as much as the floating IPs that change. Otherwise everything in the
+// tables is read back, rule by rule, and compared. Elements that differ are written one by one; a
+// chain that differs is written anew, without touching sets and counters; what is in them and not
+// of the program goes. Other tables are not looked at.
 //
 // # Needs
 //
-// CAP_NET_ADMIN in the namespace; Linux 5.7 or later (sets that give counters to their elements), with CONFIG_NF_TABLES, CONFIG_NF_TABLES_IPV4,
-// CONFIG_NFT_NAT and CONFIG_NFT_CT.
+// CAP_NET_ADMIN in the namespace; Linux 5.7 or later (sets that give counters to their elements),
+// with CONFIG_NF_TABLES, CONFIG_NF_TABLES_IPV4, CONFIG_NFT_NAT, CONFIG_NFT_CT and
+// CONFIG_NFT_REJECT; for routers with IPv6 also CONFIG_NF_TABLES_IPV6.
 package nftables

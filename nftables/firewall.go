@@ -26,14 +26,16 @@ func (Firewall) Open(ns namespace.NS) (namespace.Rules, error) {
 	return r, nil
 }
 
-// rules is the table of one namespace.
+var _ namespace.ProvenRules = (*rules)(nil)
+
+// rules is the tables of one namespace.
 type rules struct {
 	socket socket
-	// generation is that of the namespace at which the table was last known to be what Apply was asked for; 0: it is not known. While
-	// the kernel is at the same one, nobody has written.
+	// generation is that of the namespace at which the tables were last known to be what Apply was
+	// asked for; 0: it is not known. While the kernel is at the same one, nobody has written.
 	generation uint32
 	// seen is what Plan found at a generation, so that an Apply which follows need not read it again.
-	seen   *table
+	seen   ruleset
 	seenAt uint32
 }
 
@@ -46,35 +48,35 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		return nil, err
 	}
 	if want.Since != nil {
-		unchanged, err := r.unchanged()
+		unchanged, err := r.Unchanged()
 		if err != nil {
 			return nil, err
 		}
 		if unchanged {
-			return delta(*want.Since).steps(), nil
+			return changes{delta(*want.Since)}.steps(), nil
 		}
 	}
 	have, generation, err := r.socket.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := compare(have, render(want.Want))
-	if d.empty() && want.Since != nil && len(want.Since.Removed)+len(want.Since.Added) == 0 {
+	c := compareAll(have, render(want.Want))
+	if c.empty() && want.Since != nil && len(want.Since.Removed)+len(want.Since.Added) == 0 {
 		r.generation = generation // it was somebody else's table that changed
 	}
 	r.seen, r.seenAt = have, generation
-	return d.steps(), nil
+	return c.steps(), nil
 }
 
 // Apply implements [namespace.Rules]. It writes one transaction, bound to the generation that it was made for: if anybody wrote since, the
 // kernel refuses it. Taking it back restores counters too, and what others had put into the table; it fails if they have since written there.
 func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.Context) error, error) {
-	defer func() { r.seen, r.seenAt = nil, 0 }()
+	defer func() { r.seen, r.seenAt = ruleset{}, 0 }()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if want.Since != nil {
-		undo, err := r.applyDelta(delta(*want.Since))
+		undo, err := r.applyDelta(changes{delta(*want.Since)})
 		if err == nil {
 			return undo, nil
 		} // whatever went wrong, the long way finds out what there is
@@ -85,7 +87,7 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 		if err != nil {
 			return nil, err
 		}
-		undo, err := r.write(compare(have, wanted), generation)
+		undo, err := r.write(compareAll(have, wanted), generation)
 		if !errors.Is(err, errMoved) {
 			return undo, err
 		}
@@ -93,27 +95,29 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 	return nil, failure("write", tableText, errMoved)
 }
 
-// look returns what the table holds, and at which generation: the first time what Plan saw, for write finds out whether anybody wrote since.
-func (r *rules) look(ctx context.Context) (*table, uint32, error) {
+// look returns what the tables hold, and at which generation: the first time what Plan saw, for
+// write finds out whether anybody wrote since.
+func (r *rules) look(ctx context.Context) (ruleset, uint32, error) {
 	seen, at := r.seen, r.seenAt
 	if at == 0 {
 		return r.socket.read(ctx)
 	}
-	r.seen, r.seenAt = nil, 0
+	r.seen, r.seenAt = ruleset{}, 0
 	return seen, at, nil
 }
 
 // applyDelta acts on a difference to what was last applied, without looking.
-func (r *rules) applyDelta(d difference) (func(context.Context) error, error) {
+func (r *rules) applyDelta(c changes) (func(context.Context) error, error) {
 	if r.generation == 0 {
 		return nil, errMoved
 	}
-	return r.write(d, r.generation)
+	return r.write(c, r.generation)
 }
 
-// write makes the difference to what the table holds at a generation. It is errMoved if anybody wrote since.
-func (r *rules) write(d difference, generation uint32) (func(context.Context) error, error) {
-	if d.empty() {
+// write makes the changes to what the tables hold at a generation. It is errMoved if anybody wrote
+// since.
+func (r *rules) write(c changes, generation uint32) (func(context.Context) error, error) {
+	if c.empty() {
 		now, err := r.socket.generation()
 		if err == nil && now != generation {
 			err = errMoved
@@ -124,18 +128,21 @@ func (r *rules) write(d difference, generation uint32) (func(context.Context) er
 		return nil, err
 	}
 	r.generation = 0
-	if err := r.socket.commit(d.batch(), generation); err != nil {
+	if err := r.socket.commit(c.batch(), generation); err != nil {
 		return nil, err
 	}
 	r.generation = next(generation)
 	return func(context.Context) error {
 		r.generation = 0
-		return r.socket.commit(compare(d.want, d.have).batch(), 0)
+		return r.socket.commit(c.undone().batch(), 0)
 	}, nil
 }
 
-// unchanged says that the table is known to be what Apply was last asked for.
-func (r *rules) unchanged() (bool, error) {
+// Notified implements [namespace.ProvenRules].
+func (r *rules) Notified() bool { return true }
+
+// Unchanged implements [namespace.ProvenRules].
+func (r *rules) Unchanged() (bool, error) {
 	if r.generation == 0 {
 		return false, nil
 	}
@@ -156,14 +163,15 @@ func (r *rules) Present(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	_, err := r.socket.askTable()
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
+	for _, f := range families {
+		switch _, err := r.socket.askTable(f); {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, unix.ENOENT):
+			return false, failure("read", f.table(), err)
+		}
 	}
-	if err != nil {
-		return false, failure("read", tableText, err)
-	}
-	return true, nil
+	return false, nil
 }
 
 // Clear implements [namespace.Rules].
@@ -172,10 +180,12 @@ func (r *rules) Clear(ctx context.Context) error {
 		return err
 	}
 	r.generation = 0
-	b := &batch{}
-	b.deleteTable()
-	if err := r.socket.commit(b, 0); !errors.Is(err, unix.ENOENT) {
-		return err
+	for _, f := range families {
+		b := &batch{family: f}
+		b.deleteTable()
+		if err := r.socket.commit(b, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,19 @@ func routers() map[string]dataplane.Router {
 		"ipv6-gateway": without(full, func(r *dataplane.Router) {
 			r.FloatingIPs = nil
 			r.Gateway.Addrs = slices.Clone(r.Gateway.Addrs[:0])
+		}),
+		"dual-stack": without(full, func(r *dataplane.Router) {
+			r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00:1::1/64"))
+			r.Ports[1].Addrs = append(slices.Clone(r.Ports[1].Addrs), netip.MustParsePrefix("fd00:2::1/80"))
+			r.Gateway.NextHops = []netip.Addr{addr("fe80::1")}
+		}),
+		"ipv6-alone": without(full, func(r *dataplane.Router) {
+			r.Ports, r.Gateway, r.FloatingIPs = r.Ports[:1], nil, nil
+			r.Ports[0].Addrs = []netip.Prefix{netip.MustParsePrefix("fd00:1::1/64")}
+		}),
+		"resized": without(full, func(r *dataplane.Router) {
+			r.FloatingIPs = nil
+			r.Ports[0].Addrs = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.MustParsePrefix("10.0.1.1/24"), netip.MustParsePrefix("255.255.255.1/24")}
 		}),
 		"moved":   without(full, func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = addr("10.0.9.9") }),
 		"swapped": without(full, func(r *dataplane.Router) { f := r.FloatingIPs; f[0].Fixed, f[1].Fixed = f[1].Fixed, f[0].Fixed }),
@@ -231,11 +245,11 @@ func TestTrustRegained(t *testing.T) {
 	r := example(fip(5))
 	p.apply(r)
 	p.nft("add", "table", "inet", "foreign")
-	trusted, err := p.rules.unchanged()
+	trusted, err := p.rules.Unchanged()
 	require.NoError(t, err)
 	require.False(t, trusted)
 	require.Empty(t, p.plan(r, &namespace.Delta{}))
-	trusted, err = p.rules.unchanged()
+	trusted, err = p.rules.Unchanged()
 	require.NoError(t, err)
 	require.True(t, trusted)
 }
@@ -295,7 +309,7 @@ func TestRefused(t *testing.T) {
 	before := p.listing()
 
 	t.Run("object", func(t *testing.T) {
-		b := &batch{}
+		b := &batch{family: ipv4}
 		b.addElements(&set{name: fipIn, elements: map[string]element{addressKey(addr("203.0.0.9")): {}}}, []string{addressKey(addr("203.0.0.9"))})
 		b.deleteSet(fipDNAT) // rules look into it
 		b.deleteElements(&set{name: fipIn}, []string{addressKey(addr("203.0.0.9"))})
@@ -306,7 +320,7 @@ func TestRefused(t *testing.T) {
 		require.Equal(t, before, p.listing())
 	})
 	t.Run("generation", func(t *testing.T) {
-		b := &batch{}
+		b := &batch{family: ipv4}
 		b.deleteTable()
 		require.ErrorIs(t, p.rules.socket.commit(b, p.generation()+1), errMoved)
 		require.Equal(t, before, p.listing())
@@ -363,7 +377,7 @@ func TestForeignTable(t *testing.T) {
 	p := newPlace(t)
 	owner := socket{ns: p.fd}
 	defer owner.close()
-	b := &batch{}
+	b := &batch{family: ipv4}
 	b.addTable(tableOwned)
 	require.NoError(t, owner.commit(b, 0))
 	_, err := p.rules.Apply(t.Context(), namespace.Change{Want: example()})
@@ -374,20 +388,23 @@ func TestForeignTable(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, c := range program().chains {
-		require.Contains(t, string(doc), "//\t"+c.name+" ")
-	}
-	for _, s := range program().sets {
-		require.Contains(t, string(doc), "//\t"+s.name+" ")
+	for _, table := range []*table{program(), program6()} {
+		for _, c := range table.chains {
+			require.Contains(t, string(doc), "//\t"+c.name+" ")
+		}
+		for _, s := range table.sets {
+			require.Contains(t, string(doc), "//\t"+s.name+" ")
+		}
 	}
 	source, err := os.ReadFile("program.go")
 	require.NoError(t, err)
-	listing, err := os.ReadFile(filepath.Join("testdata", "full.nft"))
+	listing, err := os.ReadFile(filepath.Join("testdata", "dual-stack.nft"))
 	require.NoError(t, err)
 	for line := range strings.Lines(string(listing)) {
 		if text, _, ok := strings.Cut(strings.TrimSpace(line), ` comment "`); ok && text != "" {
 			text = strings.ReplaceAll(text, "0x00010000 != 0x00000000", "0x10000 != 0")
 			text = strings.ReplaceAll(text, "0x00010000", "0x10000")
+			text = strings.ReplaceAll(text, "@nh,192,32 & 0xffc00000 == 0xfe800000", "ip6 daddr fe80::/10")
 			require.Contains(t, string(source), "// "+text+"\n")
 		}
 	}

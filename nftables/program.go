@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
 // The sets and maps that the program's rules look into.
@@ -18,6 +19,8 @@ const (
 	fipIn      = "fip_in"
 	fipOut     = "fip_out"
 	external   = "external"
+	inside     = "inside"
+	own        = "own"
 	guarded    = "guarded"
 	sharedSNAT = "shared_snat"
 	hairpin    = "hairpin"
@@ -27,23 +30,42 @@ const (
 const hairpinMark = 1 << 16
 
 // Conntrack's status bits (enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h).
-const ipsDstNAT = 1 << 5
+const (
+	ipsConfirmed = 1 << 3 // all packets but a connection's first
+	ipsSrcNAT    = 1 << 4
+	ipsDstNAT    = 1 << 5
+)
+
+// refuse is the chain that ends packets to link-local addresses.
+const refuse = "refuse"
 
 // program is the table that every router has, with empty sets. The text beside each rule is its form in nft(8).
 func program() *table {
 	return &table{
+		family: ipv4,
 		sets: []*set{
 			newMap(fipDNAT, address, "fixed address of each floating IP"),
 			newMap(fipSNAT, address, "floating IP of each fixed address that has one"),
 			newCountingSet(fipIn, address, "floating IPs, and what went to them"),
 			newCountingSet(fipOut, address, "floating IPs, and what came from them"),
 			newSet(external, device, "device of the gateway"),
+			newIntervalSet(inside, address, "internal subnets"),
 			newSet(guarded, device, "the same while SNAT is on"),
 			newMap(sharedSNAT, device, "address that hosts without a floating IP leave with"),
 			newMap(hairpin, device, "address that inside clients of floating IPs show without one of their own"),
 		},
 		chains: []*chain{
-			{"count_in", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
+			{refuse, hook{}, []rule{
+				// iifname @external drop
+				newRule("in silence towards the outside", iifname(), in(external), verdict(expr.VerdictDrop)),
+				// reject with tcp reset
+				newRule("connections are reset", isTCP(), resetTCP()),
+				// reject
+				newRule("the rest gets ICMP's port unreachable", unreachablePort(ipv4)),
+			}},
+			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
+				// iifname @external ip saddr @inside drop
+				newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr(), in(inside), verdict(expr.VerdictDrop)),
 				// ip daddr @fip_in
 				newRule("count what goes to floating IPs", daddr(), in(fipIn)),
 			}},
@@ -56,15 +78,26 @@ func program() *table {
 				newRule("the same for the router's own connections", daddr(), mapped(fipDNAT), dnat()),
 			}},
 			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
-				// ct state established,related accept
+				// ip daddr 169.254.0.0/16 goto refuse
+				newRule("link-local addresses are on the link", toLinkLocal4(), gotoChain(refuse)),
+				// ct state established,related oifname != @guarded accept
 				newRule("most packets end here", ctBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED, expr.CmpOpNeq),
-					verdict(expr.VerdictAccept)),
+					oifname(), notIn(guarded), verdict(expr.VerdictAccept)),
+				// ct direction original ct status snat ct status confirmed accept
+				newRule("and here, if they get another source", ctDirection(original), ctBits(expr.CtKeySTATUS, ipsSrcNAT, expr.CmpOpNeq),
+					ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq), verdict(expr.VerdictAccept)),
+				// ct direction reply ct status dnat ct status confirmed accept
+				newRule("or get back the one that was asked", ctDirection(reply), ctBits(expr.CtKeySTATUS, ipsDstNAT, expr.CmpOpNeq),
+					ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq), verdict(expr.VerdictAccept)),
+				// ct status confirmed oifname @guarded drop
+				newRule("untranslated, it would show private addresses outside", ctBits(expr.CtKeySTATUS, ipsConfirmed, expr.CmpOpNeq),
+					oifname(), in(guarded), verdict(expr.VerdictDrop)),
 				// ct state invalid,untracked iifname @guarded drop
 				newRule("what conntrack does not follow cannot be translated",
 					ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID|expr.CtStateBitUNTRACKED, expr.CmpOpNeq), iifname(), in(guarded),
 					verdict(expr.VerdictDrop)),
 				// ct state invalid,untracked oifname @guarded drop
-				newRule("and would show private addresses outside",
+				newRule("and would show them, too",
 					ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID|expr.CtStateBitUNTRACKED, expr.CmpOpNeq), oifname(), in(guarded),
 					verdict(expr.VerdictDrop)),
 				// iifname @guarded ct status ! dnat drop
@@ -92,10 +125,45 @@ func program() *table {
 	}
 }
 
-// render is the table that a router asks for.
-func render(r dataplane.Router) *table {
+// program6 is the table of a router that speaks IPv6. It keeps no state. TCP is not reset: the
+// kernel cannot send that to a link-local address (nf_send_reset6), and connect(2) ends by the ICMP
+// error as well.
+func program6() *table {
+	return &table{
+		family: ipv6,
+		sets: []*set{
+			newSet(external, device, "device of the gateway"),
+			newIntervalSet(inside, address6, "internal subnets"),
+			newSet(own, address6, "addresses of the router"),
+		},
+		chains: []*chain{
+			{refuse, hook{}, []rule{
+				// iifname @external drop
+				newRule("in silence towards the outside", iifname(), in(external), verdict(expr.VerdictDrop)),
+				// reject
+				newRule("ICMP's port unreachable", unreachablePort(ipv6)),
+			}},
+			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
+				// ip6 saddr @own iifname != "lo" drop
+				newRule("spoofed: the router itself", saddr6(), in(own), notFromLoopback(), verdict(expr.VerdictDrop)),
+				// iifname @external ip6 saddr @inside drop
+				newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr6(), in(inside), verdict(expr.VerdictDrop)),
+			}},
+			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
+				// ip6 daddr fe80::/10 goto refuse
+				newRule("link-local addresses are on the link", toLinkLocal6(), gotoChain(refuse)),
+			}},
+		},
+	}
+}
+
+// render is what a router asks for.
+func render(r dataplane.Router) ruleset { return ruleset{ip: render4(r), ip6: render6(r)} }
+
+func render4(r dataplane.Router) *table {
 	t := program()
 	fillFloatingIPs(t, r.FloatingIPs)
+	fillSubnets(t, r.Ports)
 	g := r.Gateway
 	if g == nil {
 		return t
@@ -116,9 +184,38 @@ func render(r dataplane.Router) *table {
 	return t
 }
 
+// render6 is nil for a router without IPv6.
+func render6(r dataplane.Router) *table {
+	own6 := namespace.OwnIPv6(r)
+	if len(own6) == 0 {
+		return nil
+	}
+	t := program6()
+	fillSubnets(t, r.Ports)
+	for _, a := range own6 {
+		t.set(own).elements[addressKey(a)] = element{}
+	}
+	if r.Gateway != nil {
+		t.set(external).elements[deviceKey(dataplane.GatewayDevice(r.Gateway.ID))] = element{}
+	}
+	return t
+}
+
+// fillSubnets fills in the internal subnets of the table's family.
+func fillSubnets(t *table, ports []dataplane.Port) {
+	elements := t.set(inside).elements
+	for _, p := range ports {
+		for _, a := range p.Addrs {
+			if a.Addr().Is6() == (t.family == ipv6) {
+				elements[subnetKey(a)] = element{}
+			}
+		}
+	}
+}
+
 // renderFloatingIPs is only that part of a table in which routers differ that differ in floating IPs. Its cost depends on fips alone.
 func renderFloatingIPs(fips []dataplane.FloatingIP) *table {
-	t := &table{sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}}}
+	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}}}
 	fillFloatingIPs(t, fips)
 	return t
 }
@@ -146,8 +243,9 @@ type keyType struct {
 }
 
 var (
-	address = keyType{SetDatatype: nftables.TypeIPAddr}
-	device  = keyType{SetDatatype: nftables.TypeIFName, hostOrder: true}
+	address  = keyType{SetDatatype: nftables.TypeIPAddr}
+	address6 = keyType{SetDatatype: nftables.TypeIP6Addr}
+	device   = keyType{SetDatatype: nftables.TypeIFName, hostOrder: true}
 )
 
 func newSet(name string, key keyType, comment string) *set {
@@ -172,6 +270,13 @@ func newMap(name string, key keyType, comment string) *set {
 	return s
 }
 
+// newIntervalSet is a set of subnets.
+func newIntervalSet(name string, key keyType, comment string) *set {
+	s := newSet(name, key, comment)
+	s.definition[unix.NFTA_SET_FLAGS] = bigEndian(unix.NFT_SET_INTERVAL)
+	return s
+}
+
 // newCountingSet is a set in which the kernel gives each element a counter (since 5.7), which a rule that finds the element advances.
 func newCountingSet(name string, key keyType, comment string) *set {
 	s := newSet(name, key, comment)
@@ -181,7 +286,7 @@ func newCountingSet(name string, key keyType, comment string) *set {
 
 // startingCounter is the expression that the kernel copies to each new element of a counting set: a counter at zero.
 func startingCounter() string {
-	b, err := expr.Marshal(family, &expr.Counter{})
+	b, err := expr.Marshal(byte(ipv4), &expr.Counter{})
 	if err != nil {
 		panic(err) // two numbers are always encoded
 	}

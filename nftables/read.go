@@ -1,8 +1,12 @@
 package nftables
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -14,46 +18,51 @@ import (
 // tableOwned is NFT_TABLE_F_OWNER: the table belongs to a process that has it open, and goes with it (since 5.12).
 const tableOwned = 2
 
-// read returns the table as it is, nil if there is none, and the generation at which all of it was so.
+// read returns the tables as they are, and the generation at which all of them were so.
 //
 // It lists with requests of its own rather than with those of github.com/google/nftables, which skip expressions that they do not know and what
 // a set gives to its elements: a foreign rule could pass for one of ours.
-func (s *socket) read(ctx context.Context) (*table, uint32, error) {
+func (s *socket) read(ctx context.Context) (ruleset, uint32, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, 0, err
+			return ruleset{}, 0, err
 		}
 		before, err := s.generation()
 		if err != nil {
-			return nil, 0, err
+			return ruleset{}, 0, err
 		}
-		t, readErr := s.readTable(ctx)
-		if t == nil && readErr == nil {
-			return nil, before, nil // there is nothing of which a part could have been read too early
-		}
+		rs, readErr := s.readTables(ctx)
 		after, err := s.generation()
 		if err != nil {
-			return nil, 0, err
+			return ruleset{}, 0, err
 		}
 		if before != after {
 			continue // somebody wrote meanwhile: what was read may be a mixture
 		}
-		if readErr != nil {
-			return nil, 0, failure("read", tableText, readErr)
-		}
-		return t, after, nil
+		return rs, after, readErr
 	}
 }
 
-func (s *socket) readTable(ctx context.Context) (*table, error) {
-	answers, err := s.askTable()
+func (s *socket) readTables(ctx context.Context) (rs ruleset, err error) {
+	if rs.ip, err = s.readTable(ctx, ipv4); err != nil {
+		return rs, failure("read", ipv4.table(), err)
+	}
+	if rs.ip6, err = s.readTable(ctx, ipv6); err != nil {
+		return rs, failure("read", ipv6.table(), err)
+	}
+	return rs, nil
+}
+
+// readTable returns nil if there is no such table.
+func (s *socket) readTable(ctx context.Context, f family) (*table, error) {
+	answers, err := s.askTable(f)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	t := &table{}
+	t := &table{family: f}
 	for _, m := range answers {
 		ad, err := attributes(m)
 		if err != nil {
@@ -78,13 +87,13 @@ func (s *socket) readTable(ctx context.Context) (*table, error) {
 }
 
 // askTable asks for the table itself; there being none is ENOENT.
-func (s *socket) askTable() ([]netlink.Message, error) {
-	return s.request(unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) })
+func (s *socket) askTable(f family) ([]netlink.Message, error) {
+	return s.request(f, unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) })
 }
 
 // list asks for everything of one kind and hands each object's attributes to decode.
-func (s *socket) list(kind uint16, fill func(*netlink.AttributeEncoder), decode func(*netlink.AttributeDecoder) error) error {
-	answers, err := s.request(kind, netlink.Dump, fill)
+func (s *socket) list(f family, kind uint16, fill func(*netlink.AttributeEncoder), decode func(*netlink.AttributeDecoder) error) error {
+	answers, err := s.request(f, kind, netlink.Dump, fill)
 	if err != nil {
 		return err
 	}
@@ -101,7 +110,7 @@ func (s *socket) list(kind uint16, fill func(*netlink.AttributeEncoder), decode 
 }
 
 func (s *socket) readSets(ctx context.Context, t *table) error {
-	err := s.list(unix.NFT_MSG_GETSET, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_SET_TABLE, tableName) },
+	err := s.list(t.family, unix.NFT_MSG_GETSET, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_SET_TABLE, tableName) },
 		func(ad *netlink.AttributeDecoder) error {
 			found := &set{definition: map[uint16]string{}}
 			for ad.Next() {
@@ -125,28 +134,33 @@ func (s *socket) readSets(ctx context.Context, t *table) error {
 		return err
 	}
 	for _, found := range t.sets {
-		if found.elements, err = s.readElements(ctx, found.name, found.intervals()); err != nil {
+		if found.intervals() {
+			found.elements, err = s.readIntervals(t.family, found.name)
+		} else {
+			found.elements, err = s.readElements(ctx, t.family, found.name)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readElements returns what a set of the table holds. Keys may repeat only in a set of intervals, where one ends at the key at which the next begins.
+// readElements returns what a set of the table holds, which is not one of intervals.
 //
 // The kernel hands out a long list in parts and finds its place again by counting. A hash table that has just been filled is still being
 // enlarged in the background, which changes its order; then elements are told twice, and as many are left out. The generation does not
 // show it, but an element told twice does: without one, the list is whole.
-func (s *socket) readElements(ctx context.Context, set string, repeated bool) (map[string]element, error) {
+func (s *socket) readElements(ctx context.Context, f family, set string) (map[string]element, error) {
 	for {
 		elements, told := map[string]element{}, 0
-		err := s.listElements(set, func(wire []byte) error {
-			key, e, err := decodeElement(wire)
+		err := s.listElements(f, set, func(wire []byte) error {
+			key, e, _, err := decodeElement(wire)
 			elements[key] = e
 			told++
 			return err
 		})
-		if err != nil || repeated || told == len(elements) {
+		if err != nil || told == len(elements) {
 			return elements, err
 		}
 		select {
@@ -157,11 +171,48 @@ func (s *socket) readElements(ctx context.Context, set string, repeated bool) (m
 	}
 }
 
+// readIntervals returns the intervals of a set, and what in it is none: an end alone, or an element
+// that has more to it than ours.
+func (s *socket) readIntervals(f family, set string) (map[string]element, error) {
+	type end struct {
+		key   string
+		flags uint32
+		element
+	}
+	var ends []end
+	elements := map[string]element{}
+	err := s.listElements(f, set, func(wire []byte) error {
+		key, e, flags, err := decodeElement(wire)
+		if e.value == oddValue {
+			elements[strayKey(key, flags)] = e
+		} else {
+			ends = append(ends, end{key, flags, e})
+		}
+		return err
+	})
+	slices.SortFunc(ends, func(a, b end) int { // at one key, an interval ends before the next begins
+		return cmp.Or(strings.Compare(a.key, b.key), cmp.Compare(b.flags, a.flags))
+	})
+	for i := 0; i < len(ends); i++ {
+		a := ends[i]
+		switch {
+		case a.flags == unix.NFT_SET_ELEM_INTERVAL_END:
+			elements[strayKey(a.key, a.flags)] = a.element
+		case i+1 < len(ends) && ends[i+1].flags == unix.NFT_SET_ELEM_INTERVAL_END:
+			elements[a.key+ends[i+1].key] = element{}
+			i++
+		default: // up to the last of all
+			elements[a.key] = element{}
+		}
+	}
+	return elements, err
+}
+
 // enlarging is about how long the kernel takes to enlarge a hash table.
 const enlarging = time.Millisecond
 
-func (s *socket) listElements(set string, decode func(wire []byte) error) error {
-	return s.list(unix.NFT_MSG_GETSETELEM, func(ae *netlink.AttributeEncoder) {
+func (s *socket) listElements(f family, set string, decode func(wire []byte) error) error {
+	return s.list(f, unix.NFT_MSG_GETSETELEM, func(ae *netlink.AttributeEncoder) {
 		ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
 		ae.String(unix.NFTA_SET_ELEM_LIST_SET, set)
 	}, func(ad *netlink.AttributeDecoder) error {
@@ -185,11 +236,12 @@ func (s *socket) listElements(set string, decode func(wire []byte) error) error 
 // oddValue stands for the value of an element that has more to it than those we write: a timeout, say. None of ours has it.
 const oddValue = "\xff"
 
-func decodeElement(wire []byte) (key string, e element, err error) {
+func decodeElement(wire []byte) (key string, e element, flags uint32, err error) {
 	ad, err := netlink.NewAttributeDecoder(wire)
 	if err != nil {
-		return "", element{}, err
+		return "", element{}, 0, err
 	}
+	ad.ByteOrder = binary.BigEndian
 	e.wire = wire
 	ours := true
 	for ad.Next() {
@@ -199,6 +251,9 @@ func decodeElement(wire []byte) (key string, e element, err error) {
 		case unix.NFTA_SET_ELEM_DATA:
 			e.value = dataValue(ad)
 			ours = ours && e.value != ""
+		case unix.NFTA_SET_ELEM_FLAGS:
+			flags = ad.Uint32()
+			ours = ours && flags == unix.NFT_SET_ELEM_INTERVAL_END
 		case unix.NFTA_SET_ELEM_EXPR, unix.NFTA_SET_ELEM_PAD:
 		default:
 			ours = false
@@ -207,7 +262,7 @@ func decodeElement(wire []byte) (key string, e element, err error) {
 	if !ours {
 		e.value = oddValue
 	}
-	return key, e, ad.Err()
+	return key, e, flags, ad.Err()
 }
 
 func dataValue(ad *netlink.AttributeDecoder) (value string) {
@@ -223,7 +278,7 @@ func dataValue(ad *netlink.AttributeDecoder) (value string) {
 }
 
 func (s *socket) readChains(t *table) error {
-	err := s.list(unix.NFT_MSG_GETCHAIN, nil, func(ad *netlink.AttributeDecoder) error { // lists the chains of all tables
+	err := s.list(t.family, unix.NFT_MSG_GETCHAIN, nil, func(ad *netlink.AttributeDecoder) error { // lists the chains of all tables
 		var c chain
 		var in string
 		for ad.Next() {
@@ -258,7 +313,7 @@ func (s *socket) readChains(t *table) error {
 	if err != nil {
 		return err
 	}
-	return s.list(unix.NFT_MSG_GETRULE, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, tableName) },
+	return s.list(t.family, unix.NFT_MSG_GETRULE, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, tableName) },
 		func(ad *netlink.AttributeDecoder) error {
 			var r rule
 			var in, of string

@@ -52,8 +52,8 @@ func (s *socket) close() error {
 }
 
 // request asks one question and returns the answers.
-func (s *socket) request(kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
-	m, err := newMessage(kind, flags, fill)
+func (s *socket) request(f family, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
+	m, err := newMessage(f, kind, flags, fill)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *socket) request(kind uint16, flags netlink.HeaderFlags, fill func(*netl
 
 // generation is a number that every change to any table of the namespace advances by one, whoever makes it. It is never 0.
 func (s *socket) generation() (uint32, error) {
-	answers, err := s.request(unix.NFT_MSG_GETGEN, 0, nil)
+	answers, err := s.request(ipv4, unix.NFT_MSG_GETGEN, 0, nil)
 	if errors.Is(err, unix.EINVAL) { // nfnetlink's word for a subsystem that is not there
 		err = fmt.Errorf("%w: the kernel has no nf_tables (CONFIG_NF_TABLES): %w", dataplane.ErrUnsupported, err)
 	}
@@ -161,7 +161,7 @@ func (b *batch) failure(sent []netlink.Message, generation uint32, err error) er
 	if errors.Is(err, unix.ENOENT) && generation != 0 && (kind == unix.NFT_MSG_NEWCHAIN || kind == unix.NFT_MSG_NEWRULE) {
 		err = fmt.Errorf("%w: the kernel lacks a type of chain or expression of nf_tables: %w", dataplane.ErrUnsupported, err)
 	}
-	return failure(fmt.Sprintf("write (message %d of %d)", at+1, len(b.texts)), tableText+": "+b.texts[at], err)
+	return failure(fmt.Sprintf("write (message %d of %d)", at+1, len(b.texts)), b.texts[at], err)
 }
 
 // failure says what was done to what, and turns the kernel's words for lacks of this host into ours.
@@ -171,7 +171,7 @@ func failure(op, object string, err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		err = fmt.Errorf("%w: %w", dataplane.ErrPermission, err)
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT):
-		err = fmt.Errorf("%w: the kernel has no netfilter netlink (CONFIG_NETFILTER_NETLINK) or no nf_tables for IPv4: %w",
+		err = fmt.Errorf("%w: the kernel has no netfilter netlink (CONFIG_NETFILTER_NETLINK) or no nf_tables for the address family: %w",
 			dataplane.ErrUnsupported, err)
 	case errors.Is(err, unix.EOPNOTSUPP):
 		err = fmt.Errorf("%w: the kernel lacks nf_tables (CONFIG_NF_TABLES) or a part of it: %w", dataplane.ErrUnsupported, err)

@@ -20,6 +20,55 @@ func daddr() []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4}}
 }
 
+func saddr6() []expr.Any {
+	return []expr.Any{&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16}}
+}
+
+// toLinkLocal4 compares the first half of the destination, as nft(8) does for a prefix that ends
+// there.
+func toLinkLocal4() []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{169, 254}},
+	}
+}
+
+// toLinkLocal6 compares the first ten bits of the destination.
+func toLinkLocal6() []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 24, Len: 4},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: []byte{0xff, 0xc0, 0, 0}, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{0xfe, 0x80, 0, 0}},
+	}
+}
+
+func isTCP() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{unix.IPPROTO_TCP}},
+	}
+}
+
+// notFromLoopback tells what came by a link from what the router sends to itself.
+func notFromLoopback() []expr.Any {
+	return append(iifname(), &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: []byte(deviceKey("lo"))})
+}
+
+func gotoChain(name string) []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: name}}
+}
+
+func resetTCP() []expr.Any { return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
+
+// unreachablePort says by ICMP that nobody listens.
+func unreachablePort(f family) []expr.Any {
+	code := uint8(3) // RFC 792
+	if f == ipv6 {
+		code = 4 // RFC 4443
+	}
+	return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}}
+}
+
 func iifname() []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}} }
 
 func oifname() []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg}} }
@@ -48,6 +97,17 @@ func snat(randomPorts bool) []expr.Any {
 // ctBits compares those bits of conntrack's word for the packet with 0. For a packet without a conntrack entry only the state has a word.
 func ctBits(key expr.CtKey, bits uint32, op expr.CmpOp) []expr.Any {
 	return append([]expr.Any{&expr.Ct{Key: key, Register: reg}}, testBits(bits, op)...)
+}
+
+// The directions of a connection (enum ip_conntrack_dir of
+// linux/netfilter/nf_conntrack_tuple_common.h).
+const (
+	original = 0
+	reply    = 1
+)
+
+func ctDirection(d byte) []expr.Any {
+	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{d}}}
 }
 
 func isHairpin() []expr.Any {

@@ -9,13 +9,25 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
+// steps tells the changes to people.
+func (c changes) steps() []dataplane.Step {
+	var steps []dataplane.Step
+	for _, d := range c {
+		for _, s := range d.steps() {
+			if d.family() == ipv6 && s.Object != ipv6.table() {
+				s.Object = "ip6 " + s.Object
+			}
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
 // steps tells the difference to people.
 func (d difference) steps() []dataplane.Step {
+	tableText := d.family().table()
 	if d.want == nil {
-		if d.have == nil {
-			return nil
-		}
-		return []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: tableText, Disturbs: true}}
+		return []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: tableText, Disturbs: d.family() == ipv4}}
 	}
 	var steps []dataplane.Step
 	if d.anew {
@@ -37,7 +49,10 @@ func (d difference) steps() []dataplane.Step {
 			steps = append(steps, s.deviceSteps(d.anew)...)
 		}
 	}
-	return append(steps, d.floatingIPSteps()...)
+	if d.family() == ipv4 {
+		steps = append(steps, d.floatingIPSteps()...)
+	}
+	return steps
 }
 
 func (d setDiff) definitionSteps() []dataplane.Step {
@@ -102,23 +117,28 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// deviceSteps tells what changes in the sets whose keys are devices. In a new table only the shared address is worth telling.
+// deviceSteps tells what changes in the sets whose keys are devices, subnets or own addresses. In a
+// new table only the shared address is worth telling.
 func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
-	kind, prefix := "rules", d.want.name+" "
+	kind, prefix, text := "rules", d.want.name+" ", keyText
 	switch d.want.name {
 	case sharedSNAT:
-		kind, prefix = "snat", ""
+		kind, prefix, anew = "snat", "", false
 	case external, guarded, hairpin:
-		if anew {
-			return nil
-		}
+	case inside:
+		text = subnetText
+	case own:
+		text = addressText
 	default:
+		return nil
+	}
+	if anew {
 		return nil
 	}
 	var steps []dataplane.Step
 	for _, key := range d.keys() {
 		step := d.elementStep(key)
-		step.Kind, step.Object = kind, prefix+keyText(key)
+		step.Kind, step.Object = kind, prefix+text(key)
 		step.Disturbs = step.Op != dataplane.Add && d.want.isMap()
 		steps = append(steps, step)
 	}
@@ -126,7 +146,10 @@ func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
 }
 
 func (d setDiff) elementStep(key string) dataplane.Step {
-	want, have := keyText(d.want.elements[key].value), keyText(d.has(key))
+	want, have := keyText(d.want.elements[key].value), ""
+	if d.want.isMap() {
+		have = keyText(d.has(key))
+	}
 	switch op := d.op(key); op {
 	case dataplane.Add:
 		return dataplane.Step{Op: op, Detail: want}

@@ -13,9 +13,21 @@ import (
 // table is what the table holds, or should hold: the same form for what a router asks for and for what the kernel was found to have, so that
 // one comparison serves planning, applying and undoing.
 type table struct {
+	family family
 	flags  uint32 // NFTA_TABLE_FLAGS; ours has none
 	sets   []*set
 	chains []*chain
+}
+
+// ruleset is the tables of a router; nil where there is none.
+type ruleset struct{ ip, ip6 *table }
+
+// of returns the table of a family.
+func (rs ruleset) of(f family) *table {
+	if f == ipv6 {
+		return rs.ip6
+	}
+	return rs.ip
 }
 
 // set is a named set or map.
@@ -23,7 +35,9 @@ type set struct {
 	name string
 	// definition is all that NFT_MSG_NEWSET takes beside the name: attribute types and their payloads.
 	definition map[uint16]string
-	elements   map[string]element // by key, as the kernel has it: an address in network order, a device's name padded to 16 bytes
+	// elements by key, as the kernel has it: an address in network order, a device's name padded to
+	// 16 bytes; of a set of intervals, see subnetKey.
+	elements map[string]element
 }
 
 // element is what a set holds under a key.

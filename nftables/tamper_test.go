@@ -1,13 +1,16 @@
 package nftables
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -42,12 +45,13 @@ func TestTampering(t *testing.T) {
 		}, true},
 		"everything gone": {"flush ruleset", []string{
 			"+ rules ip l3kit", "+ snat qg-out: 203.0.255.2", "+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+			"+ rules ip6 l3kit",
 		}, true},
 		"all rules gone": {"flush table ip l3kit", []string{
-			"~ rules chain count_in: 1 rule missing", "~ rules chain prerouting: 1 rule missing", "~ rules chain output: 1 rule missing",
-			"~ rules chain forward: 5 rules missing", "~ rules chain postrouting: 4 rules missing", "~ rules chain count_out: 1 rule missing",
+			"~ rules chain refuse: 3 rules missing", "~ rules chain ingress: 2 rules missing", "~ rules chain prerouting: 1 rule missing",
+			"~ rules chain output: 1 rule missing", "~ rules chain forward: 9 rules missing", "~ rules chain postrouting: 4 rules missing", "~ rules chain count_out: 1 rule missing",
 		}, false},
-		"chain flushed": {"flush chain ip l3kit forward", []string{"~ rules chain forward: 5 rules missing"}, false},
+		"chain flushed": {"flush chain ip l3kit forward", []string{"~ rules chain forward: 9 rules missing"}, false},
 		"chain gone": {`
 			flush chain ip l3kit output
 			delete chain ip l3kit output`, []string{"+ rules chain output"}, false},
@@ -71,25 +75,22 @@ func TestTampering(t *testing.T) {
 			"insert rule ip l3kit forward ip saddr { 10.0.0.5, 10.0.0.6 } drop", []string{"~ rules chain forward: 1 rule not ours"}, false,
 		},
 		"rule twice": {
-			`add rule ip l3kit count_in ip daddr @fip_in comment "count what goes to floating IPs"`,
-			[]string{"~ rules chain count_in: rules repeated"}, false,
+			`add rule ip l3kit ingress ip daddr @fip_in comment "count what goes to floating IPs"`,
+			[]string{"~ rules chain ingress: rules repeated"}, false,
 		},
 		"rules swapped": {`
-			flush chain ip l3kit forward
-			add rule ip l3kit forward ct state invalid,untracked iifname @guarded drop comment "what conntrack does not follow cannot be translated"
-			add rule ip l3kit forward ct state established,related accept comment "most packets end here"
-			add rule ip l3kit forward ct state invalid,untracked oifname @guarded drop comment "and would show private addresses outside"
-			add rule ip l3kit forward iifname @guarded ct status & dnat == 0 drop comment "from outside only floating IPs are open"
-			add rule ip l3kit forward iifname != @external ct status dnat meta mark set meta mark | 0x10000 comment "floating IP reached from inside"`,
-			[]string{"~ rules chain forward: rules in another order"}, false},
+			flush chain ip l3kit ingress
+			add rule ip l3kit ingress ip daddr @fip_in comment "count what goes to floating IPs"
+			add rule ip l3kit ingress iifname @external ip saddr @inside drop comment "spoofed: internal addresses are not outside"`,
+			[]string{"~ rules chain ingress: rules in another order"}, false},
 		"rule inverted": {`
-			flush chain ip l3kit count_in
-			add rule ip l3kit count_in ip daddr != @fip_in comment "count what goes to floating IPs"`,
-			[]string{"~ rules chain count_in: 1 rule missing, 1 rule not ours"}, false},
+			flush chain ip l3kit count_out
+			add rule ip l3kit count_out ip saddr != @fip_out comment "count what comes from floating IPs"`,
+			[]string{"~ rules chain count_out: 1 rule missing, 1 rule not ours"}, false},
 		"another comment": {`
-			flush chain ip l3kit count_in
-			add rule ip l3kit count_in ip daddr @fip_in comment "x"`,
-			[]string{"~ rules chain count_in: 1 rule missing, 1 rule not ours"}, false},
+			flush chain ip l3kit count_out
+			add rule ip l3kit count_out ip saddr @fip_out comment "x"`,
+			[]string{"~ rules chain count_out: 1 rule missing, 1 rule not ours"}, false},
 		"chain more": {`
 			add chain ip l3kit other { type filter hook forward priority 10; policy drop; }
 			add rule ip l3kit other counter packets 3 bytes 300 accept
@@ -112,7 +113,7 @@ func TestTampering(t *testing.T) {
 			[]string{
 				"~ rules set hairpin: is of another kind, made anew",
 				"~ rules chain postrouting: 4 rules missing",
-				"~ rules chain count_in: written again", "~ rules chain prerouting: written again", "~ rules chain output: written again",
+				"~ rules chain refuse: written again", "~ rules chain ingress: written again", "~ rules chain prerouting: written again", "~ rules chain output: written again",
 				"~ rules chain forward: written again", "~ rules chain count_out: written again",
 				"+ rules hairpin qr-db: 203.0.255.2", "+ rules hairpin qr-web: 203.0.255.2",
 			}, false},
@@ -153,10 +154,26 @@ func TestTampering(t *testing.T) {
 			delete element ip l3kit shared_snat { "qg-out" }
 			add element ip l3kit shared_snat { "qg-out" : 203.0.255.3 }`,
 			[]string{"~ snat qg-out: 203.0.255.2, was 203.0.255.3  !"}, false},
-		"guard gone": {`delete element ip l3kit guarded { "qg-out" }`, []string{"+ rules guarded qg-out"}, false},
+		"subnet gone": {`delete element ip l3kit inside { 10.0.0.0/16 }`, []string{"+ rules inside 10.0.0.0/16"}, false},
+		"subnet larger": {`
+			delete element ip l3kit inside { 10.0.0.0/16 }
+			add element ip l3kit inside { 10.0.0.0-10.0.255.254, 10.2.0.0/16 }`,
+			[]string{"- rules inside 10.0.0.0-10.0.255.254", "+ rules inside 10.0.0.0/16", "- rules inside 10.2.0.0/16"}, false},
+		"subnet with a comment": {`
+			delete element ip l3kit inside { 10.0.0.0/16 }
+			add element ip l3kit inside { 10.0.0.0/16 comment "x" }`,
+			[]string{"- rules inside an odd one", "+ rules inside 10.0.0.0/16", "- rules inside an odd one"}, false},
+		"all of IPv6 gone":    {"delete table ip6 l3kit", []string{"+ rules ip6 l3kit"}, false},
+		"IPv6's rule gone":    {"flush chain ip6 l3kit ingress", []string{"~ rules ip6 chain ingress: 2 rules missing"}, false},
+		"IPv6's address gone": {"delete element ip6 l3kit own { fd00::1 }", []string{"+ rules ip6 own fd00::1"}, false},
+		"IPv6's subnet gone":  {"delete element ip6 l3kit inside { fd00::/64 }", []string{"+ rules ip6 inside fd00::/64"}, false},
+		"IPv6's address more": {"add element ip6 l3kit own { fd00::2 }", []string{"- rules ip6 own fd00::2"}, false},
+		"guard gone":          {`delete element ip l3kit guarded { "qg-out" }`, []string{"+ rules guarded qg-out"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := example(fip(5), fip(6))
+			r := without(example(fip(5), fip(6)), func(r *dataplane.Router) {
+				r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00::1/64"))
+			})
 			p := newPlace(t)
 			p.nft("add", "table", "inet", "foreign")
 			p.nft("add", "chain", "inet", "foreign", "l3kit")

@@ -12,9 +12,6 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// errAway says that there is no ovsdb-server to talk to.
-var errAway = errors.New("does not answer")
-
 const (
 	// patience is how long ovsdb-server may take to answer. It answers from memory; one that does not is stuck, or its host is gone, which
 	// TCP would not tell.
@@ -90,7 +87,7 @@ func (c *dbClient) dial(ctx context.Context) (*session, error) {
 }
 
 func (c *dbClient) away(cause error) error {
-	return fmt.Errorf("ovsdb-server at %s %w: %w", strings.Join(c.endpoints, ", "), errAway, cause)
+	return fmt.Errorf("%w: ovsdb-server at %s does not answer: %w", dataplane.ErrDaemon, strings.Join(c.endpoints, ", "), cause)
 }
 
 // follow begins a session after the end of each.

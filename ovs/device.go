@@ -149,7 +149,7 @@ func (d *Driver) fetch(a attachment, name string) error {
 		return err
 	}
 	if f.outside == nil {
-		return fmt.Errorf("ovs-vswitchd has not made the device %s", name)
+		return fmt.Errorf("%w: ovs-vswitchd has not made the device %s", dataplane.ErrDaemon, name)
 	}
 	if !f.same {
 		if f.inside != nil {

@@ -29,6 +29,7 @@ type Driver struct {
 	flows  *installer
 	peers  peers
 	vlans  vlans
+	watch  watch
 	// writing is held from the look at the database to the transaction that follows from it, so that calls of one process do not run into
 	// each other's.
 	writing sync.Mutex
@@ -61,7 +62,10 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 	if err != nil {
 		return nil, opError("open host namespace", c.HostNS, err)
 	}
-	d.db, err = connect(ctx, c, d.flows.follow)
+	d.db, err = connect(ctx, c, func(s *session) {
+		d.flows.follow(s)
+		d.watch.follow(s)
+	})
 	if err != nil {
 		return nil, opError("connect to Open vSwitch", "", err)
 	}
@@ -105,10 +109,23 @@ func (d *Driver) plan(ctx context.Context, a attachment) ([]dataplane.Step, erro
 		return nil, err
 	}
 	if len(c.replace) > 0 || c.transacts() {
-		return c.steps, nil // what flows there must be follows from what the transaction makes
+		return c.steps, d.config.datapathSupported() // what flows there must be follows from what the transaction makes
 	}
 	flows, err := d.flows.plan(ctx, s, d.bridges(c)...)
 	return append(c.steps, flows...), err
+}
+
+// datapathSupported asks the kernel for its own switch, if that is to be used. A module is loaded by that, if there is one.
+func (c Config) datapathSupported() error {
+	if c.Datapath != System {
+		return nil
+	}
+	_, err := netlink.GenlFamilyGet("ovs_datapath")
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("%w: the kernel has no switch of Open vSwitch's: load the module openvswitch (modprobe openvswitch), "+
+			"or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported)
+	}
+	return nil // what else is wrong, ovs-vswitchd will tell
 }
 
 // Plug attaches ports, by one transaction; see [namespace.InterfaceDriver]. It waits for ovs-vswitchd until ctx ends, and takes back what it
@@ -248,20 +265,20 @@ func (d *Driver) accepted(s *session, name string) error {
 	case i == nil:
 		return fmt.Errorf("port %s: somebody else removed it at once", name)
 	case value(i.Error) != "":
-		return fmt.Errorf("port %s: ovs-vswitchd says: %s", name, *i.Error)
+		return fmt.Errorf("%w: port %s: ovs-vswitchd says: %s", dataplane.ErrDaemon, name, *i.Error)
 	case value(i.OFPort) > 0:
 		return nil
 	case d.config.Datapath == System:
 		return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why. If the kernel lacks the module openvswitch: load that "+
 			"(modprobe openvswitch), or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported, name)
 	}
-	return fmt.Errorf("ovs-vswitchd cannot make port %s; its log says why", name)
+	return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why", dataplane.ErrDaemon, name)
 }
 
 // stalled explains why nobody knows whether a transaction was carried out.
 func (d *Driver) stalled(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("ovs-vswitchd has not acted on the change, is it running? %w", err)
+		return fmt.Errorf("%w: ovs-vswitchd has not acted on the change, is it running? %w", dataplane.ErrDaemon, err)
 	}
 	return d.db.explain(err)
 }

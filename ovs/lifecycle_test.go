@@ -203,7 +203,14 @@ func TestPeers(t *testing.T) {
 	require.Equal(t, []string{"- wiring vxlan-c0000204: tunnel to a host that is no peer"}, plan(t, fresh, router, "qr-port", p))
 	require.NoError(t, fresh.SetPeers(soon(t), nil))
 	require.Equal(t, []string{"br-tun patch-int"}, h.ports()[3:])
-	require.ErrorIs(t, fresh.SetPeers(soon(t), addrs("224.0.0.1")), dataplane.ErrInvalid)
+	for _, bad := range []string{"2001:db8::1", "127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", "fe80::1%eth0", "::1"} {
+		err := fresh.SetPeers(soon(t), addrs("192.0.2.3", bad, "192.0.2.4"))
+		require.ErrorIs(t, err, dataplane.ErrInvalid)
+		require.ErrorContains(t, err, bad)
+		ports := h.ports()
+		require.Contains(t, ports, "br-tun vxlan-c0000203", "the others are peers")
+		require.Contains(t, ports, "br-tun vxlan-c0000204")
+	}
 }
 
 // Entries are in force for networks that are here, and come back when ovs-vswitchd does.

@@ -48,7 +48,7 @@ type end struct{ name, uuid string }
 func (d *Driver) existing(w *work) (end, error) {
 	b := w.s.bridge(w.segment.physical)
 	if b == nil {
-		return end{}, fmt.Errorf("physical network %q: Open vSwitch has no bridge %s", w.segment.Physical, w.segment.physical)
+		return end{}, fmt.Errorf("%w: physical network %q: Open vSwitch has no bridge %s", dataplane.ErrHostConfig, w.segment.Physical, w.segment.physical)
 	}
 	return end{b.Name, b.UUID}, d.checkDatapath(b)
 }
@@ -131,7 +131,8 @@ func (c *change) surveyPlumbing(on end, p newPort, m mark, what string) error {
 		return fmt.Errorf("port %s %w: it does not carry the mark %s=%s", p.name, dataplane.ErrForeign, keyRole, m.role)
 	}
 	if b := c.s.bridge(on.name); b == nil || !slices.Contains(b.Ports, have.UUID) {
-		return fmt.Errorf("port %s is not on bridge %s, where it ought to be: remove it (ovs-vsctl del-port %s)", p.name, on.name, p.name)
+		return fmt.Errorf("%w: port %s is not on bridge %s, where it ought to be: remove it (ovs-vsctl del-port %s)",
+			dataplane.ErrHostConfig, p.name, on.name, p.name)
 	}
 	if have.mark != m {
 		c.mend(p.name, "mark")

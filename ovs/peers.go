@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -30,14 +31,17 @@ func (p *peers) set(want []netip.Addr) {
 	p.want = want
 }
 
-// SetPeers replaces the list of the other hosts' tunnel addresses, for networks that are plugged and for those to come: in one transaction, and
-// then in the flows. When it fails, the next Plug into such a network tries again. All processes that plug ports on a host
-// must be given the same list.
+// SetPeers replaces the list of the other hosts' tunnel addresses, for networks that are plugged and for
+// those to come: in one transaction, and then in the flows. An address that cannot be a peer is skipped,
+// and the others are set; then the error is [dataplane.ErrInvalid] and names it. After any other error, the
+// next Plug into such a network tries again. All processes that plug ports on a host must be given the same
+// list.
 func (d *Driver) SetPeers(ctx context.Context, list []netip.Addr) error {
-	want, err := d.config.Tunnel.peers(list)
+	want, skipped := d.config.Tunnel.peers(list)
+	d.peers.set(want)
+	err := d.followPeers(ctx)
 	if err == nil {
-		d.peers.set(want)
-		err = d.followPeers(ctx)
+		err = skipped
 	}
 	return opError("set tunnel peers", "", err)
 }
@@ -104,21 +108,29 @@ func (d *Driver) SetEntries(ctx context.Context, entries []Entry) error {
 	return opError("set entries", "", err)
 }
 
-// peers checks a list, and leaves this host out.
-func (t Tunnel) peers(list []netip.Addr) ([]netip.Addr, error) {
-	var want []netip.Addr
+// peers returns the peers that can be used, without this host, and an error that names the others.
+func (t Tunnel) peers(list []netip.Addr) (want []netip.Addr, skipped error) {
 	for _, addr := range list {
 		addr = addr.Unmap()
 		switch {
-		case !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "":
-			return nil, fmt.Errorf("%w: tunnel peer %q is not the address of a host", dataplane.ErrInvalid, addr)
+		case !hostAddress(addr):
+			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %q is not the address of a host", dataplane.ErrInvalid, addr))
 		case t.Local.IsValid() && addr.Is4() != t.Local.Is4():
-			return nil, fmt.Errorf("%w: tunnel peer %s is not of the same address family as the tunnel address %s", dataplane.ErrInvalid, addr, t.Local)
+			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %s is not of the same address family as the tunnel address %s",
+				dataplane.ErrInvalid, addr, t.Local))
 		case addr != t.Local && !slices.Contains(want, addr):
 			want = append(want, addr)
 		}
 	}
-	return want, nil
+	return want, skipped
+}
+
+// hostAddress reports whether an address can be that of another host.
+func hostAddress(a netip.Addr) bool {
+	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Zone() != "" {
+		return false
+	}
+	return !a.Is4() || a.As4()[0] != 0 && a.As4()[0] < 240 // this network, reserved, and broadcast
 }
 
 // port is a tunnel port to a peer. Flows choose the tunnel ID of what leaves, and see that of what arrives.

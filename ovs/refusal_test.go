@@ -38,7 +38,7 @@ func TestRefusals(t *testing.T) {
 		{network(dataplane.NetworkVLAN, "gone", 4095), dataplane.ErrInvalid, "VLAN ID 4095"},
 		{network(dataplane.NetworkVLAN, "direct", 5), dataplane.ErrUnsupported, "Config.Direct"},
 		{network(dataplane.NetworkFlat, "ext", 0), dataplane.ErrUnsupported, `physical network "ext"`},
-		{network(dataplane.NetworkFlat, "gone", 0), nil, `physical network "gone": Open vSwitch has no bridge br-gone`},
+		{network(dataplane.NetworkFlat, "gone", 0), dataplane.ErrHostConfig, `physical network "gone": Open vSwitch has no bridge br-gone`},
 		{network(dataplane.NetworkFlat, "sys", 0), dataplane.ErrUnsupported, "bridge br-sys has datapath_type system, and Config.Datapath is netdev"},
 		{network("carrier-pigeon", "", 0), dataplane.ErrInvalid, "carrier-pigeon"},
 		{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
@@ -176,6 +176,8 @@ func TestNoKernelDatapath(t *testing.T) {
 	}
 	require.ErrorIs(t, err, dataplane.ErrUnsupported)
 	require.ErrorContains(t, err, "module openvswitch")
+	_, err = d.Plan(soon(t), router, "qr-p", portOn(local("n"), "p", 1))
+	require.ErrorIs(t, err, dataplane.ErrUnsupported, "Plan refuses what Plug refuses")
 	require.ErrorContains(t, err, "ovs.Netdev")
 	require.Empty(t, h.do("list-br"))
 	require.Empty(t, h.devices())

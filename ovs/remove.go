@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // removePorts takes ports away in one transaction, with their devices, and with the flows of networks whose last ports they are. What serves
@@ -42,6 +44,38 @@ func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 		errs = append(errs, d.removeDevices(names)) // ovs-vswitchd has let go of internal ones, if it was there to do so
 	}
 	return errors.Join(append(errs, d.forget(ctx, c.s, ports))...)
+}
+
+// Spare says what Sweep would remove; see [namespace.InterfaceDriver]. It is ports only: bridges, patch pairs and tunnels serve the whole host, and flows
+// of networks that have gone are for whoever plugs next.
+func (d *Driver) Spare(ctx context.Context, router string, devices []string) (steps []dataplane.Step, err error) {
+	ports, err := d.others(ctx, router, devices)
+	for _, p := range ports {
+		steps = append(steps, step(dataplane.Remove, p.Name, "not a port of router "+router+" any more"))
+	}
+	return steps, opError("look for", "spare ports", err)
+}
+
+// Sweep removes them; see [namespace.InterfaceDriver].
+func (d *Driver) Sweep(ctx context.Context, router string, devices []string) error {
+	ports, err := d.others(ctx, router, devices)
+	if err == nil {
+		err = d.removePorts(ctx, ports)
+	}
+	return opError("sweep", "spare ports", err)
+}
+
+// others lists the ports of a router that are none of these devices.
+func (d *Driver) others(ctx context.Context, router string, devices []string) ([]*port, error) {
+	s, err := d.db.synced(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ports []*port
+	s.view.read(func() { ports = s.view.routers[router].sorted() })
+	return slices.DeleteFunc(ports, func(p *port) bool {
+		return slices.Contains(devices, dataplane.PortDevice(p.mark.port)) || slices.Contains(devices, dataplane.GatewayDevice(p.mark.port))
+	}), nil
 }
 
 // maxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes is the kernel's wait for packets that

@@ -31,6 +31,7 @@ type view struct {
 	marked     int           // last mark that came out of the queue
 	version    int           // grows when anything changes that flows follow from
 	renumbered func()        // called when a port that flows name gets a number or loses it; must not block
+	touched    func(string)  // see Driver.Watch; must not block
 	sw         *switchRow
 	bridges    map[string]*bridgeRow       // by name
 	ports      map[string]*port            // by name
@@ -65,7 +66,8 @@ func newView(c *cache.TableCache, integration string, gone <-chan struct{}) *vie
 	v := &view{
 		cache: c, integration: integration, gone: gone, changed: make(chan struct{}), sw: &switchRow{},
 		bridges: map[string]*bridgeRow{}, ports: map[string]*port{}, interfaces: map[string]*interfaceRow{},
-		routers: map[string]set{}, networks: map[string]*networkUse{}, roles: map[role]set{}, dead: set{}, renumbered: func() {}, tags: map[uint16]int{},
+		routers: map[string]set{}, networks: map[string]*networkUse{}, roles: map[role]set{}, dead: set{}, tags: map[uint16]int{},
+		renumbered: func() {}, touched: func(string) {},
 		segments: map[dataplane.Network]users{},
 	}
 	c.AddEventHandler(v)
@@ -126,6 +128,7 @@ func (v *view) OnDelete(_ string, o model.Model)    { v.change(o, nil) }
 func (v *view) change(before, after model.Model) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.note(before, after)
 	// A row may come with the name of one that goes in the same transaction, and before that.
 	switch row := before.(type) {
 	case *bridgeRow:

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // vlans is the range of local VLANs that networks get, on one host each its own. 4095, which no network gets, is for dead ports.
@@ -40,7 +42,7 @@ func (d *Driver) vlan(w *work, p *port) (vlan uint16, err error) {
 				return
 			}
 		}
-		err = fmt.Errorf("no local VLAN is left for network %s: ports use all of %d to %d", w.segment.ID, d.vlans.first, d.vlans.last)
+		err = fmt.Errorf("%w: no local VLAN is left for network %s: ports use all of %d to %d", dataplane.ErrExhausted, w.segment.ID, d.vlans.first, d.vlans.last)
 	})
 	return vlan, err
 }

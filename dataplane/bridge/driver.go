@@ -43,6 +43,7 @@ type Driver struct {
 	view   *view
 	locks  locks
 	peers  peers
+	kinds  kinds
 	ipv6   bool          // the kernel has it
 	index  atomic.Uint32 // see newIndex
 }

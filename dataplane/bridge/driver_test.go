@@ -572,15 +572,15 @@ func TestRefusals(t *testing.T) {
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkVXLAN}, dataplane.ErrInvalid, "VNI"},
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkVLAN, Physical: "gone", Segment: 4095}, dataplane.ErrInvalid, "VLAN ID 4095"},
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkFlat, Physical: "ext"}, dataplane.ErrUnsupported, `physical network "ext"`},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkFlat, Physical: "gone"}, nil, "no bridge or interface eth9"},
+		{dataplane.Network{ID: "n", Type: dataplane.NetworkFlat, Physical: "gone"}, dataplane.ErrHostConfig, "no bridge or interface eth9"},
 		{dataplane.Network{ID: "n", Type: "carrier-pigeon"}, dataplane.ErrInvalid, "carrier-pigeon"},
 		{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
 	} {
+		_, planned := d.Plan(t.Context(), ns, "qr-p", portOn(c.network, "p", 1))
+		require.ErrorIs(t, planned, c.is, "Plan refuses what Plug refuses")
 		err := d.Plug(t.Context(), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)
-		if c.is != nil {
-			require.ErrorIs(t, err, c.is)
-		}
+		require.ErrorIs(t, err, c.is)
 		var op *dataplane.OpError
 		require.ErrorAs(t, err, &op)
 		require.Empty(t, h.links())

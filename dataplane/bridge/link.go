@@ -15,6 +15,9 @@ const (
 	vethInfoPeer     = 1      // VETH_INFO_PEER
 	addrGenModeNone  = 1      // IN6_ADDR_GEN_MODE_NONE
 	extMaskSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS
+
+	brStateForwarding = 3 // BR_STATE_FORWARDING of linux/if_bridge.h
+	operUp            = 6 // IF_OPER_UP of linux/if.h
 )
 
 // link is a device as the kernel describes it (RTM_NEWLINK). It is never changed once decoded.
@@ -30,6 +33,10 @@ type link struct {
 	lower   int  // IFLA_LINK: a veth's peer, a VLAN's parent
 	lowerNS int  // namespace of lower, by its ID in the namespace that was asked; see sameNS
 	quiet   bool // the kernel gives it no IPv6 address by itself
+
+	carrier    bool
+	oper       uint8 // IFLA_OPERSTATE
+	forwarding bool  // as a bridge's port
 
 	bridge bridgeInfo
 	vxlan  vxlanInfo
@@ -77,6 +84,10 @@ func decode(payload []byte) (*link, error) {
 			l.master = s32(v)
 		case unix.IFLA_LINK:
 			l.lower = s32(v)
+		case unix.IFLA_CARRIER:
+			l.carrier = u8(v) != 0
+		case unix.IFLA_OPERSTATE:
+			l.oper = u8(v)
 		case unix.IFLA_LINK_NETNSID:
 			l.lowerNS = s32(v)
 		case unix.IFLA_LINKINFO:
@@ -96,6 +107,12 @@ func (l *link) decodeInfo(info []byte) {
 		switch kind {
 		case unix.IFLA_INFO_KIND:
 			l.kind = text(v)
+		case unix.IFLA_INFO_SLAVE_DATA:
+			for kind, v := range attributes(v) {
+				if kind == unix.IFLA_BRPORT_STATE {
+					l.forwarding = u8(v) == brStateForwarding
+				}
+			}
 		case unix.IFLA_INFO_DATA:
 			switch l.kind {
 			case "bridge":

@@ -136,10 +136,10 @@ func (v *view) trunks(network string) (count int) {
 // networkChanges says what is wrong with a network's bridges and uplink, as far as the port that the survey was made for needs them.
 func (d *Driver) networkChanges(n *network, p dataplane.Port) (changes []change, err error) {
 	if n.full {
-		return nil, fmt.Errorf("network %s has a bridge and %d overflow bridges on this host, and all are full", n.network, maxOverflow)
+		return nil, fmt.Errorf("%w: network %s has a bridge and %d overflow bridges, and all are full", dataplane.ErrExhausted, n.network, maxOverflow)
 	}
 	if n.segment.physical != "" && n.physical == nil {
-		return nil, fmt.Errorf("physical network %q: no bridge or interface %s on this host", p.Network.Physical, n.segment.physical)
+		return nil, fmt.Errorf("%w: physical network %q: no bridge or interface %s", dataplane.ErrHostConfig, p.Network.Physical, n.segment.physical)
 	}
 	if !n.existing {
 		changes, err = d.bridgeChanges(n.first, n.firstName(), n.bridgeMark())

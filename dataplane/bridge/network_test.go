@@ -118,15 +118,19 @@ func TestVLAN(t *testing.T) {
 	d := h.driver(bridge.Config{Physical: map[string]string{"phys": "a-long-nic-name"}})
 	router := h.router("r1")
 	p := portOn(dataplane.Network{ID: "net", Type: dataplane.NetworkVLAN, Physical: "phys", Segment: 4094}, "port", 1)
+	_, planned := d.Plan(t.Context(), router, "qr-port", p)
+	require.Equal(t, before, h.links(), "Plan makes nothing")
 	err := d.Plug(t.Context(), router, at("qr-port", p))
 	probe := netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "probe", TxQLen: -1, ParentIndex: h.link("a-long-nic-name").Attrs().Index}, VlanId: 7}
 	if unsupported := h.LinkAdd(&probe); unsupported != nil {
 		require.ErrorIs(t, unsupported, unix.EOPNOTSUPP)
+		require.ErrorIs(t, planned, dataplane.ErrUnsupported)
 		require.ErrorIs(t, err, dataplane.ErrUnsupported)
 		require.NotContains(t, err.Error(), "\n")
 		require.Equal(t, before, h.links())
 		return
 	}
+	require.NoError(t, planned)
 	require.NoError(t, err)
 	require.Contains(t, h.links(), "a-long-nic.4094 vlan brqnet l3kit network=net")
 	require.NoError(t, outside.Do(func() error {
@@ -187,7 +191,15 @@ func TestVXLANBetweenHosts(t *testing.T) {
 	require.Empty(t, hosts[0].floods("vxlan-4711"))
 	require.NoError(t, drivers[0].SetPeers(t.Context(), all))
 	require.Equal(t, []string{"192.0.2.2", "192.0.2.3"}, hosts[0].floods("vxlan-4711"))
-	require.ErrorIs(t, drivers[0].SetPeers(t.Context(), []netip.Addr{netip.MustParseAddr("2001:db8::1")}), dataplane.ErrInvalid)
+	for _, bad := range []string{"2001:db8::1", "127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", "fe80::1%eth0", "::1"} {
+		err := drivers[0].SetPeers(t.Context(), []netip.Addr{tunnel(1), netip.MustParseAddr(bad), {}, tunnel(2)})
+		require.ErrorIs(t, err, dataplane.ErrInvalid)
+		require.ErrorContains(t, err, bad)
+		require.Equal(t, []string{"192.0.2.2", "192.0.2.3"}, hosts[0].floods("vxlan-4711"), "the others are peers")
+	}
+	require.ErrorIs(t, drivers[0].SetPeers(t.Context(), []netip.Addr{netip.MustParseAddr("2001:db8::1"), tunnel(2)}), dataplane.ErrInvalid)
+	require.Equal(t, []string{"192.0.2.3"}, hosts[0].floods("vxlan-4711"), "one that has gone is removed all the same")
+	require.NoError(t, drivers[0].SetPeers(t.Context(), all))
 
 	// A fresh process has a list of its own.
 	fresh := hosts[0].driver(config(0))

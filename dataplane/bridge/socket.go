@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/dump"
 )
 
 // sockets are rtnetlink sockets in one namespace. There are as many as calls at once: a request that removes a device waits for the kernel
@@ -113,29 +114,16 @@ func (s *sockets) read(m netlink.Message) (answer []netlink.Message, err error) 
 	return answer, err
 }
 
-// errInterrupted says that what was listed changed meanwhile, so that something may be missing from the list.
-var errInterrupted = errors.New("listing was interrupted")
-
 // dump lists objects, completely.
 func (s *sockets) dump(m netlink.Message) ([]netlink.Message, error) {
-	for range 100 {
-		answer, err := s.dumpOnce(m)
-		if !errors.Is(err, errInterrupted) {
-			return answer, err
-		}
-	}
-	return nil, errInterrupted
-}
-
-func (s *sockets) dumpOnce(m netlink.Message) ([]netlink.Message, error) {
 	m.Header.Flags |= netlink.Dump
-	answer, err := s.read(m)
-	for _, a := range answer {
-		if a.Header.Flags&netlink.DumpInterrupted != 0 {
-			return nil, errInterrupted
+	return dump.Complete(func() ([]netlink.Message, error) {
+		answer, err := s.read(m)
+		if err == nil {
+			err = dump.Check(answer)
 		}
-	}
-	return answer, err
+		return answer, err
+	})
 }
 
 // links lists the devices of the namespace.

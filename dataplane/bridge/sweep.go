@@ -3,8 +3,11 @@ package bridge
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // spare lists what a network has on this host and needs no more, in the order in which to remove it. The view is locked. Only marks are
@@ -71,16 +74,68 @@ func (d *Driver) sweep(ctx context.Context, network string) error {
 	return errors.Join(errs...)
 }
 
+// Spare says what Sweep would remove; see [namespace.InterfaceDriver].
+func (d *Driver) Spare(ctx context.Context, router string, devices []string) (steps []dataplane.Step, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, opError("look for", "spare bridges", err)
+	}
+	var networks []string
+	err = d.view.read(func() {
+		networks = d.view.withoutPorts()
+		for _, tap := range d.view.others(router, devices) {
+			steps = append(steps, step(dataplane.Remove, tap.name, "not a port of router "+router+" any more"))
+		}
+	})
+	for _, network := range networks {
+		lock, done := d.locks.get(network)
+		if lock.TryLock() { // else somebody is about to plug into it
+			err = errors.Join(err, d.view.read(func() {
+				for _, l := range d.view.spare(network) {
+					steps = append(steps, step(dataplane.Remove, l.name, "network "+network+" has no port here"))
+				}
+			}))
+			lock.Unlock()
+		}
+		done()
+	}
+	return steps, opError("look for", "spare bridges", err)
+}
+
+// Sweep removes them; see [namespace.InterfaceDriver].
+func (d *Driver) Sweep(ctx context.Context, router string, devices []string) error {
+	var taps []*link
+	err := d.view.read(func() { taps = d.view.others(router, devices) })
+	if err == nil {
+		err = atOnce(ctx, taps, d.remove)
+	}
+	return opError("sweep", "spare bridges", errors.Join(err, d.sweepAll(ctx)))
+}
+
+// others lists the host ends of a router's ports that are none of these devices. The view is locked.
+func (v *view) others(router string, devices []string) (taps []*link) {
+	for _, l := range sorted(v.taps[router]) {
+		if !slices.Contains(devices, dataplane.PortDevice(l.mark.port)) && !slices.Contains(devices, dataplane.GatewayDevice(l.mark.port)) {
+			taps = append(taps, l)
+		}
+	}
+	return taps
+}
+
+// withoutPorts lists networks that have something spare, in order. The view is locked.
+func (v *view) withoutPorts() (networks []string) {
+	for network := range v.plumbing {
+		if len(v.spare(network)) > 0 {
+			networks = append(networks, network)
+		}
+	}
+	slices.Sort(networks)
+	return networks
+}
+
 // sweepAll removes what any network needs no more: also what a process left that was killed between making a bridge and its first port.
 func (d *Driver) sweepAll(ctx context.Context) error {
 	var networks []string
-	if err := d.view.read(func() {
-		for network := range d.view.plumbing {
-			if len(d.view.spare(network)) > 0 {
-				networks = append(networks, network)
-			}
-		}
-	}); err != nil {
+	if err := d.view.read(func() { networks = d.view.withoutPorts() }); err != nil {
 		return err
 	}
 	return atOnce(ctx, networks, func(network string) error { return d.sweep(ctx, network) })

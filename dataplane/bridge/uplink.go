@@ -24,9 +24,13 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	if n.vlan != 0 && !n.physical.up {
 		changes = d.raise(n.physical)
 	}
+	kind := "vxlan"
+	if n.vlan != 0 {
+		kind = "vlan"
+	}
 	u := n.uplink
 	if u == nil {
-		return append(changes, d.newUplink(n, p)), nil
+		return append(changes, d.newUplink(n, p)), d.kindSupported(kind)
 	}
 	if u.mark != n.mark(0) {
 		return nil, foreign(u, n.mark(0))
@@ -61,15 +65,16 @@ func (d *Driver) interfaceChanges(n *network) (changes []change, err error) {
 		return changes, nil
 	}
 	if nic.master != 0 {
-		return nil, fmt.Errorf("interface %s is in another bridge: name that bridge in Config.Physical, or free the interface", nic.name)
+		return nil, fmt.Errorf("%w: interface %s is in another bridge: name that bridge in Config.Physical, or free the interface",
+			dataplane.ErrHostConfig, nic.name)
 	}
 	addrs, err := d.host.addresses(nic.index)
 	if err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(addrs, func(a address) bool { return !a.linkLocal }) { // link-local ones come by themselves
-		return nil, fmt.Errorf("interface %s has IP addresses, which would stop working in a bridge: put it into a bridge that has the addresses, "+
-			"and name that in Config.Physical", nic.name)
+		return nil, fmt.Errorf("%w: interface %s has IP addresses, which would stop working in a bridge: put it into a bridge that has the addresses, "+
+			"and name that in Config.Physical", dataplane.ErrHostConfig, nic.name)
 	}
 	return append(changes, d.enslave(nic, n.firstName())), nil
 }
@@ -95,7 +100,7 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 		index := d.newIndex()
 		if n.vlan != 0 {
 			b := append(batch{newVLAN(index, n.segment.uplink, n.physical.index, masters[0], n.vlan)}, d.introduce(index, n.mark(0), ethernetMTU)...)
-			return kindMissing("VLAN", d.host.write(append(b, setUp(index))...))
+			return kindMissing("vlan", d.host.write(append(b, setUp(index))...))
 		}
 		b := append(batch{newVXLAN(index, n.segment.uplink, p.MTU, masters[0], n.vxlan)}, d.introduce(index, n.mark(0), p.MTU)...)
 		// SetPeers either runs before this and gives the list used here, or after it and finds the device.
@@ -104,7 +109,7 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 		for _, addr := range d.peers.want {
 			b = append(b, flood(unix.RTM_NEWNEIGH, index, addr))
 		}
-		if err := kindMissing("VXLAN", d.host.write(append(b, setUp(index))...)); err != nil {
+		if err := kindMissing("vxlan", d.host.write(append(b, setUp(index))...)); err != nil {
 			return err
 		}
 		d.peers.synced[index] = true
@@ -112,27 +117,26 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 	}}
 }
 
-func kindMissing(kind string, err error) error {
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("%w: the kernel has no %s devices (%w)", dataplane.ErrUnsupported, kind, err)
+// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and
+// on those to come. New peers are added before old ones are removed. An address that cannot be a peer is
+// skipped, and the others are set; then the error is [dataplane.ErrInvalid] and names it. After any other
+// error, some devices may have the new list and others the old one; the next Plug into a network, or the
+// next SetPeers, completes the change.
+func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
+	want, skipped := d.config.VXLAN.floodTo(peers)
+	if err := d.setPeers(ctx, want); err != nil {
+		return err
 	}
-	return err
+	return opError("set VXLAN peers", "", skipped)
 }
 
-// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and on those to come. New
-// peers are added before old ones are taken away. Some devices may have the new list and others the old one when it fails; the next Plug
-// into a network, or the next SetPeers, mends that.
-func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
-	want, err := d.config.VXLAN.floodTo(peers)
-	if err != nil {
-		return opError("set VXLAN peers", "", err)
-	}
+func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
 	var devices []*link
 	d.peers.Lock()
 	defer d.peers.Unlock()
 	d.peers.want = want
 	clear(d.peers.synced)
-	err = d.view.read(func() {
+	err := d.view.read(func() {
 		for _, s := range d.view.plumbing {
 			for _, l := range s {
 				if l.kind == "vxlan" {
@@ -155,21 +159,29 @@ func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
 	return nil
 }
 
-// floodTo checks peers, and leaves this host out.
-func (v VXLAN) floodTo(peers []netip.Addr) ([]netip.Addr, error) {
-	var want []netip.Addr
+// floodTo returns the peers that can be used, without this host, and an error that names the others.
+func (v VXLAN) floodTo(peers []netip.Addr) (want []netip.Addr, skipped error) {
 	for _, addr := range peers {
 		addr = addr.Unmap()
 		switch {
-		case !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "":
-			return nil, fmt.Errorf("%w: VXLAN peer %q is not the address of a host", dataplane.ErrInvalid, addr)
+		case !hostAddress(addr):
+			skipped = errors.Join(skipped, fmt.Errorf("%w: VXLAN peer %q is not the address of a host", dataplane.ErrInvalid, addr))
 		case v.Local.IsValid() && addr.Is4() != v.Local.Is4():
-			return nil, fmt.Errorf("%w: VXLAN peer %s is not of the same address family as the tunnel address %s", dataplane.ErrInvalid, addr, v.Local)
+			skipped = errors.Join(skipped, fmt.Errorf("%w: VXLAN peer %s is not of the same address family as the tunnel address %s",
+				dataplane.ErrInvalid, addr, v.Local))
 		case addr != v.Local && !slices.Contains(want, addr):
 			want = append(want, addr)
 		}
 	}
-	return want, nil
+	return want, skipped
+}
+
+// hostAddress reports whether an address can be that of another host.
+func hostAddress(a netip.Addr) bool {
+	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Zone() != "" {
+		return false
+	}
+	return !a.Is4() || a.As4()[0] != 0 && a.As4()[0] < 240 // this network, reserved, and broadcast
 }
 
 // floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications of them that are not mixed with those of

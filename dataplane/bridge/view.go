@@ -26,6 +26,8 @@ type view struct {
 	taps     map[string]set // of a router, by its ID
 	plumbing map[string]set // of a network, by its ID
 	nsids    map[netns.ID]int
+
+	changed func(router string) // see Watch; nil: nobody watches
 }
 
 type set = map[int]*link
@@ -97,6 +99,9 @@ func (v *view) list() error {
 		v.put(l)
 	}
 	v.complete = true
+	if v.changed != nil {
+		v.changed("") // what has changed since the last list is not known
+	}
 	return nil
 }
 
@@ -119,13 +124,16 @@ func (v *view) apply(kind uint16, payload []byte) error {
 	case !v.complete:
 		return nil
 	case kind == unix.RTM_DELLINK:
-		v.remove(s32(payload[4:8]))
+		index := s32(payload[4:8])
+		v.note(v.links[index], nil)
+		v.remove(index)
 		return nil
 	}
 	l, err := decode(payload)
 	if err != nil {
 		return err
 	}
+	v.note(v.links[l.index], l)
 	v.remove(l.index)
 	v.put(l)
 	return nil

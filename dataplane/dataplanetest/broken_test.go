@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,7 @@ type broken struct {
 	plan   func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error)
 	remove func(ctx context.Context, inner dataplane.Dataplane, id string) error
 	list   func(ctx context.Context, inner dataplane.Dataplane) ([]string, error)
+	watch  func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error)
 	host   func(Host) Host
 }
 
@@ -108,6 +110,14 @@ func (d brokenDataplane) List(ctx context.Context) ([]string, error) {
 	return d.Dataplane.List(ctx)
 }
 
+func (d brokenDataplane) Watch(ctx context.Context) (<-chan string, error) {
+	inner := d.Dataplane.(dataplane.Watcher)
+	if d.b.watch != nil {
+		return d.b.watch(ctx, inner)
+	}
+	return inner.Watch(ctx)
+}
+
 // misroutes changes what becomes of packets.
 func misroutes(change func(r dataplane.Router, t *dataplane.Trace)) func(*broken) {
 	return func(b *broken) {
@@ -116,6 +126,25 @@ func misroutes(change func(r dataplane.Router, t *dataplane.Trace)) func(*broken
 			r, _ := b.fake.host.Router(router)
 			change(r, &t)
 			return flow, t
+		}
+	}
+}
+
+// believes lets a spoofed packet that comes in by a port pass, as if it came from somebody else.
+func believes(port string) func(dataplane.Router, *dataplane.Trace) {
+	return func(r dataplane.Router, t *dataplane.Trace) {
+		p := t.Packet
+		if p.In != port || t.Verdict != dataplane.Dropped {
+			return
+		}
+		honest := p
+		honest.Src = addr("192.0.2.99")
+		if p.Src.Is6() {
+			honest.Src = addr("2001:db8:99::99")
+		}
+		*t = r.Trace(honest)
+		if t.Packet = p; t.Src == honest.Src {
+			t.Src = p.Src
 		}
 	}
 }
@@ -199,7 +228,7 @@ func isFloating(r dataplane.Router, a netip.Addr) bool {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects())
 }
 
 func packetDefects() []defect {
@@ -280,6 +309,59 @@ func packetDefects() []defect {
 				t.Verdict = dataplane.Dropped
 			}
 		})},
+		{"P17-spoofed-from-outside", "nobody looks at sources", "has received", misroutes(believes("ext"))},
+		{"P17-spoofed-from-outside", "nobody looks at sources of IPv6", "has received", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.Is6() {
+				believes("ext")(r, t)
+			}
+		})},
+		{"P17-spoofed-from-outside", "only while SNAT is on", "SNAT false", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if !r.Gateway.SNAT {
+				believes("ext")(r, t)
+			}
+		})},
+		{"P17-spoofed-from-outside", "floating IPs are closed", "no answer", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.In == "ext" {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P17-spoofed-from-inside", "nobody looks at sources", "has received", misroutes(believes("app"))},
+		{"P17-spoofed-from-inside", "a source must come by its own port", "no answer", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if id, _ := dataplane.NewModel(r).PortTo(t.Packet.Src); id != t.Packet.In && t.Packet.In != "" {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P18-", "the default route leads there", "not refused", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if p := t.Packet; p.Dst.Is4() && p.Dst.IsLinkLocalUnicast() {
+				p.Dst = addr("192.0.2.99")
+				*t = r.Trace(p)
+				t.Packet.Dst, t.Dst = metadata, metadata
+			}
+		})},
+		{"P18-", "extra routes lead there", "answered, who must not be reached", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.Is4() && t.Packet.Dst.IsLinkLocalUnicast() && len(r.Routes) > 0 {
+				t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, "app", addrs("10.0.2.250"), t.Packet.Src, t.Packet.Dst
+			}
+		})},
+		{"P18-", "IPv6 goes back to the link", "has received", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.Is6() && t.Packet.Dst.IsLinkLocalUnicast() {
+				t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, "web", []netip.Addr{metadata6}, t.Packet.Src, t.Packet.Dst
+			}
+		})},
+		{"P18-", "it is dropped in silence", "not refused", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.Dst.IsLinkLocalUnicast() {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P19-", "answers leave as they are", "which must be lost", misroutes(func(_ dataplane.Router, t *dataplane.Trace) { t.OneWay = false })},
+		{"P19-", "such packets are not even let in", "has not received it", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.OneWay {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P19-", "nothing is translated", "which must be lost", misreads(func(r *dataplane.Router) { r.Gateway.SNAT = false })},
+		{"P21-", "the next hop is asked", "no answer", misreads(func(r *dataplane.Router) { r.Gateway.OnLink = nil })},
+		{"P21-", "IPv4 alone", "no answer", misreads(func(r *dataplane.Router) { r.Gateway.OnLink = r.Gateway.OnLink[:min(len(r.Gateway.OnLink), 2)] })},
 		{"P13-unreachable", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"P13-time", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"P13-path", "large packets get lost", "hangs", hosts(func(h Host) Host { return numbHost{Host: h, largest: 10_000} })},
@@ -373,6 +455,69 @@ func methodDefects() []defect {
 				return inner.Apply(context.WithoutCancel(ctx), r)
 			}
 		}},
+		{"P20-", "a new port takes its time", "no answer", func(b *broken) {
+			var applied atomic.Bool
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				applied.Store(true)
+				return inner.Apply(ctx, r)
+			}
+			b.host = func(h Host) Host { return slowHost{h, &applied} }
+		}},
+		{"errors-tell", "a cancelled Apply leaves a mixture", "the host differs", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, context.Canceled) {
+					b.fake.host.Tamper(r.ID, without("web"))
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "what failed leaves a mixture", "the host differs", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, errBroken) {
+					b.fake.host.Tamper(r.ID, without("web"))
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "a mixture is admitted", "neither router is in force", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, context.Canceled) {
+					err = &dataplane.ChangeError{InForce: dataplane.ErrNoneInForce, Err: context.Canceled}
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "the old router is taken for the new one", "the host differs", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if errors.Is(err, context.Canceled) {
+					err = &dataplane.ChangeError{InForce: dataplane.ErrNewInForce, Err: context.Canceled}
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "errors say what went wrong and no more", "does not tell which router", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				var changed *dataplane.ChangeError
+				if errors.As(err, &changed) {
+					err = changed.Err
+				}
+				return plan, err
+			}
+		}},
+		{"errors-tell", "a cancelled Delete has deleted", "the host differs", func(b *broken) {
+			b.remove = func(ctx context.Context, inner dataplane.Dataplane, id string) error {
+				err := inner.Delete(ctx, id)
+				if err != nil {
+					err = errors.Join(err, inner.Delete(context.WithoutCancel(ctx), id))
+				}
+				return err
+			}
+		}},
 		{"delete", "Delete does nothing", "after Delete", func(b *broken) {
 			b.remove = func(context.Context, dataplane.Dataplane, string) error { return nil }
 		}},
@@ -460,6 +605,70 @@ func methodDefects() []defect {
 			}
 		}},
 	}
+}
+
+func watchDefects() []defect {
+	// mishears lets only some announcements through.
+	mishears := func(let func(id string) bool) func(*broken) {
+		return func(b *broken) {
+			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error) {
+				announced, err := inner.Watch(ctx)
+				out := make(chan string)
+				go func() {
+					defer close(out)
+					for id := range announced {
+						if let(id) {
+							out <- id
+						}
+					}
+				}()
+				return out, err
+			}
+		}
+	}
+	heard := map[string]bool{}
+	return []defect{
+		{"watch-announces", "it never announces", "r1 was not announced", mishears(func(string) bool { return false })},
+		{"watch-announces", "it announces a router once only", "r1 was not announced", mishears(func(id string) bool {
+			again := heard[id]
+			heard[id] = true
+			return !again
+		})},
+		{"watch-announces", "it says that it cannot", "watching is broken", func(b *broken) {
+			b.watch = func(context.Context, dataplane.Watcher) (<-chan string, error) {
+				return nil, errors.New("watching is broken")
+			}
+		}},
+		{"watch-is-silent", "it announces what it does itself", "r1 was announced, not bystander", func(b *broken) {
+			out := make(chan string, 1000)
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if !plan.Empty() {
+					out <- r.ID
+				}
+				return plan, err
+			}
+			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error) {
+				if _, err := inner.Watch(ctx); err != nil {
+					return nil, err
+				}
+				return out, nil
+			}
+		}},
+	}
+}
+
+// slowHost loses the first datagram after something was applied.
+type slowHost struct {
+	Host
+	applied *atomic.Bool
+}
+
+func (h slowHost) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
+	if h.applied.Swap(false) {
+		return Seen{}, errSilence()
+	}
+	return h.Host.Ask(ctx, to)
 }
 
 // numbHost hears no ICMP errors, and nothing comes back that is larger than largest bytes, if that is given.

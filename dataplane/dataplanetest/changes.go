@@ -2,6 +2,7 @@ package dataplanetest
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -30,6 +31,8 @@ var (
 	six       = talk{"IPv6 to the outside", "web1", netip.Addr{}, outsideAddr6, web1Addr6}
 	six2      = talk{"IPv6 from the outside", "outside", netip.Addr{}, web1Addr6, outsideAddr6}
 
+	former = talk{"out to an address that is nobody's floating IP yet", "db1", netip.Addr{}, fip3, gatewayAddr}
+
 	// With SNAT off.
 	own    = talk{"out by the own address", "db1", netip.Addr{}, outsideAddr, db1Addr}
 	routed = talk{"routed from the outside", "outside", netip.Addr{}, db1Addr, outsideAddr}
@@ -41,6 +44,7 @@ type change struct {
 	from, to dataplane.Router
 	survive  []talk
 	end      []talk
+	anew     []talk  // of those that end: the next datagram is the first of a new connection, and answered
 	then     []probe // what holds for new connections
 }
 
@@ -71,10 +75,18 @@ func changes() []change {
 			name: "floating-ip-bound", from: base, to: with(base, floating(fip3, db1Addr)),
 			survive: []talk{in1, out1, in2, out2, sharedFar, east, west, hairpin2, six, six2},
 			end:     []talk{shared1, hairpin1}, // its host shows another address from now on
+			anew:    []talk{shared1, hairpin1},
 			then: []probe{
 				{from: "db1", to: outsideAddr, at: "outside", sees: fip3},
 				{from: "outside", to: fip3, at: "db1", sees: outsideAddr, as: db1Addr},
 			},
+		}, {
+			// To those inside, the address is the floating IP's from then on, whoever else has it outside.
+			name: "floating-ip-taken-over", from: base, to: with(base, floating(fip3, web2Addr)),
+			survive: []talk{in1, out1, shared1, sharedFar, east, hairpin1, hairpin2, six},
+			end:     []talk{former},
+			anew:    []talk{former},
+			then:    []probe{{from: "db1", to: fip3, at: "web2", sees: gatewayAddr, as: web2Addr}},
 		}, {
 			name: "floating-ip-unbound", from: base, to: with(base, unbound(fip1)),
 			survive: []talk{in2, out2, shared1, sharedFar, east, west, six, six2},
@@ -146,11 +158,19 @@ func (c change) test(s *scene) {
 		Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext2-net"}, Addrs: prefixes("192.0.2.1/24")}},
 	})
 	s.cast("web1", "web2", "app1", "db1", "fw", "outside")
+	if slices.Contains(c.end, former) {
+		s.attach(Workload{
+			Name:  "former",
+			Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: []netip.Prefix{netip.PrefixFrom(fip3, 24)}}},
+		})
+	}
 	s.apply(c.from)
-	kept, gone := s.begin(c.survive, true), s.begin(c.end, false)
+	s.apply(c.from) // a dataplane may take another way from a router that it has found as it left it
+	kept, gone, anew := s.begin(c.survive, true), s.begin(c.end, false), s.begin(c.anew, false)
 	kept.pause(s)
 	s.apply(c.to)
 	gone.expectEnded(s)
+	anew.expectAnew(s)
 	kept.pause(s)
 	kept.expectUnharmed(s)
 	s.during("new connections")

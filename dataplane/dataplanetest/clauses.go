@@ -5,8 +5,8 @@ import "slices"
 // clauses is the contract.
 func clauses() []clause {
 	return slices.Concat(
-		translationClauses(), routingClauses(), errorClauses(),
+		translationClauses(), filteringClauses(), routingClauses(), errorClauses(),
 		changeClauses(), restartClauses(), leakClauses(),
-		convergenceClauses(), lifecycleClauses(), damageClauses(),
+		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(),
 	)
 }

@@ -45,6 +45,11 @@ func convergenceClauses() []clause {
 			why: "A call whose context ends returns soon, with the context's error, wherever it was; and the next Apply repairs. Otherwise one slow router " +
 				"delays an agent's shutdown, or all others.",
 			test: cancellations,
+		}, {
+			name: "errors-tell-which-router-is-in-force",
+			why: "After an error of Apply or Delete a sentinel says whether the old router is in force, or the new one, and that is so. When a context ends, it is " +
+				"never neither: what can no longer be taken back is finished. A caller that does not know what its host does cannot report it.",
+			test: verdicts,
 		},
 	}
 }

@@ -53,7 +53,7 @@ func (f *fake) Writes(_ context.Context, fn func() error) ([]string, error) {
 
 func (f *fake) Break(after int) (heal func()) {
 	f.host.Fail(after, errBroken)
-	return func() {} // it was spent on the Apply in between
+	return func() { f.host.Fail(0, nil) }
 }
 
 func (f *fake) Trespass(_ context.Context, id string) (intact func() error, err error) {

@@ -33,6 +33,20 @@ func (i fakeInside) Stream(context.Context, netip.AddrPort, netip.AddrPort, time
 	return nil, fmt.Errorf("streams begin at workloads")
 }
 
+func (i fakeInside) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) { return ask(ctx, i, to) }
+
+func (n *fakeNode) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) { return ask(ctx, n, to) }
+
+// ask is an exchange: on the fake network nothing is sent again.
+func ask(ctx context.Context, from Host, to netip.AddrPort) (Seen, error) {
+	c, err := from.Dial(ctx, dataplane.UDP, netip.AddrPort{}, to)
+	if err != nil {
+		return Seen{}, err
+	}
+	defer c.Close()
+	return c.Exchange(ctx, 0)
+}
+
 func (i fakeInside) Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (Conn, error) {
 	r, _ := i.net.host.Router(i.router)
 	if !from.Addr().IsValid() {

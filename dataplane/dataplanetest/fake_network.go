@@ -261,6 +261,9 @@ func (n *fakeNetwork) returns(f fate) bool {
 	if f.end.node == nil || len(f.hops) == 0 && f.last.node == nil {
 		return true
 	}
+	if slices.ContainsFunc(f.hops, func(h hop) bool { return h.trace.OneWay }) {
+		return false
+	}
 	src := f.packet.src.Addr()
 	if f.end.node.has(src) {
 		return len(f.hops) == 0 // from itself, by a router: the answer would not go there again

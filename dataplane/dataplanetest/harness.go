@@ -81,6 +81,9 @@ type Host interface {
 	// Dial begins a conversation with an echo service, or, by ICMP, with any host. A zero address or port of from is for the host to choose.
 	Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (Conn, error)
 
+	// Ask sends one datagram to an echo service, and waits for its answer until ctx ends. It does not send it again.
+	Ask(ctx context.Context, to netip.AddrPort) (Seen, error)
+
 	// Stream sends datagrams to an echo service, one every interval, until it is stopped. It returns when the first has come back.
 	Stream(ctx context.Context, from, to netip.AddrPort, interval time.Duration) (Stream, error)
 

@@ -75,6 +75,7 @@ type kernel struct {
 
 	mu      sync.Mutex
 	closers []interface{ Close() error }
+	unborn  int         // routers that were half made
 	ovs     *lab.Switch // nil if no opener has asked for it
 }
 
@@ -219,7 +220,11 @@ func (k *kernel) Trespass(_ context.Context, id string) (intact func() error, er
 
 // HalfMake plugs the first port into a namespace that never gets a name.
 func (k *kernel) HalfMake(ctx context.Context, r dataplane.Router) error {
-	h, err := k.lab.Attach(ctx, k.wiring, Workload{Name: "unborn-" + r.ID})
+	k.mu.Lock()
+	k.unborn++
+	name := fmt.Sprintf("unborn-%d", k.unborn)
+	k.mu.Unlock()
+	h, err := k.lab.Attach(ctx, k.wiring, Workload{Name: name})
 	if err != nil {
 		return err
 	}
@@ -239,6 +244,10 @@ func (h kernelHost) Serve(port uint16) error {
 		h.k.closeLater(s)
 	}
 	return err
+}
+
+func (h kernelHost) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
+	return h.h.Ask(ctx, to)
 }
 
 // These return interfaces, which must be nil when there is nothing in them.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -38,7 +40,7 @@ func (k *kernel) Damages() []Damage {
 		}
 		return &netlink.Addr{IPNet: &net.IPNet{IP: parsed, Mask: net.CIDRMask(bits, size)}}
 	}
-	return append(k.switchDamages(), []Damage{
+	return slices.Concat(k.switchDamages(), k.bridgeDamages(), []Damage{
 		{"a port deleted", "qr-web", web(k.deletePort)},
 		{"a port set down", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetDown(l) })},
 		{"a port's MTU changed", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetMTU(l, 1400) })},
@@ -63,6 +65,9 @@ func (k *kernel) Damages() []Damage {
 		{"the reverse path filter switched on", "rp_filter", sysctl("ipv4/conf/all/rp_filter", "1")},
 		{"rules flushed", "rules", k.inside(flushRules)},
 		{"the host's side of the ports cut off", "qr-web", k.cut},
+		{"the namespace deleted", "namespace", func(_ context.Context, id string) error {
+			return netns.Remove(k.lab.Dir, dataplane.NamespaceName(id))
+		}},
 		{"a table of somebody else's", "", k.inside(func(*netlink.Handle) error {
 			conn, err := nftables.New()
 			if err != nil {
@@ -74,7 +79,33 @@ func (k *kernel) Damages() []Damage {
 		{"a device of somebody else's", "", k.inside(func(nl *netlink.Handle) error {
 			return nl.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "theirs"}})
 		})},
-	}...)
+	})
+}
+
+// bridgeDamages are what others do to the host's side, if that is made of Linux bridges.
+func (k *kernel) bridgeDamages() []Damage {
+	if k.ovs != nil {
+		return nil
+	}
+	bridge := func(change func(nl *netlink.Handle, bridge netlink.Link) error) func(context.Context, string) error {
+		return k.outside(func(nl *netlink.Handle, tap netlink.Link) error {
+			bridge, err := nl.LinkByIndex(tap.Attrs().MasterIndex)
+			if err != nil {
+				return err
+			}
+			return change(nl, bridge)
+		})
+	}
+	return []Damage{
+		{"a port's host end out of its bridge", "qr-web", k.outside(func(nl *netlink.Handle, tap netlink.Link) error {
+			return nl.LinkSetNoMaster(tap)
+		})},
+		{"a port's host end down", "qr-web", k.outside(func(nl *netlink.Handle, tap netlink.Link) error { return nl.LinkSetDown(tap) })},
+		{"a port's host end with another MTU", "qr-web", k.outside(func(nl *netlink.Handle, tap netlink.Link) error {
+			return nl.LinkSetMTU(tap, 1400)
+		})},
+		{"a bridge down", "wiring", bridge(func(nl *netlink.Handle, bridge netlink.Link) error { return nl.LinkSetDown(bridge) })},
+	}
 }
 
 // inside runs fn on a thread that is in a router's namespace.
@@ -138,31 +169,38 @@ func (k *kernel) cut(_ context.Context, id string) error {
 	if k.ovs != nil {
 		return k.unplug("web")
 	}
-	var peer int
-	err := k.inside(func(nl *netlink.Handle) error {
-		link, err := nl.LinkByName("qr-web")
+	return k.outside(func(nl *netlink.Handle, tap netlink.Link) error { return nl.LinkDel(tap) })(context.Background(), id)
+}
+
+// outside runs fn with the host's end of the first port's cable.
+func (k *kernel) outside(fn func(nl *netlink.Handle, tap netlink.Link) error) func(context.Context, string) error {
+	return func(ctx context.Context, id string) error {
+		var peer int
+		err := k.inside(func(nl *netlink.Handle) error {
+			link, err := nl.LinkByName("qr-web")
+			if err != nil {
+				return err
+			}
+			peer = link.Attrs().ParentIndex
+			return nil
+		})(ctx, id)
 		if err != nil {
 			return err
 		}
-		peer = link.Attrs().ParentIndex
-		return nil
-	})(nil, id)
-	if err != nil {
-		return err
+		ns, err := vnetns.GetFromPath(k.lab.HostNS)
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer nl.Close()
+		link, err := nl.LinkByIndex(peer)
+		if err != nil {
+			return err
+		}
+		return fn(nl, link)
 	}
-	ns, err := vnetns.GetFromPath(k.lab.HostNS)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer nl.Close()
-	link, err := nl.LinkByIndex(peer)
-	if err != nil {
-		return err
-	}
-	return nl.LinkDel(link)
 }

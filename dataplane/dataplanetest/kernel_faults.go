@@ -71,3 +71,20 @@ func (w faultyWiring) Unplug(ctx context.Context, ns namespace.NS, dev string) e
 	}
 	return w.InterfaceDriver.Unplug(ctx, ns, dev)
 }
+
+// Watch is the driver's, if it has one.
+func (w faultyWiring) Watch(ctx context.Context, changed func(router string)) error {
+	watched, ok := w.InterfaceDriver.(namespace.WatchedWiring)
+	if !ok {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return watched.Watch(ctx, changed)
+}
+
+func (w faultyWiring) Release(ctx context.Context, router string) error {
+	if err := w.faults.strike(); err != nil {
+		return err
+	}
+	return w.InterfaceDriver.Release(ctx, router)
+}

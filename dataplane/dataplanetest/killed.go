@@ -51,7 +51,7 @@ func RunKilled(t *testing.T, open Opener, times int) {
 			t.Fatal(err)
 		}
 		pick := rng.IntN(len(all))
-		if rng.IntN(2) == 0 {
+		if rng.IntN(4) > 0 {
 			err = k.finish(ctx, all[pick], fresh[pick])
 		}
 		if err = errors.Join(err, k.leavesNothing(ctx, empty)); err != nil {
@@ -64,8 +64,18 @@ func (k *kernel) freshState(ctx context.Context, r dataplane.Router) (string, er
 	if _, err := k.dp.Apply(ctx, r); err != nil {
 		return "", err
 	}
-	s, err := k.State(ctx, r.ID)
+	s, err := k.bothSides(ctx, r.ID)
 	return s, errors.Join(err, k.dp.Delete(ctx, r.ID))
+}
+
+// bothSides is a router's state, and the host's.
+func (k *kernel) bothSides(ctx context.Context, id string) (string, error) {
+	inside, err := k.State(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	outside, err := k.HostState(ctx)
+	return inside + outside, err
 }
 
 // kill starts a copy of this program, lets it work for a moment, and kills it.
@@ -147,7 +157,7 @@ func (k *kernel) becomes(ctx context.Context, s state, want string) error {
 	ctx, cancel := context.WithTimeout(ctx, lab.Patience(patience))
 	defer cancel()
 	for {
-		got, err := k.State(ctx, s.router.ID)
+		got, err := k.bothSides(ctx, s.router.ID)
 		if err != nil || got == want {
 			return err
 		}

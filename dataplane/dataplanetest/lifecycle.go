@@ -104,6 +104,19 @@ func listing(s *scene) {
 		s.remove("r1")
 		s.lists()
 		s.settled("the host, after Delete,", empty, s.snapshot)
+
+		s.during("a router that is half there, and is to be another one")
+		other := dataplane.Router{ID: "r1"}
+		s.apply(other)
+		want := s.steady(s.snapshot)
+		s.remove("r1")
+		s.must(h.HalfMake(s.ctx, busy()))
+		plan, err := s.dp.Plan(s.ctx, other)
+		s.must(err)
+		if done := s.apply(other); !slices.Equal(done.Steps, plan.Steps) {
+			s.fail(differ("what Apply did", plan.String()+"\n", done.String()+"\n"))
+		}
+		s.settled("the host, after Apply,", want, s.snapshot)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -19,9 +20,12 @@ type probe struct {
 	proto dataplane.Proto // empty: one probe for each of TCP, UDP and ICMP
 	to    netip.Addr
 
-	at   string     // who must answer: a workload, or the ID of a router; empty: nobody
+	at   string     // who must answer, or with oneWay receive it: a workload, or the ID of a router; empty: nobody
 	sees netip.Addr // the source that a workload must see
 	as   netip.Addr // the destination that it must see; zero: the probe's own
+
+	oneWay  bool // the answer must not get back
+	refused bool // the router must say that nobody answers: at once, and not by silence
 
 	near string // whose network must stay silent when nobody answers; empty: it is not looked at
 	via  string // the router in the way, to ask its model; empty: r1
@@ -78,8 +82,11 @@ func (a *attempt) run() error {
 		}
 		defer watch.Close()
 	}
-	if a.at == "" {
+	switch {
+	case a.at == "":
 		return a.expectSilence(watch)
+	case a.oneWay:
+		return a.expectNoAnswer(watch)
 	}
 	if _, ok := a.scene.routers[a.at]; ok {
 		return a.expectRouter()
@@ -209,12 +216,49 @@ func (a *attempt) expectRouter() error {
 	})
 }
 
-func (a *attempt) expectSilence(watch Watch) error {
+// expectNoAnswer wants the packet to arrive, and nothing to come back.
+func (a *attempt) expectNoAnswer(watch Watch) error {
 	ctx, cancel := a.scene.briefly()
 	defer cancel()
 	local, seen, err := a.open(ctx)
 	if err == nil {
+		return a.explain(fmt.Errorf("an answer of %s came back, which must be lost", cmp.Or(seen.Host, seen.Dst.Addr().String())), local)
+	}
+	packets, err := watch.Packets()
+	if err != nil {
+		return err
+	}
+	arrived := func(p Packet) bool {
+		return !p.Sent && p.Src.Addr() == a.sees && p.Dst.Addr() == a.target() && (isRequest(p) || p.ICMP == nil && p.Dst.Port() == a.port)
+	}
+	if !slices.ContainsFunc(packets, arrived) {
+		return a.explain(fmt.Errorf("%s has not received it from %s", a.at, a.sees), local)
+	}
+	return a.agree(local, func(t dataplane.Trace) error {
+		if t.Verdict != dataplane.Forwarded || t.Src != a.sees || t.Dst != a.target() {
+			return fmt.Errorf("it arrived at %s, as %s → %s", a.at, a.sees, a.target())
+		}
+		if !t.OneWay {
+			return errors.New("no answer came back")
+		}
+		return nil
+	})
+}
+
+// expectSilence wants nothing to arrive, and if the probe is to be refused, the router's word for
+// that.
+func (a *attempt) expectSilence(watch Watch) error {
+	ctx, cancel := a.scene.briefly()
+	if a.refused && a.proto != dataplane.ICMP { // an echo may wait for an answer in spite of an error
+		ctx, cancel = a.scene.soon()
+	}
+	defer cancel()
+	local, seen, err := a.open(ctx)
+	switch {
+	case err == nil:
 		return a.explain(fmt.Errorf("%s answered, who must not be reached", cmp.Or(seen.Host, seen.Dst.Addr().String())), local)
+	case a.refused && a.proto != dataplane.ICMP && !refusal(err):
+		return a.explain(errors.New("it was not refused, but: "+err.Error()), local)
 	}
 	if watch != nil {
 		packets, err := watch.Packets()
@@ -231,6 +275,12 @@ func (a *attempt) expectSilence(watch Watch) error {
 		}
 		return nil
 	})
+}
+
+// refusal says that an error is what a router said, or a host's own kernel that has heard it: by a
+// reset, or an ICMP error of any code.
+func refusal(err error) bool {
+	return slices.ContainsFunc([]error{syscall.ECONNREFUSED, syscall.ENETUNREACH, syscall.EHOSTUNREACH}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // mine says that a packet which a host received is the one that was sent.
@@ -265,7 +315,7 @@ func (a *attempt) agree(local netip.AddrPort, compare func(dataplane.Trace) erro
 	if err := compare(t); err != nil {
 		return fmt.Errorf("the clause is kept, but Trace disagrees: %w\n    Trace: %s", err, t)
 	}
-	if got := t.Reply(); got.Src != a.to || local.Addr().IsValid() && got.Dst != local.Addr() {
+	if got := t.Reply(); got.Src != a.to.WithZone("") || local.Addr().IsValid() && got.Dst != local.Addr().WithZone("") {
 		return fmt.Errorf("the clause is kept, but Trace expects an answer from %s to %s", got.Src, got.Dst)
 	}
 	return nil

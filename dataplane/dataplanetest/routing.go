@@ -28,8 +28,57 @@ func routingClauses() []clause {
 			why: "IPv6 is routed between subnets, out through the gateway, and in, SNAT on or off, and never translated: there are addresses enough, and the rule " +
 				"against untranslated packets from outside (P9) is one of IPv4.",
 			test: ipv6,
+		}, {
+			name: "P21-subnets-of-the-external-network",
+			why: "Every subnet of the external network is on the gateway's link, " +
+				"whether or not the gateway has an address in it: its hosts, and floating IPs from it, are " +
+				"reached without the next hop. A provider's router may not lead back to the link that a packet comes from, and is a detour if it does.",
+			test: externalSubnets,
 		},
 	}
+}
+
+// externalSubnets has nobody at the next hop.
+func externalSubnets(s *scene) {
+	second, second6, fip := addr("203.0.114.50"), addr("2001:db8:11::50"), addr("203.0.114.101")
+	s.attach(Workload{
+		Name: "second", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: prefixes("203.0.114.50/24", "2001:db8:11::50/64")}},
+		Routes: []dataplane.Route{
+			{Dest: netip.MustParsePrefix("203.0.113.2/32"), NextHop: gatewayAddr},
+			{Dest: netip.MustParsePrefix("203.0.113.101/32"), NextHop: fip1},
+			{Dest: netip.MustParsePrefix("10.0.0.0/8"), NextHop: gatewayAddr},
+			{Dest: netip.MustParsePrefix("fd00::/16"), NextHop: addr("2001:db8:1::2")},
+		},
+	})
+	onLink := func(r *dataplane.Router) {
+		r.Gateway.OnLink = prefixes("203.0.113.0/24", "203.0.114.0/24", "2001:db8:11::/64")
+	}
+	for _, on := range []bool{true, false} {
+		s.during("SNAT %t", on)
+		shows := web2Addr
+		if on {
+			shows = gatewayAddr
+		}
+		s.apply(with(busy(), snat(on), onLink, floating(fip, db1Addr)))
+		s.check(
+			probe{from: "web2", to: second, at: "second", sees: shows},
+			probe{from: "web1", to: second, at: "second", sees: fip1},
+			probe{from: "db1", to: second, at: "second", sees: fip},
+			probe{from: "second", to: fip, at: "db1", sees: second, as: db1Addr},
+			probe{from: "second", to: fip1, at: "web1", sees: second, as: web1Addr},
+			probe{from: "r1", proto: dataplane.UDP, to: second, at: "second", sees: gatewayAddr},
+			probe{from: "web1", to: second6, at: "second", sees: web1Addr6},
+			probe{from: "second", to: web1Addr6, at: "web1", sees: second6},
+		)
+	}
+	s.during("an address in the second subnet, too")
+	s.apply(with(busy(), onLink, func(r *dataplane.Router) {
+		r.Gateway.Addrs = append(r.Gateway.Addrs, netip.MustParsePrefix("203.0.114.2/24"))
+	}))
+	s.check(probe{from: "web2", to: second, at: "second", sees: gatewayAddr})
+	s.during("and without it again")
+	s.apply(with(busy(), onLink))
+	s.check(probe{from: "web2", to: second, at: "second", sees: gatewayAddr})
 }
 
 func extraRoutes(s *scene) {

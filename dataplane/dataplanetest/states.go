@@ -43,9 +43,12 @@ func states() []state {
 			g.Addrs, g.NextHops = prefixes("203.0.113.2/32", "2001:db8:1::2/64"), addrs("192.0.2.1", "fe80::1")
 		}))},
 		{"no next hops", with(base, gateway(func(g *dataplane.Gateway) { g.NextHops = nil }))},
+		{"external subnets on the link", with(base, gateway(func(g *dataplane.Gateway) {
+			g.OnLink = prefixes("203.0.114.0/24", "192.0.2.0/24", "2001:db8:11::/64")
+		}), floating(addr("203.0.114.103"), db1Addr))},
 		{"two gateway addresses", with(base, gateway(func(g *dataplane.Gateway) {
 			g.Addrs = append(prefixes("203.0.113.4/24"), prefixes("192.0.2.2/24")...)
-			g.NextHops = addrs("192.0.2.1")
+			g.NextHops, g.OnLink = addrs("192.0.2.1"), prefixes("192.0.2.0/24")
 		}), func(r *dataplane.Router) { r.FloatingIPs = r.FloatingIPs[:1] })},
 		{"another gateway port", with(base, gateway(func(g *dataplane.Gateway) {
 			g.Port = port("ext2", 10, "192.0.2.2/24")

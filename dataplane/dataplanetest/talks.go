@@ -186,3 +186,24 @@ func (t *talks) expectEnded(s *scene) {
 		return nil
 	}))
 }
+
+// expectAnew wants the next datagram of every conversation by UDP to begin a new connection: to be answered, and to be seen in another way
+// than before. One that still goes the old way may get lost for as long as its sender tries.
+func (t *talks) expectAnew(s *scene) {
+	s.fail(s.concurrently(len(t.conns), func(i int) error {
+		o := t.conns[i]
+		if o.proto != dataplane.UDP {
+			return nil
+		}
+		ctx, cancel := s.soon()
+		defer cancel()
+		now, err := o.conn.Exchange(ctx, 0)
+		if err == nil && now == o.was {
+			err = fmt.Errorf("it is still seen by %s from %s", now.Host, now.Src)
+		}
+		if err != nil {
+			return fmt.Errorf("%s by %s does not begin anew: %w", o.name, o.proto, err)
+		}
+		return nil
+	}))
+}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/l3kit/l3kit/internal/conntrack"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -21,6 +22,8 @@ type Config struct {
 	Dir string
 	// Logger gets what happens in the background; nil: nothing is logged.
 	Logger *slog.Logger
+
+	tracking *conntrack.Kernel
 }
 
 func (c Config) withDefaults() Config {
@@ -30,5 +33,6 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	c.tracking = new(conntrack.Kernel)
 	return c
 }

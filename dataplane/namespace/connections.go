@@ -4,63 +4,204 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 
-	"github.com/mdlayher/netlink"
-	"github.com/ti-mo/conntrack"
-	"golang.org/x/sys/unix"
-
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/conntrack"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// A connection is stale when the router, as it is wanted now, would not forward its first packet, or would translate it in another way.
-// This needs no knowledge of what the router was before, so it also finds what a process killed half-way has left to do.
+// A connection is stale when the router, as it is wanted now, would not forward its first packet, or would translate it
+// in another way. The model tells so of any connection, without knowledge of what the router was before; so it also finds
+// what a process killed half-way has left to do. But it has to be asked about every connection of the namespace. When the
+// router is known to have been another one until now that differs in few floating IPs alone, the connections that this
+// can have touched are known by their addresses, and the kernel picks them.
 
-// stale lists the connections to end. Without any connection it costs one read.
-func (s *site) stale(want dataplane.Router) ([]conntrack.Flow, error) {
-	n, err := s.connectionCount()
-	if err != nil || n == 0 {
+// staleness is where to look for stale connections.
+type staleness struct {
+	router  dataplane.Router // as it is wanted
+	touched []touch          // nil: everywhere
+}
+
+// touch is a pattern of connections that a change may have made stale.
+type touch struct {
+	conntrack.Filter
+	all bool // every connection that matches is stale, and none that has begun since the rules changed matches
+
+	// rare marks connections that hardly ever exist. With a large table, which the kernel walks for each pattern, they are
+	// ended right after the change, and not as a part of it.
+	rare bool
+}
+
+// large is the number of connections from which on a walk of the table takes longer than everything else in a change.
+const large = 20_000
+
+func everywhere(r dataplane.Router) staleness { return staleness{router: r} }
+
+// maxTouches bounds the patterns to look for. The kernel walks its whole table for each, in about a tenth of the time
+// that it takes to hand over all of it.
+const maxTouches = 12
+
+// touchedBy lists what a change of floating IPs can have made stale, by P5 to P8:
+//
+//   - of a floating IP that goes: what came in by it, and what left with its address;
+//   - of one that comes: what left its host with another address; and what went to its address when that was somebody
+//     else's.
+func touchedBy(r dataplane.Router, d Delta) staleness {
+	removed, added := pairsOf(d.Removed), pairsOf(d.Added)
+	gone, come := lacking(removed, added), lacking(added, removed)
+	hairpin := r.Gateway.HairpinAddr()
+	if 2*len(gone)+3*len(come) > maxTouches || !hairpin.IsValid() {
+		return everywhere(r)
+	}
+	s := staleness{router: r, touched: []touch{}}
+	all := func(f conntrack.Filter) { s.touched = append(s.touched, touch{Filter: f, all: true}) }
+	used := map[netip.Addr]bool{} // addresses that floating IPs had or stood for
+	for _, p := range gone {
+		used[p.floating], used[p.fixed] = true, true
+		all(conntrack.Filter{OrigDst: p.floating, ReplySrc: p.fixed})
+		all(conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.floating})
+	}
+	for _, p := range come {
+		if !used[p.fixed] {
+			// With SNAT on, that is all that left the router; else what went to floating IPs.
+			all(conntrack.Filter{OrigSrc: p.fixed, ReplyDst: hairpin})
+		}
+		if !used[p.fixed] && !r.Gateway.SNAT {
+			s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}})
+		}
+		if !used[p.floating] {
+			f := conntrack.Filter{OrigDst: p.floating, ReplySrc: p.floating}
+			s.touched = append(s.touched, touch{Filter: f, all: true, rare: true})
+		}
+	}
+	return s
+}
+
+// pair is what translation knows of a floating IP.
+type pair struct{ floating, fixed netip.Addr }
+
+func pairsOf(fips []dataplane.FloatingIP) []pair {
+	list := make([]pair, len(fips))
+	for i, f := range fips {
+		list[i] = pair{f.Addr, f.Fixed}
+	}
+	return list
+}
+
+// lacking lists what is in a and not in b.
+func lacking(a, b []pair) []pair {
+	if len(a) > maxTouches {
+		return a // too many to look for one by one, whatever they are
+	}
+	return slices.DeleteFunc(slices.Clone(a), func(p pair) bool { return slices.Contains(b, p) })
+}
+
+// find lists the stale connections. Without any connection it costs one read.
+func (s *site) find(ctx context.Context, where staleness) (list []conntrack.Connection, err error) {
+	if n, err := s.connectionCount(); err != nil || n == 0 {
 		return nil, err
 	}
-	var list []conntrack.Flow
 	err = s.withConntrack(func(c *conntrack.Conn) error {
-		flows, err := c.DumpFilter(conntrack.NewFilter().Family(unix.AF_INET), nil)
-		if err != nil {
-			return err
+		j := newJudge(where.router)
+		patterns := where.touched
+		if patterns == nil {
+			patterns = []touch{{}}
 		}
-		j := newJudge(want)
-		for _, f := range flows {
-			if j.stale(f) {
-				list = append(list, f)
+		for _, p := range patterns {
+			found, err := c.List(ctx, p.Filter, j.stale)
+			if err != nil {
+				return opError("list connections of router", s.Router, err)
+			}
+			list = append(list, found...)
+		}
+		return nil
+	})
+	slices.SortFunc(list, conntrack.Connection.Compare) // one may match two patterns
+	return slices.CompactFunc(list, func(a, b conntrack.Connection) bool { return a.Compare(b) == 0 }), err
+}
+
+// end ends the stale connections: their next packet begins a new one, by the rules that are in force now. It returns how
+// many it has ended, as far as the kernel tells.
+//
+// New addresses are announced before: with many connections on the host this may take a while, and the neighbours need not wait for it.
+func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Connection, n int, err error) {
+	before, err := s.connectionCount()
+	if err != nil || before == 0 {
+		return nil, 0, err
+	}
+	s.herald.told()
+	s.ending.Wait()
+	if where.touched == nil {
+		list, err := s.find(ctx, where)
+		if err != nil || len(list) == 0 {
+			return nil, 0, err
+		}
+		err = s.withConntrack(func(c *conntrack.Conn) error { return c.End(ctx, list) })
+		return list, len(list), opError("end connections of router", s.Router, err)
+	}
+	var j *judge
+	var rare []conntrack.Filter
+	err = s.withConntrack(func(c *conntrack.Conn) error {
+		for _, t := range where.touched {
+			if t.rare && before >= large {
+				rare = append(rare, t.Filter)
+				continue
+			}
+			if t.all {
+				if err := c.EndMatching(ctx, t.Filter); err != nil {
+					return err
+				}
+				continue
+			}
+			if j == nil {
+				j = newJudge(where.router)
+			}
+			list, err := c.List(ctx, t.Filter, j.stale)
+			if err == nil {
+				err = c.End(ctx, list)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	return list, opError("list connections of router", want.ID, err)
+	if err != nil {
+		return nil, 0, opError("end connections of router", s.Router, err)
+	}
+	s.endLater(rare)
+	after, err := s.connectionCount() // the kernel does not say how many a filter has matched
+	return nil, max(before-after, 0), err
 }
 
-// end removes connections, which ends them: their next packet begins a new one, by the rules that are in force now.
-func (s *site) end(flows []conntrack.Flow) error {
-	if len(flows) == 0 {
-		return nil
+// endLater ends connections in the background.
+func (s *site) endLater(filters []conntrack.Filter) {
+	if len(filters) == 0 {
+		return
 	}
-	return s.withConntrack(func(c *conntrack.Conn) error {
-		for _, f := range flows {
-			// Only the keys: the kernel compares nothing else, and refuses some of what it dumps.
-			key := conntrack.Flow{TupleOrig: f.TupleOrig, TupleReply: f.TupleReply, Zone: f.Zone, ID: f.ID}
-			if err := c.Delete(key); err != nil && !errors.Is(err, os.ErrNotExist) { // it may have ended by itself
-				return opError("end connection", f.TupleOrig.String(), err)
+	s.ending.Go(func() {
+		ctx, cancel := detach(context.Background())
+		defer cancel()
+		err := s.withConntrack(func(c *conntrack.Conn) error {
+			for _, f := range filters {
+				if err := c.EndMatching(ctx, f); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			s.log.Warn("cannot end connections to addresses that have become floating IPs", "router", s.Router, "err", err)
 		}
-		return nil
 	})
 }
 
 func (s *site) withConntrack(fn func(*conntrack.Conn) error) error {
-	c, err := conntrack.Dial(&netlink.Config{NetNS: s.FD})
+	c, err := s.tracking.Open(s.FD)
 	if err != nil {
 		return opError("open conntrack socket", "", err)
 	}
@@ -83,39 +224,38 @@ func (s *site) connectionCount() (n int, err error) {
 	return n, opError("count connections of router", s.Router, err)
 }
 
-// endConnections ends the connections that are stale when its turn comes. Listing all connections is what takes longest in a small change, so
-// it is done once: planned is what a Plan has listed, and nothing in an Apply, which finds out as it goes.
-func (s *site) endConnections(want dataplane.Router, planned []conntrack.Flow) action {
-	steps := connectionSteps(planned)
+// endConnections ends the connections that are stale when its turn comes. planned is what a Plan has listed, and nothing
+// in an Apply, which finds out as it goes.
+func (s *site) endConnections(where staleness, planned []conntrack.Connection) action {
+	steps := where.steps(planned, len(planned))
 	return action{
+		final: true,
 		found: &steps,
-		do: func(context.Context) error {
-			flows, err := s.stale(want)
-			if err != nil {
-				return err
-			}
-			steps = connectionSteps(flows)
-			return s.end(flows)
+		do: func(ctx context.Context) error {
+			list, n, err := s.end(ctx, where)
+			steps = where.steps(list, n)
+			return err
 		},
 	}
 }
 
-func connectionSteps(flows []conntrack.Flow) []dataplane.Step {
-	if len(flows) == 0 {
+// steps says of which kind the connections are.
+func (where staleness) steps(list []conntrack.Connection, n int) []dataplane.Step {
+	if n == 0 {
 		return nil
 	}
-	return []dataplane.Step{{
-		Op: dataplane.Remove, Kind: "connections", Object: strconv.Itoa(len(flows)), Detail: example(flows), Disturbs: true,
-	}}
-}
-
-func example(flows []conntrack.Flow) string {
-	t := flows[0].TupleOrig
-	s := fmt.Sprintf("%s → %s", t.IP.SourceAddress, t.IP.DestinationAddress)
-	if len(flows) > 1 {
-		s += ", …"
+	var detail string
+	if where.touched != nil {
+		detail = where.touched[0].String()
+	} else {
+		detail = fmt.Sprintf("%s → %s", list[0].Orig.Src, list[0].Orig.Dst)
 	}
-	return s
+	if len(where.touched) > 1 || len(list) > 1 {
+		detail += ", …"
+	}
+	return []dataplane.Step{{
+		Op: dataplane.Remove, Kind: "connections", Object: strconv.Itoa(n), Detail: detail, Disturbs: true,
+	}}
 }
 
 // judge tells which connections are stale.
@@ -123,10 +263,18 @@ type judge struct {
 	model   *dataplane.Model
 	ports   []string // internal ones
 	gateway string
+	known   map[addresses]bool
 }
 
+// addresses are all that the model needs to know of a connection: neither translation nor routing looks at ports, but
+// for the choice between routes of equal cost, of which all are tried.
+type addresses struct{ origSrc, origDst, replySrc, replyDst netip.Addr }
+
+// maxKnown bounds what a judge remembers.
+const maxKnown = 1 << 12
+
 func newJudge(r dataplane.Router) *judge {
-	j := &judge{model: dataplane.NewModel(r)}
+	j := &judge{model: dataplane.NewModel(r), known: map[addresses]bool{}}
 	for _, p := range r.Ports {
 		j.ports = append(j.ports, p.ID)
 	}
@@ -136,37 +284,46 @@ func newJudge(r dataplane.Router) *judge {
 	return j
 }
 
-// stale compares the connection's translation with what the model says of its first packet. What no router forwards, such as multicast that
-// the kernel itself sends, is tracked all the same, and is nobody's business.
-func (j *judge) stale(f conntrack.Flow) bool {
-	orig, reply := f.TupleOrig, f.TupleReply
-	anyone := j.model.Trace(dataplane.Packet{Dst: orig.IP.DestinationAddress}) // sent by the router itself, which nothing filters
+// stale reports whether the router would no longer translate and forward the connection as it was.
+func (j *judge) stale(c *conntrack.Connection) bool {
+	key := addresses{c.Orig.Src, c.Orig.Dst, c.Reply.Src, c.Reply.Dst}
+	answer, ok := j.known[key]
+	if !ok {
+		answer = j.decide(key)
+		if len(j.known) == maxKnown {
+			clear(j.known)
+		}
+		j.known[key] = answer
+	}
+	return answer
+}
+
+// decide compares the connection's translation with what the model says of its first packet. What no router forwards,
+// such as multicast that the kernel itself sends, is tracked all the same, and is nobody's business.
+func (j *judge) decide(a addresses) bool {
+	anyone := j.model.Trace(dataplane.Packet{Dst: a.origDst}) // sent by the router itself, which nothing filters
 	if anyone.Verdict == dataplane.Dropped {
 		return false
 	}
-	p := dataplane.Packet{
-		Src: orig.IP.SourceAddress, Dst: orig.IP.DestinationAddress,
-		Proto: dataplane.UDP, SrcPort: orig.Proto.SourcePort, DstPort: orig.Proto.DestinationPort,
-	}
-	return !slices.ContainsFunc(j.entries(f), func(in string) bool {
+	p := dataplane.Packet{Src: a.origSrc, Dst: a.origDst, Proto: dataplane.UDP}
+	return !slices.ContainsFunc(j.entries(a), func(in string) bool {
 		p.In = in
 		return slices.ContainsFunc(j.model.Paths(p), func(t dataplane.Trace) bool {
 			goes := t.Verdict == dataplane.Forwarded || t.Verdict == dataplane.Local
-			return goes && t.Dst == reply.IP.SourceAddress && t.Src == reply.IP.DestinationAddress
+			return goes && t.Dst == a.replySrc && t.Src == a.replyDst
 		})
 	})
 }
 
-// entries lists the ports by which the connection's first packet may have come; conntrack does not record it. The source's own port is
-// the one that its subnet or an extra route is behind; a source behind the default route has come from outside, unless it was translated as
-// only those from inside are. The empty port stands for the router itself.
-func (j *judge) entries(f conntrack.Flow) []string {
-	src := f.TupleOrig.IP.SourceAddress
-	in, ok := j.model.PortTo(src)
+// entries lists the ports by which the connection's first packet may have come; conntrack does not record it. The source's
+// own port is the one that its subnet or an extra route is behind; a source behind the default route has come from outside,
+// unless it was translated as only those from inside are. The empty port stands for the router itself.
+func (j *judge) entries(a addresses) []string {
+	in, ok := j.model.PortTo(a.origSrc)
 	switch {
 	case ok && in != j.gateway:
 		return []string{in}
-	case f.TupleReply.IP.DestinationAddress != src || j.gateway == "":
+	case a.replyDst != a.origSrc || j.gateway == "":
 		return j.ports
 	}
 	return []string{j.gateway}

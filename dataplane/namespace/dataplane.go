@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -13,11 +14,12 @@ import (
 
 // Dataplane is a [dataplane.Dataplane] that realises each router as a network namespace. The backends' New functions make one.
 type Dataplane struct {
-	cfg   Config
-	desks desks
+	cfg     Config
+	desks   desks
+	watcher atomic.Pointer[watcher] // nil: nobody watches
 }
 
-var _ dataplane.Dataplane = (*Dataplane)(nil)
+var _ dataplane.Watcher = (*Dataplane)(nil)
 
 // New makes a Dataplane of a firewall and wiring. It touches nothing yet.
 func New(cfg Config) (*Dataplane, error) {
@@ -33,7 +35,7 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 	if err != nil {
 		return dataplane.Plan{}, err
 	}
-	defer d.desks.leave(k)
+	defer d.leave(k)
 	if j, err := d.shortJob(ctx, k, want, true); j != nil && err == nil {
 		return j.plan(want), nil
 	}
@@ -56,53 +58,98 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 
 // Apply implements [dataplane.Dataplane].
 func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
+	plan, inForce, err := d.apply(ctx, want)
+	if err != nil {
+		err = &dataplane.ChangeError{InForce: inForce, Err: &dataplane.OpError{Op: "apply router", Object: want.ID, Err: err}}
+	}
+	return plan, err
+}
+
+// apply also tells which router is in force after an error.
+func (d *Dataplane) apply(ctx context.Context, want dataplane.Router) (_ dataplane.Plan, inForce, err error) {
+	inForce = dataplane.ErrOldInForce
 	k, err := d.desks.take(ctx, want.ID)
 	if err != nil {
-		return dataplane.Plan{}, err
+		return dataplane.Plan{}, inForce, err
 	}
-	defer d.desks.leave(k)
+	defer d.leaveApplied(k)
 	if j, err := d.shortJob(ctx, k, want, false); j != nil && err == nil {
-		if err := j.run(ctx); err == nil {
-			return j.plan(want), nil
+		if err = j.run(ctx); err == nil {
+			return j.plan(want), nil, nil
 		}
+		inForce, _ = outcome(err, inForce)
+		k.site.trusted = false
 	}
 	if err := errors.Join(want.Validate(), supported(want)); err != nil {
-		return dataplane.Plan{}, err
+		return dataplane.Plan{}, inForce, err
 	}
 	fresh, err := d.open(k, want.ID)
 	if err != nil {
-		return dataplane.Plan{}, err
+		return dataplane.Plan{}, inForce, err
 	}
 	k.site.trusted = false
 	j, err := d.longJob(ctx, k.site, want, fresh, false)
 	if err == nil {
-		err = j.run(ctx)
+		if err = j.run(ctx); err == nil {
+			return j.plan(want), nil, nil
+		}
+		inForce, err = outcome(err, inForce)
+		k.site.trusted = false
 	}
-	if err != nil && fresh {
-		err = errors.Join(err, d.remove(context.WithoutCancel(ctx), k, want.ID))
+	if fresh {
+		ctx, cancel := detach(ctx)
+		defer cancel()
+		if _, failed := d.takeOff(ctx, k, want.ID); failed != nil {
+			inForce, err = dataplane.ErrNoneInForce, errors.Join(err, failed)
+		}
 	}
-	return j.plan(want), err
+	return j.plan(want), inForce, err
+}
+
+// outcome takes apart an error of run, which began when inForce was in force.
+func outcome(err, inForce error) (error, error) {
+	var changed *dataplane.ChangeError
+	if !errors.As(err, &changed) {
+		return inForce, err
+	}
+	if !errors.Is(changed.InForce, dataplane.ErrOldInForce) { // else it is as it was
+		inForce = changed.InForce
+	}
+	return inForce, changed.Err
 }
 
 // Delete implements [dataplane.Dataplane].
 func (d *Dataplane) Delete(ctx context.Context, id string) error {
+	inForce, err := d.delete(ctx, id)
+	if err != nil {
+		err = &dataplane.ChangeError{InForce: inForce, Err: &dataplane.OpError{Op: "delete router", Object: id, Err: err}}
+	}
+	return err
+}
+
+func (d *Dataplane) delete(ctx context.Context, id string) (inForce, err error) {
 	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
-		return err
+		return dataplane.ErrOldInForce, err
 	}
 	k, err := d.desks.take(ctx, id)
 	if err != nil {
-		return err
+		return dataplane.ErrOldInForce, err
 	}
 	defer d.desks.leave(k)
 	if err := d.find(k, id); err != nil {
 		if errors.Is(err, dataplane.ErrForeign) {
-			return nil
+			return nil, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
-			return err
+			return dataplane.ErrOldInForce, err
 		}
 	}
-	return d.remove(ctx, k, id)
+	if err := ctx.Err(); err != nil {
+		return dataplane.ErrOldInForce, err
+	}
+	ctx, cancel := detach(ctx) // half a router is worse than a few more milliseconds
+	defer cancel()
+	return d.takeOff(ctx, k, id)
 }
 
 // List implements [dataplane.Dataplane].
@@ -140,9 +187,31 @@ func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Cou
 	return k.site.rules.Counters(ctx)
 }
 
-// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that are due still.
+// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that are due still,
+// and Watch.
 func (d *Dataplane) Close() error {
-	return errors.Join(d.desks.close(), d.cfg.Wiring.Close())
+	err := d.desks.close()
+	if w := d.watcher.Load(); w != nil {
+		w.stop()
+		<-w.ended
+	}
+	return errors.Join(err, d.cfg.Wiring.Close())
+}
+
+// leave ends a turn. From then on the router is watched, if somebody watches.
+func (d *Dataplane) leave(k *desk) {
+	if w := d.watcher.Load(); w != nil && k.site != nil {
+		w.follow(k.router, k.site)
+	}
+	d.desks.leave(k)
+}
+
+// leaveApplied ends a turn in which the router was applied, or that was tried.
+func (d *Dataplane) leaveApplied(k *desk) {
+	if k.site != nil {
+		k.site.told = false
+	}
+	d.leave(k)
 }
 
 // find opens the router's namespace, unless it is open and still the one of that name.
@@ -190,15 +259,17 @@ func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error
 	return s, true, err
 }
 
-// remove takes the router off the host, whatever there is of it. Its links go down first, so that nothing passes while it is taken apart.
-func (d *Dataplane) remove(ctx context.Context, k *desk, id string) error {
+// takeOff takes the router off the host, whatever there is of it. Its links go down first, so that nothing passes while it
+// is taken apart: then the router is out of force, whatever is left of it.
+func (d *Dataplane) takeOff(ctx context.Context, k *desk, id string) (inForce, err error) {
 	if k.site != nil {
+		k.site.trusted = false
 		if err := k.site.silence(ctx); err != nil {
-			return err
+			return dataplane.ErrNoneInForce, err
 		}
 	}
 	if err := d.cfg.Wiring.Release(ctx, id); err != nil {
-		return err
+		return dataplane.ErrNewInForce, err
 	}
-	return errors.Join(netns.Remove(d.cfg.Dir, dataplane.NamespaceName(id)), k.clear())
+	return dataplane.ErrNewInForce, errors.Join(netns.Remove(d.cfg.Dir, dataplane.NamespaceName(id)), k.clear())
 }

@@ -3,6 +3,8 @@ package namespace
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -44,6 +46,31 @@ func (d *desks) take(ctx context.Context, router string) (*desk, error) {
 		d.mu.Unlock()
 		return nil, ctx.Err()
 	}
+}
+
+// try takes the turn of a router that is worked on, unless somebody has it. A nil desk without busy
+// says that nothing is known of the router.
+func (d *desks) try(router string) (k *desk, busy bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k = d.all[router]
+	if d.closed || k == nil {
+		return nil, false
+	}
+	select {
+	case k.turn <- struct{}{}:
+		k.users++
+		return k, false
+	default:
+		return nil, true
+	}
+}
+
+// routers lists the routers that are worked on, or open.
+func (d *desks) routers() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.all))
 }
 
 func (d *desks) join(router string) *desk {

@@ -37,5 +37,6 @@ func speaksIPv6(r dataplane.Router) bool {
 			return true
 		}
 	}
-	return r.Gateway != nil && slices.ContainsFunc(r.Gateway.NextHops, netip.Addr.Is6)
+	return r.Gateway != nil && (slices.ContainsFunc(r.Gateway.NextHops, netip.Addr.Is6) ||
+		slices.ContainsFunc(r.Gateway.OnLink, func(p netip.Prefix) bool { return p.Addr().Is6() }))
 }

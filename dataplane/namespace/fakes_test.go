@@ -20,9 +20,10 @@ import (
 // looseWiring makes bridges without a port, which lead nowhere: enough for what this package does by itself. Real wiring and real firewalls are held to the
 // whole contract by dataplanetest.
 type looseWiring struct {
-	fail    error // of the next Plug
-	plugs   int
-	network map[string]string // by device
+	fail     error  // of the next Plug
+	plugging func() // called by Plug; nil for nothing
+	plugs    int
+	network  map[string]string // by device
 }
 
 func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
@@ -40,6 +41,9 @@ func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Por
 
 func (w *looseWiring) Plug(_ context.Context, ns NS, what ...Attachment) error {
 	w.plugs++
+	if w.plugging != nil {
+		w.plugging()
+	}
 	if w.fail != nil {
 		return w.fail
 	}
@@ -66,6 +70,12 @@ func (w *looseWiring) plug(ns NS, dev string, p dataplane.Port) error {
 	})
 }
 
+func (w *looseWiring) Spare(context.Context, string, []string) ([]dataplane.Step, error) {
+	return nil, nil
+}
+
+func (w *looseWiring) Ready(context.Context, NS, ...Attachment) error { return nil }
+
 func (w *looseWiring) Unplug(_ context.Context, ns NS, dev string) error {
 	return w.in(ns, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(dev)
@@ -85,9 +95,10 @@ func (w *looseWiring) in(ns NS, fn func(*netlink.Handle) error) error {
 	return fn(h)
 }
 
-func (w *looseWiring) Release(context.Context, string) error     { return nil }
-func (w *looseWiring) Routers(context.Context) ([]string, error) { return nil, nil }
-func (w *looseWiring) Close() error                              { return nil }
+func (w *looseWiring) Release(context.Context, string) error         { return nil }
+func (w *looseWiring) Sweep(context.Context, string, []string) error { return nil }
+func (w *looseWiring) Routers(context.Context) ([]string, error)     { return nil, nil }
+func (w *looseWiring) Close() error                                  { return nil }
 
 // openFirewall filters nothing, and remembers what it was asked for.
 type openFirewall struct {

@@ -33,6 +33,7 @@ type herald struct {
 	ctx    context.Context // ends with the herald
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	first  sync.WaitGroup // of those whose first round has not been sent yet
 
 	mu     sync.Mutex
 	latest map[netip.Prefix]*notice // what is being announced
@@ -58,8 +59,12 @@ func (h *herald) announce(index int, mac dataplane.MAC, addrs []netip.Prefix) {
 		h.latest[p] = mine[p]
 	}
 	h.mu.Unlock()
+	h.first.Add(1)
 	h.done.Go(func() { h.run(mine) })
 }
+
+// told waits until everything has been announced once.
+func (h *herald) told() { h.first.Wait() }
 
 // withdraw stops announcing addresses. When it returns, no more of them is sent.
 func (h *herald) withdraw(addrs []netip.Prefix) {
@@ -77,6 +82,8 @@ func (h *herald) close() {
 
 func (h *herald) run(mine map[netip.Prefix]*notice) {
 	defer h.finish(mine)
+	sent := sync.OnceFunc(h.first.Done)
+	defer sent()
 	fd, err := h.socket()
 	if err != nil {
 		h.log.Warn("cannot announce addresses", "router", h.ns.Router, "err", err)
@@ -97,6 +104,7 @@ func (h *herald) run(mine map[netip.Prefix]*notice) {
 				return
 			}
 		}
+		sent()
 	}
 }
 

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -13,12 +14,13 @@ type job struct {
 	learn   func() // after success
 }
 
+// run leaves it to the caller to distrust what is remembered after an error.
 func (j *job) run(ctx context.Context) error {
-	if err := run(ctx, j.actions); err != nil {
-		return err
+	err := run(ctx, j.actions)
+	if err == nil || errors.Is(err, dataplane.ErrNewInForce) {
+		j.learn()
 	}
-	j.learn()
-	return nil
+	return err
 }
 
 func (j *job) plan(r dataplane.Router) dataplane.Plan {

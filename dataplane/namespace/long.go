@@ -46,7 +46,7 @@ func (l *long) plan(ctx context.Context) error {
 	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.route, l.unplug, l.replace, l.settle, l.tell,
+		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -108,12 +108,18 @@ func (s *site) writeSysctls(list []sysctl) error {
 
 // retire takes out of traffic what leaves, before the rules go that traffic through it needs: devices, and floating IPs' addresses.
 func (l *long) retire(context.Context) error {
+	var down action
+	var leaving []string
+	var set []func(context.Context) error
 	for _, dev := range l.leaving() {
-		if !l.have.links[dev].up {
-			continue
+		if l.have.links[dev].up {
+			one := l.setLink(dev, false)
+			leaving, set, down.steps = append(leaving, dev), append(set, one.do), append(down.steps, one.steps...)
 		}
-		down := l.setLink(dev, false)
-		down.undo = l.revive(dev, down.undo)
+	}
+	if len(leaving) > 0 {
+		down.do = func(ctx context.Context) error { return inOrder(ctx, set) }
+		down.undo = l.revive(leaving)
 		l.add(down)
 		l.plugged = true
 	}
@@ -246,19 +252,45 @@ func (l *long) raise(context.Context) error {
 	return nil
 }
 
+// await waits until packets pass the devices that were made or set up.
+func (l *long) await(context.Context) error {
+	if !l.plugged || len(l.want.links) == 0 {
+		return nil
+	}
+	l.add(action{do: func(ctx context.Context) error {
+		var what []Attachment
+		for _, dev := range l.devices() {
+			what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
+		}
+		return l.cfg.Wiring.Ready(ctx, l.NS, what...)
+	}})
+	return nil
+}
+
 func (l *long) route(context.Context) error {
 	put, before := maps.Clone(l.want.routes), map[routeKey]hops{}
+	leaving := l.leaving()
+	stays := func(h hop) bool { return !slices.Contains(leaving, h.dev) }
+	doomed := map[routeKey]hops{} // go with a device, but until then lead by other hops
 	for key, have := range l.have.routes {
-		for _, dev := range l.leaving() {
-			have = outlive(key, have, dev)
+		left := have
+		for _, dev := range leaving {
+			left = outlive(key, left, dev)
 		}
 		switch {
-		case len(have) == 0: // by now, or when the device goes
-		case slices.Equal(put[key], have):
+		case len(left) == 0 && put[key] == nil && slices.ContainsFunc(have, stays):
+			doomed[key] = have
+		case len(left) == 0: // by now, or when the device goes
+		case slices.Equal(put[key], left):
 			delete(put, key)
 		default:
-			before[key] = have
+			before[key] = left
 		}
+	}
+	if len(doomed) > 0 {
+		a := l.changeRoutes(doomed, nil)
+		a.undo = nil // they come back with the device
+		l.add(a)
 	}
 	if len(put)+len(before) > 0 {
 		l.add(l.changeRoutes(before, put))
@@ -290,6 +322,7 @@ func (l *long) replace(ctx context.Context) error {
 		}
 		if present {
 			l.add(action{
+				final: true,
 				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
 				do: func(ctx context.Context) error {
 					_, err := l.ofFirewall(f, func(r Rules) (bool, error) { return false, r.Clear(ctx) })
@@ -299,6 +332,16 @@ func (l *long) replace(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sweep takes away what a killed process left on the host. It may have been this router's, and nothing but its name would say so.
+func (l *long) sweep(ctx context.Context) error {
+	wanted := l.devices()
+	spare, err := l.cfg.Wiring.Spare(ctx, l.Router, append(wanted, l.leaving()...))
+	if len(spare) > 0 {
+		l.add(action{final: true, steps: spare, do: func(ctx context.Context) error { return l.cfg.Wiring.Sweep(ctx, l.Router, wanted) }})
+	}
+	return err
 }
 
 func (l *long) ofFirewall(f Firewall, ask func(Rules) (bool, error)) (bool, error) {
@@ -311,18 +354,19 @@ func (l *long) ofFirewall(f Firewall, ask func(Rules) (bool, error)) (bool, erro
 }
 
 // settle ends the connections that the router would not carry in the same way any more.
-func (l *long) settle(context.Context) error {
+func (l *long) settle(ctx context.Context) error {
 	if l.fresh {
 		return nil
 	}
+	where := everywhere(l.router)
 	changes := len(steps(l.actions)) > 0
 	if changes && !l.rehearsal {
-		l.add(l.endConnections(l.router, nil))
+		l.add(l.endConnections(where, nil))
 		return nil
 	}
-	flows, err := l.stale(l.router)
-	if len(flows) > 0 {
-		l.add(l.endConnections(l.router, flows))
+	stale, err := l.find(ctx, where)
+	if len(stale) > 0 {
+		l.add(l.endConnections(where, stale))
 	}
 	return err
 }

@@ -91,7 +91,9 @@ func owned(dir string) ([]string, error) {
 	var routers []string
 	for _, e := range entries {
 		router, ok := strings.CutPrefix(e.Name(), dataplane.NamespaceName(""))
-		if !ok {
+		// A name of ours is a file. A link may lead anywhere, and what cannot be examined there must not
+		// keep the others from being listed.
+		if !ok || !e.Type().IsRegular() {
 			continue
 		}
 		ours, err := ownedEntry(filepath.Join(dir, e.Name()), router)

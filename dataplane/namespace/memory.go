@@ -142,7 +142,7 @@ func sameGateway(a, b *dataplane.Gateway) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.SNAT == b.SNAT && slices.Equal(a.NextHops, b.NextHops) && samePort(a.Port, b.Port)
+	return a.SNAT == b.SNAT && slices.Equal(a.NextHops, b.NextHops) && slices.Equal(a.OnLink, b.OnLink) && samePort(a.Port, b.Port)
 }
 
 func samePort(a, b dataplane.Port) bool {

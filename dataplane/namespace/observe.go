@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/dump"
 )
 
 // observe reads what the router is in its namespace now, rules apart.
@@ -18,7 +19,7 @@ func observe(h *netlink.Handle) (state, error) {
 	if err != nil {
 		return s, err
 	}
-	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return s, opError("list addresses", "", err)
 	}
@@ -27,7 +28,9 @@ func observe(h *netlink.Handle) (state, error) {
 			l.addrs[prefix(a.IPNet)] = struct{}{}
 		}
 	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	routes, err := dump.Complete(func() ([]netlink.Route, error) {
+		return h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return s, opError("list routes", "", err)
 	}
@@ -44,7 +47,7 @@ func observe(h *netlink.Handle) (state, error) {
 
 // observeLinks fills links with the router's own, and returns the names of all by their index.
 func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]string, err error) {
-	all, err := h.LinkList()
+	all, err := dump.Complete(h.LinkList)
 	if err != nil {
 		return nil, opError("list links", "", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -17,7 +18,8 @@ import (
 func (l *long) plug(ctx context.Context) error {
 	var a action
 	var what []Attachment
-	var undo, revive []func(context.Context) error
+	var undo []func(context.Context) error
+	var replaced, lost []string // devices that are made anew
 	for _, dev := range l.devices() {
 		steps, err := l.plugSteps(ctx, dev)
 		if err != nil {
@@ -31,19 +33,24 @@ func (l *long) plug(ctx context.Context) error {
 		case !slices.ContainsFunc(steps, func(s dataplane.Step) bool { return s.Op == dataplane.Add }):
 			undo = append(undo, l.plugAs(dev, before))
 		case known:
-			undo, revive = append(undo, l.plugAs(dev, before)), append(revive, l.revive(dev, l.setAsBefore(dev)))
-			l.forget(dev)
+			undo, replaced = append(undo, l.plugAs(dev, before)), append(replaced, dev)
 		default:
-			undo = append(undo, func(ctx context.Context) error { return l.cfg.Wiring.Unplug(ctx, l.NS, dev) })
-			l.forget(dev)
+			// Of a device that another process plugged into another network, nobody here knows where that was.
+			_, there := l.have.links[dev]
+			a.oneWay = a.oneWay || there
+			undo, lost = append(undo, func(ctx context.Context) error { return l.cfg.Wiring.Unplug(ctx, l.NS, dev) }), append(lost, dev)
 		}
 		what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
 		a.steps = append(a.steps, steps...)
 	}
+	revive := l.revive(replaced)
+	for _, dev := range append(replaced, lost...) {
+		l.forget(dev)
+	}
 	if len(what) > 0 {
 		a.do = func(ctx context.Context) error { return l.cfg.Wiring.Plug(ctx, l.NS, what...) }
 		a.undo = func(ctx context.Context) error {
-			return errors.Join(backwards(ctx, undo), l.locate(), backwards(ctx, revive))
+			return errors.Join(backwards(ctx, undo), l.locate(), revive(ctx))
 		}
 		l.add(a)
 		l.plugged = true
@@ -111,16 +118,23 @@ func (l *long) setAsBefore(dev string) func(context.Context) error {
 	}
 }
 
-// revive completes the taking back of a link's going down by what the kernel dropped with it: routes, and the link-local address.
-func (l *long) revive(dev string, up func(context.Context) error) func(context.Context) error {
-	addrs := prefixesOf(missing(l.have.links[dev].addrs, nil))
+// revive completes the taking back of links' going down by what the kernel dropped with them: link-local addresses, and routes, which are restored
+// when all links are up, because one may need several.
+func (l *long) revive(devices []string) func(context.Context) error {
+	addrs := map[string][]netip.Prefix{}
+	var up []func(context.Context) error
+	for _, dev := range devices {
+		addrs[dev] = prefixesOf(missing(l.have.links[dev].addrs, nil))
+		up = append(up, l.setAsBefore(dev))
+	}
 	routes := maps.Clone(l.have.routes)
-	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !h.through(dev) })
+	maps.DeleteFunc(routes, func(_ routeKey, h hops) bool { return !slices.ContainsFunc(devices, h.through) })
 	return func(ctx context.Context) error {
-		if err := up(ctx); err != nil {
-			return err
+		errs := []error{backwards(ctx, up)}
+		for _, dev := range devices {
+			errs = append(errs, l.writeAddresses(ctx, "restore address", dev, addrs[dev], addAddress))
 		}
-		if err := l.writeAddresses(ctx, "restore address", dev, addrs, addAddress); err != nil {
+		if err := errors.Join(errs...); err != nil {
 			return err
 		}
 		return l.writeRoutes(ctx, "restore route", nil, routes)
@@ -142,6 +156,7 @@ func (l *long) forget(dev string) {
 func (l *long) unplug(context.Context) error {
 	for _, dev := range l.leaving() {
 		l.add(action{
+			final: true,
 			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "wiring", Object: dev, Disturbs: true}},
 			do:    func(ctx context.Context) error { return l.unplugDevice(ctx, dev) },
 		})

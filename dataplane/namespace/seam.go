@@ -51,6 +51,20 @@ type Rules interface {
 	Close() error
 }
 
+// ProvenRules are [Rules] that can prove, at little cost, that nobody else wrote. Only such are watched
+// for changes ([Dataplane.Watch]).
+type ProvenRules interface {
+	Rules
+
+	// Unchanged reports whether the rules are known to be as they were last applied.
+	Unchanged() (bool, error)
+
+	// Notified reports whether each change of the rules, whoever makes it, advances the generation of
+	// the namespace's nftables ruleset, of which the kernel sends notifications. Where it does not,
+	// Unchanged is called about twice a second.
+	Notified() bool
+}
+
 // Change is what a firewall is asked for.
 type Change struct {
 	Want dataplane.Router // valid
@@ -92,6 +106,10 @@ type InterfaceDriver interface {
 	// mended, or be gone if they had to be replaced.
 	Plug(ctx context.Context, ns NS, what ...Attachment) error
 
+	// Ready waits until devices that were plugged, and are up, pass packets both ways: the next one gets through. It does
+	// not wait for what is not the host's to say, such as the carrier of a physical interface.
+	Ready(ctx context.Context, ns NS, what ...Attachment) error
+
 	// Unplug takes away a device that Plug made, the host's side included, and what the network needed on this host for its last port.
 	// A device that is not there is fine.
 	Unplug(ctx context.Context, ns NS, dev string) error
@@ -99,9 +117,27 @@ type InterfaceDriver interface {
 	// Release takes away everything that belongs to a router, without need of its namespace: also what a process killed half-way left.
 	Release(ctx context.Context, router string) error
 
+	// Spare says what Sweep would remove. It touches nothing.
+	Spare(ctx context.Context, router string, devices []string) ([]dataplane.Step, error)
+
+	// Sweep takes away what a process left that was killed while it plugged or unplugged: ports of a router that are none
+	// of these devices, and what serves networks that have no port on this host.
+	Sweep(ctx context.Context, router string, devices []string) error
+
 	// Routers names every router that has something plugged on this host, whoever plugged it.
 	Routers(ctx context.Context) ([]string, error)
 
 	// Close releases what this process holds. Everything stays plugged.
 	Close() error
+}
+
+// WatchedWiring is an [InterfaceDriver] that notices when somebody else changes what it made on the
+// host's side.
+type WatchedWiring interface {
+	InterfaceDriver
+
+	// Watch calls changed with the ID of each router of which a port may no longer be plugged as it
+	// was, and with "" when that may be so of all. Plan says whether it is. It blocks until ctx ends.
+	// changed must not block and not call the driver.
+	Watch(ctx context.Context, changed func(router string)) error
 }

@@ -4,9 +4,8 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/ti-mo/conntrack"
-
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/conntrack"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -15,17 +14,26 @@ func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 	if !s.undisturbed(s.last.links, false) || !s.sysctlsHold() {
 		return false
 	}
-	plugged := func(dev string, p dataplane.Port) bool {
+	plugged, err := s.plugged(ctx, wiring)
+	return plugged && err == nil
+}
+
+// plugged says that the wiring of the router remembered is as it was.
+func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error) {
+	unplanned := func(dev string, p dataplane.Port) (bool, error) {
 		steps, err := wiring.Plan(ctx, s.NS, dev, p)
-		return err == nil && len(steps) == 0
+		return len(steps) == 0, err
 	}
 	for _, p := range s.last.router.Ports {
-		if !plugged(dataplane.PortDevice(p.ID), p) {
-			return false
+		if ok, err := unplanned(dataplane.PortDevice(p.ID), p); !ok || err != nil {
+			return false, err
 		}
 	}
 	gw := s.last.router.Gateway
-	return gw == nil || plugged(dataplane.GatewayDevice(gw.ID), gw.Port)
+	if gw == nil {
+		return true, nil
+	}
+	return unplanned(dataplane.GatewayDevice(gw.ID), gw.Port)
 }
 
 func (s *site) sysctlsHold() bool {
@@ -41,6 +49,10 @@ func (s *site) sysctlsHold() bool {
 // short plans the short way: the difference to the router remembered, at a cost that does not depend on what stays.
 func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehearsal bool) ([]action, error) {
 	change := Change{Want: want, Since: &d.Delta}
+	proven, err := s.rulesProven()
+	if err != nil {
+		return nil, err
+	}
 	steps, err := s.rules.Plan(ctx, change)
 	if err != nil {
 		return nil, err
@@ -59,17 +71,31 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehear
 	if len(actions) == 0 {
 		return nil, nil
 	}
-	var flows []conntrack.Flow
-	if rehearsal {
-		if flows, err = s.stale(want); err != nil {
-			return nil, err
-		}
-	}
-	actions = append(actions, s.endConnections(want, flows))
 	if len(coming) > 0 {
 		actions = append(actions, s.announce(s.gatewayDevice(), want.Gateway.MAC, coming))
 	}
+	// Rules that somebody else has changed may have translated any connection in any way.
+	where := everywhere(want)
+	if proven {
+		where = touchedBy(want, d.Delta)
+	}
+	var planned []conntrack.Connection
+	if rehearsal {
+		if planned, err = s.find(ctx, where); err != nil {
+			return nil, err
+		}
+	}
+	actions = append(actions, s.endConnections(where, planned))
 	return actions, nil
+}
+
+// rulesProven reports whether nobody else has written rules since they were applied.
+func (s *site) rulesProven() (bool, error) {
+	p, ok := s.rules.(ProvenRules)
+	if !ok {
+		return false, nil
+	}
+	return p.Unchanged()
 }
 
 func (s *site) gatewayDevice() string { return dataplane.GatewayDevice(s.last.router.Gateway.ID) }

@@ -3,8 +3,10 @@ package namespace
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -12,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/conntrack"
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
 )
@@ -19,27 +22,35 @@ import (
 // site is one router's namespace, opened: sockets in it, and what this process knows of it. It is used by one goroutine at a time.
 type site struct {
 	NS
-	path    string // the name it was opened by
-	file    *os.File
-	id      netns.ID
-	read    *netlink.Handle // nil until first used: a new namespace is not read
-	write   *writer
-	rules   Rules
-	events  *monitor.Monitor
-	herald  *herald
-	index   map[string]int // of devices, by name
-	last    *memory        // what this process applied last with success; nil: nothing yet
-	trusted bool           // last is what the namespace holds, as far as notifications go
-	late    []sysctl       // what the kernel did not have when the namespace was made
+	path     string // the name it was opened by
+	file     *os.File
+	id       netns.ID
+	read     *netlink.Handle // nil until first used: a new namespace is not read
+	write    *writer
+	rules    Rules
+	events   *monitor.Monitor
+	herald   *herald
+	tracking *conntrack.Kernel
+	index    map[string]int // of devices, by name
+	last     *memory        // what this process applied last with success; nil: nothing yet
+	trusted  bool           // last is what the namespace holds, as far as notifications go
+	ending   sync.WaitGroup // connections that end in the background
+	log      *slog.Logger
+	late     []sysctl // what the kernel did not have when the namespace was made
+
+	generations *monitor.Monitor // notifications about rules; nil until watched, or if there are none
+	told        bool             // the router was announced since it was last applied
 }
 
 // openSite opens sockets in the namespace, and owns file from then on, also when it fails.
 func openSite(cfg Config, router string, file *os.File) (*site, error) {
 	s := &site{
-		NS:    NS{Router: router, FD: int(file.Fd())},
-		path:  filepath.Join(cfg.Dir, dataplane.NamespaceName(router)),
-		file:  file,
-		index: map[string]int{},
+		NS:       NS{Router: router, FD: int(file.Fd())},
+		path:     filepath.Join(cfg.Dir, dataplane.NamespaceName(router)),
+		file:     file,
+		index:    map[string]int{},
+		tracking: cfg.tracking,
+		log:      cfg.Logger,
 	}
 	if err := s.open(cfg); err != nil {
 		return nil, errors.Join(opError("open namespace", dataplane.NamespaceName(router), err), s.close())
@@ -94,6 +105,7 @@ func (s *site) open(cfg Config) (err error) {
 }
 
 func (s *site) close() error {
+	s.ending.Wait()
 	var errs []error
 	if s.herald != nil {
 		s.herald.close()
@@ -109,6 +121,9 @@ func (s *site) close() error {
 	}
 	if s.events != nil {
 		errs = append(errs, s.events.Close())
+	}
+	if s.generations != nil {
+		errs = append(errs, s.generations.Close())
 	}
 	return errors.Join(append(errs, s.file.Close())...)
 }

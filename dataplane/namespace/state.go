@@ -41,10 +41,13 @@ type hop struct {
 	src netip.Addr // of packets that the router itself sends; the zero Addr if the kernel is to choose. Hops of one route have the same
 }
 
-// Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected routes have 0 (IPv4) and 256 (IPv6,
-// IP6_RT_PRIO_ADDRCONF), so that they win over an extra route, and an extra route wins over the gateway's default.
+// Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected
+// routes have 0 (IPv4) and 256 (IPv6, IP6_RT_PRIO_ADDRCONF), so that they win over an extra route,
+// and an extra route wins over the gateway's default. A subnet of the external network that the
+// gateway has no address in is connected too.
 const (
 	holdMetric    = 1 // while addresses change, see holdSubnets
+	onLinkMetric  = 384
 	extraMetric   = 512
 	defaultMetric = 1024
 )
@@ -59,15 +62,19 @@ func want(r dataplane.Router) state {
 		dev := dataplane.GatewayDevice(gw.ID)
 		l := wantLink(gw.Port, r.FloatingIPs)
 		s.links[dev] = l
-		if slices.ContainsFunc(gw.NextHops, netip.Addr.Is6) {
+		isIPv6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+		if slices.ContainsFunc(gw.NextHops, netip.Addr.Is6) || slices.ContainsFunc(gw.OnLink, isIPv6) {
 			l.addrs[linkLocal(gw.MAC)] = struct{}{}
+		}
+		for _, subnet := range gw.OnLink {
+			if !slices.ContainsFunc(gw.Addrs, func(a netip.Prefix) bool { return a.Masked() == subnet }) {
+				s.routes[routeKey{subnet, onLinkMetric}] = hops{{dev: dev, src: sourceTowards(gw, subnet.Addr())}}
+			}
 		}
 		for _, via := range gw.NextHops {
 			way := hop{via: via, dev: dev}
 			if !via.IsLinkLocalUnicast() && !onSubnet(gw.Port, via) {
-				if via.Is4() { // with no address near it to choose, the kernel would take any, which may be a floating IP (inet_select_addr)
-					way.src = gw.HairpinAddr()
-				}
+				way.src = sourceTowards(gw, via)
 				s.routes[routeKey{host(via), defaultMetric}] = hops{{dev: dev, src: way.src}}
 			}
 			s.routes[routeKey{anywhere(via), defaultMetric}] = hops{way}
@@ -103,6 +110,16 @@ func linkLocal(m dataplane.MAC) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16([16]byte{
 		0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5],
 	}), 64)
+}
+
+// sourceTowards returns the source of the router's own packets to a neighbour of the gateway who is
+// in none of its subnets. Over IPv4 the kernel would take any address, which may be a floating IP
+// (inet_select_addr).
+func sourceTowards(gw *dataplane.Gateway, neighbour netip.Addr) netip.Addr {
+	if neighbour.Is6() {
+		return netip.Addr{}
+	}
+	return gw.HairpinAddr()
 }
 
 // deviceTowards returns the device in whose subnet a valid next hop is.

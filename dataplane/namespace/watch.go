@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -58,7 +59,7 @@ func (w *watch) see(h unix.NlMsghdr, payload []byte) {
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		good = h.Pid == w.port || foreignRoute(h, payload)
 	default: // a setting of a device; a new one reports its own
-		good = w.plugged
+		good = w.plugged || w.foreignSetting(payload)
 	}
 	w.broken = w.broken || !good
 }
@@ -79,6 +80,29 @@ func (w *watch) link(h unix.NlMsghdr, payload []byte) (index int, expected bool)
 	}
 	return a.Index, a.Index == known.index && a.MTU == known.mtu && a.RawFlags&unix.IFF_UP != 0 == known.up &&
 		len(a.HardwareAddr) == len(known.mac) && dataplane.MAC(a.HardwareAddr) == known.mac
+}
+
+// foreignSetting says whether a setting is that of a device which is not the router's. Those of all
+// devices have no device.
+func (w *watch) foreignSetting(payload []byte) bool {
+	const (
+		header           = 4 // struct netconfmsg of linux/netconf.h, padded
+		ifindexOfSetting = 1 // NETCONFA_IFINDEX
+	)
+	if len(payload) < header {
+		return false
+	}
+	attrs, err := nl.ParseRouteAttr(payload[header:])
+	if err != nil {
+		return false
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == ifindexOfSetting && len(a.Value) == 4 {
+			index := int(int32(binary.NativeEndian.Uint32(a.Value)))
+			return index > 0 && !w.knows(index)
+		}
+	}
+	return false
 }
 
 func (w *watch) knows(index int) bool {

@@ -94,7 +94,7 @@ func TestWrongFlags(t *testing.T) {
 		{"--config=" + file("typo.yaml", "wirring: ovs"), `has "wirring", which is no flag`, flags},
 		{"--config=" + file("twice.yaml", "check: 1m\ncheck: 2m"), `"check" already set`, other},
 		{"", "give one of --bus-password-file", other},
-		{"--bus-password-file=" + dir + "/none", "--bus-password-file: open " + dir + "/none: no such file", other},
+		{"--bus-password-file=" + dir + "/none", dir + "/none: no such file", other},
 		{"--bus-credentials=" + dir + "/none", "--bus-credentials: stat", other},
 		{"--bus-cert=" + dir + "/none", "--bus-cert and --bus-key go together", other},
 		{login + " --bus-ca=" + file("ca.pem", "no"), "--bus-ca: " + dir + "/ca.pem has no certificate", other},

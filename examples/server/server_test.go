@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ type site struct {
 }
 
 // command is the server with flags, which says errors only. A prefix is what runs it.
-func (s site) command(args []string, prefix ...string) (*exec.Cmd, *bytes.Buffer) {
+func (s site) command(args []string, prefix ...string) (*exec.Cmd, *output) {
 	s.Helper()
 	own, err := os.Executable()
 	require.NoError(s, err)
@@ -50,13 +51,13 @@ func (s site) command(args []string, prefix ...string) (*exec.Cmd, *bytes.Buffer
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), program+"=server", "L3KIT_LOG_LEVEL=error")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said := new(bytes.Buffer)
+	said := new(output)
 	cmd.Stderr = said
 	return cmd, said
 }
 
 // refuses runs a server that cannot run, and requires one line that has the text.
-func (s site) refuses(text string, cmd *exec.Cmd, said *bytes.Buffer) {
+func (s site) refuses(text string, cmd *exec.Cmd, said *output) {
 	s.Helper()
 	start := time.Now()
 	err := cmd.Run()
@@ -165,7 +166,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 // ends requires that a server which runs, or is about to, ends well when it is told to.
-func (s site) ends(cmd *exec.Cmd, said *bytes.Buffer) {
+func (s site) ends(cmd *exec.Cmd, said *output) {
 	s.Helper()
 	require.Eventually(s, func() bool {
 		_, err := os.Stat(filepath.Join(s.dir, "l3kit-bus", "jetstream"))
@@ -200,7 +201,7 @@ func TestCommandsPrint(t *testing.T) {
 		want string
 	}{
 		{[]string{"credential", "h1"}, natsbus.Credential([]byte(secret), "h1") + "\n"},
-		{[]string{"permissions", "h1"}, `{"publish":{"allow":["reports.h1",`},
+		{[]string{"accounts", "h1"}, `{service: {account: "L3KIT", subject: "reports.h1"}, to: "report"}`},
 		{[]string{"--version"}, "github.com/l3kit/l3kit"},
 		{[]string{"--help"}, "openstack"},
 		{[]string{"run", "--help"}, "--agent-down-time"},
@@ -210,4 +211,22 @@ func TestCommandsPrint(t *testing.T) {
 		require.NoError(t, err, "%s", said)
 		require.Contains(t, string(text), c.want)
 	}
+}
+
+// output is what a program has said, while it runs too.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -80,6 +83,10 @@ func agentStart(ctx context.Context, n int) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
+		repaired, err := repairs(ctx, host)
+		if err != nil {
+			return nil, err
+		}
 		name := func(what string) string { return fmt.Sprintf("agent/%s-%d", what, n) }
 		return []row{
 			atMost(2, row{Name: name("start-cold"), Value: float64(cold) / float64(least), Unit: "x floor",
@@ -88,9 +95,55 @@ func agentStart(ctx context.Context, n int) ([]row, error) {
 			atMost(0, row{Name: name("start-warm") + "/writes", Value: float64(len(writes)), Unit: "kernel writes",
 				Note: strings.Join(writes[:min(len(writes), 1)], "")}),
 			atMost(0, row{Name: name("start-warm") + "/processes", Value: children, Unit: "page faults of children", Note: "0: no process was started"}),
+			atMost(1, row{Name: "e2e/repair", Value: median(repaired).Seconds(), Unit: "s",
+				Note: fmt.Sprintf("one of %d routers, from the flush of its rules; slowest %.2f s", n, slices.Max(repaired).Seconds())}),
 			atMost(80, row{Name: name("rss"), Value: max(made, found), Unit: "MiB", Note: fmt.Sprintf("%.1f after making them, %.1f after finding them", made, found)}),
 		}, nil
 	})
+}
+
+// repairs measures how long the rules of a router are away that somebody flushes, on a host with many.
+func repairs(ctx context.Context, h *deployment.Host) (took []time.Duration, err error) {
+	const runs = 11
+	routers, err := h.Routers()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(routers))[:runs] { // each once: the agent is slower with those that keep being flushed
+		inside, err := h.Inside(id)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := nftables.New(nftables.WithNetNSFd(inside.FD()), nftables.AsLasting())
+		if err != nil {
+			return nil, err
+		}
+		one, err := timed(func() error { return repair(ctx, conn) })
+		if err := errors.Join(err, conn.CloseLasting()); err != nil {
+			return nil, err
+		}
+		took = append(took, one)
+	}
+	return took, nil
+}
+
+// repair flushes all rules, and waits until there are some: they come as a whole or not at all.
+func repair(ctx context.Context, conn *nftables.Conn) error {
+	conn.FlushRuleset()
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	for {
+		tables, err := conn.ListTables()
+		if err != nil || len(tables) > 0 {
+			return err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the rules stay away: %w", ctx.Err())
+		}
+	}
 }
 
 // elsewhere runs fn on a thread that sees this machine's own files.

@@ -85,8 +85,11 @@ var measurements = []struct {
 		rows = append(rows, kernel...)
 		return append(rows, flat("nftables/fip-add-flat-own", "the same without what the kernel alone takes", 2, less(ours, kernel))), nil
 	}},
+	{"nftables/fip-add-conntrack-1", func(ctx context.Context) ([]row, error) { return fipAddTracked(ctx, 1.5, 1, 100) }},
+	{"nftables/fip-add-conntrack-100000", func(ctx context.Context) ([]row, error) { return fipAddTracked(ctx, 60, 100_000, 20) }},
 	{"nftables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
+	{"bus/sync", busSync},
 	{"iptables/apply-new", func(ctx context.Context) ([]row, error) { return applyNewTime(ctx, ipt, 40, 20) }},
 	{"iptables/apply-same", func(ctx context.Context) ([]row, error) { return applySame(ctx, ipt, 0.5, 0) }},
 	{"iptables/fip-add", func(ctx context.Context) ([]row, error) {

@@ -77,6 +77,7 @@ func (a *api) do(ctx context.Context, method, path string, body any, status int,
 	request.Header.Set("X-Project-Id", project)
 	request.Header.Set("X-User-Id", project)
 	request.Header.Set("X-Roles", "member")
+	request.Header.Set("Content-Type", "application/json")
 	answer, err := a.client.Do(request)
 	if err != nil {
 		return err
@@ -164,7 +165,7 @@ func reads(ctx context.Context, a *api) ([]row, error) {
 	for i := range specs {
 		specs[i].Name = new(fmt.Sprint("router-", i))
 	}
-	made, err := a.service.CreateRouters(ctx, l3.Caller{Project: project}, specs...)
+	made, err := a.service.CreateRouters(ctx, l3.Caller{Project: project, Roles: []string{l3.RoleMember}}, specs...)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func reads(ctx context.Context, a *api) ([]row, error) {
 // bindFloatingIP measures the binding of a floating IP to a port of a router's subnet.
 func bindFloatingIP(ctx context.Context, a *api) ([]row, error) {
 	const runs = 100
-	admin, member := l3.Caller{Project: "admins", Admin: true}, l3.Caller{Project: project}
+	admin, member := l3.Caller{Project: "admins", Admin: true}, l3.Caller{Project: project, Roles: []string{l3.RoleMember}}
 	outside, err := a.service.CreateNetworks(ctx, admin, l3.NetworkSpec{External: new(true)})
 	if err != nil {
 		return nil, err

@@ -54,9 +54,9 @@ func (c *courier) idle() bool {
 }
 
 // Watch hands on what the other source sends. What is held when a Watch ends is lost: the next one names it again.
-func (c *courier) Watch(ctx context.Context) (<-chan agent.Event, error) {
+func (c *courier) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	ctx, stop := context.WithCancel(ctx)
-	in, err := c.Source.Watch(ctx)
+	in, err := c.Source.Watch(ctx, session)
 	if err != nil {
 		stop()
 		return nil, err

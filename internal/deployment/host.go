@@ -17,6 +17,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/netns"
 )
@@ -161,10 +162,7 @@ func (h *Host) Routers() (namespaces map[string]netns.ID, err error) {
 func (h *Host) Ports() (ports map[string]int, err error) {
 	ports = map[string]int{}
 	err = h.Do(func() error {
-		links, err := netlink.LinkList()
-		for errors.Is(err, netlink.ErrDumpInterrupted) { // they changed meanwhile
-			links, err = netlink.LinkList()
-		}
+		links, err := dump.Complete(netlink.LinkList)
 		if err != nil {
 			return err
 		}
@@ -202,7 +200,7 @@ func (h *Host) Reboot() error {
 				return err
 			}
 		}
-		links, err := netlink.LinkList()
+		links, err := dump.Complete(netlink.LinkList)
 		if err != nil {
 			return err
 		}

@@ -26,11 +26,11 @@ func (f *fuse) burn() {
 	f.left--
 }
 
-// mortal is a store and what is desired, for a publisher that ends before or after one of its accesses: so between a commit and its publication, between
+// mortal is a store and a service, for a publisher that ends before or after one of its accesses: so between a commit and its publication, between
 // that and the note that it was done, or between two routers of one batch.
 type mortal struct {
 	l3.Store
-	desired l3.Desired
+	natsbus.Service
 	*fuse
 }
 
@@ -46,22 +46,22 @@ func (m mortal) Update(ctx context.Context, fn func(l3.Tx) error) error {
 	return m.Store.Update(ctx, fn)
 }
 
-func (m mortal) DesiredOf(ctx context.Context, id string) (l3.Assignment, error) {
+func (m mortal) PlacementOf(ctx context.Context, host, id string) (l3.Placement, error) {
 	m.burn()
 	defer m.burn()
-	return m.desired.DesiredOf(ctx, id)
+	return m.Service.PlacementOf(ctx, host, id)
 }
 
-func (m mortal) DesiredOn(ctx context.Context, host string) ([]l3.Assignment, error) {
+func (m mortal) PlacementsOn(ctx context.Context, host string) ([]l3.Placement, error) {
 	m.burn()
 	defer m.burn()
-	return m.desired.DesiredOn(ctx, host)
+	return m.Service.PlacementsOn(ctx, host)
 }
 
 // press is two servers' publishers, which are killed and started again.
 type press struct {
 	store   l3.Store
-	desired l3.Desired
+	service natsbus.Service
 	bus     *natsbus.Bus
 
 	mu      sync.Mutex
@@ -98,7 +98,7 @@ func (p *press) run(ctx context.Context, i int) {
 	for ctx.Err() == nil {
 		life, end := context.WithCancel(ctx)
 		f := &fuse{left: -1, end: end}
-		m := mortal{p.store, p.desired, f}
+		m := mortal{p.store, p.service, f}
 		publisher := natsbus.NewPublisher(m, m, p.bus)
 		publisher.Poll = 50 * time.Millisecond
 		p.mu.Lock()

@@ -80,13 +80,13 @@ func newPlane(t *testing.T) *plane {
 	control, err := natsbus.Connect(natsbus.Login{Server: server})
 	require.NoError(t, err)
 	t.Cleanup(control.Close)
-	bus, err := natsbus.Open(t.Context(), control, natsbus.Options{})
-	require.NoError(t, err)
 	p := &plane{T: t, store: store, admin: l3.Caller{Project: "p", Admin: true}}
-	p.press = &press{store: store, bus: bus, random: rand.New(rand.NewPCG(0, 0)), honest: true}
+	p.press = &press{store: store, random: rand.New(rand.NewPCG(0, 0)), honest: true}
 	p.Service, err = l3.New(l3.Config{Store: store, Published: p.press.wake})
 	require.NoError(t, err)
-	p.press.desired = p.Service
+	bus, err := natsbus.Open(t.Context(), control, p.Service, natsbus.Options{})
+	require.NoError(t, err)
+	p.press.service, p.press.bus = p.Service, bus
 	for i := range p.press.current {
 		p.press.ends[i] = func() {}
 		p.background(func(ctx context.Context) { p.press.run(ctx, i) })
@@ -284,7 +284,7 @@ func (p *plane) allowed(err error) {
 func (p *plane) settled(seed uint64) {
 	p.Helper()
 	var wrong error
-	for deadline := time.Now().Add(lab.Patience(30 * time.Second)); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
+	for deadline := time.Now().Add(lab.Patience(2 * time.Minute)); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
 		if wrong = p.wrong(); wrong == nil {
 			return
 		}

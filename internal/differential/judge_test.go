@@ -53,6 +53,9 @@ func (e expectation) judgeFirst(t dataplane.Trace, a answer) string {
 		want.Src, want.Dst = t.Src, t.Dst
 		return judgeDelivery(a.First, want, t.Out, t.NextHops, translated(t))
 	case dataplane.Local:
+		if !t.Dst.IsValid() {
+			return e.judgeRefusal(a.First, sent)
+		}
 		return e.judgeLocal(t, a.First, sent)
 	case dataplane.Dropped:
 		if len(a.First) == 1 && e.Dst.IsMulticast() && a.First[0].Dst == e.Src && (a.First[0].IsEcho() || about(a.First[0].Packet, sent)) {
@@ -153,6 +156,20 @@ func (e expectation) judgeLocal(t dataplane.Trace, seen []sighting, sent frame.P
 	return fmt.Sprintf("%v, want a refusal", seen)
 }
 
+// judgeRefusal requires that the sender of a packet to a link-local address is told so, if there is
+// a way to it. Of a protocol that it does not know, the kernel takes the checksum for wrong
+// (nf_reject_verify_csum), and keeps silent.
+func (e expectation) judgeRefusal(seen []sighting, sent frame.Packet) string {
+	reachable := slices.ContainsFunc(e.bare.Paths(dataplane.Packet{Dst: e.Src}), func(t dataplane.Trace) bool { return t.Verdict == dataplane.Forwarded })
+	switch {
+	case len(seen) == 0 && (e.Kind == stray || e.Proto == other || !reachable):
+		return ""
+	case len(seen) == 1 && (sent.Dst.Is4() && refuses(seen[0].Packet, sent) || sent.Dst.Is6() && about(seen[0].Packet, sent)):
+		return ""
+	}
+	return fmt.Sprintf("%v, want a refusal", seen)
+}
+
 // refuses says that a packet tells its sender that nobody listens.
 func refuses(got, sent frame.Packet) bool {
 	if sent.Proto == unix.IPPROTO_TCP {
@@ -200,10 +217,16 @@ func (e expectation) judgeBack(t dataplane.Trace, a answer) string {
 		want = t.ICMPError(from)
 	}
 	if e.In == "" {
+		if t.Out == gatewayID && e.isInside(from) { // spoofed (P17)
+			return nothing(a.Back)
+		}
 		return e.judgeReturn(a.Back, want, sent, dataplane.Trace{})
 	}
 	var differences []string
 	for _, home := range e.bare.Paths(dataplane.Packet{In: t.Out, Src: from, Dst: e.Src}) {
+		if e.untranslated(t, home) {
+			home.Verdict = dataplane.Dropped
+		}
 		why := e.judgeReturn(a.Back, want, sent, home)
 		if why == "" {
 			return ""
@@ -211,6 +234,18 @@ func (e expectation) judgeBack(t dataplane.Trace, a answer) string {
 		differences = append(differences, why)
 	}
 	return strings.Join(differences, "; or ")
+}
+
+// isInside says that an address is in an internal subnet.
+func (e expectation) isInside(a netip.Addr) bool {
+	return slices.ContainsFunc(e.router.Ports, func(p dataplane.Port) bool {
+		return slices.ContainsFunc(p.Addrs, func(subnet netip.Prefix) bool { return subnet.Contains(a) })
+	})
+}
+
+// untranslated says that an answer would leave by the gateway as it is, while SNAT is on (P19).
+func (e expectation) untranslated(t, home dataplane.Trace) bool {
+	return e.Dst.Is4() && e.router.Gateway != nil && e.router.Gateway.SNAT && home.Out == gatewayID && t.Dst == t.Packet.Dst
 }
 
 // judgeReturn compares what came back to the sender by one of the ways that lead home.

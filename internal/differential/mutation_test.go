@@ -26,17 +26,24 @@ var mutations = []mutation{
 	{"hosts with a floating IP leave without it", floats, dropRule("postrouting", 0)},
 	{"no shared SNAT", translates, dropRule("postrouting", 1)},
 	{"shared SNAT before floating IPs", both(floats, translates), swapRules("postrouting", 0, 1)},
-	{"no hairpin", floats, dropRule("forward", 4)},
+	{"no hairpin", floats, dropRule("forward", 8)},
 	{"hairpin shows no floating IP", floats, dropRule("postrouting", 2)},
 	{"hairpin does not show the gateway's address", floats, dropRule("postrouting", 3)},
-	{"hairpin for clients outside", floats, editRule("forward", 4, inverted)},
+	{"hairpin for clients outside", floats, editRule("forward", 8, inverted)},
 	{"SNAT between subnets", gateway4, editRule("postrouting", 3, unmarked)},
-	{"no guard", translates, dropRule("forward", 3)},
-	{"guard against floating IPs too", both(floats, translates), editRule("forward", 3, unconditional)},
+	{"no guard", translates, dropRule("forward", 7)},
+	{"guard against floating IPs too", both(floats, translates), editRule("forward", 7, unconditional)},
 	{"guard before translation", both(floats, translates), victim.guardEarly},
-	{"guard before answers", translates, dropRule("forward", 0)},
-	{"strays are let in", translates, dropRule("forward", 1)},
-	{"strays are let out", translates, dropRule("forward", 2)},
+	{"guard before answers", translates, dropRule("forward", 1)},
+	{"strays are let in", translates, dropRule("forward", 5)},
+	{"strays are let out", translates, dropRule("forward", 6)},
+	{"answers leave untranslated", translates, dropRule("forward", 4)},
+	{"answers of floating IPs do not leave", both(floats, translates), dropRule("forward", 3)},
+	{"spoofed sources pass", gateway4, dropRule("ingress", 0)},
+	{"spoofed sources of IPv6 pass", both(hasGateway, speaks6), dropRule6("ingress", 1)},
+	{"sources of IPv6 may be the router's own", speaks6, dropRule6("ingress", 0)},
+	{"link-local addresses are forwarded", gateway4, dropRule("forward", 0)},
+	{"link-local addresses of IPv6 are forwarded", speaks6, dropRule6("forward", 0)},
 	{"IPv6 is guarded too", func(r dataplane.Router) bool { return translates(r) && speaks6(r) }, victim.guardIPv6},
 
 	{"no forwarding", hasPorts, writeSysctl("ipv4/ip_forward", "0")},
@@ -48,6 +55,7 @@ var mutations = []mutation{
 	{"an extra route is missing", func(r dataplane.Router) bool { return len(r.Routes) > 0 }, removeRoute(extra)},
 	{"no default route", func(r dataplane.Router) bool { return r.Gateway != nil && len(r.Gateway.NextHops) > 0 }, removeRoute(defaults)},
 	{"no route to a next hop outside the subnet", onLink, removeRoute(direct)},
+	{"no route to a second subnet outside", func(r dataplane.Router) bool { return r.Gateway != nil && len(r.Gateway.OnLink) > 0 }, removeRoute(neighbouring)},
 }
 
 // TestMutationsAreCaught: each mistake makes a difference that is seen.
@@ -97,9 +105,10 @@ func (s *site) tryDamaged(t *testing.T, m mutation, c scenario) string {
 
 // What a router must have.
 
-func hasPorts(r dataplane.Router) bool { return len(r.Ports) > 0 }
-func floats(r dataplane.Router) bool   { return len(r.FloatingIPs) > 0 }
-func gateway4(r dataplane.Router) bool { return r.Gateway.HairpinAddr().IsValid() && len(r.Ports) > 1 }
+func hasPorts(r dataplane.Router) bool   { return len(r.Ports) > 0 }
+func hasGateway(r dataplane.Router) bool { return r.Gateway != nil }
+func floats(r dataplane.Router) bool     { return len(r.FloatingIPs) > 0 }
+func gateway4(r dataplane.Router) bool   { return r.Gateway.HairpinAddr().IsValid() && len(r.Ports) > 1 }
 func translates(r dataplane.Router) bool {
 	return r.Gateway.SNATAddr().IsValid() && len(r.Ports) > 0
 }

@@ -93,7 +93,7 @@ func (s *site) settle() error {
 	until := time.Now().Add(patience)
 	for _, p := range allPorts(s.router) {
 		own := []netip.Addr{}
-		if s.speaks6(p) {
+		if speaksIPv6(s.router, p) {
 			own = append(own, linkLocal(p.MAC))
 		}
 		for _, a := range p.Addrs {
@@ -136,11 +136,12 @@ func (s *site) await(p dataplane.Port, own netip.Addr, until time.Time) error {
 	return nil
 }
 
-// speaks6 says that a port has IPv6, and so a link-local address.
-func (s *site) speaks6(p dataplane.Port) bool {
-	g := s.router.Gateway
-	return slices.ContainsFunc(p.Addrs, func(a netip.Prefix) bool { return a.Addr().Is6() }) ||
-		g != nil && g.ID == p.ID && slices.ContainsFunc(g.NextHops, netip.Addr.Is6)
+// speaksIPv6 says that a port has IPv6, and so a link-local address.
+func speaksIPv6(r dataplane.Router, p dataplane.Port) bool {
+	is6 := func(a netip.Prefix) bool { return a.Addr().Is6() }
+	g := r.Gateway
+	return slices.ContainsFunc(p.Addrs, is6) ||
+		g != nil && g.ID == p.ID && (slices.ContainsFunc(g.NextHops, netip.Addr.Is6) || slices.ContainsFunc(g.OnLink, is6))
 }
 
 // linkLocal is made from a MAC (RFC 4291 appendix A).

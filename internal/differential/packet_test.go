@@ -49,15 +49,15 @@ type family map[string][]netip.Addr
 // neighbourhood sorts the addresses that packets are drawn from.
 func neighbourhood(r dataplane.Router) map[bool]family {
 	four := family{
-		"outside":  addrs("192.0.2.77", "198.51.100.9", "192.0.2.1", "203.0.113.9"),
+		"outside":  addrs("192.0.2.77", "198.51.100.9", "192.0.2.1", "203.0.113.9", "203.0.114.9"),
 		"beyond":   addrs("10.9.8.7", "10.9.0.7", "10.0.0.5", "10.200.0.9"),
 		"floating": floating,
-		"nonsense": addrs("127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "239.1.2.3", "255.255.255.255", "240.0.0.1", "169.254.1.1"),
+		"nonsense": addrs("127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "239.1.2.3", "255.255.255.255", "240.0.0.1", "169.254.1.1", "169.254.169.254"),
 	}
 	six := family{
-		"outside":  addrs("2001:db8:e::9", "2001:db8:ff::9", "2001:db8:fe::1", "2001:db8:fe::9"),
+		"outside":  addrs("2001:db8:e::9", "2001:db8:ff::9", "2001:db8:fe::1", "2001:db8:fe::9", "2001:db8:fd::9"),
 		"beyond":   addrs("2001:db8:9::7", "2001:db8:9:1::7"),
-		"nonsense": addrs("::1", "::", "ff02::1", "ff05::2", "fe80::7", "::ffff:10.0.0.5", "fec0::7", "::10.0.0.5"),
+		"nonsense": addrs("::1", "::", "ff02::1", "ff05::2", "fe80::7", "fe80::a9fe:a9fe", "::ffff:10.0.0.5", "fec0::7", "::10.0.0.5"),
 	}
 	families := map[bool]family{true: four, false: six}
 	for _, p := range allPorts(r) {
@@ -65,6 +65,9 @@ func neighbourhood(r dataplane.Router) map[bool]family {
 			f := families[a.Addr().Is4()]
 			f["own"] = append(f["own"], a.Addr())
 			f["edge"] = append(f["edge"], a.Masked().Addr(), last(a))
+		}
+		if speaksIPv6(r, p) {
+			six["pretended"] = append(six["pretended"], linkLocal(p.MAC))
 		}
 	}
 	for _, a := range neighbours(r.Ports) {
@@ -90,7 +93,7 @@ func last(p netip.Prefix) netip.Addr {
 
 // What packets come from and go to, the likelier the more often it is listed.
 var (
-	sources      = []string{"inside", "fixed", "outside", "beyond", "inside", "fixed", "outside", "own", "edge", "floating", "nonsense"}
+	sources      = []string{"inside", "fixed", "outside", "beyond", "inside", "fixed", "outside", "own", "edge", "floating", "nonsense", "pretended"}
 	destinations = []string{"inside", "bound", "outside", "fixed", "beyond", "bound", "outside", "own", "inside", "edge", "floating", "nonsense"}
 )
 

@@ -100,6 +100,12 @@ func drawGateway(t *rapid.T) *dataplane.Gateway {
 		g.Addrs = append(g.Addrs, prefix(subnet))
 		hop("next hop", "203.0.113.1", "192.0.2.1", "")
 	}
+	if len(g.Addrs) > 0 && rapid.Bool().Draw(t, "a second subnet outside") {
+		g.OnLink = append(g.OnLink, prefix("203.0.114.0/24"))
+	}
+	if rapid.IntRange(0, 2).Draw(t, "a second IPv6 subnet outside") == 2 {
+		g.OnLink = append(g.OnLink, prefix("2001:db8:fd::/64"))
+	}
 	if len(g.Addrs) == 0 || rapid.Bool().Draw(t, "external IPv6") {
 		g.Addrs = append(g.Addrs, prefix("2001:db8:ff::2/64"))
 		hop("IPv6 next hop", "2001:db8:ff::1", "2001:db8:fe::1", "fe80::1", "")
@@ -110,7 +116,7 @@ func drawGateway(t *rapid.T) *dataplane.Gateway {
 }
 
 // The addresses that floating IPs are drawn from, in the external subnet and elsewhere. No next hop is among them.
-var floating = addrs("203.0.113.5", "203.0.113.6", "198.51.100.5", "203.0.113.7", "10.9.8.5")
+var floating = addrs("203.0.113.5", "203.0.113.6", "198.51.100.5", "203.0.113.7", "10.9.8.5", "203.0.114.5")
 
 func drawFloatingIPs(t *rapid.T, r dataplane.Router) []dataplane.FloatingIP {
 	if !r.Gateway.HairpinAddr().IsValid() {
@@ -152,7 +158,7 @@ func neighbours(ports []dataplane.Port) []netip.Addr {
 
 // Destinations of extra routes that are not made from the router's own subnets.
 var (
-	dests4 = []string{"10.9.0.0/16", "10.9.8.0/24", "192.0.2.0/24", "198.51.100.0/24", "10.0.0.0/8", "203.0.113.0/25", "0.0.0.0/0", "10.0.0.0/29"}
+	dests4 = []string{"10.9.0.0/16", "10.9.8.0/24", "192.0.2.0/24", "198.51.100.0/24", "10.0.0.0/8", "203.0.113.0/25", "203.0.114.0/24", "203.0.114.0/25", "0.0.0.0/0", "10.0.0.0/29"}
 	dests6 = []string{"2001:db8:9::/48", "2001:db8:9:1::/64", "2001:db8:fe::/64", "::/0", "2001:db8::/32"}
 )
 

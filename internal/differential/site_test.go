@@ -125,8 +125,12 @@ func (s *site) apply(r dataplane.Router) error {
 	if _, err := s.dataplane.Apply(context.Background(), r); err != nil {
 		return fmt.Errorf("%s: %w", s.backend, err)
 	}
-	if left, err := s.witness.Plan(context.Background(), r); err != nil || !left.Empty() {
-		return fmt.Errorf("%s: after Apply there is still to do: %v %w", s.backend, left, err)
+	left, err := s.witness.Plan(context.Background(), r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.backend, err)
+	}
+	if !left.Empty() {
+		return fmt.Errorf("%s: after Apply there is still to do: %v", s.backend, left)
 	}
 	s.router, s.ports = r, map[string]dataplane.Port{}
 	for _, p := range allPorts(r) {
@@ -135,7 +139,6 @@ func (s *site) apply(r dataplane.Router) error {
 	if err := s.settle(); err != nil || s.inside != nil {
 		return err
 	}
-	var err error
 	if s.inside, err = s.lab.Enter(filepath.Join(s.lab.Dir, dataplane.NamespaceName(r.ID))); err != nil {
 		return err
 	}

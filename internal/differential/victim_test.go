@@ -21,7 +21,8 @@ import (
 type victim struct {
 	*site
 	rules *nft.Conn
-	table *nft.Table
+	table *nft.Table // of IPv4
+	six   *nft.Table // of IPv6, if the router has one
 	links *netlink.Handle
 }
 
@@ -31,7 +32,7 @@ func openVictim(t *testing.T, s *site) victim {
 	require.NoError(t, err)
 	links, err := netlink.NewHandleAt(vnetns.NsHandle(s.inside.FD()), unix.NETLINK_ROUTE)
 	require.NoError(t, err)
-	return victim{s, rules, &nft.Table{Name: "l3kit", Family: nft.TableFamilyIPv4}, links}
+	return victim{s, rules, &nft.Table{Name: "l3kit", Family: nft.TableFamilyIPv4}, &nft.Table{Name: "l3kit", Family: nft.TableFamilyIPv6}, links}
 }
 
 // close also takes away what is in a table of its own, which no Apply looks at.
@@ -43,16 +44,20 @@ func (v victim) close() {
 
 const foreign = "mistake"
 
-// rewrite replaces the rules of a chain.
+// rewrite replaces the rules of a chain of the table for IPv4.
 func (v victim) rewrite(chain string, edit func([]*nft.Rule) []*nft.Rule) error {
-	c := &nft.Chain{Name: chain, Table: v.table}
-	rules, err := v.rules.GetRules(v.table, c)
+	return v.rewriteIn(v.table, chain, edit)
+}
+
+func (v victim) rewriteIn(table *nft.Table, chain string, edit func([]*nft.Rule) []*nft.Rule) error {
+	c := &nft.Chain{Name: chain, Table: table}
+	rules, err := v.rules.GetRules(table, c)
 	if err != nil {
 		return err
 	}
 	v.rules.FlushChain(c)
 	for _, r := range edit(rules) {
-		v.rules.AddRule(&nft.Rule{Table: v.table, Chain: c, Exprs: r.Exprs, UserData: r.UserData})
+		v.rules.AddRule(&nft.Rule{Table: table, Chain: c, Exprs: r.Exprs, UserData: r.UserData})
 	}
 	return v.rules.Flush()
 }
@@ -60,6 +65,13 @@ func (v victim) rewrite(chain string, edit func([]*nft.Rule) []*nft.Rule) error 
 func dropRule(chain string, n int) func(victim) error {
 	return func(v victim) error {
 		return v.rewrite(chain, func(r []*nft.Rule) []*nft.Rule { return slices.Delete(r, n, n+1) })
+	}
+}
+
+// dropRule6 does what dropRule does, in the table for IPv6.
+func dropRule6(chain string, n int) func(victim) error {
+	return func(v victim) error {
+		return v.rewriteIn(v.six, chain, func(r []*nft.Rule) []*nft.Rule { return slices.Delete(r, n, n+1) })
 	}
 }
 
@@ -113,7 +125,7 @@ func (v victim) guardEarly() error {
 		Name: "early", Table: v.table, Type: nft.ChainTypeFilter, Hooknum: nft.ChainHookPrerouting,
 		Priority: nft.ChainPriorityRef(*nft.ChainPriorityNATDest - 1),
 	})
-	for _, r := range rules[:4] {
+	for _, r := range rules[1:8] {
 		v.rules.AddRule(&nft.Rule{Table: v.table, Chain: early, Exprs: r.Exprs})
 	}
 	return v.rules.Flush()
@@ -185,9 +197,10 @@ func (v victim) removeHop() error {
 }
 
 // The kinds of a router's routes.
-func extra(r netlink.Route) bool    { return r.Priority == 512 }
-func defaults(r netlink.Route) bool { return r.Priority == 1024 && r.Gw != nil }
-func direct(r netlink.Route) bool   { return r.Priority == 1024 && r.Gw == nil }
+func extra(r netlink.Route) bool        { return r.Priority == 512 }
+func defaults(r netlink.Route) bool     { return r.Priority == 1024 && r.Gw != nil }
+func direct(r netlink.Route) bool       { return r.Priority == 1024 && r.Gw == nil }
+func neighbouring(r netlink.Route) bool { return r.Priority == 384 }
 
 func removeRoute(which func(netlink.Route) bool) func(victim) error {
 	return func(v victim) error {

@@ -100,6 +100,17 @@ func (c *Conn) Exchange(ctx context.Context, payload int) (Seen, error) {
 	return answer.Seen, err
 }
 
+// Ask sends one datagram to a [Service] and waits for its answer until ctx ends. It never sends it again.
+func (h *Host) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
+	c, err := h.Dial(ctx, dataplane.UDP, netip.AddrPort{}, to)
+	if err != nil {
+		return Seen{}, err
+	}
+	defer c.Close()
+	c.x.(*datagrams).once = true
+	return c.Exchange(ctx, 0)
+}
+
 // SetTTL sets the time to live (hop limit) of what is sent from now on.
 func (c *Conn) SetTTL(hops int) error {
 	return c.x.control(func(fd int) error {
@@ -235,7 +246,7 @@ func (e *echo) exchange(m message) (answer message, err error) {
 	}
 	buf := make([]byte, maxDatagram)
 	return answer, e.retry(e.PacketConn, func() error {
-		_, err := e.WriteTo(packet, &net.IPAddr{IP: e.to.AsSlice()})
+		_, err := e.WriteTo(packet, &net.IPAddr{IP: e.to.AsSlice(), Zone: e.to.Zone()})
 		return err
 	}, func() (bool, error) {
 		n, from, err := e.ReadFrom(buf)
@@ -264,8 +275,9 @@ func echoOf(kind icmp.Type, b []byte) *icmp.Echo {
 
 // patience is a deadline for a whole exchange, within which single reads have shorter ones.
 type patience struct {
-	mu  sync.Mutex
-	end time.Time
+	mu   sync.Mutex
+	end  time.Time
+	once bool // nothing is sent again
 }
 
 type deadliner interface{ SetReadDeadline(t time.Time) error }
@@ -282,7 +294,7 @@ func (p *patience) next(c deadliner) (last bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until := time.Now().Add(resend)
-	if !p.end.IsZero() && p.end.Before(until) {
+	if p.once || !p.end.IsZero() && p.end.Before(until) {
 		until, last = p.end, true
 	}
 	return last, c.SetReadDeadline(until)

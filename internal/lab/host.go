@@ -122,7 +122,7 @@ func (h *Host) configure(spec Spec) error {
 	}
 	links := make([]netlink.Link, len(spec.Ports))
 	for i, p := range spec.Ports {
-		if err := h.Do(func() error { return checksumInSoftware(device(i)) }); err != nil {
+		if err := h.Do(func() error { return errors.Join(checksumInSoftware(device(i)), ignoreRedirects(device(i))) }); err != nil {
 			return err
 		}
 		if links[i], err = up(nl, device(i), p.Addrs); err != nil {
@@ -208,6 +208,12 @@ func setSysctls(forward bool) error {
 		}
 	}
 	return nil
+}
+
+// ignoreRedirects lets a device that is there already ignore redirects of IPv6, where no sysctl is
+// for all devices.
+func ignoreRedirects(dev string) error {
+	return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", dev, "accept_redirects"), []byte("0"), 0o644)
 }
 
 // checksumInSoftware is ethtool -K dev tx off, in the calling thread's namespace.

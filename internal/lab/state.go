@@ -14,6 +14,7 @@ import (
 	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -31,15 +32,13 @@ func State(path string) (string, error) {
 		return "", err
 	}
 	defer nl.Close()
-	for {
+	return dump.Complete(func() (string, error) {
 		s := state{nl: nl, names: map[int]string{}}
-		err = netns.Do(int(ns.Fd()), func() error {
+		err := netns.Do(int(ns.Fd()), func() error {
 			return errors.Join(s.links(), s.routes(), s.rules(), s.sysctls(), s.tables())
 		})
-		if !errors.Is(err, netlink.ErrDumpInterrupted) { // it changed while it was read
-			return s.text.String(), err
-		}
-	}
+		return s.text.String(), err
+	})
 }
 
 type state struct {

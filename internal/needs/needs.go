@@ -32,3 +32,9 @@ func lacks(t testing.TB, what string) {
 	}
 	end(what)
 }
+
+// Lacks says that a test cannot do what it is for, because something that it names is missing.
+func Lacks(t testing.TB, what string) {
+	t.Helper()
+	lacks(t, what)
+}

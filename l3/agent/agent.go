@@ -2,12 +2,16 @@ package agent
 
 import (
 	"context"
+	crand "crypto/rand"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/l3kit/l3kit/l3"
 )
 
 // Agent keeps one host as its source says.
@@ -25,6 +29,8 @@ type Status struct {
 	Waiting   int       // of them, not in the version wanted, or being taken away
 	Failing   int       // of these, tried and failed
 	Synced    bool      // a complete listing was read since Run began
+	Refused   bool      // the control plane refuses this agent; see [ErrRefused]
+	Orphans   []string  // routers that run here, and that the last complete listing did not name
 	Heard     time.Time // of the control plane; zero: never
 	Fenced    bool
 	Corrected int // routers that had drifted and were put right
@@ -70,7 +76,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 	r := &run{
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
-		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), asks: make(chan chan Status), over: make(chan struct{}), lastHeard: time.Now(),
+		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
+		over: make(chan struct{}), lastHeard: time.Now(),
+		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		drifted: make(chan string),
 	}
 	if err := r.restore(ctx); err != nil {
 		return err
@@ -83,6 +92,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { r.watch(ctx) })
 	wg.Go(func() { r.beat(ctx) })
 	wg.Go(func() { r.tellPeers(ctx) })
+	wg.Go(func() { r.watchDrift(ctx) })
 	wg.Go(func() { a.reports.deliver(ctx, a) })
 	r.loop(ctx)
 	return nil
@@ -98,7 +108,16 @@ type run struct {
 	peers    chan []netip.Addr // the newest list that the wiring was not told of
 	anew     chan struct{}     // the source is to be watched from the beginning
 	asks     chan chan Status
+	beatNow  chan struct{} // there is news for a heartbeat
 	over     chan struct{}
+	drifted  chan string // routers that somebody else may have changed
+
+	snapshots  chan chan snapshot
+	instance   string                  // of this process; see [l3.Session]
+	seq        uint64                  // of the last report or inventory
+	deployment string                  // that is served; empty: not known yet
+	present    map[string]bool         // routers on the host when the listing was complete
+	removals   map[string][]chan error // of orphans, by ID: who waits for them
 
 	lastHeard time.Time
 	everHeard bool
@@ -109,8 +128,11 @@ type run struct {
 	recovery  recovery
 }
 
-// began says that the source is being watched anew.
-type began struct{}
+// Messages of the goroutine that watches the source.
+type (
+	began   struct{} // it is being watched anew
+	refused struct{} // it was not, because the control plane refuses this agent
+)
 
 // recovery is how far an agent that is fenced has got since it was heard again. What it knows may be of before it was cut off, and routers that are
 // elsewhere by now must not have their ports for a moment even: so it reads a whole listing first.
@@ -140,6 +162,7 @@ func (r *run) restore(ctx context.Context) error {
 			r.peers <- kept.Peers
 		}
 	}
+	r.deployment = kept.Deployment
 	for _, assignment := range kept.Routers {
 		r.book.restore(assignment, time.Now().Add(r.config.RestoreAfter))
 	}
@@ -182,8 +205,12 @@ func (r *run) loop(ctx context.Context) {
 		case r.lastHeard = <-r.heard:
 			r.hear()
 		case <-timer.C:
+		case id := <-r.drifted:
+			r.book.look(id, time.Now())
 		case answer := <-r.asks:
 			answer <- r.sum()
+		case answer := <-r.snapshots:
+			answer <- r.snapshot()
 		}
 	}
 }
@@ -248,22 +275,22 @@ func (r *run) take(ctx context.Context, message any) {
 	switch m := message.(type) {
 	case began:
 		r.book.begin()
+		r.book.refused = false
 		r.live = false
+		r.beatSoon() // the control plane may be a new one, or have lost its memory
 		if r.recovery == heard {
 			r.recovery = listing
 		}
+	case refused:
+		r.book.refused = true
 	case Put:
 		r.book.put(m.Assignment, r.live, now)
 	case Gone:
-		r.book.gone(m.RouterID, version{m.Epoch, m.Revision}, now)
+		r.book.gone(m, now)
 	case Synced:
-		onHost, err := r.config.Dataplane.List(ctx)
-		if err != nil {
-			r.log.Error("cannot list the routers on this host; strays stay", "err", err)
-		}
-		r.book.synced(onHost, now)
-		r.complete, r.live = true, true
-		r.recovered()
+		r.synced(ctx, m.Deployment)
+	case removal:
+		r.removeOrphan(m)
 	case Peers:
 		select {
 		case <-r.peers: // it is not the newest any more
@@ -277,6 +304,20 @@ func (r *run) settle(done result) {
 	r.busy--
 	r.corrected += done.corrected
 	r.book.done(done.job, done.err, time.Now(), r.delay)
+	if done.report != nil {
+		// The number is given here, where inventories are made, so that each is older or newer.
+		r.seq++
+		done.report.Instance, done.report.Seq = r.instance, r.seq
+		r.reports.put(*done.report)
+	}
+	if done.job.want != nil {
+		return
+	}
+	if id := done.job.id; done.err == nil && r.present[id] {
+		delete(r.present, id)
+		r.keepListing()
+	}
+	r.removed(done.job.id, done.err)
 }
 
 // delay is when a router's next turn comes: soon after a failure, and later with each; else when it is looked at for drift. Half of it is left to
@@ -302,7 +343,7 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
 // sum is the present status.
 func (r *run) sum() Status {
-	s := Status{Synced: r.complete, Fenced: r.book.fenced, Corrected: r.corrected}
+	s := Status{Synced: r.complete, Refused: r.book.refused, Orphans: r.orphans(), Fenced: r.book.fenced, Corrected: r.corrected}
 	if r.everHeard {
 		s.Heard = r.lastHeard
 	}
@@ -314,7 +355,10 @@ func (r *run) sum() Status {
 			s.Waiting++
 			continue
 		}
-		if e.applied != versionOf(*e.want) {
+		if e.orphan {
+			continue
+		}
+		if e.applied != e.want.Version() {
 			s.Waiting++
 		}
 		s.Counts.Routers++
@@ -341,7 +385,15 @@ func (r *run) watch(ctx context.Context) {
 		if anew {
 			continue
 		}
-		r.log.Warn("the source of routers is away; everything stays as it is", "err", err)
+		switch {
+		case errors.Is(err, ErrRefused):
+			r.log.Error("the control plane refuses this agent: nothing is applied", "err", err)
+			r.send(ctx, refused{})
+		case err != nil:
+			r.log.Warn("cannot read the routers of this host; those that run stay as they are", "err", err)
+		default:
+			r.log.Warn("lost the source of routers; those that run stay as they are")
+		}
 		if !sleep(ctx, backoff(fails)) {
 			return
 		}
@@ -352,7 +404,9 @@ func (r *run) watch(ctx context.Context) {
 func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	events, err := r.config.Source.Watch(ctx)
+	events, err := r.config.Source.Watch(ctx, l3.Session{
+		Host: r.config.Host, Instance: r.instance, Machine: r.config.Machine, Deployment: r.served(ctx),
+	})
 	if err != nil {
 		return false, false, err
 	}

@@ -146,7 +146,11 @@ func TestAppliesWhatItIsGivenAndReports(t *testing.T) {
 		synctest.Wait()
 		s.has(router("r1", 1, 2), router("r2", 1, 1))
 		report, _ := s.plane.lastReport("r1")
-		require.Equal(t, l3.Report{Host: "host1", RouterID: "r1", Epoch: 1, Generation: 2, FloatingIPs: map[string]string{}}, report)
+		require.Equal(t, l3.Report{
+			Host: "host1", RouterID: "r1", Epoch: 1, Generation: 2, FloatingIPs: map[string]string{}, Instance: report.Instance, Seq: report.Seq,
+		}, report)
+		require.NotEmpty(t, report.Instance)
+		require.NotZero(t, report.Seq)
 
 		s.plane.take("r1")
 		synctest.Wait()
@@ -246,16 +250,22 @@ func TestSilenceTakesNothingAway(t *testing.T) {
 
 		s.plane.mend()
 		after(time.Minute)
-		s.has(router("r1", 1, 1))
+		s.has(router("r1", 1, 1), l3.Assignment{Router: stray})
+		require.Equal(t, []string{"stray"}, s.agent.Status().Orphans)
 
 		s.plane.cut()
 		after(time.Hour)
-		s.has(router("r1", 1, 1))
-		delete(s.plane.routers, "r1")
+		s.has(router("r1", 1, 1), l3.Assignment{Router: stray})
+		delete(s.plane.routers, "r1") // without a record
 		s.plane.routers["r2"] = router("r2", 1, 1)
 		s.plane.mend()
 		after(time.Minute)
-		s.has(router("r2", 1, 1))
+		s.has(router("r1", 1, 1), router("r2", 1, 1), l3.Assignment{Router: stray})
+		require.Equal(t, []string{"r1", "stray"}, s.agent.Status().Orphans)
+
+		s.plane.take("r1") // which records that it has left
+		after(time.Minute)
+		s.has(router("r2", 1, 1), l3.Assignment{Router: stray})
 	})
 }
 

@@ -11,20 +11,25 @@ import (
 
 // book is what an agent knows of its routers, and what is to be done next. It has no clock, no goroutine and no lock.
 type book struct {
-	entries map[string]*entry
-	buried  map[string]version // routers taken away, with the version that was the last: a Put of it or of an earlier one is late
-	listing int                // counts the listings that began; see begin
-	turn    uint64             // of the entry queued last
-	queue   queue
-	fenced  bool
+	entries  map[string]*entry
+	buried   map[string]l3.Version // routers taken away, with their last version: a Put of it or of an earlier one is late
+	maxEpoch uint64                // the highest that the deployment has named
+	listing  int                   // counts the listings that began; see begin
+	turn     uint64                // of the entry queued last
+	queue    queue
+	fenced   bool
+	refused  bool // nothing is done while the control plane refuses the agent
 }
 
 // entry is one router.
 type entry struct {
 	id      string
 	want    *l3.Assignment // nil: it is to be taken away
+	last    l3.Version     // with which it leaves
 	kept    bool           // it is from the cache, and nothing was done about it yet
-	applied version        // that is on the host, as far as this process knows
+	orphan  bool           // a complete listing did not name it
+	applied l3.Version     // that this process has applied and that is on the host
+	runs    l3.Version     // that is on the host as far as is known: applied, or by an earlier process; zero: not known
 	listed  int            // the last listing that named it
 	running bool           // a worker has it
 	again   bool           // it changed while a worker had it
@@ -40,78 +45,124 @@ type entry struct {
 type job struct {
 	id    string
 	want  *l3.Assignment // nil: take it away
+	last  l3.Version     // with which it leaves
 	check bool           // it was applied already: look whether it still is
 	fence bool           // leave nothing of it but its name
 }
 
 func newBook() *book {
-	return &book{entries: map[string]*entry{}, buried: map[string]version{}}
+	return &book{entries: map[string]*entry{}, buried: map[string]l3.Version{}}
 }
 
 // restore takes a router from the cache, whose turn comes when the source has named it, or else is due. Whatever the source says of it later is at
 // least as new.
 func (b *book) restore(a l3.Assignment, due time.Time) {
 	e := b.entry(a.Router.ID)
-	e.want, e.kept = &a, true
+	e.want, e.kept, e.runs = &a, true, a.Version()
 	b.enqueue(e, due, false)
 }
 
-// begin notes that a new listing starts: from the next synced on, what it did not name is gone.
+// begin notes that a new listing starts: from the next synced on, what it did not name is an orphan.
 func (b *book) begin() { b.listing++ }
 
 // put takes a router's version, if it is news. An urgent one overtakes those that are not.
 func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 	id := a.Router.ID
-	if last, ok := b.buried[id]; ok && !versionOf(a).newer(last) {
+	b.maxEpoch = max(b.maxEpoch, a.Epoch)
+	if last, ok := b.buried[id]; ok && !a.Version().Newer(last) {
 		return
 	}
 	delete(b.buried, id)
 	e := b.entry(id)
-	e.listed = b.listing
-	if e.want != nil && !versionOf(a).newer(versionOf(*e.want)) {
+	e.listed, e.orphan = b.listing, false
+	if e.want != nil && !news(a, *e.want) {
 		if e.kept {
 			e.kept = false
 			b.enqueue(e, now, false)
 		}
 		return
 	}
+	if e.want != nil && e.want.Deployment != a.Deployment {
+		e.applied, e.runs = l3.Version{}, l3.Version{} // the versions of two deployments have nothing in common
+	}
 	e.want, e.fails = &a, 0
 	b.enqueue(e, now, urgent)
 }
 
-// gone takes a router away as of a version, unless a newer one is known.
-func (b *book) gone(id string, last version, now time.Time) {
-	e := b.entries[id]
-	if e != nil && e.want != nil && versionOf(*e.want).newer(last) {
+// news reports whether an assignment replaces another. One of the same version with another content
+// does: it comes from a database that was restored, and has counted to the same version again.
+func news(a, than l3.Assignment) bool {
+	if a.Deployment != than.Deployment {
+		return true
+	}
+	if a.Version() == than.Version() {
+		return !a.Router.Equal(than.Router)
+	}
+	return a.Version().Newer(than.Version())
+}
+
+// gone takes a router away as of a version, unless a newer one of the same deployment is wanted here.
+// The version of an orphan does not count: its departure is a decision about that very router.
+func (b *book) gone(g Gone, now time.Time) {
+	last := l3.Version{Epoch: g.Epoch, Revision: g.Revision}
+	b.maxEpoch = max(b.maxEpoch, last.Epoch)
+	e := b.entries[g.RouterID]
+	same := g.Deployment == "" || e != nil && e.want != nil && e.want.Deployment == g.Deployment
+	if e != nil && e.want != nil && !e.orphan && same && e.want.Version().Newer(last) {
 		return
 	}
-	if last.newer(b.buried[id]) {
-		b.buried[id] = last
+	if last.Newer(b.buried[g.RouterID]) {
+		b.buried[g.RouterID] = last
 	}
-	if e == nil {
-		e = b.entry(id) // it may be on the host all the same
-	} else if e.want == nil {
+	switch {
+	case e == nil:
+		e = b.entry(g.RouterID) // it may be on the host all the same
+	case e.want == nil && e.fails == 0:
+		e.last = last // it is on its way out
+		e.again = e.running
 		return
 	}
-	e.want, e.fails = nil, 0
+	e.want, e.last, e.fails, e.orphan = nil, last, 0, false
 	b.enqueue(e, now, true)
 }
 
-// synced ends a listing. Routers that it did not name go, and so do those on the host that nobody knows.
-func (b *book) synced(onHost []string, now time.Time) {
-	for _, id := range onHost {
-		b.entry(id)
-	}
+// remove takes a router away that no record names.
+func (b *book) remove(id string, now time.Time) {
+	e := b.entry(id)
+	e.want, e.last, e.fails, e.orphan = nil, e.runs, 0, false
+	b.enqueue(e, now, true)
+}
+
+// synced ends a listing. Routers that it did not name are orphans: they stay as they are. It returns
+// those that were not orphans before. One that this process has not touched, and that is not on the
+// host, is not made.
+func (b *book) synced(onHost map[string]bool) (orphans []string) {
 	for _, id := range slices.Sorted(maps.Keys(b.entries)) {
 		e := b.entries[id]
-		if e.listed == b.listing {
+		if e.listed == b.listing || e.want == nil || e.orphan {
 			continue
 		}
-		if e.want != nil {
-			b.buried[id] = versionOf(*e.want)
-			e.want, e.fails = nil, 0
+		e.orphan = true
+		orphans = append(orphans, id)
+		if e.kept && !e.running {
+			if onHost[id] {
+				b.enqueue(e, e.due, false)
+			} else {
+				b.queue.remove(e)
+			}
 		}
-		b.enqueue(e, now, false)
+	}
+	return orphans
+}
+
+// serve notes that routers come from another deployment than before.
+func (b *book) serve() {
+	clear(b.buried)
+	b.maxEpoch = 0
+	for _, e := range b.entries {
+		if e.listed == b.listing && e.want != nil {
+			b.maxEpoch = max(b.maxEpoch, e.want.Epoch)
+		}
 	}
 }
 
@@ -120,22 +171,28 @@ func (b *book) fence(on bool, now time.Time) {
 	b.fenced = on
 	for _, id := range slices.Sorted(maps.Keys(b.entries)) {
 		e := b.entries[id]
-		e.applied, e.fails = version{}, 0
+		if e.orphan && e.kept {
+			continue // it is not on the host, and is not made
+		}
+		e.applied, e.runs, e.fails = l3.Version{}, l3.Version{}, 0
 		b.enqueue(e, now, true)
 	}
 }
 
 // next hands out the work whose turn has come. wait is when to ask again if there is none, zero if nothing is queued.
 func (b *book) next(now time.Time) (j *job, wait time.Time) {
+	if b.refused {
+		return nil, time.Time{}
+	}
 	e := b.queue.pop(now)
 	if e == nil {
 		return nil, b.queue.wake()
 	}
 	e.running, e.urgent, e.kept = true, false, false
-	j = &job{id: e.id, want: e.want}
+	j = &job{id: e.id, want: e.want, last: e.last}
 	if e.want != nil {
 		j.fence = b.fenced
-		j.check = !b.fenced && e.applied == versionOf(*e.want)
+		j.check = !b.fenced && e.applied == e.want.Version()
 	}
 	return j, time.Time{}
 }
@@ -146,7 +203,7 @@ func (b *book) done(j *job, err error, now time.Time, delay func(fails int) time
 	e.running = false
 	switch {
 	case err != nil:
-		e.applied = version{}
+		e.applied, e.runs = l3.Version{}, l3.Version{}
 		e.fails++
 	case j.want == nil:
 		if e.want == nil && !e.again {
@@ -156,7 +213,8 @@ func (b *book) done(j *job, err error, now time.Time, delay func(fails int) time
 	default:
 		e.fails = 0
 		if !j.fence {
-			e.applied = versionOf(*j.want)
+			e.applied = j.want.Version()
+			e.runs = e.applied
 		}
 	}
 	if e.again {

@@ -17,6 +17,9 @@ import (
 type Cached struct {
 	Routers []l3.Assignment // applied last, by ID; Host is not kept
 	Peers   []netip.Addr    // tunnel peers; nil: never heard of
+
+	Deployment string   // that the host serves; empty: not known
+	Orphans    []string // routers that run here, and that its last complete listing did not name
 }
 
 // ReadCache reads an agent's cache, [Config.Cache], beside a running agent too. Files that are damaged are left out, and named by the error; what could
@@ -35,6 +38,7 @@ type cache struct{ dir string }
 const (
 	suffix    = ".json" // of the files of routers
 	peersFile = "peers"
+	listFile  = "listing"
 	heardFile = "heard" // its time of change is when the control plane was heard last
 )
 
@@ -68,8 +72,21 @@ func (c *cache) read() (kept Cached, damaged []error, err error) {
 	if kept.Peers, err = c.readPeers(); err != nil {
 		damaged = append(damaged, err)
 	}
+	var l listed
+	if err := readJSON(filepath.Join(c.dir, listFile), &l); err != nil && !errors.Is(err, os.ErrNotExist) {
+		damaged = append(damaged, err)
+	}
+	kept.Deployment, kept.Orphans = l.Deployment, l.Orphans
 	return kept, damaged, nil
 }
+
+// listed is what the last complete listing said: who it came from, and what it did not name.
+type listed struct {
+	Deployment string   `json:"deployment"`
+	Orphans    []string `json:"orphans,omitempty"`
+}
+
+func (c *cache) keepListing(l listed) error { return writeJSON(filepath.Join(c.dir, listFile), l) }
 
 func (c *cache) readRouter(id string) (a l3.Assignment, err error) {
 	if err := readJSON(c.path(id), &a); err != nil {

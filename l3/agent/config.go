@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -14,7 +16,11 @@ import (
 
 // Config is what an [Agent] is made of. Host, Source and Dataplane must be given.
 type Config struct {
-	Host      string
+	Host string
+	// Machine tells this machine from others that may use the same host name by mistake. It is the
+	// same for every process on the machine until it boots. Empty: the kernel's boot ID and the network
+	// namespace.
+	Machine   string
 	Source    Source
 	Dataplane dataplane.Dataplane // not closed by the agent
 
@@ -67,6 +73,12 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Dataplane == nil:
 		return c, errors.New("agent: Config.Dataplane is missing")
 	}
+	if c.Machine == "" {
+		var err error
+		if c.Machine, err = machine(); err != nil {
+			return c, fmt.Errorf("agent: tell this machine from others: %w", err)
+		}
+	}
 	if c.Binary == "" {
 		c.Binary = "l3kit-agent"
 	}
@@ -92,6 +104,19 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, c.check()
+}
+
+// machine names the kernel that runs, by its boot ID (random(4)), and the network namespace in it.
+func machine() (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	network, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(boot)) + " " + network, nil
 }
 
 // check refuses times that make no sense together.

@@ -14,9 +14,16 @@ func (r *run) beat(ctx context.Context) {
 	started := time.Now().UTC()
 	for silent := false; ; {
 		sent := time.Now()
+		beat, ok := r.heartbeat(ctx, started)
+		if !ok { // refused: another machine's agent is the host's
+			if !sleep(ctx, r.config.HeartbeatEvery) {
+				return
+			}
+			continue
+		}
 		// One that takes longer than the time to the next is given up: the connection may be new by then.
 		attempt, cancel := context.WithTimeout(ctx, r.config.HeartbeatEvery)
-		err := r.config.Source.Heartbeat(attempt, r.heartbeat(started))
+		err := r.config.Source.Heartbeat(attempt, beat)
 		cancel()
 		next := sent.Add(r.config.HeartbeatEvery)
 		switch {
@@ -24,7 +31,7 @@ func (r *run) beat(ctx context.Context) {
 			return
 		case err != nil:
 			if !silent {
-				r.log.Warn("the control plane does not hear us", "err", err)
+				r.log.Warn("the control plane does not take heartbeats", "err", err)
 			}
 			silent = true
 			next = earlier(next, time.Now().Add(r.config.HeartbeatEvery/4))
@@ -36,7 +43,10 @@ func (r *run) beat(ctx context.Context) {
 				return
 			}
 		}
-		if !sleep(ctx, time.Until(next)) {
+		select {
+		case <-time.After(time.Until(next)):
+		case <-r.beatNow:
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -50,19 +60,28 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // heartbeat has the counts under the names that Neutron's agents give them, and of an agent that fences itself the time after which it does, in seconds.
-func (r *run) heartbeat(started time.Time) l3.Heartbeat {
-	s := r.Status()
+// It is false while the control plane refuses the agent.
+func (r *run) heartbeat(ctx context.Context, started time.Time) (h l3.Heartbeat, ok bool) {
+	seen, ok := r.look(ctx)
+	if !ok || seen.status.Refused {
+		return h, false
+	}
 	configurations := map[string]any{}
 	maps.Copy(configurations, r.config.Configurations)
 	if r.config.OnDisconnect == Fence {
 		configurations["lease"] = r.config.Lease.Seconds()
 	}
-	configurations["routers"] = s.Counts.Routers
-	configurations["ex_gw_ports"] = s.Counts.Gateways
-	configurations["interfaces"] = s.Counts.Interfaces
-	configurations["floating_ips"] = s.Counts.FloatingIPs
+	configurations["routers"] = seen.status.Counts.Routers
+	configurations["ex_gw_ports"] = seen.status.Counts.Gateways
+	configurations["interfaces"] = seen.status.Counts.Interfaces
+	configurations["floating_ips"] = seen.status.Counts.FloatingIPs
+	inventory, err := r.inventory(ctx, seen)
+	if err != nil && ctx.Err() == nil {
+		r.log.Error("cannot list the routers on this host; the control plane keeps what it knows", "err", err)
+	}
 	return l3.Heartbeat{
 		Host: r.config.Host, Binary: r.config.Binary, AvailabilityZone: r.config.AvailabilityZone,
 		StartedAt: started, Configurations: configurations,
-	}
+		Instance: r.instance, Machine: r.config.Machine, Deployment: seen.deployment, Inventory: inventory,
+	}, true
 }

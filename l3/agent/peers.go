@@ -2,8 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // tellPeers tells the wiring of the tunnel peers, the newest list only, again and again until it takes it. It has a goroutine of its own, so that a
@@ -25,6 +28,11 @@ func (r *run) tellPeers(ctx context.Context) {
 func (r *run) setPeers(ctx context.Context, list []netip.Addr) bool {
 	for fails := 0; r.config.SetPeers != nil; fails++ {
 		err := r.config.SetPeers(ctx, list)
+		if errors.Is(err, dataplane.ErrInvalid) {
+			// The wiring has skipped the bad ones, and trying again does not make them better.
+			r.log.Warn("some tunnel peers cannot be used and were skipped", "err", err)
+			break
+		}
 		if err == nil {
 			break
 		}

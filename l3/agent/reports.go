@@ -29,13 +29,6 @@ func (q *reports) put(r l3.Report) {
 	}
 }
 
-// drop forgets what was to be said of a router that is gone.
-func (q *reports) drop(id string) {
-	q.mu.Lock()
-	delete(q.queue, id)
-	q.mu.Unlock()
-}
-
 func (q *reports) take() map[string]l3.Report {
 	q.mu.Lock()
 	defer q.mu.Unlock()

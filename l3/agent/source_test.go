@@ -13,15 +13,20 @@ import (
 
 // controlPlane is a Source that a test speaks through. What it is given it keeps, and lists to whoever watches anew.
 type controlPlane struct {
-	mu      sync.Mutex
-	away    bool
-	deaf    bool // to heartbeats
-	routers map[string]l3.Assignment
-	watch   chan agent.Event
-	stop    context.CancelFunc
-	holding bool          // what is sent is held back
-	held    []agent.Event // in this watch
-	had     []agent.Event // that the agent has received
+	mu sync.Mutex
+	// deployment is what the control plane calls itself; refusing is why it refuses the agent.
+	deployment string
+	refusing   error
+	sessions   []l3.Session
+	away       bool
+	deaf       bool // to heartbeats
+	routers    map[string]l3.Assignment
+	left       map[string]agent.Gone // until the agent confirms it
+	watch      chan agent.Event
+	stop       context.CancelFunc
+	holding    bool          // what is sent is held back
+	held       []agent.Event // in this watch
+	had        []agent.Event // that the agent has received
 
 	reports    []l3.Report
 	heartbeats []l3.Heartbeat
@@ -29,13 +34,19 @@ type controlPlane struct {
 
 var errAway = errors.New("the control plane is away")
 
-func newControlPlane() *controlPlane { return &controlPlane{routers: map[string]l3.Assignment{}} }
+func newControlPlane() *controlPlane {
+	return &controlPlane{routers: map[string]l3.Assignment{}, left: map[string]agent.Gone{}}
+}
 
-func (c *controlPlane) Watch(ctx context.Context) (<-chan agent.Event, error) {
+func (c *controlPlane) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away {
 		return nil, errAway
+	}
+	c.sessions = append(c.sessions, session)
+	if c.refusing != nil {
+		return nil, c.refusing
 	}
 	c.held = nil
 	ctx, stop := context.WithCancel(ctx)
@@ -43,7 +54,10 @@ func (c *controlPlane) Watch(ctx context.Context) (<-chan agent.Event, error) {
 	for _, id := range slices.Sorted(maps.Keys(c.routers)) {
 		pending <- agent.Put{Assignment: c.routers[id]}
 	}
-	pending <- agent.Synced{}
+	for _, id := range slices.Sorted(maps.Keys(c.left)) {
+		pending <- c.left[id]
+	}
+	pending <- agent.Synced{Deployment: c.deployment}
 	c.watch, c.stop = pending, stop
 
 	events := make(chan agent.Event)
@@ -75,6 +89,9 @@ func (c *controlPlane) Report(_ context.Context, r l3.Report) error {
 		return errAway
 	}
 	c.reports = append(c.reports, r)
+	if g, ok := c.left[r.RouterID]; ok && r.Gone && !(l3.Version{Epoch: g.Epoch, Revision: g.Revision}).Newer(l3.Version{Epoch: r.Epoch, Revision: r.Generation}) {
+		delete(c.left, r.RouterID)
+	}
 	return nil
 }
 
@@ -94,6 +111,7 @@ func (c *controlPlane) put(assignments ...l3.Assignment) {
 	defer c.mu.Unlock()
 	for _, a := range assignments {
 		c.routers[a.Router.ID] = a
+		delete(c.left, a.Router.ID)
 		c.sendLocked(agent.Put{Assignment: a})
 	}
 }
@@ -104,7 +122,8 @@ func (c *controlPlane) take(id string) {
 	defer c.mu.Unlock()
 	last := c.routers[id]
 	delete(c.routers, id)
-	c.sendLocked(agent.Gone{RouterID: id, Epoch: last.Epoch, Revision: last.Revision})
+	c.left[id] = agent.Gone{RouterID: id, Deployment: last.Deployment, Epoch: last.Epoch, Revision: last.Revision}
+	c.sendLocked(c.left[id])
 }
 
 // send says something, whether true or not.

@@ -13,7 +13,8 @@ import (
 type result struct {
 	job       *job
 	err       error
-	corrected int // 1: the router had drifted, and was put right
+	report    *l3.Report // nil: there is nothing to report
+	corrected int        // 1: the router had drifted, and was put right
 }
 
 // work does one job.
@@ -21,13 +22,13 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	r.job = j
 	switch {
 	case j.want == nil:
-		r.err = a.remove(ctx, j.id)
+		r.report, r.err = a.remove(ctx, j)
 	case j.fence:
 		_, r.err = a.config.Dataplane.Apply(ctx, dataplane.Router{ID: j.id})
 	case j.check:
-		r.corrected, r.err = a.check(ctx, j.want)
+		r.report, r.corrected, r.err = a.check(ctx, j.want)
 	default:
-		r.err = a.apply(ctx, j.want)
+		r.report, r.err = a.apply(ctx, j.want)
 	}
 	if r.err != nil && ctx.Err() == nil {
 		a.log.Error("router failed, will be tried again", "router", j.id, "err", r.err)
@@ -35,58 +36,59 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	return r
 }
 
-func (a *Agent) remove(ctx context.Context, id string) error {
-	if err := a.config.Dataplane.Delete(ctx, id); err != nil {
-		return err
+// remove takes a router away, and reports that it is gone.
+func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
+	if err := a.config.Dataplane.Delete(ctx, j.id); err != nil {
+		return nil, err
 	}
-	a.reports.drop(id)
-	a.log.Info("router removed", "router", id)
-	if a.cache == nil {
-		return nil
+	a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+	if a.cache != nil {
+		if err := a.cache.remove(j.id); err != nil {
+			return nil, err
+		}
 	}
-	return a.cache.remove(id)
+	return &l3.Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Generation: j.last.Revision, Gone: true}, nil
 }
 
 // apply brings a router to its version, and reports either way.
-func (a *Agent) apply(ctx context.Context, want *l3.Assignment) error {
+func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, error) {
 	begin := time.Now()
 	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
 	if ctx.Err() != nil {
-		return err // stopped half-way, which says nothing about the router
+		return nil, err // the process ends; the next one applies and reports
 	}
-	a.report(want, err)
+	report := a.report(want, err)
 	if err != nil {
-		return err
+		return report, err
 	}
 	if !plan.Empty() {
 		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "steps", len(plan.Steps),
 			"took", time.Since(begin))
 	}
 	if a.cache == nil {
-		return nil
+		return report, nil
 	}
 	// The router works, and will after a reboot too unless the disk refuses. That is worth trying again, and not worth an ERROR.
-	return a.cache.keep(*want)
+	return report, a.cache.keep(*want)
 }
 
-// check looks whether a router is as it was left, and puts it right if not.
-func (a *Agent) check(ctx context.Context, want *l3.Assignment) (corrected int, err error) {
-	plan, err := a.config.Dataplane.Plan(ctx, want.Router)
-	if err == nil && plan.Empty() {
-		return 0, nil
+// check puts a router right that is not as it was left.
+func (a *Agent) check(ctx context.Context, want *l3.Assignment) (report *l3.Report, corrected int, err error) {
+	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	if err == nil && plan.Empty() || ctx.Err() != nil {
+		return nil, 0, err
 	}
-	if err == nil {
-		a.log.Warn("somebody changed a router; it is put right", "router", want.Router.ID, "plan", plan.String())
+	report = a.report(want, err)
+	if err != nil {
+		return report, 0, err
 	}
-	if err := a.apply(ctx, want); err != nil {
-		return 0, err
-	}
-	return 1, nil
+	a.log.Warn("somebody changed a router; it was put right", "router", want.Router.ID, "plan", plan.String())
+	return report, 1, nil
 }
 
 // report says what became of a version.
-func (a *Agent) report(want *l3.Assignment, err error) {
-	r := l3.Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
+func (a *Agent) report(want *l3.Assignment, err error) *l3.Report {
+	r := &l3.Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
 	if err != nil {
 		r.Error = reason(err)
 	}
@@ -94,7 +96,7 @@ func (a *Agent) report(want *l3.Assignment, err error) {
 	for _, f := range want.Router.FloatingIPs {
 		r.FloatingIPs[f.ID] = r.Error
 	}
-	a.reports.put(r)
+	return r
 }
 
 // reason is an error for people who see the router through the API.

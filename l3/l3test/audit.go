@@ -63,6 +63,9 @@ type database struct {
 	rules       map[string]l3.SecurityGroupRule
 	policies    map[string]l3.RBACPolicy
 	agents      map[string]l3.Agent
+	departures  map[string]l3.Departure
+	orphans     map[string]l3.Orphan
+	deployment  l3.Deployment
 	claims      []l3.AddressClaim
 	segments    map[l3.Segment]string
 	bindings    []l3.RouterBinding
@@ -85,8 +88,13 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 		all(ctx, tx.SecurityGroupRules(), &d.rules, func(r l3.SecurityGroupRule) string { return r.ID }),
 		all(ctx, tx.RBACPolicies(), &d.policies, func(r l3.RBACPolicy) string { return r.ID }),
 		all(ctx, tx.Agents(), &d.agents, func(r l3.Agent) string { return r.ID }),
+		all(ctx, tx.Departures(), &d.departures, func(r l3.Departure) string { return r.ID }),
+		all(ctx, tx.Orphans(), &d.orphans, func(r l3.Orphan) string { return r.ID }),
 	)
 	if err != nil {
+		return nil, err
+	}
+	if d.deployment, err = tx.Deployment().Get(ctx); err != nil {
 		return nil, err
 	}
 	if d.claims, err = tx.Addresses().All(ctx); err != nil {

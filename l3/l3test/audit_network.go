@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
@@ -143,6 +144,9 @@ func (d *database) ofAddresses() {
 		}
 	}
 	for at, port := range claimed {
+		if o, held := d.orphans[port]; held && slices.ContainsFunc(o.Addrs, func(h l3.HeldAddr) bool { return h.Addr == at.address }) {
+			continue
+		}
 		if had[at] != port {
 			d.report("%s of subnet %s is claimed for port %s, which does not have it", at.address, at.subnet, port)
 		}

@@ -207,6 +207,21 @@ func (d *database) ofHosting() {
 			d.report("router %s is of generation %d, wanted: %t, and generation %d was reported", st.ID, st.Generation, st.Wanted, st.Reported)
 		}
 	}
+	for _, b := range d.bindings {
+		if b.Epoch > d.deployment.Epoch {
+			d.report("router %s is bound in epoch %d; the database has given %d at most", b.RouterID, b.Epoch, d.deployment.Epoch)
+		}
+	}
+	for _, gone := range d.departures {
+		if st := d.states[gone.RouterID]; st.Wanted && st.Host == gone.Host {
+			d.report("router %s has left host %s, and belongs there", gone.RouterID, gone.Host)
+		}
+	}
+	for _, o := range d.orphans {
+		if _, known := d.routers[o.RouterID]; known {
+			d.report("router %s is an orphan on host %s, and the database knows it", o.RouterID, o.Host)
+		}
+	}
 	for _, f := range d.floatingIPs {
 		if st := d.states[f.RouterID]; f.RouterID != "" && f.Generation > st.Generation {
 			d.report("floating IP %s was bound with generation %d of router %s, which is of generation %d", f.ID, f.Generation, f.RouterID, st.Generation)

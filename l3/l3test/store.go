@@ -35,6 +35,7 @@ func RunStore(t *testing.T, open func(*testing.T) l3.Store) {
 		{"strings that not every database could keep are refused", refusesNUL},
 		{"filters", filters},
 		{"sorting and pages", pages},
+		{"markers and scope", scopedMarker},
 		{"unknown attributes are refused", unknownAttributes},
 		{"addresses", addressClaims},
 		{"an address that two want goes to one", addressWantedByTwo},

@@ -188,7 +188,16 @@ func bindingEpochs(t *testing.T, s l3.Store) {
 	update(t, s, func(tx l3.Tx) error {
 		b := l3.RouterBinding{RouterID: r.ID, AgentID: "a", Host: "h"}
 		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.EqualValues(t, 3, b.Epoch, "the epoch is remembered")
+		require.EqualValues(t, 4, b.Epoch, "no epoch is given twice")
+		d, err := tx.Deployment().Get(ctx)
+		require.NoError(t, err)
+		require.EqualValues(t, 4, d.Epoch)
+		require.NoError(t, tx.Deployment().RaiseEpoch(ctx, 3))
+		require.NoError(t, tx.Bindings().Put(ctx, &b))
+		require.EqualValues(t, 5, b.Epoch, "it was higher already")
+		require.NoError(t, tx.Deployment().RaiseEpoch(ctx, 40))
+		require.NoError(t, tx.Bindings().Put(ctx, &b))
+		require.EqualValues(t, 41, b.Epoch)
 		return nil
 	})
 }

@@ -155,6 +155,26 @@ func pages(t *testing.T, s l3.Store) {
 	require.Equal(t, names, routerNames(t, s, l3.Query{Sort: []l3.Sort{{Field: "name", Desc: true}}}))
 }
 
+// scopedMarker: what is not in the scope of a list begins no page of it, like what does not exist.
+func scopedMarker(t *testing.T, s l3.Store) {
+	ctx := t.Context()
+	own, foreign := l3.Router{Meta: meta("p", "m")}, l3.Router{Meta: meta("q", "n")}
+	update(t, s, func(tx l3.Tx) error { return tx.Routers().Insert(ctx, own, foreign) })
+	scope := []l3.Filter{{Field: "project_id", Values: []any{"p"}}}
+	for _, sort := range [][]l3.Sort{nil, {{Field: "name"}}, {{Field: "name", Desc: true}}} {
+		for _, reverse := range []bool{false, true} {
+			for _, marker := range []string{foreign.ID, "absent"} {
+				view(t, s, func(tx l3.Tx) error {
+					_, err := tx.Routers().List(ctx, l3.Query{Scope: scope, Sort: sort, Marker: marker, Reverse: reverse})
+					require.ErrorIs(t, err, l3.ErrAbsent)
+					return nil
+				})
+			}
+			require.Empty(t, ids(t, s, l3.Query{Scope: scope, Sort: sort, Marker: own.ID, Reverse: reverse}))
+		}
+	}
+}
+
 func ids(t *testing.T, s l3.Store, q l3.Query) (list []string) {
 	t.Helper()
 	view(t, s, func(tx l3.Tx) error {

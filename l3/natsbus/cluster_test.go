@@ -60,9 +60,7 @@ func (c *cluster) start(t *testing.T, i int) {
 func (c *cluster) open(t *testing.T, urls []string) *rig {
 	t.Helper()
 	r := &rig{T: t, nc: connect(t, natsbus.Login{URLs: urls, Password: natsbus.ControlCredential(secret)})}
-	var err error
-	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{Replicas: nodes})
-	require.NoError(t, err)
+	r.open(natsbus.Options{Replicas: nodes})
 	return r
 }
 

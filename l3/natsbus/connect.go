@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,13 +12,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Login is how to connect to the bus. Of Server and URLs one must be given.
+// Login says how to connect to the bus. Either Server or URLs must be given.
 type Login struct {
 	Server *Server  // in this process
 	URLs   []string // nats://host:port or tls://host:port
 
-	// Host is that of an agent; empty: this is the control plane. An embedded server knows both by Password; see [Credential]. For another cluster
-	// there may be a file with credentials (a JWT and its key) instead, or in TLS a client's certificate.
+	// Host is the host of an agent; empty: this is the control plane. An embedded server authenticates both
+	// by Password; see [Credential]. Another NATS may want a file with credentials (a JWT and its key)
+	// instead, or a client's certificate in TLS.
 	Host            string
 	Password        string
 	CredentialsFile string
@@ -26,17 +28,18 @@ type Login struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Connect connects, and keeps trying whenever the connection is lost. When there is none at first, Connect fails.
+// Connect connects to the bus, and connects again whenever the connection is lost. It fails when there is
+// no connection at first.
 func Connect(l Login) (*nats.Conn, error) {
 	if l.Server == nil && len(l.URLs) == 0 {
-		return nil, errors.New("connect to the bus: neither Login.Server nor Login.URLs is given")
+		return nil, errors.New("connect to bus: neither Login.Server nor Login.URLs is given")
 	}
 	if l.Logger == nil {
 		l.Logger = slog.New(slog.DiscardHandler)
 	}
 	nc, err := nats.Connect(strings.Join(l.URLs, ","), l.options()...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the bus %s as %s: %w", strings.Join(l.URLs, ","), l.user(), err)
+		return nil, fmt.Errorf("connect to bus %s as %s: %w", strings.Join(l.URLs, ","), l.user(), err)
 	}
 	return nc, nil
 }
@@ -55,21 +58,20 @@ func (l Login) options() []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		// A host that is cut off without a word is noticed after two of these.
+		// A host that is cut off silently is noticed after two of these.
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		// Nothing is kept for later: whoever sends waits for the bus, and decides.
+		// Nothing is buffered: the sender waits for the bus, and decides.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				log.Warn("the bus is away", "err", err)
+				log.Warn("lost connection to the bus", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("the bus is back", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("the bus refuses", "err", err) }),
-	}
-	if l.Host != "" {
-		options = append(options, nats.CustomInboxPrefix(inboxOf(l.Host)))
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to the bus again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("the bus refuses a message or a subscription", "err", err)
+		}),
 	}
 	if l.Server != nil {
 		options = append(options, nats.InProcessServer(l.Server))
@@ -78,7 +80,7 @@ func (l Login) options() []nats.Option {
 	case l.CredentialsFile != "":
 		options = append(options, nats.UserCredentials(l.CredentialsFile))
 	case l.Server != nil && l.Password == "" && l.Host == "":
-		options = append(options, nats.UserInfo(ControlUser, ControlCredential(l.Server.secret)))
+		options = append(options, nats.UserInfo(ControlUser, ControlCredential(l.Server.config.Secret)))
 	case l.Password != "":
 		options = append(options, nats.UserInfo(l.user(), l.Password))
 	}
@@ -86,4 +88,27 @@ func (l Login) options() []nats.Option {
 		options = append(options, nats.Secure(l.TLS))
 	}
 	return options
+}
+
+var errCut = errors.New("the connection to the bus was lost")
+
+// whileConnected returns a context that ends when the connection is lost: an answer that was on its way
+// is lost too, and need not be waited for. end must be called.
+func whileConnected(ctx context.Context, nc *nats.Conn) (_ context.Context, end func()) {
+	ctx, stop := context.WithCancelCause(ctx)
+	lost := nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		select {
+		case <-lost:
+			stop(errCut)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		stop(nil)
+		<-over
+		nc.RemoveStatusListener(lost)
+	}
 }

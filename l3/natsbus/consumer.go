@@ -2,11 +2,9 @@ package natsbus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -16,22 +14,26 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Consumer takes the agents' words to the service. Several may run; each word goes to one of them, and to another when that one fails.
+// Consumer hands what agents send, heartbeats and reports, to the service. Several may run; each message
+// goes to one of them, and to another when that one fails.
 type Consumer struct {
 	hosting l3.Hosting
 	bus     *Bus
 
 	// To be set before Run.
 
-	// Late is the age at which a heartbeat says nothing any more: it was sent before the control plane was away. The clocks of the
-	// servers must not differ by as much. 0: 30 s
+	// Late is the age at which a heartbeat is ignored: it was sent before the control plane was away. The
+	// clocks of the servers must not differ by as much. 0: 30 s
 	Late     time.Duration
-	Heard    func()       // told of every heartbeat that was taken; nil: nobody
-	Reported func()       // told of every report that was taken; nil: nobody
+	Heard    func()       // called for each heartbeat that was taken; nil: not called
+	Reported func()       // called for each report that was taken; nil: not called
+	Refused  func()       // called for each heartbeat of a host name that another machine uses; nil: not called
 	Logger   *slog.Logger // nil: nothing is logged
+
+	limit *limit
 }
 
-// NewConsumer makes one. Nothing runs before [Consumer.Run].
+// NewConsumer returns a consumer. Nothing runs before [Consumer.Run].
 func NewConsumer(hosting l3.Hosting, bus *Bus) *Consumer {
 	return &Consumer{hosting: hosting, bus: bus}
 }
@@ -40,9 +42,10 @@ const (
 	durable = "control"
 	readers = 4 // of each stream
 
-	// takeTime is for how long the service may be busy with one word; then it is tried again, by another process if there is one.
+	// takeTime is how long the service may be busy with one message; then it is tried again, by another
+	// process if there is one.
 	takeTime = 5 * time.Second
-	// leaveTime is for how long a process whose service fails leaves the agents' words to the others.
+	// leaveTime is how long a process whose service fails leaves the messages to the others.
 	leaveTime = time.Second
 )
 
@@ -52,11 +55,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if r.Late == 0 {
 		r.Late = 30 * time.Second
 	}
-	for _, told := range []*func(){&r.Heard, &r.Reported} {
-		if *told == nil {
-			*told = func() {}
+	for _, called := range []*func(){&r.Heard, &r.Reported, &r.Refused} {
+		if *called == nil {
+			*called = func() {}
 		}
 	}
+	r.limit = newLimit(time.Minute)
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -69,33 +73,34 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return nil
 }
 
-// read hands a stream's messages on, and begins again whenever that ends.
+// read hands on the messages of a stream, and begins again when reading fails.
 func (c *Consumer) read(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) {
 	for ctx.Err() == nil {
 		err := c.readOnce(ctx, stream, take)
 		if ctx.Err() != nil {
 			return
 		}
-		c.Logger.Warn("the agents' words wait", "stream", stream, "err", err)
+		c.Logger.Warn("cannot read what agents send", "stream", stream, "err", err)
 		if !sleep(ctx, 250*time.Millisecond) {
 			return
 		}
 	}
 }
 
-// CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by whichever process. An error says that agents cannot be
-// heard now: the bus takes nothing, nobody reads it, or what was read cannot be stored. It is what [l3.Failover] asks for.
+// CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by whichever
+// process. An error says that agents cannot be heard now: the bus stores nothing, nobody reads it, or
+// what was read cannot be stored. [l3.Failover] calls it.
 func (c *Consumer) CaughtUp(ctx context.Context) error {
-	mark, err := c.bus.js.Publish(ctx, subjectOf(bucketAgents, keyProbe), nil)
+	mark, err := c.bus.probe(ctx)
 	if err != nil {
-		return fmt.Errorf("the bus takes no heartbeats: %w", err)
+		return err
 	}
 	for pause := time.Millisecond; ; pause *= 2 {
 		consumer, err := c.bus.js.Consumer(ctx, streamOf(bucketAgents), durable)
 		if err != nil {
 			return fmt.Errorf("nobody takes heartbeats: %w", err)
 		}
-		if consumer.CachedInfo().AckFloor.Stream >= mark.Sequence {
+		if consumer.CachedInfo().AckFloor.Stream >= mark {
 			return nil
 		}
 		if !sleep(ctx, pause) {
@@ -121,8 +126,8 @@ func (c *Consumer) readOnce(ctx context.Context, stream string, take func(contex
 		if err != nil {
 			return err
 		}
-		word, cancel := context.WithTimeout(ctx, takeTime)
-		err = take(word, m)
+		one, cancel := context.WithTimeout(ctx, takeTime)
+		err = take(one, m)
 		cancel()
 		if err := c.settle(ctx, m, err); err != nil {
 			giveBack(messages)
@@ -132,7 +137,7 @@ func (c *Consumer) readOnce(ctx context.Context, stream string, take func(contex
 	}
 }
 
-// giveBack leaves to others what was fetched already.
+// giveBack leaves what was fetched already to other processes.
 func giveBack(messages jetstream.MessagesContext) {
 	messages.Drain()
 	for {
@@ -140,46 +145,61 @@ func giveBack(messages jetstream.MessagesContext) {
 		if err != nil {
 			return
 		}
-		_ = m.Nak() // else they get it later
+		_ = m.Nak() // if it is lost, they get the message later
 	}
 }
 
-// errNonsense is of a message that will never be of use.
-var errNonsense = errors.New("it cannot be understood")
+// errMalformed is returned for a message that will never be of use.
+var errMalformed = errors.New("it cannot be understood")
 
-// settle acknowledges a message, or has it come again; then it fails with the reason.
+// settle acknowledges a message, or has it delivered again; then it returns the reason.
 func (c *Consumer) settle(ctx context.Context, m jetstream.Msg, err error) error {
 	var refusal *l3.Error
 	var answer error
 	switch {
 	case err == nil:
 		answer = m.Ack()
-	case errors.Is(err, errNonsense) || errors.As(err, &refusal):
-		c.Logger.Error("an agent's word is dropped", "subject", m.Subject(), "err", err)
+	case errors.Is(err, l3.ErrHostTaken):
+		c.Refused()
+		c.drop(m, err)
+		answer, err = m.Term(), nil
+	case errors.Is(err, errPeer):
+		c.drop(m, err)
+		answer, err = m.Ack(), nil // the heartbeat itself was taken
+	case errors.Is(err, errMalformed) || errors.As(err, &refusal):
+		c.drop(m, err)
 		answer, err = m.Term(), nil
 	default:
 		answer = m.Nak()
 	}
 	if answer != nil && ctx.Err() == nil {
-		c.Logger.Debug("an agent's word will come again", "subject", m.Subject(), "err", answer)
+		c.Logger.Debug("a message of an agent will be delivered again", "subject", m.Subject(), "err", answer)
 	}
 	return err
+}
+
+// drop logs why a message, or its tunnel address, is ignored: once a minute for each subject, because
+// an agent repeats what it sends.
+func (c *Consumer) drop(m jetstream.Msg, err error) {
+	if c.limit.allow(m.Subject()) {
+		c.Logger.Error("ignoring what an agent sent", "subject", m.Subject(), "err", err)
+	}
 }
 
 func (c *Consumer) report(ctx context.Context, m jetstream.Msg) error {
 	host, ok := name(strings.TrimPrefix(m.Subject(), subjectReports))
 	if !ok {
-		return fmt.Errorf("%w: its subject is no host's", errNonsense)
+		return fmt.Errorf("%w: its subject is no host's", errMalformed)
 	}
 	r, err := decodeReport(host, m.Data())
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNonsense, err)
+		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	meta, err := m.Metadata()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNonsense, err)
+		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	r.At = meta.Timestamp // several readers, and what comes again, mix up their order
+	r.At = meta.Timestamp // several readers, and redeliveries, change the order
 	if err := c.hosting.Report(ctx, r); err != nil {
 		return err
 	}
@@ -193,15 +213,15 @@ func (c *Consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
 	}
 	host, ok := name(strings.TrimPrefix(m.Subject(), subjectOf(bucketAgents, "")))
 	if !ok {
-		return fmt.Errorf("%w: its subject is no host's", errNonsense)
+		return fmt.Errorf("%w: its subject is no host's", errMalformed)
 	}
 	h, err := decodeHeartbeat(host, m.Data())
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNonsense, err)
+		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	meta, err := m.Metadata()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNonsense, err)
+		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if time.Since(meta.Timestamp) > c.Late {
 		return nil
@@ -211,31 +231,4 @@ func (c *Consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
 	}
 	c.Heard()
 	return c.bus.setPeer(ctx, h)
-}
-
-// setPeer keeps the address of a host that has one among the tunnel peers, for a lifetime from now on. It writes when the address is another, and
-// before half of that is over.
-func (b *Bus) setPeer(ctx context.Context, h l3.Heartbeat) error {
-	text, _ := h.Configurations[TunnelAddress].(string)
-	if text == "" {
-		return nil
-	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errNonsense, TunnelAddress, err)
-	}
-	value, err := json.Marshal(peer{h.Host, addr})
-	if err != nil {
-		return err
-	}
-	subject := subjectOf(bucketPeers, Token(h.Host))
-	was, err := b.peers.GetLastMsgForSubject(ctx, subject)
-	if err == nil && string(was.Data) == string(value) && time.Since(was.Time) < b.options.Lifetime/2 {
-		return nil
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return err
-	}
-	_, err = b.js.Publish(ctx, subject, value)
-	return err
 }

@@ -46,7 +46,7 @@ func TestCaughtUp(t *testing.T) {
 	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{}))
 	require.ErrorContains(t, soon(), "heartbeats wait to be taken")
 	r.server.Shutdown()
-	require.ErrorContains(t, soon(), "the bus takes no heartbeats")
+	require.ErrorContains(t, soon(), "the bus stores no heartbeats")
 }
 
 // TestFailingProcessLeavesWordsToOthers: one that is cut off from its database does not hold up what the other can store.
@@ -76,9 +76,7 @@ func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 func TestPeersExpire(t *testing.T) {
 	r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})}
 	r.nc = connect(t, natsbus.Login{Server: r.server})
-	var err error
-	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{Lifetime: 2 * time.Second})
-	require.NoError(t, err)
+	r.open(natsbus.Options{Lifetime: 2 * time.Second})
 	r.publish(newWorld("h1", "h2"))
 	background(t, natsbus.NewConsumer(&hosting{}, r.bus).Run)
 	one, two := r.source("h1"), r.source("h2")

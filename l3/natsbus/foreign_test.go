@@ -1,7 +1,6 @@
 package natsbus_test
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -32,13 +31,12 @@ func foreign(t *testing.T, o *server.Options) (url string) {
 	return "nats://" + s.Addr().String()
 }
 
-// whole goes the whole way: routers to an agent, its word back, the peers; and the agent may do no more than elsewhere.
+// whole exchanges everything with an agent: routers, reports and peers. And the agent may do no more
+// than with an embedded server.
 func whole(t *testing.T, control, agent natsbus.Login) {
 	t.Helper()
 	r := &rig{T: t, nc: connect(t, control)}
-	var err error
-	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{})
-	require.NoError(t, err)
+	r.open(natsbus.Options{})
 	w, h := newWorld("h.1"), &hosting{}
 	w.put("h.1", "r1")
 	r.publish(w)
@@ -58,29 +56,48 @@ func whole(t *testing.T, control, agent natsbus.Login) {
 	require.ErrorIs(t, <-refused, nats.ErrPermissionViolation)
 }
 
-// TestForeignNATSWithPasswords: the operator writes what the permissions say into the configuration, as it is.
+// accountsConfig is what an operator adds to the configuration, with passwords that are the users' names.
+func accountsConfig(t *testing.T, hosts ...string) string {
+	t.Helper()
+	text, err := natsbus.AccountsConfig(func(user string) string { return user }, hosts...)
+	require.NoError(t, err)
+	return text
+}
+
+// TestForeignNATSWithPasswords: the operator adds the accounts to the configuration as they are printed.
 func TestForeignNATSWithPasswords(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	config := fmt.Sprintf(`accounts: {L3: {jetstream: enabled, users: [
-		{user: control, password: c},
-		{user: "agent:h.1", password: a, permissions: %s}
-	]}, SYS: {}}
-	system_account: SYS`, natsbus.AgentPermissions("h.1"))
-	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(accountsConfig(t, "h2", "h.1", "*")), 0o600))
 	options, err := server.ProcessConfigFile(file)
 	require.NoError(t, err)
 	urls := []string{foreign(t, options)}
-	whole(t, natsbus.Login{URLs: urls, Password: "c"}, natsbus.Login{URLs: urls, Host: "h.1", Password: "a"})
+	whole(t, natsbus.Login{URLs: urls, Password: "control"}, natsbus.Login{URLs: urls, Host: "h.1", Password: "agent:h.1"})
 }
 
-// TestForeignNATSWithCredentials is a NATS that is run by JWT, with an operator, an account and its users.
+// TestForeignNATSWithCredentials runs NATS by JWT, with an operator, the control plane's account, a
+// host's account, and their users.
 func TestForeignNATSWithCredentials(t *testing.T) {
 	operator, account, system := newKey(t, nkeys.CreateOperator), newKey(t, nkeys.CreateAccount), newKey(t, nkeys.CreateAccount)
+	host := newKey(t, nkeys.CreateAccount)
 	signed := jwt.NewOperatorClaims(operator.public)
 	signed.SystemAccount = system.public
 	resolver := &server.MemAccResolver{}
-	for _, k := range []key{account, system} {
+	for _, k := range []key{account, system, host} {
 		c := jwt.NewAccountClaims(k.public)
+		for _, i := range natsbus.AgentImports("h.1") {
+			switch k {
+			case account:
+				e := &jwt.Export{Subject: jwt.Subject(i.Subject), Type: jwt.Service}
+				if i.Stream {
+					e.ResponseType = jwt.ResponseTypeStream
+				}
+				c.Exports.Add(e)
+			case host:
+				c.Imports.Add(&jwt.Import{
+					Account: account.public, Subject: jwt.Subject(i.Subject), LocalSubject: jwt.RenamingSubject(i.Local), Type: jwt.Service,
+				})
+			}
+		}
 		if k == account {
 			c.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit}
 		}
@@ -91,10 +108,10 @@ func TestForeignNATSWithCredentials(t *testing.T) {
 	urls := []string{foreign(t, &server.Options{
 		TrustedOperators: []*jwt.OperatorClaims{signed}, AccountResolver: resolver, SystemAccount: system.public,
 	})}
-	may := natsbus.AgentPermissions("h.1")
+	may := natsbus.AgentPermissions()
 	whole(t,
 		natsbus.Login{URLs: urls, CredentialsFile: account.user(t, jwt.Permissions{})},
-		natsbus.Login{URLs: urls, Host: "h.1", CredentialsFile: account.user(t, jwt.Permissions{
+		natsbus.Login{URLs: urls, Host: "h.1", CredentialsFile: host.user(t, jwt.Permissions{
 			Pub: jwt.Permission{Allow: may.Publish.Allow}, Sub: jwt.Permission{Allow: may.Subscribe.Allow},
 		})},
 	)
@@ -102,13 +119,13 @@ func TestForeignNATSWithCredentials(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestForeignNATSWithoutJetStream is an error at once, not something to wait for.
+// TestForeignNATSWithoutJetStream: that is an error at once, not something to wait for.
 func TestForeignNATSWithoutJetStream(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, []byte(`accounts: {L3: {users: [{user: control, password: c}]}}`), 0o600))
 	options, err := server.ProcessConfigFile(file)
 	require.NoError(t, err)
-	_, err = natsbus.Open(t.Context(), connect(t, natsbus.Login{URLs: []string{foreign(t, options)}, Password: "c"}), natsbus.Options{})
+	_, err = natsbus.Open(t.Context(), connect(t, natsbus.Login{URLs: []string{foreign(t, options)}, Password: "c"}), newWorld(), natsbus.Options{})
 	require.ErrorContains(t, err, "JetStream not enabled")
 }
 

@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -60,15 +62,24 @@ type rig struct {
 	server *natsbus.Server
 	nc     *nats.Conn
 	bus    *natsbus.Bus
+
+	options natsbus.Options
 }
 
 func newRig(t *testing.T) *rig {
 	r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})}
 	r.nc = connect(t, natsbus.Login{Server: r.server})
-	var err error
-	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{})
-	require.NoError(t, err)
+	r.open(natsbus.Options{})
 	return r
+}
+
+// open opens the bus of a deployment that has no routers yet.
+func (r *rig) open(o natsbus.Options) {
+	r.Helper()
+	r.options = o
+	var err error
+	r.bus, err = natsbus.Open(r.Context(), r.nc, newWorld(), o)
+	require.NoError(r, err)
 }
 
 func (r *rig) agent(host string) *nats.Conn {
@@ -78,16 +89,28 @@ func (r *rig) agent(host string) *nats.Conn {
 
 func (r *rig) source(host string) *natsbus.Source {
 	r.Helper()
-	s, err := natsbus.NewSource(r.agent(host), host, nil)
+	s, err := natsbus.NewSource(r.agent(host), host, slog.New(slog.NewTextHandler(r.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 	require.NoError(r, err)
 	return s
 }
 
 // publish runs a publisher until the test ends.
 func (r *rig) publish(w *world) *natsbus.Publisher {
-	p := natsbus.NewPublisher(w, w, r.bus)
-	p.Poll = 10 * time.Millisecond
+	r.Helper()
+	p := r.publisher(w)
 	background(r.T, p.Run)
+	return p
+}
+
+// publisher returns a publisher of a world, with a bus of its own.
+func (r *rig) publisher(w *world) *natsbus.Publisher {
+	r.Helper()
+	o := r.options
+	o.Logger = slog.New(slog.NewTextHandler(r.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b, err := natsbus.Open(r.Context(), r.nc, w, o)
+	require.NoError(r, err)
+	p := natsbus.NewPublisher(w, w, b)
+	p.Poll, p.Logger = 10*time.Millisecond, o.Logger
 	return p
 }
 
@@ -103,28 +126,35 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-// world is a database: which router is where, and an outbox.
+// world is a database: which router is where, what has left, and an outbox.
 type world struct {
 	l3.Store
-	mu      sync.Mutex
-	at      map[string]l3.Assignment
-	epochs  map[string]uint64
-	agents  []l3.Agent
-	outbox  []l3.Notice
-	seq     uint64
-	held    chan struct{} // DesiredOf waits for it, when it is there
-	waiting chan struct{} // told that it waits
-	broken  bool
-	failed  int // times that it was, when it was asked
-	dones   int
+	mu         sync.Mutex
+	deployment l3.Deployment
+	at         map[string]l3.Assignment
+	left       map[string]l3.Placement // by host/router
+	epoch      uint64
+	hosts      []string
+	outbox     []l3.Notice
+	seq        uint64
+	held       chan struct{} // PlacementOf waits for it, when it is there
+	waiting    chan struct{} // closed when it waits
+	broken     bool
+	failed     int // how often it was broken when it was asked
+	dones      int
+	queued     [][]l3.Placement // given to Reconcile
+	taken      map[string]error // by host: why its session is refused
+	attached   []l3.Session
 }
 
+// deployment is that of a world that does not say otherwise.
+const deployment = "00000000-0000-4000-8000-000000000001"
+
 func newWorld(hosts ...string) *world {
-	w := &world{at: map[string]l3.Assignment{}, epochs: map[string]uint64{}}
-	for _, h := range hosts {
-		w.agents = append(w.agents, l3.Agent{ID: h, Host: h})
+	return &world{
+		deployment: l3.Deployment{ID: deployment}, at: map[string]l3.Assignment{}, left: map[string]l3.Placement{},
+		hosts: hosts, taken: map[string]error{},
 	}
-	return w
 }
 
 func (w *world) notice(host, id string, epoch uint64, gone bool) {
@@ -140,24 +170,95 @@ func (w *world) put(host string, ids ...string) {
 		was, had := w.at[id]
 		if had && was.Host != host {
 			w.notice(was.Host, id, was.Epoch, true)
+			w.left[was.Host+"/"+id] = l3.Placement{
+				Host: was.Host, RouterID: id, Deployment: w.deployment.ID, Epoch: was.Epoch, Revision: was.Revision,
+			}
 			delete(w.at, id)
 			had = false
 		}
 		if host == "" {
 			continue
 		}
+		epoch := was.Epoch
 		if !had {
-			w.epochs[id]++
+			w.epoch++
+			epoch = w.epoch
+			delete(w.left, host+"/"+id)
 		}
-		w.at[id] = l3.Assignment{Host: host, Epoch: w.epochs[id], Revision: was.Revision + 1, Router: dataplane.Router{ID: id}}
-		w.notice(host, id, w.epochs[id], false)
+		w.at[id] = l3.Assignment{
+			Host: host, Deployment: w.deployment.ID, Epoch: epoch, Revision: was.Revision + 1, Router: dataplane.Router{ID: id},
+		}
+		w.notice(host, id, epoch, false)
 	}
 }
 
-func (w *world) DesiredOf(ctx context.Context, id string) (l3.Assignment, error) {
+func (w *world) Deployment(context.Context) (l3.Deployment, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a, ok := w.at[id]
+	return w.deployment, nil
+}
+
+func (w *world) ClaimBus(_ context.Context, bus, server string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d := w.deployment; d.Bus.ID != "" && d.Bus.ID != bus && time.Since(d.Bus.SeenAt) < claimTime {
+		return &l3.OtherBusError{Deployment: d, Bus: bus}
+	}
+	w.deployment.Bus = l3.BusClaim{ID: bus, Server: server, SeenAt: time.Now()}
+	return nil
+}
+
+func (w *world) ReleaseBus(_ context.Context, bus, server string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deployment.Bus.ID == bus && w.deployment.Bus.Server == server {
+		w.deployment.Bus = l3.BusClaim{}
+	}
+	return nil
+}
+
+// claimTime is l3.BusClaimTime, for the impatient.
+const claimTime = 2 * time.Second
+
+func (w *world) Hosts(context.Context) ([]string, error) { return w.hosts, nil }
+
+func (w *world) Attach(_ context.Context, s l3.Session) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.attached = append(w.attached, s)
+	return w.taken[s.Host]
+}
+
+// Reconcile raises the epochs of routers of which the bus has a later version.
+func (w *world) Reconcile(_ context.Context, queued []l3.Placement) (restored bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queued = append(w.queued, queued)
+	highest := w.epoch
+	for _, q := range queued {
+		if q.Deployment != w.deployment.ID {
+			continue
+		}
+		highest = max(highest, q.Epoch)
+		a, ok := w.at[q.RouterID]
+		restored = restored || !ok && w.left[q.Host+"/"+q.RouterID].RouterID == "" || ok && a.Host == q.Host &&
+			(q.Epoch > a.Epoch || q.Epoch == a.Epoch && q.Revision > a.Revision)
+	}
+	if restored {
+		w.epoch = highest
+		for id, a := range w.at {
+			w.epoch++
+			a.Epoch = w.epoch
+			w.at[id] = a
+		}
+	}
+	return restored, nil
+}
+
+func (w *world) PlacementOf(_ context.Context, host, id string) (l3.Placement, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, err := w.placement(host, id)
 	if held := w.held; held != nil {
 		w.held = nil
 		w.mu.Unlock()
@@ -167,24 +268,46 @@ func (w *world) DesiredOf(ctx context.Context, id string) (l3.Assignment, error)
 	}
 	if w.broken {
 		w.failed++
-		return a, errBroken
+		return p, errBroken
 	}
-	if !ok {
-		return a, &l3.Error{Name: "RouterNotHosted", Status: 404}
-	}
-	return a, nil
+	return p, err
 }
 
-func (w *world) DesiredOn(_ context.Context, host string) (all []l3.Assignment, err error) {
+func (w *world) placement(host, id string) (l3.Placement, error) {
+	if a, ok := w.at[id]; ok && a.Host == host {
+		return l3.Placement{
+			Host: host, RouterID: id, Deployment: a.Deployment, Epoch: a.Epoch, Revision: a.Revision, Assignment: &a,
+		}, nil
+	}
+	if p, ok := w.left[host+"/"+id]; ok {
+		return p, nil
+	}
+	return l3.Placement{}, &l3.Error{Name: "RouterNotHosted", Status: 404}
+}
+
+func (w *world) PlacementsOn(_ context.Context, host string) (all []l3.Placement, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, a := range w.at {
+	for id, a := range w.at {
 		if a.Host == host {
-			all = append(all, a)
+			p, err := w.placement(host, id)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+		}
+	}
+	for _, p := range w.left {
+		if p.Host == host {
+			all = append(all, p)
 		}
 	}
 	return all, nil
 }
+
+func (w *world) DesiredOf(context.Context, string) (l3.Assignment, error) { panic("not called") }
+
+func (w *world) DesiredOn(context.Context, string) ([]l3.Assignment, error) { panic("not called") }
 
 func (w *world) View(_ context.Context, fn func(l3.Tx) error) error {
 	w.mu.Lock()
@@ -205,15 +328,7 @@ type worldTx struct {
 	w *world
 }
 
-func (tx worldTx) Outbox() l3.Outbox          { return worldOutbox(tx) }
-func (tx worldTx) Agents() l3.Table[l3.Agent] { return worldAgents{w: tx.w} }
-
-type worldAgents struct {
-	l3.Table[l3.Agent]
-	w *world
-}
-
-func (t worldAgents) List(context.Context, l3.Query) ([]l3.Agent, error) { return t.w.agents, nil }
+func (tx worldTx) Outbox() l3.Outbox { return worldOutbox(tx) }
 
 type worldOutbox worldTx
 
@@ -238,8 +353,10 @@ type watcher struct {
 	gone   map[string]uint64
 	synced int
 	peers  []netip.Addr
-	closed bool
-	stop   func()
+
+	deployment string // that the listing was of
+	closed     bool
+	stop       func()
 }
 
 func watch(t *testing.T, s agent.Source) *watcher {
@@ -249,7 +366,7 @@ func watch(t *testing.T, s agent.Source) *watcher {
 	var events <-chan agent.Event
 	require.Eventually(t, func() bool {
 		var err error
-		events, err = s.Watch(ctx)
+		events, err = s.Watch(ctx, l3.Session{})
 		return err == nil
 	}, patience, 20*time.Millisecond)
 	done := make(chan struct{})
@@ -278,10 +395,12 @@ func (w *watcher) take(e agent.Event) {
 		w.have[e.Router.ID] = e.Assignment
 		w.puts++
 	case agent.Gone:
+		assert.Equal(w.t, deployment, e.Deployment)
 		delete(w.have, e.RouterID)
 		w.gone[e.RouterID] = e.Epoch
 	case agent.Synced:
 		w.synced++
+		w.deployment = e.Deployment
 	case agent.Peers:
 		w.peers = e.Addrs
 	}

@@ -13,6 +13,7 @@ type hosting struct {
 	mu      sync.Mutex
 	fail    int // reports that it cannot store
 	broken  bool
+	taken   string // host whose name another machine uses
 	reports []l3.Report
 	beats   map[string]l3.Heartbeat
 }
@@ -36,6 +37,9 @@ func (h *hosting) Heartbeat(_ context.Context, b l3.Heartbeat) (l3.Agent, error)
 	defer h.mu.Unlock()
 	if h.broken {
 		return l3.Agent{}, errBroken
+	}
+	if b.Host == h.taken {
+		return l3.Agent{}, &l3.HostTakenError{Host: b.Host}
 	}
 	if h.beats == nil {
 		h.beats = map[string]l3.Heartbeat{}

@@ -18,10 +18,13 @@ import (
 
 // TestJoined: from a call of the service to the kernel's stand-in on a host, and back to the status that the caller sees.
 func TestJoined(t *testing.T) {
-	r := newRig(t)
+	r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})}
+	r.nc = connect(t, natsbus.Login{Server: r.server})
 	store := l3test.Open(t, l3test.SQLiteURL(t))
 	var publisher atomic.Pointer[natsbus.Publisher]
 	service, err := l3.New(l3.Config{Store: store, Published: func() { publisher.Load().Wake() }})
+	require.NoError(t, err)
+	r.bus, err = natsbus.Open(t.Context(), r.nc, service, natsbus.Options{})
 	require.NoError(t, err)
 	p := natsbus.NewPublisher(store, service, r.bus)
 	p.Poll = time.Hour // it is woken

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,26 +15,37 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Publisher tells the hosts what was committed. Several may run, on one store, in one process or many: what they do twice changes nothing.
+// Publisher publishes what was committed, opens the sessions of agents, and keeps the bus in repair.
+// Several may run, on one store, in one process or many: what they do twice changes nothing.
 type Publisher struct {
 	store   l3.Store
-	desired l3.Desired
+	service Service
 	bus     *Bus
 	wake    chan struct{}
 
 	// To be set before Run.
 	Poll      time.Duration     // between looks into the outbox when nobody called Wake; 0: 1 s
 	Reconcile time.Duration     // between comparisons of everything; 0: 1 hour
-	Published func(notices int) // told how much of the outbox is done; nil: nobody
+	Published func(notices int) // called with the number of notices that were published; nil: not called
 	Logger    *slog.Logger      // nil: nothing is logged
 }
 
-// NewPublisher makes one. Nothing runs before [Publisher.Run].
-func NewPublisher(store l3.Store, desired l3.Desired, bus *Bus) *Publisher {
-	return &Publisher{store: store, desired: desired, bus: bus, wake: make(chan struct{}, 1)}
+// Service is what a publisher needs of [l3.Service].
+type Service interface {
+	l3.Desired
+	// Attach is that of [l3.Hosting].
+	Attach(ctx context.Context, session l3.Session) error
 }
 
-// Wake says that there is something in the outbox. It does not block; it is what l3.Config.Published may call.
+// NewPublisher returns a publisher. Nothing runs before [Publisher.Run].
+func NewPublisher(store l3.Store, service Service, bus *Bus) *Publisher {
+	return &Publisher{store: store, service: service, bus: bus, wake: make(chan struct{}, 1)}
+}
+
+// Bus returns the bus that the publisher writes to.
+func (p *Publisher) Bus() *Bus { return p.bus }
+
+// Wake says that there is something in the outbox. It does not block; l3.Config.Published may call it.
 func (p *Publisher) Wake() {
 	select {
 	case p.wake <- struct{}{}:
@@ -40,8 +53,8 @@ func (p *Publisher) Wake() {
 	}
 }
 
-// Run publishes until ctx ends, and then returns nil. Before anything else it compares everything, if the bus was never filled or was lost. It fails
-// when the connection is closed.
+// Run publishes until ctx ends, and then returns nil. Before anything else it compares the bus with the
+// database. It fails when the connection is closed, and when another deployment has taken the bus over.
 func (p *Publisher) Run(ctx context.Context) error {
 	r := *p
 	if r.Poll == 0 {
@@ -56,59 +69,114 @@ func (p *Publisher) Run(ctx context.Context) error {
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := marker{bus: r.bus}
-	stop, err := m.serve(ctx, func(host string, err error) {
-		r.Logger.Debug("a host that asks for marks waits", "host", host, "err", err)
-	})
-	if err != nil {
-		return err
+	t := &turns{Publisher: &r, stop: func() {}, found: make(chan struct{}, 1), ended: make(chan error, 1)}
+	// Another bus may have claimed the database since this one was opened.
+	if err := t.bus.Claim(ctx); err != nil && ctx.Err() == nil {
+		t.Logger.Warn("cannot renew the claim of the bus on the database", "err", err)
 	}
-	r.loop(ctx)
-	return stop()
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { t.watch(ctx) })
+	defer watching.Wait()
+	defer cancel()
+	defer func() { t.stop() }()
+	return t.loop(ctx)
 }
 
-func (p *Publisher) loop(ctx context.Context) {
-	compare := time.Now().Add(p.Reconcile)
+// turns is one Run.
+type turns struct {
+	*Publisher
+	prepared atomic.Bool // the bus was compared with the database, and sessions are served
+	compare  time.Time   // when to compare the next time
+	stop     func()      // stops serving sessions
+
+	lost  atomic.Bool   // the bus has lost something
+	found chan struct{} // watch has found something that changes what is to be done
+	ended chan error    // watch has found why nothing must be published any more
+}
+
+func (t *turns) loop(ctx context.Context) error {
 	for fails := 0; ctx.Err() == nil; {
-		err := p.turn(ctx, &compare)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			p.Logger.Warn("what was committed waits to be published", "err", err)
-			if !sleep(ctx, min(100*time.Millisecond<<min(fails, 6), 5*time.Second)) {
-				return
-			}
-			fails++
-			continue
+		if t.lost.Swap(false) {
+			t.unprepare()
 		}
-		fails = 0
+		err := t.turn(ctx)
+		wait, woken := t.Poll, t.wake
+		if err != nil {
+			t.Logger.Warn("what was committed waits to be published", "err", err)
+			wait, woken = min(100*time.Millisecond<<min(fails, 6), 5*time.Second), nil
+			fails++
+		} else {
+			fails = 0
+		}
+		if err != nil && t.bus.js.Conn().IsClosed() {
+			return err
+		}
 		select {
-		case <-p.wake:
-		case <-time.After(p.Poll):
+		case <-woken:
+		case <-t.found:
+		case <-time.After(wait):
+		case err := <-t.ended:
+			return err
 		case <-ctx.Done():
 		}
 	}
+	return nil
+}
+
+func (t *turns) unprepare() {
+	t.prepared.Store(false)
+	t.stop()
+	t.stop = func() {}
 }
 
 // turn publishes everything that there is to publish.
-func (p *Publisher) turn(ctx context.Context, compare *time.Time) error {
-	filling, err := p.bus.complete(ctx)
-	if err != nil {
-		return errors.Join(err, p.bus.create(ctx)) // the bus may have lost what it had
+func (t *turns) turn(ctx context.Context) error {
+	if err := t.bus.troubled(); err != nil {
+		// While another bus serves the database, this process publishes nothing and opens no session.
+		t.unprepare()
+		return err
 	}
-	if filling == "" || time.Now().After(*compare) {
-		if err := p.ReconcileNow(ctx); err != nil {
+	if !t.prepared.Load() || time.Now().After(t.compare) {
+		if err := t.prepare(ctx); err != nil {
 			return err
 		}
-		*compare = time.Now().Add(p.Reconcile)
 	}
 	for {
-		n, err := p.drain(ctx)
+		n, err := t.drain(ctx)
+		if errors.Is(err, errNewer) {
+			t.unprepare() // see [l3.Desired.Reconcile]
+		}
 		if n == 0 || err != nil {
 			return err
 		}
 	}
+}
+
+// prepare compares everything, and then serves sessions.
+func (t *turns) prepare(ctx context.Context) error {
+	if err := t.ReconcileNow(ctx); err != nil {
+		return err
+	}
+	t.compare = time.Now().Add(t.Reconcile)
+	if t.prepared.Load() {
+		return nil
+	}
+	t.unprepare()
+	compared := time.Now()
+	check := func(ctx context.Context, host string) error {
+		if time.Since(compared) < time.Second {
+			return nil // all hosts ask when a server starts
+		}
+		return t.checkHost(ctx, host)
+	}
+	stop, err := newSessions(t.bus, t.service.Attach, t.Logger, check).serve(ctx)
+	if err != nil {
+		return err
+	}
+	t.stop = stop
+	t.prepared.Store(true)
+	return nil
 }
 
 const (
@@ -116,7 +184,8 @@ const (
 	parallel = 16  // keys written at once
 )
 
-// drain publishes the first notices of the outbox, and says how many there were.
+// drain publishes the first notices of the outbox, and returns how many there were. They are done when
+// the bus has stored what they are about; see [ServerConfig] for what stored means.
 func (p *Publisher) drain(ctx context.Context) (int, error) {
 	var notices []l3.Notice
 	err := p.store.View(ctx, func(tx l3.Tx) (err error) {
@@ -137,24 +206,21 @@ func (p *Publisher) drain(ctx context.Context) (int, error) {
 	return len(notices), nil
 }
 
-// publish settles what the notices are about: a router's hosts in the order of their last notices, so that the one before lets go first, and each
-// but once, because what is published is always the present state.
+// publish settles the routers that the notices are about: each router's hosts in the order of their last
+// notices, so that the host that a router has left hears of it first, and each host once, because the
+// present state is published.
 func (p *Publisher) publish(ctx context.Context, notices []l3.Notice) error {
-	type place struct{ host, routerID string }
-	epochs := map[place]uint64{} // that each had left with
 	hosts := map[string][]string{}
 	for _, n := range notices {
-		at := place{n.Host, n.RouterID}
 		earlier := slices.DeleteFunc(hosts[n.RouterID], func(h string) bool { return h == n.Host })
 		hosts[n.RouterID] = append(earlier, n.Host)
-		epochs[at] = max(epochs[at], n.Epoch)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for id, all := range hosts {
 		g.Go(func() error {
 			for _, host := range all {
-				if err := p.settle(ctx, host, id, epochs[place{host, id}]); err != nil {
+				if _, err := p.settle(ctx, host, id); err != nil {
 					return err
 				}
 			}
@@ -164,12 +230,13 @@ func (p *Publisher) publish(ctx context.Context, notices []l3.Notice) error {
 	return g.Wait()
 }
 
-// settle publishes one router. What cannot be compiled keeps nobody else waiting: its host stays with what it has.
-func (p *Publisher) settle(ctx context.Context, host, routerID string, epoch uint64) error {
-	err := p.bus.settle(ctx, host, routerID, epoch, p.desired)
+// settle publishes one router. A router that cannot be compiled keeps no other waiting: its host stays
+// with what it has.
+func (p *Publisher) settle(ctx context.Context, host, routerID string) (changed bool, err error) {
+	changed, err = p.bus.settle(ctx, p.service, host, routerID)
 	if errors.Is(err, dataplane.ErrInvalid) {
 		p.Logger.Error("a router cannot be published", "router", routerID, "host", host, "err", err)
-		return nil
+		return false, nil
 	}
-	return err
+	return changed, err
 }

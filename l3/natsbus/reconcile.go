@@ -7,77 +7,181 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
 )
 
-// ReconcileNow compares all keys with what all hosts must realise, writes what differs, and declares the bus complete. It repairs a bus that lost what it
-// had, or part of it. Several processes may do so at once, and while others publish.
+// place is a router on a host.
+type place struct{ host, routerID string }
+
+// ReconcileNow compares everything that the bus has with the database, and writes what differs. It
+// first tells the database what the bus has, which shows that the database was restored to an earlier
+// state. If it was, or if the bus had lost something, all agents are made to read from the beginning.
+// Several processes may do so at once, and while others publish.
 func (p *Publisher) ReconcileNow(ctx context.Context) error {
-	have, err := p.bus.list(ctx)
-	if err != nil {
+	if err := p.reconcile(ctx); err != nil {
 		return fmt.Errorf("compare the bus with the database: %w", err)
 	}
-	hosts, err := p.hosts(ctx)
-	if err != nil {
-		return fmt.Errorf("compare the bus with the database: %w", err)
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for _, host := range hosts {
-		want, err := p.desired.DesiredOn(ctx, host)
-		if err != nil {
-			return errors.Join(fmt.Errorf("compare what host %s must realise: %w", host, err), g.Wait())
-		}
-		for _, a := range want {
-			key := routerKey(host, a.Router.ID)
-			text, err := json.Marshal(valueOf(a))
-			if err == nil && bytes.Equal(text, have[key]) {
-				delete(have, key)
-				continue
-			}
-			delete(have, key)
-			g.Go(func() error { return p.settle(gctx, host, a.Router.ID, 0) })
-		}
-	}
-	for key := range have { // that nobody must realise, or that came meanwhile
-		host, id, ok := splitKey(key)
-		if !ok {
-			continue
-		}
-		g.Go(func() error { return p.settle(gctx, host, id, 0) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return p.bus.setComplete(ctx)
+	return nil
 }
 
-// hosts are those of all agents.
-func (p *Publisher) hosts(ctx context.Context) (hosts []string, err error) {
-	err = p.store.View(ctx, func(tx l3.Tx) error {
-		hosts = nil
-		agents, err := tx.Agents().List(ctx, l3.Query{})
-		for _, a := range agents {
-			hosts = append(hosts, a.Host)
+func (p *Publisher) reconcile(ctx context.Context) error {
+	filling, _, err := p.bus.filling(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := p.bus.list(ctx, "*.*")
+	if err != nil {
+		return err
+	}
+	restored, err := p.service.Reconcile(ctx, queued(have))
+	if err != nil {
+		return err
+	}
+	if restored {
+		p.Logger.Error("the database was restored to an earlier state than that of the bus: its versions were raised")
+	}
+	hosts, err := p.service.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	var different []place
+	for _, host := range hosts {
+		d, err := p.different(ctx, host, have)
+		if err != nil {
+			return err
+		}
+		different = append(different, d...)
+	}
+	for at := range have { // which the database does not record, or did not when its host was compared
+		different = append(different, at)
+	}
+	// A difference that waits in the outbox is no loss.
+	waiting, err := p.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	lost, err := p.settleAll(ctx, different, waiting)
+	if err != nil {
+		return err
+	}
+	if filling != "" && lost > 0 && !restored {
+		p.Logger.Error("the bus had lost changes, or is an older copy: they were written again", "routers", lost)
+	}
+	if filling == "" || restored || lost > 0 {
+		return p.bus.setFilling(ctx)
+	}
+	return nil
+}
+
+// different compares what a host has on the bus with the database. It removes from have what it has
+// compared.
+func (p *Publisher) different(ctx context.Context, host string, have map[place][]byte) (different []place, err error) {
+	want, err := p.service.PlacementsOn(ctx, host)
+	if errors.Is(err, dataplane.ErrInvalid) {
+		// One router that cannot be compiled. Those that the bus has are settled one by one.
+		p.Logger.Error("a router of the host cannot be published", "host", host, "err", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", host, err)
+	}
+	for _, w := range want {
+		at := place{host, w.RouterID}
+		text, err := json.Marshal(valueOf(w))
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(text, have[at]) {
+			different = append(different, at)
+		}
+		delete(have, at)
+	}
+	return different, nil
+}
+
+// waiting returns what the outbox is about.
+func (p *Publisher) waiting(ctx context.Context) (map[place]bool, error) {
+	const all = 1 << 30
+	waiting := map[place]bool{}
+	err := p.store.View(ctx, func(tx l3.Tx) error {
+		clear(waiting)
+		notices, err := tx.Outbox().Next(ctx, all)
+		for _, n := range notices {
+			waiting[place{n.Host, n.RouterID}] = true
 		}
 		return err
 	})
-	return hosts, err
+	return waiting, err
 }
 
-// list reads the values of all routers, by key.
-func (b *Bus) list(ctx context.Context) (map[string][]byte, error) {
-	c, err := b.routers.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subjectOf(bucketRouters, "*.*")}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+// settleAll settles routers and returns how many had to be written although nothing was waiting to be
+// published of them.
+func (p *Publisher) settleAll(ctx context.Context, places []place, waiting map[place]bool) (lost int, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	changes := make([]bool, len(places))
+	for i, at := range places {
+		g.Go(func() (err error) {
+			changes[i], err = p.settle(ctx, at.host, at.routerID)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	for i, at := range places {
+		if changes[i] && !waiting[at] {
+			lost++
+		}
+	}
+	return lost, nil
+}
+
+// checkHost compares what the bus has for one host, which is about to read it from the beginning.
+func (p *Publisher) checkHost(ctx context.Context, host string) error {
+	have, err := p.bus.list(ctx, Token(host)+".*")
+	if err != nil {
+		return err
+	}
+	different, err := p.different(ctx, host, have)
+	if err != nil {
+		return err
+	}
+	for at := range have {
+		different = append(different, at)
+	}
+	_, err = p.settleAll(ctx, different, nil)
+	return err
+}
+
+// queued returns what the bus has, for the database. What cannot be read is left out, and is written
+// again.
+func queued(have map[place][]byte) []l3.Placement {
+	all := make([]l3.Placement, 0, len(have))
+	for at, text := range have {
+		if v, err := decodeRouter(at.host, at.routerID, text); err == nil {
+			all = append(all, v.placement(at.routerID))
+		}
+	}
+	return all
+}
+
+// list reads the values of the keys of routers that match.
+func (b *Bus) list(ctx context.Context, keys string) (map[place][]byte, error) {
+	c, err := b.stream(bucketRouters).OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subjectOf(bucketRouters, keys)}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		InactiveThreshold: 10 * time.Second,
 	})
 	if err != nil {
 		return nil, err
 	}
-	found := map[string][]byte{}
+	found := map[place][]byte{}
 	info, err := c.Info(ctx)
 	if err != nil || info.NumPending == 0 {
 		return found, err
@@ -96,8 +200,8 @@ func (b *Bus) list(ctx context.Context) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if key := strings.TrimPrefix(m.Subject(), subjectOf(bucketRouters, "")); !strings.HasSuffix(key, "."+keyMark) {
-			found[key] = m.Data()
+		if at, ok := splitKey(strings.TrimPrefix(m.Subject(), subjectOf(bucketRouters, ""))); ok {
+			found[at] = m.Data()
 		}
 		if meta.NumPending == 0 {
 			return found, nil
@@ -105,12 +209,10 @@ func (b *Bus) list(ctx context.Context) (map[string][]byte, error) {
 	}
 }
 
-func splitKey(key string) (host, routerID string, ok bool) {
+// splitKey is the inverse of routerKey. Marks are not routers.
+func splitKey(key string) (at place, ok bool) {
 	a, b, two := strings.Cut(key, ".")
-	if !two {
-		return "", "", false
-	}
 	host, hostOK := name(a)
 	routerID, idOK := name(b)
-	return host, routerID, hostOK && idOK
+	return place{host, routerID}, two && hostOK && idOK && host != "" && routerID != ""
 }

@@ -11,26 +11,31 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// ServerConfig is what an embedded server is made of. Secret and Dir must be given.
+// ServerConfig configures an embedded server. Secret and Dir must be given.
 type ServerConfig struct {
-	Secret []byte         // that passwords are derived from; at least 16 bytes; the same on all servers of a cluster
-	Dir    string         // for what the bus keeps; made if missing; of one server only
-	Listen netip.AddrPort // for agents; zero: nobody but this process can connect. Port 0: any
+	Secret []byte         // passwords derive from it; at least 16 bytes; the same on all servers of a cluster
+	Dir    string         // for what the bus keeps; created if missing; one server's only
+	Listen netip.AddrPort // for agents; zero: only this process can connect. Port 0: any
 	TLS    *tls.Config    // for agents; nil: none
 
 	// Cluster joins servers to one bus. Three or five of them go on when fewer than half are lost.
 	Cluster *ClusterConfig
 
+	// Unsynced acknowledges messages before they are on disk, so that a power loss can take back what the
+	// database has as published. It is for measurements.
+	Unsynced bool
+
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// ClusterConfig is how the servers of a cluster find each other.
+// ClusterConfig says how the servers of a cluster find each other.
 type ClusterConfig struct {
 	Name   string         // of this server, unlike that of any other
 	Listen netip.AddrPort // for the other servers
@@ -38,61 +43,94 @@ type ClusterConfig struct {
 	TLS    *tls.Config    // between servers, both ways; nil: none
 }
 
-// Server is a NATS server in this process.
+// Server is a NATS server in this process. It syncs each message to disk before it acknowledges it.
 type Server struct {
-	server *server.Server
-	secret []byte
+	config ServerConfig
+	log    *serverLog
 	lock   *os.File
+	stop   func() // stops watching the health
+
+	mu      sync.Mutex
+	running *server.Server // nil: it was shut down
 }
 
-// StartServer starts a server and returns when it takes connections. In a cluster it may be a while until there are enough servers for [Open].
+// StartServer starts a server and returns when it accepts connections. In a cluster it may take longer
+// until there are enough servers for [Open].
 func StartServer(c ServerConfig) (_ *Server, err error) {
 	if len(c.Secret) < 16 {
-		return nil, errors.New("start the bus: ServerConfig.Secret has less than 16 bytes")
+		return nil, errors.New("start bus: ServerConfig.Secret has less than 16 bytes")
 	}
 	if c.Dir == "" {
-		return nil, errors.New("start the bus: ServerConfig.Dir is missing")
+		return nil, errors.New("start bus: ServerConfig.Dir is missing")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	lock, err := claim(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("start the bus: %w", err)
+		return nil, fmt.Errorf("start bus: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			lock.Close()
-		}
-	}()
-	log := &serverLog{log: c.Logger}
-	if log.log == nil {
-		log.log = slog.New(slog.DiscardHandler)
+	s := &Server{config: c, log: &serverLog{log: c.Logger}, lock: lock}
+	if err := s.start(); err != nil {
+		lock.Close()
+		return nil, err
 	}
-	s, err := server.NewServer(c.options())
-	if err != nil {
-		return nil, fmt.Errorf("start the bus: %w", err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { s.heal(ctx) })
+	s.stop = func() {
+		cancel()
+		watching.Wait()
 	}
-	s.SetLoggerV2(log, log.log.Enabled(context.Background(), slog.LevelDebug), false, false)
-	s.Start()
-	deadline := time.Now().Add(10 * time.Second)
-	for !s.ReadyForConnections(20 * time.Millisecond) {
-		if err = log.fatal(); err == nil && time.Now().After(deadline) {
-			err = errors.New("it takes no connections after 10 seconds")
-		}
-		if err != nil {
-			s.Shutdown()
-			s.WaitForShutdown()
-			return nil, fmt.Errorf("start the bus on %s, in %s: %w", c.Listen, c.Dir, err)
-		}
-	}
-	if err := log.fatal(); err != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
-		return nil, fmt.Errorf("start the bus on %s, in %s: %w", c.Listen, c.Dir, err)
-	}
-	return &Server{server: s, secret: c.Secret, lock: lock}, nil
+	return s, nil
 }
 
-// claim locks a directory until the file that it returns is closed: two servers in one would spoil what each other keeps. And it tries to write
-// into it: nats-server would find out late that it cannot.
+// start starts nats-server.
+func (s *Server) start() error {
+	failed := func(err error) error {
+		return fmt.Errorf("start bus on %s, in %s: %w", s.config.Listen, s.config.Dir, err)
+	}
+	options := s.config.options()
+	auth := &guard{secret: s.config.Secret, log: s.log, hosts: map[string]*server.Account{}}
+	options.CustomClientAuthentication = auth
+	n, err := server.NewServer(options)
+	if err != nil {
+		return failed(err)
+	}
+	auth.server = n
+	if err := auth.export(); err != nil {
+		return failed(err)
+	}
+	n.SetLoggerV2(s.log, s.config.Logger.Enabled(context.Background(), slog.LevelDebug), false, false)
+	n.Start()
+	deadline := time.Now().Add(10 * time.Second)
+	for !n.ReadyForConnections(20 * time.Millisecond) {
+		if err = s.log.fatal(); err == nil && time.Now().After(deadline) {
+			err = errors.New("it accepts no connections after 10 seconds")
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.log.fatal()
+	}
+	if err != nil {
+		n.Shutdown()
+		n.WaitForShutdown()
+		return failed(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = n
+	if at, ok := n.Addr().(*net.TCPAddr); ok { // which a restart must use again
+		s.config.Listen = at.AddrPort()
+	}
+	return nil
+}
+
+// claim locks a directory until the file that it returns is closed: two servers would damage each other's
+// files. It also writes to the directory, because nats-server would notice late that it cannot.
 func claim(dir string) (_ *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -119,15 +157,18 @@ func (c ServerConfig) options() *server.Options {
 		ServerName: "l3kit",
 		JetStream:  true,
 		StoreDir:   c.Dir,
+		SyncAlways: !c.Unsynced,
 		NoSigs:     true,
 		// A router with many floating IPs is a large message; NATS's default is 1 MiB.
-		MaxPayload:                 maxMessage,
-		CustomClientAuthentication: guard(c.Secret),
-		DontListen:                 !c.Listen.IsValid(),
-		TLSConfig:                  c.TLS,
-		TLS:                        c.TLS != nil,
-		TLSVerify:                  c.TLS != nil && c.TLS.ClientAuth == tls.RequireAndVerifyClientCert,
-		TLSTimeout:                 5,
+		MaxPayload: maxMessage,
+		// What one connection can make the server keep.
+		MaxPending: 4 * maxMessage,
+		MaxSubs:    1000,
+		DontListen: !c.Listen.IsValid(),
+		TLSConfig:  c.TLS,
+		TLS:        c.TLS != nil,
+		TLSVerify:  c.TLS != nil && c.TLS.ClientAuth == tls.RequireAndVerifyClientCert,
+		TLSTimeout: 5,
 	}
 	o.Host, o.Port = hostPort(c.Listen)
 	if c.Cluster == nil {
@@ -136,7 +177,7 @@ func (c ServerConfig) options() *server.Options {
 	o.ServerName = c.Cluster.Name
 	o.Cluster.Name = "l3kit"
 	o.Cluster.Host, o.Cluster.Port = hostPort(c.Cluster.Listen)
-	o.Cluster.Username, o.Cluster.Password = "server", derive(c.Secret, "server")
+	o.Cluster.Username, o.Cluster.Password = "server", Password(c.Secret, "server")
 	o.Cluster.TLSConfig = c.Cluster.TLS
 	o.Cluster.TLSTimeout = 5
 	for _, p := range c.Cluster.Peers {
@@ -155,47 +196,46 @@ func hostPort(a netip.AddrPort) (string, int) {
 	return a.Addr().String(), int(a.Port())
 }
 
-// URL is where agents connect to; empty when nobody can.
-func (s *Server) URL() string {
-	if a := s.server.Addr(); a != nil {
-		return "nats://" + a.String()
-	}
-	return ""
+// current returns the server that is running; nil: none is.
+func (s *Server) current() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
 }
 
-// InProcessConn is a connection without a socket. With it a Server is what nats.InProcessServer takes.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessConn() }
+// URL is the address that agents connect to; empty when there is none.
+func (s *Server) URL() string {
+	n := s.current()
+	if n == nil || n.Addr() == nil {
+		return ""
+	}
+	return "nats://" + n.Addr().String()
+}
 
-// Shutdown ends connections, writes everything to disk and returns when that is done. What was acknowledged is there at the next start.
+// InProcessConn returns a connection without a socket. With it a Server is what nats.InProcessServer
+// takes.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	n := s.current()
+	if n == nil {
+		return nil, errors.New("connect to bus: it is not running")
+	}
+	return n.InProcessConn()
+}
+
+// Shutdown ends connections, writes everything to disk and returns when that is done.
 func (s *Server) Shutdown() {
-	s.server.Shutdown()
-	s.server.WaitForShutdown()
+	s.stop()
+	s.halt()
 	s.lock.Close()
 }
 
-// guard lets in the control plane and agents, by passwords that are derived from the secret.
-type guard []byte
-
-// Check is called by nats-server for each connection.
-func (g guard) Check(c server.ClientAuthentication) bool {
-	login := c.GetOpts()
-	if !authentic(g, login.Username, login.Password) {
-		return false
+func (s *Server) halt() {
+	s.mu.Lock()
+	n := s.running
+	s.running = nil
+	s.mu.Unlock()
+	if n != nil {
+		n.Shutdown()
+		n.WaitForShutdown()
 	}
-	user := &server.User{Username: login.Username}
-	if login.Username == ControlUser {
-		c.RegisterUser(user)
-		return true
-	}
-	host, ok := hostOfUser(login.Username)
-	if !ok {
-		return false
-	}
-	may := AgentPermissions(host)
-	user.Permissions = &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: may.Publish.Allow},
-		Subscribe: &server.SubjectPermission{Allow: may.Subscribe.Allow},
-	}
-	c.RegisterUser(user)
-	return true
 }

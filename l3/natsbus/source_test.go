@@ -1,6 +1,7 @@
 package natsbus_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -119,8 +120,7 @@ func TestServerRestarted(t *testing.T) {
 	require.NoError(t, err)
 	login := natsbus.Login{URLs: []string{s.URL()}, Password: natsbus.ControlCredential(secret)}
 	r := &rig{T: t, server: s, nc: connect(t, login)}
-	r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{})
-	require.NoError(t, err)
+	r.open(natsbus.Options{})
 	w := newWorld("h1")
 	w.put("h1", "r1", "r2")
 	r.publish(w)
@@ -146,8 +146,10 @@ func freePort(t *testing.T) netip.AddrPort {
 // TestWatchNeedsAFilledBus: what the control plane never wrote is not gone.
 func TestWatchNeedsAFilledBus(t *testing.T) {
 	r := newRig(t)
-	_, err := r.source("h1").Watch(t.Context())
-	require.ErrorContains(t, err, "not filled the bus")
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := r.source("h1").Watch(soon, l3.Session{})
+	require.ErrorContains(t, err, "no control plane opens sessions")
 }
 
 func TestReportsAndHeartbeatsArrive(t *testing.T) {
@@ -157,7 +159,9 @@ func TestReportsAndHeartbeatsArrive(t *testing.T) {
 	r.publish(newWorld("h1", "h.2"))
 	one, two := r.source("h1"), r.source("h.2")
 	seen := watch(t, one)
-	want := l3.Report{Host: "h.2", RouterID: "r1", Epoch: 3, Generation: 9, Error: "no", FloatingIPs: map[string]string{"f": "why"}}
+	want := l3.Report{
+		Host: "h.2", RouterID: "r1", Epoch: 3, Generation: 9, Error: "no", FloatingIPs: map[string]string{"f": "why"}, Gone: true, Instance: "i", Seq: 4,
+	}
 	require.NoError(t, two.Report(t.Context(), want))
 	started := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i, s := range []*natsbus.Source{one, two} {
@@ -184,13 +188,12 @@ func TestNonsenseIsDropped(t *testing.T) {
 	r := newRig(t)
 	h := &hosting{}
 	background(t, natsbus.NewConsumer(h, r.bus).Run)
-	js, err := jetstream.New(r.agent("h1"))
-	require.NoError(t, err)
+	nc := r.agent("h1")
 	for _, text := range []string{"", "{", `{"host":"h2","router_id":"r","epoch":1}`, `{"stream":"reports","seq":1}`} {
-		_, err := js.Publish(t.Context(), "reports.h1", []byte(text))
-		require.NoError(t, err)
-		_, err = js.Publish(t.Context(), "$KV.agents.h1", []byte(text))
-		require.NoError(t, err)
+		for _, subject := range []string{"report", "heartbeat"} {
+			_, err := nc.Request(subject, []byte(text), patience)
+			require.NoError(t, err)
+		}
 	}
 	require.NoError(t, r.source("h1").Report(t.Context(), l3.Report{RouterID: "r", Epoch: 1}))
 	control, err := jetstream.New(r.nc)

@@ -5,23 +5,26 @@ import (
 	"strings"
 )
 
-// Names of what the bus keeps. A bucket is the stream KV_<bucket> with the subjects $KV.<bucket>.<key>.
+// Names of what the bus keeps in the control plane's account. A bucket is the stream KV_<bucket> with
+// the subjects $KV.<bucket>.<key>.
 const (
 	bucketRouters = "routers"
 	bucketAgents  = "agents"
 	bucketPeers   = "peers"
 	streamReports = "reports"
 
-	// keyComplete is a key of the bucket routers. No router has it, because theirs have two parts.
+	// keyComplete and keyIdentity are keys of the bucket routers. No router has them, because the key
+	// of a router on a host has two parts.
 	keyComplete = "complete"
-	// keyProbe is a key of the bucket agents; no host has it, because theirs have one part.
+	keyIdentity = "identity"
+	// keyProbe is a key of the bucket agents. No host has it, because the key of a host has one part.
 	keyProbe = "control.probe"
-	// keyMark is a key of the bucket peers, and the second part of a key of the bucket routers. It is the token of the empty name, which nobody has.
+	// keyMark is a key of the bucket peers, and the second part of a key of the bucket routers. It is
+	// the token of the empty name, which no host and no router has.
 	keyMark = "="
 
 	subjectReports = "reports."
-	subjectListing = "listing."
-	inboxes        = "_INBOX."
+	subjectSession = "session."
 )
 
 func streamOf(bucket string) string       { return "KV_" + bucket }
@@ -29,8 +32,9 @@ func subjectOf(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 func routerKey(host, routerID string) string { return Token(host) + "." + Token(routerID) }
 
-// Token writes a name as one part of a subject, so that no name can widen a permission: letters, digits, - and _ stand for themselves, every other
-// byte is = and two hexadecimal digits. "node1.example" is "node1=2Eexample". The empty name is a single =.
+// Token writes a name as one part of a subject, so that no name can widen an import: letters, digits,
+// - and _ stand for themselves, every other byte is = and two hexadecimal digits. "node1.example" is
+// "node1=2Eexample". The empty name is a single =.
 func Token(name string) string {
 	if name == "" {
 		return "="
@@ -52,7 +56,7 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
-// name undoes Token. It refuses what Token does not write, so that a name has one token only.
+// name is the inverse of Token. It refuses what Token does not write, so each name has one token.
 func name(token string) (string, bool) {
 	if token == "=" {
 		return "", true

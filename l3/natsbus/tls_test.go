@@ -70,9 +70,7 @@ func TestTLS(t *testing.T) {
 			both := config.ClientCAs != nil
 			r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback, TLS: config})}
 			r.nc = connect(t, natsbus.Login{Server: r.server}) // in this process, without a certificate
-			var err error
-			r.bus, err = natsbus.Open(t.Context(), r.nc, natsbus.Options{})
-			require.NoError(t, err)
+			r.open(natsbus.Options{})
 			w := newWorld("h1")
 			w.put("h1", "r1")
 			r.publish(w)

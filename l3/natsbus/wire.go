@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
@@ -13,14 +14,33 @@ import (
 
 // routerValue is the value of a router's key; see the package comment.
 type routerValue struct {
-	Host     string            `json:"host"`
-	Revision uint64            `json:"revision"`
-	Epoch    uint64            `json:"epoch"`
-	Router   *dataplane.Router `json:"router"` // null: the host does not have it any more
+	Host       string            `json:"host"`
+	Deployment string            `json:"deployment,omitempty"`
+	Revision   uint64            `json:"revision"`
+	Epoch      uint64            `json:"epoch"`
+	Router     *dataplane.Router `json:"router"` // null: the router has left the host
 }
 
-func valueOf(a l3.Assignment) routerValue {
-	return routerValue{Host: a.Host, Revision: a.Revision, Epoch: a.Epoch, Router: &a.Router}
+func valueOf(p l3.Placement) routerValue {
+	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch}
+	if p.Assignment != nil {
+		v.Router = &p.Assignment.Router
+	}
+	return v
+}
+
+// placement is the inverse of valueOf.
+func (v routerValue) placement(routerID string) l3.Placement {
+	p := l3.Placement{Host: v.Host, RouterID: routerID, Deployment: v.Deployment, Epoch: v.Epoch, Revision: v.Revision}
+	if v.Router != nil {
+		a := v.assignment()
+		p.Assignment = &a
+	}
+	return p
+}
+
+func (v routerValue) assignment() l3.Assignment {
+	return l3.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Router: *v.Router}
 }
 
 // newer orders the values of one key.
@@ -31,7 +51,7 @@ func (v routerValue) newer(than routerValue) bool {
 	return v.Revision > than.Revision
 }
 
-// decodeRouter reads the value of a key, and refuses one that is another host's or another router's.
+// decodeRouter reads the value of a key. It refuses the value of another host or another router.
 func decodeRouter(host, routerID string, text []byte) (v routerValue, err error) {
 	if err := json.Unmarshal(text, &v); err != nil {
 		return v, err
@@ -47,6 +67,33 @@ func decodeRouter(host, routerID string, text []byte) (v routerValue, err error)
 	return v, nil
 }
 
+// sessionRequest is an agent's request to be served.
+type sessionRequest struct {
+	l3.Session
+	// After and Filling ask to go on after the message with that stream sequence number, in that
+	// filling of the bucket. 0: from the beginning.
+	After   uint64 `json:"after,omitempty"`
+	Filling string `json:"filling,omitempty"`
+}
+
+// sessionAnswer is the control plane's answer. Refused and Error exclude everything else.
+type sessionAnswer struct {
+	Refused string `json:"refused,omitempty"` // why the agent may not serve the host
+	Error   string `json:"error,omitempty"`   // why the control plane cannot serve it now
+
+	ID         string `json:"session,omitempty"` // random
+	Deployment string `json:"deployment,omitempty"`
+	Filling    string `json:"filling,omitempty"`
+	After      uint64 `json:"after,omitempty"`   // as asked, or 0: everything is read from the beginning
+	Routers    uint64 `json:"routers,omitempty"` // sequence number of the mark among the routers
+	Peers      uint64 `json:"peers,omitempty"`   // sequence number of the mark among the peers
+}
+
+// markValue is the value of a mark; see [sessions].
+type markValue struct {
+	Session string `json:"session,omitempty"`
+}
+
 // report is an [l3.Report] on the wire.
 type report struct {
 	Host        string            `json:"host"`
@@ -55,10 +102,38 @@ type report struct {
 	Revision    uint64            `json:"revision"`
 	Error       string            `json:"error,omitempty"`
 	FloatingIPs map[string]string `json:"floating_ips,omitempty"`
+	Gone        bool              `json:"gone,omitempty"`
+	Instance    string            `json:"instance,omitempty"`
+	Seq         uint64            `json:"seq,omitempty"`
 }
 
+// maxReason bounds a reason in a report, in bytes, so that a report of thousands of floating IPs fits
+// into a message.
+const maxReason = 1024
+
 func encodeReport(r l3.Report) ([]byte, error) {
-	return json.Marshal(report{r.Host, r.RouterID, r.Epoch, r.Generation, r.Error, r.FloatingIPs})
+	w := report{
+		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Generation, Error: shorten(r.Error),
+		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
+	}
+	if len(r.FloatingIPs) > 0 {
+		w.FloatingIPs = make(map[string]string, len(r.FloatingIPs))
+		for id, reason := range r.FloatingIPs {
+			w.FloatingIPs[id] = shorten(reason)
+		}
+	}
+	return json.Marshal(w)
+}
+
+func shorten(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	end := maxReason
+	for end > 0 && !utf8.RuneStart(reason[end]) {
+		end--
+	}
+	return strings.Clone(reason[:end])
 }
 
 func decodeReport(host string, text []byte) (l3.Report, error) {
@@ -66,10 +141,13 @@ func decodeReport(host string, text []byte) (l3.Report, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return l3.Report{}, err
 	}
-	if r.Host != host || r.RouterID == "" || r.Epoch == 0 {
+	if r.Host != host || r.RouterID == "" || r.Epoch == 0 && !r.Gone {
 		return l3.Report{}, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
 	}
-	return l3.Report{Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Generation: r.Revision, Error: r.Error, FloatingIPs: r.FloatingIPs}, nil
+	return l3.Report{
+		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Generation: r.Revision, Error: r.Error, FloatingIPs: r.FloatingIPs,
+		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
+	}, nil
 }
 
 // heartbeat is an [l3.Heartbeat] on the wire.
@@ -79,6 +157,10 @@ type heartbeat struct {
 	AvailabilityZone string         `json:"availability_zone,omitempty"`
 	StartedAt        time.Time      `json:"started_at"`
 	Configurations   map[string]any `json:"configurations,omitempty"`
+	Instance         string         `json:"instance,omitempty"`
+	Machine          string         `json:"machine,omitempty"`
+	Deployment       string         `json:"deployment,omitempty"`
+	Inventory        *l3.Inventory  `json:"inventory,omitempty"`
 }
 
 func encodeHeartbeat(h l3.Heartbeat) ([]byte, error) { return json.Marshal(heartbeat(h)) }
@@ -92,24 +174,4 @@ func decodeHeartbeat(host string, text []byte) (l3.Heartbeat, error) {
 		return l3.Heartbeat{}, fmt.Errorf("it is of host %q", h.Host)
 	}
 	return l3.Heartbeat(h), nil
-}
-
-// TunnelAddress is the configuration of a heartbeat that has the host's address for tunnels, as a string; Neutron's agents call it so too.
-const TunnelAddress = "tunneling_ip"
-
-// peer is the value of a host's key among the peers.
-type peer struct {
-	Host    string     `json:"host"`
-	Address netip.Addr `json:"address"`
-}
-
-func decodePeer(host string, text []byte) (netip.Addr, error) {
-	var p peer
-	if err := json.Unmarshal(text, &p); err != nil {
-		return netip.Addr{}, err
-	}
-	if p.Host != host || !p.Address.IsValid() {
-		return netip.Addr{}, fmt.Errorf("it is of host %q, address %q", p.Host, p.Address)
-	}
-	return p.Address, nil
 }

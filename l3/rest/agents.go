@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
@@ -32,7 +33,7 @@ func (a *api) agents() {
 			if err != nil {
 				return nil, err
 			}
-			return append(routers.seen(who, nil).writeAll([]byte{'{'}, "routers", hosted), '}'), nil
+			return append(routers.seen(a.sightOf(who, "router"), nil).writeAll([]byte{'{'}, "routers", hosted), '}'), nil
 		}})
 	a.handle("POST /v2.0/agents/{id}/l3-routers", operation{summary: "Have an agent host a router", accepts: wanted.schema(inPost),
 		status: http.StatusCreated, answers: schema{"nullable": true},
@@ -58,7 +59,7 @@ func (a *api) agents() {
 			if err != nil {
 				return nil, err
 			}
-			return append(t.seen(who, nil).writeAll([]byte{'{'}, "agents", hosts), '}'), nil
+			return append(t.seen(a.sightOf(who, "agent"), nil).writeAll([]byte{'{'}, "agents", hosts), '}'), nil
 		}})
 }
 
@@ -82,6 +83,7 @@ func agentTable() table[l3.Agent, l3.AgentSpec] {
 		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }),
 		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }),
 		shown[R, S]("resources_synced", boolean, found, func(r *R) bool { return r.ResourcesSynced }),
+		shown[R, S]("orphans", orphans, 0, func(r *R) []l3.Orphan { return r.Orphans }),
 	}
 }
 
@@ -93,6 +95,33 @@ var (
 				return append(b, "{}"...)
 			}
 			return append(b, marshal(v)...)
+		},
+	}
+
+	// orphans are an attribute of ours: what runs on the agent's host without a record.
+	orphans = codec[[]l3.Orphan, any]{
+		schema: schema{"type": "array", "items": schema{"type": "object", "properties": schema{
+			"router_id": schema{"type": "string"}, "deployment": schema{"type": "string"}, "epoch": schema{"type": "integer"},
+			"revision": schema{"type": "integer"}, "addresses": schema{"type": "array", "items": schema{"type": "string"}},
+			"conflicts": schema{"type": "array", "items": schema{"type": "string"}},
+		}}},
+		write: func(b []byte, all []l3.Orphan) []byte {
+			type shown struct {
+				RouterID   string       `json:"router_id"`
+				Deployment string       `json:"deployment"`
+				Epoch      uint64       `json:"epoch"`
+				Revision   uint64       `json:"revision"`
+				Addresses  []netip.Addr `json:"addresses"`
+				Conflicts  []netip.Addr `json:"conflicts"`
+			}
+			list := make([]shown, len(all))
+			for i, o := range all {
+				list[i] = shown{o.RouterID, o.Deployment, o.Epoch, o.Revision, []netip.Addr{}, append([]netip.Addr{}, o.Conflicts...)}
+				for _, h := range o.Addrs {
+					list[i].Addresses = append(list[i].Addresses, h.Addr)
+				}
+			}
+			return append(b, marshal(list)...)
 		},
 	}
 

@@ -32,6 +32,9 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	)
 	switch {
 	case errors.As(err, &refused):
+		if refused.Status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 		a.send(w, refused.Status, envelope(refused.Name, refused.Message))
 	case errors.As(err, &stranger):
 		uri := stranger.KeystoneURL
@@ -44,9 +47,11 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}}))
 	case errors.As(err, &away):
 		a.log.Error("request cannot be authenticated", "request", w.Header().Get("X-Openstack-Request-Id"), "error", err)
+		w.Header().Set("Retry-After", retryAfter)
 		a.send(w, http.StatusServiceUnavailable, envelope("HTTPServiceUnavailable", "The identity service does not answer. Try again later."))
 	case errors.Is(err, l3.ErrUnavailable):
 		a.log.Error("request failed", "request", w.Header().Get("X-Openstack-Request-Id"), "method", r.Method, "path", r.URL.Path, "error", err)
+		w.Header().Set("Retry-After", retryAfter)
 		a.send(w, http.StatusServiceUnavailable, envelope("HTTPServiceUnavailable", "The database does not answer. Try again later."))
 	default:
 		if !errors.Is(err, context.Canceled) || r.Context().Err() == nil {

@@ -13,12 +13,12 @@ import (
 type use uint8
 
 const (
-	inPost    use = 1 << iota // may be given when the resource is made
-	inPut                     // may be given when it is changed
-	needed                    // must be given when it is made
-	filtered                  // lists can be filtered by it
-	sorted                    // lists can be sorted by it
-	adminOnly                 // others than administrators do not see it, and cannot find by it; whether they may set it is the service's policy
+	inPost   use = 1 << iota // may be given when the resource is made
+	inPut                    // may be given when it is changed
+	needed                   // must be given when it is made
+	filtered                 // lists can be filtered by it
+	sorted                   // lists can be sorted by it
+	guarded                  // callers see it, and can find by it, if the service's policy allows get_RESOURCE:ATTRIBUTE
 
 	given = inPost | inPut
 	found = filtered | sorted
@@ -107,11 +107,26 @@ func oneOf(stored string, values []string, parse func(string) (any, error)) (l3.
 // table is the attributes of a resource.
 type table[R, S any] []attribute[R, S]
 
-// seen are the attributes that a caller sees of a resource, of those with the given names, or of all.
-func (t table[R, S]) seen(who l3.Caller, names []string) table[R, S] {
+// sight reports whether a caller may see the guarded attribute with a name.
+type sight func(attribute string) bool
+
+// everything is the sight of whoever is not restricted.
+func everything(string) bool { return true }
+
+// sightOf returns what the service's policy lets a caller see of the resources with a name.
+func (a *api) sightOf(who l3.Caller, resource string) sight {
+	return func(attribute string) bool { return a.service.Allows(who, "get_"+resource+":"+attribute, 0) }
+}
+
+// shows reports whether a caller with a sight sees the attribute.
+func (a *attribute[R, S]) shows(sees sight) bool { return a.uses&guarded == 0 || sees(a.name) }
+
+// seen returns the attributes that a caller sees of a resource, of those with the given names, or of
+// all.
+func (t table[R, S]) seen(sees sight, names []string) table[R, S] {
 	out := make(table[R, S], 0, len(t))
 	for _, a := range t {
-		if a.write != nil && (a.uses&adminOnly == 0 || who.Admin) && (len(names) == 0 || slices.Contains(names, a.name)) {
+		if a.write != nil && (len(names) == 0 || slices.Contains(names, a.name)) && a.shows(sees) {
 			out = append(out, a)
 		}
 	}
@@ -178,7 +193,7 @@ func (t table[R, S]) unknown(object map[string]any) error {
 
 // record is a codec of JSON objects with the attributes of a table.
 func record[Out, In any](t table[Out, In]) codec[Out, In] {
-	written := t.seen(l3.System(), nil)
+	written := t.seen(everything, nil)
 	return codec[Out, In]{
 		schema: t.schema(0),
 		write:  func(b []byte, v Out) []byte { return written.write(b, &v) },

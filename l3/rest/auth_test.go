@@ -21,7 +21,7 @@ import (
 )
 
 func request(headers ...string) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/v2.0/routers", nil)
+	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/v2.0/routers", nil)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
@@ -85,6 +85,16 @@ func TestTokens(t *testing.T) {
 		require.Error(t, err, bad)
 		require.Contains(t, err.Error(), file)
 	}
+	write("- {token: x, project: p}")
+	for mode, fine := range map[os.FileMode]bool{0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o660: false, 0o602: false} {
+		require.NoError(t, os.Chmod(file, mode))
+		_, err := rest.ReadTokens(file)
+		if fine {
+			require.NoError(t, err, mode)
+			continue
+		}
+		require.ErrorContains(t, err, "chmod", mode)
+	}
 	_, err = rest.ReadTokens(file + ".not")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
@@ -94,9 +104,11 @@ func TestStrangersLearnNothing(t *testing.T) {
 	for _, target := range []string{"/v2.0/routers", "/v2.0/nothing", "/v2.0/", "/v2.0/extensions", "//", "/v2.0/routers/x"} {
 		for _, method := range []string{"GET", "PATCH"} {
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+			r := httptest.NewRequest(method, target, nil)
+			r.Host = "127.0.0.1"
+			h.ServeHTTP(w, r)
 			require.Equal(t, http.StatusUnauthorized, w.Code, target)
-			require.Equal(t, `Keystone uri="http://example.com"`, w.Header().Get("WWW-Authenticate"))
+			require.Equal(t, `Keystone uri="http://127.0.0.1"`, w.Header().Get("WWW-Authenticate"))
 			require.JSONEq(t, `{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}`, w.Body.String())
 			require.NotEmpty(t, w.Header().Get("X-Openstack-Request-Id"))
 		}

@@ -3,7 +3,6 @@ package rest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -17,22 +16,22 @@ var (
 		Message: "The body must be application/json."}
 )
 
-// readBody reads a request's body, which must be one JSON object. Numbers are left as they were written, so that none loses its digits.
+// readBody reads a request's body, which must be one JSON object, and be declared to be one: a web
+// page of another site can send a body without a type, or with that of a form, but not as JSON.
+// Numbers are left as they were written, so that none loses its digits.
 func readBody(r *http.Request) (map[string]any, error) {
-	if t := r.Header.Get("Content-Type"); t != "" {
-		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
-			return nil, errNotJSON
-		}
+	media, _, typeErr := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Header.Get("Content-Type") != "" && (typeErr != nil || media != "application/json") {
+		return nil, errNotJSON
 	}
-	raw, err := io.ReadAll(r.Body)
-	var long *http.MaxBytesError
+	raw, err := io.ReadAll(r.Body) // from memory; see receive
 	switch {
-	case errors.As(err, &long):
-		return nil, errTooLarge
 	case err != nil:
-		return nil, badRequest("The request body could not be read: %v", err)
+		return nil, err
 	case len(bytes.TrimSpace(raw)) == 0:
 		return nil, badRequest("Resource body required")
+	case media == "":
+		return nil, errNotJSON
 	}
 	return parseBody(raw)
 }

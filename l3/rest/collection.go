@@ -20,6 +20,7 @@ type collection[R, S any] struct {
 	ids       func(r *R) string               // for links between pages
 	check     func(spec map[string]any) error // what no single attribute can say of a request; nil: nothing
 	revisions bool                            // changes may be conditional
+	sees      func(who l3.Caller) sight       // which attributes a caller sees; set by serve
 
 	list   func(ctx context.Context, who l3.Caller, q l3.Query) ([]R, error)
 	get    func(ctx context.Context, who l3.Caller, id string) (R, error)
@@ -33,6 +34,7 @@ type resource struct{ path, one, many string }
 
 // serve registers the operations of a collection.
 func serve[R, S any](a *api, c collection[R, S]) {
+	c.sees = func(who l3.Caller) sight { return a.sightOf(who, c.one) }
 	a.resources = append(a.resources, resource{c.path, c.one, c.many})
 	a.schemas[c.one] = c.table.schema(0)
 	root, item := "/v2.0/"+c.path, "/v2.0/"+c.path+"/{id}"
@@ -78,7 +80,7 @@ func (c *collection[R, S]) serveList(a *api, r *http.Request, who l3.Caller) ([]
 	if err != nil {
 		return nil, err
 	}
-	q, err := c.table.query(params, who)
+	q, err := c.table.query(params, c.sees(who))
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +91,7 @@ func (c *collection[R, S]) serveList(a *api, r *http.Request, who l3.Caller) ([]
 	if err != nil {
 		return nil, err
 	}
-	seen := c.table.seen(who, params["fields"])
+	seen := c.table.seen(c.sees(who), params["fields"])
 	b := seen.writeAll([]byte{'{'}, c.many, found)
 	if q.Limit > 0 && c.ids != nil {
 		var first, last string
@@ -111,7 +113,7 @@ func (c *collection[R, S]) serveGet(r *http.Request, who l3.Caller) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	return c.table.seen(who, params["fields"]).writeOne(c.one, &found), nil
+	return c.table.seen(c.sees(who), params["fields"]).writeOne(c.one, &found), nil
 }
 
 func (c *collection[R, S]) serveCreate(r *http.Request, who l3.Caller) ([]byte, error) {
@@ -127,7 +129,7 @@ func (c *collection[R, S]) serveCreate(r *http.Request, who l3.Caller) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	seen := c.table.seen(who, nil)
+	seen := c.table.seen(c.sees(who), nil)
 	if bulk {
 		return append(seen.writeAll([]byte{'{'}, c.many, made), '}'), nil
 	}
@@ -184,7 +186,7 @@ func (c *collection[R, S]) serveUpdate(r *http.Request, who l3.Caller) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	return c.table.seen(who, nil).writeOne(c.one, &changed), nil
+	return c.table.seen(c.sees(who), nil).writeOne(c.one, &changed), nil
 }
 
 func (c *collection[R, S]) read(object map[string]any, in use) (S, error) {

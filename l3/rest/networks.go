@@ -38,16 +38,16 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		shown[R, S]("ipv6_address_scope", uuidOrNo, 0, func(*R) string { return "" }),
 
 		// One segment is shown as attributes of the network, several as a list.
-		field("provider:network_type", networkType, given|found|adminOnly,
+		field("provider:network_type", networkType, given|found|guarded,
 			func(r *R) string { return string(r.Segments[0].Type) },
 			func(s *S, v string) { onlySegment(s).Type = dataplane.NetworkType(v) }).as("segments.provider:network_type", asWritten).only(flat),
-		field("provider:physical_network", textOrNo, given|found|adminOnly,
+		field("provider:physical_network", textOrNo, given|found|guarded,
 			func(r *R) string { return r.Segments[0].Physical },
 			func(s *S, v string) { onlySegment(s).Physical = v }).as("segments.provider:physical_network", asWritten).only(flat),
-		field("provider:segmentation_id", segmentID, given|found|adminOnly,
+		field("provider:segmentation_id", segmentID, given|found|guarded,
 			func(r *R) int { return int(r.Segments[0].ID) },
 			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", segmentID.parse).only(flat),
-		field("segments", list(segment), given|adminOnly,
+		field("segments", list(segment), given|guarded,
 			func(r *R) []l3.Segment { return r.Segments },
 			func(s *S, v []l3.Segment) { s.Segments = &v }).only(func(r *R) bool { return len(r.Segments) > 1 }),
 	)

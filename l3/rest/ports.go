@@ -34,14 +34,14 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field("device_id", label, given|found, func(r *R) string { return r.DeviceID }, func(s *S, v string) { s.DeviceID = &v }),
 		field("device_owner", label, given|found, func(r *R) string { return r.DeviceOwner }, func(s *S, v string) { s.DeviceOwner = &v }),
 
-		field("binding:host_id", textOrNo, given|found|adminOnly,
+		field("binding:host_id", textOrNo, given|found|guarded,
 			func(r *R) string { return r.Binding.HostID }, func(s *S, v string) { s.HostID = &v }).as("binding.binding:host_id", asWritten),
 		field("binding:vnic_type", label, given|found,
 			func(r *R) string { return r.Binding.VNICType }, func(s *S, v string) { s.VNICType = &v }).as("binding.binding:vnic_type", asWritten),
-		field("binding:profile", jsonDict, given|adminOnly,
+		field("binding:profile", jsonDict, given|guarded,
 			func(r *R) json.RawMessage { return r.Binding.Profile }, func(s *S, v json.RawMessage) { s.Profile = &v }),
-		shown[R, S]("binding:vif_type", label, adminOnly, func(r *R) string { return r.Binding.VIFType }),
-		shown[R, S]("binding:vif_details", jsonDict, adminOnly, func(r *R) json.RawMessage { return r.Binding.VIFDetails }),
+		shown[R, S]("binding:vif_type", label, guarded, func(r *R) string { return r.Binding.VIFType }),
+		shown[R, S]("binding:vif_details", jsonDict, guarded, func(r *R) json.RawMessage { return r.Binding.VIFDetails }),
 
 		field("port_security_enabled", boolean, given|found,
 			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),

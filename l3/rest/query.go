@@ -30,8 +30,9 @@ func parameters(r *http.Request) (url.Values, error) {
 // The parameters of lists that are no filters.
 var listing = []string{"fields", "limit", "marker", "page_reverse", "sort_dir", "sort_key"}
 
-// query is what the parameters of a list ask for. Filters and sort keys that the caller does not see do not exist for him.
-func (t table[R, S]) query(params url.Values, who l3.Caller) (l3.Query, error) {
+// query is what the parameters of a list ask for. Filters and sort keys that the caller does not
+// see do not exist for it.
+func (t table[R, S]) query(params url.Values, sees sight) (l3.Query, error) {
 	var (
 		q       l3.Query
 		unknown []string
@@ -41,7 +42,7 @@ func (t table[R, S]) query(params url.Values, who l3.Caller) (l3.Query, error) {
 		if slices.Contains(listing, name) {
 			continue
 		}
-		a := t.usable(name, filtered, who)
+		a := t.usable(name, filtered, sees)
 		if a == nil {
 			unknown = append(unknown, name)
 			continue
@@ -55,7 +56,7 @@ func (t table[R, S]) query(params url.Values, who l3.Caller) (l3.Query, error) {
 	if unknown != nil {
 		return q, badRequest("['%s'] is invalid attribute for filtering", show(strings.Join(unknown, "', '")))
 	}
-	if q.Sort, err = t.sort(params["sort_key"], params["sort_dir"], who); err != nil {
+	if q.Sort, err = t.sort(params["sort_key"], params["sort_dir"], sees); err != nil {
 		return q, err
 	}
 	if limit := params.Get("limit"); limit != "" {
@@ -68,28 +69,31 @@ func (t table[R, S]) query(params url.Values, who l3.Caller) (l3.Query, error) {
 	return q, nil
 }
 
-func (t table[R, S]) sort(keys, dirs []string, who l3.Caller) ([]l3.Sort, error) {
+func (t table[R, S]) sort(keys, dirs []string, sees sight) ([]l3.Sort, error) {
 	if len(dirs) != len(keys) {
 		return nil, badRequest("The number of sort_keys and sort_dirs must be same")
 	}
 	var out []l3.Sort
 	for i, key := range keys {
-		a := t.usable(key, sorted, who)
+		a := t.usable(key, sorted, sees)
 		if a == nil {
 			return nil, badRequest("['%s'] is invalid attribute for sort_keys", show(key))
 		}
 		if dirs[i] != "asc" && dirs[i] != "desc" {
 			return nil, badRequest("['%s'] is invalid value for sort_dirs, valid value is 'asc' and 'desc'", show(dirs[i]))
 		}
-		out = append(out, l3.Sort{Field: a.stored, Desc: dirs[i] == "desc"})
+		again := func(s l3.Sort) bool { return s.Field == a.stored }
+		if !slices.ContainsFunc(out, again) { // a key that is given again decides nothing
+			out = append(out, l3.Sort{Field: a.stored, Desc: dirs[i] == "desc"})
+		}
 	}
 	return out, nil
 }
 
-// usable is the attribute with a name if it can be used so by the caller, or nil.
-func (t table[R, S]) usable(name string, how use, who l3.Caller) *attribute[R, S] {
+// usable returns the named attribute, or nil if the caller may not use it like that.
+func (t table[R, S]) usable(name string, how use, sees sight) *attribute[R, S] {
 	for i := range t {
-		if a := &t[i]; a.name == name && a.uses&how != 0 && (a.uses&adminOnly == 0 || who.Admin) {
+		if a := &t[i]; a.name == name && a.uses&how != 0 && a.shows(sees) {
 			return a
 		}
 	}
@@ -165,6 +169,9 @@ func pairs(stored string, members map[string]func(string) (any, error)) func(val
 			same := func(o l3.Filter) bool { return o.Field == f.Field && o.Op == f.Op }
 			if i := slices.IndexFunc(out, same); i >= 0 {
 				out[i].Values = append(out[i].Values, v)
+				if err := tooManyTerms(len(out[i].Values)); err != nil && f.Op == l3.Contains {
+					return nil, err
+				}
 				continue
 			}
 			f.Values = []any{v}

@@ -32,14 +32,15 @@ type Service interface {
 	l3.Hosting
 	l3.Quotas
 	l3.Tags
+	l3.Permissions
 }
 
 // Config is what the API is made of.
 type Config struct {
 	Service Service
-	Auth    Auth         // nil: nobody is believed, every request is answered with 401
-	URL     string       // of the API's root as clients see it, for links; empty: each request's own Host
-	MaxBody int64        // bytes of a request's body; 0: 1 MiB
+	Auth    Auth   // nil: nobody is believed, every request is answered with 401
+	URL     string // of the API's root as clients see it, for links; empty: each request's own Host
+	Limits  Limits
 	Logger  *slog.Logger // for failures that are not the client's; nil: nothing is logged
 }
 
@@ -48,7 +49,9 @@ type api struct {
 	service Service
 	auth    Auth
 	url     string
-	maxBody int64
+	limits  Limits
+	bodies  *budget
+	answers *budget
 	log     *slog.Logger
 
 	mux       *http.ServeMux
@@ -60,15 +63,13 @@ type api struct {
 // New makes the API. The handler may be used concurrently.
 func New(c Config) http.Handler {
 	a := &api{
-		service: c.Service, auth: c.Auth, url: strings.TrimSuffix(c.URL, "/"), maxBody: c.MaxBody, log: c.Logger,
+		service: c.Service, auth: c.Auth, url: strings.TrimSuffix(c.URL, "/"), limits: c.Limits.withDefaults(), log: c.Logger,
 		mux: http.NewServeMux(), schemas: schema{},
 	}
 	if a.auth == nil {
 		a.auth = None{}
 	}
-	if a.maxBody == 0 {
-		a.maxBody = 1 << 20
-	}
+	a.bodies, a.answers = &budget{all: a.limits.Bodies}, &budget{all: a.limits.Answers}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -126,7 +127,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
-	r.Body = http.MaxBytesReader(w, r.Body, a.maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, a.limits.Body)
 	if !clean(r.URL.Path) || !direct(r.URL.EscapedPath()) {
 		a.refuse(w, r, errNoPath)
 		return
@@ -141,6 +142,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
 	var who l3.Caller
 	if !op.open {
+		if a.crossSite(r) {
+			a.fail(w, r, errCrossSite)
+			return
+		}
 		var err error
 		if who, err = a.auth.Authenticate(r); err != nil {
 			a.fail(w, r, err)
@@ -151,10 +156,27 @@ func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
 		a.fail(w, r, badRequest("If-Match is not supported by %s %s", r.Method, show(r.URL.Path)))
 		return
 	}
+	if op.accepts != nil {
+		done, err := a.receive(r)
+		defer done()
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+	}
 	body, err := op.run(r, who)
 	if err != nil {
 		a.fail(w, r, err)
 		return
+	}
+	// A request that has changed something is answered at any rate.
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		size := int64(len(body))
+		if !a.answers.take(size) {
+			a.fail(w, r, errBusy)
+			return
+		}
+		defer a.answers.give(size)
 	}
 	a.send(w, op.status, body)
 }

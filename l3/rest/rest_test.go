@@ -19,14 +19,16 @@ import (
 )
 
 func api(f *fake) http.Handler {
-	return rest.New(rest.Config{Service: f, Auth: rest.None{}, MaxBody: 4096})
+	return rest.New(rest.Config{Service: f, Auth: rest.None{}, Limits: rest.Limits{Body: 4096}})
 }
 
 // ask sends a request to a handler as an administrator, or as who the further pairs of headers say.
 func ask(h http.Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "localhost"
 	r.Header.Set("X-Project-Id", projectID)
 	r.Header.Set("X-Roles", "admin,member")
+	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
@@ -145,8 +147,8 @@ func TestSortAndPages(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
 	require.Equal(t, []struct{ Rel, Href string }{
-		{"next", "http://example.com/v2.0/routers?limit=2&marker=last&name=x&sort_dir=desc&sort_dir=asc&sort_key=name&sort_key=status"},
-		{"previous", "http://example.com/v2.0/routers?limit=2&marker=" + routerID + "&name=x&page_reverse=True&sort_dir=desc&sort_dir=asc&sort_key=name&sort_key=status"},
+		{"next", "http://localhost/v2.0/routers?limit=2&marker=last&name=x&sort_dir=desc&sort_dir=asc&sort_key=name&sort_key=status"},
+		{"previous", "http://localhost/v2.0/routers?limit=2&marker=" + routerID + "&name=x&page_reverse=True&sort_dir=desc&sort_dir=asc&sort_key=name&sort_key=status"},
 	}, body.Links)
 
 	// The last page leads nowhere, a page back that is not full neither.
@@ -161,7 +163,7 @@ func TestSortAndPages(t *testing.T) {
 	// From an empty page one gets back to the last.
 	f.routers = nil
 	w = ask(api(f), "GET", "/v2.0/routers?limit=3&marker=x", "")
-	require.Contains(t, w.Body.String(), `{"rel":"previous","href":"http://example.com/v2.0/routers?limit=3\u0026page_reverse=True"}`)
+	require.Contains(t, w.Body.String(), `{"rel":"previous","href":"http://localhost/v2.0/routers?limit=3\u0026page_reverse=True"}`)
 	require.NotContains(t, ask(api(f), "GET", "/v2.0/routers?limit=0", "").Body.String(), "links")
 }
 

@@ -61,7 +61,7 @@ func (a *api) routers() {
 			if err != nil {
 				return nil, err
 			}
-			return t.seen(who, nil).writeOne("router", &out), nil
+			return t.seen(a.sightOf(who, "router"), nil).writeOne("router", &out), nil
 		}
 	}
 	accepts := envelopeOf("router", extra.schema(inPost))
@@ -87,8 +87,8 @@ func routerTable() table[l3.Router, l3.RouterSpec] {
 		shown[R, S]("availability_zones", texts, 0, func(r *R) []string { return r.AvailabilityZones }),
 		field("availability_zone_hints", texts, inPost, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
 		field("flavor_id", uuidOrNo, inPost|found, func(r *R) string { return r.FlavorID }, func(s *S, v string) { s.FlavorID = &v }),
-		field("distributed", boolean, given|found|adminOnly, func(r *R) bool { return r.Distributed }, func(s *S, v bool) { s.Distributed = &v }),
-		field("ha", boolean, given|found|adminOnly, func(r *R) bool { return r.HA }, func(s *S, v bool) { s.HA = &v }),
+		field("distributed", boolean, given|found|guarded, func(r *R) bool { return r.Distributed }, func(s *S, v bool) { s.Distributed = &v }),
+		field("ha", boolean, given|found|guarded, func(r *R) bool { return r.HA }, func(s *S, v bool) { s.HA = &v }),
 	)
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,12 @@ func tagged(op l3.Op) func(values []string) ([]l3.Filter, error) {
 		f := l3.Filter{Field: "tags", Op: op}
 		for _, s := range values {
 			for tag := range strings.SplitSeq(s, ",") {
-				f.Values = append(f.Values, tag)
+				if !slices.Contains(f.Values, any(tag)) {
+					f.Values = append(f.Values, tag)
+				}
+				if err := tooManyTerms(len(f.Values)); err != nil {
+					return nil, err
+				}
 			}
 		}
 		return []l3.Filter{f}, nil

@@ -3,6 +3,7 @@ package rest
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 
@@ -17,14 +18,29 @@ type Tokens struct {
 	callers map[[sha256.Size]byte]l3.Caller
 }
 
-// ReadTokens reads a YAML file, which it does not watch:
+// ReadTokens reads a YAML file, which it does not watch. It refuses one that everybody can read, or
+// that others than its owner can change: whoever reads it is everybody in it.
 //
 //   - token: 6f0c…        # as long and random as a password
 //     project: 9a3e…      # ID
 //     user: 1b7d…         # ID; may be missing
-//     roles: [member]     # admin makes an administrator
+//     roles: [member]     # or reader, manager, admin; without any, a caller may do nothing
 func ReadTokens(file string) (*Tokens, error) {
-	b, err := os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	const othersOrGroupWrite = 0o007 | 0o020
+	if mode := info.Mode().Perm(); mode&othersOrGroupWrite != 0 {
+		return nil, fmt.Errorf("%s: others than its owner can read or change the tokens (%s): chmod g-w,o= it, and replace them "+
+			"if they are not to be trusted", file, mode)
+	}
+	b, err := io.ReadAll(f)
 	if err != nil {
 		return nil, err
 	}

@@ -7,14 +7,14 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// bindings is [l3.Bindings] in a transaction. A router that nobody hosts any more has a row without an agent, which remembers the epoch.
+// bindings is [l3.Bindings] in a transaction.
 type bindings struct{ tx *tx }
 
 const bindingColumns = "router_id, agent_id, host, epoch"
 
 // Get reads one.
 func (s bindings) Get(ctx context.Context, routerID string) (l3.RouterBinding, error) {
-	found, err := s.read(ctx, "SELECT "+bindingColumns+" FROM bindings WHERE router_id = $1 AND agent_id IS NOT NULL", routerID)
+	found, err := s.read(ctx, "SELECT "+bindingColumns+" FROM bindings WHERE router_id = $1", routerID)
 	if err == nil && len(found) == 0 {
 		err = l3.ErrAbsent
 	}
@@ -42,7 +42,7 @@ func (s bindings) Count(ctx context.Context) (map[string]int, error) {
 		err := r.Scan(&agent, &n)
 		counts[agent] = n
 		return err
-	}, "SELECT agent_id, count(*) FROM bindings WHERE agent_id IS NOT NULL GROUP BY agent_id")
+	}, "SELECT agent_id, count(*) FROM bindings GROUP BY agent_id")
 	if err != nil {
 		return nil, fmt.Errorf("count bindings: %w", err)
 	}
@@ -51,11 +51,12 @@ func (s bindings) Count(ctx context.Context) (map[string]int, error) {
 
 // Put binds.
 func (s bindings) Put(ctx context.Context, b *l3.RouterBinding) error {
-	var epoch int64
-	err := s.tx.query(ctx, func(r row) error { return r.Scan(&epoch) },
-		"INSERT INTO bindings ("+bindingColumns+") VALUES ($1, $2, $3, 1) ON CONFLICT (router_id) "+
-			"DO UPDATE SET agent_id = excluded.agent_id, host = excluded.host, epoch = bindings.epoch + 1 RETURNING epoch",
-		b.RouterID, b.AgentID, b.Host)
+	epoch, err := deployment(s).nextEpoch(ctx)
+	if err == nil {
+		_, err = s.tx.exec(ctx, "INSERT INTO bindings ("+bindingColumns+") VALUES ($1, $2, $3, $4) ON CONFLICT (router_id) "+
+			"DO UPDATE SET agent_id = excluded.agent_id, host = excluded.host, epoch = excluded.epoch",
+			b.RouterID, b.AgentID, b.Host, epoch)
+	}
 	if err != nil {
 		return fmt.Errorf("bind router %s to agent %s: %w", b.RouterID, b.AgentID, err)
 	}
@@ -65,7 +66,7 @@ func (s bindings) Put(ctx context.Context, b *l3.RouterBinding) error {
 
 // Delete unbinds.
 func (s bindings) Delete(ctx context.Context, routerID string) error {
-	n, err := s.tx.exec(ctx, "UPDATE bindings SET agent_id = NULL, host = '' WHERE router_id = $1 AND agent_id IS NOT NULL", routerID)
+	n, err := s.tx.exec(ctx, "DELETE FROM bindings WHERE router_id = $1", routerID)
 	if err == nil && n == 0 {
 		err = l3.ErrAbsent
 	}
@@ -73,12 +74,6 @@ func (s bindings) Delete(ctx context.Context, routerID string) error {
 		return fmt.Errorf("unbind router %s: %w", routerID, err)
 	}
 	return nil
-}
-
-// forget drops the epoch of a router that is not bound, and that there will never be again.
-func (s bindings) forget(ctx context.Context, routerID string) error {
-	_, err := s.tx.exec(ctx, "DELETE FROM bindings WHERE router_id = $1 AND agent_id IS NULL", routerID)
-	return err
 }
 
 func (s bindings) read(ctx context.Context, query string, args ...any) ([]l3.RouterBinding, error) {

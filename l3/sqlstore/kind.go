@@ -29,6 +29,8 @@ type kinds struct {
 	securityGroupRules *resource[l3.SecurityGroupRule]
 	rbacPolicies       *resource[l3.RBACPolicy]
 	agents             *resource[l3.Agent]
+	departures         *resource[l3.Departure]
+	orphans            *resource[l3.Orphan]
 }
 
 func newKinds(d dialect) *kinds {
@@ -43,6 +45,8 @@ func newKinds(d dialect) *kinds {
 		securityGroupRules: withMeta(d, l3.KindSecurityGroupRule, func(r *l3.SecurityGroupRule) *l3.Meta { return &r.Meta }),
 		rbacPolicies:       withMeta(d, l3.KindRBACPolicy, func(r *l3.RBACPolicy) *l3.Meta { return &r.Meta }),
 		agents:             newResource(d, l3.KindAgent, func(r *l3.Agent) string { return r.ID }),
+		departures:         newResource(d, "departures", func(r *l3.Departure) string { return r.ID }),
+		orphans:            newResource(d, "orphans", func(r *l3.Orphan) string { return r.ID }),
 	}
 }
 

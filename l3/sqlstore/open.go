@@ -14,9 +14,13 @@ import (
 //	sqlite::memory:              a database of its own, which goes with the Store
 //	postgres://user@host/name    whatever libpq takes, and pool_max_conns and its like of pgxpool
 //
-// On SQLite a change is on the disk when Update returns, and outlives the loss of power (PRAGMA synchronous=FULL). With ?synchronous=normal
-// it outlives the process only: after a loss of power the last changes may be missing, and the database is whole. On PostgreSQL that is the
-// server's synchronous_commit.
+// An SQLite file is made for its owner alone (0600), and so are those beside it; see [Files]. One that
+// is there keeps its permissions.
+//
+// On SQLite a change is on the disk when Update returns, and outlives the loss of power (PRAGMA
+// synchronous=FULL). With ?synchronous=normal it outlives the process only: after a loss of power the
+// last changes may be missing, and the database is whole. On PostgreSQL that is the server's
+// synchronous_commit.
 func Open(ctx context.Context, address string) (*Store, error) {
 	scheme, rest, _ := strings.Cut(address, ":")
 	var db database

@@ -179,9 +179,13 @@ func (c subject[R]) compare(t *rapid.T, s l3.Store) {
 	require.NoError(t, s.View(ctx, func(tx l3.Tx) error {
 		for range 8 {
 			q := c.drawQuery(t, all)
-			want := c.evaluate(all, q)
+			want, absent := c.evaluate(all, q)
 			q.Filters = append(q.Filters, l3.Filter{Field: "project_id", Values: []any{project}})
 			found, err := c.table(tx).List(ctx, q)
+			if absent {
+				require.ErrorIs(t, err, l3.ErrAbsent, "%+v", q)
+				continue
+			}
 			require.NoError(t, err, "%+v", q)
 			require.Equal(t, c.ids(want), c.ids(found), "%+v", q)
 			if q.Limit == 0 && q.Marker == "" && q.Scope == nil {
@@ -279,8 +283,8 @@ func (c subject[R]) drawValue(t *rapid.T, f l3.Filter) any {
 	return words.Draw(t, "word")
 }
 
-// evaluate answers a query.
-func (c subject[R]) evaluate(all []R, q l3.Query) []R {
+// evaluate answers a query; absent is that of a marker that is not in the scope.
+func (c subject[R]) evaluate(all []R, q l3.Query) (found []R, absent bool) {
 	order := func(a, b R) int {
 		desc := false
 		for _, k := range q.Sort {
@@ -298,29 +302,33 @@ func (c subject[R]) evaluate(all []R, q l3.Query) []R {
 		}
 		return n
 	}
+	inScope := func(r R) bool {
+		return len(q.Scope) == 0 || slices.ContainsFunc(q.Scope, func(f l3.Filter) bool { return c.holds(r, f) })
+	}
 	sorted := slices.SortedFunc(slices.Values(all), order)
 	if i := slices.IndexFunc(sorted, func(r R) bool { return c.meta(r).ID == q.Marker }); i >= 0 {
+		if !inScope(sorted[i]) {
+			return nil, true
+		}
 		if q.Reverse {
 			sorted = sorted[:i]
 		} else {
 			sorted = sorted[i+1:]
 		}
 	}
-	var found []R
 	for _, r := range sorted {
-		holds := func(f l3.Filter) bool { return c.holds(r, f) }
 		fails := func(f l3.Filter) bool { return !c.holds(r, f) }
-		if !slices.ContainsFunc(q.Filters, fails) && (len(q.Scope) == 0 || slices.ContainsFunc(q.Scope, holds)) {
+		if !slices.ContainsFunc(q.Filters, fails) && inScope(r) {
 			found = append(found, r)
 		}
 	}
 	if q.Limit > 0 && len(found) > q.Limit {
 		if q.Reverse {
-			return found[len(found)-q.Limit:]
+			return found[len(found)-q.Limit:], false
 		}
-		return found[:q.Limit]
+		return found[:q.Limit], false
 	}
-	return found
+	return found, false
 }
 
 func (c subject[R]) holds(r R, f l3.Filter) bool {

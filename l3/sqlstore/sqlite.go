@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -53,6 +54,9 @@ func openSQLite(ctx context.Context, path string) (_ *sqliteDB, err error) {
 		}
 		path, synchronous = filepath.Join(db.remove, "l3.db"), "OFF"
 	}
+	if err := createPrivate(path); err != nil {
+		return nil, err
+	}
 	db.dsn = (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String() + "?" + url.Values{"_pragma": {
 		"busy_timeout(100)", "journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(ON)", "temp_store(MEMORY)", "cache_size(-8000)",
 	}}.Encode()
@@ -74,6 +78,44 @@ func openSQLite(ctx context.Context, path string) (_ *sqliteDB, err error) {
 		}
 	}
 	return db, nil
+}
+
+// createPrivate makes an empty file that nobody but its owner can open, unless there is one: SQLite
+// would make it as the umask allows. The files beside it get its permissions. A file that exists is
+// not opened here: closing it would end the locks that this process has on it.
+func createPrivate(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if target, err := os.Readlink(path); err == nil { // a link that leads nowhere yet
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		return createPrivate(target)
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".l3-*") // with 0600
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	err = os.Link(file.Name(), path)
+	if errors.Is(err, fs.ErrExist) { // another process was first
+		err = nil
+	}
+	return errors.Join(err, os.Remove(file.Name()))
+}
+
+// Files returns the names of the files that a database is in: none for one that is not in SQLite, or
+// in memory. It is for whoever backs them up or looks after their permissions.
+func Files(address string) []string {
+	scheme, rest, _ := strings.Cut(address, ":")
+	path, _, _ := strings.Cut(rest, "?")
+	if scheme != "sqlite" || path == "" || path == ":memory:" {
+		return nil
+	}
+	return []string{path, path + "-wal", path + "-shm"}
 }
 
 func synchronousOf(options string) (string, error) {

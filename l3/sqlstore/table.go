@@ -56,7 +56,7 @@ func (t table[R]) selection(ctx context.Context, q l3.Query) (string, []any, err
 		return "", nil, err
 	}
 	if q.Marker != "" {
-		at, err := t.keysOf(ctx, q.Marker, keys)
+		at, err := t.keysOf(ctx, q.Marker, keys, q.Scope)
 		if err != nil {
 			return "", nil, err
 		}
@@ -76,8 +76,18 @@ func (t table[R]) selection(ctx context.Context, q l3.Query) (string, []any, err
 	return text, b.args, nil
 }
 
-// keysOf reads what a row is ordered by.
-func (t table[R]) keysOf(ctx context.Context, id string, keys []key) ([]any, error) {
+// keysOf reads what a marker is ordered by. One that is not in the scope does not exist: whoever asks
+// must not find it out, nor where it is in the order.
+func (t table[R]) keysOf(ctx context.Context, id string, keys []key, scope []l3.Filter) ([]any, error) {
+	b := t.builder()
+	where := "id = " + b.add(id)
+	within, err := b.where(nil, scope)
+	if err != nil {
+		return nil, err
+	}
+	if within != "" {
+		where += " AND " + within
+	}
 	at := make([]any, len(keys))
 	into := make([]any, len(keys))
 	text := "SELECT "
@@ -89,10 +99,10 @@ func (t table[R]) keysOf(ctx context.Context, id string, keys []key) ([]any, err
 		into[i] = &at[i]
 	}
 	n := 0
-	err := t.tx.query(ctx, func(r row) error {
+	err = t.tx.query(ctx, func(r row) error {
 		n++
 		return r.Scan(into...)
-	}, text+" FROM "+t.table+" WHERE id = $1", id)
+	}, text+" FROM "+t.table+" WHERE "+where, b.args...)
 	if err == nil && n == 0 {
 		err = fmt.Errorf("marker %s: %w", id, l3.ErrAbsent)
 	}
@@ -212,13 +222,13 @@ func (t ports) Delete(ctx context.Context, id string) error {
 	return addresses{t.tx}.releaseAll(ctx, id)
 }
 
-// routers need their epochs remembered only as long as they are there.
-type routers struct{ table[l3.Router] }
+// orphans hold addresses, which go with them.
+type orphans struct{ table[l3.Orphan] }
 
-// Delete removes a router.
-func (t routers) Delete(ctx context.Context, id string) error {
+// Delete removes an orphan and its claims.
+func (t orphans) Delete(ctx context.Context, id string) error {
 	if err := t.table.Delete(ctx, id); err != nil {
 		return err
 	}
-	return bindings{t.tx}.forget(ctx, id)
+	return addresses{t.tx}.releaseAll(ctx, id)
 }

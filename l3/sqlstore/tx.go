@@ -20,7 +20,7 @@ func (t *tx) end() { t.on = nil }
 func (t *tx) Networks() l3.Table[l3.Network] { return table[l3.Network]{t, t.kinds.networks} }
 func (t *tx) Subnets() l3.Table[l3.Subnet]   { return table[l3.Subnet]{t, t.kinds.subnets} }
 func (t *tx) Ports() l3.Table[l3.Port]       { return ports{table[l3.Port]{t, t.kinds.ports}} }
-func (t *tx) Routers() l3.Table[l3.Router]   { return routers{table[l3.Router]{t, t.kinds.routers}} }
+func (t *tx) Routers() l3.Table[l3.Router]   { return table[l3.Router]{t, t.kinds.routers} }
 func (t *tx) RouterStates() l3.Table[l3.RouterState] {
 	return table[l3.RouterState]{t, t.kinds.routerStates}
 }
@@ -38,11 +38,19 @@ func (t *tx) SecurityGroupRules() l3.Table[l3.SecurityGroupRule] {
 	return table[l3.SecurityGroupRule]{t, t.kinds.securityGroupRules}
 }
 
-func (t *tx) Addresses() l3.Addresses { return addresses{t} }
-func (t *tx) Segments() l3.Segments   { return segments{t} }
-func (t *tx) Bindings() l3.Bindings   { return bindings{t} }
-func (t *tx) Quotas() l3.QuotaStore   { return quotas{t} }
-func (t *tx) Outbox() l3.Outbox       { return outbox{t} }
+func (t *tx) Departures() l3.Table[l3.Departure] {
+	return table[l3.Departure]{t, t.kinds.departures}
+}
+func (t *tx) Orphans() l3.Table[l3.Orphan] {
+	return orphans{table[l3.Orphan]{t, t.kinds.orphans}}
+}
+
+func (t *tx) Deployment() l3.DeploymentRow { return deployment{t} }
+func (t *tx) Addresses() l3.Addresses      { return addresses{t} }
+func (t *tx) Segments() l3.Segments        { return segments{t} }
+func (t *tx) Bindings() l3.Bindings        { return bindings{t} }
+func (t *tx) Quotas() l3.QuotaStore        { return quotas{t} }
+func (t *tx) Outbox() l3.Outbox            { return outbox{t} }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
 	err = t.guard(ctx, func() error {

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+
+	"github.com/l3kit/l3kit/examples/internal/files"
 )
 
 // Client is what a client of a TLS server is given, as flags for kong.
@@ -30,6 +32,9 @@ func (c Client) Config(prefix string) (_ *tls.Config, err error) {
 		}
 	}
 	if c.Cert != "" {
+		if err := files.Secret(prefix+"key", c.Key); err != nil {
+			return nil, err
+		}
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
 			return nil, fmt.Errorf("%scert, %skey: %w", prefix, prefix, err)

@@ -3,6 +3,9 @@ package control
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"os"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -13,11 +16,12 @@ import (
 
 // Auth is the flags that say who is believed.
 type Auth struct {
-	Auth         string `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes X-Project-Id, X-User-Id, X-Roles."`
-	AdminProject string `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
-	ForceListen  bool   `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
+	Auth         string   `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes X-Project-Id, X-User-Id, X-Roles."`
+	AdminProject string   `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
+	ForceListen  bool     `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
+	AllowedHosts []string `placeholder:"NAME" help:"With --auth=none: host names to serve, beside addresses, localhost, this host's name and that in --url."`
 
-	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}."`
+	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}, which not everybody may read."`
 
 	KeystoneURL      string        `placeholder:"URL" help:"With --auth=keystone: of the Identity API v3, as this server reaches it."`
 	KeystonePublic   string        `placeholder:"URL" help:"The same as clients reach it. Default: the same."`
@@ -29,7 +33,7 @@ type Auth struct {
 }
 
 // open makes what the flags say. It does not connect.
-func (f *Auth) open(listen string) (rest.Auth, error) {
+func (f *Auth) open(listen, publicURL string) (rest.Auth, error) {
 	switch f.Auth {
 	case "token":
 		if f.TokenFile == "" {
@@ -52,10 +56,27 @@ func (f *Auth) open(listen string) (rest.Auth, error) {
 	if f.AdminProject != "" {
 		none.Default = l3.Caller{Project: f.AdminProject, Admin: true, Roles: []string{"admin"}}
 	}
+	none.Names = append(f.AllowedHosts, ownNames(listen, publicURL)...)
 	if !f.ForceListen {
 		if err := none.MayListen(listen); err != nil {
 			return nil, fmt.Errorf("%w: choose another --auth or --listen, or say --force-listen", err)
 		}
 	}
 	return none, nil
+}
+
+// ownNames are the names that this server has without being told: its host's, and those of the
+// addresses that it serves.
+func ownNames(listen, publicURL string) []string {
+	var names []string
+	if name, err := os.Hostname(); err == nil {
+		names = append(names, name)
+	}
+	if name, _, err := net.SplitHostPort(listen); err == nil {
+		names = append(names, name)
+	}
+	if u, err := url.Parse(publicURL); err == nil {
+		names = append(names, u.Hostname())
+	}
+	return names
 }

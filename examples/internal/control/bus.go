@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -30,7 +31,7 @@ type Bus struct {
 	ClusterCA     string         `name:"bus-cluster-ca" placeholder:"FILE" help:"Authorities of the servers' --bus-tls-cert: TLS between servers, both ways."`
 	Replicas      int            `name:"bus-replicas" default:"0" help:"Servers that keep each message; 0 is 1, or 3 in a cluster."`
 
-	URLs         []string `name:"bus" placeholder:"URL" help:"Of another NATS with JetStream, in place of the embedded bus. See the command permissions."`
+	URLs         []string `name:"bus" placeholder:"URL" help:"URL of another NATS with JetStream, in place of the embedded bus. See the command accounts."`
 	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"Password of its user control."`
 	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"The same; better in the environment than here."`
 	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"Credentials file (JWT and key) in place of a password."`
@@ -41,6 +42,7 @@ type Bus struct {
 // Embedded is the flags of what an embedded bus keeps.
 type Embedded struct {
 	Dir        string `name:"bus-dir" default:"l3kit-bus" help:"Directory for what the embedded bus keeps. It is made."`
+	TakeOver   bool   `name:"bus-take-over" help:"Take over a bus that belongs to another database. It forgets what it has; hosts keep what they run."`
 	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" help:"What passwords derive from; made if missing. The servers of a cluster share it."`
 }
 
@@ -74,11 +76,12 @@ func (b *Bus) check() error {
 
 func (b *Bus) clustered() bool { return b.ClusterName != "" }
 
-func (b *Bus) options() natsbus.Options {
-	if b.Replicas == 0 && b.clustered() {
-		return natsbus.Options{Replicas: 3}
+func (b *Bus) options(log *slog.Logger) natsbus.Options {
+	o := natsbus.Options{Replicas: b.Replicas, TakeOver: b.TakeOver, Logger: log}
+	if o.Replicas == 0 && b.clustered() {
+		o.Replicas = 3
 	}
-	return natsbus.Options{Replicas: b.Replicas}
+	return o
 }
 
 // link is the connection to the bus, and the server if that is in this process.
@@ -98,6 +101,8 @@ func (b *Bus) open(log *slog.Logger) (_ *link, err error) {
 	}()
 	login := natsbus.Login{Logger: log}
 	if len(b.URLs) > 0 {
+		log.Warn("nobody can see from here whether the other NATS syncs messages to disk before it acknowledges them: " +
+			"its configuration must say jetstream {sync_interval: always}")
 		login, err = b.login(log)
 	} else {
 		err = b.start(l, log)
@@ -136,11 +141,19 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
 	if b.PasswordFile != "" {
+		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
+			return l, err
+		}
 		text, err := os.ReadFile(b.PasswordFile)
 		if err != nil {
 			return l, fmt.Errorf("--bus-password-file: %w", err)
 		}
 		l.Password = strings.TrimSpace(string(text))
+	}
+	if b.Credentials != "" {
+		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
+			return l, err
+		}
 	}
 	l.TLS, err = b.TLS.Config("--bus-")
 	return l, err

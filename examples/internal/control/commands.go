@@ -8,9 +8,9 @@ import (
 
 // Commands are what the server's binary can be told to do.
 type Commands struct {
-	Run         Run         `cmd:"" default:"withargs" help:"Serve, until told to end. What is done when no command is named."`
-	Credential  Credential  `cmd:"" help:"Print the password that a host's agent has for the embedded bus."`
-	Permissions Permissions `cmd:"" help:"Print what another NATS must grant to a host's agent, as its configuration has it."`
+	Run        Run        `cmd:"" default:"withargs" help:"Serve, until told to end. What is done when no command is named."`
+	Credential Credential `cmd:"" help:"Print the password that a host's agent has for the embedded bus."`
+	Accounts   Accounts   `cmd:"" help:"Print the accounts that another NATS needs for the control plane and the agents of hosts, as its configuration has them."`
 }
 
 // Run is the command that serves.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/rest"
@@ -35,7 +36,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if err := errors.Join(s.Service.check(), s.Bus.check()); err != nil {
 		return nil, err
 	}
-	auth, err := s.Service.Auth.open(s.Service.Listen)
+	auth, err := s.Service.Auth.open(s.Service.Listen, s.Service.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -52,18 +53,23 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
 		return nil, err
 	}
+	files.WarnOfOthers(p.Log, sqlstore.Files(s.Service.Database)...)
 	if c.service, err = l3.New(l3.Config{
 		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
-		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges, Published: c.wake, Logger: p.Log,
+		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges,
+		RemoveOrphans: s.Service.Orphans == "remove", Published: c.wake, Logger: p.Log,
 	}); err != nil {
 		return nil, err
 	}
 	if c.metrics, err = newMetrics(p.Metrics, c.store, c.service); err != nil {
 		return nil, err
 	}
-	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Logger: p.Log})
-	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api)); err != nil {
+	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api), s.Service.Limits.web()); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	if len(s.Bus.URLs) == 0 {
+		files.WarnOfOthers(p.Log, s.Bus.Dir)
 	}
 	if c.link, err = s.Bus.open(p.Log); err != nil {
 		return nil, err
@@ -98,6 +104,13 @@ func (c *Control) Ready(ctx context.Context) bool {
 
 // Close closes everything. What was acknowledged is on the disk when it returns.
 func (c *Control) Close() error {
+	if bus := c.bus.Load(); bus != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), busPatience)
+		defer cancel()
+		if err := bus.Release(ctx); err != nil {
+			c.process.Log.Debug("cannot release the claim of the bus on the database", "err", err)
+		}
+	}
 	if c.link != nil {
 		c.link.close()
 	}
@@ -127,7 +140,10 @@ func (c *Control) openBus(ctx context.Context) error {
 	}
 	attempt, cancel := context.WithTimeout(ctx, busPatience)
 	defer cancel()
-	bus, err := natsbus.Open(attempt, c.link.conn, c.flags.Bus.options())
+	bus, err := c.connectBus(attempt)
+	if errors.Is(err, l3.ErrOtherBus) && ctx.Err() == nil {
+		bus, err = c.connectBus(ctx) // which finds out whether that bus is in use
+	}
 	switch {
 	case err == nil:
 		c.bus.Store(bus)
@@ -137,6 +153,15 @@ func (c *Control) openBus(ctx context.Context) error {
 		c.process.Log.Warn("the bus is not ready yet", "err", err)
 	}
 	return nil
+}
+
+// connectBus opens the bus for the deployment of the database.
+func (c *Control) connectBus(ctx context.Context) (*natsbus.Bus, error) {
+	bus, err := natsbus.Open(ctx, c.link.conn, c.service, c.flags.Bus.options(c.process.Log))
+	if errors.Is(err, natsbus.ErrOtherDeployment) {
+		err = fmt.Errorf("%w: give the database that belongs to it (--database), an empty directory (--bus-dir), or --bus-take-over", err)
+	}
+	return bus, err
 }
 
 // Serve serves until ctx ends, and then returns nil.
@@ -150,7 +175,7 @@ func (c *Control) Serve(ctx context.Context) error {
 // carry carries routers to the agents, and their word back.
 func (c *Control) carry(ctx context.Context) error {
 	if c.bus.Load() == nil {
-		bus, err := natsbus.Open(ctx, c.link.conn, c.flags.Bus.options())
+		bus, err := c.connectBus(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was given up, because all of this ends
 		}
@@ -177,11 +202,19 @@ func (c *Control) carry(ctx context.Context) error {
 	return g.Wait()
 }
 
+// databaseReady reads the database, and writes to it: a full disk does not keep it from being read.
 func (c *Control) databaseReady(ctx context.Context) error {
-	return c.store.View(ctx, func(tx l3.Tx) error {
+	err := c.store.View(ctx, func(tx l3.Tx) error {
 		_, err := tx.Agents().Count(ctx)
 		return err
 	})
+	if bus := c.bus.Load(); err == nil && bus != nil {
+		err = bus.Claim(ctx)
+	}
+	if errors.Is(err, l3.ErrOtherBus) {
+		return nil // which busReady reports
+	}
+	return err
 }
 
 func (c *Control) busReady(ctx context.Context) error {

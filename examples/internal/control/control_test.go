@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -138,4 +139,23 @@ func TestOpenLeavesNothing(t *testing.T) {
 		t.Log(err)
 	}
 	s.call(http.MethodGet, "routers", nil, http.StatusOK)
+}
+
+// TestHostNames: without authentication, a page of a site whose name leads to this server is refused.
+func TestHostNames(t *testing.T) {
+	s := start(t, "--allowed-hosts=network.example", "--url=http://public.example:9696/")
+	own, err := os.Hostname()
+	require.NoError(t, err)
+	for host, want := range map[string]int{
+		"": 200, "localhost:9696": 200, "192.0.2.1": 200, "network.example:9696": 200, "public.example": 200, own: 200,
+		"evil.example:9696": 403, "evil.network.example": 403,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"networks", nil)
+		require.NoError(t, err)
+		r.Host = host
+		got, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		require.NoError(t, got.Body.Close())
+		require.Equal(t, want, got.StatusCode, host)
+	}
 }

@@ -27,13 +27,26 @@ func (c *Credential) Run(out io.Writer) error {
 	return err
 }
 
-// Permissions is the command that prints what another NATS must grant to a host's agent.
-type Permissions struct {
-	Host string `arg:"" help:"Name of the host, as its agent has it."`
+// Accounts is the command that prints the accounts that another NATS needs.
+type Accounts struct {
+	SecretFile string   `name:"bus-secret-file" placeholder:"FILE" help:"Print passwords derived from it, as the command credential does. Default: placeholders."`
+	Hosts      []string `arg:"" name:"host" help:"Names of the hosts, as their agents have them."`
 }
 
-// Run is kong's.
-func (c *Permissions) Run(out io.Writer) error {
-	_, err := fmt.Fprintln(out, natsbus.AgentPermissions(c.Host))
+// Run is called by kong.
+func (c *Accounts) Run(out io.Writer) error {
+	password := func(user string) string { return "<password of " + user + ">" }
+	if c.SecretFile != "" {
+		secret, err := readSecret(c.SecretFile)
+		if err != nil {
+			return err
+		}
+		password = func(user string) string { return natsbus.Password(secret, user) }
+	}
+	text, err := natsbus.AccountsConfig(password, c.Hosts...)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, text)
 	return err
 }

@@ -23,7 +23,8 @@ type Service struct {
 	URL      string `placeholder:"URL" help:"Of the API's root as clients see it, for links in answers. Default: as each client calls it."`
 	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Tables are made, and brought up to date."`
 
-	Auth Auth `embed:""`
+	Auth   Auth   `embed:""`
+	Limits Limits `embed:""`
 
 	Scheduler     string         `enum:"chance,least-routers,least-loaded" default:"least-routers" help:"What chooses a router's agent: ${enum}."`
 	AgentDownTime time.Duration  `default:"75s" help:"How long after its last heartbeat an agent is taken for dead, and loses its routers; 3s at least."`
@@ -31,6 +32,8 @@ type Service struct {
 	MaxRoutes     int            `default:"30" help:"Extra routes that a router may have."`
 	PhysicalMTU   int            `default:"1500" help:"Bytes of the network under the tunnels, which bounds networks' MTU."`
 	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
+
+	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database does not know, which with an empty one are all: ${enum}."`
 
 	TenantNetworks []string `placeholder:"RANGE,..." help:"Of networks that do not say: vxlan:1:1000 (geneve, gre), vlan:NAME:2:9, local. Default: all of vxlan."`
 }
@@ -53,7 +56,7 @@ func (s *Service) check() error {
 	case s.FailoverRate < 1:
 		return fmt.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
 	}
-	return nil
+	return s.Limits.check()
 }
 
 func (s *Service) scheduler() l3.Scheduler {

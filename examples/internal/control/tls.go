@@ -5,12 +5,16 @@ import (
 	"fmt"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
+	"github.com/l3kit/l3kit/examples/internal/files"
 )
 
 // serverTLS is that of the embedded bus; nil without a certificate.
 func serverTLS(cert, key, clientCA string) (*tls.Config, error) {
 	if cert == "" {
 		return nil, nil
+	}
+	if err := files.Secret("--bus-tls-key", key); err != nil {
+		return nil, err
 	}
 	own, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {

@@ -55,7 +55,7 @@ func (f Flags) Run(ctx context.Context, parts ...Part) error {
 	p := &Process{Log: f.logger(), Metrics: prometheus.NewRegistry()}
 	p.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if f.Metrics != "" {
-		web, err := Listen(p.Log, f.Metrics, p.Handler())
+		web, err := Listen(p.Log, f.Metrics, p.Handler(), WebLimits())
 		if err != nil {
 			return fmt.Errorf("metrics: %w", err)
 		}

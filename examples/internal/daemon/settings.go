@@ -7,9 +7,12 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"sigs.k8s.io/yaml"
+
+	"github.com/l3kit/l3kit/examples/internal/files"
 )
 
 // ownFlags takes flags with the tag own from the environment, and so from the file: those that say what one call of a command is to do, some of which are
@@ -47,7 +50,26 @@ func readSettings(r io.Reader) (kong.Resolver, error) {
 	if err := yaml.UnmarshalStrict(text, &s); err != nil {
 		return nil, errors.New(oneLine(err))
 	}
+	if file, ok := r.(*os.File); ok && s.secret() {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if err := files.Check("--config", file.Name(), info); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// secret reports whether the settings have a password.
+func (s settings) secret() bool {
+	for name := range s {
+		if strings.HasSuffix(name, "password") {
+			return true
+		}
+	}
+	return false
 }
 
 // Validate refuses names that no flag has: the misspelt one may be the one that somebody counts on.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/internal/frame"
 	"github.com/l3kit/l3kit/internal/netns"
 )
@@ -212,7 +213,7 @@ func (s *site) settle(ctx context.Context, p dataplane.Packet, paths []dataplane
 // resolving returns one of the neighbours whose MAC the router waits for.
 func (s *site) resolving(needed []netip.Addr) (netip.Addr, error) {
 	for device := range s.ports {
-		neighbours, err := s.links.NeighList(device, unix.AF_UNSPEC)
+		neighbours, err := dump.Complete(func() ([]vnetlink.Neigh, error) { return s.links.NeighList(device, unix.AF_UNSPEC) })
 		if err != nil {
 			return netip.Addr{}, fmt.Errorf("list neighbours: %w", err)
 		}

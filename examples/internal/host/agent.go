@@ -70,6 +70,11 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
+		claimed, err := a.claim()
+		if err != nil {
+			return err
+		}
+		defer claimed.Close()
 
 		m := newMetrics()
 		src := newSource(login, p.Log)
@@ -82,6 +87,7 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		running.Store(loop)
+		go obey(ctx, claimed, loop, p.Log)
 		p.Log.Info("the agent runs", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
 		return run(ctx, loop, src)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -30,6 +31,9 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 	}
 	l = natsbus.Login{URLs: b.URLs, Host: host, Password: b.Password, CredentialsFile: b.Credentials}
 	if b.PasswordFile != "" {
+		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
+			return l, err
+		}
 		text, err := os.ReadFile(b.PasswordFile)
 		if err != nil {
 			return l, fmt.Errorf("--bus-password-file: %w", err)
@@ -37,8 +41,8 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 		l.Password = strings.TrimSpace(string(text))
 	}
 	if b.Credentials != "" {
-		if _, err := os.Stat(b.Credentials); err != nil {
-			return l, fmt.Errorf("--bus-credentials: %w", err)
+		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
+			return l, err
 		}
 	}
 	if l.TLS, err = b.TLS.Config("--bus-"); err != nil {

@@ -15,6 +15,7 @@ type Commands struct {
 	Plan    Plan    `cmd:"" help:"Say what would change if what was applied last were applied now: what somebody else changed. Writes nothing."`
 	Explain Explain `cmd:"" help:"Say what a router of this host does with a packet, and why."`
 	Inspect Inspect `cmd:"" help:"Show the routers of this host: ports, addresses, counters, and whether they are as they were applied. Writes nothing."`
+	Remove  Remove  `cmd:"" help:"Remove routers that run on this host although the servers have no record of them (orphans)."`
 }
 
 // Run is the command that runs the agent.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -51,27 +53,50 @@ func newBus(t *testing.T, listen netip.AddrPort) *bus {
 	b.nc, err = natsbus.Connect(natsbus.Login{Server: b.server})
 	require.NoError(t, err)
 	t.Cleanup(b.nc.Close)
-	_, err = natsbus.Open(t.Context(), b.nc, natsbus.Options{})
+	_, err = natsbus.Open(t.Context(), b.nc, records{}, natsbus.Options{})
 	require.NoError(t, err)
-	b.write("$KV.routers.complete", "1")
-	_, err = b.nc.Subscribe("listing.*", b.mark)
+	_, err = b.nc.Subscribe("session.*", b.session)
 	require.NoError(t, err)
 	return b
 }
 
-// mark tells a host up to where it must read for a listing to be complete.
-func (b *bus) mark(request *nats.Msg) {
-	host := strings.TrimPrefix(request.Subject, "listing.")
-	marks := map[string]uint64{}
-	for name, key := range map[string]string{"routers": "$KV.routers." + host + ".=", "peers": "$KV.peers.="} {
-		var stored struct{ Seq uint64 }
-		answer, err := b.nc.Request(key, nil, patience)
-		if err != nil || json.Unmarshal(answer.Data, &stored) != nil {
-			return // who asks will ask again
-		}
-		marks[name] = stored.Seq
+// records are those of a database that the bus is opened for.
+type records struct{ l3.Desired }
+
+// testDeployment is the identity of that database.
+const testDeployment = "00000000-0000-4000-8000-000000000001"
+
+func (records) Deployment(context.Context) (l3.Deployment, error) {
+	return l3.Deployment{ID: testDeployment}, nil
+}
+
+func (records) ClaimBus(context.Context, string, string) error { return nil }
+
+// session gives a host its consumers, and tells it up to where it must read for a listing to be complete.
+func (b *bus) session(request *nats.Msg) {
+	host := strings.TrimPrefix(request.Subject, "session.")
+	answer := map[string]any{"session": "1", "deployment": testDeployment, "filling": "1"}
+	js, err := jetstream.New(b.nc)
+	if err != nil {
+		return // the agent asks again
 	}
-	text, err := json.Marshal(marks)
+	for bucket, keys := range map[string][2]string{"routers": {host + ".>", host + ".="}, "peers": {">", "="}} {
+		stream := "KV_" + bucket
+		_ = js.DeleteConsumer(b.t.Context(), stream, host) // there may be none
+		_, err := js.CreateConsumer(b.t.Context(), stream, jetstream.ConsumerConfig{
+			Name: host, FilterSubject: "$KV." + bucket + "." + keys[0], DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: time.Hour,
+		})
+		if err != nil {
+			return
+		}
+		mark, err := js.Publish(b.t.Context(), "$KV."+bucket+"."+keys[1], []byte(`{"session":"1"}`))
+		if err != nil {
+			return
+		}
+		answer[bucket] = mark.Sequence
+	}
+	text, err := json.Marshal(answer)
 	if err == nil {
 		_ = request.Respond(text)
 	}
@@ -88,13 +113,13 @@ func (b *bus) write(subject string, v any) {
 // put gives a router to the host.
 func (b *bus) put(r dataplane.Router, revision int) {
 	b.t.Helper()
-	b.write("$KV.routers.host1."+r.ID, map[string]any{"host": "host1", "epoch": 1, "revision": revision, "router": r})
+	b.write("$KV.routers.host1."+r.ID, map[string]any{"host": "host1", "deployment": testDeployment, "epoch": 1, "revision": revision, "router": r})
 }
 
 // take takes it away.
 func (b *bus) take(id string, revision int) {
 	b.t.Helper()
-	b.write("$KV.routers.host1."+id, map[string]any{"host": "host1", "epoch": 1, "revision": revision, "router": nil})
+	b.write("$KV.routers.host1."+id, map[string]any{"host": "host1", "deployment": testDeployment, "epoch": 1, "revision": revision, "router": nil})
 }
 
 // hear waits for word of the agent, as JSON.

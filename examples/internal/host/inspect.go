@@ -26,13 +26,15 @@ type Inspect struct {
 type sighting struct {
 	ID        string            `json:"id"`
 	Namespace string            `json:"namespace"`
-	Present   bool              `json:"present"`            // on this host
-	Epoch     uint64            `json:"epoch,omitempty"`    // of what was applied last
-	Revision  uint64            `json:"revision,omitempty"` //
-	Applied   *dataplane.Router `json:"applied,omitempty"`  // nil: the agent does not know it
-	Counters  map[string]passed `json:"counters,omitempty"` // by floating IP
-	Drift     []dataplane.Step  `json:"drift"`              // what applying it again would change
-	Fault     string            `json:"fault,omitempty"`    // why that, or the counters, could not be found out
+	Present   bool              `json:"present"`              // on this host
+	Orphan    bool              `json:"orphan,omitempty"`     // the control plane has no record of it
+	Of        string            `json:"deployment,omitempty"` // that asked for it
+	Epoch     uint64            `json:"epoch,omitempty"`      // of what was applied last
+	Revision  uint64            `json:"revision,omitempty"`   //
+	Applied   *dataplane.Router `json:"applied,omitempty"`    // nil: the agent does not know it
+	Counters  map[string]passed `json:"counters,omitempty"`   // by floating IP
+	Drift     []dataplane.Step  `json:"drift"`                // what applying it again would change
+	Fault     string            `json:"fault,omitempty"`      // why that, or the counters, could not be found out
 }
 
 // passed is what has passed through a floating IP since its translation was added.
@@ -80,6 +82,7 @@ func union(a, b []string) []string {
 func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Cached) sighting {
 	seen := sighting{ID: id, Namespace: dataplane.NamespaceName(id), Present: present, Drift: []dataplane.Step{}}
 	a, known := byID(kept.Routers, id)
+	seen.Orphan, seen.Of = slices.Contains(kept.Orphans, id), a.Deployment
 	if known {
 		if err := s.compare(ctx, &seen, a); err != nil {
 			seen.Fault = err.Error()
@@ -116,8 +119,10 @@ func count(counters map[netip.Addr]namespace.Counters) map[string]passed {
 // verdict says in a few words how a router is.
 func (s sighting) verdict() string {
 	switch {
+	case s.Orphan && s.Present:
+		return "an orphan: it runs, and the control plane has no record of it (remove takes it away)"
 	case s.Applied == nil:
-		return "not known to the agent, which takes it away when it has read a complete list"
+		return "not known to the agent"
 	case s.Fault != "":
 		return "cannot be looked at: " + s.Fault
 	case !s.Present:

@@ -24,7 +24,21 @@ func newMetrics() *metrics {
 }
 
 // time is a dataplane whose Apply is timed.
-func (m *metrics) time(d dataplane.Dataplane) dataplane.Dataplane { return timed{d, m.apply} }
+func (m *metrics) time(d dataplane.Dataplane) dataplane.Dataplane {
+	t := timed{d, m.apply}
+	if w, ok := d.(dataplane.Watcher); ok {
+		return timedWatcher{t, w.Watch}
+	}
+	return t
+}
+
+// timedWatcher is a timed dataplane that can watch.
+type timedWatcher struct {
+	timed
+	watch func(context.Context) (<-chan string, error)
+}
+
+func (t timedWatcher) Watch(ctx context.Context) (<-chan string, error) { return t.watch(ctx) }
 
 type timed struct {
 	dataplane.Dataplane
@@ -60,6 +74,8 @@ var (
 	floatingIPs = desc("floating_ips", "Floating IPs of the routers that are wanted on this host.")
 	corrected   = desc("corrected_total", "Routers that somebody had changed, and that were put right.")
 	heard       = desc("heard_age_seconds", "Time since the last heartbeat that got through was sent. Missing before the first.")
+	orphans     = desc("orphans", "Routers that run on this host although the servers have no record of them.")
+	noEntry     = desc("refused", "1 while the servers refuse this agent because another machine uses its host name.")
 	synced      = desc("synced", "1 once a complete list of the routers was read.")
 	fenced      = desc("fenced", "1 while the routers are without ports because the servers are not heard.")
 )
@@ -70,7 +86,7 @@ func desc(name, help string) *prometheus.Desc {
 
 // Describe is [prometheus.Collector]'s.
 func (s status) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{routers, waiting, failing, floatingIPs, corrected, heard, synced, fenced} {
+	for _, d := range []*prometheus.Desc{routers, waiting, failing, floatingIPs, corrected, heard, synced, fenced, orphans, noEntry} {
 		ch <- d
 	}
 }
@@ -80,6 +96,7 @@ func (s status) Collect(ch chan<- prometheus.Metric) {
 	now := s.loop.Status()
 	for d, v := range map[*prometheus.Desc]int{
 		routers: now.Routers, waiting: now.Waiting, failing: now.Failing, floatingIPs: now.Counts.FloatingIPs, synced: number(now.Synced), fenced: number(now.Fenced),
+		orphans: len(now.Orphans), noEntry: number(now.Refused),
 	} {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
 	}

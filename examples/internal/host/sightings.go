@@ -34,7 +34,11 @@ func (s sighting) print(b *strings.Builder) {
 		b.WriteString("\n")
 		return
 	}
-	fmt.Fprintf(b, ", epoch %d, revision %d\n", s.Epoch, s.Revision)
+	fmt.Fprintf(b, ", epoch %d, revision %d", s.Epoch, s.Revision)
+	if s.Of != "" {
+		fmt.Fprintf(b, ", deployment %s", s.Of)
+	}
+	b.WriteString("\n")
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, p := range s.Applied.Ports {
 		line(table, "port", dataplane.PortDevice(p.ID), addresses(p.Addrs), network(p.Network), fmt.Sprintf("%s, MTU %d", p.MAC, p.MTU))

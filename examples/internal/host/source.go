@@ -148,14 +148,14 @@ func (s *source) wait(ctx context.Context) (*connection, error) {
 }
 
 // Watch is [agent.Source]'s. It ends with the connection: the next one is to be watched then.
-func (s *source) Watch(ctx context.Context) (<-chan agent.Event, error) {
+func (s *source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	c, err := s.wait(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(c.ctx, cancel)
-	events, err := c.Watch(ctx)
+	events, err := c.Watch(ctx, session)
 	if err != nil {
 		cancel()
 	}

@@ -22,8 +22,9 @@ import (
 // database is a PostgreSQL server that can be stopped.
 type database struct {
 	*testing.T
-	URL  string
-	data string // directory
+	URL    string
+	server *l3test.Postgres
+	data   string // directory
 }
 
 func newDatabase(t *testing.T) *database {
@@ -31,7 +32,7 @@ func newDatabase(t *testing.T) *database {
 	p, err := l3test.StartPostgres(within(t, time.Minute), "fsync=off", "shared_buffers=32MB")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
-	d := &database{T: t}
+	d := &database{T: t, server: p}
 	d.URL, err = p.Database(within(t, time.Minute))
 	require.NoError(t, err)
 	u, err := url.Parse(d.URL)

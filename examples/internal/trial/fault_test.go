@@ -55,8 +55,9 @@ func TestRouterThatCannotBeRealised(t *testing.T) {
 
 // TestWhatIsWrongIsOneLine starts each binary with something wrong, on a machine where all is well otherwise.
 func TestWhatIsWrongIsOneLine(t *testing.T) {
-	s := start(t, deployment.Config{Hosts: 1})
-	server, host := s.Servers[0].Machine, s.Hosts[0].Machine
+	s := start(t, deployment.Config{Hosts: 2})
+	server, host, free := s.Servers[0].Machine, s.Hosts[0].Machine, s.Hosts[1].Machine // free has no agent
+	require.NoError(t, s.Hosts[1].Agent.Terminate(within(t, 20*time.Second)))
 	dir := t.TempDir()
 	small := "/run/full" // a disk without room
 	require.NoError(t, host.Do(func() error { return full(small) }))
@@ -81,8 +82,9 @@ func TestWhatIsWrongIsOneLine(t *testing.T) {
 		{"a full disk", host, "server", []string{"--database=sqlite:" + small + "/l3.db", "--bus-dir=/tmp/bus", "--bus-secret-file=/tmp/secret"}, 1, "full"},
 
 		{"a wrong flag", host, "agent", []string{"--hots=h"}, 80, "--hots"},
-		{"a wrong password", host, "agent", agent(), 1, "198.18.0.1:4222"},
+		{"a wrong password", free, "agent", agent(), 1, "198.18.0.1:4222"},
 		{"a wrong URL", host, "agent", agent("--bus=postgres://198.18.0.1"), 1, "postgres"},
+		{"another agent", host, "agent", agent(), 1, "another agent runs on this host"},
 		{"a port that is taken", host, "agent", agent("--metrics=127.0.0.1:9090"), 1, "127.0.0.1:9090"},
 		{"a full disk", host, "agent", agent("--cache=" + small + "/agent"), 1, "full"},
 		{"no root", host, "agent of nobody", agent("--cache=/tmp/agent"), 1, "root"},

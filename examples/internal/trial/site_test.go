@@ -153,7 +153,7 @@ func (s *site) lossless(what string, tenants []*deployment.Tenant, do func()) {
 	ctx := within(s.T, 5*time.Second)
 	sent := 0
 	for t, stream := range streams {
-		require.NoError(s, stream.Pause(ctx, 5), "%s: to %s", what, t.Name)
+		require.NoError(s, stream.Pause(ctx, 5), "%s: to %s, router %s", what, t.Name, t.Router)
 		flow := stream.Stop(ctx)
 		if flow.Lost > 0 {
 			s.Errorf("%s: to %s on %s: %s", what, t.Name, t.Floating, flow)

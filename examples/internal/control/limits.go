@@ -1,0 +1,50 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/l3/rest"
+)
+
+// Limits is the flags that bound what clients of the API can hold on to.
+type Limits struct {
+	MaxConnections  int           `default:"1000" help:"Connections to the API at once. Requests on more are answered with 503."`
+	MaxBody         int64         `default:"1048576" help:"Bytes of a request's body. More is answered with 413."`
+	MaxItems        int           `default:"500" help:"Resources that one request can create, and elements of any list in its body. More is answered with 413."`
+	MaxBodyMemory   int64         `default:"67108864" help:"Bytes of all bodies that are being received or worked on. Requests beyond it are answered with 503."`
+	MaxAnswerMemory int64         `default:"268435456" help:"Bytes of all answers to GET that are being sent. Requests beyond it are answered with 503."`
+	ReadTimeout     time.Duration `default:"1m" help:"Time that a client has to send a request."`
+	WriteTimeout    time.Duration `default:"1m" help:"Time that a client has to take an answer."`
+	ShutdownTimeout time.Duration `default:"10s" help:"Time that requests have to come to an end when the server is told to end."`
+}
+
+func (l *Limits) check() error {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"max-connections", int64(l.MaxConnections)}, {"max-body", l.MaxBody}, {"max-items", int64(l.MaxItems)},
+		{"max-body-memory", l.MaxBodyMemory}, {"max-answer-memory", l.MaxAnswerMemory},
+		{"read-timeout", int64(l.ReadTimeout)}, {"write-timeout", int64(l.WriteTimeout)}, {"shutdown-timeout", int64(l.ShutdownTimeout)},
+	} {
+		if f.value <= 0 {
+			return fmt.Errorf("--%s: it must be more than 0", f.name)
+		}
+	}
+	if l.MaxBodyMemory <= l.MaxBody {
+		return fmt.Errorf("--max-body-memory: %d is not more than --max-body, %d", l.MaxBodyMemory, l.MaxBody)
+	}
+	return nil
+}
+
+func (l *Limits) rest() rest.Limits {
+	return rest.Limits{Body: l.MaxBody, Items: l.MaxItems, Bodies: l.MaxBodyMemory, Answers: l.MaxAnswerMemory}
+}
+
+func (l *Limits) web() daemon.Limits {
+	return daemon.Limits{Connections: l.MaxConnections, Read: l.ReadTimeout, Write: l.WriteTimeout, Shutdown: l.ShutdownTimeout,
+		Busy: http.HandlerFunc(rest.Busy)}
+}

@@ -1,0 +1,242 @@
+package agent_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/agent"
+)
+
+// of is a router that a deployment asks for.
+func of(deployment string, a l3.Assignment) l3.Assignment {
+	a.Deployment = deployment
+	return a
+}
+
+// become makes the control plane one of another deployment, with no routers and no records.
+func (c *controlPlane) become(deployment string) {
+	c.cut()
+	c.deployment = deployment
+	clear(c.routers)
+	clear(c.left)
+	c.mend()
+}
+
+// TestAnotherDeploymentRemovesNothing: a control plane that is empty, or somebody else's, leaves what
+// runs alone, over restarts of the agent too, and the first one has its routers back when it returns.
+func TestAnotherDeploymentRemovesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "one"
+		r1, r2 := of("one", router("r1", 7, 3)), of("one", router("r2", 8, 1))
+		s.plane.put(r1, r2)
+		s.start()
+		after(time.Minute)
+		require.Empty(t, s.agent.Status().Orphans)
+		require.Equal(t, "one", s.plane.lastHeartbeat().Deployment)
+
+		for _, restart := range []bool{false, true} {
+			s.plane.become("two")
+			if restart {
+				s.end()
+				s.start()
+			}
+			after(time.Minute)
+			s.has(r1, r2)
+			require.Equal(t, []string{"r1", "r2"}, s.agent.Status().Orphans)
+			h := s.plane.lastHeartbeat()
+			require.Equal(t, "two", h.Deployment)
+			require.Len(t, h.Inventory.Routers, 2)
+			require.Equal(t, l3.RunningRouter{
+				ID: "r1", Epoch: 7, Revision: 3, Orphan: true, Deployment: "one", Addrs: l3.HeldAddrs(r1.Router),
+			}, h.Inventory.Routers[0])
+			require.Zero(t, h.Inventory.MaxEpoch, "epochs of another deployment say nothing about this one")
+			kept, err := agent.ReadCache(s.config.Cache)
+			require.NoError(t, err)
+			require.Equal(t, []string{"r1", "r2"}, kept.Orphans)
+
+			// The new deployment's routers work, with lower versions than the other has reached.
+			r3 := of("two", router("r3", 1, 1))
+			s.plane.put(r3)
+			after(time.Minute)
+			s.has(r1, r2, r3)
+			s.plane.take("r3")
+			after(time.Minute)
+			s.has(r1, r2)
+
+			s.plane.become("one")
+			s.plane.put(r1, r2)
+			after(time.Minute)
+			s.has(r1, r2)
+			require.Empty(t, s.agent.Status().Orphans)
+		}
+		require.Equal(t, "two", s.plane.sessions[len(s.plane.sessions)-1].Deployment, "a session names whom the agent served before")
+		s.plane.take("r1")
+		after(time.Minute)
+		s.has(r2)
+		s.end()
+	})
+}
+
+// TestOrphansAreRepaired: they are kept as well as any router.
+func TestOrphansAreRepaired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		r1 := of("one", router("r1", 1, 1))
+		s.plane.deployment = "one"
+		s.plane.put(r1)
+		s.start()
+		s.plane.become("two")
+		after(time.Minute)
+		require.Equal(t, []string{"r1"}, s.agent.Status().Orphans)
+		require.NoError(t, s.dataplane.Dataplane.Delete(t.Context(), "r1"))
+		after(6 * time.Minute)
+		s.has(r1)
+		s.end()
+
+		// After a boot it does not run, and is not made: it may be elsewhere by now.
+		s.dataplane.Dataplane = dataplane.NewFake(nil)
+		s.start()
+		after(time.Hour)
+		s.has()
+		require.Empty(t, s.agent.Status().Orphans)
+		s.end()
+	})
+}
+
+func TestRemoveOrphan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		require.Error(t, must(agent.New(s.config)).RemoveOrphan(t.Context(), "r1"), "it does not run")
+		s.plane.deployment = "one"
+		r1, r2 := of("one", router("r1", 1, 1)), of("two", router("r2", 1, 1))
+		s.plane.put(r1)
+		_, err := s.dataplane.Dataplane.Apply(t.Context(), router("stray", 1, 1).Router)
+		require.NoError(t, err)
+		s.start()
+		defer s.end()
+		s.plane.become("two")
+		s.plane.put(r2)
+		after(time.Minute)
+		require.Equal(t, []string{"r1", "stray"}, s.agent.Status().Orphans)
+		require.ErrorIs(t, s.agent.RemoveOrphan(t.Context(), "r2"), agent.ErrNotOrphan)
+		require.ErrorIs(t, s.agent.RemoveOrphan(t.Context(), "nothing"), agent.ErrNotOrphan)
+		for _, id := range []string{"r1", "stray"} {
+			require.NoError(t, s.agent.RemoveOrphan(t.Context(), id))
+		}
+		after(time.Hour)
+		s.has(r2)
+		require.Empty(t, s.agent.Status().Orphans)
+		kept, err := agent.ReadCache(s.config.Cache)
+		require.NoError(t, err)
+		require.Empty(t, kept.Orphans)
+		require.Len(t, kept.Routers, 1)
+	})
+}
+
+// TestRecordedDepartureOfAnOrphan: an administrator removes an orphan through the control plane, whose
+// versions have nothing to do with the orphan's.
+func TestRecordedDepartureOfAnOrphan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "one"
+		s.plane.put(of("one", router("r1", 100, 100)))
+		s.start()
+		s.plane.become("two")
+		after(time.Minute)
+		s.plane.left["r1"] = agent.Gone{RouterID: "r1", Deployment: "two", Epoch: 1}
+		s.end()
+		s.start() // it hears of the departure before it knows that the router is an orphan
+		defer s.end()
+		after(time.Minute)
+		s.has()
+		require.Empty(t, s.plane.left, "the agent has confirmed it")
+	})
+}
+
+// TestSameVersionAnotherContent: a database that was restored may count to a version again.
+func TestSameVersionAnotherContent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.put(router("r1", 1, 2))
+		s.start()
+		defer s.end()
+		again := router("r1", 1, 2)
+		again.Router.Ports[0].MTU = 1300
+		s.plane.put(again)
+		after(time.Minute)
+		s.has(again)
+	})
+}
+
+// TestRefused: an agent whose host name another machine uses applies nothing, not even what it has in
+// its cache, and does not send heartbeats; when the other is gone it works.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.put(router("r1", 1, 1))
+		s.start()
+		s.end()
+		s.dataplane.Dataplane = dataplane.NewFake(nil) // a copy of the machine
+		s.plane.refusing = fmt.Errorf("%w: %w", agent.ErrRefused, errors.New("h1 is in use"))
+		s.plane.heartbeats = nil
+		s.start()
+		defer s.end()
+		after(time.Hour)
+		s.has()
+		require.True(t, s.agent.Status().Refused)
+		require.LessOrEqual(t, len(s.plane.heartbeats), 1, "no more than one that was sent before the refusal")
+		s.plane.mu.Lock()
+		s.plane.refusing = nil
+		s.plane.mu.Unlock()
+		after(time.Minute)
+		s.has(router("r1", 1, 1))
+		require.False(t, s.agent.Status().Refused)
+	})
+}
+
+// TestInventory: it says what runs in which version, and what does not.
+func TestInventory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.CheckEvery = -1
+		s.plane.put(router("r1", 1, 2), router("r2", 5, 1), router("r3", 1, 1))
+		s.dataplane.fail("r3", errors.New("not now"))
+		s.start()
+		after(time.Minute)
+		running := func() []l3.RunningRouter { return s.plane.lastHeartbeat().Inventory.Routers }
+		want := []l3.RunningRouter{{ID: "r1", Epoch: 1, Revision: 2}, {ID: "r2", Epoch: 5, Revision: 1}}
+		require.Equal(t, want, running())
+		require.EqualValues(t, 5, s.plane.lastHeartbeat().Inventory.MaxEpoch)
+		seqs := []uint64{}
+		for _, h := range s.plane.heartbeats {
+			seqs = append(seqs, h.Inventory.Seq)
+		}
+		require.True(t, slices.IsSorted(seqs))
+
+		require.NoError(t, s.dataplane.Dataplane.Delete(t.Context(), "r1"))
+		after(time.Minute)
+		require.Equal(t, want[1:], running(), "somebody took it away")
+		s.end()
+
+		s.dataplane.slow = time.Hour // the next process has looked at nothing yet
+		s.start()
+		defer s.end()
+		require.Equal(t, want[1:], running(), "the versions are those of the cache")
+	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

@@ -1,0 +1,276 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// compare corrects what the database knows of a host by the host's inventory.
+//
+//   - A router that does not run as reported is no longer ACTIVE; one that runs as wanted is, even if
+//     its report was lost.
+//   - A router of which the host has not tried the wanted version is published again: the message
+//     queue may have lost it.
+//   - A router in a later version than the database recorded shows that the database was restored.
+//   - A router that belongs elsewhere, or nowhere, leaves, if that was recorded or follows from the
+//     records of the same deployment. A router that is not known at all is an orphan.
+func (s *Service) compare(ctx context.Context, a Agent, h Heartbeat) error {
+	// Most inventories change nothing, and do not wait for those who write.
+	var c comparison
+	err := s.config.Store.View(ctx, func(tx Tx) (err error) {
+		c, err = s.differences(ctx, tx, a, h)
+		return err
+	})
+	if err != nil || c.empty() {
+		return err
+	}
+	return s.update(ctx, func(w *work) error {
+		// It may have been deleted, or another may have been heard, meanwhile.
+		now, known, err := agentOn(ctx, w, h.Host)
+		if err != nil || !known || now.ID != a.ID {
+			return err
+		}
+		if c, err = s.differences(ctx, w, a, h); err != nil {
+			return err
+		}
+		return s.correct(ctx, w, now, c)
+	})
+}
+
+// comparison is how an inventory differs from the database.
+type comparison struct {
+	deployment Deployment
+	later      []sighting    // that the database does not have yet
+	states     []RouterState // as they are to be
+	lagging    []RouterState // that the host has not tried
+	misplaced  []RouterState // that run on the host, and belong to another or to none
+	renamed    []RouterState // that are bound to the same machine by another name
+	leaving    []Departure   // that the host has still
+	orphans    []Orphan      // that run
+	ended      []string      // IDs of orphans that do not run any more
+}
+
+func (c *comparison) empty() bool {
+	return len(c.later)+len(c.states)+len(c.lagging)+len(c.misplaced)+len(c.renamed)+len(c.leaving)+len(c.orphans)+len(c.ended) == 0
+}
+
+func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) (c comparison, err error) {
+	if c.deployment, err = tx.Deployment().Get(ctx); err != nil {
+		return c, err
+	}
+	running := make(map[string]RunningRouter, len(h.Inventory.Routers))
+	for _, r := range h.Inventory.Routers {
+		running[r.ID] = r
+	}
+	hosted, err := tx.RouterStates().List(ctx, Query{Filters: []Filter{oneOf("agent_id", a.ID)}})
+	if err != nil {
+		return c, err
+	}
+	for _, st := range hosted {
+		if !st.Wanted {
+			continue // it is leaving
+		}
+		r, runs := running[st.ID]
+		delete(running, st.ID)
+		c.hosted(st, h, r, runs)
+	}
+	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
+		c.later = append(c.later, sighting{host: h.Host, version: Version{Epoch: h.Inventory.MaxEpoch}})
+	}
+	return c, c.strangers(ctx, tx, s, h, running)
+}
+
+// hosted compares a router that belongs to the host.
+func (c *comparison) hosted(st RouterState, h Heartbeat, r RunningRouter, runs bool) {
+	if runs && r.Version().Newer(st.Version()) {
+		c.later = append(c.later, sighting{host: h.Host, routerID: st.ID, version: r.Version(), runs: true})
+		return
+	}
+	have := uint64(0) // generation that runs
+	if runs && r.Epoch == st.Epoch {
+		have = r.Revision
+	}
+	newer := st.ReportedBy == h.Instance && st.ReportedSeq > h.Inventory.Seq // it was reported after this inventory was made
+	if !newer && (st.Error == "" && st.Reported != have || st.Error != "" && have == st.Generation) {
+		st.Reported, st.Error, st.FloatingIPs, st.Lagging = have, "", nil, 0
+		st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq
+		c.states = append(c.states, st)
+	}
+	if st.Reported < st.Generation || r.Orphan { // of an orphan the host's listing says nothing
+		if h.Deployment == c.deployment.ID {
+			st.Lagging++
+		}
+		c.lagging = append(c.lagging, st)
+	}
+}
+
+// strangers compares the routers that run on the host and do not belong to it.
+func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, h Heartbeat, running map[string]RunningRouter) error {
+	noted, err := tx.Orphans().List(ctx, Query{Filters: []Filter{oneOf("host", h.Host)}})
+	if err != nil {
+		return err
+	}
+	orphans := map[string]Orphan{}
+	for _, o := range noted {
+		orphans[o.ID] = o
+	}
+	for _, r := range running {
+		was, known := orphans[onHost(h.Host, r.ID)]
+		o, err := c.stranger(ctx, tx, s, h, r)
+		if err != nil {
+			return err
+		}
+		if o == nil {
+			if !known || c.leaves(r.ID) {
+				delete(orphans, onHost(h.Host, r.ID)) // its addresses are in use until it is gone
+			}
+			continue
+		}
+		delete(orphans, o.ID)
+		if s.config.RemoveOrphans || !known || was.Epoch != o.Epoch || was.Revision != o.Revision || len(o.Addrs) > 0 && !slices.Equal(was.Addrs, o.Addrs) {
+			c.orphans = append(c.orphans, *o)
+		}
+	}
+	for id := range orphans {
+		c.ended = append(c.ended, id)
+	}
+	slices.Sort(c.ended)
+	return nil
+}
+
+func (c *comparison) leaves(routerID string) bool {
+	return slices.ContainsFunc(c.leaving, func(d Departure) bool { return d.RouterID == routerID })
+}
+
+// stranger sorts a router that does not belong to the host. It is returned if it is an orphan.
+func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, h Heartbeat, r RunningRouter) (*Orphan, error) {
+	_, err := tx.Routers().Get(ctx, r.ID)
+	known := err == nil
+	if err != nil && !errors.Is(err, ErrAbsent) {
+		return nil, err
+	}
+	st, err := stateOf(ctx, tx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if known && r.Version().Newer(st.Version()) {
+		c.later = append(c.later, sighting{host: h.Host, routerID: r.ID, version: r.Version(), runs: true})
+		return nil, nil
+	}
+	renamed, err := s.renamed(ctx, tx, st, h, r)
+	if err != nil {
+		return nil, err
+	}
+	if renamed {
+		c.renamed = append(c.renamed, st)
+		return nil, nil
+	}
+	// The departure is newer than everything that was said of the router on this host.
+	left := RouterState{ID: r.ID, Host: h.Host, Epoch: max(r.Epoch, c.deployment.Epoch, 1), Generation: r.Revision}
+	d, err := tx.Departures().Get(ctx, onHost(h.Host, r.ID))
+	switch {
+	case err != nil && !errors.Is(err, ErrAbsent):
+		return nil, err
+	case err == nil && known && r.Version().Newer(d.Version()):
+		c.misplaced = append(c.misplaced, left) // it left earlier than in the version that runs
+	case err == nil:
+		c.leaving = append(c.leaving, d)
+	case known:
+		c.misplaced = append(c.misplaced, left)
+	case h.Deployment != c.deployment.ID:
+		// The agent has not read this deployment's listing yet. When it has, it sends another inventory, with
+		// the orphans' addresses.
+	default:
+		o := Orphan{
+			ID: onHost(h.Host, r.ID), Host: h.Host, RouterID: r.ID, Epoch: r.Epoch, Revision: r.Revision,
+			Deployment: r.Deployment, Addrs: r.Addrs,
+		}
+		return &o, nil
+	}
+	return nil, nil
+}
+
+// renamed reports whether a router runs as the binding to another host has it, and that host is the
+// same machine by another name, or is not heard of any more. Then the router is where it belongs.
+func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, h Heartbeat, r RunningRouter) (bool, error) {
+	if !st.Wanted || st.AgentID == "" || st.Epoch != r.Epoch || st.Host == h.Host {
+		return false, nil
+	}
+	a, err := tx.Agents().Get(ctx, st.AgentID)
+	if err != nil {
+		return false, err
+	}
+	return h.Machine != "" && a.Machine == h.Machine || !s.alive(a), nil
+}
+
+// mostReminders bounds how often a host is told of the same version. A host that has not tried it then
+// takes it for an old one, which it is not.
+const mostReminders = 3
+
+// remind has the version that a host has not tried published again, and in the end in a new epoch.
+func (s *Service) remind(ctx context.Context, w *work, st RouterState, a Agent) error {
+	if st.Lagging <= mostReminders {
+		if err := w.RouterStates().Update(ctx, &st); err != nil {
+			return err
+		}
+		return s.notify(ctx, w, st, false)
+	}
+	s.log.Warn("a host does not try the version of a router that it should realise: the router is bound to it in a new epoch",
+		"router", st.ID, "host", st.Host, "epoch", st.Epoch, "revision", st.Generation)
+	if err := s.bind(ctx, w, &st, a); err != nil {
+		return err
+	}
+	return s.settle(ctx, w, st)
+}
+
+// correct brings the database in line.
+func (s *Service) correct(ctx context.Context, w *work, a Agent, c comparison) error {
+	if len(c.later) > 0 {
+		// Everything else of the comparison is of before; the next inventory shows it again.
+		_, err := s.outrun(ctx, w, c.deployment, c.later)
+		return err
+	}
+	for i := range c.states {
+		if err := w.RouterStates().Update(ctx, &c.states[i]); err != nil {
+			return err
+		}
+	}
+	for _, st := range c.lagging {
+		if err := s.remind(ctx, w, st, a); err != nil {
+			return err
+		}
+	}
+	for _, st := range c.renamed {
+		s.log.Warn("a router belongs to a host that has another name now, and is bound to that", "router", st.ID, "host", a.Host, "before", st.Host)
+		if err := s.bind(ctx, w, &st, a); err != nil {
+			return err
+		}
+		if err := s.settle(ctx, w, st); err != nil {
+			return err
+		}
+	}
+	for _, st := range c.misplaced {
+		s.log.Warn("a router runs on a host that it does not belong to any more, and leaves it", "router", st.ID, "host", st.Host)
+		if err := s.depart(ctx, w, st); err != nil {
+			return err
+		}
+	}
+	for _, d := range c.leaving {
+		w.notices++
+		if err := w.Outbox().Add(ctx, Notice{Host: d.Host, RouterID: d.RouterID, Epoch: d.Epoch, Gone: true, At: s.now()}); err != nil {
+			return err
+		}
+	}
+	for _, id := range c.ended {
+		if err := dropOrphan(ctx, w, id); err != nil {
+			return err
+		}
+	}
+	for _, o := range c.orphans {
+		if err := s.keepOrphan(ctx, w, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}

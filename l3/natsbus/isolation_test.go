@@ -1,0 +1,356 @@
+package natsbus_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/natsbus"
+)
+
+// TestLoginReachesOnlyItsHost holds the login of one agent and sends everything that could reach
+// something else: every verb of JetStream and every subject of the system as target, and each of them as
+// reply, with bodies that make JetStream answer with nothing, and with headers that it obeys. Afterwards
+// all streams, keys and consumers of others are byte for byte what they were, and nobody but the host
+// itself has received a message.
+func TestLoginReachesOnlyItsHost(t *testing.T) {
+	servers := map[string]func(t *testing.T) (control, agent func(host string) natsbus.Login){
+		"embedded": func(t *testing.T) (control, agent func(host string) natsbus.Login) {
+			s := start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})
+			urls := []string{s.URL()}
+			return func(string) natsbus.Login {
+					return natsbus.Login{URLs: urls, Password: natsbus.ControlCredential(secret)}
+				}, func(host string) natsbus.Login {
+					return natsbus.Login{URLs: urls, Host: host, Password: natsbus.Credential(secret, host)}
+				}
+		},
+	}
+	servers["embedded cluster"] = func(t *testing.T) (control, agent func(host string) natsbus.Login) {
+		c := newCluster(t)
+		return func(string) natsbus.Login {
+				return natsbus.Login{URLs: c.urls[:1], Password: natsbus.ControlCredential(secret)}
+			}, func(host string) natsbus.Login { // by way of another server than the control plane
+				return natsbus.Login{URLs: c.urls[nodes-1:], Host: host, Password: natsbus.Credential(secret, host)}
+			}
+	}
+	for name, c := range map[string]struct{ version, jetstream string }{
+		"external":                   {"", "sync_interval: always"},
+		"external without strict":    {"", "strict: false"},
+		"external in an old version": {oldest, "sync_interval: always"},
+	} {
+		servers[name] = func(t *testing.T) (control, agent func(host string) natsbus.Login) {
+			urls := []string{external(t, c.version, c.jetstream, accountsConfig(t, "h1", "h2"))}
+			return func(string) natsbus.Login { return natsbus.Login{URLs: urls, Password: "control"} },
+				func(host string) natsbus.Login {
+					return natsbus.Login{URLs: urls, Host: host, Password: natsbus.AgentUser(host)}
+				}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		t.Run(name, func(t *testing.T) {
+			control, agent := servers[name](t)
+			attacked(t, control("")).by(connect(t, agent("h1")), agent("h2"))
+		})
+	}
+}
+
+// target is a bus that is attacked.
+type target struct {
+	*rig
+	js jetstream.JetStream
+}
+
+// own are the subjects of the control plane's account that the attacker's own agent uses.
+var own = []string{
+	"session.h1", "reports.h1", "$KV.agents.h1", "$JS.API.CONSUMER.MSG.NEXT.KV_routers.h1", "$JS.API.CONSUMER.MSG.NEXT.KV_peers.h1",
+}
+
+func attacked(t *testing.T, control natsbus.Login) *target {
+	r := &rig{T: t, nc: connect(t, control)}
+	r.open(natsbus.Options{})
+	js, err := jetstream.New(r.nc)
+	require.NoError(t, err)
+	return &target{r, js}
+}
+
+func (a *target) by(attacker *nats.Conn, victim natsbus.Login) {
+	w, h := newWorld("h1", "h2"), &hosting{}
+	w.put("h1", "mine")
+	w.put("h2", "theirs", "deleted")
+	p := a.publisher(w)
+	stopPublisher := background(a.T, p.Run)
+	stopConsumer := background(a.T, natsbus.NewConsumer(h, a.bus).Run)
+	source := func(nc *nats.Conn, host string) *natsbus.Source {
+		s, err := natsbus.NewSource(nc, host, nil)
+		require.NoError(a, err)
+		return s
+	}
+	theirs := source(connect(a.T, victim), "h2")
+	mine := watch(a.T, source(attacker, "h1"))
+	seen := watch(a.T, theirs)
+	for host, s := range map[string]*natsbus.Source{"192.0.2.2": theirs, "192.0.2.1": source(attacker, "h1")} {
+		require.NoError(a, s.Heartbeat(a.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: host}}))
+	}
+	w.put("", "deleted")
+	seen.until("everything is there", func() bool { return seen.synced == 1 && len(seen.have) == 1 && len(seen.peers) == 2 })
+	mine.until("the attacker's own", func() bool { return mine.synced == 1 && len(mine.have) == 1 })
+	mine.stop() // what it may break of its own is of no interest
+	stopConsumer()
+	for i := range uint64(3) {
+		require.NoError(a, theirs.Report(a.Context(), l3.Report{RouterID: "theirs", Epoch: 2, Generation: i + 1}))
+	}
+	unread, err := a.js.Consumer(a.Context(), "reports", "control")
+	require.NoError(a, err)
+	fetched, err := unread.Fetch(2) // which wait to be acknowledged
+	require.NoError(a, err)
+	var acks []string
+	for m := range fetched.Messages() {
+		acks = append(acks, m.Reply())
+	}
+	require.Len(a, acks, 2)
+	// First without the control plane, which would repair what was damaged.
+	stopPublisher()
+	a.untouched("while no control plane runs", func() { a.assault(attacker, acks) })
+	background(a.T, p.Run)
+	require.Eventually(a, func() bool { return a.serves(attacker) }, patience, 10*time.Millisecond)
+	a.untouched("while the control plane answers", func() { a.assault(attacker, acks) })
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	require.Contains(a, seen.have, "theirs")
+	require.Empty(a, slices.DeleteFunc(slices.Collect(maps.Keys(seen.gone)), func(id string) bool { return id == "deleted" }))
+	require.Len(a, seen.peers, 2)
+	require.False(a, seen.closed, "the victim's watch goes on")
+}
+
+// serves says whether a control plane answers.
+func (a *target) serves(nc *nats.Conn) bool {
+	m, err := nc.Request("session", []byte(`{"host":"h1"}`), time.Second)
+	return err == nil && strings.Contains(string(m.Data), `"filling"`)
+}
+
+// untouched finds out what an attack changes, and who hears of it.
+func (a *target) untouched(when string, attack func()) {
+	a.Helper()
+	var mu sync.Mutex
+	heard := map[string]int{}
+	sub, err := a.nc.Subscribe(">", func(m *nats.Msg) {
+		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
+			return // a consumer's delivery, which bears the subject of what it delivers
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		heard[m.Subject]++
+	})
+	require.NoError(a, err)
+	require.NoError(a, sub.SetPendingLimits(-1, -1))
+	before := a.snapshot()
+	attack()
+	time.Sleep(time.Second) // for what is on its way
+	require.NoError(a, a.nc.Flush())
+	after := a.snapshot()
+	require.NoError(a, sub.Unsubscribe())
+	mu.Lock()
+	defer mu.Unlock()
+	reached := 0
+	for subject, n := range heard {
+		if slices.Contains(own, subject) {
+			reached += n
+		}
+		require.True(a, a.expected(subject), "%s: subject %s has received %d messages", when, subject, n)
+	}
+	require.Greater(a, reached, 1000, "the attack has reached what it may reach")
+	for what, is := range before {
+		require.Equal(a, is, after[what], "%s: %s", when, what)
+	}
+	for what, is := range after {
+		require.Contains(a, before, what, "%s: %s", when, is)
+	}
+}
+
+// expected says whether a message in the control plane's account may come from the attacker's agent, or
+// comes from the control plane, from this test or from the victim.
+func (a *target) expected(subject string) bool {
+	if slices.Contains(own, subject) {
+		return true
+	}
+	for _, prefix := range []string{
+		"_R_.", "_INBOX.", "$JS.EVENT.", // answers, and notices
+		"$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.", "$JS.API.CONSUMER.", "$JS.API.DIRECT.GET.", "$JS.API.STREAM.LIST", "$JS.ACK.",
+		"$KV.routers.h1.=", "$KV.peers.=", "$KV.agents.control.probe", "$JS.FC.",
+		"$JS.API.CONSUMER.MSG.NEXT.KV_routers.h2", "$JS.API.CONSUMER.MSG.NEXT.KV_peers.h2",
+	} {
+		if strings.HasPrefix(subject, prefix) {
+			return true // that none of these did harm is what the snapshots say
+		}
+	}
+	return strings.HasPrefix(subject, "refused.h1.") // nobody listens there
+}
+
+// snapshot has everything that the bus has, but what is the attacker's own.
+func (a *target) snapshot() map[string]string {
+	a.Helper()
+	// The servers may still be busy with the attack.
+	ctx, cancel := context.WithTimeout(a.Context(), 4*patience)
+	defer cancel()
+	all := map[string]string{}
+	list := a.js.ListStreams(ctx)
+	for s := range list.Info() {
+		name := s.Config.Name
+		config, err := json.Marshal(s.Config)
+		require.NoError(a, err)
+		all["stream "+name] = fmt.Sprintf("%s %s", s.Created, config)
+		stream, err := a.js.Stream(ctx, name)
+		require.NoError(a, err)
+		for sequence := s.State.FirstSeq; sequence <= s.State.LastSeq; sequence++ {
+			m, err := stream.GetMsg(ctx, sequence)
+			if err != nil {
+				require.ErrorIs(a, err, jetstream.ErrMsgNotFound)
+				continue
+			}
+			if slices.Contains(own, m.Subject) || strings.HasSuffix(m.Subject, "=") || strings.HasSuffix(m.Subject, "probe") {
+				continue
+			}
+			all[fmt.Sprintf("message %s %d", name, sequence)] = fmt.Sprintf("%s %s %v %q", m.Subject, m.Time, m.Header, m.Data)
+		}
+		consumers := stream.ListConsumers(ctx)
+		for c := range consumers.Info() {
+			if c.Name == "h1" {
+				continue
+			}
+			config, err := json.Marshal(c.Config)
+			require.NoError(a, err)
+			all["consumer "+name+" "+c.Name] = fmt.Sprintf("%s %s", c.Created, config)
+			if name == "reports" { // of which two messages of the victim wait to be acknowledged
+				all["acknowledged "+name] = fmt.Sprint(c.AckFloor.Stream)
+			}
+		}
+		require.NoError(a, consumers.Err())
+	}
+	require.NoError(a, list.Err())
+	return all
+}
+
+// subjects are all subjects of the system, as far as they can do or tell anything.
+func subjects(acks []string) (all []string) {
+	streams := []string{"KV_routers", "KV_agents", "KV_peers", "reports", "*", "mine"}
+	consumers := []string{"h1", "h2", "control", "*"}
+	for _, s := range streams {
+		for _, verb := range []string{
+			"STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "STREAM.INFO", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.MSG.GET",
+			"STREAM.MSG.DELETE", "STREAM.PEER.REMOVE", "STREAM.LEADER.STEPDOWN", "STREAM.CANCEL.MOVE", "CONSUMER.CREATE", "CONSUMER.LIST", "CONSUMER.NAMES",
+			"DIRECT.GET",
+		} {
+			all = append(all, "$JS.API."+verb+"."+s)
+		}
+		for _, c := range consumers {
+			for _, verb := range []string{"CREATE", "DURABLE.CREATE", "DELETE", "INFO", "MSG.NEXT", "PAUSE", "UNPIN", "RESET", "LEADER.STEPDOWN"} {
+				all = append(all, "$JS.API.CONSUMER."+verb+"."+s+"."+c)
+			}
+			all = append(all, "$JS.FC."+s+"."+c+".x", "$JS.ACK."+s+"."+c+".1.1.1.1.0")
+		}
+		for _, key := range []string{"$KV.routers.h2.theirs", "$KV.routers.complete", "$KV.agents.h2", "$KV.peers.h2"} {
+			all = append(all, "$JS.API.DIRECT.GET."+s+"."+key, "$JS.API.CONSUMER.CREATE."+s+".h1."+key)
+		}
+	}
+	for _, host := range []string{"h1", "h2", "*"} {
+		all = append(all, "$KV.routers."+host+".theirs", "$KV.routers."+host+".mine", "$KV.routers."+host+".=", "$KV.agents."+host, "$KV.peers."+host,
+			"reports."+host, "session."+host)
+	}
+	all = append(all, acks...)
+	return append(all,
+		"$KV.routers.complete", "$KV.routers.identity", "$KV.peers.=", "$KV.agents.control.probe",
+		"session", "report", "heartbeat", "routers.next", "peers.next", ">", "*", "_INBOX.x", "_R_.x", "_R_.x.y", "_GR_.x.y", "$JSC.R.x", "$NRG.V.x",
+		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.L3KIT",
+		"$JS.API.ACCOUNT.PURGE.$G", "$JS.EVENT.ADVISORY.API", "$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.USER.INFO",
+		"$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.ACCOUNT.$G.CONNZ", "$SYS.REQ.SERVER.PING.KICK", "$SYS.ACCOUNT.$G.CONNECT",
+		"$SYS.REQ.CLAIMS.UPDATE", "$SYS.DEBUG.SUBSCRIBERS", "$SRV.PING",
+	)
+}
+
+// bodies make JetStream answer: with nothing, at once or late, with an error, or somewhere else.
+var bodies = []string{
+	"", "{}", `{"batch":1,"no_wait":true}`, `{"batch":100,"no_wait":true}`, `{"batch":1,"expires":1000000}`, `{"batch":2,"expires":300000000,"idle_heartbeat":100000000}`,
+	`{"host":"h2","router_id":"theirs","epoch":9,"revision":9}`, `{"host":"h2","machine":"m"}`, "+TERM", "-NAK",
+	`{"stream_name":"KV_routers","config":{"name":"h1","durable_name":"h1","filter_subject":"$KV.routers.>","deliver_subject":"$KV.peers.h2","ack_policy":"none"}}`,
+	`{"name":"mine","subjects":["session.*"]}`, `{"last_by_subj":"$KV.routers.h2.theirs"}`, `{"seq":1}`, `{"filter":"$KV.peers.h2"}`,
+}
+
+// headers are those that servers obey.
+func headers(subject string) []nats.Header {
+	return []nats.Header{
+		{"Nats-Trace-Dest": {subject}}, {"Nats-Trace-Dest": {subject}, "Nats-Trace-Only": {"true"}},
+		{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}}, {"Nats-TTL": {"1s"}}, {"Nats-Msg-Id": {subject}}, {"Nats-Expected-Stream": {"KV_routers"}},
+		{"Nats-Schedule": {"@at 2020-01-01T00:00:00Z"}, "Nats-Schedule-Target": {subject}}, {"Nats-Batch-Id": {"1"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}},
+		{"Nats-Incr": {"1"}}, {"Nats-Marker-Reason": {"Purge"}}, {"Status": {"503"}}, {"Nats-Required-Api-Level": {"0"}},
+		{"Nats-Request-Info": {`{"acc":"$G","svc":"$G","user":"control","rtt":1}`}},
+	}
+}
+
+// assault sends everything.
+func (a *target) assault(nc *nats.Conn, acks []string) {
+	a.Helper()
+	nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // thousands of refusals
+	all := subjects(acks)
+	local := []string{"session", "report", "heartbeat", "routers.next", "peers.next"}
+	send := func(m *nats.Msg) {
+		if err := nc.PublishMsg(m); err != nil {
+			require.ErrorIs(a, err, nats.ErrBadSubject)
+		}
+	}
+	sent := 0
+	for _, to := range all {
+		replies := []string{"", "_INBOX.x", "$KV.peers.h2", "$JS.API.STREAM.DELETE.KV_agents"}
+		if slices.Contains(local, to) {
+			replies = append(all, "")
+		}
+		for _, reply := range replies {
+			for _, body := range bodies {
+				send(&nats.Msg{Subject: to, Reply: reply, Data: []byte(body)})
+				if sent++; sent%1000 == 0 {
+					require.NoError(a, nc.FlushTimeout(patience))
+				}
+			}
+			if !slices.Contains(local, to) {
+				continue
+			}
+			for _, h := range headers(reply) {
+				send(&nats.Msg{Subject: to, Reply: reply, Header: h, Data: []byte("{}")})
+			}
+		}
+	}
+	for _, subject := range all {
+		sub, err := nc.SubscribeSync(subject)
+		if err == nil {
+			require.NoError(a, sub.Unsubscribe())
+		}
+	}
+	require.NoError(a, nc.FlushTimeout(patience), "the attacker still has its connection")
+	a.Logf("%d messages", sent)
+}
+
+// TestAgentWithAwkwardName: dots and wildcards in the name of a host widen nothing.
+func TestAgentWithAwkwardName(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1.example", "h1", "*", ">")
+	r.publish(w)
+	w.put("h1.example", "dotted")
+	w.put("h1", "plain")
+	for host, has := range map[string][]string{"h1.example": {"dotted"}, "h1": {"plain"}, "*": {}, ">": {}} {
+		seen := watch(t, r.source(host))
+		seen.until(host+" is synced and has its own", func() bool { return seen.synced == 1 && len(seen.have) == len(has) })
+		for _, id := range has {
+			require.Contains(t, seen.have, id)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package l3
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// HeldAddrs lists the addresses that a router answers for, with their networks.
+func HeldAddrs(r dataplane.Router) []HeldAddr {
+	var held []HeldAddr
+	add := func(p dataplane.Port) {
+		for _, a := range p.Addrs {
+			held = append(held, HeldAddr{p.Network, a.Addr()})
+		}
+	}
+	for _, p := range r.Ports {
+		add(p)
+	}
+	if r.Gateway == nil {
+		return held
+	}
+	add(r.Gateway.Port)
+	for _, f := range r.FloatingIPs {
+		held = append(held, HeldAddr{r.Gateway.Network, f.Addr})
+	}
+	return held
+}
+
+// keepOrphan records an orphan and keeps its addresses from being given to others. Where orphans are
+// removed, it has the host told so.
+func (s *Service) keepOrphan(ctx context.Context, w *work, o Orphan) error {
+	was, err := w.Orphans().Get(ctx, o.ID)
+	known := err == nil
+	if err != nil && !errors.Is(err, ErrAbsent) {
+		return err
+	}
+	if len(o.Addrs) == 0 {
+		o.Addrs = was.Addrs // a host that does not know them takes nothing back
+	}
+	o.Conflicts = was.Conflicts
+	if !known || !reflect.DeepEqual(was, o) {
+		if err := s.replaceOrphan(ctx, w, was, o, known); err != nil {
+			return err
+		}
+	}
+	if s.config.RemoveOrphans {
+		return s.removeOrphan(ctx, w, o)
+	}
+	return nil
+}
+
+func (s *Service) replaceOrphan(ctx context.Context, w *work, was, o Orphan, known bool) (err error) {
+	if known {
+		if err := dropOrphan(ctx, w, o.ID); err != nil {
+			return err
+		}
+	}
+	if o.Conflicts, err = hold(ctx, w, o); err != nil {
+		return err
+	}
+	if !known {
+		s.log.Warn("a router runs on a host, and the database has no record of it: its addresses are not given to others",
+			"router", o.RouterID, "host", o.Host, "deployment", o.Deployment, "addresses", len(o.Addrs), "removed", s.config.RemoveOrphans)
+	}
+	if len(o.Conflicts) > 0 && !slices.Equal(o.Conflicts, was.Conflicts) {
+		s.log.Error("an orphaned router answers for addresses that ports have: remove it from its host, or the ports",
+			"router", o.RouterID, "host", o.Host, "addresses", o.Conflicts)
+	}
+	return w.Orphans().Insert(ctx, o)
+}
+
+// removeOrphan records that an orphan is to leave its host. It is an orphan until it has left.
+func (s *Service) removeOrphan(ctx context.Context, w *work, o Orphan) error {
+	d, err := w.Deployment().Get(ctx)
+	if err != nil {
+		return err
+	}
+	// The epochs of another deployment have nothing to do with ours.
+	epoch := max(d.Epoch, 1)
+	if o.Deployment == d.ID {
+		epoch = max(epoch, o.Epoch)
+	}
+	return s.depart(ctx, w, RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Generation: o.Revision})
+}
+
+// hold claims an orphan's addresses in the subnets of the networks on the same segments, whatever
+// those networks are called: two networks on one segment are one wire. It returns the addresses that
+// a port has.
+func hold(ctx context.Context, w *work, o Orphan) (taken []netip.Addr, err error) {
+	networks, err := w.Networks().List(ctx, Query{})
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range o.Addrs {
+		for i := range networks {
+			if !h.on(networks[i]) {
+				continue
+			}
+			subnets, err := w.Subnets().List(ctx, Query{Filters: []Filter{oneOf("network_id", networks[i].ID)}})
+			if err != nil {
+				return nil, err
+			}
+			for _, subnet := range subnets {
+				if !subnet.CIDR.Contains(h.Addr) {
+					continue
+				}
+				err := w.Addresses().Claim(ctx, subnet.ID, h.Addr, o.ID)
+				if errors.Is(err, ErrTaken) {
+					taken = append(taken, h.Addr)
+				} else if err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return taken, nil
+}
+
+// on reports whether the address is on the wire of a network.
+func (h HeldAddr) on(n Network) bool {
+	if h.Network.ID == n.ID {
+		return true
+	}
+	return h.Network.Type != dataplane.NetworkLocal && slices.Contains(n.Segments, h.segment())
+}
+
+func (h HeldAddr) segment() Segment {
+	return Segment{Type: h.Network.Type, Physical: h.Network.Physical, ID: h.Network.Segment}
+}
+
+// dropOrphan forgets an orphan; its addresses are free.
+func dropOrphan(ctx context.Context, w *work, id string) error {
+	return w.Orphans().Delete(ctx, id)
+}
+
+// releaseIn gives back what orphans hold of a subnet in which no port has an address.
+func releaseIn(ctx context.Context, w *work, subnet Subnet) error {
+	orphans, err := w.Orphans().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	for _, o := range orphans {
+		for _, h := range o.Addrs {
+			if !subnet.CIDR.Contains(h.Addr) {
+				continue
+			}
+			if err := w.Addresses().Release(ctx, subnet.ID, h.Addr); err != nil && !errors.Is(err, ErrAbsent) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// holdIn claims what orphans hold of a subnet that was made just now.
+func holdIn(ctx context.Context, w *work, n Network, subnet Subnet) error {
+	orphans, err := w.Orphans().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	for _, o := range orphans {
+		for _, h := range o.Addrs {
+			if !h.on(n) || !subnet.CIDR.Contains(h.Addr) {
+				continue
+			}
+			if err := w.Addresses().Claim(ctx, subnet.ID, h.Addr, o.ID); err != nil && !errors.Is(err, ErrTaken) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// orphanSegments lists the segments that orphans use, which are not allocated to new networks.
+func orphanSegments(ctx context.Context, tx Tx) ([]Segment, error) {
+	orphans, err := tx.Orphans().List(ctx, Query{})
+	if err != nil {
+		return nil, err
+	}
+	var used []Segment
+	for _, o := range orphans {
+		for _, h := range o.Addrs {
+			if numbered(h.Network.Type) {
+				used = append(used, h.segment())
+			}
+		}
+	}
+	return used, nil
+}

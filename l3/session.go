@@ -1,0 +1,67 @@
+package l3
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+)
+
+// Attach implements [Hosting].
+func (s *Service) Attach(ctx context.Context, session Session) error {
+	if session.Host == "" || session.Instance == "" || session.Machine == "" {
+		return invalid("Invalid input for session. Reason: host, instance or machine is missing.")
+	}
+	for name, value := range map[string]*string{"host": &session.Host, "instance": &session.Instance, "machine": &session.Machine} {
+		if err := text(name, value); err != nil {
+			return err
+		}
+	}
+	return s.update(ctx, func(w *work) error {
+		a, known, err := agentOn(ctx, w, session.Host)
+		if err != nil {
+			return err
+		}
+		if !known {
+			a = s.newAgent(session.Host)
+			a.Instance, a.Machine = session.Instance, session.Machine
+			return w.Agents().Insert(ctx, a)
+		}
+		if err := s.refuse(a, session.Instance, session.Machine); err != nil {
+			return err
+		}
+		if a.Instance == session.Instance && a.Machine == session.Machine {
+			return nil
+		}
+		a.Instance, a.Machine, a.InventorySeq = session.Instance, session.Machine, 0
+		return w.Agents().Update(ctx, &a)
+	})
+}
+
+// refuse returns ErrHostTaken while another machine's agent serves the host. An agent that has
+// missed a heartbeat has lost its claim: a machine that rebooted is not to wait until it is dead.
+func (s *Service) refuse(a Agent, instance, machine string) error {
+	if a.Instance == "" || a.Instance == instance || a.Machine == machine {
+		return nil
+	}
+	if !s.heardWithin(a, s.config.AgentDownTime/2) {
+		return nil
+	}
+	return &HostTakenError{Host: a.Host, Machine: a.Machine, SeenAt: a.HeartbeatAt}
+}
+
+// agentOn finds the agent of a host.
+func agentOn(ctx context.Context, tx Tx, host string) (a Agent, known bool, err error) {
+	found, err := tx.Agents().List(ctx, Query{Filters: []Filter{oneOf("host", host)}})
+	if err != nil || len(found) == 0 {
+		return a, false, err
+	}
+	return found[0], true, nil
+}
+
+// newAgent is an agent that was not heard of yet.
+func (s *Service) newAgent(host string) Agent {
+	return Agent{
+		ID: uuid.NewString(), Type: "L3 agent", Host: host, Topic: "l3_agent", AdminStateUp: true, AvailabilityZone: defaultZone,
+		Configurations: map[string]any{}, CreatedAt: s.now(), StartedAt: s.now(),
+	}
+}

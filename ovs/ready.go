@@ -1,0 +1,35 @@
+package ovs
+
+import (
+	"context"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/carrier"
+)
+
+// revalidation bounds the wait for ovs-vswitchd to bring its cached flows up to date. It does so at once after a change,
+// in a few milliseconds; but one that had finished before it was asked would answer half a second later.
+const revalidation = 30 * time.Millisecond
+
+// Ready waits until both ends of ports pass packets; see [namespace.InterfaceDriver]. An internal port has no end on the host. Flows are there since
+// Plug, but a flow that the datapath has cached may still lead past a port that is new, until ovs-vswitchd has looked at it again.
+func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
+	var inside, outside []string
+	for _, a := range what {
+		inside, outside = append(inside, a.Device), append(outside, vethName(a.Port.ID))
+	}
+	err := carrier.AwaitUp(ctx, ns.FD, inside)
+	if err == nil {
+		err = carrier.AwaitUp(ctx, int(d.hostNS.Fd()), outside)
+	}
+	if err != nil {
+		return opError("wait for", "devices", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, revalidation)
+	defer cancel()
+	if err := d.config.command(limited, "revalidator/wait"); err != nil && ctx.Err() == nil {
+		d.config.Logger.DebugContext(ctx, "did not wait for cached flows", "error", err)
+	}
+	return opError("wait for", "cached flows", ctx.Err())
+}
