@@ -64,7 +64,7 @@ func TestAPlanNamesWhatAKilledProcessLeft(t *testing.T) {
 	defer dp.Close()
 	plan, err := dp.Plan(t.Context(), after)
 	require.NoError(t, err)
-	require.Equal(t, "router r1\n  - wiring brqleft: network left has no port here", plan.String())
+	require.Equal(t, "router r1\n  - rules inside 10.0.0.0/24\n  - wiring brqleft: network left has no port here", plan.String())
 	done, err := dp.Apply(t.Context(), after)
 	require.NoError(t, err)
 	require.Equal(t, plan, done)

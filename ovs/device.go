@@ -133,12 +133,12 @@ func (d *Driver) raise(l netlink.Link) error {
 	return d.host.LinkSetUp(l)
 }
 
-// hostMAC is a random address for a device of the host. The high first octet keeps a bridge that takes the lowest MAC among its ports
-// from ever taking this one.
+// hostMAC is a random address for a device of the host. A bridge takes the lowest MAC among its ports;
+// the high first octets keep it from taking this one. Two, as one in 64 random addresses of other
+// devices begins with the first.
 func hostMAC() []byte {
-	mac := make([]byte, 6)
-	rand.Read(mac[1:]) // never fails
-	mac[0] = 0xfe
+	mac := []byte{0xfe, 0xff, 5: 0}
+	rand.Read(mac[2:]) // never fails
 	return mac
 }
 

@@ -215,10 +215,11 @@ func delAddress(index int, a address) netlink.Message {
 	})
 }
 
-// hostMAC is a random address for a device of the host. The high first octet keeps a bridge that takes the lowest MAC among its ports
-// from ever taking this one: on an existing bridge it would change the host's own address.
+// hostMAC is a random address for a device of the host. A bridge takes the lowest MAC among its ports;
+// the high first octets keep it from taking this one, which on an existing bridge would change the
+// host's own address. Two, as one in 64 random addresses of other devices begins with the first.
 func hostMAC() dataplane.MAC {
-	mac := dataplane.MAC{0xfe}
-	rand.Read(mac[1:]) // never fails
+	mac := dataplane.MAC{0xfe, 0xff}
+	rand.Read(mac[2:]) // never fails
 	return mac
 }

@@ -35,6 +35,7 @@ func (h *host) wire(nic, addr string) namespace.NS {
 func TestFlatOnExistingBridge(t *testing.T) {
 	h := newHost(t)
 	outside := h.wire("eth1", "203.0.113.1/24")
+	require.NoError(t, h.LinkSetHardwareAddr(h.link("eth1"), []byte{0xfe, 0xfe, 0xff, 0xff, 0xff, 0xff})) // as high as a random one may be
 	require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
 	require.NoError(t, h.LinkSetMaster(h.link("eth1"), h.link("br-ex")))
 	for _, name := range []string{"eth1", "br-ex"} {

@@ -71,6 +71,7 @@ func (s *scene) recovers(announced <-chan string, other dataplane.Dataplane) {
 		case id = <-announced:
 		case <-ctx.Done():
 			s.failf("bystander was not announced")
+			return
 		}
 	}
 	s.remove("bystander")

@@ -21,6 +21,9 @@ type action struct {
 	// final marks a one-way action that is done when the router wanted is in force already, to clear up after the old
 	// one. No other actions follow.
 	final bool
+	// around marks an action on what is on the host besides the router: that it is needed does not say that the router
+	// has changed.
+	around bool
 }
 
 // finishTime bounds the finishing, or the taking back, of a change whose own context may have ended.

@@ -339,7 +339,7 @@ func (l *long) sweep(ctx context.Context) error {
 	wanted := l.devices()
 	spare, err := l.cfg.Wiring.Spare(ctx, l.Router, append(wanted, l.leaving()...))
 	if len(spare) > 0 {
-		l.add(action{final: true, steps: spare, do: func(ctx context.Context) error { return l.cfg.Wiring.Sweep(ctx, l.Router, wanted) }})
+		l.add(action{final: true, around: true, steps: spare, do: func(ctx context.Context) error { return l.cfg.Wiring.Sweep(ctx, l.Router, wanted) }})
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,20 +119,28 @@ func request(ctx context.Context, from *lab.Host, source, url string) (*http.Res
 	if source != "" {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr(source), 0))
 	}
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives:     true,
-		ResponseHeaderTimeout: answerTime,
-		DialContext: func(ctx context.Context, network, to string) (c net.Conn, err error) {
-			err = from.Do(func() error {
-				c, err = dialer.DialContext(ctx, network, to)
-				return err
-			})
-			return c, err
-		},
-	}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	return client.Do(r)
+	// A Transport may still be dialling when the request has been given up, and the namespace is closed.
+	var conn net.Conn
+	err = from.Do(func() (err error) {
+		conn, err = dialer.DialContext(ctx, "tcp", net.JoinHostPort(r.URL.Hostname(), cmp.Or(r.URL.Port(), "80")))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives:     true,
+		ResponseHeaderTimeout: answerTime,
+		DialContext:           func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	}}
+	response, err := client.Do(r)
+	if err != nil {
+		_ = conn.Close() // the transport may not have taken it
+		return nil, err
+	}
+	return response, nil
 }

@@ -24,7 +24,7 @@ import (
 // their work, agents restart and fail, and messages between them are doubled, held back and reordered. Each time, in the end, every host has what the
 // database says and nothing else, and every status says so.
 func TestAnyScheduleEndsRight(t *testing.T) {
-	const seeds, lanes = 500, 16
+	const lanes = 16
 	var all sync.WaitGroup
 	defer all.Wait()
 	for lane := range lanes {

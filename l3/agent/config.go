@@ -106,13 +106,14 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.check()
 }
 
-// machine names the kernel that runs, by its boot ID (random(4)), and the network namespace in it.
+// machine names the kernel that runs, by its boot ID (random(4)), and the network namespace in it. That
+// is the calling thread's: the process's is its first thread's, which may be inside a router just now.
 func machine() (string, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", err
 	}
-	network, err := os.Readlink("/proc/self/ns/net")
+	network, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		return "", err
 	}

@@ -166,7 +166,7 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	for _, subnet := range []string{"web-v4", "app4", "db4"} {
 		s.run("router add subnet core %s", subnet)
 	}
-	require.Equal(t, "DOWN", s.value("status", "router show core"), "nothing has realised it yet")
+	require.Equal(t, "BUILD", s.value("status", "router show core"), "nothing has realised it yet")
 	settle(t, service, "host-1")
 	require.Equal(t, "ACTIVE", s.value("status", "router show core"))
 	s.run("port list --router core")
