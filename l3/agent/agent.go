@@ -147,6 +147,7 @@ const (
 // restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
 	if r.cache == nil {
+		r.deployment = r.ownerOnHost(ctx)
 		return nil
 	}
 	kept, damaged, err := r.cache.read()
@@ -162,7 +163,9 @@ func (r *run) restore(ctx context.Context) error {
 			r.peers <- kept.Peers
 		}
 	}
-	r.deployment = kept.Deployment
+	if r.deployment = kept.Deployment; r.deployment == "" {
+		r.deployment = r.ownerOnHost(ctx)
+	}
 	for _, assignment := range kept.Routers {
 		r.book.restore(assignment, time.Now().Add(r.config.RestoreAfter))
 	}

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"github.com/l3kit/l3kit/l3"
 )
@@ -60,10 +62,53 @@ func (r *run) inventory(ctx context.Context, seen snapshot) (*l3.Inventory, erro
 		router, known := seen.routers[id]
 		if !known {
 			router = l3.RunningRouter{ID: id, Orphan: seen.complete}
+			r.readBack(ctx, &router)
 		}
 		inv.Routers[i] = router
 	}
-	return inv, nil
+	return inv, ctx.Err()
+}
+
+// readBack completes a router that the agent has no record of by what the host shows: whose it is, and
+// the addresses that it answers for.
+func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
+	in, err := r.config.Dataplane.Inspect(ctx, router.ID)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) && ctx.Err() == nil { // else it was removed since
+			r.log.Error("cannot read back a router that the agent has no record of: its addresses are not known", "router", router.ID, "err", err)
+		}
+		return
+	}
+	router.Deployment = in.Owner
+	for _, h := range in.Held {
+		router.Addrs = append(router.Addrs, l3.HeldAddr(h))
+	}
+}
+
+// ownerOnHost is the deployment that the routers on the host belong to, for an agent that has no record
+// of it; empty if the host does not say, or names several.
+func (r *run) ownerOnHost(ctx context.Context) (deployment string) {
+	onHost, err := r.config.Dataplane.List(ctx)
+	if err != nil {
+		r.log.Error("cannot list the routers on this host", "err", err)
+	}
+	for _, id := range onHost {
+		in, err := r.config.Dataplane.Inspect(ctx, id)
+		switch {
+		case err != nil && !errors.Is(err, os.ErrNotExist):
+			r.log.Error("cannot read back a router that the agent has no record of", "router", id, "err", err)
+		case in.Owner == "":
+		case deployment != "" && in.Owner != deployment:
+			r.log.Warn("the routers on this host belong to several deployments", "one", deployment, "another", in.Owner)
+			return ""
+		default:
+			deployment = in.Owner
+		}
+	}
+	if deployment != "" {
+		r.log.Info("the agent's cache does not say which deployment this host serves; its routers do", "deployment", deployment)
+	}
+	return deployment
 }
 
 // served is the deployment that was served last, for the goroutine that watches.

@@ -31,12 +31,26 @@ func (r *run) synced(ctx context.Context, deployment string) {
 	r.complete, r.live = true, true
 	for _, id := range r.orphans() {
 		if !slices.Contains(before, id) {
-			r.log.Warn("a router runs on this host and the control plane has no record of it: it stays as it is, as an orphan", "router", id)
+			r.log.Warn("a router runs on this host and the control plane has no record of it: it stays as it is, as an orphan",
+				"router", id, "deployment", r.ownerOf(ctx, id))
 		}
 	}
 	r.keepListing()
 	r.recovered()
 	r.beatSoon()
+}
+
+// ownerOf is the deployment that a router belongs to, by the agent's record or else by what the host
+// shows; empty if nothing tells.
+func (r *run) ownerOf(ctx context.Context, id string) string {
+	if e := r.book.entries[id]; e != nil && e.want != nil {
+		return e.want.Deployment
+	}
+	in, err := r.config.Dataplane.Inspect(ctx, id)
+	if err != nil {
+		return ""
+	}
+	return in.Owner
 }
 
 // beatSoon has a heartbeat sent now, because there is news for the control plane.

@@ -3,6 +3,8 @@ package agent_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -239,4 +241,90 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// TestHostThatLostItsCache: what runs is known from the host: another deployment's listing removes
+// nothing, and is told whose the routers are and which addresses they have. The listing of their own
+// deployment takes them on as they are.
+func TestHostThatLostItsCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "one"
+		r1, r2 := of("one", router("r1", 7, 3)), of("one", router("r2", 8, 1))
+		s.plane.put(r1, r2)
+		s.start()
+		after(time.Minute)
+		s.end()
+		lose := func() {
+			require.NoError(t, os.RemoveAll(s.config.Cache))
+			s.dataplane.Dataplane = dataplane.NewFake(s.host) // a new process
+		}
+
+		lose()
+		s.plane.become("two")
+		s.plane.heartbeats = nil
+		s.start()
+		after(time.Minute)
+		s.has(r1, r2)
+		require.Equal(t, []string{"r1", "r2"}, s.agent.Status().Orphans)
+		require.Equal(t, "one", s.plane.sessions[len(s.plane.sessions)-1].Deployment)
+		require.Equal(t, l3.RunningRouter{
+			ID: "r1", Orphan: true, Deployment: "one",
+			Addrs: []l3.HeldAddr{{
+				Network: dataplane.Network{ID: "network-of-r1", Type: dataplane.NetworkLocal}, Addr: netip.MustParseAddr("10.0.0.1"),
+			}},
+		}, s.plane.lastHeartbeat().Inventory.Routers[0])
+		r3 := of("two", router("r3", 1, 1))
+		s.plane.put(r3)
+		after(time.Minute)
+		s.has(r1, r2, r3)
+		s.end()
+
+		lose()
+		s.plane.become("one")
+		s.plane.put(r1, r2)
+		writes := s.host.Writes()
+		s.start()
+		after(time.Minute)
+		require.Equal(t, writes, s.host.Writes(), "they are as they were")
+		require.Equal(t, []string{"r3"}, s.agent.Status().Orphans)
+		for i, h := range s.plane.lastHeartbeat().Inventory.Routers {
+			require.Equal(t, []string{"", "", "two"}[i], h.Deployment)
+			require.Equal(t, []uint64{3, 1, 0}[i], h.Revision)
+		}
+		s.end()
+	})
+}
+
+// TestInventoryBeforeTheListing: an agent without a cache says at once what the host shows.
+func TestInventoryBeforeTheListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.Cache = ""
+		stray := router("stray", 1, 1).Router
+		stray.Owner = "one"
+		must(s.dataplane.Dataplane.Apply(t.Context(), stray))
+		s.plane.silent = true
+		s.start()
+		defer s.end()
+		h := s.plane.lastHeartbeat()
+		require.Equal(t, "one", h.Deployment)
+		require.Len(t, h.Inventory.Routers, 1)
+		require.Equal(t, "one", h.Inventory.Routers[0].Deployment)
+		require.Len(t, h.Inventory.Routers[0].Addrs, 1)
+		require.False(t, h.Inventory.Routers[0].Orphan, "that is not known yet")
+	})
+}
+
+// TestDeploymentThatCannotBeAnOwner: a control plane may call itself as it likes.
+func TestDeploymentThatCannotBeAnOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "the one in the cellar"
+		r1 := of(s.plane.deployment, router("r1", 1, 1))
+		s.plane.put(r1)
+		s.start()
+		defer s.end()
+		s.has(r1)
+	})
 }

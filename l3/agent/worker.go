@@ -24,7 +24,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	case j.want == nil:
 		r.report, r.err = a.remove(ctx, j)
 	case j.fence:
-		_, r.err = a.config.Dataplane.Apply(ctx, dataplane.Router{ID: j.id})
+		_, r.err = a.config.Dataplane.Apply(ctx, dataplane.Router{ID: j.id, Owner: Realised(*j.want).Owner})
 	case j.check:
 		r.report, r.corrected, r.err = a.check(ctx, j.want)
 	default:
@@ -32,6 +32,17 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	}
 	if r.err != nil && ctx.Err() == nil {
 		a.log.Error("router failed, will be tried again", "router", j.id, "err", r.err)
+	}
+	return r
+}
+
+// Realised is the router that an agent applies for an assignment: its owner is the deployment, so that
+// the host knows whose the router is when the agent has lost its cache. A deployment whose ID cannot be
+// an owner is left out.
+func Realised(want l3.Assignment) dataplane.Router {
+	r := want.Router
+	if (dataplane.Router{ID: "any", Owner: want.Deployment}).Validate() == nil {
+		r.Owner = want.Deployment
 	}
 	return r
 }
@@ -53,7 +64,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
 // apply brings a router to its version, and reports either way.
 func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, error) {
 	begin := time.Now()
-	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if ctx.Err() != nil {
 		return nil, err // the process ends; the next one applies and reports
 	}
@@ -74,7 +85,7 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, err
 
 // check puts a router right that is not as it was left.
 func (a *Agent) check(ctx context.Context, want *l3.Assignment) (report *l3.Report, corrected int, err error) {
-	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if err == nil && plan.Empty() || ctx.Err() != nil {
 		return nil, 0, err
 	}

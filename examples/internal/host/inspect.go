@@ -83,6 +83,11 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 	seen := sighting{ID: id, Namespace: dataplane.NamespaceName(id), Present: present, Drift: []dataplane.Step{}}
 	a, known := byID(kept.Routers, id)
 	seen.Orphan, seen.Of = slices.Contains(kept.Orphans, id), a.Deployment
+	if !known {
+		if in, err := s.Inspect(ctx, id); err == nil {
+			seen.Of = in.Owner
+		}
+	}
 	if known {
 		if err := s.compare(ctx, &seen, a); err != nil {
 			seen.Fault = err.Error()
