@@ -248,6 +248,7 @@ func (d *Driver) settled(ctx context.Context, c *change) error {
 	if err := c.carriedOut(ctx); err != nil {
 		return d.stalled(ctx, err)
 	}
+	c.acted = true
 	for _, name := range c.verify {
 		if err := d.accepted(c.s, name); err != nil {
 			if w := c.plugs(name); w != nil {
