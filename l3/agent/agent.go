@@ -33,6 +33,7 @@ type Status struct {
 	Orphans   []string  // routers that run here, and that the last complete listing did not name
 	Heard     time.Time // of the control plane; zero: never
 	Fenced    bool
+	Cache     error     // why the cache cannot be written; nil: it can, or there is none
 	Corrected int // routers that had drifted and were put right
 	Counts    Counts
 }
@@ -48,9 +49,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{config: c, log: c.Logger, reports: newReports()}
 	if c.Cache != "" {
-		if a.cache, err = openCache(c.Cache); err != nil {
-			return nil, err
-		}
+		a.cache = openCache(c.Cache)
 	}
 	return a, nil
 }
@@ -94,6 +93,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { r.tellPeers(ctx) })
 	wg.Go(func() { r.watchDrift(ctx) })
 	wg.Go(func() { a.reports.deliver(ctx, a) })
+	if r.cache != nil {
+		wg.Go(func() { r.mendCache(ctx) })
+	}
 	r.loop(ctx)
 	return nil
 }
@@ -151,8 +153,8 @@ func (r *run) restore(ctx context.Context) error {
 		return nil
 	}
 	kept, damaged, err := r.cache.read()
-	if err != nil {
-		return err
+	if err != nil { // as if there were none: the control plane has the truth
+		r.cache.fail(err)
 	}
 	for _, err := range damaged {
 		r.log.Warn("a file of the cache is damaged, and left out", "err", err)
@@ -226,7 +228,7 @@ func (r *run) hear() {
 	}
 	if r.cache != nil {
 		if err := r.cache.noteHeard(r.lastHeard); err != nil {
-			r.log.Warn("cannot note on disk when the control plane was heard", "err", err)
+			r.cache.fail(err)
 		}
 	}
 	if r.book.fenced && r.recovery == cut {
@@ -349,6 +351,9 @@ func (r *run) sum() Status {
 	s := Status{Synced: r.complete, Refused: r.book.refused, Orphans: r.orphans(), Fenced: r.book.fenced, Corrected: r.corrected}
 	if r.everHeard {
 		s.Heard = r.lastHeard
+	}
+	if r.cache != nil {
+		s.Cache = r.cache.broken()
 	}
 	for _, e := range r.book.entries {
 		if e.fails > 0 {

@@ -25,6 +25,11 @@ type Config struct {
 	Dataplane dataplane.Dataplane // not closed by the agent
 
 	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this package's own.
+	//
+	// An agent whose cache cannot be read or written works, and [Status] has the fault. What it cannot
+	// write it keeps in memory, and writes when it can. If it ends before that, the next start finds what
+	// the disk has: older versions of routers, and routers that have left the host since. It applies them
+	// if the source is silent for RestoreAfter, and the source's word replaces them.
 	Cache string
 	// SetPeers is told whenever the tunnel peers change; nil: nobody.
 	SetPeers func(context.Context, []netip.Addr) error

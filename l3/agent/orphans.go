@@ -63,11 +63,8 @@ func (r *run) beatSoon() {
 
 // keepListing notes on disk whose routers these are, and which are orphans.
 func (r *run) keepListing() {
-	if r.cache == nil {
-		return
-	}
-	if err := r.cache.keepListing(listed{r.deployment, r.orphans()}); err != nil {
-		r.log.Warn("cannot note on disk which deployment this host serves", "err", err)
+	if r.cache != nil {
+		r.cache.keepListing(listed{r.deployment, r.orphans()})
 	}
 }
 

@@ -54,9 +54,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
 	}
 	a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
 	if a.cache != nil {
-		if err := a.cache.remove(j.id); err != nil {
-			return nil, err
-		}
+		a.cache.remove(j.id)
 	}
 	return &l3.Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Generation: j.last.Revision, Gone: true}, nil
 }
@@ -76,11 +74,10 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, err
 		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "steps", len(plan.Steps),
 			"took", time.Since(begin))
 	}
-	if a.cache == nil {
-		return report, nil
+	if a.cache != nil {
+		a.cache.keep(*want)
 	}
-	// The router works, and will after a reboot too unless the disk refuses. That is worth trying again, and not worth an ERROR.
-	return report, a.cache.keep(*want)
+	return report, nil
 }
 
 // check puts a router right that is not as it was left.

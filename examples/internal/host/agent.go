@@ -65,7 +65,7 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
-		unlock, err := lock(a.Cache)
+		unlock, err := lock(a.Cache, p.Log)
 		if err != nil {
 			return err
 		}
@@ -159,6 +159,8 @@ func (a *Agent) ready(p *daemon.Process, running *atomic.Pointer[agent.Agent]) {
 			return fmt.Errorf("the last heartbeat that got through is of %s", s.Heard.UTC().Format(time.RFC3339))
 		case !s.Synced:
 			return errors.New("the list of routers was not read yet")
+		case s.Cache != nil:
+			return fmt.Errorf("--cache cannot be written, and would lack routers after a reboot: %w", s.Cache)
 		}
 		return nil
 	})

@@ -123,6 +123,10 @@ func TestAgentWithOpenVSwitch(t *testing.T) {
 		return err == nil && strings.Contains(text, "vxlan-c0000202")
 	}
 	eventually(t, tunnels, "a tunnel to the other host")
+	eventually(t, func() bool {
+		kept, err := agent.ReadCache(r.flags.Cache)
+		return err == nil && len(kept.Peers) == 1
+	}, "the agent has done all that the other host's tunnel needs: its port comes before its flows")
 	p.end()
 	writes, err := s.Writes(func() error {
 		again := r.start(b.login())
