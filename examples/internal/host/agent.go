@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -31,11 +32,17 @@ type Agent struct {
 // Name is the host's name.
 func (a *Agent) Name() (string, error) {
 	if a.Host != "" {
+		if err := l3.CheckHostName(a.Host); err != nil {
+			return "", fmt.Errorf("--host: %w", err)
+		}
 		return a.Host, nil
 	}
 	name, err := os.Hostname()
+	if err == nil {
+		err = l3.CheckHostName(name)
+	}
 	if err != nil {
-		return "", fmt.Errorf("--host is missing, and the machine does not say: %w", err)
+		return "", fmt.Errorf("--host is missing, and the machine's name does not serve: %w", err)
 	}
 	return name, nil
 }
