@@ -33,8 +33,8 @@ type Status struct {
 	Orphans   []string  // routers that run here, and that the last complete listing did not name
 	Heard     time.Time // of the control plane; zero: never
 	Fenced    bool
-	Cache     error     // why the cache cannot be written; nil: it can, or there is none
-	Corrected int // routers that had drifted and were put right
+	Cache     error // why the cache cannot be written; nil: it can, or there is none
+	Corrected int   // routers that had drifted and were put right
 	Counts    Counts
 }
 
@@ -77,7 +77,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
 		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
 		over: make(chan struct{}), lastHeard: time.Now(),
-		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{}, unlogged: map[string]time.Time{},
 		drifted: make(chan string),
 	}
 	if err := r.restore(ctx); err != nil {
@@ -120,6 +120,7 @@ type run struct {
 	deployment string                  // that is served; empty: not known yet
 	present    map[string]bool         // routers on the host when the listing was complete
 	removals   map[string][]chan error // of orphans, by ID: who waits for them
+	unlogged   map[string]time.Time    // orphans that were not logged yet, since when they are
 
 	lastHeard time.Time
 	everHeard bool
@@ -209,6 +210,7 @@ func (r *run) loop(ctx context.Context) {
 			r.settle(done)
 		case r.lastHeard = <-r.heard:
 			r.hear()
+			r.logOrphans(ctx)
 		case <-timer.C:
 		case id := <-r.drifted:
 			r.book.look(id, time.Now())
@@ -321,6 +323,9 @@ func (r *run) settle(done result) {
 	if id := done.job.id; done.err == nil && r.present[id] {
 		delete(r.present, id)
 		r.keepListing()
+		if done.job.stray {
+			r.beatSoon()
+		}
 	}
 	r.removed(done.job.id, done.err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -31,13 +32,32 @@ func (r *run) synced(ctx context.Context, deployment string) {
 	r.complete, r.live = true, true
 	for _, id := range r.orphans() {
 		if !slices.Contains(before, id) {
-			r.log.Warn("a router runs on this host and the control plane has no record of it: it stays as it is, as an orphan",
-				"router", id, "deployment", r.ownerOf(ctx, id))
+			r.unlogged[id] = time.Now()
 		}
 	}
 	r.keepListing()
 	r.recovered()
 	r.beatSoon()
+}
+
+// logOrphans logs those that are still orphans when the control plane has had the time of a heartbeat to
+// take them on, as it does with the routers of a host that was renamed.
+func (r *run) logOrphans(ctx context.Context) {
+	if len(r.unlogged) == 0 {
+		return
+	}
+	orphans := r.orphans()
+	for _, id := range slices.Sorted(maps.Keys(r.unlogged)) {
+		is := slices.Contains(orphans, id)
+		if is && time.Since(r.unlogged[id]) < r.config.HeartbeatEvery {
+			continue
+		}
+		delete(r.unlogged, id)
+		if is {
+			r.log.Warn("a router runs on this host and the control plane has no record of it: it stays as it is, as an orphan",
+				"router", id, "deployment", r.ownerOf(ctx, id))
+		}
+	}
 }
 
 // ownerOf is the deployment that a router belongs to, by the agent's record or else by what the host

@@ -1,11 +1,14 @@
 package agent_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -326,5 +329,90 @@ func TestDeploymentThatCannotBeAnOwner(t *testing.T) {
 		s.start()
 		defer s.end()
 		s.has(r1)
+	})
+}
+
+// lines counts the lines that were logged with a text.
+func lines(log *bytes.Buffer, text string) int { return strings.Count(log.String(), text) }
+
+// TestOrphansThatAreTakenOn: a control plane that gives the host the routers that run there, when it has
+// seen them in an inventory, makes no noise. Orphans that stay are logged once.
+func TestOrphansThatAreTakenOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var log bytes.Buffer
+		s.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s.plane.deployment = "one"
+		r1, r2 := of("one", router("r1", 1, 1)), of("one", router("r2", 1, 1))
+		s.plane.put(r1, r2)
+		s.start()
+		s.end()
+		s.plane.become("one")
+		s.config.Host = "renamed"
+		s.start()
+		defer s.end()
+		require.Equal(t, []string{"r1", "r2"}, s.agent.Status().Orphans)
+		require.True(t, s.plane.lastHeartbeat().Inventory.Routers[0].Orphan)
+		s.plane.put(of("one", router("r1", 2, 1)))
+		after(time.Hour)
+		const orphaned = "no record of it"
+		require.Equal(t, 1, lines(&log, orphaned), log.String())
+		require.Contains(t, log.String(), "router=r2 deployment=one")
+		require.NotContains(t, log.String(), "router=r1 deployment")
+	})
+}
+
+// TestRemovedOrphanIsNotShown: an inventory without it follows at once, whoever had it removed.
+func TestRemovedOrphanIsNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.HeartbeatEvery = time.Hour
+		s.plane.deployment = "one"
+		s.plane.put(of("one", router("r1", 1, 1)), of("one", router("r2", 1, 1)))
+		for _, stray := range []string{"stray", "tramp"} { // which the agent has never heard of
+			must(s.dataplane.Dataplane.Apply(t.Context(), router(stray, 1, 1).Router))
+		}
+		s.start()
+		defer s.end()
+		s.plane.become("two")
+		synctest.Wait()
+		after(time.Minute)
+		shown := func() (ids []string) {
+			for _, r := range s.plane.lastHeartbeat().Inventory.Routers {
+				ids = append(ids, r.ID)
+			}
+			return ids
+		}
+		require.Equal(t, []string{"r1", "r2", "stray", "tramp"}, s.agent.Status().Orphans)
+		require.Equal(t, s.agent.Status().Orphans, shown())
+		require.NoError(t, s.agent.RemoveOrphan(t.Context(), "r1"))
+		synctest.Wait()
+		require.Equal(t, []string{"r2", "stray", "tramp"}, shown())
+		require.NoError(t, s.agent.RemoveOrphan(t.Context(), "stray"))
+		synctest.Wait()
+		require.Equal(t, []string{"r2", "tramp"}, shown())
+		for _, id := range []string{"r2", "tramp"} {
+			s.plane.send(agent.Gone{RouterID: id, Deployment: "two", Epoch: 1})
+		}
+		synctest.Wait()
+		require.Empty(t, shown())
+	})
+}
+
+// TestRoutersThatWereNotThere: taking one away that is not on the host is no news, and is reported.
+func TestRoutersThatWereNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var log bytes.Buffer
+		s.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s.plane.put(router("r1", 1, 1))
+		s.plane.left["gone"] = agent.Gone{RouterID: "gone", Epoch: 1, Revision: 1}
+		s.start()
+		defer s.end()
+		require.Empty(t, s.plane.left, "it is confirmed")
+		require.Zero(t, lines(&log, "router removed"), log.String())
+		s.plane.take("r1")
+		synctest.Wait()
+		require.Equal(t, 1, lines(&log, "router removed"), log.String())
 	})
 }

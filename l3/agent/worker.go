@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -49,10 +50,13 @@ func Realised(want l3.Assignment) dataplane.Router {
 
 // remove takes a router away, and reports that it is gone.
 func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
+	_, absent := a.config.Dataplane.Inspect(ctx, j.id)
 	if err := a.config.Dataplane.Delete(ctx, j.id); err != nil {
 		return nil, err
 	}
-	a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+	if !errors.Is(absent, os.ErrNotExist) {
+		a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+	}
 	if a.cache != nil {
 		a.cache.remove(j.id)
 	}
