@@ -91,7 +91,7 @@ func TestFlatOnInterface(t *testing.T) {
 	t.Run("in another bridge", func(t *testing.T) {
 		require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
 		require.NoError(t, h.LinkSetMaster(h.link("eth1"), h.link("br-ex")))
-		require.ErrorContains(t, d.Plug(t.Context(), router, at("qg-gw", p)), 
+		require.ErrorContains(t, d.Plug(t.Context(), router, at("qg-gw", p)),
 			`interface eth1 is in bridge br-ex already: configure that bridge for physical network "ext", or take the interface out of it`)
 		require.Len(t, h.links(), 2)
 		require.NoError(t, h.LinkDel(h.link("br-ex")))

@@ -13,13 +13,14 @@ import (
 func ownerClauses() []clause {
 	return []clause{{
 		name: "owner-is-kept",
-		why: "The host keeps on whose behalf a router runs: Apply writes it without disturbing traffic, a router without one leaves it, and Plan names the difference. " +
-			"By it a process that has lost its own records knows which routers are not its control plane's.",
+		why: "The host keeps on whose behalf a router runs: Apply writes it without disturbing traffic, a router without one " +
+			"leaves it, and Plan names the difference. By it a process that has lost its own records knows which routers " +
+			"are not its control plane's.",
 		test: owners,
 	}, {
 		name: "inspect-reads-the-host",
-		why: "Inspect tells which addresses a router answers for, and on which networks, whoever applied it, and touches nothing. By it nobody else is given an address " +
-			"that a router without a record has.",
+		why: "Inspect tells which addresses a router answers for, and on which networks, whoever applied it, and touches nothing. " +
+			"By it nobody else is given an address that a router without a record has.",
 		test: inspections,
 	}}
 }
