@@ -150,7 +150,7 @@ const (
 // restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
 	if r.cache == nil {
-		r.deployment = r.ownerOnHost(ctx)
+		r.deployment = r.ownerOnHost(ctx, nil)
 		return nil
 	}
 	kept, damaged, err := r.cache.read()
@@ -167,7 +167,7 @@ func (r *run) restore(ctx context.Context) error {
 		}
 	}
 	if r.deployment = kept.Deployment; r.deployment == "" {
-		r.deployment = r.ownerOnHost(ctx)
+		r.deployment = r.ownerOnHost(ctx, kept.Routers)
 	}
 	for _, assignment := range kept.Routers {
 		r.book.restore(assignment, time.Now().Add(r.config.RestoreAfter))

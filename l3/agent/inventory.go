@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/l3kit/l3kit/l3"
 )
@@ -86,27 +88,37 @@ func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
 }
 
 // ownerOnHost is the deployment that the routers on the host belong to, for an agent that has no record
-// of it; empty if the host does not say, or names several.
-func (r *run) ownerOnHost(ctx context.Context) (deployment string) {
+// of which it serves: by the records of routers that it has, and else by what the host shows. It is empty
+// if nothing tells, or if there are several.
+func (r *run) ownerOnHost(ctx context.Context, kept []l3.Assignment) (deployment string) {
+	owners := map[string]bool{}
+	recorded := map[string]bool{}
+	for _, a := range kept {
+		recorded[a.Router.ID] = true
+		owners[a.Deployment] = true
+	}
 	onHost, err := r.config.Dataplane.List(ctx)
 	if err != nil {
 		r.log.Error("cannot list the routers on this host", "err", err)
 	}
 	for _, id := range onHost {
-		in, err := r.config.Dataplane.Inspect(ctx, id)
-		switch {
-		case err != nil && !errors.Is(err, os.ErrNotExist):
-			r.log.Error("cannot read back a router that the agent has no record of", "router", id, "err", err)
-		case in.Owner == "":
-		case deployment != "" && in.Owner != deployment:
-			r.log.Warn("the routers on this host belong to several deployments", "one", deployment, "another", in.Owner)
-			return ""
-		default:
-			deployment = in.Owner
+		if recorded[id] {
+			continue
 		}
+		in, err := r.config.Dataplane.Inspect(ctx, id)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.log.Error("cannot read back a router that the agent has no record of", "router", id, "err", err)
+		}
+		owners[in.Owner] = true
 	}
-	if deployment != "" {
-		r.log.Info("the agent's cache does not say which deployment this host serves; its routers do", "deployment", deployment)
+	delete(owners, "")
+	switch all := slices.Sorted(maps.Keys(owners)); len(all) {
+	case 0:
+	case 1:
+		deployment = all[0]
+		r.log.Info("the agent has no record of the deployment that this host serves: its routers name it", "deployment", deployment)
+	default:
+		r.log.Warn("the agent has no record of the deployment that this host serves, and its routers name several", "deployments", all)
 	}
 	return deployment
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -414,5 +415,30 @@ func TestRoutersThatWereNotThere(t *testing.T) {
 		s.plane.take("r1")
 		synctest.Wait()
 		require.Equal(t, 1, lines(&log, "router removed"), log.String())
+	})
+}
+
+// TestDeploymentWithoutARecord: an agent whose note of the deployment is lost knows it from its routers,
+// if they name one and not several.
+func TestDeploymentWithoutARecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "one"
+		s.plane.put(of("one", router("r1", 1, 1)))
+		s.start()
+		s.end()
+		s.plane.silent = true
+		served := func() string {
+			require.NoError(t, os.Remove(filepath.Join(s.config.Cache, "listing")))
+			s.start()
+			defer s.end()
+			return s.plane.lastHeartbeat().Deployment
+		}
+		require.Equal(t, "one", served())
+		require.NoError(t, os.WriteFile(filepath.Join(s.config.Cache, "listing"), nil, 0o600))
+		stray := router("stray", 1, 1).Router
+		stray.Owner = "two"
+		must(s.dataplane.Dataplane.Apply(t.Context(), stray))
+		require.Empty(t, served())
 	})
 }

@@ -42,7 +42,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 // an owner is left out.
 func Realised(want l3.Assignment) dataplane.Router {
 	r := want.Router
-	if (dataplane.Router{ID: "any", Owner: want.Deployment}).Validate() == nil {
+	if want.Deployment != "" && (dataplane.Router{ID: "any", Owner: want.Deployment}).Validate() == nil {
 		r.Owner = want.Deployment
 	}
 	return r

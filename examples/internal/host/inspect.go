@@ -106,7 +106,7 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 
 func (s *site) compare(ctx context.Context, seen *sighting, a l3.Assignment) error {
 	seen.Epoch, seen.Revision, seen.Applied = a.Epoch, a.Revision, &a.Router
-	plan, err := s.Plan(ctx, a.Router)
+	plan, err := s.Plan(ctx, agent.Realised(a))
 	if err == nil && !plan.Empty() {
 		seen.Drift = plan.Steps
 	}
