@@ -214,8 +214,11 @@ func TestRefusals(t *testing.T) {
 	r.flags.Cache = filepath.Join(cache, "lock", "below")
 	require.ErrorContains(t, r.start(b.login()).fails(), "--cache: mkdir")
 	r.flags.Cache = cache
-	require.NoError(t, os.Symlink("/dev/full", filepath.Join(cache, "writable")))
-	require.ErrorContains(t, r.start(b.login()).fails(), "no space left on device")
+	for _, bad := range []string{"two words", "*", "line\nfeed"} {
+		r.flags.Host = bad
+		require.ErrorContains(t, r.start(b.login()).fails(), "--host: the host name ")
+	}
+	r.flags.Host = "host1"
 
 	r.flags.OnDisconnect = "fence"
 	r.flags.Lease = time.Second

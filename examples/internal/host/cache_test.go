@@ -6,8 +6,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
@@ -60,4 +64,39 @@ func TestCacheOnABadDisk(t *testing.T) {
 			p.end()
 		})
 	}
+}
+
+// TestInspectWithoutACache: the deployment of a router that nothing on disk tells of is read from the
+// kernel. With the cache, plan says when somebody has taken it away.
+func TestInspectWithoutACache(t *testing.T) {
+	r := newRig(t)
+	b := newBus(t, loopback)
+	b.put(office(), 1)
+	reports := b.hear("reports.host1")
+	p := r.start(b.login())
+	next(t, reports, applied)
+	eventually(t, p.ready, "it runs")
+	p.end()
+	text, err := r.runs(&Plan{Machine: r.flags.Machine})
+	require.NoError(t, err, "%s", text)
+
+	f, err := netns.Open(filepath.Join(r.machine.Dir, dataplane.NamespaceName(office().ID)))
+	require.NoError(t, err)
+	defer f.Close()
+	h, err := netlink.NewHandleAt(vnetns.NsHandle(f.Fd()))
+	require.NoError(t, err)
+	defer h.Close()
+	lo, err := h.LinkByName("lo")
+	require.NoError(t, err)
+	require.NoError(t, h.LinkDelAltName(lo, "l3kit-"+testDeployment))
+	text, err = r.runs(&Plan{Machine: r.flags.Machine})
+	require.ErrorIs(t, err, errDrift)
+	require.Contains(t, text, "+ owner qrouter-"+office().ID+": "+testDeployment)
+	require.NoError(t, h.LinkAddAltName(lo, "l3kit-"+testDeployment))
+
+	require.NoError(t, os.RemoveAll(r.flags.Cache))
+	text, err = r.runs(&Inspect{Machine: r.flags.Machine})
+	require.NoError(t, err)
+	require.Contains(t, text, "not known to the agent")
+	require.Contains(t, text, "deployment "+testDeployment)
 }
