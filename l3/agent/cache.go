@@ -282,13 +282,14 @@ func (c *cache) lastHeard(now time.Time) time.Time {
 	return info.ModTime()
 }
 
-// mendCache tries to write what could not be written, later and later, until ctx ends.
+// mendCache tries to write what could not be written, later and later, until ctx ends, and then a last
+// time.
 func (r *run) mendCache(ctx context.Context) {
+	defer func() { _ = r.cache.flush() }() // why it fails has been logged
 	for {
 		select {
 		case <-r.cache.faulty:
 		case <-ctx.Done():
-			_ = r.cache.flush() // the last chance; why it fails has been logged
 			return
 		}
 		fault := r.cache.broken()
@@ -296,14 +297,12 @@ func (r *run) mendCache(ctx context.Context) {
 			continue
 		}
 		r.log.Error("cannot write the cache: what it lacks is kept in memory, and lost when the agent ends", "cache", r.cache.dir, "err", fault)
-		for fails := 1; ; fails++ {
+		for fails := 1; fault != nil; fails++ {
 			if !sleep(ctx, r.delay(fails)) {
-				break
+				return
 			}
-			if r.cache.flush() == nil {
-				r.log.Info("the cache can be written again, and lacks nothing", "cache", r.cache.dir)
-				break
-			}
+			fault = r.cache.flush()
 		}
+		r.log.Info("the cache can be written again, and lacks nothing", "cache", r.cache.dir)
 	}
 }
