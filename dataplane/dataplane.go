@@ -24,6 +24,11 @@ type Dataplane interface {
 	// List names every router of ours on this host, sorted: whoever made it, half-made ones too. What only looks like ours is not in it.
 	List(ctx context.Context) ([]string, error)
 
+	// Inspect reads from the host on whose behalf a router runs and which addresses it answers for,
+	// whoever applied it. It touches nothing. A router that is not there is [os.ErrNotExist]; of one
+	// that is half-made it returns what there is.
+	Inspect(ctx context.Context, id string) (Inspection, error)
+
 	// Close releases what this process holds. The routers stay, and traffic flows on.
 	Close() error
 }

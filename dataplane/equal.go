@@ -41,13 +41,13 @@ func (r Router) same(o *Router) bool {
 	if (r.Gateway == nil) != (o.Gateway == nil) || r.Gateway != nil && !r.Gateway.same(o.Gateway) {
 		return false
 	}
-	return r.ID == o.ID && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
+	return r.ID == o.ID && r.Owner == o.Owner && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
 		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.Routes, o.Routes)
 }
 
 // sameSize spares Equal the sorting when routers differ plainly.
 func (r Router) sameSize(o *Router) bool {
-	return r.ID == o.ID && len(r.Ports) == len(o.Ports) && (r.Gateway == nil) == (o.Gateway == nil) &&
+	return r.ID == o.ID && r.Owner == o.Owner && len(r.Ports) == len(o.Ports) && (r.Gateway == nil) == (o.Gateway == nil) &&
 		len(r.FloatingIPs) == len(o.FloatingIPs) && len(r.Routes) == len(o.Routes)
 }
 

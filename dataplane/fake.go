@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"maps"
+	"os"
 	"slices"
 	"sync/atomic"
 )
@@ -88,6 +89,21 @@ func (f *Fake) List(ctx context.Context) ([]string, error) {
 	f.host.mu.Lock()
 	defer f.host.mu.Unlock()
 	return slices.Sorted(maps.Keys(f.host.routers)), nil
+}
+
+// Inspect reads what the host shows of a router.
+func (f *Fake) Inspect(ctx context.Context, id string) (Inspection, error) {
+	const op = "inspect"
+	if err := f.ready(ctx, op, id, Router{ID: id}.Validate); err != nil {
+		return Inspection{}, err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	r := f.host.routers[id]
+	if r == nil {
+		return Inspection{}, wrap(op, id, os.ErrNotExist)
+	}
+	return inspectionOf(r.router), nil
 }
 
 // Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.

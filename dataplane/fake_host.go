@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -113,10 +114,11 @@ func (h *FakeHost) change(want Router) (change, error) {
 	c := change{router: want.Clone(), model: NewModel(want)}
 	var now inventory
 	if have := h.routers[want.ID]; have != nil {
+		c.router.Owner = cmp.Or(want.Owner, have.router.Owner)
 		now = inventoryOf(have.router)
 		c.sort(have.flows)
 	}
-	c.steps = now.steps(inventoryOf(want))
+	c.steps = now.steps(inventoryOf(c.router))
 	for _, f := range c.end {
 		c.steps = append(c.steps, Step{Op: Remove, Kind: "connections", Object: f.Trace.Packet.String(), Disturbs: true})
 	}

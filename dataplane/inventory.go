@@ -10,6 +10,10 @@ import (
 // inventory lists what a host holds for a router, in the order in which it is made. It is what [Fake] compares, and shows as text.
 type inventory []item
 
+// kindOwner is the kind of the item that says on whose behalf the router runs. Its change disturbs no
+// traffic.
+const kindOwner = "owner"
+
 // item is one object of a host. Kind and object together are unique in an inventory; detail is what may change about it.
 type item struct{ kind, object, detail string }
 
@@ -23,6 +27,9 @@ func (i item) String() string {
 func inventoryOf(r Router) inventory {
 	r = r.canonical()
 	inv := inventory{{"namespace", NamespaceName(r.ID), ""}}
+	if r.Owner != "" {
+		inv = append(inv, item{kindOwner, NamespaceName(r.ID), r.Owner})
+	}
 	add := func(kind, detail, object string, args ...any) {
 		inv = append(inv, item{kind, fmt.Sprintf(object, args...), detail})
 	}
@@ -97,7 +104,7 @@ func (inv inventory) steps(to inventory) []Step {
 		case !ok:
 			steps = append(steps, Step{Op: Add, Kind: i.kind, Object: i.object, Detail: i.detail})
 		case was != i.detail:
-			steps = append(steps, Step{Op: Change, Kind: i.kind, Object: i.object, Detail: i.detail + ", was " + was, Disturbs: true})
+			steps = append(steps, Step{Op: Change, Kind: i.kind, Object: i.object, Detail: i.detail + ", was " + was, Disturbs: i.kind != kindOwner})
 		}
 	}
 	for _, i := range slices.Backward(inv) {

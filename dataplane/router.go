@@ -4,7 +4,12 @@ import "net/netip"
 
 // Router is what one host must realise: values only, nothing about how. The zero value of every list means none.
 type Router struct {
-	ID          string       `json:"id"` // names the router on the host; see [NamespaceName]
+	ID string `json:"id"` // names the router on the host; see [NamespaceName]
+	// Owner says on whose behalf the router runs, such as the ID of a control plane's deployment. The
+	// host keeps it with the router, so that a process which finds the router knows whose it is; see
+	// [Dataplane.Inspect]. It makes no difference to packets. Empty: the host keeps what it has. A
+	// host that cannot keep it (Linux before 5.5) realises the router without it.
+	Owner       string       `json:"owner,omitempty"`
 	Ports       []Port       `json:"ports,omitempty"`
 	Gateway     *Gateway     `json:"gateway,omitempty"` // nil: no external network
 	FloatingIPs []FloatingIP `json:"floating_ips,omitempty"`

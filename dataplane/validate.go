@@ -31,6 +31,9 @@ func (r Router) Validate() error {
 		neighbours: make(map[netip.Addr]string),
 	}
 	c.id("ID", r.ID)
+	if r.Owner != "" {
+		c.id("Owner", r.Owner)
+	}
 	for i := range r.Ports {
 		c.internalPort(fmt.Sprintf("Ports[%d]", i), &r.Ports[i])
 	}

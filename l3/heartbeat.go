@@ -15,8 +15,11 @@ func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err erro
 	if h.Host == "" {
 		return a, invalid("Invalid input for host. Reason: it is missing.")
 	}
+	if err := CheckHostName(h.Host); err != nil {
+		return a, invalid("Invalid input for host. Reason: %s.", err)
+	}
 	for name, value := range map[string]*string{
-		"host": &h.Host, "binary": &h.Binary, "availability_zone": &h.AvailabilityZone,
+		"binary": &h.Binary, "availability_zone": &h.AvailabilityZone,
 		"instance": &h.Instance, "machine": &h.Machine, "deployment": &h.Deployment,
 	} {
 		if err := text(name, value); err != nil {

@@ -11,7 +11,10 @@ func (s *Service) Attach(ctx context.Context, session Session) error {
 	if session.Host == "" || session.Instance == "" || session.Machine == "" {
 		return invalid("Invalid input for session. Reason: host, instance or machine is missing.")
 	}
-	for name, value := range map[string]*string{"host": &session.Host, "instance": &session.Instance, "machine": &session.Machine} {
+	if err := CheckHostName(session.Host); err != nil {
+		return invalid("Invalid input for host. Reason: %s.", err)
+	}
+	for name, value := range map[string]*string{"instance": &session.Instance, "machine": &session.Machine} {
 		if err := text(name, value); err != nil {
 			return err
 		}

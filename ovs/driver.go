@@ -123,7 +123,7 @@ func (c Config) datapathSupported() error {
 	_, err := netlink.GenlFamilyGet("ovs_datapath")
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("%w: the kernel has no switch of Open vSwitch's: load the module openvswitch (modprobe openvswitch), "+
-			"or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported)
+			"or configure the datapath netdev", dataplane.ErrUnsupported)
 	}
 	return nil // what else is wrong, ovs-vswitchd will tell
 }
@@ -248,6 +248,7 @@ func (d *Driver) settled(ctx context.Context, c *change) error {
 	if err := c.carriedOut(ctx); err != nil {
 		return d.stalled(ctx, err)
 	}
+	c.acted = true
 	for _, name := range c.verify {
 		if err := d.accepted(c.s, name); err != nil {
 			if w := c.plugs(name); w != nil {
@@ -270,7 +271,7 @@ func (d *Driver) accepted(s *session, name string) error {
 		return nil
 	case d.config.Datapath == System:
 		return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why. If the kernel lacks the module openvswitch: load that "+
-			"(modprobe openvswitch), or set Config.Datapath to ovs.Netdev", dataplane.ErrUnsupported, name)
+			"(modprobe openvswitch), or configure the datapath netdev", dataplane.ErrUnsupported, name)
 	}
 	return fmt.Errorf("%w: ovs-vswitchd cannot make port %s; its log says why", dataplane.ErrDaemon, name)
 }

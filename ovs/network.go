@@ -60,7 +60,8 @@ func (d *Driver) checkDatapath(b *bridgeRow) error {
 		have = System
 	}
 	if have != d.config.Datapath {
-		return fmt.Errorf("%w: bridge %s has datapath_type %s, and Config.Datapath is %s", dataplane.ErrUnsupported, b.Name, have, d.config.Datapath)
+		return fmt.Errorf("%w: bridge %s has datapath_type %s, and this host is configured for datapath %s: give the bridge that one, "+
+			"or configure the bridge's", dataplane.ErrUnsupported, b.Name, have, d.config.Datapath)
 	}
 	return nil
 }

@@ -176,6 +176,10 @@ func TestSegmentsAreNotShared(t *testing.T) {
 		before := h.ports()
 		_, err := other.Plan(soon(t), router, second.Device, second.Port)
 		refused(err)
+		require.ErrorContains(t, err, "net-a has ports of router r1 on this host, remove them or ")
+		networks, err := other.Networks(soon(t), "r1")
+		require.NoError(t, err)
+		require.Equal(t, map[string]dataplane.Network{"a": on.first}, networks)
 		refused(other.Plug(soon(t), router, second))
 		require.Equal(t, before, h.ports())
 

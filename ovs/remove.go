@@ -149,6 +149,9 @@ func (d *Driver) takeBack(ctx context.Context, c *change, why error) error {
 	})
 	err = errors.Join(err, d.removeDevices(c.veths))
 	if err == nil && undo.transacts() {
+		if c.acted { // then it removes the devices, too; and if it has died since, the next one does
+			_ = undo.carriedOut(ctx)
+		}
 		if err = undo.s.view.settle(ctx); err == nil {
 			_ = d.forget(ctx, undo.s, gone) // an ovs-vswitchd that does not act is why we are here, and the next one has no flows
 		}

@@ -3,6 +3,7 @@ package ovs
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -33,7 +34,7 @@ func (c Config) segment(n dataplane.Network) (s segment, err error) {
 			return s, fmt.Errorf("%w: VLAN ID %d is not between 1 and 4094", dataplane.ErrInvalid, n.Segment)
 		}
 		if slices.Contains(c.Direct, n.Physical) {
-			return s, fmt.Errorf("%w: physical network %q is direct, and so carries flat networks only: take it out of Config.Direct",
+			return s, fmt.Errorf("%w: physical network %q is configured as direct on this host, and so carries flat networks only",
 				dataplane.ErrUnsupported, n.Physical)
 		}
 		s.physical, err = c.bridge(n.Physical)
@@ -44,7 +45,7 @@ func (c Config) segment(n dataplane.Network) (s segment, err error) {
 		case n.Type != dataplane.NetworkGRE && (n.Segment < 1 || n.Segment > 1<<24-1):
 			err = fmt.Errorf("%w: VNI %d is not between 1 and 16777215", dataplane.ErrInvalid, n.Segment)
 		case !c.Tunnel.Local.IsValid():
-			err = fmt.Errorf("%w: a %s network needs this host's tunnel address: set Config.Tunnel.Local", dataplane.ErrUnsupported, n.Type)
+			err = fmt.Errorf("%w: %s networks need a local tunnel address, and none is configured for this host", dataplane.ErrUnsupported, n.Type)
 		}
 	default:
 		err = fmt.Errorf("%w: unknown network type %q", dataplane.ErrInvalid, n.Type)
@@ -56,7 +57,7 @@ func (c Config) bridge(physical string) (string, error) {
 	if bridge := c.Physical[physical]; bridge != "" {
 		return bridge, nil
 	}
-	return "", fmt.Errorf("%w: physical network %q has no bridge: name one in Config.Physical", dataplane.ErrUnsupported, physical)
+	return "", fmt.Errorf("%w: no bridge is configured for physical network %q on this host", dataplane.ErrUnsupported, physical)
 }
 
 // home is the bridge that the network's ports are plugged into.
@@ -126,8 +127,28 @@ func (w *work) alone() error {
 		return nil
 	}
 	other := slices.Min(others)
-	return fmt.Errorf("%w: networks %s and %s cannot both be %s", dataplane.ErrInvalid,
-		min(other, w.segment.ID), max(other, w.segment.ID), describeWire(on))
+	return fmt.Errorf("%w: networks %s and %s cannot both be %s%s", dataplane.ErrInvalid,
+		min(other, w.segment.ID), max(other, w.segment.ID), describeWire(on), w.usersOf(other))
+}
+
+// usersOf says which routers must leave the host before the segment of a network is free.
+func (w *work) usersOf(network string) string {
+	var routers []string
+	w.s.view.read(func() {
+		for router, ports := range w.s.view.routers {
+			for _, p := range ports {
+				if router != "" && p.mark.network.ID == network && !slices.Contains(routers, router) {
+					routers = append(routers, router)
+				}
+			}
+		}
+	})
+	if len(routers) == 0 {
+		return ""
+	}
+	slices.Sort(routers)
+	return fmt.Sprintf(": %s has ports of router %s on this host, remove them or give one of the networks another segment",
+		network, strings.Join(routers, ", "))
 }
 
 // describeWire names a segment for people.

@@ -24,6 +24,7 @@ type change struct {
 
 	replace []*port // have to go first; nothing but the steps is of use then
 	missing bool    // ovs-vswitchd has to take up what is there
+	acted   bool    // ovs-vswitchd has carried it out, or has said why not
 	before  []action
 	after   []action
 	veths   []string // that the actions before the transaction have made

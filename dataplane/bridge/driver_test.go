@@ -568,7 +568,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkGeneve, Segment: 1}, dataplane.ErrUnsupported, "use the ovs wiring"},
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkGRE, Segment: 1}, dataplane.ErrUnsupported, "use the ovs wiring"},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkVXLAN, Segment: 1}, dataplane.ErrUnsupported, "VXLAN.Local"},
+		{dataplane.Network{ID: "n", Type: dataplane.NetworkVXLAN, Segment: 1}, dataplane.ErrUnsupported, "VXLAN networks need a local tunnel address"},
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkVXLAN}, dataplane.ErrInvalid, "VNI"},
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkVLAN, Physical: "gone", Segment: 4095}, dataplane.ErrInvalid, "VLAN ID 4095"},
 		{dataplane.Network{ID: "n", Type: dataplane.NetworkFlat, Physical: "ext"}, dataplane.ErrUnsupported, `physical network "ext"`},
@@ -580,6 +580,7 @@ func TestRefusals(t *testing.T) {
 		require.ErrorIs(t, planned, c.is, "Plan refuses what Plug refuses")
 		err := d.Plug(t.Context(), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)
+		require.NotContains(t, err.Error(), "Config.", "it is read by users of flags, too")
 		require.ErrorIs(t, err, c.is)
 		var op *dataplane.OpError
 		require.ErrorAs(t, err, &op)

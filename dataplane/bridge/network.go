@@ -30,6 +30,7 @@ type network struct {
 	trunk    [2]*link
 	strays   []*link // uplinks in the first bridge that no longer belong there
 	full     bool    // no place in any bridge
+	holder   holder  // who has the physical interface, or the uplink, if it is not this network
 }
 
 // firstName is the name of the first bridge.
@@ -70,6 +71,7 @@ func (v *view) survey(s segment, tap *link) *network {
 	if !n.existing && n.first != nil {
 		n.strays = v.strays(n)
 	}
+	n.holder = v.holderOf(n)
 	n.settle(v, tap)
 	if n.overflow > 0 {
 		n.home = v.names[bridgeName(s.network, n.overflow)]

@@ -91,9 +91,23 @@ func TestFlatOnInterface(t *testing.T) {
 	t.Run("in another bridge", func(t *testing.T) {
 		require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
 		require.NoError(t, h.LinkSetMaster(h.link("eth1"), h.link("br-ex")))
-		require.ErrorContains(t, d.Plug(t.Context(), router, at("qg-gw", p)), "eth1 is in another bridge")
+		require.ErrorContains(t, d.Plug(t.Context(), router, at("qg-gw", p)),
+			`interface eth1 is in bridge br-ex already: configure that bridge for physical network "ext", or take the interface out of it`)
 		require.Len(t, h.links(), 2)
 		require.NoError(t, h.LinkDel(h.link("br-ex")))
+	})
+	t.Run("another network has it", func(t *testing.T) {
+		old := h.router("old")
+		plug(t, d, old, "qg-old", portOn(flat("old-net"), "old", 2))
+		_, planned := d.Plan(t.Context(), router, "qg-gw", p)
+		for _, err := range []error{planned, d.Plug(t.Context(), router, at("qg-gw", p))} {
+			require.ErrorIs(t, err, dataplane.ErrHostConfig)
+			require.ErrorContains(t, err, "interface eth1 is in bridge brqold-net, which carries flat network old-net of router old, "+
+				"and an interface carries one flat network: remove that router from this host, or ")
+		}
+		require.NoError(t, d.Release(t.Context(), "old"))
+		plug(t, d, router, "qg-gw", p)
+		require.NoError(t, d.Release(t.Context(), "r1"))
 	})
 	t.Run("another interface", func(t *testing.T) {
 		plug(t, d, router, "qg-gw", p)

@@ -45,7 +45,7 @@ func (c Config) segment(n dataplane.Network) (segment, error) {
 			return s, fmt.Errorf("%w: VNI %d is not between 1 and 16777215", dataplane.ErrInvalid, n.Segment)
 		}
 		if !c.VXLAN.Local.IsValid() {
-			return s, fmt.Errorf("%w: a VXLAN network needs this host's tunnel address: set Config.VXLAN.Local", dataplane.ErrUnsupported)
+			return s, fmt.Errorf("%w: VXLAN networks need a local tunnel address, and none is configured for this host", dataplane.ErrUnsupported)
 		}
 		s.vxlan = vxlanInfo{vni: n.Segment, local: c.VXLAN.Local, port: c.VXLAN.Port, learning: true}
 		s.uplink = vxlanName(n.Segment)
@@ -61,7 +61,7 @@ func (c Config) device(physical string) (string, error) {
 	if device := c.Physical[physical]; device != "" {
 		return device, nil
 	}
-	return "", fmt.Errorf("%w: physical network %q has no bridge or interface: name one in Config.Physical", dataplane.ErrUnsupported, physical)
+	return "", fmt.Errorf("%w: no bridge or interface is configured for physical network %q on this host", dataplane.ErrUnsupported, physical)
 }
 
 // VXLAN is how this host takes part in VXLAN networks (RFC 7348). Frames that are not for one known peer are sent to each peer in turn.

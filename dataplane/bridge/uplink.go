@@ -18,7 +18,7 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	case n.segment.uplink == "" && (n.existing || n.physical == nil):
 		return nil, nil
 	case n.segment.uplink == "":
-		return d.interfaceChanges(n)
+		return d.interfaceChanges(n, p)
 	}
 	var changes []change
 	if n.vlan != 0 && !n.physical.up {
@@ -33,6 +33,9 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 		return append(changes, d.newUplink(n, p)), d.kindSupported(kind)
 	}
 	if u.mark != n.mark(0) {
+		if n.holder.network != "" {
+			return nil, fmt.Errorf("%w: %w", dataplane.ErrHostConfig, n.holder.segmentTaken(u.name))
+		}
 		return nil, foreign(u, n.mark(0))
 	}
 	same := u.vxlan == n.vxlan && u.vlan == n.vlan
@@ -56,7 +59,7 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 
 // interfaceChanges puts a physical interface into the first bridge. The interface is not ours: it gets no mark and is never deleted, and one that
 // the host itself uses is refused, for a bridge would cut it off.
-func (d *Driver) interfaceChanges(n *network) (changes []change, err error) {
+func (d *Driver) interfaceChanges(n *network, p dataplane.Port) (changes []change, err error) {
 	nic := n.physical
 	if !nic.up {
 		changes = d.raise(nic)
@@ -65,16 +68,15 @@ func (d *Driver) interfaceChanges(n *network) (changes []change, err error) {
 		return changes, nil
 	}
 	if nic.master != 0 {
-		return nil, fmt.Errorf("%w: interface %s is in another bridge: name that bridge in Config.Physical, or free the interface",
-			dataplane.ErrHostConfig, nic.name)
+		return nil, fmt.Errorf("%w: %w", dataplane.ErrHostConfig, n.holder.taken(nic.name, p.Network.Physical))
 	}
 	addrs, err := d.host.addresses(nic.index)
 	if err != nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(addrs, func(a address) bool { return !a.linkLocal }) { // link-local ones come by themselves
-		return nil, fmt.Errorf("%w: interface %s has IP addresses, which would stop working in a bridge: put it into a bridge that has the addresses, "+
-			"and name that in Config.Physical", dataplane.ErrHostConfig, nic.name)
+		return nil, fmt.Errorf("%w: interface %s has IP addresses, which would stop working in a bridge: put it into a bridge of your own "+
+			"that has the addresses, and configure that bridge for physical network %q", dataplane.ErrHostConfig, nic.name, p.Network.Physical)
 	}
 	return append(changes, d.enslave(nic, n.firstName())), nil
 }

@@ -59,6 +59,7 @@ type broken struct {
 	plan   func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error)
 	remove func(ctx context.Context, inner dataplane.Dataplane, id string) error
 	list   func(ctx context.Context, inner dataplane.Dataplane) ([]string, error)
+	look   func(ctx context.Context, inner dataplane.Dataplane, id string) (dataplane.Inspection, error)
 	watch  func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error)
 	host   func(Host) Host
 }
@@ -108,6 +109,13 @@ func (d brokenDataplane) List(ctx context.Context) ([]string, error) {
 		return d.b.list(ctx, d.Dataplane)
 	}
 	return d.Dataplane.List(ctx)
+}
+
+func (d brokenDataplane) Inspect(ctx context.Context, id string) (dataplane.Inspection, error) {
+	if d.b.look != nil {
+		return d.b.look(ctx, d.Dataplane, id)
+	}
+	return d.Dataplane.Inspect(ctx, id)
 }
 
 func (d brokenDataplane) Watch(ctx context.Context) (<-chan string, error) {
@@ -228,7 +236,7 @@ func isFloating(r dataplane.Router, a netip.Addr) bool {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects())
 }
 
 func packetDefects() []defect {
@@ -704,4 +712,48 @@ func (c numbConn) Exchange(ctx context.Context, payload int) (Seen, error) {
 		return Seen{}, errSilence()
 	}
 	return c.Conn.Exchange(ctx, payload)
+}
+
+func ownerDefects() []defect {
+	inspects := func(change func(b *broken, in *dataplane.Inspection, err *error)) func(*broken) {
+		return func(b *broken) {
+			b.look = func(ctx context.Context, inner dataplane.Dataplane, id string) (dataplane.Inspection, error) {
+				in, err := inner.Inspect(ctx, id)
+				change(b, &in, &err)
+				return in, err
+			}
+		}
+	}
+	return []defect{
+		{"owner-is", "the host does not keep it", "not \"one\"", misreads(func(r *dataplane.Router) { r.Owner = "" })},
+		{"owner-is", "a router without one loses it", "not \"one\"", func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				if r.Owner == "" {
+					b.fake.host.Tamper(r.ID, func(have *dataplane.Router) { have.Owner = "" })
+				}
+				return plan, err
+			}
+		}},
+		{"owner-is", "Plan does not name it", "steps for the owner", func(b *broken) {
+			b.plan = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				r.Owner = ""
+				return inner.Plan(ctx, r)
+			}
+		}},
+		{"inspect-", "floating IPs are left out", "Inspect has", inspects(func(_ *broken, in *dataplane.Inspection, _ *error) {
+			in.Held = slices.DeleteFunc(in.Held, func(h dataplane.HeldAddr) bool { return h.Addr == fip1 })
+		})},
+		{"inspect-", "networks are left out", "Inspect has", inspects(func(_ *broken, in *dataplane.Inspection, _ *error) {
+			for i := range in.Held {
+				in.Held[i].Network = dataplane.Network{}
+			}
+		})},
+		{"inspect-", "a router that is not there is one without addresses", "not ErrNotExist", inspects(func(_ *broken, _ *dataplane.Inspection, err *error) {
+			*err = nil
+		})},
+		{"inspect-", "it writes", "the host, after Inspect", inspects(func(b *broken, _ *dataplane.Inspection, _ *error) {
+			b.fake.host.Tamper("r1", func(r *dataplane.Router) { r.Owner += "x" })
+		})},
+	}
 }

@@ -7,6 +7,6 @@ func clauses() []clause {
 	return slices.Concat(
 		translationClauses(), filteringClauses(), routingClauses(), errorClauses(),
 		changeClauses(), restartClauses(), leakClauses(),
-		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(),
+		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(),
 	)
 }

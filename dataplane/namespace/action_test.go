@@ -18,7 +18,7 @@ func (b *bench) sabotaged(t *testing.T, r dataplane.Router, at int, done bool, c
 	k, err := b.desks.take(t.Context(), r.ID)
 	require.NoError(t, err)
 	defer b.desks.leave(k)
-	fresh, err := b.open(k, r.ID)
+	fresh, err := b.open(k, r.ID, r.Owner)
 	require.NoError(t, err)
 	require.False(t, fresh)
 	j, err := b.longJob(t.Context(), k.site, r, false, false)

@@ -24,6 +24,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	tracking *conntrack.Kernel
+	owning   *owning
 }
 
 func (c Config) withDefaults() Config {
@@ -34,5 +35,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	c.tracking = new(conntrack.Kernel)
+	c.owning = &owning{log: c.Logger}
 	return c
 }

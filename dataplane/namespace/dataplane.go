@@ -83,7 +83,7 @@ func (d *Dataplane) apply(ctx context.Context, want dataplane.Router) (_ datapla
 	if err := errors.Join(want.Validate(), supported(want)); err != nil {
 		return dataplane.Plan{}, inForce, err
 	}
-	fresh, err := d.open(k, want.ID)
+	fresh, err := d.open(k, want.ID, want.Owner)
 	if err != nil {
 		return dataplane.Plan{}, inForce, err
 	}
@@ -231,13 +231,13 @@ func (d *Dataplane) find(k *desk, id string) error {
 }
 
 // open finds the router's namespace, or makes it.
-func (d *Dataplane) open(k *desk, id string) (fresh bool, err error) {
+func (d *Dataplane) open(k *desk, id, owner string) (fresh bool, err error) {
 	if err := d.find(k, id); !errors.Is(err, os.ErrNotExist) {
 		return false, err
 	}
 	name := dataplane.NamespaceName(id)
 	f, err := netns.Create(d.cfg.Dir, name, mark(id), func() (err error) {
-		k.site, err = foundSite(d.cfg, id)
+		k.site, err = foundSite(d.cfg, id, owner)
 		return err
 	})
 	if err != nil {

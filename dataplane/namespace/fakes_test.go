@@ -98,7 +98,10 @@ func (w *looseWiring) in(ns NS, fn func(*netlink.Handle) error) error {
 func (w *looseWiring) Release(context.Context, string) error         { return nil }
 func (w *looseWiring) Sweep(context.Context, string, []string) error { return nil }
 func (w *looseWiring) Routers(context.Context) ([]string, error)     { return nil, nil }
-func (w *looseWiring) Close() error                                  { return nil }
+func (w *looseWiring) Networks(context.Context, string) (map[string]dataplane.Network, error) {
+	return nil, nil
+}
+func (w *looseWiring) Close() error { return nil }
 
 // openFirewall filters nothing, and remembers what it was asked for.
 type openFirewall struct {
@@ -116,6 +119,7 @@ type openRules struct {
 }
 
 func (r *openRules) Plan(_ context.Context, c Change) ([]dataplane.Step, error) {
+	c.Want.Owner = "" // it makes no difference to rules
 	if r.have != nil && r.have.Equal(c.Want) {
 		return nil, nil
 	}
@@ -128,6 +132,7 @@ func (r *openRules) Apply(_ context.Context, c Change) (func(context.Context) er
 	}
 	r.f.changes = append(r.f.changes, c)
 	old, now := r.have, c.Want.Clone()
+	now.Owner = ""
 	r.have = &now
 	return func(context.Context) error { r.have = old; r.f.undone++; return nil }, nil
 }

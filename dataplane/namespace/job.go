@@ -62,6 +62,13 @@ func (d *Dataplane) longJob(ctx context.Context, s *site, want dataplane.Router,
 	j := &job{actions: l.actions, learn: l.learn}
 	if fresh {
 		j.first = []dataplane.Step{{Op: dataplane.Add, Kind: "namespace", Object: dataplane.NamespaceName(want.ID)}}
+		owned, err := s.owns(d.cfg.owning, want.Owner)
+		if err != nil {
+			return nil, err
+		}
+		if owned {
+			j.first = append(j.first, ownerStep(want.ID, want.Owner, nil))
+		}
 	}
 	return j, nil
 }

@@ -46,7 +46,7 @@ func (l *long) plan(ctx context.Context) error {
 	}
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
+		l.sysctls, l.own, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -391,5 +391,8 @@ func (l *long) tell(context.Context) error {
 func (l *long) learn() {
 	links := withIndexes(l.want.links, l.index)
 	l.last = remember(l.router, links)
+	if owned, err := l.owns(l.cfg.owning, l.router.Owner); owned && err == nil {
+		l.last.owner = l.router.Owner
+	}
 	l.trusted = l.undisturbed(links, l.plugged || l.fresh) && !(l.plugged && l.keeps)
 }

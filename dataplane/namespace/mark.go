@@ -20,13 +20,20 @@ func mark(router string) string { return "l3kit router=" + router }
 const loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespace
 
 // claim marks the namespace that the calling thread is in, and readies it for its first device. It returns the settings that the kernel has not.
-func claim(router string) (late []sysctl, err error) {
+func claim(router, owner string, owning *owning) (late []sysctl, err error) {
 	w, err := newWriter()
 	if err != nil {
 		return nil, opError("open netlink socket", "", err)
 	}
 	defer w.close()
-	if _, err := w.send(context.Background(), markLoopback(mark(router))); err != nil {
+	_, err = w.send(context.Background(), markLoopback(mark(router)))
+	if err == nil && owner != "" {
+		var supported bool
+		if supported, err = owning.supported(w); supported && err == nil {
+			_, err = w.send(context.Background(), addAltName(ownerName(owner)))
+		}
+	}
+	if err != nil {
 		return nil, opError("mark namespace of router", router, err)
 	}
 	return writeSysctls(sysctls)

@@ -20,7 +20,7 @@ func TestLinksAreNotOurs(t *testing.T) {
 	dir := t.TempDir()
 	at := func(router string) string { return filepath.Join(dir, dataplane.NamespaceName(router)) }
 	f, err := netns.Create(dir, dataplane.NamespaceName("ours"), mark("ours"), func() error {
-		_, err := claim("ours")
+		_, err := claim("ours", "", nil)
 		return err
 	})
 	require.NoError(t, err)

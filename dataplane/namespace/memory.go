@@ -12,6 +12,7 @@ import (
 type memory struct {
 	router dataplane.Router // a copy of our own
 	links  map[string]link
+	owner  string // that the namespace has; empty: it may have any
 	fips   fipIndex
 }
 
@@ -133,8 +134,9 @@ func (m *memory) learn(d delta) {
 	}
 }
 
+// sameButFloatingIPs reports whether b asks for a with other floating IPs.
 func sameButFloatingIPs(a, b dataplane.Router) bool {
-	return a.ID == b.ID && sameGateway(a.Gateway, b.Gateway) &&
+	return a.ID == b.ID && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&
 		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Routes, b.Routes)
 }
 

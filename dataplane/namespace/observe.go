@@ -15,10 +15,11 @@ import (
 // observe reads what the router is in its namespace now, rules apart.
 func observe(h *netlink.Handle) (state, error) {
 	s := state{links: map[string]link{}, routes: map[routeKey]hops{}}
-	names, err := observeLinks(h, s.links)
+	names, owners, err := observeLinks(h, s.links)
 	if err != nil {
 		return s, err
 	}
+	s.owners = owners
 	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return s, opError("list addresses", "", err)
@@ -45,16 +46,20 @@ func observe(h *netlink.Handle) (state, error) {
 	return s, nil
 }
 
-// observeLinks fills links with the router's own, and returns the names of all by their index.
-func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]string, err error) {
+// observeLinks fills links with the router's own, and returns the names of all by their index, and
+// the router's owners.
+func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]string, owners []string, err error) {
 	all, err := dump.Complete(h.LinkList)
 	if err != nil {
-		return nil, opError("list links", "", err)
+		return nil, nil, opError("list links", "", err)
 	}
 	names = make(map[int]string, len(all))
 	for _, l := range all {
 		a := l.Attrs()
 		names[a.Index] = a.Name
+		if a.Index == loopbackIndex {
+			owners = ownersOf(a.AltNames)
+		}
 		if !ownDevice(a.Name) {
 			continue
 		}
@@ -62,7 +67,7 @@ func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]strin
 		copy(own.mac[:], a.HardwareAddr)
 		links[a.Name] = own
 	}
-	return names, nil
+	return names, owners, nil
 }
 
 // ownHops translates a route of the main table; nil if it is not the router's, but what the kernel derives from an address or a daemon's.

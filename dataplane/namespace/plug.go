@@ -174,7 +174,7 @@ func (l *long) unplugDevice(ctx context.Context, dev string) error {
 		return err
 	}
 	links := map[string]link{}
-	if _, err := observeLinks(h, links); err != nil {
+	if _, _, err := observeLinks(h, links); err != nil {
 		return err
 	}
 	if left, ok := links[dev]; ok {

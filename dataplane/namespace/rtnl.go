@@ -175,6 +175,27 @@ func markLoopback(alias string) request {
 	return r
 }
 
+// addAltName gives lo another name, and deleteAltName takes one away. A kernel before 5.5 has no
+// messages for it, and answers EOPNOTSUPP.
+func addAltName(name string) request {
+	return request{altNameRequest(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, name), unix.EEXIST}
+}
+
+func deleteAltName(name string) request {
+	return request{altNameRequest(unix.RTM_DELLINKPROP, 0, name), unix.ENOENT}
+}
+
+func altNameRequest(proto, flags int, name string) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(proto, flags)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = loopbackIndex
+	r.AddData(msg)
+	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
+	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
+	r.AddData(list)
+	return r
+}
+
 // putRoute adds a route, or replaces the one with its key. That a next hop is on the link is said, because for IPv6 the kernel would look for it among
 // the routes that are there, and refuse one that a more specific extra route covers (ip6_route_check_nh).
 func putRoute(key routeKey, h hops, index func(dev string) int) request {

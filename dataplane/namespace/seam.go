@@ -127,6 +127,10 @@ type InterfaceDriver interface {
 	// Routers names every router that has something plugged on this host, whoever plugged it.
 	Routers(ctx context.Context) ([]string, error)
 
+	// Networks returns the networks that a router's ports are plugged into on this host, by port ID,
+	// whoever plugged them, as far as the host shows. A router without ports has none.
+	Networks(ctx context.Context, router string) (map[string]dataplane.Network, error)
+
 	// Close releases what this process holds. Everything stays plugged.
 	Close() error
 }

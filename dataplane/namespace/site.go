@@ -60,7 +60,7 @@ func openSite(cfg Config, router string, file *os.File) (*site, error) {
 
 // foundSite makes a site of the namespace that the calling thread is in, which is new. It is claimed while the sockets are opened, for each takes
 // about as long.
-func foundSite(cfg Config, router string) (*site, error) {
+func foundSite(cfg Config, router, owner string) (*site, error) {
 	file, err := netns.Open("")
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func foundSite(cfg Config, router string) (*site, error) {
 		s, err = openSite(cfg, router, file)
 		return err
 	})
-	late, err := claim(router)
+	late, err := claim(router, owner, cfg.owning)
 	if err := errors.Join(err, opening.Wait()); err != nil {
 		if s != nil {
 			err = errors.Join(err, s.close())
@@ -165,7 +165,7 @@ func (s *site) silence(ctx context.Context) error {
 		return err
 	}
 	links := map[string]link{}
-	if _, err := observeLinks(h, links); err != nil {
+	if _, _, err := observeLinks(h, links); err != nil {
 		return err
 	}
 	var down []request

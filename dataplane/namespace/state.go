@@ -16,6 +16,7 @@ import (
 type state struct {
 	links  map[string]link // by name; only those that a router has
 	routes map[routeKey]hops
+	owners []string // on whose behalf the router runs, as the namespace says; see ownerName
 }
 
 type link struct {

@@ -3,6 +3,7 @@ package namespace
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -23,6 +24,7 @@ var watched = []uint32{
 type watch struct {
 	port  uint32          // of the socket that our own writes go through
 	links map[string]link // as they are known, with indexes
+	owner string          // as it is known; empty: it may be any
 	// plugged says that links were made or set since the last look. Then their way there is ours, and the last word on each is what counts.
 	plugged bool
 
@@ -33,6 +35,9 @@ type watch struct {
 // undisturbed drains the queue, and says whether what is known still holds.
 func (s *site) undisturbed(links map[string]link, plugged bool) bool {
 	w := watch{port: s.write.port, links: links, plugged: plugged, last: map[int]bool{}}
+	if s.last != nil {
+		w.owner = s.last.owner
+	}
 	if err := s.events.Drain(w.see); err != nil || w.broken {
 		return false
 	}
@@ -73,6 +78,8 @@ func (w *watch) link(h unix.NlMsghdr, payload []byte) (index int, expected bool)
 	a := l.Attrs()
 	known, ours := w.links[a.Name]
 	switch {
+	case a.Index == loopbackIndex:
+		return a.Index, w.owner == "" || slices.Equal(ownersOf(a.AltNames), []string{w.owner})
 	case !ours:
 		return a.Index, !ownDevice(a.Name) && !w.knows(a.Index) // else it was renamed, or has come from nowhere
 	case h.Type == unix.RTM_DELLINK:

@@ -118,6 +118,8 @@ func TestWhatIsWrongIsSaidInOneLine(t *testing.T) {
 		"secret in no directory": {nowhere("--bus-secret-file=none/secret"), "none", []string{"l3kit.db"}},
 		"secret is a directory":  {nowhere("--bus-secret-file=."), "is no file", []string{"l3kit.db"}},
 		"credential, no secret":  {[]string{"credential", "h1"}, "l3kit-bus.secret: no such file", nil},
+		"credential, bad host":   {[]string{"credential", "h 1"}, `the host name "h 1" has other characters`, nil},
+		"accounts, bad host":     {[]string{"accounts", "h1", "*"}, `the host name "*" has other characters`, nil},
 		"credential, no host":    {[]string{"credential"}, "<host>", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,7 +33,8 @@ type Status struct {
 	Orphans   []string  // routers that run here, and that the last complete listing did not name
 	Heard     time.Time // of the control plane; zero: never
 	Fenced    bool
-	Corrected int // routers that had drifted and were put right
+	Cache     error // why the cache cannot be written; nil: it can, or there is none
+	Corrected int   // routers that had drifted and were put right
 	Counts    Counts
 }
 
@@ -48,9 +49,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{config: c, log: c.Logger, reports: newReports()}
 	if c.Cache != "" {
-		if a.cache, err = openCache(c.Cache); err != nil {
-			return nil, err
-		}
+		a.cache = openCache(c.Cache)
 	}
 	return a, nil
 }
@@ -78,7 +77,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
 		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
 		over: make(chan struct{}), lastHeard: time.Now(),
-		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{}, unlogged: map[string]time.Time{},
 		drifted: make(chan string),
 	}
 	if err := r.restore(ctx); err != nil {
@@ -94,6 +93,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { r.tellPeers(ctx) })
 	wg.Go(func() { r.watchDrift(ctx) })
 	wg.Go(func() { a.reports.deliver(ctx, a) })
+	if r.cache != nil {
+		wg.Go(func() { r.mendCache(ctx) })
+	}
 	r.loop(ctx)
 	return nil
 }
@@ -118,6 +120,7 @@ type run struct {
 	deployment string                  // that is served; empty: not known yet
 	present    map[string]bool         // routers on the host when the listing was complete
 	removals   map[string][]chan error // of orphans, by ID: who waits for them
+	unlogged   map[string]time.Time    // orphans that were not logged yet, since when they are
 
 	lastHeard time.Time
 	everHeard bool
@@ -147,11 +150,12 @@ const (
 // restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
 	if r.cache == nil {
+		r.deployment = r.ownerOnHost(ctx, nil)
 		return nil
 	}
 	kept, damaged, err := r.cache.read()
-	if err != nil {
-		return err
+	if err != nil { // as if there were none: the control plane has the truth
+		r.cache.fail(err)
 	}
 	for _, err := range damaged {
 		r.log.Warn("a file of the cache is damaged, and left out", "err", err)
@@ -162,7 +166,9 @@ func (r *run) restore(ctx context.Context) error {
 			r.peers <- kept.Peers
 		}
 	}
-	r.deployment = kept.Deployment
+	if r.deployment = kept.Deployment; r.deployment == "" {
+		r.deployment = r.ownerOnHost(ctx, kept.Routers)
+	}
 	for _, assignment := range kept.Routers {
 		r.book.restore(assignment, time.Now().Add(r.config.RestoreAfter))
 	}
@@ -204,6 +210,7 @@ func (r *run) loop(ctx context.Context) {
 			r.settle(done)
 		case r.lastHeard = <-r.heard:
 			r.hear()
+			r.logOrphans(ctx)
 		case <-timer.C:
 		case id := <-r.drifted:
 			r.book.look(id, time.Now())
@@ -223,7 +230,7 @@ func (r *run) hear() {
 	}
 	if r.cache != nil {
 		if err := r.cache.noteHeard(r.lastHeard); err != nil {
-			r.log.Warn("cannot note on disk when the control plane was heard", "err", err)
+			r.cache.fail(err)
 		}
 	}
 	if r.book.fenced && r.recovery == cut {
@@ -316,6 +323,9 @@ func (r *run) settle(done result) {
 	if id := done.job.id; done.err == nil && r.present[id] {
 		delete(r.present, id)
 		r.keepListing()
+		if done.job.stray {
+			r.beatSoon()
+		}
 	}
 	r.removed(done.job.id, done.err)
 }
@@ -346,6 +356,9 @@ func (r *run) sum() Status {
 	s := Status{Synced: r.complete, Refused: r.book.refused, Orphans: r.orphans(), Fenced: r.book.fenced, Corrected: r.corrected}
 	if r.everHeard {
 		s.Heard = r.lastHeard
+	}
+	if r.cache != nil {
+		s.Cache = r.cache.broken()
 	}
 	for _, e := range r.book.entries {
 		if e.fails > 0 {

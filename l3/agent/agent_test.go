@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -334,8 +333,4 @@ func TestIncompleteConfigurations(t *testing.T) {
 		_, err := agent.New(c)
 		require.ErrorContains(t, err, "Config."+missing)
 	}
-	file := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	_, err := agent.New(agent.Config{Host: "h", Source: newControlPlane(), Dataplane: dataplane.NewFake(nil), Cache: file})
-	require.ErrorContains(t, err, file)
 }

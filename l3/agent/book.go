@@ -28,6 +28,7 @@ type entry struct {
 	last    l3.Version     // with which it leaves
 	kept    bool           // it is from the cache, and nothing was done about it yet
 	orphan  bool           // a complete listing did not name it
+	stray   bool           // it is to be taken away, and is shown as an orphan until an inventory lacks it
 	applied l3.Version     // that this process has applied and that is on the host
 	runs    l3.Version     // that is on the host as far as is known: applied, or by an earlier process; zero: not known
 	listed  int            // the last listing that named it
@@ -48,6 +49,7 @@ type job struct {
 	last  l3.Version     // with which it leaves
 	check bool           // it was applied already: look whether it still is
 	fence bool           // leave nothing of it but its name
+	stray bool           // it is taken away as an orphan
 }
 
 func newBook() *book {
@@ -74,7 +76,7 @@ func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 	}
 	delete(b.buried, id)
 	e := b.entry(id)
-	e.listed, e.orphan = b.listing, false
+	e.listed, e.orphan, e.stray = b.listing, false, false
 	if e.want != nil && !news(a, *e.want) {
 		if e.kept {
 			e.kept = false
@@ -116,12 +118,14 @@ func (b *book) gone(g Gone, now time.Time) {
 	}
 	switch {
 	case e == nil:
-		e = b.entry(g.RouterID) // it may be on the host all the same
+		e = b.entry(g.RouterID) // it may be on the host all the same, as an orphan
+		e.stray = true
 	case e.want == nil && e.fails == 0:
 		e.last = last // it is on its way out
 		e.again = e.running
 		return
 	}
+	e.stray = e.stray || e.orphan
 	e.want, e.last, e.fails, e.orphan = nil, last, 0, false
 	b.enqueue(e, now, true)
 }
@@ -129,7 +133,7 @@ func (b *book) gone(g Gone, now time.Time) {
 // remove takes a router away that no record names.
 func (b *book) remove(id string, now time.Time) {
 	e := b.entry(id)
-	e.want, e.last, e.fails, e.orphan = nil, e.runs, 0, false
+	e.want, e.last, e.fails, e.orphan, e.stray = nil, e.runs, 0, false, true
 	b.enqueue(e, now, true)
 }
 
@@ -189,7 +193,7 @@ func (b *book) next(now time.Time) (j *job, wait time.Time) {
 		return nil, b.queue.wake()
 	}
 	e.running, e.urgent, e.kept = true, false, false
-	j = &job{id: e.id, want: e.want, last: e.last}
+	j = &job{id: e.id, want: e.want, last: e.last, stray: e.want == nil && e.stray}
 	if e.want != nil {
 		j.fence = b.fenced
 		j.check = !b.fenced && e.applied == e.want.Version()

@@ -1,13 +1,17 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
@@ -25,28 +29,132 @@ type Cached struct {
 // ReadCache reads an agent's cache, [Config.Cache], beside a running agent too. Files that are damaged are left out, and named by the error; what could
 // be read is returned with it.
 func ReadCache(dir string) (Cached, error) {
-	kept, damaged, err := (&cache{dir}).read()
+	kept, damaged, err := (&cache{dir: dir}).read()
 	if err != nil {
 		return kept, err
 	}
 	return kept, errors.Join(damaged...)
 }
 
-// cache keeps one file for each router that was applied, named after its ID.
-type cache struct{ dir string }
+// cache keeps one file for each router that was applied, named after its ID. What cannot be written is
+// kept in memory and tried again; see mendCache.
+type cache struct {
+	dir    string
+	faulty chan struct{} // a wake-up: there is a fault
+
+	mu      sync.Mutex
+	pending map[string][]byte // what files are to hold and do not, by name; nil: the file is to go
+	fault   error             // why; nil: everything is written
+}
 
 const (
 	suffix    = ".json" // of the files of routers
 	peersFile = "peers"
 	listFile  = "listing"
 	heardFile = "heard" // its time of change is when the control plane was heard last
+	probeFile = "writable"
 )
 
-func openCache(dir string) (*cache, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open the agent's cache: %w", err)
+// openCache makes the directory. One that cannot be written is opened all the same: an agent whose
+// disk is full serves its host nevertheless.
+func openCache(dir string) *cache {
+	c := &cache{dir: dir, faulty: make(chan struct{}, 1), pending: map[string][]byte{}}
+	if err := c.probe(); err != nil {
+		c.fail(err)
 	}
-	return &cache{dir}, nil
+	return c
+}
+
+// probe finds out whether the cache can be written.
+func (c *cache) probe() error {
+	path := filepath.Join(c.dir, probeFile)
+	err := os.MkdirAll(c.dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(path, make([]byte, 4096), 0o600)
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
+func (c *cache) fail(err error) {
+	c.mu.Lock()
+	c.fault = err
+	c.mu.Unlock()
+	select {
+	case c.faulty <- struct{}{}:
+	default:
+	}
+}
+
+// broken is why the cache is not as it should be; nil: it is.
+func (c *cache) broken() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fault
+}
+
+// store writes a file as a whole or not at all, whatever ends the machine. A nil text removes it. A name
+// has one writer at a time.
+func (c *cache) store(name string, text []byte) {
+	c.mu.Lock()
+	_, waits := c.pending[name]
+	if waits {
+		c.pending[name] = text
+	}
+	c.mu.Unlock()
+	if waits {
+		return
+	}
+	if err := c.write(name, text); err != nil {
+		c.mu.Lock()
+		c.pending[name] = text
+		c.mu.Unlock()
+		c.fail(err)
+	}
+}
+
+func (c *cache) storeJSON(name string, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		c.fail(fmt.Errorf("write %s: %w", name, err))
+		return
+	}
+	c.store(name, text)
+}
+
+// write writes nothing if the file is as it should be.
+func (c *cache) write(name string, text []byte) error {
+	path := filepath.Join(c.dir, name)
+	if text == nil {
+		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	return write(path, text)
+}
+
+// flush writes what waits. It returns why something waits still.
+func (c *cache) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault == nil {
+		return nil
+	}
+	if c.fault = c.probe(); c.fault != nil {
+		return c.fault
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.pending)) {
+		if err := c.write(name, c.pending[name]); err != nil {
+			c.fault = err // one file may be at fault, and the others not
+			continue
+		}
+		delete(c.pending, name)
+	}
+	return c.fault
 }
 
 // read reads everything but what is damaged: the control plane has the truth.
@@ -86,7 +194,7 @@ type listed struct {
 	Orphans    []string `json:"orphans,omitempty"`
 }
 
-func (c *cache) keepListing(l listed) error { return writeJSON(filepath.Join(c.dir, listFile), l) }
+func (c *cache) keepListing(l listed) { c.storeJSON(listFile, l) }
 
 func (c *cache) readRouter(id string) (a l3.Assignment, err error) {
 	if err := readJSON(c.path(id), &a); err != nil {
@@ -117,31 +225,17 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-// keep writes a router's file as a whole or not at all, whatever ends the machine.
-func (c *cache) keep(a l3.Assignment) error {
-	if err := writeJSON(c.path(a.Router.ID), a); err != nil {
-		return fmt.Errorf("keep router %s in the agent's cache: %w", a.Router.ID, err)
-	}
-	return nil
-}
+// keep keeps a router that was applied.
+func (c *cache) keep(a l3.Assignment) { c.storeJSON(fileOf(a.Router.ID), a) }
 
-func (c *cache) keepPeers(peers []netip.Addr) error {
+// remove forgets a router.
+func (c *cache) remove(id string) { c.store(fileOf(id), nil) }
+
+func (c *cache) keepPeers(peers []netip.Addr) {
 	if peers == nil {
 		peers = []netip.Addr{} // known to be none
 	}
-	return writeJSON(filepath.Join(c.dir, peersFile), peers)
-}
-
-// writeJSON writes nothing if the file is as it should be.
-func writeJSON(path string, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
-		return nil
-	}
-	return write(path, text)
+	c.storeJSON(peersFile, peers)
 }
 
 func write(path string, text []byte) error {
@@ -163,15 +257,9 @@ func write(path string, text []byte) error {
 	return nil
 }
 
-func (c *cache) remove(id string) error {
-	err := os.Remove(c.path(id))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func fileOf(router string) string { return filepath.Base(router) + suffix }
 
-func (c *cache) path(id string) string { return filepath.Join(c.dir, filepath.Base(id)+suffix) }
+func (c *cache) path(id string) string { return filepath.Join(c.dir, fileOf(id)) }
 
 // noteHeard notes when the control plane was heard: a host that fences itself has no more time because its agent starts anew.
 func (c *cache) noteHeard(at time.Time) error {
@@ -192,4 +280,29 @@ func (c *cache) lastHeard(now time.Time) time.Time {
 		return now
 	}
 	return info.ModTime()
+}
+
+// mendCache tries to write what could not be written, later and later, until ctx ends, and then a last
+// time.
+func (r *run) mendCache(ctx context.Context) {
+	defer func() { _ = r.cache.flush() }() // why it fails has been logged
+	for {
+		select {
+		case <-r.cache.faulty:
+		case <-ctx.Done():
+			return
+		}
+		fault := r.cache.broken()
+		if fault == nil {
+			continue
+		}
+		r.log.Error("cannot write the cache: what it lacks is kept in memory, and lost when the agent ends", "cache", r.cache.dir, "err", fault)
+		for fails := 1; fault != nil; fails++ {
+			if !sleep(ctx, r.delay(fails)) {
+				return
+			}
+			fault = r.cache.flush()
+		}
+		r.log.Info("the cache can be written again, and lacks nothing", "cache", r.cache.dir)
+	}
 }

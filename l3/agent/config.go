@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
 )
 
 // Config is what an [Agent] is made of. Host, Source and Dataplane must be given.
 type Config struct {
-	Host string
+	Host string // see [l3.CheckHostName]
 	// Machine tells this machine from others that may use the same host name by mistake. It is the
 	// same for every process on the machine until it boots. Empty: the kernel's boot ID and the network
 	// namespace.
@@ -25,6 +26,11 @@ type Config struct {
 	Dataplane dataplane.Dataplane // not closed by the agent
 
 	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this package's own.
+	//
+	// An agent whose cache cannot be read or written works, and [Status] has the fault. What it cannot
+	// write it keeps in memory, and writes when it can. If it ends before that, the next start finds what
+	// the disk has: older versions of routers, and routers that have left the host since. It applies them
+	// if the source is silent for RestoreAfter, and the source's word replaces them.
 	Cache string
 	// SetPeers is told whenever the tunnel peers change; nil: nobody.
 	SetPeers func(context.Context, []netip.Addr) error
@@ -65,9 +71,12 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
+	hostName := l3.CheckHostName(c.Host)
 	switch {
 	case c.Host == "":
 		return c, errors.New("agent: Config.Host is missing")
+	case hostName != nil:
+		return c, fmt.Errorf("agent: %w", hostName)
 	case c.Source == nil:
 		return c, errors.New("agent: Config.Source is missing")
 	case c.Dataplane == nil:

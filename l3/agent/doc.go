@@ -22,6 +22,9 @@
 //     nothing.
 //   - What was applied is kept on disk, and the tunnel peers with it, so that a host that boots
 //     without its control plane has its routers.
+//   - An agent whose cache is full, read-only or damaged works from its source, and says so; see
+//     [Config.Cache].
+//   - An agent that has lost its cache reads from the host whose the routers are.
 //   - Reports wait for the control plane, the newest of each router, and delay nothing.
 //   - Run ends within a second of its context, and leaves everything running.
 package agent

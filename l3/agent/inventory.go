@@ -2,6 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
 
 	"github.com/l3kit/l3kit/l3"
 )
@@ -60,10 +64,63 @@ func (r *run) inventory(ctx context.Context, seen snapshot) (*l3.Inventory, erro
 		router, known := seen.routers[id]
 		if !known {
 			router = l3.RunningRouter{ID: id, Orphan: seen.complete}
+			r.readBack(ctx, &router)
 		}
 		inv.Routers[i] = router
 	}
-	return inv, nil
+	return inv, ctx.Err()
+}
+
+// readBack completes a router that the agent has no record of by what the host shows: whose it is, and
+// the addresses that it answers for.
+func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
+	in, err := r.config.Dataplane.Inspect(ctx, router.ID)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) && ctx.Err() == nil { // else it was removed since
+			r.log.Error("cannot read back a router that the agent has no record of: its addresses are not known", "router", router.ID, "err", err)
+		}
+		return
+	}
+	router.Deployment = in.Owner
+	for _, h := range in.Held {
+		router.Addrs = append(router.Addrs, l3.HeldAddr(h))
+	}
+}
+
+// ownerOnHost is the deployment that the routers on the host belong to, for an agent that has no record
+// of which it serves: by the records of routers that it has, and else by what the host shows. It is empty
+// if nothing tells, or if there are several.
+func (r *run) ownerOnHost(ctx context.Context, kept []l3.Assignment) (deployment string) {
+	owners := map[string]bool{}
+	recorded := map[string]bool{}
+	for _, a := range kept {
+		recorded[a.Router.ID] = true
+		owners[a.Deployment] = true
+	}
+	onHost, err := r.config.Dataplane.List(ctx)
+	if err != nil {
+		r.log.Error("cannot list the routers on this host", "err", err)
+	}
+	for _, id := range onHost {
+		if recorded[id] {
+			continue
+		}
+		in, err := r.config.Dataplane.Inspect(ctx, id)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.log.Error("cannot read back a router that the agent has no record of", "router", id, "err", err)
+		}
+		owners[in.Owner] = true
+	}
+	delete(owners, "")
+	switch all := slices.Sorted(maps.Keys(owners)); len(all) {
+	case 0:
+	case 1:
+		deployment = all[0]
+		r.log.Info("the agent has no record of the deployment that this host serves: its routers name it", "deployment", deployment)
+	default:
+		r.log.Warn("the agent has no record of the deployment that this host serves, and its routers name several", "deployments", all)
+	}
+	return deployment
 }
 
 // served is the deployment that was served last, for the goroutine that watches.

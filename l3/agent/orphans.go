@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -31,12 +32,45 @@ func (r *run) synced(ctx context.Context, deployment string) {
 	r.complete, r.live = true, true
 	for _, id := range r.orphans() {
 		if !slices.Contains(before, id) {
-			r.log.Warn("a router runs on this host and the control plane has no record of it: it stays as it is, as an orphan", "router", id)
+			r.unlogged[id] = time.Now()
 		}
 	}
 	r.keepListing()
 	r.recovered()
 	r.beatSoon()
+}
+
+// logOrphans logs those that are still orphans when the control plane has had the time of a heartbeat to
+// take them on, as it does with the routers of a host that was renamed.
+func (r *run) logOrphans(ctx context.Context) {
+	if len(r.unlogged) == 0 {
+		return
+	}
+	orphans := r.orphans()
+	for _, id := range slices.Sorted(maps.Keys(r.unlogged)) {
+		is := slices.Contains(orphans, id)
+		if is && time.Since(r.unlogged[id]) < r.config.HeartbeatEvery {
+			continue
+		}
+		delete(r.unlogged, id)
+		if is {
+			r.log.Warn("a router runs on this host and the control plane has no record of it: it stays as it is, as an orphan",
+				"router", id, "deployment", r.ownerOf(ctx, id))
+		}
+	}
+}
+
+// ownerOf is the deployment that a router belongs to, by the agent's record or else by what the host
+// shows; empty if nothing tells.
+func (r *run) ownerOf(ctx context.Context, id string) string {
+	if e := r.book.entries[id]; e != nil && e.want != nil {
+		return e.want.Deployment
+	}
+	in, err := r.config.Dataplane.Inspect(ctx, id)
+	if err != nil {
+		return ""
+	}
+	return in.Owner
 }
 
 // beatSoon has a heartbeat sent now, because there is news for the control plane.
@@ -49,11 +83,8 @@ func (r *run) beatSoon() {
 
 // keepListing notes on disk whose routers these are, and which are orphans.
 func (r *run) keepListing() {
-	if r.cache == nil {
-		return
-	}
-	if err := r.cache.keepListing(listed{r.deployment, r.orphans()}); err != nil {
-		r.log.Warn("cannot note on disk which deployment this host serves", "err", err)
+	if r.cache != nil {
+		r.cache.keepListing(listed{r.deployment, r.orphans()})
 	}
 }
 

@@ -1,9 +1,15 @@
 package agent_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,4 +245,200 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// TestHostThatLostItsCache: what runs is known from the host: another deployment's listing removes
+// nothing, and is told whose the routers are and which addresses they have. The listing of their own
+// deployment takes them on as they are.
+func TestHostThatLostItsCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "one"
+		r1, r2 := of("one", router("r1", 7, 3)), of("one", router("r2", 8, 1))
+		s.plane.put(r1, r2)
+		s.start()
+		after(time.Minute)
+		s.end()
+		lose := func() {
+			require.NoError(t, os.RemoveAll(s.config.Cache))
+			s.dataplane.Dataplane = dataplane.NewFake(s.host) // a new process
+		}
+
+		lose()
+		s.plane.become("two")
+		s.plane.heartbeats = nil
+		s.start()
+		after(time.Minute)
+		s.has(r1, r2)
+		require.Equal(t, []string{"r1", "r2"}, s.agent.Status().Orphans)
+		require.Equal(t, "one", s.plane.sessions[len(s.plane.sessions)-1].Deployment)
+		require.Equal(t, l3.RunningRouter{
+			ID: "r1", Orphan: true, Deployment: "one",
+			Addrs: []l3.HeldAddr{{
+				Network: dataplane.Network{ID: "network-of-r1", Type: dataplane.NetworkLocal}, Addr: netip.MustParseAddr("10.0.0.1"),
+			}},
+		}, s.plane.lastHeartbeat().Inventory.Routers[0])
+		r3 := of("two", router("r3", 1, 1))
+		s.plane.put(r3)
+		after(time.Minute)
+		s.has(r1, r2, r3)
+		s.end()
+
+		lose()
+		s.plane.become("one")
+		s.plane.put(r1, r2)
+		writes := s.host.Writes()
+		s.start()
+		after(time.Minute)
+		require.Equal(t, writes, s.host.Writes(), "they are as they were")
+		require.Equal(t, []string{"r3"}, s.agent.Status().Orphans)
+		for i, h := range s.plane.lastHeartbeat().Inventory.Routers {
+			require.Equal(t, []string{"", "", "two"}[i], h.Deployment)
+			require.Equal(t, []uint64{3, 1, 0}[i], h.Revision)
+		}
+		s.end()
+	})
+}
+
+// TestInventoryBeforeTheListing: an agent without a cache says at once what the host shows.
+func TestInventoryBeforeTheListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.Cache = ""
+		stray := router("stray", 1, 1).Router
+		stray.Owner = "one"
+		must(s.dataplane.Dataplane.Apply(t.Context(), stray))
+		s.plane.silent = true
+		s.start()
+		defer s.end()
+		h := s.plane.lastHeartbeat()
+		require.Equal(t, "one", h.Deployment)
+		require.Len(t, h.Inventory.Routers, 1)
+		require.Equal(t, "one", h.Inventory.Routers[0].Deployment)
+		require.Len(t, h.Inventory.Routers[0].Addrs, 1)
+		require.False(t, h.Inventory.Routers[0].Orphan, "that is not known yet")
+	})
+}
+
+// TestDeploymentThatCannotBeAnOwner: a control plane may call itself as it likes.
+func TestDeploymentThatCannotBeAnOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "the one in the cellar"
+		r1 := of(s.plane.deployment, router("r1", 1, 1))
+		s.plane.put(r1)
+		s.start()
+		defer s.end()
+		s.has(r1)
+	})
+}
+
+// lines counts the lines that were logged with a text.
+func lines(log *bytes.Buffer, text string) int { return strings.Count(log.String(), text) }
+
+// TestOrphansThatAreTakenOn: a control plane that gives the host the routers that run there, when it has
+// seen them in an inventory, makes no noise. Orphans that stay are logged once.
+func TestOrphansThatAreTakenOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var log bytes.Buffer
+		s.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s.plane.deployment = "one"
+		r1, r2 := of("one", router("r1", 1, 1)), of("one", router("r2", 1, 1))
+		s.plane.put(r1, r2)
+		s.start()
+		s.end()
+		s.plane.become("one")
+		s.config.Host = "renamed"
+		s.start()
+		defer s.end()
+		require.Equal(t, []string{"r1", "r2"}, s.agent.Status().Orphans)
+		require.True(t, s.plane.lastHeartbeat().Inventory.Routers[0].Orphan)
+		s.plane.put(of("one", router("r1", 2, 1)))
+		after(time.Hour)
+		const orphaned = "no record of it"
+		require.Equal(t, 1, lines(&log, orphaned), log.String())
+		require.Contains(t, log.String(), "router=r2 deployment=one")
+		require.NotContains(t, log.String(), "router=r1 deployment")
+	})
+}
+
+// TestRemovedOrphanIsNotShown: an inventory without it follows at once, whoever had it removed.
+func TestRemovedOrphanIsNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.HeartbeatEvery = time.Hour
+		s.plane.deployment = "one"
+		s.plane.put(of("one", router("r1", 1, 1)), of("one", router("r2", 1, 1)))
+		for _, stray := range []string{"stray", "tramp"} { // which the agent has never heard of
+			must(s.dataplane.Dataplane.Apply(t.Context(), router(stray, 1, 1).Router))
+		}
+		s.start()
+		defer s.end()
+		s.plane.become("two")
+		synctest.Wait()
+		after(time.Minute)
+		shown := func() (ids []string) {
+			for _, r := range s.plane.lastHeartbeat().Inventory.Routers {
+				ids = append(ids, r.ID)
+			}
+			return ids
+		}
+		require.Equal(t, []string{"r1", "r2", "stray", "tramp"}, s.agent.Status().Orphans)
+		require.Equal(t, s.agent.Status().Orphans, shown())
+		require.NoError(t, s.agent.RemoveOrphan(t.Context(), "r1"))
+		synctest.Wait()
+		require.Equal(t, []string{"r2", "stray", "tramp"}, shown())
+		require.NoError(t, s.agent.RemoveOrphan(t.Context(), "stray"))
+		synctest.Wait()
+		require.Equal(t, []string{"r2", "tramp"}, shown())
+		for _, id := range []string{"r2", "tramp"} {
+			s.plane.send(agent.Gone{RouterID: id, Deployment: "two", Epoch: 1})
+		}
+		synctest.Wait()
+		require.Empty(t, shown())
+	})
+}
+
+// TestRoutersThatWereNotThere: taking one away that is not on the host is no news, and is reported.
+func TestRoutersThatWereNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var log bytes.Buffer
+		s.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s.plane.put(router("r1", 1, 1))
+		s.plane.left["gone"] = agent.Gone{RouterID: "gone", Epoch: 1, Revision: 1}
+		s.start()
+		defer s.end()
+		require.Empty(t, s.plane.left, "it is confirmed")
+		require.Zero(t, lines(&log, "router removed"), log.String())
+		s.plane.take("r1")
+		synctest.Wait()
+		require.Equal(t, 1, lines(&log, "router removed"), log.String())
+	})
+}
+
+// TestDeploymentWithoutARecord: an agent whose note of the deployment is lost knows it from its routers,
+// if they name one and not several.
+func TestDeploymentWithoutARecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.plane.deployment = "one"
+		s.plane.put(of("one", router("r1", 1, 1)))
+		s.start()
+		s.end()
+		s.plane.silent = true
+		served := func() string {
+			require.NoError(t, os.Remove(filepath.Join(s.config.Cache, "listing")))
+			s.start()
+			defer s.end()
+			return s.plane.lastHeartbeat().Deployment
+		}
+		require.Equal(t, "one", served())
+		require.NoError(t, os.WriteFile(filepath.Join(s.config.Cache, "listing"), nil, 0o600))
+		stray := router("stray", 1, 1).Router
+		stray.Owner = "two"
+		must(s.dataplane.Dataplane.Apply(t.Context(), stray))
+		require.Empty(t, served())
+	})
 }

@@ -48,11 +48,8 @@ func (r *run) setPeers(ctx context.Context, list []netip.Addr) bool {
 			return false
 		}
 	}
-	if r.cache == nil {
-		return true
-	}
-	if err := r.cache.keepPeers(list); err != nil {
-		r.log.Error("cannot keep the tunnel peers for the next start", "err", err)
+	if r.cache != nil {
+		r.cache.keepPeers(list)
 	}
 	return true
 }

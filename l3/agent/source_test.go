@@ -20,6 +20,7 @@ type controlPlane struct {
 	sessions   []l3.Session
 	away       bool
 	deaf       bool // to heartbeats
+	silent     bool // it lists nothing
 	routers    map[string]l3.Assignment
 	left       map[string]agent.Gone // until the agent confirms it
 	watch      chan agent.Event
@@ -45,6 +46,11 @@ func (c *controlPlane) Watch(ctx context.Context, session l3.Session) (<-chan ag
 		return nil, errAway
 	}
 	c.sessions = append(c.sessions, session)
+	if c.silent {
+		nothing := make(chan agent.Event)
+		context.AfterFunc(ctx, func() { close(nothing) })
+		return nothing, nil
+	}
 	if c.refusing != nil {
 		return nil, c.refusing
 	}

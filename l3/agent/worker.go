@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -24,7 +25,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	case j.want == nil:
 		r.report, r.err = a.remove(ctx, j)
 	case j.fence:
-		_, r.err = a.config.Dataplane.Apply(ctx, dataplane.Router{ID: j.id})
+		_, r.err = a.config.Dataplane.Apply(ctx, dataplane.Router{ID: j.id, Owner: Realised(*j.want).Owner})
 	case j.check:
 		r.report, r.corrected, r.err = a.check(ctx, j.want)
 	default:
@@ -36,16 +37,28 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	return r
 }
 
+// Realised is the router that an agent applies for an assignment: its owner is the deployment, so that
+// the host knows whose the router is when the agent has lost its cache. A deployment whose ID cannot be
+// an owner is left out.
+func Realised(want l3.Assignment) dataplane.Router {
+	r := want.Router
+	if want.Deployment != "" && (dataplane.Router{ID: "any", Owner: want.Deployment}).Validate() == nil {
+		r.Owner = want.Deployment
+	}
+	return r
+}
+
 // remove takes a router away, and reports that it is gone.
 func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
+	_, absent := a.config.Dataplane.Inspect(ctx, j.id)
 	if err := a.config.Dataplane.Delete(ctx, j.id); err != nil {
 		return nil, err
 	}
-	a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+	if !errors.Is(absent, os.ErrNotExist) {
+		a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+	}
 	if a.cache != nil {
-		if err := a.cache.remove(j.id); err != nil {
-			return nil, err
-		}
+		a.cache.remove(j.id)
 	}
 	return &l3.Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Generation: j.last.Revision, Gone: true}, nil
 }
@@ -53,7 +66,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
 // apply brings a router to its version, and reports either way.
 func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, error) {
 	begin := time.Now()
-	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if ctx.Err() != nil {
 		return nil, err // the process ends; the next one applies and reports
 	}
@@ -65,16 +78,15 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, err
 		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "steps", len(plan.Steps),
 			"took", time.Since(begin))
 	}
-	if a.cache == nil {
-		return report, nil
+	if a.cache != nil {
+		a.cache.keep(*want)
 	}
-	// The router works, and will after a reboot too unless the disk refuses. That is worth trying again, and not worth an ERROR.
-	return report, a.cache.keep(*want)
+	return report, nil
 }
 
 // check puts a router right that is not as it was left.
 func (a *Agent) check(ctx context.Context, want *l3.Assignment) (report *l3.Report, corrected int, err error) {
-	plan, err := a.config.Dataplane.Apply(ctx, want.Router)
+	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if err == nil && plan.Empty() || ctx.Err() != nil {
 		return nil, 0, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -19,6 +20,9 @@ type Credential struct {
 
 // Run is kong's.
 func (c *Credential) Run(out io.Writer) error {
+	if err := l3.CheckHostName(c.Host); err != nil {
+		return err
+	}
 	secret, err := readSecret(c.SecretFile)
 	if err != nil {
 		return err
@@ -35,6 +39,11 @@ type Accounts struct {
 
 // Run is called by kong.
 func (c *Accounts) Run(out io.Writer) error {
+	for _, host := range c.Hosts {
+		if err := l3.CheckHostName(host); err != nil {
+			return err
+		}
+	}
 	password := func(user string) string { return "<password of " + user + ">" }
 	if c.SecretFile != "" {
 		secret, err := readSecret(c.SecretFile)

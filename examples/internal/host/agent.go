@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -31,11 +32,17 @@ type Agent struct {
 // Name is the host's name.
 func (a *Agent) Name() (string, error) {
 	if a.Host != "" {
+		if err := l3.CheckHostName(a.Host); err != nil {
+			return "", fmt.Errorf("--host: %w", err)
+		}
 		return a.Host, nil
 	}
 	name, err := os.Hostname()
+	if err == nil {
+		err = l3.CheckHostName(name)
+	}
 	if err != nil {
-		return "", fmt.Errorf("--host is missing, and the machine does not say: %w", err)
+		return "", fmt.Errorf("--host is missing, and the machine's name does not serve: %w", err)
 	}
 	return name, nil
 }
@@ -65,7 +72,7 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
-		unlock, err := lock(a.Cache)
+		unlock, err := lock(a.Cache, p.Log)
 		if err != nil {
 			return err
 		}
@@ -159,6 +166,8 @@ func (a *Agent) ready(p *daemon.Process, running *atomic.Pointer[agent.Agent]) {
 			return fmt.Errorf("the last heartbeat that got through is of %s", s.Heard.UTC().Format(time.RFC3339))
 		case !s.Synced:
 			return errors.New("the list of routers was not read yet")
+		case s.Cache != nil:
+			return fmt.Errorf("--cache cannot be written, and would lack routers after a reboot: %w", s.Cache)
 		}
 		return nil
 	})

@@ -123,6 +123,10 @@ func TestAgentWithOpenVSwitch(t *testing.T) {
 		return err == nil && strings.Contains(text, "vxlan-c0000202")
 	}
 	eventually(t, tunnels, "a tunnel to the other host")
+	eventually(t, func() bool {
+		kept, err := agent.ReadCache(r.flags.Cache)
+		return err == nil && len(kept.Peers) == 1
+	}, "the agent has done all that the other host's tunnel needs: its port comes before its flows")
 	p.end()
 	writes, err := s.Writes(func() error {
 		again := r.start(b.login())
@@ -210,8 +214,11 @@ func TestRefusals(t *testing.T) {
 	r.flags.Cache = filepath.Join(cache, "lock", "below")
 	require.ErrorContains(t, r.start(b.login()).fails(), "--cache: mkdir")
 	r.flags.Cache = cache
-	require.NoError(t, os.Symlink("/dev/full", filepath.Join(cache, "writable")))
-	require.ErrorContains(t, r.start(b.login()).fails(), "no space left on device")
+	for _, bad := range []string{"two words", "*", "line\nfeed"} {
+		r.flags.Host = bad
+		require.ErrorContains(t, r.start(b.login()).fails(), "--host: the host name ")
+	}
+	r.flags.Host = "host1"
 
 	r.flags.OnDisconnect = "fence"
 	r.flags.Lease = time.Second

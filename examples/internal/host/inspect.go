@@ -83,6 +83,11 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 	seen := sighting{ID: id, Namespace: dataplane.NamespaceName(id), Present: present, Drift: []dataplane.Step{}}
 	a, known := byID(kept.Routers, id)
 	seen.Orphan, seen.Of = slices.Contains(kept.Orphans, id), a.Deployment
+	if !known {
+		if in, err := s.Inspect(ctx, id); err == nil {
+			seen.Of = in.Owner
+		}
+	}
 	if known {
 		if err := s.compare(ctx, &seen, a); err != nil {
 			seen.Fault = err.Error()
@@ -101,7 +106,7 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 
 func (s *site) compare(ctx context.Context, seen *sighting, a l3.Assignment) error {
 	seen.Epoch, seen.Revision, seen.Applied = a.Epoch, a.Revision, &a.Router
-	plan, err := s.Plan(ctx, a.Router)
+	plan, err := s.Plan(ctx, agent.Realised(a))
 	if err == nil && !plan.Empty() {
 		seen.Drift = plan.Steps
 	}

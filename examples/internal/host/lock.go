@@ -3,19 +3,26 @@ package host
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// lock makes sure that the cache can be written, and that one agent does so. It ends with the process.
-func lock(cache string) (unlock func() error, err error) {
-	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return nil, fmt.Errorf("--cache: %w", err)
-	}
+// lock makes sure that one agent writes the cache. It ends with the process. A disk that is full or
+// read-only keeps nobody from starting: the agent tries to write again, and says so.
+func lock(cache string, log *slog.Logger) (unlock func() error, err error) {
 	path := filepath.Join(cache, "lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	err = os.MkdirAll(cache, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+	}
+	if diskFault(err) {
+		log.Error("cannot lock the cache", "cache", cache, "err", err)
+		return func() error { return nil }, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--cache: %w", err)
 	}
@@ -23,18 +30,19 @@ func lock(cache string) (unlock func() error, err error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = fmt.Errorf("%s is locked: another agent runs on this host", path)
 	}
-	if err == nil {
-		err = writable(cache)
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("--cache: %w", err), f.Close())
 	}
 	return f.Close, nil
 }
 
-// writable finds out at once what else the first router would: that the disk is full, or a write refused.
-func writable(dir string) error {
-	path := filepath.Join(dir, "writable")
-	err := os.WriteFile(path, make([]byte, 4096), 0o600)
-	return errors.Join(err, os.RemoveAll(path))
+// diskFault reports whether an error is one that passes, or that somebody has to see to while the agent
+// works, rather than a mistake in its flags.
+func diskFault(err error) bool {
+	for _, fault := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO} {
+		if errors.Is(err, fault) {
+			return true
+		}
+	}
+	return false
 }

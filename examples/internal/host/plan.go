@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3/agent"
 )
 
 // Plan is the command that says how the host differs from what was applied last.
@@ -38,7 +39,7 @@ func (p *Plan) Run(ctx context.Context, out io.Writer) (err error) {
 	found := plans{}
 	for _, id := range chosen {
 		a, _ := byID(kept.Routers, id)
-		plan, err := s.Plan(ctx, a.Router)
+		plan, err := s.Plan(ctx, agent.Realised(a))
 		if err != nil {
 			return fmt.Errorf("router %s: %w", id, err)
 		}

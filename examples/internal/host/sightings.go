@@ -30,15 +30,16 @@ func (all sightings) String() string {
 func (s sighting) print(b *strings.Builder) {
 	fmt.Fprintf(b, "router %s\n  %s\n", s.ID, s.verdict())
 	fmt.Fprintf(b, "  namespace %s", s.Namespace)
-	if s.Applied == nil {
-		b.WriteString("\n")
-		return
+	if s.Applied != nil {
+		fmt.Fprintf(b, ", epoch %d, revision %d", s.Epoch, s.Revision)
 	}
-	fmt.Fprintf(b, ", epoch %d, revision %d", s.Epoch, s.Revision)
 	if s.Of != "" {
 		fmt.Fprintf(b, ", deployment %s", s.Of)
 	}
 	b.WriteString("\n")
+	if s.Applied == nil {
+		return
+	}
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, p := range s.Applied.Ports {
 		line(table, "port", dataplane.PortDevice(p.ID), addresses(p.Addrs), network(p.Network), fmt.Sprintf("%s, MTU %d", p.MAC, p.MTU))
