@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
@@ -42,9 +44,18 @@ const (
 	heardFile = "heard" // its time of change is when the control plane was heard last
 )
 
+// openCache opens a cache, and creates its directory. The agent is root and obeys what it finds there, so
+// a directory that everybody can write to is refused.
 func openCache(dir string) (*cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the agent's cache: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's cache: %w", err)
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("open the agent's cache: every user can write to %s (%s)", dir, info.Mode())
 	}
 	return &cache{dir}, nil
 }
@@ -106,8 +117,40 @@ func (c *cache) readPeers() (peers []netip.Addr, err error) {
 	return peers, err
 }
 
+// errNotRegular is returned for what is not a regular file. The agent does not follow a symbolic link out
+// of its cache.
+var errNotRegular = errors.New("not a regular file")
+
+// openFile opens a file of the cache. It follows no symbolic link, and waits for no other end of a pipe.
+func openFile(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link: %w", path, errNotRegular)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", path, errNotRegular)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := openFile(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	return text, errors.Join(err, f.Close())
+}
+
 func readJSON(path string, v any) error {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return err
 	}
@@ -138,12 +181,13 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+	if old, err := readFile(path); err == nil && string(old) == string(text) {
 		return nil
 	}
 	return write(path, text)
 }
 
+// write replaces a file, or a symbolic link in its place.
 func write(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
@@ -175,20 +219,18 @@ func (c *cache) path(id string) string { return filepath.Join(c.dir, filepath.Ba
 
 // noteHeard notes when the control plane was heard: a host that fences itself has no more time because its agent starts anew.
 func (c *cache) noteHeard(at time.Time) error {
-	path := filepath.Join(c.dir, heardFile)
-	err := os.Chtimes(path, at, at)
-	if errors.Is(err, os.ErrNotExist) {
-		if err = os.WriteFile(path, nil, 0o600); err == nil {
-			err = os.Chtimes(path, at, at)
-		}
+	f, err := openFile(filepath.Join(c.dir, heardFile), os.O_WRONLY|os.O_CREATE)
+	if err != nil {
+		return err
 	}
-	return err
+	when := syscall.NsecToTimeval(at.UnixNano())
+	return errors.Join(syscall.Futimes(int(f.Fd()), []syscall.Timeval{when, when}), f.Close())
 }
 
 // lastHeard is what was noted. An agent that was never heard has its time from now on; so has one whose clock was set back.
 func (c *cache) lastHeard(now time.Time) time.Time {
-	info, err := os.Stat(filepath.Join(c.dir, heardFile))
-	if err != nil || info.ModTime().After(now) {
+	info, err := os.Lstat(filepath.Join(c.dir, heardFile))
+	if err != nil || !info.Mode().IsRegular() || info.ModTime().After(now) {
 		return now
 	}
 	return info.ModTime()

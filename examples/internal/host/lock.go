@@ -15,7 +15,7 @@ func lock(cache string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("--cache: %w", err)
 	}
 	path := filepath.Join(cache, "lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("--cache: %w", err)
 	}
@@ -34,7 +34,10 @@ func lock(cache string) (unlock func() error, err error) {
 
 // writable finds out at once what else the first router would: that the disk is full, or a write refused.
 func writable(dir string) error {
-	path := filepath.Join(dir, "writable")
-	err := os.WriteFile(path, make([]byte, 4096), 0o600)
-	return errors.Join(err, os.RemoveAll(path))
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
