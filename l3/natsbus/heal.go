@@ -40,6 +40,11 @@ func hasRoom(dir string) error {
 	if free := fs.Bavail * uint64(fs.Bsize); free < maxMessage {
 		return fmt.Errorf("write to %s: %d bytes are free: %w", dir, free, unix.ENOSPC)
 	}
+	return writable(dir)
+}
+
+// writable writes a file to a directory, and removes it.
+func writable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-")
 	if err != nil {
 		return err
