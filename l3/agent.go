@@ -29,6 +29,9 @@ type Agent struct {
 	Alive   bool     `json:"-"` // heard of within the service's AgentDownTime
 }
 
+// on reports whether the agent is the one of a machine, by whatever host name.
+func (a Agent) on(machine string) bool { return machine != "" && a.Machine == machine }
+
 // Heartbeat is what an agent reports of itself and of its host.
 type Heartbeat struct {
 	Host             string

@@ -191,17 +191,19 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, h Heartbea
 	return nil, nil
 }
 
-// renamed reports whether a router runs as the binding to another host has it, and that host is the
-// same machine by another name, or is not heard of any more. Then the router is where it belongs.
+// renamed reports whether a router is where it belongs, under another name of its host: the host that
+// it is bound to is the same machine, or runs it as it is bound and is not heard of any more. A machine
+// has one agent, so the same machine by another name runs that very router, in whatever version its
+// agent's cache has it.
 func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, h Heartbeat, r RunningRouter) (bool, error) {
-	if !st.Wanted || st.AgentID == "" || st.Epoch != r.Epoch || st.Host == h.Host {
+	if !st.Wanted || st.AgentID == "" || st.Host == h.Host {
 		return false, nil
 	}
 	a, err := tx.Agents().Get(ctx, st.AgentID)
 	if err != nil {
 		return false, err
 	}
-	return h.Machine != "" && a.Machine == h.Machine || !s.alive(a), nil
+	return a.on(h.Machine) || st.Epoch == r.Epoch && !s.alive(a), nil
 }
 
 // mostReminders bounds how often a host is told of the same version. A host that has not tried it then

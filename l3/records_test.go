@@ -397,10 +397,51 @@ func TestMisplacedRoutersLeave(t *testing.T) {
 		renamed.machine = h1.machine
 		renamed.runs(running...)
 		require.Equal(r, "here", r.placement("h3", router.ID), "it is the same machine by another name")
-		require.Equal(r, "left", r.placement("h1", router.ID))
+		require.Equal(r, "nothing", r.placement("h1", router.ID), "the machine is not to remove it when it takes its old name back")
 		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status)
 		renamed.runs(renamed.applies()...)
 		require.Equal(r, l3.StatusActive, r.see(router.ID).Status)
+
+		// It takes its old name back, with the cache that it had then, or with none.
+		for i, seen := range [][]l3.RunningRouter{running, {{ID: router.ID}}} {
+			name := []string{"h1", "h3"}[i]
+			require.NoError(r, r.Attach(r.Context(), l3.Session{Host: name, Instance: "later", Machine: h1.machine}))
+			require.Equal(r, "nothing", r.placement(name, router.ID))
+			again := &host{rig: r, name: name, instance: "later", machine: h1.machine}
+			again.runs(seen...)
+			require.Equal(r, "here", r.placement(name, router.ID))
+			again.runs(again.applies()...)
+			require.Equal(r, l3.StatusActive, r.see(router.ID).Status)
+		}
+	})
+}
+
+// TestDepartureOfAnotherName: a machine is not told to remove a router that it had left under one name, and
+// has been given again under another.
+func TestDepartureOfAnotherName(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		h1, h2 := r.host("h1"), r.host("h2")
+		router := r.router()
+		r.attach(router, r.inside("10.0.1.0/24"))
+		agents := map[string]string{"h1": h1.runs().ID, "h2": h2.runs().ID}
+		move := func(from, to string) {
+			r.Helper()
+			require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, agents[from], router.ID))
+			require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, agents[to], router.ID))
+		}
+		if r.placement("h1", router.ID) != "here" {
+			move("h2", "h1")
+		}
+		move("h1", "h2")
+		require.Equal(r, "left", r.placement("h1", router.ID))
+		renamed := r.host("h3")
+		renamed.machine = h1.machine
+		agents["h3"] = renamed.runs().ID
+		move("h2", "h3")
+		require.Equal(r, "here", r.placement("h3", router.ID))
+		require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h1", Instance: "later", Machine: h1.machine}))
+		require.Equal(r, "nothing", r.placement("h1", router.ID))
+		require.Equal(r, "left", r.placement("h2", router.ID))
 	})
 }
 

@@ -50,7 +50,7 @@ func (s *Service) move(ctx context.Context, w *work, st *RouterState, in Intent,
 // bind makes an agent the host of a router. The departure from the one before is recorded first.
 func (s *Service) bind(ctx context.Context, w *work, st *RouterState, a Agent) error {
 	if st.AgentID != "" && st.Host != a.Host {
-		if err := s.depart(ctx, w, *st); err != nil {
+		if err := s.leave(ctx, w, *st, a); err != nil {
 			return err
 		}
 	}
@@ -61,6 +61,20 @@ func (s *Service) bind(ctx context.Context, w *work, st *RouterState, a Agent) e
 	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, b.Epoch
 	st.forget()
 	return arrive(ctx, w, *st)
+}
+
+// leave records that a router leaves its host for that of an agent. From one name of a machine to another
+// it leaves nothing: a departure would have the machine remove the router when it takes the first name
+// again.
+func (s *Service) leave(ctx context.Context, w *work, st RouterState, a Agent) error {
+	before, err := w.Agents().Get(ctx, st.AgentID)
+	if err != nil {
+		return err
+	}
+	if before.on(a.Machine) {
+		return s.notify(ctx, w, st, true)
+	}
+	return s.depart(ctx, w, st)
 }
 
 // release leaves a router without a host.

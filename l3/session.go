@@ -2,6 +2,7 @@ package l3
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 )
@@ -24,6 +25,9 @@ func (s *Service) Attach(ctx context.Context, session Session) error {
 		if err != nil {
 			return err
 		}
+		if err := s.rejoin(ctx, w, session); err != nil {
+			return err
+		}
 		if !known {
 			a = s.newAgent(session.Host)
 			a.Instance, a.Machine = session.Instance, session.Machine
@@ -38,6 +42,41 @@ func (s *Service) Attach(ctx context.Context, session Session) error {
 		a.Instance, a.Machine, a.InventorySeq = session.Instance, session.Machine, 0
 		return w.Agents().Update(ctx, &a)
 	})
+}
+
+// rejoin drops the departures from a host of routers that the same machine runs by now under another
+// name: it has one agent, and the session is that agent's.
+func (s *Service) rejoin(ctx context.Context, w *work, session Session) error {
+	names, err := w.Agents().List(ctx, Query{Filters: []Filter{oneOf("machine", session.Machine)}})
+	if err != nil {
+		return err
+	}
+	for _, other := range names {
+		if other.Host == session.Host {
+			continue
+		}
+		states, err := w.RouterStates().List(ctx, Query{Filters: []Filter{oneOf("agent_id", other.ID)}})
+		if err != nil {
+			return err
+		}
+		for _, st := range states {
+			_, err := w.Departures().Get(ctx, onHost(session.Host, st.ID))
+			if errors.Is(err, ErrAbsent) {
+				continue
+			}
+			st.Host = session.Host
+			if err == nil {
+				err = arrive(ctx, w, st)
+			}
+			if err == nil {
+				err = s.notify(ctx, w, st, true)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // refuse returns ErrHostTaken while another machine's agent serves the host. An agent that has

@@ -165,11 +165,12 @@ func Mark(path string) (string, error) {
 	return string(b), err
 }
 
-// Remove takes the name away. The namespace itself ends when its last user does. A name that is not there is fine.
+// Remove takes the name away. The namespace itself ends when its last user does. A name that is not there is fine. A symbolic link is
+// removed itself, and what it points to stays mounted.
 func Remove(dir, name string) error {
 	path := filepath.Join(dir, name)
 	for { // a name may have been mounted over more than once
-		err := unix.Unmount(path, unix.MNT_DETACH)
+		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			break
 		}

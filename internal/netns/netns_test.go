@@ -48,6 +48,27 @@ func TestCreateOpensPreparesAndRemoves(t *testing.T) {
 	t.Cleanup(func() { _ = netns.Remove(filepath.Dir(dir), filepath.Base(dir)) }) // dir itself was made a mount point
 }
 
+// TestRemoveFollowsNoLink: a symbolic link among the names is removed, and what it points to stays mounted.
+func TestRemoveFollowsNoLink(t *testing.T) {
+	needs.Root(t)
+	dir := t.TempDir()
+	f, err := netns.Create(dir, "a", "", nil)
+	require.NoError(t, err)
+	defer f.Close()
+	t.Cleanup(func() { _ = netns.Remove(filepath.Dir(dir), filepath.Base(dir)) }) // dir itself was made a mount point
+	target := filepath.Join(dir, "a")
+	require.NoError(t, os.Symlink(target, filepath.Join(dir, "link")))
+	before, err := netns.Identify(target)
+	require.NoError(t, err)
+	require.NoError(t, netns.Remove(dir, "link"))
+	_, err = os.Lstat(filepath.Join(dir, "link"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	after, err := netns.Identify(target)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	require.NoError(t, netns.Remove(dir, "a"))
+}
+
 func TestDoEntersAndLeaves(t *testing.T) {
 	needs.Root(t)
 	f, err := netns.New(nil)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +37,20 @@ func (d *Disk) Restore() error {
 	}
 	s := &server{tree: d.tree, fd: fd}
 	d.served.Go(s.serve)
-	return nil
+	return d.refusePoll()
+}
+
+// refusePoll has the kernel ask once whether files can be polled, so that it knows that they cannot. Otherwise it asks when this process
+// opens a file of the disk, in the midst of epoll_ctl(2), of which the Go runtime believes that it does not wait; and then the answer may
+// never be given.
+func (d *Disk) refusePoll() error {
+	path := filepath.Join(d.dir, ".poll")
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return errors.Join(err, unix.Close(fd), unix.Unlink(path))
 }
 
 // Cut cuts the power: every access fails from now on. It returns how many syncs there were.

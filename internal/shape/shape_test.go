@@ -53,6 +53,7 @@ var layers = []layer{
 	{folder: "internal/child"},
 	{folder: "internal/conntrack", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/dump", others: true},
+	{folder: "internal/intrusion", others: true},
 	{folder: "internal/needs"},
 	{folder: "internal/powerloss", others: true},
 	{folder: "internal/netns", others: true},

@@ -49,7 +49,9 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{config: c, log: c.Logger, reports: newReports()}
 	if c.Cache != "" {
-		a.cache = openCache(c.Cache)
+		if a.cache, err = openCache(c.Cache); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }
@@ -114,7 +116,10 @@ type run struct {
 	over     chan struct{}
 	drifted  chan string // routers that somebody else may have changed
 
-	snapshots  chan chan snapshot
+	snapshots chan chan snapshot
+	known     peers     // the tunnel peers
+	peersDue  time.Time // when one of them leaves; zero: none does
+
 	instance   string                  // of this process; see [l3.Session]
 	seq        uint64                  // of the last report or inventory
 	deployment string                  // that is served; empty: not known yet
@@ -166,6 +171,7 @@ func (r *run) restore(ctx context.Context) error {
 			r.peers <- kept.Peers
 		}
 	}
+	r.known.named = kept.Peers
 	if r.deployment = kept.Deployment; r.deployment == "" {
 		r.deployment = r.ownerOnHost(ctx, kept.Routers)
 	}
@@ -189,9 +195,14 @@ func (r *run) loop(ctx context.Context) {
 			r.recovery = cut
 			fence = time.Time{}
 		}
+		if !r.peersDue.IsZero() && !time.Now().Before(r.peersDue) {
+			r.offerPeers(time.Now())
+		}
 		wait := r.dispatch(ctx)
-		if !fence.IsZero() && (wait.IsZero() || fence.Before(wait)) {
-			wait = fence
+		for _, due := range []time.Time{fence, r.peersDue} {
+			if !due.IsZero() && (wait.IsZero() || due.Before(wait)) {
+				wait = due
+			}
 		}
 		timer.Stop()
 		if !wait.IsZero() {
@@ -299,11 +310,7 @@ func (r *run) take(ctx context.Context, message any) {
 	case removal:
 		r.removeOrphan(m)
 	case Peers:
-		select {
-		case <-r.peers: // it is not the newest any more
-		default:
-		}
-		r.peers <- m.Addrs
+		r.namePeers(m.Addrs, now)
 	}
 }
 

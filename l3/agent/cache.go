@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
@@ -52,28 +54,33 @@ const (
 	peersFile = "peers"
 	listFile  = "listing"
 	heardFile = "heard" // its time of change is when the control plane was heard last
-	probeFile = "writable"
 )
 
 // openCache makes the directory. One that cannot be written is opened all the same: an agent whose
-// disk is full serves its host nevertheless.
-func openCache(dir string) *cache {
+// disk is full serves its host nevertheless. One that everybody can write to is refused: the agent is
+// root and obeys what it finds there.
+func openCache(dir string) (*cache, error) {
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("open the agent's cache: every user can write to %s (%s)", dir, info.Mode())
+	}
 	c := &cache{dir: dir, faulty: make(chan struct{}, 1), pending: map[string][]byte{}}
 	if err := c.probe(); err != nil {
 		c.fail(err)
 	}
-	return c
+	return c, nil
 }
 
 // probe finds out whether the cache can be written.
 func (c *cache) probe() error {
-	path := filepath.Join(c.dir, probeFile)
-	err := os.MkdirAll(c.dir, 0o700)
-	if err == nil {
-		err = os.WriteFile(path, make([]byte, 4096), 0o600)
-		err = errors.Join(err, os.RemoveAll(path))
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return err
 	}
-	return err
+	f, err := os.CreateTemp(c.dir, ".writable-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
 func (c *cache) fail(err error) {
@@ -131,7 +138,7 @@ func (c *cache) write(name string, text []byte) error {
 		}
 		return nil
 	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+	if old, err := readFile(path); err == nil && string(old) == string(text) {
 		return nil
 	}
 	return write(path, text)
@@ -214,8 +221,40 @@ func (c *cache) readPeers() (peers []netip.Addr, err error) {
 	return peers, err
 }
 
+// errNotRegular is returned for what is not a regular file. The agent does not follow a symbolic link out
+// of its cache.
+var errNotRegular = errors.New("not a regular file")
+
+// openFile opens a file of the cache. It follows no symbolic link, and waits for no other end of a pipe.
+func openFile(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link: %w", path, errNotRegular)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", path, errNotRegular)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := openFile(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	return text, errors.Join(err, f.Close())
+}
+
 func readJSON(path string, v any) error {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return err
 	}
@@ -238,6 +277,7 @@ func (c *cache) keepPeers(peers []netip.Addr) {
 	c.storeJSON(peersFile, peers)
 }
 
+// write replaces a file, or a symbolic link in its place.
 func write(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
@@ -263,20 +303,18 @@ func (c *cache) path(id string) string { return filepath.Join(c.dir, fileOf(id))
 
 // noteHeard notes when the control plane was heard: a host that fences itself has no more time because its agent starts anew.
 func (c *cache) noteHeard(at time.Time) error {
-	path := filepath.Join(c.dir, heardFile)
-	err := os.Chtimes(path, at, at)
-	if errors.Is(err, os.ErrNotExist) {
-		if err = os.WriteFile(path, nil, 0o600); err == nil {
-			err = os.Chtimes(path, at, at)
-		}
+	f, err := openFile(filepath.Join(c.dir, heardFile), os.O_WRONLY|os.O_CREATE)
+	if err != nil {
+		return err
 	}
-	return err
+	when := syscall.NsecToTimeval(at.UnixNano())
+	return errors.Join(syscall.Futimes(int(f.Fd()), []syscall.Timeval{when, when}), f.Close())
 }
 
 // lastHeard is what was noted. An agent that was never heard has its time from now on; so has one whose clock was set back.
 func (c *cache) lastHeard(now time.Time) time.Time {
-	info, err := os.Stat(filepath.Join(c.dir, heardFile))
-	if err != nil || info.ModTime().After(now) {
+	info, err := os.Lstat(filepath.Join(c.dir, heardFile))
+	if err != nil || !info.Mode().IsRegular() || info.ModTime().After(now) {
 		return now
 	}
 	return info.ModTime()

@@ -1,9 +1,12 @@
 package agent_test
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +95,80 @@ func (s *site) files() map[string]time.Time {
 		all[e.Name()] = info.ModTime()
 	}
 	return all
+}
+
+// TestLinksInTheCacheAreNotFollowed: the agent is root, and what somebody puts into its cache neither has it
+// read or write another file, nor stop.
+func TestLinksInTheCacheAreNotFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.config.OnDisconnect, s.config.Lease = agent.Fence, 2*time.Minute
+		outside := t.TempDir()
+		target := func(name, text string) string {
+			path := filepath.Join(outside, name)
+			require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+			require.NoError(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+			return path
+		}
+		require.NoError(t, os.MkdirAll(s.config.Cache, 0o700))
+		planted := map[string]string{ // by the name in the cache
+			"r1.json": target("r1", `{"revision": 9, "epoch": 9, "router": {"id": "r1"}}`),
+			"r2.json": target("r2", `{"revision": 9, "epoch": 9, "router": {"id": "r2"}}`),
+			"peers":   target("peers", `["192.0.2.66"]`),
+			"listing": target("listing", `{"deployment": "another"}`),
+			"heard":   target("heard", ""),
+		}
+		texts := map[string]string{}
+		for name, path := range planted {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			texts[path] = string(text)
+			require.NoError(t, os.Symlink(path, filepath.Join(s.config.Cache, name)))
+		}
+		require.NoError(t, syscall.Mkfifo(filepath.Join(s.config.Cache, "r3.json"), 0o600))
+		kept, err := agent.ReadCache(s.config.Cache)
+		require.Empty(t, kept, "nothing of it is believed")
+		for _, name := range []string{"r1.json", "r2.json", "peers", "listing", "r3.json"} {
+			require.ErrorContains(t, err, name)
+		}
+		var peers [][]netip.Addr
+		s.config.SetPeers = func(_ context.Context, list []netip.Addr) error { peers = append(peers, list); return nil }
+		s.plane.cut()
+		s.start()
+		after(time.Minute)
+		s.has()
+		require.Empty(t, peers)
+
+		want := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+		s.plane.put(router("r1", 1, 1))
+		s.plane.mend()
+		after(time.Minute)
+		s.plane.send(agent.Peers{Addrs: want})
+		after(time.Minute)
+		s.has(router("r1", 1, 1))
+		s.end()
+		for path, text := range texts {
+			now, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, text, string(now), path)
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.Equal(t, time.Unix(1, 0), info.ModTime(), path)
+		}
+		kept, err = agent.ReadCache(s.config.Cache)
+		require.ErrorContains(t, err, "r2.json is a symbolic link")
+		require.Len(t, kept.Routers, 1, "the agent's own file has taken the place of the link")
+		require.Equal(t, want, kept.Peers)
+	})
+}
+
+// TestCacheOfEverybody: files that any user can plant are not obeyed.
+func TestCacheOfEverybody(t *testing.T) {
+	s := newSite(t)
+	s.config.Cache = t.TempDir()
+	require.NoError(t, os.Chmod(s.config.Cache, 0o777))
+	_, err := agent.New(s.config)
+	require.ErrorContains(t, err, "every user can write to "+s.config.Cache)
 }
 
 func TestReadCache(t *testing.T) {

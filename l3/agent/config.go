@@ -34,6 +34,9 @@ type Config struct {
 	Cache string
 	// SetPeers is told whenever the tunnel peers change; nil: nobody.
 	SetPeers func(context.Context, []netip.Addr) error
+	// KeepPeers is how long a tunnel peer stays after the source has ceased to name it. It should be more than the time between the heartbeats
+	// of other hosts, which name them anew. 0: 5 minutes; negative: it goes at once.
+	KeepPeers time.Duration
 
 	// What the heartbeat says, beside the counts of routers, interfaces, gateways and floating IPs.
 	Binary           string // empty: l3kit-agent
@@ -103,6 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.RetryMin, time.Second},
 		{&c.RetryMax, time.Minute},
 		{&c.RestoreAfter, 5 * time.Second},
+		{&c.KeepPeers, 5 * time.Minute},
 		{&c.Lease, time.Minute},
 	} {
 		if *d.value == 0 {

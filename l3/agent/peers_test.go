@@ -76,3 +76,49 @@ func TestPeersAreTriedAgainAndKept(t *testing.T) {
 		require.Equal(t, "r1", kept.Routers[0].Router.ID)
 	})
 }
+
+// TestPeersThatAreNotNamedStayForAWhile: a control plane that has lost its memory, or whose clock has jumped
+// past the time at which they expire, does not cut a host off the others.
+func TestPeersThatAreNotNamedStayForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told [][]netip.Addr
+		s := newSite(t)
+		s.config.SetPeers = func(_ context.Context, peers []netip.Addr) error { told = append(told, peers); return nil }
+		list := func(last ...string) (all []netip.Addr) {
+			all = []netip.Addr{}
+			for _, l := range last {
+				all = append(all, netip.MustParseAddr("192.0.2."+l))
+			}
+			return all
+		}
+		names := func(last ...string) {
+			s.plane.send(agent.Peers{Addrs: list(last...)})
+			synctest.Wait()
+		}
+		now := func() []netip.Addr { return told[len(told)-1] }
+		s.start()
+		names("1", "2", "3")
+		names()
+		require.Equal(t, list("1", "2", "3"), now(), "all have expired at once")
+		after(4 * time.Minute)
+		names("2")
+		names("1", "2", "4")
+		require.Equal(t, list("1", "2", "3", "4"), now())
+		after(50 * time.Second)
+		require.Equal(t, list("1", "2", "3", "4"), now())
+		after(20 * time.Second)
+		require.Equal(t, list("1", "2", "4"), now(), "one was not named for five minutes")
+		count := len(told)
+		after(time.Hour)
+		require.Len(t, told, count)
+
+		// The next process knows them from the cache.
+		s.end()
+		s.start()
+		names("1")
+		require.Equal(t, list("1", "2", "4"), now())
+		after(5 * time.Minute)
+		require.Equal(t, list("1"), now())
+		s.end()
+	})
+}

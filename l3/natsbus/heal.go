@@ -2,9 +2,9 @@ package natsbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,9 +40,15 @@ func hasRoom(dir string) error {
 	if free := fs.Bavail * uint64(fs.Bsize); free < maxMessage {
 		return fmt.Errorf("write to %s: %d bytes are free: %w", dir, free, unix.ENOSPC)
 	}
-	path := filepath.Join(dir, ".writable")
-	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+	return writable(dir)
+}
+
+// writable writes a file to a directory, and removes it.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
 		return err
 	}
-	return os.Remove(path)
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }

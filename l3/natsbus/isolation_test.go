@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/internal/intrusion"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -72,10 +73,8 @@ type target struct {
 	js jetstream.JetStream
 }
 
-// own are the subjects of the control plane's account that the attacker's own agent uses.
-var own = []string{
-	"session.h1", "reports.h1", "$KV.agents.h1", "$JS.API.CONSUMER.MSG.NEXT.KV_routers.h1", "$JS.API.CONSUMER.MSG.NEXT.KV_peers.h1",
-}
+// mine is what the attacker knows.
+var mine = intrusion.Intrusion{Host: "h1", Router: "mine", Victim: "h2", Theirs: "theirs"}
 
 func attacked(t *testing.T, control natsbus.Login) *target {
 	r := &rig{T: t, nc: connect(t, control)}
@@ -98,15 +97,15 @@ func (a *target) by(attacker *nats.Conn, victim natsbus.Login) {
 		return s
 	}
 	theirs := source(connect(a.T, victim), "h2")
-	mine := watch(a.T, source(attacker, "h1"))
+	own := watch(a.T, source(attacker, "h1"))
 	seen := watch(a.T, theirs)
 	for host, s := range map[string]*natsbus.Source{"192.0.2.2": theirs, "192.0.2.1": source(attacker, "h1")} {
 		require.NoError(a, s.Heartbeat(a.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: host}}))
 	}
 	w.put("", "deleted")
 	seen.until("everything is there", func() bool { return seen.synced == 1 && len(seen.have) == 1 && len(seen.peers) == 2 })
-	mine.until("the attacker's own", func() bool { return mine.synced == 1 && len(mine.have) == 1 })
-	mine.stop() // what it may break of its own is of no interest
+	own.until("the attacker's own", func() bool { return own.synced == 1 && len(own.have) == 1 })
+	own.stop() // what it may break of its own is of no interest
 	stopConsumer()
 	for i := range uint64(3) {
 		require.NoError(a, theirs.Report(a.Context(), l3.Report{RouterID: "theirs", Epoch: 2, Generation: i + 1}))
@@ -165,7 +164,7 @@ func (a *target) untouched(when string, attack func()) {
 	defer mu.Unlock()
 	reached := 0
 	for subject, n := range heard {
-		if slices.Contains(own, subject) {
+		if slices.Contains(mine.Own(), subject) {
 			reached += n
 		}
 		require.True(a, a.expected(subject), "%s: subject %s has received %d messages", when, subject, n)
@@ -182,7 +181,7 @@ func (a *target) untouched(when string, attack func()) {
 // expected says whether a message in the control plane's account may come from the attacker's agent, or
 // comes from the control plane, from this test or from the victim.
 func (a *target) expected(subject string) bool {
-	if slices.Contains(own, subject) {
+	if slices.Contains(mine.Own(), subject) {
 		return true
 	}
 	for _, prefix := range []string{
@@ -222,7 +221,7 @@ func (a *target) snapshot() map[string]string {
 				require.ErrorIs(a, err, jetstream.ErrMsgNotFound)
 				continue
 			}
-			if slices.Contains(own, m.Subject) || strings.HasSuffix(m.Subject, "=") || strings.HasSuffix(m.Subject, "probe") {
+			if slices.Contains(mine.Own(), m.Subject) || strings.HasSuffix(m.Subject, "=") || strings.HasSuffix(m.Subject, "probe") {
 				continue
 			}
 			all[fmt.Sprintf("message %s %d", name, sequence)] = fmt.Sprintf("%s %s %v %q", m.Subject, m.Time, m.Header, m.Data)
@@ -245,101 +244,13 @@ func (a *target) snapshot() map[string]string {
 	return all
 }
 
-// subjects are all subjects of the system, as far as they can do or tell anything.
-func subjects(acks []string) (all []string) {
-	streams := []string{"KV_routers", "KV_agents", "KV_peers", "reports", "*", "mine"}
-	consumers := []string{"h1", "h2", "control", "*"}
-	for _, s := range streams {
-		for _, verb := range []string{
-			"STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "STREAM.INFO", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.MSG.GET",
-			"STREAM.MSG.DELETE", "STREAM.PEER.REMOVE", "STREAM.LEADER.STEPDOWN", "STREAM.CANCEL.MOVE", "CONSUMER.CREATE", "CONSUMER.LIST", "CONSUMER.NAMES",
-			"DIRECT.GET",
-		} {
-			all = append(all, "$JS.API."+verb+"."+s)
-		}
-		for _, c := range consumers {
-			for _, verb := range []string{"CREATE", "DURABLE.CREATE", "DELETE", "INFO", "MSG.NEXT", "PAUSE", "UNPIN", "RESET", "LEADER.STEPDOWN"} {
-				all = append(all, "$JS.API.CONSUMER."+verb+"."+s+"."+c)
-			}
-			all = append(all, "$JS.FC."+s+"."+c+".x", "$JS.ACK."+s+"."+c+".1.1.1.1.0")
-		}
-		for _, key := range []string{"$KV.routers.h2.theirs", "$KV.routers.complete", "$KV.agents.h2", "$KV.peers.h2"} {
-			all = append(all, "$JS.API.DIRECT.GET."+s+"."+key, "$JS.API.CONSUMER.CREATE."+s+".h1."+key)
-		}
-	}
-	for _, host := range []string{"h1", "h2", "*"} {
-		all = append(all, "$KV.routers."+host+".theirs", "$KV.routers."+host+".mine", "$KV.routers."+host+".=", "$KV.agents."+host, "$KV.peers."+host,
-			"reports."+host, "session."+host)
-	}
-	all = append(all, acks...)
-	return append(all,
-		"$KV.routers.complete", "$KV.routers.identity", "$KV.peers.=", "$KV.agents.control.probe",
-		"session", "report", "heartbeat", "routers.next", "peers.next", ">", "*", "_INBOX.x", "_R_.x", "_R_.x.y", "_GR_.x.y", "$JSC.R.x", "$NRG.V.x",
-		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.L3KIT",
-		"$JS.API.ACCOUNT.PURGE.$G", "$JS.EVENT.ADVISORY.API", "$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.USER.INFO",
-		"$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.ACCOUNT.$G.CONNZ", "$SYS.REQ.SERVER.PING.KICK", "$SYS.ACCOUNT.$G.CONNECT",
-		"$SYS.REQ.CLAIMS.UPDATE", "$SYS.DEBUG.SUBSCRIBERS", "$SRV.PING",
-	)
-}
-
-// bodies make JetStream answer: with nothing, at once or late, with an error, or somewhere else.
-var bodies = []string{
-	"", "{}", `{"batch":1,"no_wait":true}`, `{"batch":100,"no_wait":true}`, `{"batch":1,"expires":1000000}`, `{"batch":2,"expires":300000000,"idle_heartbeat":100000000}`,
-	`{"host":"h2","router_id":"theirs","epoch":9,"revision":9}`, `{"host":"h2","machine":"m"}`, "+TERM", "-NAK",
-	`{"stream_name":"KV_routers","config":{"name":"h1","durable_name":"h1","filter_subject":"$KV.routers.>","deliver_subject":"$KV.peers.h2","ack_policy":"none"}}`,
-	`{"name":"mine","subjects":["session.*"]}`, `{"last_by_subj":"$KV.routers.h2.theirs"}`, `{"seq":1}`, `{"filter":"$KV.peers.h2"}`,
-}
-
-// headers are those that servers obey.
-func headers(subject string) []nats.Header {
-	return []nats.Header{
-		{"Nats-Trace-Dest": {subject}}, {"Nats-Trace-Dest": {subject}, "Nats-Trace-Only": {"true"}},
-		{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}}, {"Nats-TTL": {"1s"}}, {"Nats-Msg-Id": {subject}}, {"Nats-Expected-Stream": {"KV_routers"}},
-		{"Nats-Schedule": {"@at 2020-01-01T00:00:00Z"}, "Nats-Schedule-Target": {subject}}, {"Nats-Batch-Id": {"1"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}},
-		{"Nats-Incr": {"1"}}, {"Nats-Marker-Reason": {"Purge"}}, {"Status": {"503"}}, {"Nats-Required-Api-Level": {"0"}},
-		{"Nats-Request-Info": {`{"acc":"$G","svc":"$G","user":"control","rtt":1}`}},
-	}
-}
-
 // assault sends everything.
 func (a *target) assault(nc *nats.Conn, acks []string) {
 	a.Helper()
-	nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // thousands of refusals
-	all := subjects(acks)
-	local := []string{"session", "report", "heartbeat", "routers.next", "peers.next"}
-	send := func(m *nats.Msg) {
-		if err := nc.PublishMsg(m); err != nil {
-			require.ErrorIs(a, err, nats.ErrBadSubject)
-		}
-	}
-	sent := 0
-	for _, to := range all {
-		replies := []string{"", "_INBOX.x", "$KV.peers.h2", "$JS.API.STREAM.DELETE.KV_agents"}
-		if slices.Contains(local, to) {
-			replies = append(all, "")
-		}
-		for _, reply := range replies {
-			for _, body := range bodies {
-				send(&nats.Msg{Subject: to, Reply: reply, Data: []byte(body)})
-				if sent++; sent%1000 == 0 {
-					require.NoError(a, nc.FlushTimeout(patience))
-				}
-			}
-			if !slices.Contains(local, to) {
-				continue
-			}
-			for _, h := range headers(reply) {
-				send(&nats.Msg{Subject: to, Reply: reply, Header: h, Data: []byte("{}")})
-			}
-		}
-	}
-	for _, subject := range all {
-		sub, err := nc.SubscribeSync(subject)
-		if err == nil {
-			require.NoError(a, sub.Unsubscribe())
-		}
-	}
-	require.NoError(a, nc.FlushTimeout(patience), "the attacker still has its connection")
+	all := mine
+	all.Acks = acks
+	sent, err := all.Run(nc)
+	require.NoError(a, err, "the attacker still has its connection")
 	a.Logf("%d messages", sent)
 }
 

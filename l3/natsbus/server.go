@@ -135,7 +135,7 @@ func claim(dir string) (_ *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +147,7 @@ func claim(dir string) (_ *os.File, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("directory %s is another server's: %w", dir, err)
 	}
-	path := filepath.Join(dir, ".writable")
-	err = os.WriteFile(path, make([]byte, 4096), 0o600)
-	return lock, errors.Join(err, os.RemoveAll(path))
+	return lock, writable(dir)
 }
 
 func (c ServerConfig) options() *server.Options {

@@ -2,6 +2,7 @@ package trial_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -61,6 +62,7 @@ func TestLostAndFound(t *testing.T) {
 		{"a second machine by the name of a host", f.secondMachine},
 		{"a second server with a message queue of its own", f.secondServer},
 		{"a host with another name", f.renamedHost},
+		{"a host with its old name and its old cache", f.oldName},
 	} {
 		if !t.Run(trial.name, func(t *testing.T) {
 			outer := f.T
@@ -84,15 +86,26 @@ type lostAndFound struct {
 	kept    map[string]map[string]netns.ID // namespaces that must stay what they are, by host and router
 }
 
-// flag is what the server was started with.
+// flag returns the value of a flag that the server was started with.
 func (f *lostAndFound) flag(name string) string {
 	f.Helper()
-	for _, a := range f.server.Process.Args {
+	return f.flagOf(f.server.Process, name)
+}
+
+// agentFlag returns the value of a flag that a host's agent was started with.
+func (f *lostAndFound) agentFlag(h *deployment.Host, name string) string {
+	f.Helper()
+	return f.flagOf(h.Agent, name)
+}
+
+func (f *lostAndFound) flagOf(p *deployment.Program, name string) string {
+	f.Helper()
+	for _, a := range p.Args {
 		if value, ok := strings.CutPrefix(a, name+"="); ok {
 			return value
 		}
 	}
-	f.Fatalf("the server has no %s", name)
+	f.Fatalf("%s has no %s", p.Name, name)
 	return ""
 }
 
@@ -573,30 +586,61 @@ func (f *lostAndFound) secondServer() {
 // renamedHost starts a host's agent by another name.
 func (f *lostAndFound) renamedHost() {
 	h := f.Hosts[3]
-	secret, err := os.ReadFile(f.flag("--bus-secret-file"))
-	require.NoError(f, err)
 	f.lossless("renamed", f.tenants, func() {
 		require.NoError(f, h.Agent.Terminate(within(f.T, 20*time.Second)))
-		i := slices.Index(h.Agent.Args, "--host="+h.Name)
-		h.Agent.Args[i] = "--host=renamed"
-		require.NoError(f, h.Do(func() error {
-			return os.WriteFile("/var/lib/l3kit/password", []byte(natsbus.Credential(secret, "renamed")), 0o600)
-		}))
-		require.NoError(f, h.Agent.Start())
-		require.NoError(f, h.Ready(within(f.T, 30*time.Second)))
-		f.kept["renamed"] = f.kept[h.Name]
-		delete(f.kept, h.Name)
-		h.Name = "renamed"
-		require.Eventually(f, func() bool {
-			homes := f.homes(f.api(), f.tenants)
-			for id := range f.kept["renamed"] {
-				if home, ours := homes[id]; ours && home != "renamed" {
-					return false
-				}
-			}
-			return true
-		}, lab.Patience(40*time.Second), 100*time.Millisecond, "its routers are bound to the new name")
+		require.NoError(f, h.Do(func() error { return os.CopyFS(oldCache, os.DirFS(f.agentFlag(h, "--cache"))) }))
+		f.rename(h, "renamed")
 	})
+}
+
+// oldCache is where a host keeps a copy of its agent's cache.
+const oldCache = "/var/lib/l3kit/old"
+
+// oldName starts the host's agent by its first name again, with the cache that it had then.
+func (f *lostAndFound) oldName() {
+	h := f.Hosts[3]
+	at := slices.IndexFunc(f.tenants, func(t *deployment.Tenant) bool { return f.kept[h.Name][t.Router] != netns.ID{} })
+	changed := f.tenants[at]
+	f.lossless("old name", f.tenants, func() {
+		_, err := routers.Update(within(f.T, 20*time.Second), f.api(), changed.Router, routers.UpdateOpts{
+			Routes: &[]routers.Route{{DestinationCIDR: "192.0.2.0/24", NextHop: changed.Fixed.String()}},
+		}).Extract()
+		require.NoError(f, err)
+		f.active(f.api(), changed)
+		require.NoError(f, h.Agent.Terminate(within(f.T, 20*time.Second)))
+		require.NoError(f, h.Do(func() error {
+			cache := f.agentFlag(h, "--cache")
+			return errors.Join(os.RemoveAll(cache), os.CopyFS(cache, os.DirFS(oldCache)))
+		}))
+		f.rename(h, "host4")
+	})
+}
+
+// rename starts a host's agent, which does not run, by another name. It returns when the host's routers
+// are bound to that.
+func (f *lostAndFound) rename(h *deployment.Host, name string) {
+	f.Helper()
+	secret, err := os.ReadFile(f.flag("--bus-secret-file"))
+	require.NoError(f, err)
+	i := slices.Index(h.Agent.Args, "--host="+h.Name)
+	h.Agent.Args[i] = "--host=" + name
+	require.NoError(f, h.Do(func() error {
+		return os.WriteFile("/var/lib/l3kit/password", []byte(natsbus.Credential(secret, name)), 0o600)
+	}))
+	require.NoError(f, h.Agent.Start())
+	require.NoError(f, h.Ready(within(f.T, 30*time.Second)))
+	f.kept[name] = f.kept[h.Name]
+	delete(f.kept, h.Name)
+	h.Name = name
+	require.Eventually(f, func() bool {
+		homes := f.homes(f.api(), f.tenants)
+		for id := range f.kept[name] {
+			if home, ours := homes[id]; ours && home != name {
+				return false
+			}
+		}
+		return true
+	}, lab.Patience(40*time.Second), 100*time.Millisecond, "its routers are bound to %s", name)
 }
 
 // dump makes a backup of the database, as text that psql reads.

@@ -129,17 +129,30 @@ func (s *site) namespaces() map[string]map[string]netns.ID {
 	return all
 }
 
-// interval is between a stream's datagrams.
-const interval = 20 * time.Millisecond
+const (
+	interval   = 20 * time.Millisecond // between a stream's datagrams
+	afterwards = 25                    // datagrams that must still return when something was done
+)
 
 // streams begins one from outside to each tenant's floating IP.
 func (s *site) streams(tenants []*deployment.Tenant) map[*deployment.Tenant]*lab.Stream {
 	s.Helper()
+	begun := make([]*lab.Stream, len(tenants))
+	var g errgroup.Group
+	g.SetLimit(8)
+	ctx := within(s.T, 20*time.Second)
+	for i, t := range tenants {
+		g.Go(func() (err error) {
+			if begun[i], err = s.Outside.Stream(ctx, netip.AddrPort{}, netip.AddrPortFrom(t.Floating, echoPort), interval); err != nil {
+				err = fmt.Errorf("to %s: %w", t.Name, err)
+			}
+			return err
+		})
+	}
+	require.NoError(s, g.Wait())
 	streams := map[*deployment.Tenant]*lab.Stream{}
-	for _, t := range tenants {
-		var err error
-		streams[t], err = s.Outside.Stream(within(s.T, 20*time.Second), netip.AddrPort{}, netip.AddrPortFrom(t.Floating, echoPort), interval)
-		require.NoError(s, err, "to %s", t.Name)
+	for i, t := range tenants {
+		streams[t] = begun[i]
 	}
 	return streams
 }
@@ -151,9 +164,18 @@ func (s *site) lossless(what string, tenants []*deployment.Tenant, do func()) {
 	streams := s.streams(tenants)
 	do()
 	ctx := within(s.T, 5*time.Second)
+	var passed errgroup.Group
+	for t, stream := range streams {
+		passed.Go(func() error {
+			if err := stream.Pause(ctx, afterwards); err != nil {
+				return fmt.Errorf("%s: to %s, router %s: %w", what, t.Name, t.Router, err)
+			}
+			return nil
+		})
+	}
+	require.NoError(s, passed.Wait())
 	sent := 0
 	for t, stream := range streams {
-		require.NoError(s, stream.Pause(ctx, 5), "%s: to %s, router %s", what, t.Name, t.Router)
 		flow := stream.Stop(ctx)
 		if flow.Lost > 0 {
 			s.Errorf("%s: to %s on %s: %s", what, t.Name, t.Floating, flow)
