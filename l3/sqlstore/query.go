@@ -57,6 +57,12 @@ func (b *builder) where(filters, scope []l3.Filter) (string, error) {
 
 // filter is the condition that one holds.
 func (b *builder) filter(f l3.Filter) (string, error) {
+	if f.Op == l3.Either {
+		if len(f.Of) == 0 {
+			return "1 = 0", nil
+		}
+		return b.where(nil, f.Of)
+	}
 	a, ok := b.attributes[f.Field]
 	if !ok {
 		return "", refuse("'%s' is not an attribute to filter by", f.Field)
@@ -75,7 +81,7 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 			term = "(" + term + ") IS NOT TRUE"
 		}
 		return term, nil
-	case l3.NotBefore:
+	case l3.NotBefore, l3.Before:
 		vs, err := valuesOf(f.Field, a.kind, f.Values)
 		if err != nil {
 			return "", err
@@ -83,7 +89,11 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 		if a.kind != text || len(a.lists) > 0 || len(vs.list) != 1 || len(f.Values) != 1 {
 			return "", refuse("'%s' cannot be compared so", f.Field)
 		}
-		return b.dialect.scalar("doc", a.path, a.kind) + " >= " + b.add(vs.list[0]), nil
+		op := " >= "
+		if f.Op == l3.Before {
+			op = " < "
+		}
+		return b.dialect.scalar("doc", a.path, a.kind) + op + b.add(vs.list[0]), nil
 	case l3.All, l3.NotAll:
 		terms := []string{"1 = 1"}
 		for _, v := range f.Values {
