@@ -86,7 +86,9 @@ func deploy(t *testing.T, physical ...string) *deployment {
 	for _, host := range []string{"h1", "h2"} {
 		d.agent(host, physical...)
 	}
-	list := func() bool { return len(all(d.cloud, agents.List(d.admin, agents.ListOpts{}), agents.ExtractAgents)) == 2 }
+	list := func() bool {
+		return len(all(d.cloud, agents.List(d.admin, agents.ListOpts{}), agents.ExtractAgents)) == 2
+	}
 	require.Eventually(t, list, time.Minute, 10*time.Millisecond)
 	return d
 }
