@@ -10,8 +10,8 @@ type Router struct {
 	Routes       []Route      `json:"routes"`
 	AZHints      []string     `json:"availability_zone_hints"`
 	FlavorID     string       `json:"flavor_id"`
-	Distributed  bool         `json:"distributed"`
-	HA           bool         `json:"ha"`
+	Distributed  bool         `json:"distributed"` // false: others are refused
+	HA           bool         `json:"ha"`          // false: others are refused
 
 	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored value.
 	EnableSNAT bool `json:"enable_snat"`

@@ -224,6 +224,12 @@ func (spec RouterSpec) check() error {
 	if flavor := or(spec.FlavorID, ""); flavor != "" {
 		return notFound("FlavorNotFound", "Flavor %s could not be found: there are none", flavor)
 	}
+	if or(spec.Distributed, false) {
+		return badRequest("BadRequest", "Bad router request: distributed routers are not supported")
+	}
+	if or(spec.HA, false) {
+		return badRequest("BadRequest", "Bad router request: HA routers are not supported: a router is on one host, and moves when that is not heard")
+	}
 	return texts(spec.Name, spec.Description)
 }
 
