@@ -57,13 +57,28 @@ func (s *Service) live(ctx context.Context, tx Tx, q Query, hostField string) (_
 		case !named(f):
 			filters = append(filters, f)
 		case f.holds(string(StatusDown)):
-			filters = append(filters, Filter{Op: Either, Of: []Filter{f, on}})
+			filters = append(filters, within(q.Scope, f, on))
 		default:
 			filters = append(filters, f, elsewhere)
 		}
 	}
 	q.Filters = filters
 	return q, false, nil
+}
+
+// within returns a filter that holds when one of the others does. It names the scope with each of them,
+// as indexes do that begin with a project.
+func within(scope []Filter, others ...Filter) Filter {
+	if len(scope) == 0 {
+		return Filter{Op: Either, Of: others}
+	}
+	f := Filter{Op: Either}
+	for _, s := range scope {
+		for _, o := range others {
+			f.Of = append(f.Of, Filter{Op: Every, Of: []Filter{s, o}})
+		}
+	}
+	return f
 }
 
 // liveAgents prepares a query of agents, whose attribute alive the store does not have. Sorted reports

@@ -76,6 +76,9 @@ func filters(t *testing.T, s l3.Store) {
 		{l3.Filter{Op: l3.Either, Of: []l3.Filter{f("name", l3.In, "B"), f("tags", l3.In, "blue")}}, []string{"B", "a"}},
 		{l3.Filter{Op: l3.Either, Of: []l3.Filter{{Op: l3.Either, Of: []l3.Filter{f("name", l3.In, "B")}}}}, []string{"B"}},
 		{l3.Filter{Op: l3.Either}, nil},
+		{l3.Filter{Op: l3.Every, Of: []l3.Filter{f("name", l3.In, "a", "B"), f("tags", l3.In, "blue")}}, []string{"a"}},
+		{l3.Filter{Op: l3.Either, Of: []l3.Filter{{Op: l3.Every, Of: []l3.Filter{f("name", l3.In, "B")}}, f("tags", l3.In, "blue")}}, []string{"B", "a"}},
+		{l3.Filter{Op: l3.Every}, []string{"B", "a", "ab%_"}},
 	} {
 		view(t, s, func(tx l3.Tx) error {
 			q := l3.Query{Filters: []l3.Filter{c.filter}, Sort: []l3.Sort{{Field: "name"}}}

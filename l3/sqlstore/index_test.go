@@ -58,6 +58,11 @@ func TestIndexes(t *testing.T) {
 			down := l3.Filter{Op: l3.Either, Of: []l3.Filter{{Field: "status", Values: []any{"DOWN"}}, {Field: "host", Values: []any{"h"}}}}
 			uses(t, s, l3.Tx.Routers, l3.Query{Filters: []l3.Filter{down}}, "routers_status")
 			uses(t, s, l3.Tx.Routers, l3.Query{Filters: []l3.Filter{down}}, "routers_host")
+			ownDown := l3.Filter{Op: l3.Either, Of: []l3.Filter{
+				{Op: l3.Every, Of: []l3.Filter{own[0], down.Of[0]}}, {Op: l3.Every, Of: []l3.Filter{own[0], down.Of[1]}},
+			}}
+			uses(t, s, l3.Tx.Routers, l3.Query{Filters: []l3.Filter{ownDown}, Scope: own}, "routers_project_host")
+			uses(t, s, l3.Tx.FloatingIPs, l3.Query{Filters: []l3.Filter{ownDown}, Scope: own}, "floatingips_project_host")
 			for _, desc := range []bool{false, true} {
 				uses(t, s, l3.Tx.Routers, l3.Query{Sort: []l3.Sort{{Field: "name", Desc: desc}}, Limit: 100}, "routers_name")
 			}

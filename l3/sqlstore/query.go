@@ -57,11 +57,16 @@ func (b *builder) where(filters, scope []l3.Filter) (string, error) {
 
 // filter is the condition that one holds.
 func (b *builder) filter(f l3.Filter) (string, error) {
-	if f.Op == l3.Either {
-		if len(f.Of) == 0 {
-			return "1 = 0", nil
-		}
+	switch {
+	case f.Op == l3.Either && len(f.Of) == 0:
+		return "1 = 0", nil
+	case f.Op == l3.Every && len(f.Of) == 0:
+		return "1 = 1", nil
+	case f.Op == l3.Either:
 		return b.where(nil, f.Of)
+	case f.Op == l3.Every:
+		term, err := b.where(f.Of, nil)
+		return "(" + term + ")", err
 	}
 	a, ok := b.attributes[f.Field]
 	if !ok {

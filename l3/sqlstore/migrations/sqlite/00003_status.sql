@@ -6,16 +6,19 @@ DROP INDEX routers_project;
 CREATE INDEX routers_project ON routers (COALESCE(doc ->> '$."project_id"', ''), COALESCE(doc ->> '$."status"', ''), id);
 CREATE INDEX routers_status ON routers (COALESCE(doc ->> '$."status"', ''), id);
 CREATE INDEX routers_host ON routers (COALESCE(doc ->> '$."host"', ''), id);
+CREATE INDEX routers_project_host ON routers (COALESCE(doc ->> '$."project_id"', ''), COALESCE(doc ->> '$."host"', ''), id);
 DROP INDEX floatingips_project;
 CREATE INDEX floatingips_project ON floatingips (COALESCE(doc ->> '$."project_id"', ''), COALESCE(doc ->> '$."status"', ''), id);
 CREATE INDEX floatingips_status ON floatingips (COALESCE(doc ->> '$."status"', ''), id);
 CREATE INDEX floatingips_host ON floatingips (COALESCE(doc ->> '$."host"', ''), id);
+CREATE INDEX floatingips_project_host ON floatingips (COALESCE(doc ->> '$."project_id"', ''), COALESCE(doc ->> '$."host"', ''), id);
 DROP INDEX floatingips_router;
 CREATE INDEX floatingips_router ON floatingips (COALESCE(doc ->> '$."router_id"', ''), COALESCE(doc ->> '$."status"', ''), id);
 DROP INDEX ports_project;
 CREATE INDEX ports_project ON ports (COALESCE(doc ->> '$."project_id"', ''), COALESCE(doc ->> '$."status"', ''), id);
 CREATE INDEX ports_status ON ports (COALESCE(doc ->> '$."status"', ''), id);
 CREATE INDEX ports_host ON ports (COALESCE(doc ->> '$."binding"."binding:host_id"', ''), id);
+CREATE INDEX ports_project_host ON ports (COALESCE(doc ->> '$."project_id"', ''), COALESCE(doc ->> '$."binding"."binding:host_id"', ''), id);
 CREATE INDEX agents_heartbeat ON agents (COALESCE(doc ->> '$."heartbeat_timestamp"', ''), id);
 
 -- What hosts have applied, as far as it is known. Routers and floating IPs get their status from the service.
@@ -29,9 +32,12 @@ UPDATE routers SET doc = json_set(doc, '$.ha', json('false'), '$.distributed', j
 ANALYZE sqlite_schema;
 DELETE FROM sqlite_stat1 WHERE tbl IN ('routers', 'floatingips', 'ports');
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
-  ('routers', 'routers_status', '100000 2000 1'), ('routers', 'routers_host', '100000 1000 1'), ('routers', 'routers_project', '100000 10 5 1'),
-  ('floatingips', 'floatingips_status', '100000 2000 1'), ('floatingips', 'floatingips_host', '100000 1000 1'),
-  ('floatingips', 'floatingips_project', '100000 10 5 1'), ('floatingips', 'floatingips_router', '100000 10 5 1'),
-  ('ports', 'ports_status', '100000 2000 1'), ('ports', 'ports_host', '100000 1000 1'), ('ports', 'ports_project', '100000 10 5 1');
+  ('routers', 'routers_status', '100000 2000 1'), ('routers', 'routers_host', '100000 1000 1'), ('routers', 'routers_project', '100000 5000 50 1 noskipscan'),
+  ('routers', 'routers_project_host', '100000 5000 50 1 noskipscan'),
+  ('floatingips', 'floatingips_status', '100000 2000 1'), ('floatingips', 'floatingips_host', '100000 1000 1'), ('floatingips', 'floatingips_project', '100000 5000 50 1 noskipscan'),
+  ('floatingips', 'floatingips_project_host', '100000 5000 50 1 noskipscan'),
+  ('ports', 'ports_status', '100000 2000 1'), ('ports', 'ports_host', '100000 1000 1'), ('ports', 'ports_project', '100000 5000 50 1 noskipscan'),
+  ('ports', 'ports_project_host', '100000 5000 50 1 noskipscan'),
+  ('floatingips', 'floatingips_router', '100000 10 5 1');
 
 -- +goose StatementEnd
