@@ -90,8 +90,13 @@ type RouterState struct {
 	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up, while the gateway is up too.
 	Inside []netip.Prefix `json:"inside,omitempty"`
 
+	// Unhosted is why no agent can host it, as far as that was tried; empty: one can. UnhostedDetail is for administrators.
+	Unhosted       string `json:"unhosted,omitempty"`
+	UnhostedDetail string `json:"unhosted_detail,omitempty"`
+
 	// What the host of this epoch reported.
 	Reported    uint64            `json:"reported"`               // generation that it applied, or tried; 0: nothing yet
+	Applied     uint64            `json:"applied,omitempty"`      // generation that runs; 0: none
 	Error       string            `json:"error,omitempty"`        // why it could not be applied
 	FloatingIPs map[string]string `json:"floating_ips,omitempty"` // by ID: why one could not
 	ReportedAt  time.Time         `json:"reported_at,omitzero"`   // as Report.At

@@ -46,7 +46,11 @@ func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents [
 		return []Agent{}, nil
 	}
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		agents, err = derived[Agent]{
+		q, sorted, err := s.liveAgents(ctx, tx, q)
+		if err != nil {
+			return err
+		}
+		d := derived[Agent]{
 			field: "alive",
 			list:  tx.Agents().List,
 			fill: func(agents []Agent) error {
@@ -57,8 +61,15 @@ func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents [
 			},
 			value: func(a *Agent) any { return a.Alive },
 			id:    func(a *Agent) string { return a.ID },
-		}.query(ctx, q)
-		return err
+		}
+		if sorted {
+			agents, err = d.query(ctx, q)
+			return err
+		}
+		if agents, err = tx.Agents().List(ctx, q); err != nil {
+			return err
+		}
+		return d.fill(agents)
 	})
 	return agents, err
 }
@@ -112,6 +123,9 @@ func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error 
 				return err
 			}
 			if err := s.release(ctx, w, &st); err != nil {
+				return err
+			}
+			if err := s.explainLoss(ctx, w, &st, id); err != nil {
 				return err
 			}
 			if err := save(ctx, w, st); err != nil {

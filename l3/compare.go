@@ -92,9 +92,14 @@ func (c *comparison) hosted(st RouterState, h Heartbeat, r RunningRouter, runs b
 		have = r.Revision
 	}
 	newer := st.ReportedBy == h.Instance && st.ReportedSeq > h.Inventory.Seq // it was reported after this inventory was made
-	if !newer && (st.Error == "" && st.Reported != have || st.Error != "" && have == st.Generation) {
-		st.Reported, st.Error, st.FloatingIPs, st.Lagging = have, "", nil, 0
+	switch {
+	case newer:
+	case st.Error == "" && st.Reported != have || st.Error != "" && have == st.Generation:
+		st.Reported, st.Applied, st.Error, st.FloatingIPs, st.Lagging = have, have, "", nil, 0
 		st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq
+		c.states = append(c.states, st)
+	case st.Applied != have:
+		st.Applied = have // what runs while a later version fails
 		c.states = append(c.states, st)
 	}
 	if st.Reported < st.Generation || r.Orphan { // of an orphan the host's listing says nothing
@@ -213,7 +218,7 @@ const mostReminders = 3
 // remind has the version that a host has not tried published again, and in the end in a new epoch.
 func (s *Service) remind(ctx context.Context, w *work, st RouterState, a Agent) error {
 	if st.Lagging <= mostReminders {
-		if err := w.RouterStates().Update(ctx, &st); err != nil {
+		if err := save(ctx, w, st); err != nil {
 			return err
 		}
 		return s.notify(ctx, w, st, false)
@@ -234,7 +239,7 @@ func (s *Service) correct(ctx context.Context, w *work, a Agent, c comparison) e
 		return err
 	}
 	for i := range c.states {
-		if err := w.RouterStates().Update(ctx, &c.states[i]); err != nil {
+		if err := save(ctx, w, c.states[i]); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// derived lists resources with an attribute that the store does not have, because it follows from others and from the time. A query that does not
-// name it is the store's; one that does is answered here, from all the rest of it.
+// derived lists resources with an attribute that the store does not have as it is now, because it
+// also follows from the time.
 type derived[R any] struct {
 	field string
 	list  func(context.Context, Query) ([]R, error)
@@ -19,16 +19,27 @@ type derived[R any] struct {
 	id    func(*R) string
 }
 
+// listLive lists resources with a status. The store has it, but for what is on hosts that are not
+// alive; hostField is the attribute that names the host.
+func listLive[R any](ctx context.Context, s *Service, tx Tx, q Query, hostField string, d derived[R]) ([]R, error) {
+	d.field = "status"
+	q, sorted, err := s.live(ctx, tx, q, hostField)
+	if err != nil {
+		return nil, err
+	}
+	if sorted {
+		return d.query(ctx, q)
+	}
+	all, err := d.list(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return all, d.fill(all)
+}
+
+// query answers a query that names the attribute from all that the rest of the query finds.
 func (d derived[R]) query(ctx context.Context, q Query) ([]R, error) {
 	sorted := slices.IndexFunc(q.Sort, func(k Sort) bool { return k.Field == d.field })
-	filtered := slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Field == d.field })
-	if sorted < 0 && !filtered {
-		all, err := d.list(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		return all, d.fill(all)
-	}
 	rest := Query{Scope: q.Scope}
 	for _, f := range q.Filters {
 		if f.Field != d.field {

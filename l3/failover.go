@@ -18,19 +18,35 @@ var ErrSilence = errors.New("no agent is heard")
 // is moved and the error is ErrSilence.
 func (s *Service) Reschedule(ctx context.Context, limit int) (moved int, err error) {
 	s = s.asOf(s.config.Now())
-	ids, err := s.stranded(ctx)
-	if err != nil {
+	if err := s.logLost(ctx); err != nil {
 		return 0, err
 	}
-	moved, err = s.rescueAll(ctx, ids, limit)
-	if err != nil || moved >= limit {
-		return moved, err
+	stranded, err := s.stranded(ctx)
+	deaf := errors.Is(err, ErrSilence)
+	if err != nil && !deaf {
+		return 0, err
 	}
-	if ids, err = s.unhosted(ctx); err != nil {
-		return moved, err
+	unhosted, failed := s.unhosted(ctx)
+	if failed == nil {
+		failed = s.explainAll(ctx, slices.Concat(stranded.unexplained, unhosted.unexplained), mostExplained)
 	}
-	more, err := s.rescueAll(ctx, ids, limit-moved)
-	return moved + more, err
+	if deaf || failed != nil {
+		return 0, orElse(failed, err)
+	}
+	return s.rescueAll(ctx, slices.Concat(stranded.movable, unhosted.movable), limit)
+}
+
+// mostExplained bounds how many routers Reschedule explains at a time.
+const mostExplained = 16
+
+// survey is the routers without an agent that works, by their IDs.
+type survey struct {
+	movable     []string // that another agent can host
+	unexplained []string // that none can, for another reason than was noted
+}
+
+func (f *survey) add(g survey) {
+	f.movable, f.unexplained = append(f.movable, g.movable...), append(f.unexplained, g.unexplained...)
 }
 
 // asOf is the service whose agents are alive if they are at that time.
@@ -42,9 +58,9 @@ func (s *Service) asOf(now time.Time) *Service {
 
 // adopt gives hosts to the routers that have none, because an agent came up. What a silent agent has is left to Reschedule, and to its rate.
 func (s *Service) adopt(ctx context.Context) {
-	ids, err := s.unhosted(ctx)
+	found, err := s.unhosted(ctx)
 	if err == nil {
-		_, err = s.rescueAll(ctx, ids, len(ids))
+		_, err = s.rescueAll(ctx, found.movable, len(found.movable))
 	}
 	if err != nil {
 		s.log.Warn("routers without a host are left to the next time", "error", err)
@@ -70,10 +86,10 @@ func (s *Service) rescueAll(ctx context.Context, routerIDs []string, limit int) 
 	return moved, nil
 }
 
-// stranded lists the routers on agents that do not work, if rescue would move them.
-func (s *Service) stranded(ctx context.Context) (ids []string, err error) {
+// stranded surveys the routers on agents that do not work.
+func (s *Service) stranded(ctx context.Context) (found survey, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		ids = nil
+		found = survey{}
 		agents, err := tx.Agents().List(ctx, Query{})
 		if err != nil {
 			return err
@@ -90,18 +106,18 @@ func (s *Service) stranded(ctx context.Context) (ids []string, err error) {
 				return err
 			}
 			if !a.AdminStateUp {
-				ids = append(ids, stateIDs(states)...)
+				found.movable = append(found.movable, stateIDs(states)...)
 				continue
 			}
-			movable, err := s.movable(ctx, tx, states, agents)
+			some, err := s.survey(ctx, tx, states, agents)
 			if err != nil {
 				return err
 			}
-			ids = append(ids, movable...)
+			found.add(some)
 		}
 		return nil
 	})
-	return ids, err
+	return found, err
 }
 
 // silence says whether there are agents, and none of them was heard for half the time after which one is taken for dead.
@@ -110,8 +126,8 @@ func (s *Service) silence(agents []Agent) bool {
 	return len(agents) > 0 && !slices.ContainsFunc(agents, func(a Agent) bool { return a.HeartbeatAt.After(lately) })
 }
 
-// unhosted lists the routers that have no host, if an agent fits them.
-func (s *Service) unhosted(ctx context.Context) (ids []string, err error) {
+// unhosted surveys the routers that have no host.
+func (s *Service) unhosted(ctx context.Context) (found survey, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		agents, err := tx.Agents().List(ctx, Query{})
 		if err != nil {
@@ -121,33 +137,42 @@ func (s *Service) unhosted(ctx context.Context) (ids []string, err error) {
 		if err != nil {
 			return err
 		}
-		ids, err = s.movable(ctx, tx, states, agents)
+		found, err = s.survey(ctx, tx, states, agents)
 		return err
 	})
-	return ids, err
+	return found, err
 }
 
-// movable lists those routers that have something to realise and that an agent fits.
-func (s *Service) movable(ctx context.Context, tx Tx, states []RouterState, agents []Agent) ([]string, error) {
-	if !slices.ContainsFunc(agents, s.works) {
-		return nil, nil
-	}
+// survey sorts those routers that have something to realise.
+func (s *Service) survey(ctx context.Context, tx Tx, states []RouterState, agents []Agent) (found survey, err error) {
 	wanted := slices.DeleteFunc(slices.Clone(states), func(st RouterState) bool { return !st.Wanted })
+	if !slices.ContainsFunc(agents, s.works) {
+		reason, _ := s.obstacle(Intent{}, agents) // the same for all, so that no router need be read
+		wanted = slices.DeleteFunc(wanted, func(st RouterState) bool { return st.Unhosted == reason })
+		return survey{unexplained: stateIDs(wanted)}, nil
+	}
+	byID := make(map[string]RouterState, len(wanted))
+	for _, st := range wanted {
+		byID[st.ID] = st
+	}
 	routers, err := listOf(ctx, tx.Routers(), "id", stateIDs(wanted))
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	intents, err := join(ctx, tx, routers)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
-	var ids []string
 	for _, in := range intents {
-		if len(s.candidates(in, agents)) > 0 {
-			ids = append(ids, in.Router.ID)
+		reason, _ := s.obstacle(in, agents)
+		switch {
+		case reason == "":
+			found.movable = append(found.movable, in.Router.ID)
+		case reason != byID[in.Router.ID].Unhosted:
+			found.unexplained = append(found.unexplained, in.Router.ID)
 		}
 	}
-	return ids, nil
+	return found, nil
 }
 
 // rescue moves one router, if it is still without an agent that works.
@@ -181,6 +206,7 @@ func (s *Service) rescue(ctx context.Context, routerID string) (moved bool, err 
 		if !moved && here >= 0 && !agents[here].AdminStateUp {
 			moved = true
 			err = s.release(ctx, w, &st)
+			s.explain(&st, in, agents)
 		}
 		if err != nil || !moved {
 			return err

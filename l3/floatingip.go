@@ -14,9 +14,11 @@ type FloatingIP struct {
 	RouterID   string     `json:"router_id"`  // that translates; empty: unbound
 	Generation uint64     `json:"generation"` // of the router, with which it was bound
 
-	Status       Status       `json:"-"` // follows from the router's [RouterState]
-	StatusReason string       `json:"-"` // why Status is ERROR; an attribute of ours
-	PortDetails  *PortDetails `json:"-"` // of the port bound to; nil: unbound
+	// These follow from the router's [RouterState]. Status is stored as it is while Host is alive.
+	Status       Status       `json:"status"`
+	Host         string       `json:"host"` // of the router; empty: none, or it is DOWN anyway
+	StatusReason string       `json:"-"`    // why Status is ERROR; an attribute of ours
+	PortDetails  *PortDetails `json:"-"`    // of the port bound to; nil: unbound
 }
 
 // PortDetails is what a floating IP shows of its port.

@@ -117,13 +117,12 @@ func (s *Service) GetFloatingIP(ctx context.Context, who Caller, id string) (f F
 func (s *Service) ListFloatingIPs(ctx context.Context, who Caller, q Query) (fips []FloatingIP, err error) {
 	q.Scope = s.ownScope(who, "get_floatingip")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		fips, err = derived[FloatingIP]{
-			field: "status",
+		fips, err = listLive(ctx, s, tx, q, "host", derived[FloatingIP]{
 			list:  tx.FloatingIPs().List,
 			fill:  func(fips []FloatingIP) error { return s.describeFloatingIPs(ctx, tx, fips) },
 			value: func(f *FloatingIP) any { return string(f.Status) },
 			id:    func(f *FloatingIP) string { return f.ID },
-		}.query(ctx, q)
+		})
 		return err
 	})
 	return fips, err

@@ -3,6 +3,7 @@ package l3
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // RoutersOnAgent lists the routers that an agent hosts, for administrators.
@@ -21,7 +22,7 @@ func (s *Service) RoutersOnAgent(ctx context.Context, who Caller, agentID string
 		if routers, err = listOf(ctx, tx.Routers(), "id", routerIDs(hosted)); err != nil {
 			return err
 		}
-		return s.describeRouters(ctx, tx, routers)
+		return s.describeRouters(ctx, tx, who, routers)
 	})
 	return routers, err
 }
@@ -115,8 +116,26 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID
 		if err := s.release(ctx, w, &st); err != nil {
 			return err
 		}
+		if err := s.explainLoss(ctx, w, &st, ""); err != nil {
+			return err
+		}
 		return s.settle(ctx, w, st)
 	})
+}
+
+// explainLoss notes of a router that has lost its host whether another can host it. The agent with the
+// given ID will not.
+func (s *Service) explainLoss(ctx context.Context, w *work, st *RouterState, leaving string) error {
+	in, err := intentOf(ctx, w, st.ID)
+	if err != nil {
+		return err
+	}
+	agents, err := w.Agents().List(ctx, Query{})
+	if err != nil {
+		return err
+	}
+	s.explain(st, in, slices.DeleteFunc(agents, func(a Agent) bool { return a.ID == leaving }))
+	return nil
 }
 
 // settle tells the host that a router has now, and writes where it is. The generation stays: what must be realised did not change.

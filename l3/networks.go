@@ -214,7 +214,8 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who Caller, n *Net
 	return s.touchFor(ctx, w, who, routers...)
 }
 
-// DeleteNetwork deletes a network with its subnets, and with the ports that clients do not make themselves. Any other port keeps it.
+// DeleteNetwork deletes a network with its subnets, with the ports that clients do not make themselves, and with its floating IPs that are not
+// bound, whosoever they are. Any other port keeps it.
 func (s *Service) DeleteNetwork(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
 		n, to, err := s.network(ctx, w, who, id)
@@ -237,9 +238,22 @@ func (s *Service) deleteNetwork(ctx context.Context, w *work, n Network) error {
 	if err != nil {
 		return err
 	}
+	unbound, err := unboundOf(ctx, w, n.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range unbound {
+		ports = slices.DeleteFunc(ports, func(p Port) bool { return p.ID == f.OwnPort })
+	}
 	if slices.ContainsFunc(ports, func(p Port) bool { return !comesByItself(p) }) {
 		return conflict("NetworkInUse",
 			"Unable to complete operation on network %s. There are one or more ports still in use on the network.", n.ID)
+	}
+	for _, f := range unbound {
+		if err := w.FloatingIPs().Delete(ctx, f.ID); err != nil {
+			return err
+		}
+		ports = append(ports, Port{Meta: Meta{ID: f.OwnPort}})
 	}
 	for _, p := range ports {
 		if err := s.dropPort(ctx, w, p); err != nil {
@@ -262,6 +276,11 @@ func (s *Service) deleteNetwork(ctx context.Context, w *work, n Network) error {
 		return err
 	}
 	return w.Networks().Delete(ctx, n.ID)
+}
+
+// unboundOf returns the floating IPs of a network that stand for nothing.
+func unboundOf(ctx context.Context, tx Tx, networkID string) ([]FloatingIP, error) {
+	return tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("floating_network_id", networkID), oneOf("port_id", "")}})
 }
 
 // comesByItself says whether a port is one that the network service makes for a network, and not a client.

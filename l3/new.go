@@ -17,6 +17,7 @@ type Service struct {
 	log    *slog.Logger
 	now    func() time.Time
 	turns  *turns
+	roll   *roll
 }
 
 // New makes a service on a store. It does nothing by itself: no goroutine, no clock. The store is not closed by it.
@@ -59,7 +60,10 @@ func New(c Config) (*Service, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, turns: &turns{next: map[SegmentRange]uint32{}}, log: c.Logger, now: func() time.Time { return c.Now().UTC().Truncate(time.Second) }}
+	s := &Service{
+		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, log: c.Logger,
+		now: func() time.Time { return c.Now().UTC().Truncate(time.Second) },
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -105,7 +109,8 @@ func (fewest) Pick(_ Router, candidates []Candidate) string {
 // work is a transaction that changes something.
 type work struct {
 	Tx
-	notices int // added to the outbox
+	notices int                    // added to the outbox
+	marked  map[string]RouterState // routers whose status is to be stored, as they were; see restate
 }
 
 // update runs fn in a transaction. It may run again.
@@ -114,6 +119,9 @@ func (s *Service) update(ctx context.Context, fn func(*work) error) error {
 	err := s.config.Store.Update(ctx, func(tx Tx) error {
 		w := &work{Tx: tx}
 		err := fn(w)
+		if err == nil {
+			err = s.restate(ctx, w)
+		}
 		notices = w.notices
 		return err
 	})

@@ -12,12 +12,13 @@ type Port struct {
 	Meta
 	NetworkID    string        `json:"network_id"`
 	AdminStateUp bool          `json:"admin_state_up"`
-	Status       Status        `json:"status"`
+	Status       Status        `json:"status"`      // of a router's port, while its host is alive; DOWN of ports that clients plug in
 	MAC          dataplane.MAC `json:"mac_address"` // unique in the network
 	FixedIPs     []FixedIP     `json:"fixed_ips"`
 	DeviceID     string        `json:"device_id"`
 	DeviceOwner  string        `json:"device_owner"`
 	Binding      Binding       `json:"binding"`
+	Generation   uint64        `json:"generation,omitempty"` // of the router that owns it, with which it was plugged in; 0: it is not
 
 	// These are validated and kept, so that clients work. Nothing here enforces them.
 	PortSecurityEnabled bool          `json:"port_security_enabled"`
@@ -40,7 +41,8 @@ type FixedIP struct {
 	IPAddress netip.Addr `json:"ip_address"`
 }
 
-// Binding says where a port is plugged in. It is kept for whoever plugs it.
+// Binding says where a port is plugged in. That of a router's port follows from where the router is; any other is
+// kept for whoever plugs it.
 type Binding struct {
 	HostID     string          `json:"binding:host_id"`
 	VNICType   string          `json:"binding:vnic_type"`

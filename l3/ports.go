@@ -61,8 +61,10 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 // GetPort finds a port that the caller may see.
 func (s *Service) GetPort(ctx context.Context, who Caller, id string) (p Port, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		p, _, err = s.port(ctx, tx, who, id)
-		return err
+		if p, _, err = s.port(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return s.describePort(ctx, tx, &p)
 	})
 	return p, err
 }
@@ -73,7 +75,12 @@ func (s *Service) ListPorts(ctx context.Context, who Caller, q Query) (list []Po
 		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_port"); err != nil {
 			return err
 		}
-		list, err = tx.Ports().List(ctx, q)
+		list, err = listLive(ctx, s, tx, q, "binding.binding:host_id", derived[Port]{
+			list:  tx.Ports().List,
+			fill:  func(ports []Port) error { return s.describePorts(ctx, tx, ports) },
+			value: func(p *Port) any { return string(p.Status) },
+			id:    func(p *Port) string { return p.ID },
+		})
 		return err
 	})
 	return list, err
@@ -92,7 +99,16 @@ func (s *Service) UpdatePort(ctx context.Context, who Caller, id string, spec Po
 		if err := checkIf(cond, p.Meta); err != nil {
 			return err
 		}
-		return s.updatePort(ctx, w, who, &p, spec)
+		if err := s.updatePort(ctx, w, who, &p, spec); err != nil || !isRouterPort(&p) {
+			return err
+		}
+		if err := s.restate(ctx, w); err != nil {
+			return err
+		}
+		if p, err = w.Ports().Get(ctx, id); err != nil {
+			return err
+		}
+		return s.describePort(ctx, w, &p)
 	})
 	return p, err
 }
@@ -101,6 +117,9 @@ func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, 
 	before := *p
 	if err := errors.Join(fixed("project_id", p.ProjectID, spec.ProjectID), fixed("network_id", p.NetworkID, spec.NetworkID)); err != nil {
 		return err
+	}
+	if isRouterPort(p) && or(spec.HostID, before.Binding.HostID) != before.Binding.HostID {
+		return badRequest("BadRequest", "Bad port request: The host of port %s is that of its router", p.ID)
 	}
 	if err := applyPort(p, spec); err != nil {
 		return err

@@ -35,14 +35,15 @@ func (s *Service) complete(p *Port) {
 		meta.ID = p.ID
 	}
 	p.Meta = meta
-	if p.Status == "" {
-		p.Status = StatusDown
+	p.Status = StatusDown
+	if p.DeviceOwner == OwnerFloatingIP {
+		p.Status = StatusNone
 	}
 	if p.Binding.VNICType == "" {
 		p.Binding.VNICType = "normal"
 	}
 	if p.Binding.VIFType == "" {
-		p.Binding.VIFType = "unbound"
+		p.Binding.VIFType = vifUnbound
 	}
 	p.SecurityGroups = notNil(p.SecurityGroups)
 	p.AllowedAddressPairs = notNil(p.AllowedAddressPairs)

@@ -16,6 +16,8 @@ type Filter struct {
 	Field  string
 	Op     Op
 	Values []any // string, bool or int, of the attribute's type; "" also finds what is null or absent
+
+	Of []Filter // of Either and Every, which have no Field and no Values
 }
 
 // Op is how a filter compares.
@@ -29,6 +31,9 @@ const (
 	NotAll              // not that
 	NotIn               // not In
 	NotBefore           // a string that is not sorted before the only one of Values; times are such strings
+	Before              // a string that is sorted before the only one of Values
+	Either              // at least one filter of Of holds
+	Every               // all filters of Of hold
 )
 
 // Sort is a key to sort by.

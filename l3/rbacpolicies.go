@@ -80,7 +80,7 @@ func unlike(p RBACPolicy, others []RBACPolicy) error {
 
 // followPolicies makes a network's attributes what its policies, as they are now, stand for.
 func (s *Service) followPolicies(ctx context.Context, w *work, n Network, policies []RBACPolicy) error {
-	before := n
+	before := n.External
 	n.Shared, n.External = false, false
 	for _, p := range policies {
 		switch p.Action {
@@ -90,13 +90,13 @@ func (s *Service) followPolicies(ctx context.Context, w *work, n Network, polici
 			n.External = true
 		}
 	}
-	if before.External && !n.External {
+	if before && !n.External {
 		if err := s.networkMayCeaseExternal(ctx, w, n.ID); err != nil {
 			return err
 		}
 	}
-	_, err := put(ctx, w.Networks(), before, &n, &n.Meta, s.now())
-	return err
+	n.UpdatedAt = s.now() // its policies are its own
+	return w.Networks().Update(ctx, &n)
 }
 
 // GetRBACPolicy finds a policy of the caller's project.

@@ -9,6 +9,9 @@ import (
 
 // Reconcile implements [Desired].
 func (s *Service) Reconcile(ctx context.Context, queued []Placement) (restored bool, err error) {
+	if err := s.restateAll(ctx); err != nil {
+		return false, err
+	}
 	err = s.update(ctx, func(w *work) error {
 		restored = false
 		d, err := w.Deployment().Get(ctx)

@@ -36,11 +36,14 @@ func (s *Service) Report(ctx context.Context, r Report) error {
 		}
 		after := st
 		after.Reported, after.Error, after.FloatingIPs = r.Generation, reason, fips
+		if reason == "" {
+			after.Applied = r.Generation
+		}
 		after.ReportedAt, after.ReportedBy, after.ReportedSeq, after.Lagging = r.At.UTC(), r.Instance, r.Seq, 0
 		if reflect.DeepEqual(st, after) {
 			return nil
 		}
-		return w.RouterStates().Update(ctx, &after)
+		return save(ctx, w, after)
 	})
 }
 

@@ -39,4 +39,7 @@ const (
 	StatusBuild  Status = "BUILD"  // a live host is applying it
 	StatusDown   Status = "DOWN"   // not realised: nothing to realise it for, or nobody alive who could
 	StatusError  Status = "ERROR"  // the host tried and could not
+
+	// StatusNone is the status of a port that holds the address of a floating IP. It is plugged in nowhere.
+	StatusNone Status = "N/A"
 )

@@ -10,17 +10,19 @@ type Router struct {
 	Routes       []Route      `json:"routes"`
 	AZHints      []string     `json:"availability_zone_hints"`
 	FlavorID     string       `json:"flavor_id"`
-	Distributed  bool         `json:"distributed"`
-	HA           bool         `json:"ha"`
+	Distributed  bool         `json:"distributed"` // false: others are refused
+	HA           bool         `json:"ha"`          // false: others are refused
 
 	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored value.
 	EnableSNAT bool `json:"enable_snat"`
 
-	// These follow from the router's [RouterState] and from the agent that hosts it.
-	Status            Status   `json:"-"`
-	StatusReason      string   `json:"-"` // why Status is ERROR; an attribute of ours
-	AvailabilityZones []string `json:"-"` // of the agent
-	Generation        uint64   `json:"-"` // counts the changes of what a host must realise
+	// These follow from the router's [RouterState] and from the agent that hosts it. Status is stored as it is
+	// while Host is alive.
+	Status            Status   `json:"status"`
+	Host              string   `json:"host"` // without which it is DOWN; empty: none
+	StatusReason      string   `json:"-"`    // why Status is DOWN or ERROR; an attribute of ours
+	AvailabilityZones []string `json:"-"`    // of the agent
+	Generation        uint64   `json:"-"`    // counts the changes of what a host must realise
 }
 
 // GatewayInfo is a router's attachment to an external network.

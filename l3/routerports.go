@@ -28,21 +28,6 @@ func (s *Service) routersOfNetwork(ctx context.Context, tx Tx, networkID string)
 	return routersOf(ports), err
 }
 
-// reachOutside has the routers with their gateway on a network realised again, because its subnets
-// have changed. It refuses nothing: what one of them cannot have on its link is left out of it.
-func (s *Service) reachOutside(ctx context.Context, w *work, networkID string) error {
-	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("network_id", networkID), oneOf("device_owner", OwnerRouterGateway)}})
-	if err != nil {
-		return err
-	}
-	for _, id := range routersOf(ports) {
-		if err := s.advanceByID(ctx, w, id); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // routersOfSubnet are the routers that have an address in a subnet.
 func (s *Service) routersOfSubnet(ctx context.Context, tx Tx, subnetID string) ([]string, error) {
 	subnet, err := tx.Subnets().Get(ctx, subnetID)
@@ -67,14 +52,15 @@ func (s *Service) mayDeletePort(p Port) error {
 	return nil
 }
 
-// networkMayCeaseExternal refuses it while routers have their gateways on the network, or floating IPs their addresses.
+// networkMayCeaseExternal refuses it while routers have their gateways on the network. Floating IPs that
+// are bound need such a router; others stay, and cannot be bound.
 func (s *Service) networkMayCeaseExternal(ctx context.Context, tx Tx, networkID string) error {
-	n, err := tx.Ports().Count(ctx, oneOf("network_id", networkID), oneOf("device_owner", OwnerRouterGateway, OwnerFloatingIP))
+	n, err := tx.Ports().Count(ctx, oneOf("network_id", networkID), oneOf("device_owner", OwnerRouterGateway))
 	if err != nil {
 		return err
 	}
 	if n > 0 {
-		return conflict("ExternalNetworkInUse", "External network %s is used by gateways of routers and by floating IPs: %d", networkID, n)
+		return conflict("ExternalNetworkInUse", "External network %s is used by gateways of routers: %d", networkID, n)
 	}
 	return nil
 }

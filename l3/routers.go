@@ -16,10 +16,10 @@ func (s *Service) CreateRouters(ctx context.Context, who Caller, specs ...Router
 			}
 		}
 		if !slices.ContainsFunc(made, func(r Router) bool { return r.Gateway != nil }) {
-			hosting{}.describe(s, made) // none has anything to realise: there is nothing to read
+			hosting{}.describe(s, who, made) // none has anything to realise: there is nothing to read
 			return nil
 		}
-		return s.describeRouters(ctx, w, made)
+		return s.describeRouters(ctx, w, who, made)
 	})
 	return made, err
 }
@@ -52,6 +52,7 @@ func (s *Service) createRouter(ctx context.Context, w *work, who Caller, spec Ro
 		EnableSNAT:   true,
 	}
 	spec.apply(&r)
+	r.Status, _ = new(RouterState).settled(r.AdminStateUp)
 	if spec.Gateway != nil {
 		if err := s.setGateway(ctx, w, who, Intent{Router: r}, &r, *spec.Gateway); err != nil {
 			return r, err
@@ -72,7 +73,7 @@ func (s *Service) GetRouter(ctx context.Context, who Caller, id string) (r Route
 		if r, _, err = s.router(ctx, tx, who, id); err != nil {
 			return err
 		}
-		return s.describeRouter(ctx, tx, &r)
+		return s.describeRouter(ctx, tx, who, &r)
 	})
 	return r, err
 }
@@ -81,13 +82,12 @@ func (s *Service) GetRouter(ctx context.Context, who Caller, id string) (r Route
 func (s *Service) ListRouters(ctx context.Context, who Caller, q Query) (routers []Router, err error) {
 	q.Scope = s.ownScope(who, "get_router")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		routers, err = derived[Router]{
-			field: "status",
+		routers, err = listLive(ctx, s, tx, q, "host", derived[Router]{
 			list:  tx.Routers().List,
-			fill:  func(routers []Router) error { return s.describeRouters(ctx, tx, routers) },
+			fill:  func(routers []Router) error { return s.describeRouters(ctx, tx, who, routers) },
 			value: func(r *Router) any { return string(r.Status) },
 			id:    func(r *Router) string { return r.ID },
-		}.query(ctx, q)
+		})
 		return err
 	})
 	return routers, err
@@ -112,7 +112,7 @@ func (s *Service) UpdateRouter(ctx context.Context, who Caller, id string, spec 
 		if err := s.updateRouter(ctx, w, who, &r, spec); err != nil {
 			return err
 		}
-		return s.describeRouter(ctx, w, &r)
+		return s.describeRouter(ctx, w, who, &r)
 	})
 	return r, err
 }
@@ -223,6 +223,12 @@ func (s *Service) mayGiveRouter(who Caller, rule string, to Relation, spec Route
 func (spec RouterSpec) check() error {
 	if flavor := or(spec.FlavorID, ""); flavor != "" {
 		return notFound("FlavorNotFound", "Flavor %s could not be found: there are none", flavor)
+	}
+	if or(spec.Distributed, false) {
+		return badRequest("BadRequest", "Bad router request: distributed routers are not supported")
+	}
+	if or(spec.HA, false) {
+		return badRequest("BadRequest", "Bad router request: HA routers are not supported: a router is on one host, and moves when that is not heard")
 	}
 	return texts(spec.Name, spec.Description)
 }

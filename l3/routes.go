@@ -39,7 +39,7 @@ func (s *Service) changeRoutes(
 		if err := s.updateRouter(ctx, w, who, &r, RouterSpec{Routes: &routes}); err != nil {
 			return err
 		}
-		return s.describeRouter(ctx, w, &r)
+		return s.describeRouter(ctx, w, who, &r)
 	})
 	return r, err
 }

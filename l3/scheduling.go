@@ -21,8 +21,11 @@ func (s *Service) place(ctx context.Context, w *work, st *RouterState, in Intent
 	if err != nil {
 		return err
 	}
-	_, err = s.move(ctx, w, st, in, agents)
-	return err
+	if moved, err := s.move(ctx, w, st, in, agents); err != nil || moved || st.AgentID != "" {
+		return err
+	}
+	s.explain(st, in, agents)
+	return nil
 }
 
 // move binds a router to the one of the agents that the scheduler picks among those that fit. Without one it stays where it is.
@@ -95,7 +98,8 @@ func (s *Service) release(ctx context.Context, w *work, st *RouterState) error {
 
 // forget drops what an earlier host reported.
 func (st *RouterState) forget() {
-	st.Reported, st.Error, st.FloatingIPs = 0, "", nil
+	st.Reported, st.Applied, st.Error, st.FloatingIPs = 0, 0, "", nil
+	st.Unhosted, st.UnhostedDetail = "", ""
 	st.ReportedAt, st.ReportedBy, st.ReportedSeq, st.Lagging = time.Time{}, "", 0, 0
 }
 

@@ -5,18 +5,20 @@ import (
 	"slices"
 )
 
-// status returns a router's status, and why it is DOWN or ERROR. alive says whether the router's
-// host was heard of lately.
-func (st *RouterState) status(up, alive bool) (Status, string) {
+// silent is the reason of a router whose host has died.
+const silent = "The agent that hosts the router is not heard"
+
+// settled returns a router's status as long as its host is alive, and why it is DOWN or ERROR.
+func (st *RouterState) settled(up bool) (Status, string) {
 	switch {
 	case !up:
 		return StatusDown, "The router is administratively down"
 	case !st.Wanted:
 		return StatusActive, "" // there is nothing to realise
+	case st.AgentID == "" && st.Unhosted == "":
+		return StatusBuild, "" // an agent can host it, and will be given it
 	case st.AgentID == "":
-		return StatusDown, "No agent that is alive and enabled can host the router"
-	case !alive:
-		return StatusDown, "The agent that hosts the router is not heard"
+		return StatusDown, "No agent can host the router: " + st.Unhosted
 	case st.Reported < st.Generation:
 		return StatusBuild, ""
 	case st.Error != "":
@@ -25,9 +27,17 @@ func (st *RouterState) status(up, alive bool) (Status, string) {
 	return StatusActive, ""
 }
 
-// floating is what the host has made of a floating IP.
-func (st *RouterState) floating(f *FloatingIP, alive bool) (Status, string) {
-	if f.RouterID == "" || !alive || st.Reported < f.Generation || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
+// dependsOn returns the host without which the router is DOWN; empty: there is none.
+func (st *RouterState) dependsOn(up bool) string {
+	if up && st.Wanted {
+		return st.Host
+	}
+	return ""
+}
+
+// floating returns the status of a floating IP as long as the router's host is alive.
+func (st *RouterState) floating(f *FloatingIP) (Status, string) {
+	if f.RouterID == "" || st.Reported < f.Generation || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
 		return StatusDown, ""
 	}
 	why, named := st.FloatingIPs[f.ID]
@@ -68,22 +78,36 @@ func (h hosting) of(s *Service, routerID string) (RouterState, Agent, bool) {
 	return st, a, ok && s.alive(a)
 }
 
-// describeRouters fills in what follows from the hosts.
-func (s *Service) describeRouters(ctx context.Context, tx Tx, routers []Router) error {
+// describeRouters fills in what follows from the hosts. Details of reasons are for those who may see
+// agents.
+func (s *Service) describeRouters(ctx context.Context, tx Tx, who Caller, routers []Router) error {
 	ids := make([]string, len(routers))
 	for i := range routers {
 		ids[i] = routers[i].ID
 	}
 	h, err := hostsOf(ctx, tx, ids)
-	h.describe(s, routers)
+	h.describe(s, who, routers)
 	return err
 }
 
-func (h hosting) describe(s *Service, routers []Router) {
+func (h hosting) describe(s *Service, who Caller, routers []Router) {
+	details := s.Allows(who, "get_agent", 0)
 	for i := range routers {
 		r := &routers[i]
 		st, a, alive := h.of(s, r.ID)
-		r.Status, r.StatusReason = st.status(r.AdminStateUp, alive)
+		r.Status, r.StatusReason = st.settled(r.AdminStateUp)
+		if st.AgentID != "" && !alive && st.dependsOn(r.AdminStateUp) != "" {
+			r.Status, r.StatusReason = StatusDown, silent
+			if details {
+				r.StatusReason += ": host " + a.Host + ", last heard at " + a.HeartbeatAt.Format(timeFormat)
+			}
+			if st.Unhosted != "" {
+				r.StatusReason += ". No other agent can host it: " + st.Unhosted
+			}
+		}
+		if details && st.UnhostedDetail != "" && r.Status == StatusDown && r.AdminStateUp && st.Wanted {
+			r.StatusReason += ": " + st.UnhostedDetail
+		}
 		r.Generation = st.Generation
 		r.AvailabilityZones = []string{}
 		if a.ID != "" {
@@ -92,10 +116,34 @@ func (h hosting) describe(s *Service, routers []Router) {
 	}
 }
 
-func (s *Service) describeRouter(ctx context.Context, tx Tx, r *Router) error {
+func (s *Service) describeRouter(ctx context.Context, tx Tx, who Caller, r *Router) error {
 	one := []Router{*r}
-	err := s.describeRouters(ctx, tx, one)
+	err := s.describeRouters(ctx, tx, who, one)
 	*r = one[0]
+	return err
+}
+
+// describePorts corrects the status of the ports of routers: those on the host of an agent that died
+// are DOWN.
+func (s *Service) describePorts(ctx context.Context, tx Tx, ports []Port) error {
+	active := func(p Port) bool { return isRouterPort(&p) && p.Status == StatusActive }
+	if !slices.ContainsFunc(ports, active) {
+		return nil
+	}
+	dead, err := s.deadAgents(ctx, tx)
+	for i := range ports {
+		p := &ports[i]
+		if active(*p) && slices.ContainsFunc(dead, func(a Agent) bool { return a.Host == p.Binding.HostID }) {
+			p.Status = StatusDown
+		}
+	}
+	return err
+}
+
+func (s *Service) describePort(ctx context.Context, tx Tx, p *Port) error {
+	one := []Port{*p}
+	err := s.describePorts(ctx, tx, one)
+	*p = one[0]
 	return err
 }
 
@@ -119,7 +167,10 @@ func (s *Service) describeFloatingIPs(ctx context.Context, tx Tx, fips []Floatin
 	for i := range fips {
 		f := &fips[i]
 		st, _, alive := h.of(s, f.RouterID)
-		f.Status, f.StatusReason = st.floating(f, alive)
+		f.Status, f.StatusReason = StatusDown, ""
+		if alive {
+			f.Status, f.StatusReason = st.floating(f)
+		}
 		if p, ok := ports[f.PortID]; ok {
 			f.PortDetails = &PortDetails{
 				Name: p.Name, NetworkID: p.NetworkID, MAC: p.MAC.String(), AdminStateUp: p.AdminStateUp, Status: p.Status,

@@ -73,7 +73,9 @@ type Table[R any] interface {
 	Count(ctx context.Context, filters ...Filter) (int, error)
 	Insert(ctx context.Context, r ...R) error // ErrTaken
 	// Update replaces a resource. Where it has a revision, what is stored must have the same one (else the transaction is run again), and grows by one.
-	Update(ctx context.Context, r *R) error      // ErrAbsent, ErrTaken
+	Update(ctx context.Context, r *R) error // ErrAbsent, ErrTaken
+	// Refresh is Update that leaves the revision as it is. It stores attributes that follow from other resources and from hosts.
+	Refresh(ctx context.Context, r *R) error     // ErrAbsent, ErrTaken
 	Delete(ctx context.Context, id string) error // ErrAbsent
 }
 

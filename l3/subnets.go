@@ -51,7 +51,23 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec Su
 	if err := s.giveSelfMade(ctx, w, sub); err != nil {
 		return Subnet{}, err
 	}
+	if err := s.offer(ctx, w, sub); err != nil {
+		return Subnet{}, err
+	}
+	if err := s.reviseNetwork(ctx, w, sub.NetworkID); err != nil {
+		return Subnet{}, err
+	}
 	return sub, s.reachOutside(ctx, w, sub.NetworkID)
+}
+
+// reviseNetwork grows the revision of a network, because its subnets have changed.
+func (s *Service) reviseNetwork(ctx context.Context, w *work, id string) error {
+	n, err := w.Networks().Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	n.UpdatedAt = s.now()
+	return w.Networks().Update(ctx, &n)
 }
 
 // newSubnet fills in what is not given.
@@ -201,7 +217,11 @@ func (s *Service) updateSubnet(ctx context.Context, w *work, who Caller, sub *Su
 			return err
 		}
 	}
-	if _, err := put(ctx, w.Subnets(), before, sub, &sub.Meta, s.now()); err != nil || sub.GatewayIP == before.GatewayIP {
+	changed, err := put(ctx, w.Subnets(), before, sub, &sub.Meta, s.now())
+	if err != nil || !changed {
+		return err
+	}
+	if err := s.reviseNetwork(ctx, w, sub.NetworkID); err != nil || sub.GatewayIP == before.GatewayIP {
 		return err
 	}
 	routers, err := s.routersOfSubnet(ctx, w, sub.ID)
@@ -244,6 +264,9 @@ func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond 
 			return err
 		}
 		if err := w.Subnets().Delete(ctx, sub.ID); err != nil {
+			return err
+		}
+		if err := s.reviseNetwork(ctx, w, sub.NetworkID); err != nil {
 			return err
 		}
 		return s.reachOutside(ctx, w, sub.NetworkID)

@@ -52,6 +52,7 @@ func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState,
 	if err != nil {
 		return st, err
 	}
+	w.mark(st)
 	had := st.Wanted
 	st.Wanted = len(r.Ports) > 0 || r.Gateway != nil
 	if !had && !st.Wanted {
@@ -102,10 +103,16 @@ func stateOf(ctx context.Context, tx Tx, routerID string) (RouterState, error) {
 	return st, err
 }
 
+// save writes a router's state.
 func save(ctx context.Context, w *work, st RouterState) error {
-	err := w.RouterStates().Update(ctx, &st)
+	before, err := w.RouterStates().Get(ctx, st.ID)
 	if errors.Is(err, ErrAbsent) {
+		w.mark(RouterState{ID: st.ID})
 		return w.RouterStates().Insert(ctx, st)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	w.mark(before)
+	return w.RouterStates().Update(ctx, &st)
 }

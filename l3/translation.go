@@ -125,6 +125,7 @@ func (s *Service) bindTo(ctx context.Context, w *work, f *FloatingIP, b binding)
 		}
 	}
 	f.PortID, f.FixedIP, f.RouterID, f.Generation = b.port, b.fixed, b.router, 0
+	f.Status, f.Host = StatusDown, ""
 	if b.router == "" {
 		return nil
 	}

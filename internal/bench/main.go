@@ -109,6 +109,9 @@ var measurements = []struct {
 	{"rest/read", func(ctx context.Context) ([]row, error) {
 		return onSQLite(ctx, func(a *api) ([]row, error) { return reads(ctx, a) })
 	}},
+	{"rest/by-status", func(ctx context.Context) ([]row, error) {
+		return onSQLite(ctx, func(a *api) ([]row, error) { return byStatus(ctx, a) })
+	}},
 	{"rest/bind-fip", func(ctx context.Context) ([]row, error) {
 		return onSQLite(ctx, func(a *api) ([]row, error) { return bindFloatingIP(ctx, a) })
 	}},

@@ -40,6 +40,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		d.ofFloatingIPs()
 		d.ofSecurityGroups()
 		d.ofHosting()
+		d.ofStatus()
 		d.ofOutbox()
 		if a.Quotas != nil {
 			d.ofQuotas(a.Quotas)

@@ -122,7 +122,7 @@ func (d *database) ofFloatingIPs() {
 			d.report("floating IP %s, %s: its port %s does not hold its address", f.ID, f.Address, f.OwnPort)
 		}
 		owns[f.OwnPort] = f.ID
-		if !d.networks[f.NetworkID].External {
+		if f.PortID != "" && !d.networks[f.NetworkID].External {
 			d.report("floating IP %s is of network %s, which is not external", f.ID, f.NetworkID)
 		}
 		if f.PortID == "" {

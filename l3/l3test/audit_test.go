@@ -63,6 +63,13 @@ func newWorld() *world {
 		policy: l3.RBACPolicy{Meta: meta("policy", "admin"), ObjectID: "outside", Action: l3.AccessAsExternal, TargetProject: "*"},
 		agent:  l3.Agent{ID: "agent", Host: "h"},
 	}
+	w.state.Reported, w.state.Applied, w.state.Inside = 3, 3, []netip.Prefix{w.private.CIDR}
+	w.router.AdminStateUp, w.router.Status, w.router.Host = true, l3.StatusActive, "h"
+	w.fip.Status, w.fip.Host = l3.StatusActive, "h"
+	w.own.Status = l3.StatusNone
+	for _, p := range []*l3.Port{&w.gateway, &w.port} {
+		p.AdminStateUp, p.Status, p.Generation, p.Binding = true, l3.StatusActive, 1, l3.Binding{HostID: "h", VIFType: "ovs"}
+	}
 	w.group.Name, w.server.SecurityGroups = "default", []string{"group"}
 	w.router.Gateway = &l3.GatewayInfo{NetworkID: "outside", PortID: "gateway", FixedIPs: w.gateway.FixedIPs}
 	return w
@@ -149,6 +156,23 @@ func TestAuditBites(t *testing.T) {
 		"was bound with generation 9":        func(w *world) { w.fip.Generation = 9 },
 		"router router is bound to agent":    func(w *world) { w.router.ID = "other" },
 		"is of epoch 1 of router router":     func(w *world) { w.state.Epoch = 0 },
+
+		`router router is stored as ACTIVE on host "h", and is BUILD`: func(w *world) { w.state.Reported = 2 },
+		`router router is stored as ACTIVE on host "h", and is ERROR`: func(w *world) { w.state.Error = "no" },
+		`router router is stored as DOWN on host "h"`:                 func(w *world) { w.router.Status = l3.StatusDown },
+		`router router is stored as ACTIVE on host "x"`:               func(w *world) { w.router.Host = "x" },
+		`port port of router router is stored as ACTIVE`:              func(w *world) { w.state.Applied = 0 },
+		`is stored as ACTIVE on host "" (ovs)`:                        func(w *world) { w.port.Binding.HostID = "" },
+		`is stored as ACTIVE on host "h" (unbound)`:                   func(w *world) { w.port.Binding.VIFType = "unbound" },
+		`of generation 3, was plugged in with generation 0`:           func(w *world) { w.port.Generation = 0 },
+		`of generation 3, was plugged in with generation 4`:           func(w *world) { w.port.Generation = 4 },
+		`floating IP fip is stored as ACTIVE on host "h", and is DOWN`: func(w *world) {
+			w.state.Inside = nil
+		},
+		`floating IP fip is stored as ACTIVE on host "h", and is ERROR`: func(w *world) {
+			w.state.FloatingIPs = map[string]string{"fip": "full"}
+		},
+		`port own of a floating IP is DOWN`: func(w *world) { w.own.Status = l3.StatusDown },
 	} {
 		t.Run(finding, func(t *testing.T) {
 			w := newWorld()

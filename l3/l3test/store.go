@@ -213,6 +213,22 @@ func revisionGrows(t *testing.T, s l3.Store) {
 			return nil
 		})
 	}
+	update(t, s, func(tx l3.Tx) error {
+		got, err := tx.Routers().Get(ctx, r.ID)
+		require.NoError(t, err)
+		got.Status = l3.StatusError
+		require.NoError(t, tx.Routers().Refresh(ctx, &got))
+		require.Equal(t, 4, got.Revision, "Refresh leaves the revision as it is")
+		again, err := tx.Routers().Get(ctx, r.ID)
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+		return nil
+	})
+	absent := l3.Router{Meta: meta("p", "absent")}
+	update(t, s, func(tx l3.Tx) error {
+		require.ErrorIs(t, tx.Routers().Refresh(ctx, &absent), l3.ErrAbsent)
+		return nil
+	})
 	require.Equal(t, []string{"one+++"}, routerNames(t, s, l3.Query{Filters: []l3.Filter{{Field: "revision_number", Values: []any{4}}}}))
 }
 

@@ -71,6 +71,14 @@ func filters(t *testing.T, s l3.Store) {
 		{f("fixed_ips.ip_address", l3.Contains, "0.0"), []string{"B"}},
 		{f("fixed_ips.subnet_id", l3.NotIn, "s"), []string{"a", "ab%_"}},
 		{f("created_at", l3.In, "2026-02-03T04:05:06Z"), []string{"B", "a", "ab%_"}},
+		{f("name", l3.NotBefore, "a"), []string{"a", "ab%_"}},
+		{f("name", l3.Before, "a"), []string{"B"}},
+		{l3.Filter{Op: l3.Either, Of: []l3.Filter{f("name", l3.In, "B"), f("tags", l3.In, "blue")}}, []string{"B", "a"}},
+		{l3.Filter{Op: l3.Either, Of: []l3.Filter{{Op: l3.Either, Of: []l3.Filter{f("name", l3.In, "B")}}}}, []string{"B"}},
+		{l3.Filter{Op: l3.Either}, nil},
+		{l3.Filter{Op: l3.Every, Of: []l3.Filter{f("name", l3.In, "a", "B"), f("tags", l3.In, "blue")}}, []string{"a"}},
+		{l3.Filter{Op: l3.Either, Of: []l3.Filter{{Op: l3.Every, Of: []l3.Filter{f("name", l3.In, "B")}}, f("tags", l3.In, "blue")}}, []string{"B", "a"}},
+		{l3.Filter{Op: l3.Every}, []string{"B", "a", "ab%_"}},
 	} {
 		view(t, s, func(tx l3.Tx) error {
 			q := l3.Query{Filters: []l3.Filter{c.filter}, Sort: []l3.Sort{{Field: "name"}}}

@@ -268,6 +268,12 @@ func (t table[R, S]) schema(in use) schema {
 // schema is one of OpenAPI 3.0.
 type schema map[string]any
 
+func (s schema) described(text string) schema {
+	out := maps.Clone(s)
+	out["description"] = text
+	return out
+}
+
 func (s schema) nullable() schema {
 	out := maps.Clone(s)
 	out["nullable"] = true

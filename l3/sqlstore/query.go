@@ -57,6 +57,17 @@ func (b *builder) where(filters, scope []l3.Filter) (string, error) {
 
 // filter is the condition that one holds.
 func (b *builder) filter(f l3.Filter) (string, error) {
+	switch {
+	case f.Op == l3.Either && len(f.Of) == 0:
+		return "1 = 0", nil
+	case f.Op == l3.Every && len(f.Of) == 0:
+		return "1 = 1", nil
+	case f.Op == l3.Either:
+		return b.where(nil, f.Of)
+	case f.Op == l3.Every:
+		term, err := b.where(f.Of, nil)
+		return "(" + term + ")", err
+	}
 	a, ok := b.attributes[f.Field]
 	if !ok {
 		return "", refuse("'%s' is not an attribute to filter by", f.Field)
@@ -75,7 +86,7 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 			term = "(" + term + ") IS NOT TRUE"
 		}
 		return term, nil
-	case l3.NotBefore:
+	case l3.NotBefore, l3.Before:
 		vs, err := valuesOf(f.Field, a.kind, f.Values)
 		if err != nil {
 			return "", err
@@ -83,7 +94,11 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 		if a.kind != text || len(a.lists) > 0 || len(vs.list) != 1 || len(f.Values) != 1 {
 			return "", refuse("'%s' cannot be compared so", f.Field)
 		}
-		return b.dialect.scalar("doc", a.path, a.kind) + " >= " + b.add(vs.list[0]), nil
+		op := " >= "
+		if f.Op == l3.Before {
+			op = " < "
+		}
+		return b.dialect.scalar("doc", a.path, a.kind) + op + b.add(vs.list[0]), nil
 	case l3.All, l3.NotAll:
 		terms := []string{"1 = 1"}
 		for _, v := range f.Values {

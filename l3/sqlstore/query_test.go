@@ -225,8 +225,8 @@ func (c subject[R]) drawQuery(t *rapid.T, all []R) l3.Query {
 
 func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	fields := append(slices.Sorted(maps.Keys(c.single)), slices.Sorted(maps.Keys(c.lists))...)
-	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 5).Draw(t, "op"))}
-	if f.Op == l3.NotBefore {
+	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 6).Draw(t, "op"))}
+	if f.Op == l3.NotBefore || f.Op == l3.Before {
 		if c.single[f.Field] != nil && c.kind(f.Field) == "string" {
 			f.Values = []any{rapid.SampledFrom([]string{"1", "a", "B", "b", "é", "~"}).Draw(t, "bound")}
 			return f
@@ -353,6 +353,8 @@ func (c subject[R]) holds(r R, f l3.Filter) bool {
 		return missing == (f.Op == l3.NotAll)
 	case l3.NotBefore:
 		return have[0].(string) >= f.Values[0].(string)
+	case l3.Before:
+		return have[0].(string) < f.Values[0].(string)
 	case l3.Contains:
 		return slices.ContainsFunc(f.Values, func(v any) bool {
 			return slices.ContainsFunc(have, func(h any) bool { return strings.Contains(h.(string), v.(string)) })

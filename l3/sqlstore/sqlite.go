@@ -63,9 +63,13 @@ func openSQLite(ctx context.Context, path string) (_ *sqliteDB, err error) {
 	if db.pool, err = sql.Open("sqlite", db.dsn); err != nil {
 		return nil, err
 	}
+	// A connection reads the planner's statistics once. The migrations write them, so their connections are closed.
 	if err := migrateSQLite(ctx, db.pool); err != nil {
 		return nil, err
 	}
+	const standard = 2
+	db.pool.SetMaxIdleConns(0)
+	db.pool.SetMaxIdleConns(standard)
 	for ; db.made < sqliteReaders; db.made++ {
 		reader, err := db.session(ctx)
 		if err != nil {

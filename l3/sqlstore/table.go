@@ -147,12 +147,17 @@ func (t table[R]) Insert(ctx context.Context, rs ...R) error {
 }
 
 // Update replaces one, whose revision grows if it has one.
-func (t table[R]) Update(ctx context.Context, r *R) error {
+func (t table[R]) Update(ctx context.Context, r *R) error { return t.replace(ctx, r, 1) }
+
+// Refresh replaces one, whose revision stays.
+func (t table[R]) Refresh(ctx context.Context, r *R) error { return t.replace(ctx, r, 0) }
+
+func (t table[R]) replace(ctx context.Context, r *R, growth int) error {
 	id := t.id(r)
 	next, args := *r, []any{id, nil}
 	if t.revision != nil {
 		args = append(args, *t.revision(r))
-		*t.revision(&next)++
+		*t.revision(&next) += growth
 	}
 	doc, err := encode(&next)
 	if err != nil {

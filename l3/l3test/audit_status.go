@@ -1,0 +1,92 @@
+package l3test
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// ofStatus: the status that is stored with routers, their ports and floating IPs, so that lists can be filtered by it, is the one that
+// follows from what the hosts have reported. A former version has left routers and floating IPs without one.
+func (d *database) ofStatus() {
+	for _, r := range d.routers {
+		st := d.states[r.ID]
+		host := ""
+		if r.AdminStateUp && st.Wanted {
+			host = st.Host
+		}
+		if want := routerStatus(r, st); r.Status != "" && (r.Status != want || r.Host != host) {
+			d.report("router %s is stored as %s on host %q, and is %s on %q", r.ID, r.Status, r.Host, want, host)
+		}
+		if r.Status == "" {
+			continue
+		}
+		for _, p := range d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerRouterGateway) {
+			want := l3.StatusDown
+			if host != "" && p.AdminStateUp && p.Generation > 0 && p.Generation <= st.Applied {
+				want = l3.StatusActive
+			}
+			if p.Status != want || p.Binding.HostID != host || host != "" == (p.Binding.VIFType == "unbound") {
+				d.report("port %s of router %s is stored as %s on host %q (%s), and is %s on %q",
+					p.ID, r.ID, p.Status, p.Binding.HostID, p.Binding.VIFType, want, host)
+			}
+			if up := r.AdminStateUp && p.AdminStateUp; up != (p.Generation > 0) || p.Generation > st.Generation {
+				d.report("port %s of router %s, which is of generation %d, was plugged in with generation %d", p.ID, r.ID, st.Generation, p.Generation)
+			}
+		}
+	}
+	for _, f := range d.floatingIPs {
+		st, r := d.states[f.RouterID], d.routers[f.RouterID]
+		host := ""
+		want := floatingIPStatus(f, st)
+		if r.AdminStateUp && st.Wanted && want != l3.StatusDown {
+			host = st.Host
+		}
+		if f.Status != "" && (f.Status != want || f.Host != host) {
+			d.report("floating IP %s is stored as %s on host %q, and is %s on %q", f.ID, f.Status, f.Host, want, host)
+		}
+	}
+	for _, p := range d.ports {
+		if p.DeviceOwner == l3.OwnerFloatingIP && (p.Status != l3.StatusNone || p.Binding.HostID != "") {
+			d.report("port %s of a floating IP is %s on host %q", p.ID, p.Status, p.Binding.HostID)
+		}
+	}
+}
+
+func routerStatus(r l3.Router, st l3.RouterState) l3.Status {
+	if !r.AdminStateUp {
+		return l3.StatusDown
+	}
+	if !st.Wanted {
+		return l3.StatusActive
+	}
+	if st.AgentID == "" {
+		if st.Unhosted != "" {
+			return l3.StatusDown
+		}
+		return l3.StatusBuild
+	}
+	if st.Reported < st.Generation {
+		return l3.StatusBuild
+	}
+	if st.Error != "" {
+		return l3.StatusError
+	}
+	return l3.StatusActive
+}
+
+func floatingIPStatus(f l3.FloatingIP, st l3.RouterState) l3.Status {
+	if f.RouterID == "" || st.Reported == 0 || st.Reported < f.Generation ||
+		!slices.ContainsFunc(st.Inside, func(p netip.Prefix) bool { return p.Contains(f.FixedIP) }) {
+		return l3.StatusDown
+	}
+	why, named := st.FloatingIPs[f.ID]
+	if !named {
+		why = st.Error
+	}
+	if why != "" {
+		return l3.StatusError
+	}
+	return l3.StatusActive
+}

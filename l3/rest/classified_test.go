@@ -1,0 +1,178 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3/rest"
+)
+
+// What can be done with an attribute that a request gives. Nothing may be accepted and have no effect in silence.
+const (
+	realised = "realised" // hosts, addresses, permissions or quotas follow from it, or it is a label that people look for
+	stored   = "stored"   // accepted and shown, and nothing acts on it: the OpenAPI document says so
+	refused  = "refused"  // a value that would need something that does not exist is 400 or 404: TestWhatIsNotRealisedIsRefused
+)
+
+// classes is every attribute of every request. Whoever adds one decides here what it is.
+var classes = map[string]string{
+	"network.name": realised, "network.description": realised, "network.project_id": realised, "network.tenant_id": realised,
+	"network.shared": realised, "network.router:external": realised, "network.mtu": realised,
+	"network.provider:network_type": realised, "network.provider:physical_network": realised, "network.provider:segmentation_id": realised,
+	"network.segments.provider:network_type": realised, "network.segments.provider:physical_network": realised,
+	"network.segments.provider:segmentation_id": realised,
+	"network.admin_state_up":                    stored, "network.availability_zone_hints": stored, "network.is_default": stored, "network.port_security_enabled": stored,
+
+	"subnet.name": realised, "subnet.description": realised, "subnet.project_id": realised, "subnet.tenant_id": realised,
+	"subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,
+	"subnet.allocation_pools.start": realised, "subnet.allocation_pools.end": realised, "subnet.service_types": realised,
+	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": stored, "subnet.subnetpool_id": refused,
+	"subnet.enable_dhcp": stored, "subnet.dns_nameservers": stored, "subnet.host_routes.destination": stored, "subnet.host_routes.nexthop": stored,
+
+	"port.name": realised, "port.description": realised, "port.project_id": realised, "port.tenant_id": realised,
+	"port.network_id": realised, "port.admin_state_up": realised, "port.mac_address": realised,
+	"port.fixed_ips.subnet_id": realised, "port.fixed_ips.ip_address": realised, "port.device_id": realised, "port.device_owner": realised,
+	"port.binding:host_id": realised, "port.binding:vnic_type": stored, "port.binding:profile": stored,
+	"port.port_security_enabled": stored, "port.security_groups": stored, "port.qos_policy_id": stored,
+	"port.allowed_address_pairs.ip_address": stored, "port.allowed_address_pairs.mac_address": stored,
+	"port.extra_dhcp_opts.opt_name": stored, "port.extra_dhcp_opts.opt_value": stored, "port.extra_dhcp_opts.ip_version": stored,
+
+	"router.name": realised, "router.description": realised, "router.project_id": realised, "router.tenant_id": realised,
+	"router.admin_state_up": realised, "router.external_gateway_info.network_id": realised, "router.external_gateway_info.enable_snat": realised,
+	"router.external_gateway_info.external_fixed_ips.subnet_id":  realised,
+	"router.external_gateway_info.external_fixed_ips.ip_address": realised,
+	"router.routes.destination":                                  realised, "router.routes.nexthop": realised, "router.availability_zone_hints": realised,
+	"router.flavor_id": refused, "router.distributed": refused, "router.ha": refused,
+	"router_interface.subnet_id": realised, "router_interface.port_id": realised,
+
+	"floatingip.description": realised, "floatingip.project_id": realised, "floatingip.tenant_id": realised,
+	"floatingip.floating_network_id": realised, "floatingip.subnet_id": realised, "floatingip.floating_ip_address": realised,
+	"floatingip.port_id": realised, "floatingip.fixed_ip_address": realised,
+
+	"security_group.name": realised, "security_group.description": realised, "security_group.project_id": realised,
+	"security_group.tenant_id": realised, "security_group.stateful": stored,
+	"security_group_rule.description": realised, "security_group_rule.project_id": realised, "security_group_rule.tenant_id": realised,
+	"security_group_rule.security_group_id": realised, "security_group_rule.direction": stored, "security_group_rule.ethertype": stored,
+	"security_group_rule.protocol": stored, "security_group_rule.port_range_min": stored, "security_group_rule.port_range_max": stored,
+	"security_group_rule.remote_ip_prefix": stored, "security_group_rule.remote_group_id": stored,
+
+	"rbac_policy.project_id": realised, "rbac_policy.tenant_id": realised, "rbac_policy.object_type": realised, "rbac_policy.object_id": realised,
+	"rbac_policy.action": realised, "rbac_policy.target_tenant": realised, "rbac_policy.target_project": realised,
+
+	"agent.admin_state_up": realised, "agent.description": realised, "l3-routers.router_id": realised, "tags.tags": realised,
+	"quota.*": realised, // a limit of each resource
+}
+
+// TestEveryAttributeIsClassified takes the attributes of all requests from the OpenAPI document. A new one fails it, until it is decided what it does.
+func TestEveryAttributeIsClassified(t *testing.T) {
+	w := httptest.NewRecorder()
+	rest.New(rest.Config{Service: &fake{}, Auth: rest.None{}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+	var document struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct{ Schema described }
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &document))
+	found := map[string]string{} // with its description
+	for path, operations := range document.Paths {
+		for _, o := range operations {
+			for _, media := range o.RequestBody.Content {
+				media.Schema.requests(path, found)
+			}
+		}
+	}
+	require.Equal(t, slices.Sorted(maps.Keys(classes)), slices.Sorted(maps.Keys(found)), "attributes that are classified, and that requests have")
+	for name, description := range found {
+		require.Equal(t, classes[name] == stored, strings.HasPrefix(description, "Stored only: "), "%s: %q", name, description)
+	}
+}
+
+// described is a schema of the document.
+type described struct {
+	Type                 string
+	Description          string
+	Properties           map[string]described
+	Items                *described
+	OneOf                []described
+	AdditionalProperties any
+}
+
+// requests adds the attributes of a request to a path.
+func (s described) requests(path string, found map[string]string) {
+	for _, either := range s.OneOf {
+		either.requests(path, found)
+	}
+	steps := strings.Split(path, "/")
+	for name, inner := range s.Properties {
+		switch {
+		case inner.Items != nil && inner.Items.Properties != nil && !strings.Contains(path, "{"): // several resources at once
+			inner.Items.attributes(strings.TrimSuffix(strings.Replace(name, "policies", "policy", 1), "s"), "", found)
+		case inner.Type == "object" && inner.Properties == nil && inner.AdditionalProperties != nil:
+			found[name+".*"] = inner.Description
+		case inner.Type == "object" && (len(s.Properties) == 1):
+			inner.attributes(name, "", found)
+		case strings.HasSuffix(path, "_router_interface"):
+			s.attributes("router_interface", "", found)
+		default:
+			s.attributes(steps[len(steps)-1], "", found)
+		}
+	}
+}
+
+func (s described) attributes(at, description string, found map[string]string) {
+	if s.Items != nil {
+		s = *s.Items
+	}
+	if s.Properties == nil {
+		found[at] = description
+		return
+	}
+	for name, inner := range s.Properties {
+		why := description
+		if inner.Description != "" {
+			why = inner.Description
+		}
+		inner.attributes(at+"."+name, why, found)
+	}
+}
+
+// TestWhatIsNotRealisedIsRefused: no value is accepted that would need what does not exist.
+func TestWhatIsNotRealisedIsRefused(t *testing.T) {
+	onClouds(t, func(c *cloud) {
+		n := c.network(c.admin, "n")
+		_, body := c.raw(c.admin, "POST", "routers", `{"router": {"name": "r", "ha": false, "distributed": false, "flavor_id": null}}`)
+		require.Contains(c, body, `"distributed":false`)
+		id := body[strings.Index(body, `"id":"`)+6:][:36]
+		for attribute, request := range map[string]struct {
+			method, path, body, says string
+			status                   int
+		}{
+			"router.ha":            {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.distributed":   {"POST", "routers", `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
+			"router.ha ":           {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.distributed ":  {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
+			"router.flavor_id":     {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
+			"subnet.subnetpool_id": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "subnet pool", 400},
+		} {
+			status, body := c.raw(c.admin, request.method, request.path, request.body)
+			require.Equal(c, request.status, status, "%s: %s", attribute, body)
+			require.Contains(c, body, request.says)
+			require.Equal(c, refused, classes[strings.TrimSpace(attribute)])
+		}
+		for attribute, class := range classes {
+			tried := attribute == "router.ha" || attribute == "router.distributed" || attribute == "router.flavor_id" || attribute == "subnet.subnetpool_id"
+			require.Equal(c, class == refused, tried, "%s is %s", attribute, class)
+		}
+		status, _ := c.raw(c.member, "POST", "routers", `{"router": {"ha": true}}`)
+		require.Equal(c, http.StatusForbidden, status, "members may not say")
+	})
+}

@@ -1,0 +1,196 @@
+package l3
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// The status of routers, their ports and floating IPs follows from their [RouterState]. It is also
+// stored with each, together with the host that it depends on, so that lists are filtered and sorted
+// by it with an index. The stored status is the one while that host is alive; lists leave out, or
+// add, what is on hosts that are not. See [Service.live].
+
+// mark notes that a router has changed in a way that its status, or that of its ports and floating
+// IPs, may follow from. Before is its state until then.
+func (w *work) mark(before RouterState) {
+	if w.marked == nil {
+		w.marked = map[string]RouterState{}
+	}
+	if _, known := w.marked[before.ID]; !known {
+		w.marked[before.ID] = before
+	}
+}
+
+// restate stores the status of everything that was marked. It is called at the end of a transaction,
+// and before what it has written is read.
+func (s *Service) restate(ctx context.Context, w *work) error {
+	for _, id := range slices.Sorted(maps.Keys(w.marked)) {
+		if err := s.restateRouter(ctx, w, w.marked[id]); err != nil {
+			return err
+		}
+	}
+	clear(w.marked)
+	return nil
+}
+
+func (s *Service) restateRouter(ctx context.Context, w *work, before RouterState) error {
+	r, err := w.Routers().Get(ctx, before.ID)
+	if errors.Is(err, ErrAbsent) {
+		return nil // it was deleted, and its ports with it
+	}
+	if err != nil {
+		return err
+	}
+	st, err := stateOf(ctx, w, r.ID)
+	if err != nil {
+		return err
+	}
+	after := r
+	after.Status, _ = st.settled(r.AdminStateUp)
+	after.Host = st.dependsOn(r.AdminStateUp)
+	if err := refresh(ctx, w.Routers(), r, after); err != nil {
+		return err
+	}
+	if err := s.restatePorts(ctx, w, r, st); err != nil {
+		return err
+	}
+	return restateFloatingIPs(ctx, w, before, st, after.Host)
+}
+
+// refresh stores what follows from other resources, if it has changed.
+func refresh[R any](ctx context.Context, table Table[R], before, after R) error {
+	if reflect.DeepEqual(before, after) {
+		return nil
+	}
+	return table.Refresh(ctx, &after)
+}
+
+func (s *Service) restatePorts(ctx context.Context, w *work, r Router, st RouterState) error {
+	ports, err := w.Ports().List(ctx, Query{Filters: []Filter{oneOf("device_id", r.ID), routerOwned()}})
+	if err != nil {
+		return err
+	}
+	var on Binding
+	if host := st.dependsOn(r.AdminStateUp); host != "" {
+		a, err := w.Agents().Get(ctx, st.AgentID)
+		if err != nil {
+			return err
+		}
+		on = bindingTo(a)
+	}
+	for _, p := range ports {
+		after := p
+		st.realise(&after, on, r.AdminStateUp)
+		if err := refresh(ctx, w.Ports(), p, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// realise sets what follows for a port of a router: where it is plugged in, and whether it is.
+func (st *RouterState) realise(p *Port, on Binding, routerUp bool) {
+	p.Binding.HostID, p.Binding.VIFType, p.Binding.VIFDetails = on.HostID, vifUnbound, nil
+	if on.HostID != "" {
+		p.Binding.VIFType, p.Binding.VIFDetails = on.VIFType, on.VIFDetails
+	}
+	switch {
+	case !routerUp || !p.AdminStateUp:
+		p.Generation = 0
+	case p.Generation == 0:
+		p.Generation = st.Generation
+	}
+	p.Status = StatusDown
+	if on.HostID != "" && p.Generation > 0 && st.Applied >= p.Generation {
+		p.Status = StatusActive
+	}
+}
+
+// What binding:vif_type says of a port.
+const (
+	vifUnbound = "unbound"
+	vifOther   = "other"
+)
+
+// bindingTo returns the binding of a router's port to an agent's host, in Neutron's terms.
+func bindingTo(a Agent) Binding {
+	wiring, _ := a.Configurations["wiring"].(string)
+	b := Binding{HostID: a.Host, VIFType: vifOther, VIFDetails: json.RawMessage(`{"connectivity":"l2","port_filter":false}`)}
+	if wiring == "ovs" || wiring == "bridge" {
+		b.VIFType = wiring
+	}
+	return b
+}
+
+// restateFloatingIPs stores the status of a router's floating IPs. Only those are read that may have
+// another status than is stored, because a router may have thousands.
+func restateFloatingIPs(ctx context.Context, w *work, before, st RouterState, host string) error {
+	filters := []Filter{oneOf("router_id", st.ID)}
+	usual := StatusActive
+	switch {
+	case st.Reported == 0:
+		usual = StatusDown
+	case st.Error != "":
+		usual = StatusError
+	}
+	narrow := before.ID != "" && before.Generation > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
+		before.Error == st.Error && len(before.FloatingIPs)+len(st.FloatingIPs) == 0 && slices.Equal(before.Inside, st.Inside)
+	if narrow {
+		// Those that were bound meanwhile are stored as DOWN; see bindTo.
+		filters = append(filters, Filter{Field: "status", Op: NotIn, Values: []any{string(usual)}})
+	}
+	fips, err := w.FloatingIPs().List(ctx, Query{Filters: filters})
+	if err != nil {
+		return err
+	}
+	for _, f := range fips {
+		after := f
+		after.Status, _ = st.floating(&f)
+		if after.Host = host; after.Status == StatusDown {
+			after.Host = "" // which would not change it
+		}
+		if err := refresh(ctx, w.FloatingIPs(), f, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restateAll stores the status of all routers, ports and floating IPs that a former version has left
+// without one.
+func (s *Service) restateAll(ctx context.Context) error {
+	const most = 100 // in a transaction, so that others can write meanwhile
+	for left := true; left; {
+		err := s.update(ctx, func(w *work) error {
+			unstated := Query{Filters: []Filter{oneOf("status", "")}, Limit: most}
+			routers, err := w.Routers().List(ctx, unstated)
+			if err != nil {
+				return err
+			}
+			for _, r := range routers {
+				w.mark(RouterState{ID: r.ID})
+			}
+			if left = len(routers) > 0; left {
+				return nil
+			}
+			// Those of routers have got theirs by now.
+			fips, err := w.FloatingIPs().List(ctx, unstated)
+			left = len(fips) > 0
+			for _, f := range fips {
+				f.Status = StatusDown
+				if err := w.FloatingIPs().Refresh(ctx, &f); err != nil {
+					return err
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
