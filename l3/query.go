@@ -23,12 +23,13 @@ type Op int
 
 // The comparisons.
 const (
-	In        Op = iota // equal to one of Values
-	Contains            // a string that has one of Values within it
-	All                 // a list that holds every one of Values
-	NotAll              // not that
-	NotIn               // not In
-	NotBefore           // a string that is not sorted before the only one of Values; times are such strings
+	In          Op = iota // equal to one of Values
+	Contains              // a string that has one of Values within it
+	All                   // a list that holds every one of Values
+	NotAll                // not that
+	NotIn                 // not In
+	NotContains           // not Contains
+	NotBefore             // a string that is not sorted before the only one of Values; times are such strings
 )
 
 // Sort is a key to sort by.

@@ -70,6 +70,9 @@ func filters(t *testing.T, s l3.Store) {
 		{f("fixed_ips.ip_address", l3.In, netip.MustParseAddr("10.0.0.1")), []string{"B"}},
 		{f("fixed_ips.ip_address", l3.Contains, "0.0"), []string{"B"}},
 		{f("fixed_ips.subnet_id", l3.NotIn, "s"), []string{"a", "ab%_"}},
+		{f("fixed_ips.subnet_id", l3.Contains, ""), []string{"B"}},
+		{f("fixed_ips.subnet_id", l3.NotContains, ""), []string{"a", "ab%_"}},
+		{f("name", l3.NotContains, "b"), []string{"B", "a"}},
 		{f("created_at", l3.In, "2026-02-03T04:05:06Z"), []string{"B", "a", "ab%_"}},
 	} {
 		view(t, s, func(tx l3.Tx) error {

@@ -79,9 +79,9 @@ func agentTable() table[l3.Agent, l3.AgentSpec] {
 		field("description", textOrNo, inPut|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		shown[R, S]("availability_zone", label, found, func(r *R) string { return r.AvailabilityZone }),
 		shown[R, S]("configurations", reported, 0, func(r *R) map[string]any { return r.Configurations }),
-		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }),
-		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }),
-		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }),
+		shown[R, S]("created_at", agentStamp, found, func(r *R) time.Time { return r.CreatedAt }),
+		shown[R, S]("started_at", agentStamp, found, func(r *R) time.Time { return r.StartedAt }),
+		shown[R, S]("heartbeat_timestamp", agentStamp, found, func(r *R) time.Time { return r.HeartbeatAt }),
 		shown[R, S]("resources_synced", boolean, found, func(r *R) bool { return r.ResourcesSynced }),
 		shown[R, S]("orphans", orphans, 0, func(r *R) []l3.Orphan { return r.Orphans }),
 	}
@@ -131,5 +131,6 @@ var (
 		write: func(b []byte, t time.Time) []byte {
 			return append(t.UTC().AppendFormat(append(b, '"'), time.DateTime), '"')
 		},
+		parse: parseTime,
 	}
 )

@@ -31,7 +31,7 @@ type attribute[R, S any] struct {
 	uses   use
 	schema schema
 	key    string // "name": as JSON
-	stored string // the name that l3.Query knows
+	stored string // the name that l3.Query knows; empty: it is the same for every resource
 
 	write func(b []byte, r *R) []byte // nil: not shown
 	when  func(r *R) bool             // whether it is shown; nil: always
@@ -61,6 +61,25 @@ func shown[R, S, Out, In any](name string, c codec[Out, In], uses use, get func(
 		return a.as(name, c.parse)
 	}
 	return a
+}
+
+// constant is an attribute that is the same for every resource here: one of an extension that is not
+// served, which clients expect. As a sort key it decides nothing.
+func constant[R, S, Out any](name string, c codec[Out, Out], text string, v Out) attribute[R, S] {
+	a := shown[R, S](name, c, 0, func(*R) Out { return v })
+	a.uses, a.stored = found, ""
+	return a.by(allOrNone(text))
+}
+
+// allOrNone filters by an attribute whose value, in a parameter's text, is the same for every
+// resource.
+func allOrNone(text string) func(values []string) ([]l3.Filter, error) {
+	return func(values []string) ([]l3.Filter, error) {
+		if slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, text) }) {
+			return nil, nil
+		}
+		return []l3.Filter{{Field: "id", Op: l3.In}}, nil // nothing has an ID that is none
+	}
 }
 
 // sought is a query parameter of lists that is no attribute by itself.
@@ -168,7 +187,7 @@ func (t table[R, S]) read(object map[string]any, in use) (S, error) {
 			return s, badRequest("Cannot update read-only attribute %s", a.name)
 		case ok:
 			if err := a.read(&s, v); err != nil {
-				return s, invalid(a.name, err)
+				return s, unreadable(a.name, err)
 			}
 		case in == inPost && a.uses&needed != 0:
 			return s, badRequest("Failed to parse request. Required attribute '%s' not specified", a.name)
