@@ -46,7 +46,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 			func(s *S, v string) { onlySegment(s).Physical = v }).as("segments.provider:physical_network", asWritten).only(flat),
 		field("provider:segmentation_id", segmentID, given|filtered|guarded,
 			func(r *R) int { return int(r.Segments[0].ID) },
-			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", segmentID.parse).only(flat),
+			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", parseSegmentID).only(flat),
 		field("segments", list(segment), given|guarded,
 			func(r *R) []l3.Segment { return r.Segments },
 			func(s *S, v []l3.Segment) { s.Segments = &v }).only(func(r *R) bool { return len(r.Segments) > 1 }),
@@ -67,6 +67,14 @@ var (
 			func(r *l3.Segment) int { return int(r.ID) }, func(s *l3.Segment, v int) { s.ID = uint32(v) }),
 	})
 )
+
+// parseSegmentID reads a filter. None is stored as 0.
+func parseSegmentID(text string) (any, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return segmentID.parse(text)
+}
 
 // onlySegment is the one that attributes of the network itself describe.
 func onlySegment(s *l3.NetworkSpec) *l3.Segment {

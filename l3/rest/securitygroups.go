@@ -110,7 +110,12 @@ var (
 			}
 			return &n, err
 		},
-		parse: portOrType.parse,
+		parse: func(text string) (any, error) {
+			if text == "" {
+				return "", nil
+			}
+			return portOrType.parse(text)
+		},
 	}
 
 	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond the prefix.

@@ -52,13 +52,13 @@ func tagged(op l3.Op) func(values []string) ([]l3.Filter, error) {
 }
 
 // parseTime reads a time as filters have it, and gives it in the form that is stored.
-func parseTime(s string) (any, error) {
+func parseTime(s string) (string, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC().Format(time.RFC3339), nil
 		}
 	}
-	return nil, fmt.Errorf("'%s' is not a time such as 2006-01-02T15:04:05Z", show(s))
+	return "", fmt.Errorf("'%s' is not a time such as 2006-01-02T15:04:05Z", show(s))
 }
 
 // changedSince filters by the time of the last change: ISO 8601, in UTC unless it says otherwise.

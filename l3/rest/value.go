@@ -42,7 +42,7 @@ var (
 	mac      = value[dataplane.MAC]{schema{"type": "string"}, appendMAC, readMAC, canonical(readMAC)}
 	jsonDict = value[json.RawMessage]{schema{"type": "object"}, appendObject, readObject, nil}
 	texts    = list(label)
-	stamp    = value[time.Time]{schema{"type": "string", "format": "date-time"}, appendTime, nil, parseTime}
+	stamp    = value[time.Time]{schema{"type": "string", "format": "date-time"}, appendTime, nil, func(s string) (any, error) { return parseTime(s) }}
 )
 
 // text is a string of at most so many characters.
