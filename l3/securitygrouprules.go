@@ -168,7 +168,7 @@ func checkICMP(kind, code *int) error {
 		value            *int
 	}{{"port_range_min", "type", kind}, {"port_range_max", "code", code}} {
 		if v.value != nil && (*v.value < 0 || *v.value > 255) {
-			return badRequest("SecurityGroupInvalidIcmpValue", "Invalid value for ICMP %s (%s) %d. It must be 0 to 255.", v.field, v.attribute, *v.value)
+			return badRequest("SecurityGroupInvalidIcmpValue", "Invalid value for ICMP %s (%s) %d. It must be 0 to 255.", v.attribute, v.field, *v.value)
 		}
 	}
 	if kind == nil {

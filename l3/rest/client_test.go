@@ -104,6 +104,14 @@ func cut(request string) (method, path string) {
 	return method, path
 }
 
+// messageOf reads what a refusal says.
+func messageOf(t *testing.T, answer string) string {
+	t.Helper()
+	var said struct{ NeutronError struct{ Message string } }
+	require.NoError(t, json.Unmarshal([]byte(answer), &said), answer)
+	return said.NeutronError.Message
+}
+
 // idOf reads the ID from the answer to a creation.
 func idOf(t *testing.T, answer string) string {
 	t.Helper()
