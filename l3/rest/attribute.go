@@ -30,6 +30,7 @@ type attribute[R, S any] struct {
 	name   string
 	uses   use
 	schema schema
+	takes  schema // in requests; nil: as schema says
 	key    string // "name": as JSON
 	stored string // the name that l3.Query knows; empty: it is the same for every resource
 
@@ -101,6 +102,12 @@ func (a attribute[R, S]) as(stored string, parse func(string) (any, error)) attr
 func (a attribute[R, S]) by(filters func(values []string) ([]l3.Filter, error)) attribute[R, S] {
 	a.uses |= filtered
 	a.filters = filters
+	return a
+}
+
+// taking is the attribute, of which requests may give more than what is shown.
+func (a attribute[R, S]) taking(s schema) attribute[R, S] {
+	a.takes = s
 	return a
 }
 
@@ -270,8 +277,14 @@ func (t table[R, S]) schema(in use) schema {
 			continue
 		}
 		properties[a.name] = a.schema
-		if in != 0 && a.schema["type"] == "array" {
-			properties[a.name] = a.schema.nullable() // read as empty
+		switch {
+		case in == 0:
+		case a.takes != nil:
+			properties[a.name] = a.takes
+		case a.schema["type"] == "array":
+			properties[a.name] = a.schema.asGiven().nullable() // read as empty
+		default:
+			properties[a.name] = a.schema.asGiven()
 		}
 		if in == inPost && a.uses&needed != 0 {
 			must = append(must, a.name)
@@ -290,5 +303,49 @@ type schema map[string]any
 func (s schema) nullable() schema {
 	out := maps.Clone(s)
 	out["nullable"] = true
+	return out
+}
+
+// asGiven is the schema of a value in a request, where a number may be a string, and a boolean may be
+// one or a number.
+func (s schema) asGiven() schema {
+	out := maps.Clone(s)
+	switch s["type"] {
+	case "integer":
+		return out.or("string")
+	case "boolean":
+		return out.or("string", "integer")
+	case "array":
+		if items, ok := s["items"].(schema); ok {
+			out["items"] = items.asGiven()
+		}
+	case "object":
+		if properties, ok := s["properties"].(schema); ok {
+			given := schema{}
+			for name, p := range properties {
+				if inner, ok := p.(schema); ok {
+					given[name] = inner.asGiven()
+				}
+			}
+			out["properties"] = given
+		}
+	}
+	return out
+}
+
+// or lets a value be of other types too.
+func (s schema) or(types ...string) schema {
+	all := []schema{s}
+	for _, t := range types {
+		other := schema{"type": t}
+		if s["nullable"] == true {
+			other["nullable"] = true
+		}
+		all = append(all, other)
+	}
+	out := schema{"anyOf": all}
+	if s["nullable"] == true {
+		out["nullable"] = true
+	}
 	return out
 }

@@ -31,7 +31,7 @@ func securityGroupTable() table[l3.SecurityGroup, l3.SecurityGroupSpec] {
 	)
 	rules := list(record(securityGroupRuleTable()))
 	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
-		field("name", label, given|needed|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
+		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("stateful", boolean, given|found, func(r *R) bool { return r.Stateful }, func(s *S, v bool) { s.Stateful = &v }),
 		constant[R, S]("shared", boolean, "false", false), // by RBAC policies, which are for networks alone
@@ -50,7 +50,8 @@ func securityGroupRuleTable() table[l3.SecurityGroupRule, l3.SecurityGroupRuleSp
 			func(r *R) string { return r.SecurityGroupID }, func(s *S, v string) { s.SecurityGroupID = v }),
 		field("direction", choice("ingress", "egress"), inPost|needed|found, func(r *R) string { return r.Direction }, func(s *S, v string) { s.Direction = v }),
 		field("ethertype", label, inPost|found, func(r *R) string { return r.EtherType }, func(s *S, v string) { s.EtherType = v }),
-		field("protocol", protocol, inPost|found, func(r *R) string { return r.Protocol }, func(s *S, v string) { s.Protocol = v }),
+		field("protocol", protocol, inPost|found, func(r *R) string { return r.Protocol }, func(s *S, v string) { s.Protocol = v }).
+			taking(protocol.schema.or("integer")),
 		field("port_range_min", portOrNo, inPost|found, func(r *R) *int { return r.PortRangeMin }, func(s *S, v *int) { s.PortRangeMin = v }),
 		field("port_range_max", portOrNo, inPost|found, func(r *R) *int { return r.PortRangeMax }, func(s *S, v *int) { s.PortRangeMax = v }),
 		field("remote_ip_prefix", sourceOrNo, inPost|found,

@@ -27,7 +27,7 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
 		field("ip_version", ipVersion, inPost|needed|found, func(r *R) int { return r.IPVersion }, func(s *S, v int) { s.IPVersion = &v }),
-		field("cidr", cidr, inPost|needed|found, func(r *R) netip.Prefix { return r.CIDR }, func(s *S, v netip.Prefix) { s.CIDR = &v }),
+		field("cidr", cidr, inPost|found, func(r *R) netip.Prefix { return r.CIDR }, func(s *S, v netip.Prefix) { s.CIDR = &v }),
 		field("gateway_ip", addrOrNo, given|found, func(r *R) netip.Addr { return r.GatewayIP }, func(s *S, v netip.Addr) { s.GatewayIP = &v }),
 		field("allocation_pools", list(addressRange), given,
 			func(r *R) []l3.AddressRange { return r.AllocationPools }, func(s *S, v []l3.AddressRange) { s.AllocationPools = &v }),
