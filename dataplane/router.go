@@ -25,7 +25,8 @@ type Port struct {
 	MTU     int            `json:"mtu"`   // bytes; at least 68, and 1280 when the port has an IPv6 address (RFC 791, RFC 8200)
 }
 
-// Gateway is the port on the external network.
+// Gateway is the port on the external network. A further address in a subnet in which it has one
+// already has the full length: 203.0.113.4/24, 203.0.113.9/32.
 type Gateway struct {
 	Port
 	// NextHops are the default routes, at most one per address family. One that lies in none of the gateway's subnets is

@@ -39,12 +39,13 @@ func (c *checker) floating(a netip.Addr) string {
 	if at, ok := c.neighbours[a]; ok {
 		return fmt.Sprintf("%s is also %s", a, at)
 	}
+	if at, ok := c.held[a]; ok {
+		return fmt.Sprintf("%s is also %s", a, at)
+	}
 	s := c.subnetOf(a)
 	switch {
 	case s == nil:
 		return "" // routed to this router by its neighbours
-	case !s.bare && s.addr.Addr() == a:
-		return fmt.Sprintf("%s is also %s", a, s.path)
 	case !s.gateway:
 		return fmt.Sprintf("%s is in %s of %s, not on the external network", a, s.addr.Masked(), s.path)
 	case s.bare: // without an own address there, the kernel knows no broadcast address

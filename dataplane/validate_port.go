@@ -88,7 +88,8 @@ func (c *checker) addr(path, port string, a netip.Prefix, gateway bool) {
 }
 
 // overlaps refuses subnets that share addresses. Two prefixes overlap only when one contains the other; sorted, the one that contains
-// comes first.
+// comes first. Further addresses of the gateway in one subnet have the full prefix length: the kernel
+// would take away those of the subnet's own length together with the first.
 func (c *checker) overlaps() {
 	order := make([]int, len(c.subnets))
 	for i := range order {
@@ -99,6 +100,9 @@ func (c *checker) overlaps() {
 	for k, i := range order {
 		if k == 0 || !c.subnets[outer].addr.Overlaps(c.subnets[i].addr) {
 			outer = i
+			continue
+		}
+		if inner := &c.subnets[i]; inner.gateway && c.subnets[outer].gateway && inner.addr.IsSingleIP() {
 			continue
 		}
 		first, second := &c.subnets[min(outer, i)], &c.subnets[max(outer, i)]

@@ -188,7 +188,7 @@ func (s *Service) namesSubnets(ctx context.Context, tx Tx, who Caller, networkID
 }
 
 func wrongSubnet(networkID, subnetID string) error {
-	return invalid("Failed to create port on network %s, because fixed_ips included invalid subnet %s", networkID, subnetID)
+	return invalid("Invalid input for operation: Failed to create port on network %s, because fixed_ips included invalid subnet %s.", networkID, subnetID)
 }
 
 // subnetFor returns the subnet of a requested address.

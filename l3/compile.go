@@ -111,12 +111,17 @@ func (in Intent) port(p *Port) (dataplane.Port, error) {
 		MAC:     p.MAC,
 		MTU:     network.MTU,
 	}
-	for _, ip := range p.FixedIPs {
+	for i, ip := range p.FixedIPs {
 		subnet, ok := in.Subnets[ip.SubnetID]
 		if !ok {
 			return dataplane.Port{}, fmt.Errorf("subnet %s is not known", ip.SubnetID)
 		}
-		out.Addrs = append(out.Addrs, netip.PrefixFrom(ip.IPAddress, subnet.CIDR.Bits()))
+		bits := subnet.CIDR.Bits()
+		another := func(before FixedIP) bool { return before.SubnetID == ip.SubnetID }
+		if p.DeviceOwner == OwnerRouterGateway && slices.ContainsFunc(p.FixedIPs[:i], another) {
+			bits = ip.IPAddress.BitLen() // see [dataplane.Gateway]
+		}
+		out.Addrs = append(out.Addrs, netip.PrefixFrom(ip.IPAddress, bits))
 	}
 	return out, nil
 }

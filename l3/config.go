@@ -16,7 +16,7 @@ type Config struct {
 	BaseMAC       dataplane.MAC  // first three bytes of generated MAC addresses; zero: fa:16:3e
 	SegmentRanges []SegmentRange // that networks without a given segmentation ID get theirs from, the first with room, in turn; nil: VXLAN 1–16777215
 	PhysicalMTU   int            // bytes of the underlying network, which bounds a network's MTU; 0: 1500
-	MaxRoutes     int            // extra routes of a router; 0: 30
+	MaxRoutes     int            // extra routes of a router whose project has no quota router_route; 0: 30
 	Quotas        map[string]int // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
 	AgentDownTime time.Duration  // since the last heartbeat, after which an agent is not alive; 0: 75 s
 	// RemoveOrphans has hosts remove routers that the database does not know; see [Orphan]. False: they
@@ -34,10 +34,14 @@ type SegmentRange struct {
 	First, Last uint32
 }
 
-// DefaultQuotas are the limits of a project that was given none. -1 is unlimited.
+// quotaRoutes names the quota of a router's extra routes. It belongs to the project, and bounds each of its routers.
+const quotaRoutes = "router_route"
+
+// DefaultQuotas are the limits of a project that was given none. -1 is unlimited. That of router_route
+// is [Config.MaxRoutes].
 func DefaultQuotas() map[string]int {
 	return map[string]int{
-		"network": 100, "subnet": 100, "port": 500, "router": 10, "floatingip": 50,
+		"network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, quotaRoutes: 30, "floatingip": 50,
 		"security_group": 10, "security_group_rule": 100, "rbac_policy": 10,
 	}
 }

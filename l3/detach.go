@@ -16,7 +16,7 @@ func (s *Service) RemoveRouterInterface(ctx context.Context, who Caller, routerI
 			return err
 		}
 		if spec == (InterfaceSpec{}) {
-			return badRequest("BadRequest", "Bad router request: one of subnet_id and port_id must be given")
+			return badRequest("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")
 		}
 		in, err := intentOf(ctx, w, routerID)
 		if err != nil {
@@ -74,15 +74,15 @@ func (in Intent) named(spec InterfaceSpec) (Port, error) {
 func (in Intent) mayLeave(ctx context.Context, tx Tx, subnet Subnet) error {
 	for _, r := range in.Router.Routes {
 		if subnet.CIDR.Contains(r.NextHop) {
-			return conflict("RouterInterfaceInUseByRoute", "The interface of router %s on subnet %s is needed by the route to %s via %s",
-				in.Router.ID, subnet.ID, r.Destination, r.NextHop)
+			return conflict("RouterInterfaceInUseByRoute", "Router interface for subnet %s on router %s cannot be deleted,"+
+				" as it is required by one or more routes.", subnet.ID, in.Router.ID)
 		}
 	}
 	fips, err := tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("router_id", in.Router.ID)}})
 	for _, f := range fips {
 		if subnet.CIDR.Contains(f.FixedIP) { // it may be another project's, so it is not named
-			return conflict("RouterInterfaceInUseByFloatingIP", "The interface of router %s on subnet %s is needed by floating IPs",
-				in.Router.ID, subnet.ID)
+			return conflict("RouterInterfaceInUseByFloatingIP", "Router interface for subnet %s on router %s cannot be deleted,"+
+				" as it is required by one or more floating IPs.", subnet.ID, in.Router.ID)
 		}
 	}
 	return err

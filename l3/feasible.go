@@ -2,9 +2,6 @@ package l3
 
 import (
 	"context"
-	"errors"
-	"slices"
-	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -18,7 +15,7 @@ func (in Intent) check(ctx context.Context, tx Tx) error {
 	for _, route := range in.Router.Routes {
 		r.Routes = append(r.Routes, dataplane.Route{Dest: route.Destination, NextHop: route.NextHop})
 	}
-	if err := in.refusal(r.Validate()); err != nil {
+	if err := in.refusal(r, r.Validate()); err != nil {
 		return err
 	}
 	hops := neighbours(r)
@@ -44,17 +41,4 @@ func neighbours(r dataplane.Router) []string {
 		}
 	}
 	return hops
-}
-
-// refusal makes the service's refusal of the first fault of a router: its routes' only when it has no other.
-func (in Intent) refusal(err error) error {
-	var faults dataplane.Faults
-	if !errors.As(err, &faults) {
-		return err
-	}
-	ofRoute := func(f dataplane.Fault) bool { return strings.HasPrefix(f.Path, "Routes") }
-	if i := slices.IndexFunc(faults, func(f dataplane.Fault) bool { return !ofRoute(f) }); i >= 0 {
-		return badRequest("BadRequest", "Bad router request: %s", faults[i])
-	}
-	return badRequest("InvalidRoutes", "Invalid routes of router %s: %s", in.Router.ID, faults[0])
 }

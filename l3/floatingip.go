@@ -41,4 +41,5 @@ type FloatingIPSpec struct {
 	Address     *netip.Addr // at creation, by administrators
 	PortID      *string     // empty: unbind
 	FixedIP     *netip.Addr
+	Tags        *[]string // at creation
 }

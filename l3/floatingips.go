@@ -40,9 +40,12 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who Caller, spe
 		return FloatingIP{}, err
 	}
 	if !n.External {
-		return FloatingIP{}, badRequest("BadRequest", "Bad floatingip request: Network %s is not a valid external network", n.ID)
+		return FloatingIP{}, badRequest("BadRequest", "Bad floatingip request: Network %s is not a valid external network.", n.ID)
 	}
 	f := FloatingIP{Meta: s.newMeta(owner, "", or(spec.Description, "")), NetworkID: n.ID}
+	if f.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+		return f, err
+	}
 	b, err := s.wish(ctx, w, who, f, spec)
 	if err != nil {
 		return f, err
@@ -50,7 +53,7 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who Caller, spe
 	if err := s.checkQuota(ctx, w, owner, "floatingip"); err != nil {
 		return f, err
 	}
-	if err := s.takeAddress(ctx, w, &f, spec); err != nil {
+	if err := s.takeAddress(ctx, w, who, &f, spec); err != nil {
 		return f, err
 	}
 	if err := s.bindTo(ctx, w, &f, b); err != nil {
@@ -60,7 +63,7 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who Caller, spe
 }
 
 // takeAddress makes the port that holds the floating IP's address.
-func (s *Service) takeAddress(ctx context.Context, w *work, f *FloatingIP, spec FloatingIPSpec) error {
+func (s *Service) takeAddress(ctx context.Context, w *work, who Caller, f *FloatingIP, spec FloatingIPSpec) error {
 	subnets, err := w.Subnets().List(ctx, Query{Filters: []Filter{oneOf("network_id", f.NetworkID), {Field: "ip_version", Values: []any{4}}}})
 	if err != nil {
 		return err
@@ -71,7 +74,7 @@ func (s *Service) takeAddress(ctx context.Context, w *work, f *FloatingIP, spec 
 	var want []FixedIPSpec
 	asked := FixedIPSpec{SubnetID: or(spec.SubnetID, ""), IPAddress: or(spec.Address, netip.Addr{})}
 	if asked != (FixedIPSpec{}) {
-		if err := askable(asked, subnets); err != nil {
+		if err := s.askable(ctx, w, who, f.NetworkID, asked, subnets); err != nil {
 			return err
 		}
 		want = []FixedIPSpec{asked}
@@ -84,8 +87,10 @@ func (s *Service) takeAddress(ctx context.Context, w *work, f *FloatingIP, spec 
 	return nil
 }
 
-// askable refuses what a floating IP cannot be: an IPv6 address, and that of the external network's own router.
-func askable(asked FixedIPSpec, subnets []Subnet) error {
+// askable refuses what a floating IP cannot be: an IPv6 address, that of the external network's own
+// router, and one of a subnet that is not the external network's, or that does not exist for the
+// caller.
+func (s *Service) askable(ctx context.Context, tx Tx, who Caller, networkID string, asked FixedIPSpec, subnets []Subnet) error {
 	if asked.IPAddress.IsValid() && !asked.IPAddress.Is4() {
 		return invalid("Invalid input for floating_ip_address. Reason: %s is not an IPv4 address.", asked.IPAddress)
 	}
@@ -96,10 +101,20 @@ func askable(asked FixedIPSpec, subnets []Subnet) error {
 			return badRequest("BadRequest", "Bad floatingip request: %s is the gateway of subnet %s", asked.IPAddress, subnet.ID)
 		}
 	}
-	if !found {
-		return badRequest("BadRequest", "Bad floatingip request: Subnet %s is not an IPv4 subnet of the external network", asked.SubnetID)
+	if found {
+		return nil
 	}
-	return nil
+	sub, err := tx.Subnets().Get(ctx, asked.SubnetID)
+	switch {
+	case err == nil && sub.NetworkID == networkID:
+		return badRequest("BadRequest", "Bad floatingip request: Subnet %s is not an IPv4 subnet of the external network", asked.SubnetID)
+	case err != nil && !errors.Is(err, ErrAbsent):
+		return err
+	}
+	if _, _, err := s.subnet(ctx, tx, who, asked.SubnetID); err != nil {
+		return err
+	}
+	return wrongSubnet(networkID, asked.SubnetID)
 }
 
 // GetFloatingIP answers with a floating IP of the caller's project.
@@ -186,7 +201,7 @@ func (spec FloatingIPSpec) changeable() error {
 	case spec.NetworkID != nil, spec.SubnetID != nil, spec.Address != nil, spec.ProjectID != nil:
 		return badRequest("HTTPBadRequest", "The network, the subnet, the address and the project of a floating IP cannot be updated")
 	case spec.PortID == nil && or(spec.FixedIP, netip.Addr{}).IsValid():
-		return badRequest("BadRequest", "Bad floatingip request: fixed_ip_address needs a port_id")
+		return badRequest("BadRequest", "Bad floatingip request: fixed_ip_address cannot be specified without a port_id.")
 	}
 	return text("description", spec.Description)
 }
@@ -224,7 +239,7 @@ func (s *Service) describeFloatingIP(ctx context.Context, tx Tx, f *FloatingIP) 
 // taken says what it means when the store has one that is bound to the same fixed address.
 func taken(err error, f FloatingIP) error {
 	if errors.Is(err, ErrTaken) {
-		return alreadyBound(f.PortID, f.FixedIP, f.NetworkID)
+		return alreadyBound(f, f.PortID, f.FixedIP)
 	}
 	return err
 }

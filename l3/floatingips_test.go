@@ -42,7 +42,7 @@ func TestFloatingIPChecksInThisOrder(t *testing.T) {
 		require.ErrorContains(r, create(s.NetworkID, "nobody", away), "not a valid external network")
 		r.refused(create(ext.ID, "nobody", away), 404, "PortNotFound")
 		r.refused(create(ext.ID, theirs.ID, away), 400, "BadRequest")
-		require.ErrorContains(r, create(ext.ID, theirs.ID, away), "another project")
+		require.ErrorContains(r, create(ext.ID, theirs.ID, away), "owned by a different project")
 		r.refused(create(ext.ID, unreached.ID, away), 400, "BadRequest")
 		require.ErrorContains(r, create(ext.ID, unreached.ID, away), "10.99.0.1")
 		r.refused(create(ext.ID, p.ID, nil), 400, "BadRequest")
@@ -100,7 +100,17 @@ func TestFloatingIPAddressAskedFor(t *testing.T) {
 		r.refused(r.tryFIP(r.admin, asked("10.0.0.1")), 400, "InvalidIpForNetwork")
 		r.refused(r.tryFIP(r.admin, asked("2001:db8:e::7")), 400, "InvalidInput")
 		r.refused(r.tryFIP(r.member, l3.FloatingIPSpec{NetworkID: &ext.ID, SubnetID: &six.ID}), 400, "BadRequest")
-		r.refused(r.tryFIP(r.member, l3.FloatingIPSpec{NetworkID: &ext.ID, SubnetID: new(r.inside("10.0.0.0/24").ID)}), 400, "BadRequest")
+		for subnet, want := range map[string]struct {
+			status int
+			name   string
+		}{
+			r.inside("10.0.0.0/24").ID:                                {400, "InvalidInput"}, // its own, and not the network's
+			"0c9f7a2b-1d3e-4f5a-8b6c-7d8e9f0a1b2c":                    {404, "SubnetNotFound"},
+			r.subnet(r.other, r.network(r.other), "10.9.0.0/24").ID:   {404, "SubnetNotFound"},
+			r.subnet(r.admin, r.external("other"), "192.0.2.0/24").ID: {404, "SubnetNotFound"},
+		} {
+			r.refused(r.tryFIP(r.member, l3.FloatingIPSpec{NetworkID: &ext.ID, SubnetID: &subnet}), want.status, want.name)
+		}
 	})
 }
 

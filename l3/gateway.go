@@ -27,7 +27,7 @@ func (s *Service) setGateway(ctx context.Context, w *work, who Caller, in Intent
 		return err
 	}
 	if !n.External {
-		return badRequest("BadRequest", "Bad router request: Network %s is not an external network", n.ID)
+		return badRequest("BadRequest", "Bad router request: Network %s is not an external network.", n.ID)
 	}
 	if err := s.namesSubnets(ctx, w, who, n.ID, or(spec.FixedIPs, nil)); err != nil {
 		return err
@@ -69,8 +69,8 @@ func gatewayUnused(ctx context.Context, tx Tx, routerID, networkID string) error
 	if err != nil || n == 0 {
 		return err
 	}
-	return conflict("RouterExternalGatewayInUseByFloatingIp",
-		"The gateway of router %s to external network %s is needed by floating IPs: %d", routerID, networkID, n)
+	return conflict("RouterExternalGatewayInUseByFloatingIp", "Gateway cannot be updated for router %s,"+
+		" since a gateway to external network %s is required by one or more floating IPs.", routerID, networkID)
 }
 
 func (s *Service) newGateway(ctx context.Context, w *work, in Intent, n Network, spec GatewaySpec) (Port, error) {
@@ -113,7 +113,7 @@ func hasIPv4(p Port) bool {
 func apart(subnet Subnet, others []Subnet) error {
 	for _, o := range others {
 		if o.CIDR.Overlaps(subnet.CIDR) {
-			return badRequest("BadRequest", "Bad router request: Cidr %s of subnet %s overlaps with cidr %s of subnet %s",
+			return badRequest("BadRequest", "Bad router request: Cidr %s of subnet %s overlaps with cidr %s of subnet %s.",
 				subnet.CIDR, subnet.ID, o.CIDR, o.ID)
 		}
 	}

@@ -114,11 +114,54 @@ func TestGatewayAddressIsNotTheSubnetsGateway(t *testing.T) {
 		own := []l3.FixedIPSpec{{IPAddress: netip.MustParseAddr("203.0.113.1")}}
 		_, err := r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, FixedIPs: &own})
 		r.refused(err, 400, "BadRequest")
-		twice := []l3.FixedIPSpec{{IPAddress: netip.MustParseAddr("203.0.113.7")}, {IPAddress: netip.MustParseAddr("203.0.113.8")}}
-		_, err = r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, FixedIPs: &twice})
-		r.refused(err, 400, "BadRequest")
 		require.Empty(r, r.routerPorts(router.ID))
 	})
+}
+
+// TestGatewayOfSeveralAddressesInOneSubnet: the host has all of them, the further ones by themselves,
+// so that the kernel does not take them for secondary ones of the first.
+func TestGatewayOfSeveralAddressesInOneSubnet(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		r.agent("h1")
+		ext := r.external("public", "203.0.113.0/24")
+		router := r.router()
+		addrs := func(given ...string) []string {
+			r.Helper()
+			want := []l3.FixedIPSpec{}
+			for _, a := range given {
+				f := l3.FixedIPSpec{SubnetID: r.subnetOf(ext).ID}
+				if a != "" {
+					f.IPAddress = netip.MustParseAddr(a)
+				}
+				want = append(want, f)
+			}
+			ok(r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, FixedIPs: &want}))(r)
+			var got []string
+			for _, a := range r.report(router.ID).Router.Gateway.Addrs {
+				got = append(got, a.String())
+			}
+			return got
+		}
+		require.Equal(r, []string{"203.0.113.7/24", "203.0.113.8/32", "203.0.113.6/32"}, addrs("203.0.113.7", "203.0.113.8", "203.0.113.6"))
+		require.Equal(r, []string{"203.0.113.8/24", "203.0.113.7/32"}, addrs("203.0.113.8", "203.0.113.7"))
+		require.Len(r, addrs("", ""), 2)
+		require.Len(r, r.see(router.ID).Gateway.FixedIPs, 2)
+		twice := []l3.FixedIPSpec{{IPAddress: netip.MustParseAddr("203.0.113.9")}, {IPAddress: netip.MustParseAddr("203.0.113.9")}}
+		_, err := r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, FixedIPs: &twice})
+		r.refused(err, 400, "InvalidInput")
+		s := r.inside("10.0.1.0/24")
+		r.attach(router, s)
+		ok(r.add(r.router().ID, l3.InterfaceSpec{PortID: r.port(r.member, s).ID}))(r)
+		two := r.port(r.member, s, "10.0.1.50", "10.0.1.51")
+		_, err = r.add(r.router().ID, l3.InterfaceSpec{PortID: two.ID})
+		r.refused(err, 400, "BadRequest")
+	})
+}
+
+// subnetOf is the only subnet of a network.
+func (r *rig) subnetOf(n l3.Network) l3.Subnet {
+	r.Helper()
+	return one(r.ListSubnets(r.Context(), r.admin, l3.Query{Filters: []l3.Filter{{Field: "network_id", Values: []any{n.ID}}}}))(r)
 }
 
 func TestGatewayWhoseRoutesWouldNoLongerBeConnected(t *testing.T) {

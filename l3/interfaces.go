@@ -15,8 +15,11 @@ func (s *Service) AddRouterInterface(ctx context.Context, who Caller, routerID s
 		if err := s.may(who, "add_router_interface", to); err != nil {
 			return err
 		}
-		if (spec.SubnetID == "") == (spec.PortID == "") {
-			return badRequest("BadRequest", "Bad router request: exactly one of subnet_id and port_id must be given")
+		switch {
+		case spec == (InterfaceSpec{}):
+			return badRequest("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")
+		case spec.SubnetID != "" && spec.PortID != "":
+			return badRequest("BadRequest", "Bad router request: Cannot specify both subnet-id and port-id.")
 		}
 		in, err := intentOf(ctx, w, routerID)
 		if err != nil {
@@ -75,7 +78,8 @@ func (s *Service) attachPort(ctx context.Context, w *work, who Caller, in Intent
 		return Interface{}, notFound("PortNotFound", "Port %s could not be found.", portID)
 	}
 	if p.DeviceID != "" || p.DeviceOwner != "" {
-		return Interface{}, conflict("PortInUse", "Port %s of network %s is in use by %s %q", p.ID, p.NetworkID, p.DeviceOwner, p.DeviceID)
+		return Interface{}, conflict("PortInUse", "Unable to complete operation on port %s for network %s. Port already has an attached device %s.",
+			p.ID, p.NetworkID, p.DeviceID)
 	}
 	if n, err := w.FloatingIPs().Count(ctx, oneOf("port_id", portID)); err != nil || n > 0 {
 		return Interface{}, orElse(err, conflict("PortInUse", "Port %s of network %s has a floating IP", p.ID, p.NetworkID))
@@ -154,7 +158,7 @@ func (s *Service) mayAttach(
 	for _, p := range in.interfaces() {
 		for _, ip := range p.FixedIPs {
 			if ip.SubnetID == subnet.ID {
-				return badRequest("BadRequest", "Bad router request: Router already has a port on subnet %s", subnet.ID)
+				return badRequest("BadRequest", "Bad router request: Router already has a port on subnet %s.", subnet.ID)
 			}
 			if err := apart(subnet, []Subnet{in.Subnets[ip.SubnetID]}); err != nil {
 				return err

@@ -39,4 +39,5 @@ type NetworkSpec struct {
 	Segments            *[]Segment
 	AZHints             *[]string
 	PortSecurityEnabled *bool
+	Tags                *[]string // at creation
 }

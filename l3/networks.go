@@ -30,10 +30,16 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who Caller, spec N
 		Shared: or(spec.Shared, false), External: or(spec.External, false), IsDefault: or(spec.IsDefault, false),
 		AvailabilityZones: []string{}, AZHints: notNil(or(spec.AZHints, nil)), PortSecurityEnabled: or(spec.PortSecurityEnabled, true),
 	}
+	if n.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+		return Network{}, err
+	}
 	if err := checkNetwork(ctx, w, n); err != nil {
 		return Network{}, err
 	}
 	if err := s.checkQuota(ctx, w, owner, "network"); err != nil {
+		return Network{}, err
+	}
+	if err := s.usedBy(ctx, w, owner); err != nil {
 		return Network{}, err
 	}
 	if n.Segments, err = s.segments(ctx, w, or(spec.Segments, nil)); err != nil {
@@ -124,6 +130,9 @@ func (s *Service) ListNetworks(ctx context.Context, who Caller, q Query) (list [
 		if err := s.networksFor(ctx, tx, who, &q); err != nil {
 			return err
 		}
+		if err := withSubnets(ctx, tx, &q); err != nil {
+			return err
+		}
 		if list, err = tx.Networks().List(ctx, q); err != nil {
 			return err
 		}
@@ -150,6 +159,25 @@ func (s *Service) networksFor(ctx context.Context, tx Tx, who Caller, q *Query) 
 	q.Filters = slices.Clone(q.Filters)
 	q.Filters[i] = ids
 	return err
+}
+
+// withSubnets replaces the filters of a list of networks that name subnets on them.
+func withSubnets(ctx context.Context, tx Tx, q *Query) error {
+	q.Filters = slices.Clone(q.Filters)
+	for i, f := range q.Filters {
+		if f.Field != "subnets" {
+			continue
+		}
+		subnets, err := tx.Subnets().List(ctx, Query{Filters: []Filter{{Field: "id", Op: f.Op, Values: f.Values}}})
+		if err != nil {
+			return err
+		}
+		q.Filters[i] = Filter{Field: "id", Op: In}
+		for _, sub := range subnets {
+			q.Filters[i].Values = append(q.Filters[i].Values, sub.NetworkID)
+		}
+	}
+	return nil
 }
 
 // UpdateNetwork changes what is given.

@@ -244,7 +244,7 @@ func TestNetworkOfAnotherProjectIsNotFound(t *testing.T) {
 func TestNetworkSharedAndExternalAreVisible(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		shared, public := c.network(admin, l3.NetworkSpec{Shared: new(true)}), c.external()
-		sub := c.subnet(public, "198.51.100.0/24")
+		hidden, sub := c.subnet(public, "198.51.100.0/24"), c.subnet(shared, "10.0.0.0/24")
 		for _, n := range []l3.Network{shared, public} {
 			got, err := c.GetNetwork(t.Context(), alice, n.ID)
 			require.NoError(t, err)
@@ -261,7 +261,13 @@ func TestNetworkSharedAndExternalAreVisible(t *testing.T) {
 		require.Len(t, list, 2)
 		subnets, err := c.ListSubnets(t.Context(), alice, l3.Query{})
 		require.NoError(t, err)
+		require.Len(t, subnets, 1, "a network that is external and not shared keeps its subnets to itself")
 		require.Equal(t, sub.ID, subnets[0].ID)
+		_, err = c.GetSubnet(t.Context(), alice, hidden.ID)
+		unseen(t, err)
+		c.share(admin, public, l3.AccessAsShared, "alice")
+		_, err = c.GetSubnet(t.Context(), alice, hidden.ID)
+		require.NoError(t, err)
 		c.port(alice, shared)
 	})
 }

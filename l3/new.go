@@ -44,6 +44,7 @@ func New(c Config) (*Service, error) {
 		c.MaxRoutes = 30
 	}
 	limits := DefaultQuotas()
+	limits[quotaRoutes] = c.MaxRoutes
 	for resource, limit := range c.Quotas {
 		if _, known := limits[resource]; !known {
 			return nil, invalid("Config.Quotas: nothing is counted as %q", resource)

@@ -114,14 +114,12 @@ var defaultRules = map[string]requirement{
 	"update_network:provider:network_type":  administrators,
 	"get_network_ip_availability":           administrators,
 
-	"get_subnet":                  {reader, RelationOwner | RelationNetworkOwner | RelationShared | RelationExternal},
-	"create_subnet":               {member, RelationNetworkOwner},
-	"create_subnet:project_id":    administrators,
-	"create_subnet:service_types": administrators,
-	"update_subnet":               {member, RelationOwner | RelationNetworkOwner},
-	"update_subnet:service_types": administrators,
-	"update_subnet:tags":          {member, RelationOwner | RelationNetworkOwner},
-	"delete_subnet":               {member, RelationOwner | RelationNetworkOwner},
+	"get_subnet":               {reader, RelationOwner | RelationNetworkOwner | RelationShared},
+	"create_subnet":            {member, RelationNetworkOwner},
+	"create_subnet:project_id": administrators,
+	"update_subnet":            {member, RelationOwner | RelationNetworkOwner},
+	"update_subnet:tags":       {member, RelationOwner | RelationNetworkOwner},
+	"delete_subnet":            {member, RelationOwner | RelationNetworkOwner},
 
 	"get_port":                          {reader, RelationOwner | RelationNetworkOwner},
 	"get_port:binding:host_id":          administrators,
@@ -168,10 +166,10 @@ var defaultRules = map[string]requirement{
 	"create_security_group_rule:project_id": administrators,
 	"delete_security_group:default":         administrators,
 
-	"create_rbac_policy":                {member, RelationNetworkOwner},
-	"create_rbac_policy:project_id":     administrators,
-	"create_rbac_policy:target_project": administrators,
-	"update_rbac_policy:target_project": administrators,
+	"create_rbac_policy":               {member, RelationNetworkOwner},
+	"create_rbac_policy:project_id":    administrators,
+	"create_rbac_policy:target_tenant": administrators,
+	"update_rbac_policy:target_tenant": administrators,
 
 	"get_agent":        administrators,
 	"update_agent":     administrators,
@@ -184,6 +182,8 @@ var defaultRules = map[string]requirement{
 	"delete_quota":     administrators,
 
 	"get_availability_zone": {reader, RelationShared},
+
+	"context_is_admin": administrators, // binds floating IPs to ports of any project
 }
 
 // Allows reports whether the service's policy lets a caller do what a rule names.

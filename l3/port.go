@@ -83,6 +83,7 @@ type PortSpec struct {
 	AllowedAddressPairs *[]AddressPair
 	ExtraDHCPOpts       *[]DHCPOption
 	QoSPolicyID         *string
+	Tags                *[]string // at creation
 }
 
 // FixedIPSpec asks for an address: a given one, any of a subnet, or both said.

@@ -68,7 +68,7 @@ func checkPort(p Port, spec PortSpec) error {
 		}
 	}
 	if !slices.Contains(vnicTypes, p.Binding.VNICType) {
-		return invalid("Invalid input for binding:vnic_type. Reason: '%s' is not in %v.", p.Binding.VNICType, vnicTypes[1:])
+		return invalid("Invalid input for binding:vnic_type. Reason: '%s' is not in ['%s'].", p.Binding.VNICType, strings.Join(vnicTypes[1:], "', '"))
 	}
 	if spec.MAC != nil && spec.MAC[0]&1 != 0 {
 		return invalid("Invalid input for mac_address. Reason: '%s' is a multicast address.", spec.MAC)

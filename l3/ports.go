@@ -30,6 +30,9 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 		NetworkID: n.ID, AdminStateUp: or(spec.AdminStateUp, true), MAC: or(spec.MAC, dataplane.MAC{}),
 		PortSecurityEnabled: n.PortSecurityEnabled,
 	}
+	if p.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+		return Port{}, err
+	}
 	if err := applyPort(&p, spec); err != nil {
 		return Port{}, err
 	}
@@ -37,6 +40,9 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 		return Port{}, err
 	}
 	if err := s.checkQuota(ctx, w, owner, "port"); err != nil {
+		return Port{}, err
+	}
+	if err := s.usedBy(ctx, w, owner); err != nil {
 		return Port{}, err
 	}
 	if err := s.groupsAtCreation(ctx, w, who, &p, spec.SecurityGroups); err != nil {
@@ -125,6 +131,9 @@ func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, 
 		return err
 	}
 	if err := keepsOwner("update", before, *p); err != nil {
+		return err
+	}
+	if err := s.usedBy(ctx, w, p.ProjectID); err != nil {
 		return err
 	}
 	if err := s.changeGroups(ctx, w, who, p, spec.SecurityGroups); err != nil {

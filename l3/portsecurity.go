@@ -14,9 +14,8 @@ func (s *Service) groupsAtCreation(ctx context.Context, w *work, who Caller, p *
 	case !p.PortSecurityEnabled || trusted(p.DeviceOwner) || p.ProjectID == "":
 		return nil
 	}
-	id, err := s.ensureDefaultGroup(ctx, w, p.ProjectID)
-	p.SecurityGroups = []string{id}
-	return err
+	p.SecurityGroups = []string{defaultGroup(p.ProjectID)}
+	return nil
 }
 
 // changeGroups gives a port the groups that are asked for.
@@ -24,8 +23,10 @@ func (s *Service) changeGroups(ctx context.Context, w *work, who Caller, p *Port
 	if asked != nil {
 		groups := append([]string{}, *asked...)
 		slices.Sort(groups)
-		groups = slices.Compact(groups)
-		for _, id := range groups {
+		for i, id := range groups {
+			if i > 0 && id == groups[i-1] {
+				return badRequest("HTTPBadRequest", "Invalid input for security_groups. Reason: Duplicate items in the list: '%s'.", id)
+			}
 			if _, _, err := s.securityGroup(ctx, w, who, id); err != nil && !slices.Contains(p.SecurityGroups, id) {
 				return err
 			}

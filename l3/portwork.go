@@ -34,6 +34,9 @@ func (s *Service) complete(p *Port) {
 	if p.ID != "" {
 		meta.ID = p.ID
 	}
+	if p.Tags != nil {
+		meta.Tags = p.Tags
+	}
 	p.Meta = meta
 	p.Status = StatusDown
 	if p.DeviceOwner == OwnerFloatingIP {

@@ -25,15 +25,16 @@ type Op int
 
 // The comparisons.
 const (
-	In        Op = iota // equal to one of Values
-	Contains            // a string that has one of Values within it
-	All                 // a list that holds every one of Values
-	NotAll              // not that
-	NotIn               // not In
-	NotBefore           // a string that is not sorted before the only one of Values; times are such strings
-	Before              // a string that is sorted before the only one of Values
-	Either              // at least one filter of Of holds
-	Every               // all filters of Of hold
+	In          Op = iota // equal to one of Values
+	Contains              // a string that has one of Values within it
+	All                   // a list that holds every one of Values
+	NotAll                // not that
+	NotIn                 // not In
+	NotContains           // not Contains
+	NotBefore             // a string that is not sorted before the only one of Values; times are such strings
+	Before                // a string that is sorted before the only one of Values
+	Either                // at least one filter of Of holds
+	Every                 // all filters of Of hold
 )
 
 // Sort is a key to sort by.

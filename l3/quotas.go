@@ -6,11 +6,15 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 )
 
-// checkQuota says whether a project may have one more of a resource, which is named as in [DefaultQuotas]. What is nobody's is not bounded.
+// checkQuota refuses one more of a resource, which is named as in [DefaultQuotas], if the project may not have it. What is nobody's is not bounded.
 func (s *Service) checkQuota(ctx context.Context, w *work, project, resource string) error {
+	return s.checkQuotaFor(ctx, w, project, resource, 1)
+}
+
+// checkQuotaFor is checkQuota for several of a resource at once.
+func (s *Service) checkQuotaFor(ctx context.Context, w *work, project, resource string, more int) error {
 	if project == "" {
 		return nil
 	}
@@ -26,10 +30,14 @@ func (s *Service) checkQuota(ctx context.Context, w *work, project, resource str
 	if err != nil {
 		return err
 	}
-	if used >= limit {
-		return conflict("OverQuota", "Quota exceeded for resources: ['%s'].", resource)
+	if used+more > limit {
+		return overQuota(resource)
 	}
 	return nil
+}
+
+func overQuota(resource string) error {
+	return conflict("OverQuota", "Quota exceeded for resources: ['%s'].", resource)
 }
 
 // limits are the defaults and what the project was given instead.
@@ -64,6 +72,10 @@ func usage(ctx context.Context, tx Tx, project, resource string) (int, error) {
 		return tx.SecurityGroupRules().Count(ctx, own)
 	case "rbac_policy":
 		return tx.RBACPolicies().Count(ctx, own)
+	case "subnetpool": // there are none
+		return 0, nil
+	case quotaRoutes: // counted per router
+		return 0, nil
 	}
 	return 0, fmt.Errorf("nothing counts the quota %q", resource)
 }
@@ -173,18 +185,14 @@ func (s *Service) checkLimits(who Caller, project string, limits map[string]int)
 }
 
 func checkUsage(ctx context.Context, w *work, project string, limits map[string]int) error {
-	var under []string
 	for _, resource := range slices.Sorted(maps.Keys(limits)) {
 		used, err := usage(ctx, w, project, resource)
 		if err != nil {
 			return err
 		}
 		if limit := limits[resource]; limit >= 0 && limit < used {
-			under = append(under, resource)
+			return badRequest("HTTPBadRequest", "Quota limit %d for %s must be greater than or equal to already used %d", limit, resource, used)
 		}
-	}
-	if len(under) > 0 {
-		return conflict("InvalidQuotaValue", "Change would make usage less than 0 for the following resources: ['%s'].", strings.Join(under, "', '"))
 	}
 	return nil
 }
@@ -194,7 +202,16 @@ func (s *Service) DeleteQuota(ctx context.Context, who Caller, project string) e
 	if err := s.may(who, "delete_quota", who.to(project)); err != nil {
 		return err
 	}
-	return s.update(ctx, func(w *work) error { return w.Quotas().Delete(ctx, project) })
+	return s.update(ctx, func(w *work) error {
+		given, err := w.Quotas().Get(ctx, project)
+		if err != nil {
+			return err
+		}
+		if len(given) == 0 {
+			return notFound("TenantQuotaNotFound", "Quota for tenant %s could not be found.", project)
+		}
+		return w.Quotas().Delete(ctx, project)
+	})
 }
 
 // maySeeQuota answers alike for a project of others and for one that does not exist.

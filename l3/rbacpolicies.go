@@ -30,10 +30,10 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spe
 	if err != nil {
 		return RBACPolicy{}, err
 	}
-	if err := s.may(who, rule, to); err != nil {
-		return RBACPolicy{}, err
+	if !s.Allows(who, rule, to) {
+		return RBACPolicy{}, notTheirNetwork()
 	}
-	target := givenAttribute{"target_project", p.TargetProject == everyone}
+	target := givenAttribute{"target_tenant", p.TargetProject == everyone}
 	if err := s.mayGive(who, rule, to, target); err != nil {
 		return RBACPolicy{}, err
 	}
@@ -53,18 +53,37 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spe
 	return p, s.followPolicies(ctx, w, n, append(others, p))
 }
 
+// ownsNetwork refuses to change a policy whose network the caller may not share: an administrator may
+// have made the policy for a project that does not own it, which can only delete it.
+func (s *Service) ownsNetwork(ctx context.Context, tx Tx, who Caller, p RBACPolicy) error {
+	n, err := tx.Networks().Get(ctx, p.ObjectID)
+	if err != nil {
+		return err
+	}
+	to, err := relationToNetwork(ctx, tx, who, n)
+	if err == nil && !s.Allows(who, "create_rbac_policy", to) {
+		err = notTheirNetwork()
+	}
+	return err
+}
+
+func notTheirNetwork() error {
+	return invalid("Invalid input for operation: Only admins can manipulate policies on networks they do not own.")
+}
+
 func checkRBACPolicy(p RBACPolicy) error {
 	switch {
 	case p.ObjectType != "network":
-		return invalid("Invalid input for object_type. Reason: '%s' is not a valid RBAC object type.", p.ObjectType)
+		return invalid("Invalid input for operation: '%s' is not a valid RBAC object type.", p.ObjectType)
 	case p.ObjectID == "":
 		return invalid("Invalid input for object_id. Reason: it is missing.")
 	case p.Action != AccessAsShared && p.Action != AccessAsExternal:
-		return invalid("Invalid input for action. Reason: '%s' is not one of %s, %s.", p.Action, AccessAsShared, AccessAsExternal)
+		return badRequest("InvalidActionForType", "Invalid action '%s' for object type 'network'. Valid actions: ('%s', '%s')",
+			p.Action, AccessAsShared, AccessAsExternal)
 	case p.TargetProject == "":
-		return invalid("Invalid input for target_project. Reason: it is missing.")
+		return invalid("Invalid input for target_tenant. Reason: it is missing.")
 	}
-	return text("target_project", &p.TargetProject)
+	return text("target_tenant", &p.TargetProject)
 }
 
 // unlike refuses a policy that is there already.
@@ -132,12 +151,15 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, who Caller, id string, s
 		if err := checkIf(cond, p.Meta); err != nil {
 			return err
 		}
+		if err := s.ownsNetwork(ctx, w, who, p); err != nil {
+			return err
+		}
 		before := p
 		set(&p.TargetProject, spec.TargetProject)
 		if err := checkRBACPolicy(p); err != nil {
 			return err
 		}
-		target := givenAttribute{"target_project", p.TargetProject == everyone}
+		target := givenAttribute{"target_tenant", p.TargetProject == everyone}
 		if err := s.mayGive(who, rule, to, target); err != nil {
 			return err
 		}

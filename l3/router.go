@@ -51,6 +51,7 @@ type RouterSpec struct {
 	FlavorID     *string
 	Distributed  *bool
 	HA           *bool
+	Tags         *[]string // at creation
 }
 
 // GatewaySpec asks for a gateway. Nil is left out: what is stored stays.

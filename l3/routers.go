@@ -51,6 +51,9 @@ func (s *Service) createRouter(ctx context.Context, w *work, who Caller, spec Ro
 		AZHints:      append([]string{}, or(spec.AZHints, nil)...),
 		EnableSNAT:   true,
 	}
+	if r.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+		return r, err
+	}
 	spec.apply(&r)
 	r.Status, _ = new(RouterState).settled(r.AdminStateUp)
 	if spec.Gateway != nil {
@@ -130,7 +133,7 @@ func (s *Service) updateRouter(ctx context.Context, w *work, who Caller, r *Rout
 		}
 	}
 	if spec.Routes != nil {
-		if err := s.setRoutes(r, *spec.Routes); err != nil {
+		if err := s.setRoutes(ctx, w, r, *spec.Routes); err != nil {
 			return err
 		}
 	}
@@ -175,7 +178,7 @@ func (s *Service) DeleteRouter(ctx context.Context, who Caller, id string, cond 
 		}
 		for i := range in.Ports {
 			if in.Ports[i].DeviceOwner == OwnerRouterInterface {
-				return conflict("RouterInUse", "Router %s still has the interface %s", id, in.Ports[i].ID)
+				return conflict("RouterInUse", "Router %s has ports still attached: %s", id, in.Ports[i].ID)
 			}
 		}
 		if n, err := w.FloatingIPs().Count(ctx, oneOf("router_id", id)); err != nil || n > 0 {

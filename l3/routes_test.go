@@ -59,13 +59,15 @@ func TestRoutesInvalid(t *testing.T) {
 			"link-local":                 {route("2001:db8:9::/48", "fe80::9")},
 			"host bits":                  {route("10.9.0.1/16", "10.0.1.9")},
 			"multicast":                  {route("224.0.0.0/8", "10.0.1.9")},
-			"duplicates":                 {route("10.9.0.0/16", "10.0.1.9"), route("10.9.0.0/16", "10.0.1.9")},
 			"nothing":                    {{}},
 		} {
 			_, err := r.putRoutes(router.ID, routes...)
 			r.refused(err, 400, "InvalidRoutes")
 			require.Empty(r, r.see(router.ID).Routes, name)
 		}
+		_, err := r.putRoutes(router.ID, route("10.9.0.0/16", "10.0.1.9"), route("10.9.0.0/16", "10.0.1.9"))
+		r.refused(err, 400, "HTTPBadRequest")
+		require.Empty(r, r.see(router.ID).Routes, "duplicates")
 	})
 }
 

@@ -28,6 +28,7 @@ type SecurityGroupSpec struct {
 	Name        *string
 	Description *string
 	Stateful    *bool
+	Tags        *[]string // at creation
 }
 
 // SecurityGroupRuleSpec is what a caller says about a new rule. Rules do not change.
@@ -42,4 +43,5 @@ type SecurityGroupRuleSpec struct {
 	PortRangeMax    *int
 	RemoteIPPrefix  netip.Prefix
 	RemoteGroupID   string
+	Tags            *[]string
 }

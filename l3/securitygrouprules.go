@@ -2,6 +2,8 @@ package l3
 
 import (
 	"context"
+	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -28,6 +30,9 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, who Caller, spec
 		}
 		r, err := ruleOf(s.newMeta(g.ProjectID, "", or(spec.Description, "")), spec)
 		if err != nil {
+			return SecurityGroupRule{}, err
+		}
+		if r.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 			return SecurityGroupRule{}, err
 		}
 		if r.RemoteGroupID != "" {
@@ -61,9 +66,6 @@ func ruleOf(m Meta, spec SecurityGroupRuleSpec) (SecurityGroupRule, error) {
 	if i := slices.IndexFunc(etherTypes, func(t string) bool { return strings.EqualFold(t, r.EtherType) }); i >= 0 {
 		r.EtherType = etherTypes[i]
 	}
-	if r.Protocol == "any" {
-		r.Protocol = ""
-	}
 	return r, checkRule(r)
 }
 
@@ -82,7 +84,7 @@ func checkRule(r SecurityGroupRule) error {
 		a := r.RemoteIPPrefix.Addr()
 		switch {
 		case r.RemoteGroupID != "":
-			return badRequest("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id may be provided.")
+			return badRequest("SecurityGroupMultipleRemoteEntites", "Only one of remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.")
 		case !plain(a) || a.Is4() != (r.EtherType == etherTypes[0]):
 			return badRequest("SecurityGroupRuleParameterConflict", "Conflicting value ethertype %s for CIDR %s", r.EtherType, r.RemoteIPPrefix)
 		}
@@ -108,6 +110,9 @@ var protocols = map[string]int{
 	"icmpv6": protoICMPv6, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": protoICMPv6, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43,
 }
 
+// ofIPv6 are the numbers of protocols that IPv4 does not carry: encapsulation, extension headers, ICMPv6.
+var ofIPv6 = []int{41, 43, 44, protoICMPv6, 59, 60}
+
 // protocolNumber is -1 for any protocol; ok is false for none that is known.
 func protocolNumber(protocol string) (n int, ok bool) {
 	if protocol == "" {
@@ -125,8 +130,9 @@ func checkProtocol(r SecurityGroupRule) error {
 	switch {
 	case !ok:
 		return badRequest("SecurityGroupRuleInvalidProtocol",
-			"Security group rule protocol %s not supported. Only names of IP protocols and integer representations [0 to 255] are supported.", r.Protocol)
-	case r.EtherType == etherTypes[0] && (strings.HasPrefix(r.Protocol, "ipv6-") || r.Protocol == "icmpv6"):
+			"Security group rule protocol %s not supported. Only protocol values [None, '%s'] and integer representations [0 to 255] are supported.",
+			r.Protocol, strings.Join(slices.Sorted(maps.Keys(protocols)), "', '"))
+	case r.EtherType == etherTypes[0] && slices.Contains(ofIPv6, number):
 		return badRequest("SecurityGroupEthertypeConflictWithProtocol", "Invalid ethertype %s for protocol %s.", r.EtherType, r.Protocol)
 	case r.PortRangeMin == nil && r.PortRangeMax == nil:
 		return nil
@@ -140,7 +146,7 @@ func checkProtocol(r SecurityGroupRule) error {
 		return checkICMP(r.PortRangeMin, r.PortRangeMax)
 	}
 	return badRequest("SecurityGroupInvalidProtocolForPort",
-		"Invalid protocol %s for port range, only supported for TCP, UDP, UDPLITE, SCTP and DCCP.", r.Protocol)
+		"Ports cannot be specified for protocol %d. Ports are only supported for DCCP, SCTP, TCP, UDP, UDPLITE.", number)
 }
 
 func checkPortRange(first, last *int) error {
@@ -162,7 +168,7 @@ func checkICMP(kind, code *int) error {
 		value            *int
 	}{{"port_range_min", "type", kind}, {"port_range_max", "code", code}} {
 		if v.value != nil && (*v.value < 0 || *v.value > 255) {
-			return badRequest("SecurityGroupInvalidIcmpValue", "Invalid value for ICMP %s (%s) %d. It must be 0 to 255.", v.field, v.attribute, *v.value)
+			return badRequest("SecurityGroupInvalidIcmpValue", "Invalid value for ICMP %s (%s) %d. It must be 0 to 255.", v.attribute, v.field, *v.value)
 		}
 	}
 	if kind == nil {
@@ -186,7 +192,13 @@ func ruleIsNew(ctx context.Context, tx Tx, r SecurityGroupRule) error {
 // bare is what a rule does.
 func bare(r SecurityGroupRule) SecurityGroupRule {
 	n, _ := protocolNumber(r.Protocol)
+	if n == protoICMP && r.EtherType == etherTypes[1] {
+		n = protoICMPv6
+	}
 	r.Meta, r.Protocol = Meta{}, strconv.Itoa(n)
+	if r.RemoteIPPrefix.Bits() == 0 {
+		r.RemoteIPPrefix = netip.Prefix{} // every address, as without a prefix
+	}
 	return r
 }
 
@@ -201,7 +213,7 @@ func (s *Service) GetSecurityGroupRule(ctx context.Context, who Caller, id strin
 
 // ListSecurityGroupRules lists the rules of the caller's project.
 func (s *Service) ListSecurityGroupRules(ctx context.Context, who Caller, q Query) (list []SecurityGroupRule, err error) {
-	if err := s.firstUse(ctx, who); err != nil {
+	if err := s.firstUse(ctx, who, q.Filters...); err != nil {
 		return nil, err
 	}
 	q.Scope = s.ownScope(who, "get_security_group_rule")

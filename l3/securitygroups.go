@@ -17,17 +17,17 @@ func defaultGroup(project string) string {
 
 // ensureDefaultGroup makes the default security group of a project that has none yet: it lets out everything, and in what comes from its own members.
 // No quota hinders it.
-func (s *Service) ensureDefaultGroup(ctx context.Context, w *work, project string) (id string, err error) {
-	id = defaultGroup(project)
+func (s *Service) ensureDefaultGroup(ctx context.Context, w *work, project string) error {
+	id := defaultGroup(project)
 	if _, err := w.SecurityGroups().Get(ctx, id); !errors.Is(err, ErrAbsent) {
-		return id, err
+		return err
 	}
 	g := SecurityGroup{Meta: s.newMeta(project, "default", "Default security group"), Stateful: true}
 	g.ID = id
 	if err := w.SecurityGroups().Insert(ctx, g); errors.Is(err, ErrTaken) {
-		return id, nil // by a use at the same time, which makes the rules too
+		return nil // by a use at the same time, which makes the rules too
 	} else if err != nil {
-		return "", err
+		return err
 	}
 	rules := s.egressRules(g)
 	for _, etherType := range etherTypes {
@@ -35,7 +35,15 @@ func (s *Service) ensureDefaultGroup(ctx context.Context, w *work, project strin
 			Meta: s.newMeta(project, "", ""), SecurityGroupID: id, Direction: ingress, EtherType: etherType, RemoteGroupID: id,
 		})
 	}
-	return id, w.SecurityGroupRules().Insert(ctx, rules...)
+	return w.SecurityGroupRules().Insert(ctx, rules...)
+}
+
+// usedBy makes the default group of a project that is about to use a network or a port: nobody's have none.
+func (s *Service) usedBy(ctx context.Context, w *work, project string) error {
+	if project == "" {
+		return nil
+	}
+	return s.ensureDefaultGroup(ctx, w, project)
 }
 
 // egressRules let out everything: what every new group begins with.
@@ -47,24 +55,30 @@ func (s *Service) egressRules(g SecurityGroup) []SecurityGroupRule {
 	return rules
 }
 
-// firstUse makes the default group of the caller's project, before the caller looks at groups or rules.
-func (s *Service) firstUse(ctx context.Context, who Caller) error {
-	if who.Project == "" || !s.Allows(who, "get_security_group", RelationOwner) {
+// firstUse makes the default group of a project before the caller looks at its groups or rules: the
+// first project that a list is filtered by, or the caller's own. Another's it makes only if the
+// caller sees every project's groups.
+func (s *Service) firstUse(ctx context.Context, who Caller, filters ...Filter) error {
+	project := who.Project
+	if i := slices.IndexFunc(filters, func(f Filter) bool { return f.Field == "project_id" && f.Op == In && len(f.Values) > 0 }); i >= 0 {
+		project, _ = filters[i].Values[0].(string)
+	}
+	if project == "" || !s.Allows(who, "get_security_group", who.to(project)) {
 		return nil
+	}
+	if err := text("project_id", &project); err != nil {
+		return err
 	}
 	var made bool
 	err := s.config.Store.View(ctx, func(tx Tx) error {
-		n, err := tx.SecurityGroups().Count(ctx, oneOf("id", defaultGroup(who.Project)))
+		n, err := tx.SecurityGroups().Count(ctx, oneOf("id", defaultGroup(project)))
 		made = n > 0
 		return err
 	})
 	if err != nil || made {
 		return err
 	}
-	return s.update(ctx, func(w *work) error {
-		_, err := s.ensureDefaultGroup(ctx, w, who.Project)
-		return err
-	})
+	return s.update(ctx, func(w *work) error { return s.ensureDefaultGroup(ctx, w, project) })
 }
 
 // CreateSecurityGroups makes security groups that let out everything and in nothing.
@@ -78,22 +92,26 @@ func (s *Service) CreateSecurityGroups(ctx context.Context, who Caller, specs ..
 		if err := s.may(who, rule, who.to(owner)); err != nil {
 			return SecurityGroup{}, err
 		}
-		if owner != "" {
-			if _, err := s.ensureDefaultGroup(ctx, w, owner); err != nil {
-				return SecurityGroup{}, err
-			}
+		if err := s.usedBy(ctx, w, owner); err != nil {
+			return SecurityGroup{}, err
 		}
 		g := SecurityGroup{Meta: s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), Stateful: or(spec.Stateful, true)}
+		if g.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+			return SecurityGroup{}, err
+		}
+		g.Rules = s.egressRules(g)
 		if err := checkGroup(g); err != nil {
 			return SecurityGroup{}, err
 		}
 		if err := s.checkQuota(ctx, w, owner, "security_group"); err != nil {
 			return SecurityGroup{}, err
 		}
+		if err := s.checkQuotaFor(ctx, w, owner, "security_group_rule", len(g.Rules)); err != nil {
+			return SecurityGroup{}, err
+		}
 		if err := w.SecurityGroups().Insert(ctx, g); err != nil {
 			return SecurityGroup{}, err
 		}
-		g.Rules = s.egressRules(g)
 		slices.SortFunc(g.Rules, byID)
 		return g, w.SecurityGroupRules().Insert(ctx, g.Rules...)
 	})
@@ -124,7 +142,7 @@ func (s *Service) GetSecurityGroup(ctx context.Context, who Caller, id string) (
 
 // ListSecurityGroups lists the groups of the caller's project.
 func (s *Service) ListSecurityGroups(ctx context.Context, who Caller, q Query) (list []SecurityGroup, err error) {
-	if err := s.firstUse(ctx, who); err != nil {
+	if err := s.firstUse(ctx, who, q.Filters...); err != nil {
 		return nil, err
 	}
 	q.Scope = s.ownScope(who, "get_security_group")

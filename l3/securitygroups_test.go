@@ -142,7 +142,10 @@ func TestSecurityGroupRules(t *testing.T) {
 		{"HTTP by number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "6", PortRangeMin: new(80), PortRangeMax: new(80)}, 409, "SecurityGroupRuleExists"},
 		{"echo", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMin: new(8), PortRangeMax: new(0)}, 0, ""},
 		{"all of IPv6", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "ipv6"}, 0, ""},
-		{"what is there from the beginning", l3.SecurityGroupRuleSpec{Direction: "egress", Protocol: "any"}, 409, "SecurityGroupRuleExists"},
+		{"what is there from the beginning", l3.SecurityGroupRuleSpec{Direction: "egress"}, 409, "SecurityGroupRuleExists"},
+		{"the same by a prefix of everything", l3.SecurityGroupRuleSpec{Direction: "egress", RemoteIPPrefix: netip.MustParsePrefix("0.0.0.0/0")},
+			409, "SecurityGroupRuleExists"},
+		{"any", l3.SecurityGroupRuleSpec{Direction: "egress", Protocol: "any"}, 400, "SecurityGroupRuleInvalidProtocol"},
 		{"from a prefix", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.1/24")}, 0, ""},
 		{"from the same prefix", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.0/24")}, 409, "SecurityGroupRuleExists"},
 		{"no direction", l3.SecurityGroupRuleSpec{}, 400, "InvalidInput"},
@@ -150,6 +153,9 @@ func TestSecurityGroupRules(t *testing.T) {
 		{"protocol", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "http"}, 400, "SecurityGroupRuleInvalidProtocol"},
 		{"protocol number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "256"}, 400, "SecurityGroupRuleInvalidProtocol"},
 		{"protocol of the other family", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "ipv6-icmp"}, 400, "SecurityGroupEthertypeConflictWithProtocol"},
+		{"its number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "58"}, 400, "SecurityGroupEthertypeConflictWithProtocol"},
+		{"its number in its own", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPv6", Protocol: "58"}, 0, ""},
+		{"its name in IPv4", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPv6", Protocol: "icmp"}, 409, "SecurityGroupRuleExists"},
 		{"prefix of the other family", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("2001:db8::/64")},
 			400, "SecurityGroupRuleParameterConflict"},
 		{"ports without a protocol", l3.SecurityGroupRuleSpec{Direction: "ingress", PortRangeMin: new(1), PortRangeMax: new(2)},
@@ -191,8 +197,8 @@ func TestSecurityGroupRules(t *testing.T) {
 		}
 		after, err := c.GetSecurityGroup(t.Context(), alice, g.ID)
 		require.NoError(t, err)
-		require.Len(t, after.Rules, 2+4)
-		require.Equal(t, 1+4, after.Revision, "a group's rules are part of it")
+		require.Len(t, after.Rules, 2+5)
+		require.Equal(t, 1+5, after.Revision, "a group's rules are part of it")
 		require.NoError(t, c.DeleteSecurityGroupRule(t.Context(), alice, after.Rules[0].ID, l3.If{}))
 		refused(t, c.DeleteSecurityGroupRule(t.Context(), alice, after.Rules[0].ID, l3.If{}), 404, "SecurityGroupRuleNotFound")
 		_, err = c.GetSecurityGroupRule(t.Context(), bob, after.Rules[1].ID)

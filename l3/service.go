@@ -63,6 +63,9 @@ type FloatingIPs interface {
 	// UpdateFloatingIP binds, moves and unbinds. A spec in which nothing is given at all unbinds.
 	UpdateFloatingIP(ctx context.Context, who Caller, id string, spec FloatingIPSpec, cond If) (FloatingIP, error)
 	DeleteFloatingIP(ctx context.Context, who Caller, id string, cond If) error
+	// ListFloatingIPPools lists the IPv4 subnets of the external networks that the caller sees. A
+	// caller may use them without seeing them as subnets, so they are of its own project in the list.
+	ListFloatingIPPools(ctx context.Context, who Caller, q Query) ([]Subnet, error)
 }
 
 // SecurityGroups keeps security groups and their rules.

@@ -16,6 +16,8 @@ type Subnet struct {
 	IPv6RAMode      IPv6Mode       `json:"ipv6_ra_mode"`
 	IPv6AddressMode IPv6Mode       `json:"ipv6_address_mode"`
 	ServiceTypes    []string       `json:"service_types"`
+
+	External bool `json:"-"` // as its network
 }
 
 // AddressRange is all addresses from First to Last, both included.
@@ -50,4 +52,5 @@ type SubnetSpec struct {
 	IPv6RAMode      *IPv6Mode
 	IPv6AddressMode *IPv6Mode
 	ServiceTypes    *[]string
+	Tags            *[]string // at creation
 }

@@ -9,7 +9,13 @@ import (
 
 // CreateSubnets makes subnets. What is not given is as Neutron has it: the first address is the gateway's, and all others can be given to ports.
 func (s *Service) CreateSubnets(ctx context.Context, who Caller, specs ...SubnetSpec) ([]Subnet, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec SubnetSpec) (Subnet, error) { return s.createSubnet(ctx, w, who, spec) })
+	return makeAll(ctx, s, specs, func(w *work, spec SubnetSpec) (Subnet, error) {
+		sub, err := s.createSubnet(ctx, w, who, spec)
+		if err != nil {
+			return Subnet{}, err
+		}
+		return sub, showSubnet(ctx, w, &sub)
+	})
 }
 
 func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec SubnetSpec) (Subnet, error) {
@@ -25,12 +31,11 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who Caller, spec Su
 	if err := s.may(who, rule, to); err != nil {
 		return Subnet{}, err
 	}
-	types := givenAttribute{"service_types", len(or(spec.ServiceTypes, nil)) > 0}
-	if err := s.mayGive(who, rule, to, types); err != nil {
-		return Subnet{}, err
-	}
 	sub, err := newSubnet(s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), spec)
 	if err != nil {
+		return Subnet{}, err
+	}
+	if sub.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 		return Subnet{}, err
 	}
 	if err := checkSubnet(sub); err != nil {
@@ -150,8 +155,10 @@ func wanted(fixed []FixedIP) []FixedIPSpec {
 // GetSubnet finds a subnet that the caller may see.
 func (s *Service) GetSubnet(ctx context.Context, who Caller, id string) (sub Subnet, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
-		sub, _, err = s.subnet(ctx, tx, who, id)
-		return err
+		if sub, _, err = s.subnet(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return showSubnet(ctx, tx, &sub)
 	})
 	return sub, err
 }
@@ -162,8 +169,13 @@ func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []
 		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_subnet"); err != nil {
 			return err
 		}
-		list, err = tx.Subnets().List(ctx, q)
-		return err
+		if q.Filters, err = byNetwork(ctx, tx, who, q.Filters); err != nil {
+			return err
+		}
+		if list, err = tx.Subnets().List(ctx, q); err != nil {
+			return err
+		}
+		return showSubnets(ctx, tx, list)
 	})
 	return list, err
 }
@@ -179,14 +191,13 @@ func (s *Service) UpdateSubnet(ctx context.Context, who Caller, id string, spec 
 		if err := s.may(who, rule, to); err != nil {
 			return err
 		}
-		types := givenAttribute{"service_types", spec.ServiceTypes != nil}
-		if err := s.mayGive(who, rule, to, types); err != nil {
-			return err
-		}
 		if err := checkIf(cond, sub.Meta); err != nil {
 			return err
 		}
-		return s.updateSubnet(ctx, w, who, &sub, spec)
+		if err := s.updateSubnet(ctx, w, who, &sub, spec); err != nil {
+			return err
+		}
+		return showSubnet(ctx, w, &sub)
 	})
 	return sub, err
 }

@@ -212,8 +212,9 @@ func TestSubnetUpdate(t *testing.T) {
 			_, err = update(change)
 			refused(t, err, 400, "HTTPBadRequest")
 		}
-		_, err = update(func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"compute:nova"} })
-		forbidden(t, err)
+		sub, err = update(func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"compute:nova"} })
+		require.NoError(t, err)
+		require.Equal(t, []string{"compute:nova"}, sub.ServiceTypes)
 		_, err = c.UpdateSubnet(t.Context(), bob, sub.ID, l3.SubnetSpec{}, l3.If{})
 		refused(t, err, 404, "SubnetNotFound")
 		_, err = c.UpdateSubnet(t.Context(), alice, sub.ID, l3.SubnetSpec{}, l3.If{Revision: new(1)})

@@ -21,12 +21,11 @@ func (s *Service) GetTags(ctx context.Context, who Caller, kind Kind, id string)
 
 // SetTags replaces the tags of a resource.
 func (s *Service) SetTags(ctx context.Context, who Caller, kind Kind, id string, tags []string) ([]string, error) {
-	tags = append([]string{}, tags...)
-	slices.Sort(tags)
-	if len(slices.Compact(slices.Clone(tags))) < len(tags) {
-		return nil, invalid("Invalid input for tags. Reason: the list holds duplicates.")
+	tags, err := newTags(tags)
+	if err != nil {
+		return nil, err
 	}
-	err := s.changeTags(ctx, who, kind, id, func([]string) ([]string, error) { return tags, nil })
+	err = s.changeTags(ctx, who, kind, id, func([]string) ([]string, error) { return tags, nil })
 	return tags, err
 }
 
@@ -70,6 +69,16 @@ func (s *Service) changeTags(ctx context.Context, who Caller, kind Kind, id stri
 		}
 		return t.put(ctx, w, tags, s.now())
 	})
+}
+
+// newTags sorts tags that a caller gives, and checks them.
+func newTags(given []string) ([]string, error) {
+	tags := append([]string{}, given...)
+	slices.Sort(tags)
+	if len(slices.Compact(slices.Clone(tags))) < len(tags) {
+		return nil, invalid("Invalid input for tags. Reason: the list holds duplicates.")
+	}
+	return tags, checkTags(tags)
 }
 
 func checkTags(tags []string) error {

@@ -19,7 +19,7 @@ func (s *Service) wish(ctx context.Context, tx Tx, who Caller, f FloatingIP, spe
 	id := or(spec.PortID, "")
 	if id == "" {
 		if or(spec.FixedIP, netip.Addr{}).IsValid() {
-			return binding{}, badRequest("BadRequest", "Bad floatingip request: fixed_ip_address needs a port_id")
+			return binding{}, badRequest("BadRequest", "Bad floatingip request: fixed_ip_address cannot be specified without a port_id.")
 		}
 		return binding{}, nil
 	}
@@ -27,8 +27,9 @@ func (s *Service) wish(ctx context.Context, tx Tx, who Caller, f FloatingIP, spe
 	if err != nil {
 		return binding{}, err
 	}
-	if p.ProjectID != f.ProjectID { // whoever asks
-		return binding{}, badRequest("BadRequest", "Bad floatingip request: Port %s is owned by another project than the floating IP", p.ID)
+	if p.ProjectID != f.ProjectID && !s.Allows(who, "context_is_admin", 0) {
+		return binding{}, badRequest("BadRequest",
+			"Bad floatingip request: Cannot process floating IP association with Port %s, since that port is owned by a different project.", p.ID)
 	}
 	fixed, err := fixedOn(p, or(spec.FixedIP, netip.Addr{}))
 	if err != nil {
@@ -41,14 +42,19 @@ func (s *Service) wish(ctx context.Context, tx Tx, who Caller, f FloatingIP, spe
 	rivals, err := tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("port_id", p.ID)}})
 	for _, r := range rivals {
 		if r.ID != f.ID && r.FixedIP == fixed.IPAddress && r.NetworkID == f.NetworkID {
-			return binding{}, alreadyBound(p.ID, fixed.IPAddress, f.NetworkID)
+			return binding{}, alreadyBound(f, p.ID, fixed.IPAddress)
 		}
 	}
 	return binding{p.ID, fixed.IPAddress, router}, err
 }
 
-func alreadyBound(port string, fixed netip.Addr, network string) error {
-	return conflict("FloatingIPPortAlreadyAssociated", "The address %s of port %s has a floating IP of external network %s already", fixed, port, network)
+func alreadyBound(f FloatingIP, port string, fixed netip.Addr) error {
+	name := f.ID
+	if f.Address.IsValid() { // it has none yet while it is created
+		name = f.Address.String() + " (" + f.ID + ")"
+	}
+	return conflict("FloatingIPPortAlreadyAssociated", "Cannot associate floating IP %s with port %s using fixed IP %s,"+
+		" as that fixed IP already has a floating IP on external network %s.", name, port, fixed, f.NetworkID)
 }
 
 // fixedOn is the IPv4 address of a port that is asked for, or its only one.
@@ -59,7 +65,7 @@ func fixedOn(p Port, asked netip.Addr) (FixedIP, error) {
 	four := slices.DeleteFunc(slices.Clone(p.FixedIPs), func(ip FixedIP) bool { return !ip.IPAddress.Is4() })
 	switch i := slices.IndexFunc(four, func(ip FixedIP) bool { return ip.IPAddress == asked }); {
 	case asked.IsValid() && i < 0:
-		return FixedIP{}, badRequest("BadRequest", "Bad floatingip request: Port %s does not have the fixed IPv4 address %s", p.ID, asked)
+		return FixedIP{}, badRequest("BadRequest", "Bad floatingip request: Port %s does not have fixed ip %s.", p.ID, asked)
 	case asked.IsValid():
 		return four[i], nil
 	case len(four) == 0:

@@ -182,7 +182,7 @@ func grown() dataplane.Router {
 		func(r *dataplane.Router) {
 			r.Ports = append(r.Ports, port("dmz", 5, "10.0.5.1/24"), port("lab", 6, "10.0.6.1/24"))
 			r.Ports[0].MTU = 1400
-			r.Gateway.Addrs = prefixes("203.0.113.4/24", "2001:db8:1::2/64")
+			r.Gateway.Addrs = prefixes("203.0.113.4/24", "203.0.113.9/32", "2001:db8:1::2/64")
 		})
 }
 

@@ -95,7 +95,10 @@ func TestPeersThatAreNotNamedStayForAWhile(t *testing.T) {
 			s.plane.send(agent.Peers{Addrs: list(last...)})
 			synctest.Wait()
 		}
-		now := func() []netip.Addr { return told[len(told)-1] }
+		now := func() []netip.Addr {
+			synctest.Wait()
+			return told[len(told)-1]
+		}
 		s.start()
 		names("1", "2", "3")
 		names()
@@ -110,6 +113,7 @@ func TestPeersThatAreNotNamedStayForAWhile(t *testing.T) {
 		require.Equal(t, list("1", "2", "4"), now(), "one was not named for five minutes")
 		count := len(told)
 		after(time.Hour)
+		synctest.Wait()
 		require.Len(t, told, count)
 
 		// The next process knows them from the cache.

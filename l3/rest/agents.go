@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
@@ -79,11 +80,26 @@ func agentTable() table[l3.Agent, l3.AgentSpec] {
 		field("description", textOrNo, inPut|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		shown[R, S]("availability_zone", label, found, func(r *R) string { return r.AvailabilityZone }),
 		shown[R, S]("configurations", reported, 0, func(r *R) map[string]any { return r.Configurations }),
-		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }),
-		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }),
-		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }),
+		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }).by(within("created_at")),
+		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }).by(within("started_at")),
+		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }).by(within("heartbeat_timestamp")),
 		shown[R, S]("resources_synced", boolean, found, func(r *R) bool { return r.ResourcesSynced }),
 		shown[R, S]("orphans", orphans, 0, func(r *R) []l3.Orphan { return r.Orphans }),
+	}
+}
+
+// within filters by a time that is stored with fractions of the second in which it is shown.
+func within(name string) func(values []string) ([]l3.Filter, error) {
+	return func(values []string) ([]l3.Filter, error) {
+		f := l3.Filter{Field: name, Op: l3.Contains}
+		for _, s := range values {
+			t, err := parseTime(s)
+			if err != nil {
+				return nil, err
+			}
+			f.Values = append(f.Values, strings.TrimSuffix(t, "Z"))
+		}
+		return []l3.Filter{f}, tooManyTerms(len(values))
 	}
 }
 

@@ -99,6 +99,15 @@ func invalid(name string, err error) error {
 		Message: fmt.Sprintf("Invalid input for %s. Reason: %s.", name, strings.TrimSuffix(err.Error(), "."))}
 }
 
+// unreadable refuses a value, unless what read it has found the refusal that Neutron has for it.
+func unreadable(name string, err error) error {
+	var refused *l3.Error
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return invalid(name, err)
+}
+
 // reason is what a refusal says, for a message around it.
 func reason(err error) error {
 	var refused *l3.Error

@@ -30,8 +30,9 @@ type attribute[R, S any] struct {
 	name   string
 	uses   use
 	schema schema
+	takes  schema // in requests; nil: as schema says
 	key    string // "name": as JSON
-	stored string // the name that l3.Query knows
+	stored string // the name that l3.Query knows; empty: it is the same for every resource
 
 	write func(b []byte, r *R) []byte // nil: not shown
 	when  func(r *R) bool             // whether it is shown; nil: always
@@ -63,6 +64,25 @@ func shown[R, S, Out, In any](name string, c codec[Out, In], uses use, get func(
 	return a
 }
 
+// constant is an attribute that is the same for every resource here: one of an extension that is not
+// served, which clients expect. As a sort key it decides nothing.
+func constant[R, S, Out any](name string, c codec[Out, Out], text string, v Out) attribute[R, S] {
+	a := shown[R, S](name, c, 0, func(*R) Out { return v })
+	a.uses, a.stored = found, ""
+	return a.by(allOrNone(text))
+}
+
+// allOrNone filters by an attribute whose value, in a parameter's text, is the same for every
+// resource.
+func allOrNone(text string) func(values []string) ([]l3.Filter, error) {
+	return func(values []string) ([]l3.Filter, error) {
+		if slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, text) }) {
+			return nil, nil
+		}
+		return []l3.Filter{{Field: "id", Op: l3.In}}, nil // nothing has an ID that is none
+	}
+}
+
 // sought is a query parameter of lists that is no attribute by itself.
 func sought[R, S any](name string, filters func(values []string) ([]l3.Filter, error)) attribute[R, S] {
 	return attribute[R, S]{name: name, uses: filtered, schema: schema{"type": "string"}, filters: filters}
@@ -82,6 +102,12 @@ func (a attribute[R, S]) as(stored string, parse func(string) (any, error)) attr
 func (a attribute[R, S]) by(filters func(values []string) ([]l3.Filter, error)) attribute[R, S] {
 	a.uses |= filtered
 	a.filters = filters
+	return a
+}
+
+// taking is the attribute, of which requests may give more than what is shown.
+func (a attribute[R, S]) taking(s schema) attribute[R, S] {
+	a.takes = s
 	return a
 }
 
@@ -168,7 +194,7 @@ func (t table[R, S]) read(object map[string]any, in use) (S, error) {
 			return s, badRequest("Cannot update read-only attribute %s", a.name)
 		case ok:
 			if err := a.read(&s, v); err != nil {
-				return s, invalid(a.name, err)
+				return s, unreadable(a.name, err)
 			}
 		case in == inPost && a.uses&needed != 0:
 			return s, badRequest("Failed to parse request. Required attribute '%s' not specified", a.name)
@@ -251,8 +277,14 @@ func (t table[R, S]) schema(in use) schema {
 			continue
 		}
 		properties[a.name] = a.schema
-		if in != 0 && a.schema["type"] == "array" {
-			properties[a.name] = a.schema.nullable() // read as empty
+		switch {
+		case in == 0:
+		case a.takes != nil:
+			properties[a.name] = a.takes
+		case a.schema["type"] == "array":
+			properties[a.name] = a.schema.asGiven().nullable() // read as empty
+		default:
+			properties[a.name] = a.schema.asGiven()
 		}
 		if in == inPost && a.uses&needed != 0 {
 			must = append(must, a.name)
@@ -277,5 +309,49 @@ func (s schema) described(text string) schema {
 func (s schema) nullable() schema {
 	out := maps.Clone(s)
 	out["nullable"] = true
+	return out
+}
+
+// asGiven is the schema of a value in a request, where a number may be a string, and a boolean may be
+// one or a number.
+func (s schema) asGiven() schema {
+	out := maps.Clone(s)
+	switch s["type"] {
+	case "integer":
+		return out.or("string")
+	case "boolean":
+		return out.or("string", "integer")
+	case "array":
+		if items, ok := s["items"].(schema); ok {
+			out["items"] = items.asGiven()
+		}
+	case "object":
+		if properties, ok := s["properties"].(schema); ok {
+			given := schema{}
+			for name, p := range properties {
+				if inner, ok := p.(schema); ok {
+					given[name] = inner.asGiven()
+				}
+			}
+			out["properties"] = given
+		}
+	}
+	return out
+}
+
+// or lets a value be of other types too.
+func (s schema) or(types ...string) schema {
+	all := []schema{s}
+	for _, t := range types {
+		other := schema{"type": t}
+		if s["nullable"] == true {
+			other["nullable"] = true
+		}
+		all = append(all, other)
+	}
+	out := schema{"anyOf": all}
+	if s["nullable"] == true {
+		out["nullable"] = true
+	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/l3kit/l3kit/l3"
 )
@@ -13,17 +14,28 @@ import (
 func (a *api) zones() {
 	type R = l3.AvailabilityZone
 	t := table[R, any]{
-		shown[R, any]("name", label, filtered, func(r *R) string { return r.Name }),
-		shown[R, any]("resource", label, filtered, func(r *R) string { return r.Resource }),
-		shown[R, any]("state", label, filtered, func(r *R) string { return r.State }),
+		shown[R, any]("name", label, found, func(r *R) string { return r.Name }),
+		shown[R, any]("resource", label, found, func(r *R) string { return r.Resource }),
+		shown[R, any]("state", label, found, func(r *R) string { return r.State }),
+	}
+	values := func(z R) map[string]string {
+		return map[string]string{"name": z.Name, "resource": z.Resource, "state": z.State}
 	}
 	serve(a, collection[R, any]{path: "availability_zones", one: "availability_zone", many: "availability_zones", table: t,
 		list: func(ctx context.Context, who l3.Caller, q l3.Query) ([]R, error) {
 			all, err := a.service.ListAvailabilityZones(ctx, who)
-			return slices.DeleteFunc(all, func(z R) bool {
-				attributes := map[string]any{"name": z.Name, "resource": z.Resource, "state": z.State}
-				return slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, attributes[f.Field]) })
-			}), err
+			all = slices.DeleteFunc(all, func(z R) bool {
+				return slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, any(values(z)[f.Field])) })
+			})
+			for _, key := range slices.Backward(q.Sort) {
+				slices.SortStableFunc(all, func(a, b R) int {
+					if key.Desc {
+						a, b = b, a
+					}
+					return strings.Compare(values(a)[key.Field], values(b)[key.Field])
+				})
+			}
+			return all, err
 		}})
 }
 
@@ -31,27 +43,15 @@ func (a *api) zones() {
 func (a *api) pools() {
 	type R = l3.Subnet
 	t := table[R, any]{
-		shown[R, any]("subnet_id", anyUUID, filtered, func(r *R) string { return r.ID }).as("id", asWritten),
-		shown[R, any]("subnet_name", label, filtered, func(r *R) string { return r.Name }).as("name", asWritten),
+		shown[R, any]("subnet_id", anyUUID, found, func(r *R) string { return r.ID }).as("id", asWritten),
+		shown[R, any]("subnet_name", label, found, func(r *R) string { return r.Name }).as("name", asWritten),
 		shown[R, any]("cidr", cidr, found, func(r *R) netip.Prefix { return r.CIDR }),
 		shown[R, any]("network_id", anyUUID, found, func(r *R) string { return r.NetworkID }),
-		shown[R, any]("project_id", label, found, func(r *R) string { return r.ProjectID }),
-		shown[R, any]("tenant_id", label, found, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
+		shown[R, any]("project_id", label, filtered, func(r *R) string { return r.ProjectID }),
+		shown[R, any]("tenant_id", label, filtered, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
 	}
-	serve(a, collection[R, any]{path: "floatingip_pools", one: "floatingip_pool", many: "floatingip_pools", table: t,
-		ids: func(r *R) string { return r.ID },
-		list: func(ctx context.Context, who l3.Caller, q l3.Query) ([]R, error) {
-			external, err := a.service.ListNetworks(ctx, who, l3.Query{Filters: []l3.Filter{{Field: "router:external", Values: []any{true}}}})
-			if err != nil || len(external) == 0 {
-				return nil, err
-			}
-			inside := l3.Filter{Field: "network_id"}
-			for _, n := range external {
-				inside.Values = append(inside.Values, n.ID)
-			}
-			q.Filters = append(q.Filters, inside, l3.Filter{Field: "ip_version", Values: []any{4}})
-			return a.service.ListSubnets(ctx, who, q)
-		}})
+	serve(a, collection[R, any]{path: "floatingip-pools", one: "floatingip_pool", many: "floatingip_pools", table: t,
+		ids: func(r *R) string { return r.ID }, list: a.service.ListFloatingIPPools})
 }
 
 // availability registers the counts of addresses.
@@ -69,10 +69,10 @@ func (a *api) availability() {
 		shown[S, any]("used_ips", count, 0, func(r *S) int { return r.UsedIPs }),
 	})
 	t := table[R, any]{
-		shown[R, any]("network_id", anyUUID, filtered, func(r *R) string { return r.NetworkID }),
-		shown[R, any]("network_name", label, filtered, func(r *R) string { return r.NetworkName }),
-		shown[R, any]("project_id", label, filtered, func(r *R) string { return r.ProjectID }),
-		shown[R, any]("tenant_id", label, filtered, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
+		shown[R, any]("network_id", anyUUID, found, func(r *R) string { return r.NetworkID }),
+		shown[R, any]("network_name", label, found, func(r *R) string { return r.NetworkName }),
+		shown[R, any]("project_id", label, found, func(r *R) string { return r.ProjectID }),
+		shown[R, any]("tenant_id", label, found, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
 		shown[R, any]("total_ips", digits, 0, func(r *R) string { return r.TotalIPs }),
 		shown[R, any]("used_ips", count, 0, func(r *R) int { return r.UsedIPs }),
 		shown[R, any]("subnet_ip_availability", list(subnets), 0, func(r *R) []S { return r.Subnets }),
@@ -82,6 +82,7 @@ func (a *api) availability() {
 		}),
 	}
 	serve(a, collection[R, any]{path: "network-ip-availabilities", one: "network_ip_availability", many: "network_ip_availabilities", table: t,
+		ids:  func(r *R) string { return r.NetworkID },
 		list: a.service.IPAvailability,
 		get: func(ctx context.Context, who l3.Caller, id string) (R, error) {
 			all, err := a.service.IPAvailability(ctx, who, l3.Query{Filters: []l3.Filter{{Field: "network_id", Values: []any{id}}}})

@@ -55,13 +55,17 @@ func parseBody(raw []byte) (map[string]any, error) {
 
 // member is the object that a body has under a name.
 func member(body map[string]any, name string) (map[string]any, error) {
-	v, ok := body[name]
-	if !ok {
+	v := body[name]
+	if v == nil {
 		return nil, badRequest("Unable to find '%s' in request body", name)
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return nil, badRequest("Invalid input for %s. Reason: '%s' is not a dictionary.", name, show(v))
+		return nil, notAnObject(name)
 	}
 	return object, nil
+}
+
+func notAnObject(name string) error {
+	return badRequest("Object '%s' contains invalid data", name)
 }

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
@@ -107,16 +108,26 @@ func TestFloatingIPAddressesRunOut(t *testing.T) {
 
 func TestFloatingIPPools(t *testing.T) {
 	onClouds(t, func(c *cloud) {
-		_, body := c.raw(c.member, "GET", "floatingip_pools", "")
+		_, body := c.raw(c.member, "GET", "floatingip-pools", "")
 		require.JSONEq(c, `{"floatingip_pools": []}`, body)
 		n, sub := c.external("public", "203.0.113.0/24")
 		c.subnet(c.member, c.network(c.member, "inside").ID, "10.0.0.0/24")
-		_, body = c.raw(c.member, "GET", "floatingip_pools?cidr=203.0.113.0/24", "")
+		_, body = c.raw(c.member, "GET", "floatingip-pools?cidr=203.0.113.0/24", "")
 		var said struct {
 			Pools []map[string]any `json:"floatingip_pools"`
 		}
 		require.NoError(c, json.Unmarshal([]byte(body), &said))
 		require.Equal(c, []map[string]any{{"subnet_id": sub.ID, "subnet_name": "", "cidr": "203.0.113.0/24", "network_id": n.ID,
-			"project_id": "admins", "tenant_id": "admins"}}, said.Pools)
+			"project_id": "p1", "tenant_id": "p1"}}, said.Pools, "as in Neutron: whoever may use them")
+		_, body = c.raw(c.member, "GET", "subnets/"+sub.ID, "")
+		require.Contains(c, body, "SubnetNotFound", "of an external network that is not shared, members see the pools alone")
+		for query, count := range map[string]int{"project_id=p1": 1, "tenant_id=p2": 0, "subnet_id=" + sub.ID: 1, "network_id=" + routerID: 0,
+			"marker=" + sub.ID + "&limit=5": 0, "sort_key=subnet_name&sort_dir=desc": 1} {
+			status, body := c.raw(c.member, "GET", "floatingip-pools?"+query, "")
+			require.Equal(c, http.StatusOK, status, body)
+			require.Equal(c, count, strings.Count(body, `"subnet_id"`), query)
+		}
+		status, _ := c.raw(c.member, "GET", "floatingip_pools", "")
+		require.Equal(c, http.StatusNotFound, status)
 	})
 }

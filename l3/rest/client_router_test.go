@@ -182,7 +182,7 @@ func TestExtraRoutes(t *testing.T) {
 		_, err = update(route("10.8.0.0/16", "10.0.0.1"))
 		c.refused(err, http.StatusBadRequest, "InvalidRoutes")
 		_, err = update(one, one)
-		c.refused(err, http.StatusBadRequest, "InvalidRoutes")
+		c.refused(err, http.StatusBadRequest, "HTTPBadRequest")
 		many := make([]routers.Route, 31)
 		for i := range many {
 			many[i] = route(fmt.Sprintf("172.16.%d.0/24", i), "10.0.0.9")

@@ -1,10 +1,12 @@
 package rest_test
 
 import (
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,34 @@ func (c *cloud) raw(who *gophercloud.ServiceClient, method, path, body string, h
 	return w.Code, w.Body.String()
 }
 
+// client is what a person of a cloud asks with.
+type client = gophercloud.ServiceClient
+
+// cut splits a request such as "GET networks".
+func cut(request string) (method, path string) {
+	method, path, _ = strings.Cut(request, " ")
+	return method, path
+}
+
+// messageOf reads what a refusal says.
+func messageOf(t *testing.T, answer string) string {
+	t.Helper()
+	var said struct{ NeutronError struct{ Message string } }
+	require.NoError(t, json.Unmarshal([]byte(answer), &said), answer)
+	return said.NeutronError.Message
+}
+
+// idOf reads the ID from the answer to a creation.
+func idOf(t *testing.T, answer string) string {
+	t.Helper()
+	var said map[string]struct{ ID string }
+	require.NoError(t, json.Unmarshal([]byte(answer), &said), answer)
+	for _, made := range said {
+		return made.ID
+	}
+	return ""
+}
+
 func (c *cloud) network(who *gophercloud.ServiceClient, name string) *networks.Network {
 	c.Helper()
 	return ok(networks.Create(c.Context(), who, networks.CreateOpts{Name: name}).Extract())(c)
@@ -144,17 +174,18 @@ func (c *cloud) floatingIP(network, port string) *floatingips.FloatingIP {
 
 // tiers is what most tests of routers and floating IPs begin with: an external network, a router, a network with a subnet on it, and a port there.
 type tiers struct {
-	public *networks.Network
-	router *routers.Router
-	inside *networks.Network
-	subnet *subnets.Subnet
-	port   *ports.Port
+	public       *networks.Network
+	publicSubnet *subnets.Subnet
+	router       *routers.Router
+	inside       *networks.Network
+	subnet       *subnets.Subnet
+	port         *ports.Port
 }
 
 func (c *cloud) tiers() tiers {
 	c.Helper()
-	public, _ := c.external("public", "203.0.113.0/24")
-	t := tiers{public: public, router: c.router(public.ID), inside: c.network(c.member, "inside")}
+	public, outside := c.external("public", "203.0.113.0/24")
+	t := tiers{public: public, publicSubnet: outside, router: c.router(public.ID), inside: c.network(c.member, "inside")}
 	t.subnet = c.subnet(c.member, t.inside.ID, "10.0.0.0/24")
 	c.attach(t.router.ID, t.subnet.ID)
 	t.port = c.port(c.member, t.inside.ID, "10.0.0.10")

@@ -44,7 +44,8 @@ func serve[R, S any](a *api, c collection[R, S]) {
 	several := listOf(c.many, ref(c.one))
 
 	if c.list != nil {
-		a.handle("GET "+root, operation{summary: "List " + c.many, query: c.table.parameters(), status: http.StatusOK, answers: several,
+		a.handle("GET "+root, operation{summary: "List " + c.many, query: c.table.parameters(), sortKeys: c.table.names(sorted),
+			status: http.StatusOK, answers: several,
 			run: func(r *http.Request, who l3.Caller) ([]byte, error) { return c.serveList(a, r, who) }})
 	}
 	if c.get != nil {
@@ -53,8 +54,9 @@ func serve[R, S any](a *api, c collection[R, S]) {
 	}
 	if c.create != nil {
 		spec := c.table.schema(inPost)
+		each := either(spec, schema{"type": "object", "required": []string{c.one}, "properties": schema{c.one: spec}, "additionalProperties": false})
 		a.handle("POST "+root, operation{summary: "Make a " + thing + ", or several: all or none", status: http.StatusCreated,
-			accepts: either(envelopeOf(c.one, spec), envelopeOf(c.many, schema{"type": "array", "minItems": 1, "items": spec})),
+			accepts: either(envelopeOf(c.one, spec), envelopeOf(c.many, schema{"type": "array", "minItems": 1, "items": each})),
 			answers: either(single, several), run: c.serveCreate})
 	}
 	if c.update != nil {
@@ -152,10 +154,15 @@ func (c *collection[R, S]) readNew(body map[string]any) (specs []S, bulk bool, e
 	if !ok || len(objects) == 0 {
 		return nil, true, badRequest("Resources required: '%s' must be a list that is not empty", c.many)
 	}
-	for i, v := range objects {
+	for _, v := range objects {
 		object, ok := v.(map[string]any)
 		if !ok {
-			return nil, true, badRequest("Invalid input for %s. Reason: '%s' is not a dictionary.", c.many+"["+strconv.Itoa(i)+"]", show(v))
+			return nil, true, notAnObject(c.one)
+		}
+		if _, wrapped := object[c.one]; wrapped { // as clients of Neutron's first release send it
+			if object, err = member(object, c.one); err != nil {
+				return nil, true, err
+			}
 		}
 		s, err := c.read(object, inPost)
 		if err != nil {

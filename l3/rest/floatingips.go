@@ -21,10 +21,10 @@ func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
 		R = l3.FloatingIP
 		S = l3.FloatingIPSpec
 	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("floating_network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
-		field("subnet_id", uuidOrNo, inPost|filtered, func(r *R) string { return r.SubnetID }, func(s *S, v string) { s.SubnetID = optional(v) }),
+		field("subnet_id", uuidOrNo, inPost|found, func(r *R) string { return r.SubnetID }, func(s *S, v string) { s.SubnetID = optional(v) }),
 		field("floating_ip_address", addrOrNo, inPost|found,
 			func(r *R) netip.Addr { return r.Address }, func(s *S, v netip.Addr) { s.Address = optional(v) }),
 		field("port_id", uuidOrNo, given|found, func(r *R) string { return r.PortID }, func(s *S, v string) { s.PortID = &v }),

@@ -59,6 +59,7 @@ func TestHostileValuesAreNever500(t *testing.T) {
 			if w.Code >= 400 {
 				_, message := refusal(t, w)
 				require.NotEmpty(t, message, "%s %s %s", method, target, body)
+				require.Empty(t, goLike(message), "%s %s %s: %s", method, target, body, message)
 			}
 		}
 		for path, operations := range document.Paths {

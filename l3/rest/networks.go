@@ -20,7 +20,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		S = l3.NetworkSpec
 	)
 	flat := func(r *R) bool { return len(r.Segments) == 1 }
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
 		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("admin_state_up", boolean, given|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
@@ -29,24 +29,24 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		field("router:external", boolean, given|found, func(r *R) bool { return r.External }, func(s *S, v bool) { s.External = &v }),
 		field("is_default", boolean, given|found, func(r *R) bool { return r.IsDefault }, func(s *S, v bool) { s.IsDefault = &v }),
 		field("mtu", integer(0, 65535), given|found, func(r *R) int { return r.MTU }, func(s *S, v int) { s.MTU = &v }),
-		shown[R, S]("subnets", list(anyUUID), 0, func(r *R) []string { return r.Subnets }),
-		shown[R, S]("availability_zones", texts, 0, func(r *R) []string { return r.AvailabilityZones }),
-		field("availability_zone_hints", texts, inPost, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
+		shown[R, S]("subnets", list(anyUUID), filtered, func(r *R) []string { return r.Subnets }),
+		shown[R, S]("availability_zones", texts, filtered, func(r *R) []string { return r.AvailabilityZones }),
+		field("availability_zone_hints", texts, inPost|filtered, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
 		field("port_security_enabled", boolean, given|found,
 			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
-		shown[R, S]("ipv4_address_scope", uuidOrNo, 0, func(*R) string { return "" }),
-		shown[R, S]("ipv6_address_scope", uuidOrNo, 0, func(*R) string { return "" }),
+		constant[R, S]("ipv4_address_scope", uuidOrNo, "", ""),
+		constant[R, S]("ipv6_address_scope", uuidOrNo, "", ""),
 
 		// One segment is shown as attributes of the network, several as a list.
-		field("provider:network_type", networkType, given|found|guarded,
+		field("provider:network_type", networkType, given|filtered|guarded,
 			func(r *R) string { return string(r.Segments[0].Type) },
 			func(s *S, v string) { onlySegment(s).Type = dataplane.NetworkType(v) }).as("segments.provider:network_type", asWritten).only(flat),
-		field("provider:physical_network", textOrNo, given|found|guarded,
+		field("provider:physical_network", textOrNo, given|filtered|guarded,
 			func(r *R) string { return r.Segments[0].Physical },
 			func(s *S, v string) { onlySegment(s).Physical = v }).as("segments.provider:physical_network", asWritten).only(flat),
-		field("provider:segmentation_id", segmentID, given|found|guarded,
+		field("provider:segmentation_id", segmentID, given|filtered|guarded,
 			func(r *R) int { return int(r.Segments[0].ID) },
-			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", segmentID.parse).only(flat),
+			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", parseSegmentID).only(flat),
 		field("segments", list(segment), given|guarded,
 			func(r *R) []l3.Segment { return r.Segments },
 			func(s *S, v []l3.Segment) { s.Segments = &v }).only(func(r *R) bool { return len(r.Segments) > 1 }),
@@ -67,6 +67,14 @@ var (
 			func(r *l3.Segment) int { return int(r.ID) }, func(s *l3.Segment, v int) { s.ID = uint32(v) }),
 	})
 )
+
+// parseSegmentID reads a filter. None is stored as 0.
+func parseSegmentID(text string) (any, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return segmentID.parse(text)
+}
 
 // onlySegment is the one that attributes of the network itself describe.
 func onlySegment(s *l3.NetworkSpec) *l3.Segment {

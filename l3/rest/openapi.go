@@ -50,8 +50,12 @@ func (r route) describe(where string) schema {
 		}
 	}
 	for _, name := range r.query {
+		value := schema{"type": "string"}
+		if name == "sort_key" && r.sortKeys != nil {
+			value["enum"] = r.sortKeys
+		}
 		parameters = append(parameters, schema{"name": name, "in": "query", "allowEmptyValue": true,
-			"schema": schema{"type": "array", "items": schema{"type": "string"}}})
+			"schema": schema{"type": "array", "items": value}})
 	}
 	if r.ifMatch {
 		parameters = append(parameters, schema{"name": "If-Match", "in": "header", "schema": schema{"type": "string"}})

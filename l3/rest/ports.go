@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
@@ -23,7 +24,7 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		R = l3.Port
 		S = l3.PortSpec
 	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
 		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
@@ -31,6 +32,7 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
 		field("mac_address", macOrNo, given|found, func(r *R) dataplane.MAC { return r.MAC }, func(s *S, v dataplane.MAC) { s.MAC = &v }),
 		field("fixed_ips", fixedIPs, given, func(r *R) []l3.FixedIP { return r.FixedIPs }, func(s *S, v []l3.FixedIPSpec) { s.FixedIPs = &v }).by(fixedBy),
+		shown[R, S]("ip_allocation", choice(immediate, none), 0, allocationOf).by(allocatedBy),
 		field("device_id", label, given|found, func(r *R) string { return r.DeviceID }, func(s *S, v string) { s.DeviceID = &v }),
 		field("device_owner", label, given|found, func(r *R) string { return r.DeviceOwner }, func(s *S, v string) { s.DeviceOwner = &v }),
 
@@ -40,7 +42,8 @@ func portTable() table[l3.Port, l3.PortSpec] {
 			func(r *R) string { return r.Binding.VNICType }, func(s *S, v string) { s.VNICType = &v }).as("binding.binding:vnic_type", asWritten),
 		field("binding:profile", jsonDict, given|guarded,
 			func(r *R) json.RawMessage { return r.Binding.Profile }, func(s *S, v json.RawMessage) { s.Profile = &v }),
-		shown[R, S]("binding:vif_type", label, guarded, func(r *R) string { return r.Binding.VIFType }),
+		shown[R, S]("binding:vif_type", label, found|guarded, func(r *R) string { return r.Binding.VIFType }).
+			as("binding.binding:vif_type", asWritten),
 		shown[R, S]("binding:vif_details", jsonDict, guarded, func(r *R) json.RawMessage { return r.Binding.VIFDetails }),
 
 		field("port_security_enabled", boolean, given|found,
@@ -53,6 +56,30 @@ func portTable() table[l3.Port, l3.PortSpec] {
 			func(r *R) []l3.DHCPOption { return r.ExtraDHCPOpts }, func(s *S, v []l3.DHCPOption) { s.ExtraDHCPOpts = &v }),
 		field("qos_policy_id", uuidOrNo, given|found, func(r *R) string { return r.QoSPolicyID }, func(s *S, v string) { s.QoSPolicyID = &v }),
 	)
+}
+
+// When a port has its addresses: since it was made, or never.
+const immediate, none = "immediate", "none"
+
+func allocationOf(p *l3.Port) string {
+	if len(p.FixedIPs) == 0 {
+		return none
+	}
+	return immediate
+}
+
+// allocatedBy filters ports by whether they have addresses.
+func allocatedBy(values []string) ([]l3.Filter, error) {
+	with, without := slices.Contains(values, immediate), slices.Contains(values, none)
+	switch {
+	case with && without:
+		return nil, nil
+	case with:
+		return []l3.Filter{{Field: "fixed_ips.subnet_id", Op: l3.Contains, Values: []any{""}}}, nil
+	case without:
+		return []l3.Filter{{Field: "fixed_ips.subnet_id", Op: l3.NotContains, Values: []any{""}}}, nil
+	}
+	return []l3.Filter{{Field: "id", Op: l3.In}}, nil
 }
 
 var (

@@ -49,7 +49,7 @@ func (t table[R, S]) query(params url.Values, sees sight) (l3.Query, error) {
 		}
 		filters, bad := a.filters(params[name])
 		if bad != nil {
-			return q, invalid(name, bad)
+			return q, unreadable(name, bad)
 		}
 		q.Filters = append(q.Filters, filters...)
 	}
@@ -83,7 +83,7 @@ func (t table[R, S]) sort(keys, dirs []string, sees sight) ([]l3.Sort, error) {
 			return nil, badRequest("['%s'] is invalid value for sort_dirs, valid value is 'asc' and 'desc'", show(dirs[i]))
 		}
 		again := func(s l3.Sort) bool { return s.Field == a.stored }
-		if !slices.ContainsFunc(out, again) { // a key that is given again decides nothing
+		if a.stored != "" && !slices.ContainsFunc(out, again) { // a key that is given again decides nothing
 			out = append(out, l3.Sort{Field: a.stored, Desc: dirs[i] == "desc"})
 		}
 	}
@@ -103,8 +103,14 @@ func (t table[R, S]) usable(name string, how use, sees sight) *attribute[R, S] {
 // parameters are the names of those that a list takes.
 func (t table[R, S]) parameters() []string {
 	names := slices.Clone(listing)
+	return append(names, t.names(filtered)...)
+}
+
+// names are those of the attributes that can be used in a way.
+func (t table[R, S]) names(how use) []string {
+	var names []string
 	for _, a := range t {
-		if a.uses&filtered != 0 {
+		if a.uses&how != 0 {
 			names = append(names, a.name)
 		}
 	}

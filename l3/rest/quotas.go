@@ -13,7 +13,7 @@ import (
 // quotas registers what differs from other resources: the names of the limits are the service's, and a project without any of its own has quotas too.
 func (a *api) quotas() {
 	a.resources = append(a.resources, resource{"quotas", "quota", "quotas"})
-	limits := schema{"type": "object", "additionalProperties": either(quotaLimit.schema, boolean.schema)}
+	limits := schema{"type": "object", "additionalProperties": boolean.schema.asGiven()}
 	a.schemas["quota"] = schema{"type": "object", "additionalProperties": either(quotaLimit.schema, label.schema)}
 	a.schemas["quota_detail"] = schema{"type": "object", "additionalProperties": schema{"type": "object", "properties": schema{
 		"limit": schema{"type": "integer"}, "used": schema{"type": "integer"}, "reserved": schema{"type": "integer"},

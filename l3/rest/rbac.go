@@ -4,7 +4,7 @@ import "github.com/l3kit/l3kit/l3"
 
 func (a *api) rbacPolicies() {
 	serve(a, collection[l3.RBACPolicy, l3.RBACPolicySpec]{
-		path: "rbac-policies", one: "rbac_policy", many: "rbac_policies", kind: l3.KindRBACPolicy, revisions: true,
+		path: "rbac-policies", one: "rbac_policy", many: "rbac_policies",
 		table: rbacPolicyTable(), ids: func(p *l3.RBACPolicy) string { return p.ID },
 		list: a.service.ListRBACPolicies, get: a.service.GetRBACPolicy, create: a.service.CreateRBACPolicies,
 		update: a.service.UpdateRBACPolicy, delete: a.service.DeleteRBACPolicy,
@@ -17,12 +17,11 @@ func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
 		S = l3.RBACPolicySpec
 	)
 	target := func(r *R) string { return r.TargetProject }
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
-		field("object_type", choice("network"), inPost|needed|found, func(r *R) string { return r.ObjectType }, func(s *S, v string) { s.ObjectType = &v }),
+	return append(identity(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+		field("object_type", label, inPost|needed|found, func(r *R) string { return r.ObjectType }, func(s *S, v string) { s.ObjectType = &v }),
 		field("object_id", anyUUID, inPost|needed|found, func(r *R) string { return r.ObjectID }, func(s *S, v string) { s.ObjectID = &v }),
-		field("action", choice(l3.AccessAsShared, l3.AccessAsExternal), inPost|needed|found,
+		field("action", label, inPost|needed|found,
 			func(r *R) string { return r.Action }, func(s *S, v string) { s.Action = &v }),
-		field("target_tenant", label, given|found, target, func(s *S, v string) { s.TargetProject = &v }).as("target_project", asWritten),
-		field("target_project", label, given|found, target, func(s *S, v string) { s.TargetProject = &v }),
+		field("target_tenant", label, given|needed|found, target, func(s *S, v string) { s.TargetProject = &v }).as("target_project", asWritten),
 	)
 }

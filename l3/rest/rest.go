@@ -95,11 +95,13 @@ type operation struct {
 	summary string   // for people
 	open    bool     // nobody needs to say who he is
 	query   []string // parameters
-	accepts schema   // body; nil: there is none
-	status  int      // of a success
-	answers schema   // body; nil: there is none
-	ifMatch bool     // a condition on the revision is heeded
-	run     func(r *http.Request, who l3.Caller) ([]byte, error)
+	// sortKeys are the values of the parameter sort_key.
+	sortKeys []string
+	accepts  schema // body; nil: there is none
+	status   int    // of a success
+	answers  schema // body; nil: there is none
+	ifMatch  bool   // a condition on the revision is heeded
+	run      func(r *http.Request, who l3.Caller) ([]byte, error)
 }
 
 // route is an operation at its place.

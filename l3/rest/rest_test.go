@@ -376,7 +376,7 @@ func TestBadRequests(t *testing.T) {
 		{post, `{"router": []}`, 400, "HTTPBadRequest", "router"},
 		{post, `{"routers": []}`, 400, "HTTPBadRequest", "routers"},
 		{post, `{"routers": {}}`, 400, "HTTPBadRequest", "routers"},
-		{post, `{"routers": [{}, 1]}`, 400, "HTTPBadRequest", "routers[1]"},
+		{post, `{"routers": [{}, 1]}`, 400, "HTTPBadRequest", "Object 'router' contains invalid data"},
 		{post, `{"router": {"x": 1, "a": 2}}`, 400, "HTTPBadRequest", "Unrecognized attribute(s) 'a, x'"},
 		{post, `{"router": {"tags-any": 1}}`, 400, "HTTPBadRequest", "Unrecognized attribute(s) 'tags-any'"},
 		{post, `{"router": {"status": "ACTIVE"}}`, 400, "HTTPBadRequest", "Attribute 'status' not allowed in POST"},

@@ -94,11 +94,12 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	e.make("floatingips", `{"floatingip": {"floating_network_id": "$outside"}}`)
 	e.make("security-groups", `{"security_group": {"name": "x"}}`)
 	e.make("security-group-rules", `{"security_group_rule": {"security_group_id": "$security-groups", "direction": "ingress"}}`)
-	e.make("rbac-policies", `{"rbac_policy": {"object_type": "network", "object_id": "$networks", "action": "access_as_shared", "target_tenant": "x"}}`)
+	e.make("rbac-policies", `{"rbac_policy": {"object_type": "network", "object_id": "`+e.mine("networks")+`", "action": "access_as_shared",
+		"target_tenant": "x"}}`)
 	for _, kind := range []string{"networks", "subnets"} { // those of the project, again
 		e.ids[kind] = e.mine(kind)
 	}
-	for _, kind := range []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules", "rbac-policies"} {
+	for _, kind := range []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules"} {
 		require.Less(t, e.as("admin", "PUT", "/v2.0/"+kind+"/"+e.ids[kind]+"/tags/blue", "").Code, 300, kind)
 	}
 	e.ids["agents"] = e.mine("agents")

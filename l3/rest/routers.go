@@ -76,7 +76,7 @@ func routerTable() table[l3.Router, l3.RouterSpec] {
 		R = l3.Router
 		S = l3.RouterSpec
 	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
 		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("admin_state_up", boolean, given|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
@@ -85,7 +85,7 @@ func routerTable() table[l3.Router, l3.RouterSpec] {
 		field("external_gateway_info", gateway, given, func(r *R) *l3.GatewayInfo { return r.Gateway }, func(s *S, v *l3.GatewaySpec) { s.Gateway = v }),
 		field("routes", list(staticRoute), inPut, func(r *R) []l3.Route { return r.Routes }, func(s *S, v []l3.Route) { s.Routes = &v }),
 		shown[R, S]("availability_zones", texts, 0, func(r *R) []string { return r.AvailabilityZones }),
-		field("availability_zone_hints", texts, inPost, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
+		field("availability_zone_hints", texts, inPost|filtered, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
 		field("flavor_id", uuidOrNo, inPost|found, func(r *R) string { return r.FlavorID }, func(s *S, v string) { s.FlavorID = &v }),
 		field("distributed", boolean, given|found|guarded, func(r *R) bool { return r.Distributed }, func(s *S, v bool) { s.Distributed = &v }),
 		field("ha", boolean, given|found|guarded, func(r *R) bool { return r.HA }, func(s *S, v bool) { s.HA = &v }),

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/netip"
 	"strings"
 
@@ -29,10 +30,11 @@ func securityGroupTable() table[l3.SecurityGroup, l3.SecurityGroupSpec] {
 		S = l3.SecurityGroupSpec
 	)
 	rules := list(record(securityGroupRuleTable()))
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
-		field("name", label, given|needed|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
+		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("stateful", boolean, given|found, func(r *R) bool { return r.Stateful }, func(s *S, v bool) { s.Stateful = &v }),
+		constant[R, S]("shared", boolean, "false", false), // by RBAC policies, which are for networks alone
 		shown[R, S]("security_group_rules", rules, 0, func(r *R) []l3.SecurityGroupRule { return r.Rules }),
 	)
 }
@@ -42,18 +44,22 @@ func securityGroupRuleTable() table[l3.SecurityGroupRule, l3.SecurityGroupRuleSp
 		R = l3.SecurityGroupRule
 		S = l3.SecurityGroupRuleSpec
 	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
 		field("description", textOrNo, inPost|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		field("security_group_id", anyUUID, inPost|needed|found,
+		field("security_group_id", groupRef, inPost|needed|found,
 			func(r *R) string { return r.SecurityGroupID }, func(s *S, v string) { s.SecurityGroupID = v }),
 		field("direction", choice("ingress", "egress"), inPost|needed|found, func(r *R) string { return r.Direction }, func(s *S, v string) { s.Direction = v }),
-		field("ethertype", choice("IPv4", "IPv6"), inPost|found, func(r *R) string { return r.EtherType }, func(s *S, v string) { s.EtherType = v }),
-		field("protocol", protocol, inPost|found, func(r *R) string { return r.Protocol }, func(s *S, v string) { s.Protocol = v }),
-		field("port_range_min", numberOrNo, inPost|found, func(r *R) *int { return r.PortRangeMin }, func(s *S, v *int) { s.PortRangeMin = v }),
-		field("port_range_max", numberOrNo, inPost|found, func(r *R) *int { return r.PortRangeMax }, func(s *S, v *int) { s.PortRangeMax = v }),
+		field("ethertype", label, inPost|found, func(r *R) string { return r.EtherType }, func(s *S, v string) { s.EtherType = v }),
+		field("protocol", protocol, inPost|found, func(r *R) string { return r.Protocol }, func(s *S, v string) { s.Protocol = v }).
+			taking(protocol.schema.or("integer")),
+		field("port_range_min", portOrNo, inPost|found, func(r *R) *int { return r.PortRangeMin }, func(s *S, v *int) { s.PortRangeMin = v }),
+		field("port_range_max", portOrNo, inPost|found, func(r *R) *int { return r.PortRangeMax }, func(s *S, v *int) { s.PortRangeMax = v }),
 		field("remote_ip_prefix", sourceOrNo, inPost|found,
 			func(r *R) netip.Prefix { return r.RemoteIPPrefix }, func(s *S, v netip.Prefix) { s.RemoteIPPrefix = v }),
-		field("remote_group_id", uuidOrNo, inPost|found, func(r *R) string { return r.RemoteGroupID }, func(s *S, v string) { s.RemoteGroupID = v }),
+		shown[R, S]("normalized_cidr", sourceOrNo, found, func(r *R) netip.Prefix { return r.RemoteIPPrefix.Masked() }).
+			as("remote_ip_prefix", sourceOrNo.parse),
+		field("remote_group_id", orNull(groupRef), inPost|found, func(r *R) string { return r.RemoteGroupID }, func(s *S, v string) { s.RemoteGroupID = v }),
+		noAddressGroup[R, S](),
 	)
 }
 
@@ -72,8 +78,22 @@ var (
 		return v
 	}()
 
+	// groupRef names a security group. Whatever is not its ID names one that does not exist.
+	groupRef = func() value[string] {
+		v := label
+		v.read = func(in any) (string, error) {
+			id, err := label.read(in)
+			if err == nil && id == "" {
+				err = &l3.Error{Name: "SecurityGroupNotFound", Status: http.StatusNotFound, Message: "Security group  does not exist"}
+			}
+			return id, err
+		}
+		return v
+	}()
+
 	portOrType = integer(0, 65535)
-	numberOrNo = value[*int]{
+	// portOrNo is a port, or an ICMP type or code.
+	portOrNo = value[*int]{
 		schema: portOrType.schema.nullable(),
 		write: func(b []byte, v *int) []byte {
 			if v == nil {
@@ -86,11 +106,47 @@ var (
 				return nil, nil
 			}
 			n, err := portOrType.read(v)
+			if err != nil {
+				err = &l3.Error{Name: "SecurityGroupInvalidPortValue", Status: http.StatusBadRequest, Message: "Invalid value for port " + show(v)}
+			}
 			return &n, err
 		},
-		parse: portOrType.parse,
+		parse: func(text string) (any, error) {
+			if text == "" {
+				return "", nil
+			}
+			return portOrType.parse(text)
+		},
 	}
 
 	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond the prefix.
-	sourceOrNo = orNull(value[netip.Prefix]{cidr.schema, appendPrefix, host.read, canonical(host.read)})
+	sourceOrNo = func() value[netip.Prefix] {
+		v := orNull(value[netip.Prefix]{cidr.schema, appendPrefix, host.read, canonical(host.read)})
+		read := v.read
+		v.read = func(in any) (netip.Prefix, error) {
+			if in == "" {
+				in = nil
+			}
+			p, err := read(in)
+			if err != nil {
+				err = &l3.Error{Name: "InvalidCIDR", Status: http.StatusBadRequest, Message: "Invalid CIDR " + show(in) + " given as IP prefix."}
+			}
+			return p, err
+		}
+		return v
+	}()
 )
+
+// noAddressGroup is the address group of all rules: null. There are none.
+func noAddressGroup[R, S any]() attribute[R, S] {
+	a := constant[R, S]("remote_address_group_id", textOrNo, "", "")
+	a.uses |= inPost
+	a.read = func(_ *S, v any) error {
+		id, err := textOrNo.read(v)
+		if err == nil && v != nil {
+			err = &l3.Error{Name: "AddressGroupNotFound", Status: http.StatusNotFound, Message: "Address group " + id + " could not be found."}
+		}
+		return err
+	}
+	return a
+}

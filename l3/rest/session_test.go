@@ -305,7 +305,7 @@ func TestOpenStackClientWithKeystone(t *testing.T) {
 	s.run("quota list --network --detail --project tenants")
 	s.run("router create one")
 	s.fails("Quota exceeded", "router create two")
-	s.fails("Conflict", "quota set --routers 0 --check-limit tenants")
+	s.fails("greater than or equal to already used 1", "quota set --routers 0 --check-limit tenants")
 	s.run("quota set --routers 2 --check-limit tenants")
 	s.run("router create two")
 	s.run("router delete one two")

@@ -9,22 +9,28 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// standard is the attributes that every resource with an [l3.Meta] has, but name and description.
-func standard[R, S any](meta func(*R) *l3.Meta, project func(*S, string)) table[R, S] {
+// identity is the attributes that every resource with an [l3.Meta] has.
+func identity[R, S any](meta func(*R) *l3.Meta, project func(*S, string)) table[R, S] {
 	owner := func(r *R) string { return meta(r).ProjectID }
 	return table[R, S]{
 		shown[R, S]("id", anyUUID, found, func(r *R) string { return meta(r).ID }),
 		field("project_id", label, inPost|found, owner, project),
 		field("tenant_id", label, inPost|found, owner, project).as("project_id", asWritten),
-		shown[R, S]("tags", texts, 0, func(r *R) []string { return meta(r).Tags }).by(tagged(l3.All)),
+	}
+}
+
+// standard is what Neutron calls standard attributes, but name and description.
+func standard[R, S any](meta func(*R) *l3.Meta, project func(*S, string), tags func(*S, []string)) table[R, S] {
+	return append(identity(meta, project),
+		field("tags", texts, inPost, func(r *R) []string { return meta(r).Tags }, tags).by(tagged(l3.All)),
 		sought[R, S]("tags-any", tagged(l3.In)),
 		sought[R, S]("not-tags", tagged(l3.NotAll)),
 		sought[R, S]("not-tags-any", tagged(l3.NotIn)),
 		shown[R, S]("revision_number", integer(0, 1<<31-1), found, func(r *R) int { return meta(r).Revision }),
-		shown[R, S]("created_at", stamp, sorted, func(r *R) time.Time { return meta(r).CreatedAt }),
-		shown[R, S]("updated_at", stamp, sorted, func(r *R) time.Time { return meta(r).UpdatedAt }),
+		shown[R, S]("created_at", stamp, found, func(r *R) time.Time { return meta(r).CreatedAt }),
+		shown[R, S]("updated_at", stamp, found, func(r *R) time.Time { return meta(r).UpdatedAt }),
 		sought[R, S]("changed_since", changedSince),
-	}
+	)
 }
 
 // tagged filters by tags, which a parameter lists between commas. Those of a parameter given twice are taken together.
@@ -45,18 +51,25 @@ func tagged(op l3.Op) func(values []string) ([]l3.Filter, error) {
 	}
 }
 
+// parseTime reads a time as filters have it, and gives it in the form that is stored.
+func parseTime(s string) (string, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC().Format(time.RFC3339), nil
+		}
+	}
+	return "", fmt.Errorf("'%s' is not a time such as 2006-01-02T15:04:05Z", show(s))
+}
+
 // changedSince filters by the time of the last change: ISO 8601, in UTC unless it says otherwise.
 func changedSince(values []string) ([]l3.Filter, error) {
 	var out []l3.Filter
 	for _, s := range values {
-		t, err := time.Parse(time.RFC3339, s)
+		t, err := parseTime(s)
 		if err != nil {
-			t, err = time.Parse("2006-01-02T15:04:05", s)
+			return nil, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("'%s' is not a time such as 2006-01-02T15:04:05Z", show(s))
-		}
-		out = append(out, l3.Filter{Field: "updated_at", Op: l3.NotBefore, Values: []any{t.UTC().Format(time.RFC3339)}})
+		out = append(out, l3.Filter{Field: "updated_at", Op: l3.NotBefore, Values: []any{t}})
 	}
 	return out, nil
 }

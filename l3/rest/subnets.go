@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 
 	"github.com/l3kit/l3kit/l3"
@@ -21,24 +22,30 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 		R = l3.Subnet
 		S = l3.SubnetSpec
 	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
+	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
 		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
 		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		field("network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
 		field("ip_version", ipVersion, inPost|needed|found, func(r *R) int { return r.IPVersion }, func(s *S, v int) { s.IPVersion = &v }),
-		field("cidr", cidr, inPost|needed|found, func(r *R) netip.Prefix { return r.CIDR }, func(s *S, v netip.Prefix) { s.CIDR = &v }),
+		field("cidr", cidr, inPost|found, func(r *R) netip.Prefix { return r.CIDR }, func(s *S, v netip.Prefix) { s.CIDR = &v }),
 		field("gateway_ip", addrOrNo, given|found, func(r *R) netip.Addr { return r.GatewayIP }, func(s *S, v netip.Addr) { s.GatewayIP = &v }),
 		field("allocation_pools", list(addressRange), given,
 			func(r *R) []l3.AddressRange { return r.AllocationPools }, func(s *S, v []l3.AddressRange) { s.AllocationPools = &v }),
 		field("enable_dhcp", boolean, given|found, func(r *R) bool { return r.EnableDHCP }, func(s *S, v bool) { s.EnableDHCP = &v }),
-		field("dns_nameservers", texts, given, func(r *R) []string { return r.DNSNameservers }, func(s *S, v []string) { s.DNSNameservers = &v }),
+		field("dns_nameservers", texts, given|filtered, func(r *R) []string { return r.DNSNameservers }, func(s *S, v []string) { s.DNSNameservers = &v }),
 		field("host_routes", list(staticRoute), given, func(r *R) []l3.Route { return r.HostRoutes }, func(s *S, v []l3.Route) { s.HostRoutes = &v }),
 		field("ipv6_ra_mode", ipv6Mode, inPost|found,
 			func(r *R) string { return string(r.IPv6RAMode) }, func(s *S, v string) { s.IPv6RAMode = mode(v) }),
 		field("ipv6_address_mode", ipv6Mode, inPost|found,
 			func(r *R) string { return string(r.IPv6AddressMode) }, func(s *S, v string) { s.IPv6AddressMode = mode(v) }),
-		field("service_types", texts, given, func(r *R) []string { return r.ServiceTypes }, func(s *S, v []string) { s.ServiceTypes = &v }),
-		field("subnetpool_id", noPool, inPost, func(*R) string { return "" }, func(*S, string) {}),
+		field("service_types", texts, given|filtered, func(r *R) []string { return r.ServiceTypes }, func(s *S, v []string) { s.ServiceTypes = &v }),
+		shown[R, S]("router:external", boolean, filtered, func(r *R) bool { return r.External }),
+		sought[R, S]("shared", func(values []string) ([]l3.Filter, error) {
+			f, err := oneOf("shared", values, boolean.parse)
+			return []l3.Filter{f}, err
+		}),
+		noPool[R, S](),
+		sought[R, S]("segment_id", allOrNone("")), // no subnet is of a single segment
 	)
 }
 
@@ -58,19 +65,21 @@ var (
 		field("nexthop", address, given|needed,
 			func(r *l3.Route) netip.Addr { return r.NextHop }, func(s *l3.Route, v netip.Addr) { s.NextHop = v }),
 	})
-
-	// noPool is the subnet pool of all subnets: clients may say null.
-	noPool = value[string]{
-		schema: schema{"type": "string", "nullable": true},
-		write:  func(b []byte, _ string) []byte { return append(b, "null"...) },
-		read: func(v any) (string, error) {
-			if v != nil {
-				return "", fmt.Errorf("'%s' is not a subnet pool: there are none here", show(v))
-			}
-			return "", nil
-		},
-	}
 )
+
+// noPool is the subnet pool of all subnets. Clients may say null; there is no other.
+func noPool[R, S any]() attribute[R, S] {
+	a := constant[R, S]("subnetpool_id", uuidOrNo, "", "")
+	a.uses |= inPost
+	a.read = func(_ *S, v any) error {
+		id, err := uuidOrNo.read(v)
+		if err == nil && id != "" {
+			err = &l3.Error{Name: "SubnetPoolNotFound", Status: http.StatusNotFound, Message: "Subnet pool " + id + " could not be found."}
+		}
+		return err
+	}
+	return a
+}
 
 func mode(s string) *l3.IPv6Mode {
 	m := l3.IPv6Mode(s)

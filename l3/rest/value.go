@@ -42,7 +42,7 @@ var (
 	mac      = value[dataplane.MAC]{schema{"type": "string"}, appendMAC, readMAC, canonical(readMAC)}
 	jsonDict = value[json.RawMessage]{schema{"type": "object"}, appendObject, readObject, nil}
 	texts    = list(label)
-	stamp    = value[time.Time]{schema{"type": "string", "format": "date-time"}, appendTime, nil, nil}
+	stamp    = value[time.Time]{schema{"type": "string", "format": "date-time"}, appendTime, nil, func(s string) (any, error) { return parseTime(s) }}
 )
 
 // text is a string of at most so many characters.
@@ -76,8 +76,11 @@ func integer(first, last int) value[int] {
 		if err != nil {
 			return 0, fmt.Errorf("'%s' is not an integer", show(v))
 		}
-		if n < first || n > last {
-			return 0, fmt.Errorf("'%s' is not in range %d through %d", show(v), first, last)
+		switch {
+		case n < first:
+			return 0, fmt.Errorf("'%s' is too small - must be at least '%d'", show(v), first)
+		case n > last:
+			return 0, fmt.Errorf("'%s' is too large - must be no larger than '%d'", show(v), last)
 		}
 		return n, nil
 	}
@@ -201,7 +204,14 @@ func show(v any) string {
 	if v == nil {
 		return "None"
 	}
-	s := fmt.Sprint(v)
+	var s string
+	switch v.(type) {
+	case []any, map[string]any: // as the client wrote it, and not as Go does
+		b, _ := json.Marshal(v) // fails for nothing that was read from JSON
+		s = string(b)
+	default:
+		s = fmt.Sprint(v)
+	}
 	if utf8.RuneCountInString(s) > longest {
 		s = string([]rune(s)[:longest]) + "…"
 	}

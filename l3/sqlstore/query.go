@@ -73,16 +73,17 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 		return "", refuse("'%s' is not an attribute to filter by", f.Field)
 	}
 	switch f.Op {
-	case l3.In, l3.Contains, l3.NotIn:
+	case l3.In, l3.Contains, l3.NotIn, l3.NotContains:
 		vs, err := valuesOf(f.Field, a.kind, f.Values)
 		if err != nil {
 			return "", err
 		}
-		if f.Op == l3.Contains && a.kind != text {
+		contains := f.Op == l3.Contains || f.Op == l3.NotContains
+		if contains && a.kind != text {
 			return "", refuse("'%s' is not a string, which could contain another", f.Field)
 		}
-		term := b.some(f.Field, a, vs, f.Op == l3.Contains)
-		if f.Op == l3.NotIn {
+		term := b.some(f.Field, a, vs, contains)
+		if f.Op == l3.NotIn || f.Op == l3.NotContains {
 			term = "(" + term + ") IS NOT TRUE"
 		}
 		return term, nil
