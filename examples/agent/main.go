@@ -25,4 +25,4 @@ What is on the host, beside a running agent or without one:
   agent explain ROUTER --from 10.0.0.5 --to 8.8.8.8       what becomes of a packet, and why; --check sends one
 `
 
-func main() { daemon.Main("agent", description, &host.Commands{}) }
+func main() { daemon.Main("agent", description, &host.Commands{}, host.Beside()) }

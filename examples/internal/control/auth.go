@@ -1,8 +1,6 @@
 package control
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/rest"
 )
@@ -37,20 +36,28 @@ func (f *Auth) open(listen, publicURL string) (rest.Auth, error) {
 	switch f.Auth {
 	case "token":
 		if f.TokenFile == "" {
-			return nil, errors.New("--auth=token needs --token-file")
+			return nil, setting.Errorf("--auth=token needs --token-file")
 		}
-		return rest.ReadTokens(f.TokenFile)
+		tokens, err := rest.ReadTokens(f.TokenFile)
+		if err != nil {
+			return nil, setting.For("--token-file", err)
+		}
+		return tokens, nil
 	case "keystone":
 		if f.KeystoneURL == "" || f.KeystonePassword == "" {
-			return nil, errors.New("--auth=keystone needs --keystone-url and --keystone-password")
+			return nil, setting.Errorf("--auth=keystone needs --keystone-url and --keystone-password")
 		}
-		return rest.NewKeystone(rest.KeystoneConfig{
+		keystone, err := rest.NewKeystone(rest.KeystoneConfig{
 			Service: gophercloud.AuthOptions{
 				IdentityEndpoint: f.KeystoneURL, Username: f.KeystoneUser, Password: f.KeystonePassword, DomainName: f.KeystoneDomain,
 				Scope: &gophercloud.AuthScope{ProjectName: f.KeystoneProject, DomainName: f.KeystoneDomain},
 			},
 			PublicURL: f.KeystonePublic, Fresh: f.KeystoneFresh,
 		})
+		if err != nil {
+			return nil, setting.For("--keystone-url", err)
+		}
+		return keystone, nil
 	}
 	var none rest.None
 	if f.AdminProject != "" {
@@ -59,7 +66,7 @@ func (f *Auth) open(listen, publicURL string) (rest.Auth, error) {
 	none.Names = append(f.AllowedHosts, ownNames(listen, publicURL)...)
 	if !f.ForceListen {
 		if err := none.MayListen(listen); err != nil {
-			return nil, fmt.Errorf("%w: choose another --auth or --listen, or say --force-listen", err)
+			return nil, setting.Errorf("%w: choose another --auth or --listen, or say --force-listen", err)
 		}
 	}
 	return none, nil

@@ -1,18 +1,15 @@
 package control
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"os"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -51,25 +48,25 @@ func (b *Bus) check() error {
 	for _, text := range b.URLs {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
-			return fmt.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
+			return setting.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
 		}
 	}
 	cluster := b.ClusterListen.IsValid() || len(b.ClusterPeers) > 0 || b.ClusterCA != ""
 	switch {
 	case len(b.URLs) > 0 && (b.clustered() || cluster || b.TLSCert != "" || b.ClientCA != ""):
-		return errors.New("--bus names another NATS: what is said of the embedded one (--bus-cluster-…, --bus-tls-…, --bus-client-ca) has no use")
+		return setting.Errorf("--bus names another NATS: what is said of the embedded one (--bus-cluster-…, --bus-tls-…, --bus-client-ca) has no use")
 	case len(b.URLs) == 0 && (b.PasswordFile != "" || b.Password != "" || b.Credentials != "" || b.TLS != (certificates.Client{})):
-		return errors.New("--bus-password…, --bus-credentials, --bus-ca and --bus-cert are for another NATS, which --bus must name")
+		return setting.Errorf("--bus-password…, --bus-credentials, --bus-ca and --bus-cert are for another NATS, which --bus must name")
 	case (b.TLSCert == "") != (b.TLSKey == ""):
-		return errors.New("--bus-tls-cert and --bus-tls-key go together")
+		return setting.Errorf("--bus-tls-cert and --bus-tls-key go together")
 	case (b.ClientCA != "" || b.ClusterCA != "") && b.TLSCert == "":
-		return errors.New("--bus-client-ca and --bus-cluster-ca need --bus-tls-cert")
+		return setting.Errorf("--bus-client-ca and --bus-cluster-ca need --bus-tls-cert")
 	case cluster && !b.clustered():
-		return errors.New("--bus-cluster-name is missing")
+		return setting.Errorf("--bus-cluster-name is missing")
 	case b.clustered() && (!b.ClusterListen.IsValid() || len(b.ClusterPeers) < 2):
-		return errors.New("a cluster needs --bus-cluster-listen and at least two --bus-cluster-peers")
+		return setting.Errorf("a cluster needs --bus-cluster-listen and at least two --bus-cluster-peers")
 	case b.Replicas < 0 || b.Replicas > 5 || b.Replicas > 1 && len(b.URLs) == 0 && !b.clustered():
-		return fmt.Errorf("--bus-replicas: %d is not between 0 and 5, or there is no cluster", b.Replicas)
+		return setting.Errorf("--bus-replicas: %d is not between 0 and 5, or there is no cluster", b.Replicas)
 	}
 	return nil
 }
@@ -141,14 +138,9 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
 	if b.PasswordFile != "" {
-		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
+		if l.Password, err = files.ReadSecret("--bus-password-file", b.PasswordFile); err != nil {
 			return l, err
 		}
-		text, err := os.ReadFile(b.PasswordFile)
-		if err != nil {
-			return l, fmt.Errorf("--bus-password-file: %w", err)
-		}
-		l.Password = strings.TrimSpace(string(text))
 	}
 	if b.Credentials != "" {
 		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {

@@ -98,7 +98,7 @@ func TestTwoServersAndAClusterOfThree(t *testing.T) {
 			}
 			one := node(0)
 			router := one.router(1)
-			require.Contains(t, one.says("/readyz"), "it waits for enough servers")
+			require.Contains(t, one.says("/readyz"), "waiting for a quorum of servers")
 			two := node(1)
 			third, err := natsbus.StartServer(natsbus.ServerConfig{
 				Secret: []byte(secret), Dir: t.TempDir(), Listen: netip.MustParseAddrPort(urls[2]),

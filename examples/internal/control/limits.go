@@ -1,11 +1,11 @@
 package control
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
@@ -31,11 +31,11 @@ func (l *Limits) check() error {
 		{"read-timeout", int64(l.ReadTimeout)}, {"write-timeout", int64(l.WriteTimeout)}, {"shutdown-timeout", int64(l.ShutdownTimeout)},
 	} {
 		if f.value <= 0 {
-			return fmt.Errorf("--%s: it must be more than 0", f.name)
+			return setting.Errorf("--%s: it must be more than 0", f.name)
 		}
 	}
 	if l.MaxBodyMemory <= l.MaxBody {
-		return fmt.Errorf("--max-body-memory: %d is not more than --max-body, %d", l.MaxBodyMemory, l.MaxBody)
+		return setting.Errorf("--max-body-memory: %d is not more than --max-body, %d", l.MaxBodyMemory, l.MaxBody)
 	}
 	return nil
 }

@@ -3,10 +3,18 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/scheduler"
 )
@@ -52,11 +60,36 @@ func (s *Service) check() error {
 	const least = 3 * time.Second // less than a stream of the bus may need to find a new leader
 	switch {
 	case s.AgentDownTime < least:
-		return fmt.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
+		return setting.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
 	case s.FailoverRate < 1:
-		return fmt.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
+		return setting.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
 	}
-	return s.Limits.check()
+	known := l3.DefaultQuotas()
+	for resource := range s.Quota {
+		if _, ok := known[resource]; !ok {
+			return setting.Errorf("--quota: there is no quota for %q, only for %s", resource, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+	}
+	return errors.Join(s.checkDatabase(), daemon.CheckAddress("--listen", s.Listen), s.Limits.check())
+}
+
+// checkDatabase refuses what is not the URL of a database. It does not connect.
+func (s *Service) checkDatabase() error {
+	scheme, path, _ := strings.Cut(s.Database, ":")
+	switch scheme {
+	case "sqlite":
+		path, _, _ = strings.Cut(path, "?")
+		if _, err := os.Stat(filepath.Dir(path)); path != ":memory:" && errors.Is(err, fs.ErrNotExist) {
+			return setting.Errorf("--database: cannot create %s: %w", path, err)
+		}
+	case "postgres", "postgresql":
+		if _, err := pgconn.ParseConfig(s.Database); err != nil {
+			return setting.For("--database", err)
+		}
+	default:
+		return setting.Errorf("--database: the URL begins neither with sqlite: nor with postgres://")
+	}
+	return nil
 }
 
 func (s *Service) scheduler() l3.Scheduler {

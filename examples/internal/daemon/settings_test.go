@@ -26,7 +26,7 @@ type both struct {
 func parse(t *testing.T, args ...string) (both, error) {
 	t.Helper()
 	var b both
-	parser, err := kong.New(&b, kong.DefaultEnvars("L3KIT_TEST"), ownFlags(), kong.Configuration(readSettings))
+	parser, err := kong.New(&b, kong.DefaultEnvars("L3KIT_TEST"), ownFlags())
 	require.NoError(t, err)
 	_, err = parser.Parse(args)
 	return b, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -87,8 +88,8 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		running.Store(loop)
-		go obey(ctx, claimed, loop, p.Log)
-		p.Log.Info("the agent runs", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
+		go obey(ctx, claimed, loop, a.settings(login.Host), p.Log)
+		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
 		return run(ctx, loop, src)
 	}
 }
@@ -123,11 +124,11 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 		value time.Duration
 	}{{"--heartbeat", a.Heartbeat}, {"--check", a.Check}, {"--lease", a.Lease}} {
 		if f.value <= 0 {
-			return c, fmt.Errorf("%s must be more than 0", f.flag)
+			return c, setting.Errorf("%s must be more than 0", f.flag)
 		}
 	}
 	if a.Parallel < 0 {
-		return c, errors.New("--parallel must not be less than 0")
+		return c, setting.Errorf("--parallel must not be less than 0")
 	}
 	return c, nil
 }
