@@ -87,6 +87,11 @@ func (r *Run) part(ctx context.Context, p *daemon.Process) (err error) {
 	if err != nil {
 		return err
 	}
+	claim, err := r.Claim()
+	if err != nil {
+		return err
+	}
+	defer claim.Close()
 	c, err := r.server().Open(ctx, p)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Control struct {
 	metrics   *metrics
 	store     *sqlstore.Store
 	service   *l3.Service
+	api       http.Handler
 	web       *daemon.Web
 	link      *link
 	bus       atomic.Pointer[natsbus.Bus]
@@ -52,6 +54,10 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 			err = errors.Join(err, c.Close())
 		}
 	}()
+	// The address comes first: a second server must not touch the files of the first.
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, http.HandlerFunc(c.answer), s.Service.Limits.web()); err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
 	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
 		return nil, fmt.Errorf("--database: %w", err)
 	}
@@ -66,10 +72,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if c.metrics, err = newMetrics(p.Metrics, c.store, c.service); err != nil {
 		return nil, err
 	}
-	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
-	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api), s.Service.Limits.web()); err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
+	c.api = rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
 	if len(s.Bus.URLs) == 0 {
 		files.WarnOfOthers(p.Log, s.Bus.Dir)
 	}

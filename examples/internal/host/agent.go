@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,8 @@ type Agent struct {
 	Parallel     int           `default:"0" placeholder:"N" help:"Routers worked on at once. Default: four for each processor."`
 	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"Without servers for --lease: keep the routers, or fence them, so that they have no ports."`
 	Lease        time.Duration `default:"60s" help:"Less than the servers' --agent-down-time, so that a router is never in two places."`
+
+	claimed *net.UnixListener // see Claim
 }
 
 // Name is the host's name.
@@ -44,6 +48,14 @@ func (a *Agent) Name() (string, error) {
 // Part is the agent as a part of a process. The login is completed with the host's name. It returns when its context ends, and leaves every router as it
 // is.
 func (a *Agent) Part(login natsbus.Login) daemon.Part { return a.part(login, 0) }
+
+// Claim makes this process the agent of the host until the claim is closed, for those who do something
+// else before they run Part. It fails while another agent runs.
+func (a *Agent) Claim() (io.Closer, error) {
+	l, err := a.claim()
+	a.claimed = l
+	return l, err
+}
 
 // part is Part for those who know after which time the servers give routers to others; 0: not known.
 func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
@@ -66,23 +78,28 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
+		if err := a.checkPhysical(ctx, site.wiring); err != nil {
+			return err
+		}
+		claimed := a.claimed
+		if claimed == nil {
+			if claimed, err = a.claim(); err != nil {
+				return err
+			}
+			defer claimed.Close()
+		}
 		unlock, err := lock(a.Cache)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		claimed, err := a.claim()
-		if err != nil {
-			return err
-		}
-		defer claimed.Close()
 
 		m := newMetrics()
 		src := newSource(login, p.Log)
 		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.SetPeers
 		loop, err := agent.New(config)
 		if err != nil {
-			return err
+			return setting.For("--lease, --heartbeat", err)
 		}
 		if err := m.register(p.Metrics, loop); err != nil {
 			return err

@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
@@ -69,6 +72,64 @@ func (s *site) SetPeers(ctx context.Context, agents []netip.Addr) error {
 	return s.wiring.SetPeers(ctx, slices.Concat(s.peers, agents))
 }
 
+// checkPhysical refuses physical networks that no router could use on this host. Somebody may change
+// the host later; then the routers concerned are in ERROR and say why.
+func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {
+	for _, name := range slices.Sorted(maps.Keys(m.Physical)) {
+		device := m.Physical[name]
+		var err error
+		if m.Wiring == "ovs" {
+			err = m.checkSwitch(ctx, w, name)
+		} else {
+			err = m.inHost(func() error { return checkInterface(device) })
+		}
+		if err != nil {
+			return setting.Errorf("--physical: %s=%s: %w", name, device, err)
+		}
+	}
+	return nil
+}
+
+// checkSwitch asks Open vSwitch for the bridge of a physical network.
+func (m *Machine) checkSwitch(ctx context.Context, w wiring, physical string) error {
+	if slices.Contains(m.OVS.Direct, physical) {
+		return nil // nothing but a flat network can be planned on it, and its port may exist already
+	}
+	const someVLAN = 4094
+	_, err := w.Plan(ctx, namespace.NS{Router: rehearsal, FD: -1}, rehearsal, dataplane.Port{
+		ID: rehearsal, MTU: 1500, Network: dataplane.Network{ID: rehearsal, Type: dataplane.NetworkVLAN, Physical: physical, Segment: someVLAN},
+	})
+	if errors.Is(err, dataplane.ErrHostConfig) {
+		return err
+	}
+	return nil //nolint:nilerr // what else may be wrong is not the setting's fault
+}
+
+// checkInterface looks at the calling thread's namespace. An existing bridge may have addresses, an
+// interface must not: it becomes a port of a bridge, where they would stop working.
+func checkInterface(device string) error {
+	l, err := netlink.LinkByName(device)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return fmt.Errorf("there is no interface %s on this host", device)
+	}
+	if err != nil || l.Type() == "bridge" {
+		return err
+	}
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if !a.IP.IsLinkLocalUnicast() {
+			return fmt.Errorf("interface %s has the address %s, which would stop working: name an interface without addresses, or a bridge", device, a.IPNet)
+		}
+	}
+	return nil
+}
+
+// rehearsal is the ID of what is planned to find out whether it could be made.
+const rehearsal = "l3kit-rehearsal"
+
 // open begins to work on the host, and writes nothing. It fails when no router could be realised here.
 func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr) (_ *site, err error) {
 	if m.Dataplane == "iptables" {
@@ -90,7 +151,7 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 		return nil, errors.Join(err, w.Close())
 	}
 	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel, that a router takes.
-	if _, err := d.Plan(ctx, dataplane.Router{ID: "l3kit-rehearsal"}); err != nil {
+	if _, err := d.Plan(ctx, dataplane.Router{ID: rehearsal}); err != nil {
 		return nil, errors.Join(fmt.Errorf("routers cannot be realised here: %w", err), d.Close())
 	}
 	return &site{d, w, m.TunnelPeers}, nil
@@ -122,7 +183,7 @@ func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []neti
 
 func installed(flag, program string) error {
 	if _, err := exec.LookPath(program); err != nil {
-		return fmt.Errorf("%s needs the program %s in PATH: %w", flag, program, err)
+		return setting.Errorf("%s needs the program %s in PATH: %w", flag, program, err)
 	}
 	return nil
 }

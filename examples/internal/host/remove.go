@@ -23,7 +23,7 @@ func (r *Remove) Run(out io.Writer) error {
 			if _, recorded := one(ids(kept.Routers), asked); recorded == nil {
 				return fmt.Errorf("remove router %s: it is not an orphan: the servers have a record of it, so delete it by the API", asked)
 			}
-			return fmt.Errorf("remove router %s: %w", asked, err)
+			return fmt.Errorf("remove router %s: there is no such router on this host", asked)
 		}
 		if _, err := r.ask(request{Remove: id}); err != nil {
 			return fmt.Errorf("remove router %s: %w", id, err)
