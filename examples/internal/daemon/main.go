@@ -24,7 +24,7 @@ func Main(name, description string, commands any, more ...kong.Option) {
 	defer stop()
 	parser, err := kong.New(commands, append([]kong.Option{
 		kong.Name(name), kong.Description(description + exitStatus), kong.DefaultEnvars("L3KIT"), ownFlags(),
-		 kong.Vars{"version": name + " " + Version()}, kong.Help(help),
+		kong.Vars{"version": name + " " + Version()}, kong.Help(help),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)),
 	}, more...)...)
 	if err != nil {

@@ -103,7 +103,9 @@ func (s *settings) fault(err error) error {
 	return fmt.Errorf("%s: not valid YAML: %s", s.file, text)
 }
 
-func (s *settings) at(key string) string { return fmt.Sprintf("%s: line %d: %s", s.file, s.lines[key], key) }
+func (s *settings) at(key string) string {
+	return fmt.Sprintf("%s: line %d: %s", s.file, s.lines[key], key)
+}
 
 // secret reports whether the settings have a password.
 func (s *settings) secret() bool {
