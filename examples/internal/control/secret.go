@@ -27,7 +27,7 @@ func readSecret(path string) ([]byte, error) {
 		return nil, setting.Errorf("--bus-secret-file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, setting.Errorf("--bus-secret-file: %s is no file", path)
+		return nil, setting.Errorf("--bus-secret-file: %s is not a file", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, setting.Errorf("--bus-secret-file: %s can be read or written by others than its owner (%s): chmod 600 it, "+

@@ -32,7 +32,7 @@ func Main(name, description string, commands any, more ...kong.Option) {
 	}
 	k, err := parser.Parse(os.Args[1:])
 	if err != nil {
-		err = setting.Invalid(err)
+		err = setting.Errorf("%w", err) // whatever kong would exit with
 	} else if err = k.Run(); errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil
 	}

@@ -138,7 +138,7 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	// Kong would refuse the value without naming the file.
 	scratch := reflect.New(flag.Target.Type()).Elem()
 	if err := flag.Parse(kong.Scan().PushTyped(value, kong.FlagValueToken), scratch); err != nil {
-		return nil, fmt.Errorf("%s: %w", s.at(flag.Name), err)
+		return nil, fmt.Errorf("%s: %s", s.at(flag.Name), strings.TrimPrefix(err.Error(), "--"+flag.Name+": "))
 	}
 	if enum := flag.EnumSlice(); flag.Enum != "" && !slices.Contains(enum, fmt.Sprint(value)) {
 		return nil, fmt.Errorf("%s: must be one of %s, but is %q", s.at(flag.Name), strings.Join(enum, ", "), fmt.Sprint(value))
