@@ -90,11 +90,14 @@ func owned(host namespace.NS, name string, m mark) error {
 
 // makeTap makes a tap device in the calling thread's namespace, unless it is there.
 func makeTap(name string) error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = name
-	err := netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI})
-	// A virtual machine that has it open keeps it busy.
-	if err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EEXIST) {
+	// One that a virtual machine has open cannot be opened here.
+	_, err := netlink.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = name
+		err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI})
+	}
+	if err != nil {
 		return opError("create tap device", name, err)
 	}
 	return nil

@@ -19,6 +19,9 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/examples/internal/control"
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/l3"
@@ -29,6 +32,7 @@ import (
 const asMain = "L3KIT_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
+	deployment.Main(map[string]func(){"agent": main, "server": func() { daemon.Main("server", "", &control.Commands{}) }})
 	if os.Getenv(asMain) != "" {
 		os.Unsetenv(asMain)
 		main()

@@ -47,7 +47,7 @@ type apiPort struct {
 	NetworkID   string        `json:"network_id"`
 	MAC         dataplane.MAC `json:"mac_address"`
 	DeviceOwner string        `json:"device_owner"`
-	HostID      *string       `json:"binding:host_id"` // nil: the caller is no administrator
+	HostID      string        `json:"binding:host_id"` // empty: not bound
 	Revision    int           `json:"revision_number"`
 	FixedIPs    []struct {
 		SubnetID string     `json:"subnet_id"`
@@ -106,8 +106,8 @@ func configOf(ctx context.Context, c *gophercloud.ServiceClient, p apiPort) (w w
 		return w, err
 	}
 	n := answer.Network
-	if n.Type == "" || p.HostID == nil {
-		return w, fmt.Errorf("port %s: the API does not show its segment and its host, as it does to administrators (--api-token)", p.ID)
+	if n.Type == "" {
+		return w, fmt.Errorf("port %s: the API does not show the segment of its network: use the token of an administrator (--api-token)", p.ID)
 	}
 	w.Port = dataplane.Port{ID: p.ID, MAC: p.MAC, MTU: n.MTU, Network: dataplane.Network{ID: n.ID, Type: n.Type, Physical: n.Physical, Segment: n.Segment}}
 	routed := map[bool]bool{} // by whether the family is IPv4
@@ -132,7 +132,7 @@ func configOf(ctx context.Context, c *gophercloud.ServiceClient, p apiPort) (w w
 // bind says in the API on which host a port is. It fails when somebody else changed the port since it
 // was read, so that two hosts never take one port.
 func bind(ctx context.Context, c *gophercloud.ServiceClient, p *apiPort, host string) error {
-	if *p.HostID == host {
+	if p.HostID == host {
 		return nil
 	}
 	var answer struct{ Port apiPort }

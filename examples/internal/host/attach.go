@@ -56,7 +56,7 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	switch before := *port.HostID; {
+	switch before := port.HostID; {
 	case strings.HasPrefix(port.DeviceOwner, "network:"):
 		return fmt.Errorf("attach port %s: it is the network service's own (%s)", port.ID, port.DeviceOwner)
 	case before != "" && before != host:
@@ -73,7 +73,7 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer ns.Close()
-	was := *port.HostID
+	was := port.HostID
 	if err := bind(ctx, api, &port, host); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if !deleted && port.HostID != nil && *port.HostID != "" && found {
+	if !deleted && port.HostID != "" && found {
 		if err := bind(ctx, api, &port, ""); err != nil {
 			return err
 		}
