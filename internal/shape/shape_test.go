@@ -63,6 +63,7 @@ var layers = []layer{
 	{folder: "internal/deployment", may: []string{"internal/dump", "internal/child", "dataplane", "dataplane/bridge", "dataplane/namespace", "l3/natsbus", "internal/lab", "internal/netns"},
 		others: true},
 	{folder: "internal/differential"},
+	{folder: "internal/picture"},
 	{folder: "internal/shape"},
 	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables", "iptables",
 		"ovs", "l3", "l3/agent", "l3/natsbus", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},

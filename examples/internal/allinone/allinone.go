@@ -20,21 +20,18 @@ realises them on this machine.
 
 It needs root, and keeps its files in the directory that it is started in and in --cache. On SIGTERM
 it ends within a second and leaves every router running. Whoever calls 127.0.0.1:9696 is
-administrator. A first try, with the openstack client:
+administrator. A first try, with the openstack client, where go build -o bin/ ./examples/... was run:
 
-  sudo allinone &
-  alias os='openstack --os-auth-type none --os-endpoint http://127.0.0.1:9696'
-  os network create blue
-  os subnet create --network blue --subnet-range 10.0.1.0/24 blue
-  os router create r1
-  os router add subnet r1 blue
-  os router show r1 -c status
-
-Join something to the network, and send a packet to its router:
-
-  os port create --network blue vm1
+  sudo bin/allinone &
+  export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9696
+  until openstack network list; do sleep 1; done
+  openstack network create blue
+  openstack subnet create --network blue --subnet-range 10.0.1.0/24 blue
+  openstack router create r1
+  openstack router add subnet r1 blue
+  openstack port create --network blue vm1
   sudo ip netns add vm1
-  sudo allinone attach vm1 --netns vm1
+  sudo bin/allinone attach vm1 --netns vm1
   sudo ip netns exec vm1 ping -c 1 10.0.1.1
 
 With --physical public=eth1 routers reach an external network on eth1. Every flag can be set in a YAML

@@ -24,6 +24,7 @@ type Tools struct {
 	Plan    Plan    `cmd:"" beside:"" help:"Show what applying the routers again would change: what somebody else changed. Exit status 1: something."`
 	Explain Explain `cmd:"" beside:"" help:"Explain what a router of this host does with a packet."`
 	Remove  Remove  `cmd:"" beside:"" help:"Remove routers that run on this host although the servers have no record of them (orphans)."`
+	Clean   Clean   `cmd:"" beside:"" help:"Remove every router from this host, and the agent's cache, while no agent runs."`
 }
 
 // Run is the command that runs the agent.
