@@ -103,20 +103,35 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// binaries builds all three, in this checkout, whose build cache is warm.
+func binaries(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "../allinone", "../server", "../agent")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return dir
+}
+
+// firstTry is the commands that the help of a binary prints.
+func firstTry(t *testing.T, binary string) string {
+	t.Helper()
+	help, err := exec.CommandContext(t.Context(), binary, "--help").Output()
+	require.NoError(t, err)
+	_, tail, found := strings.Cut(string(help), "A first try")
+	require.True(t, found)
+	_, commands, _ := strings.Cut(tail, ":\n\n")
+	commands, _, _ = strings.Cut(commands, "\n\n")
+	return commands + "\n"
+}
+
 // TestHelp runs the first tries of the binaries' help as they are printed.
 func TestHelp(t *testing.T) {
-	for binary, want := range map[string]string{"allinone": " 0% packet loss", "server": " | :-)   | UP    |", "agent": " | :-)   | UP    |"} {
+	dir := binaries(t)
+	require.Equal(t, firstTry(t, dir+"/server"), firstTry(t, dir+"/agent"))
+	for binary, want := range map[string]string{"allinone": " 0% packet loss", "server": " | :-)   | UP    |"} {
 		t.Run(binary, func(t *testing.T) {
-			own := exec.CommandContext(t.Context(), "go", "run", ".", "--help")
-			own.Dir = "../" + binary
-			help, err := own.Output()
-			require.NoError(t, err)
-			_, tail, found := strings.Cut(string(help), "A first try")
-			require.True(t, found)
-			_, commands, _ := strings.Cut(tail, ":\n\n")
-			commands, _, _ = strings.Cut(commands, "\n\n")
-			said := run(t, "go build -o bin/ ./examples/allinone ./examples/server ./examples/agent\n"+commands+"\n")
-			require.Contains(t, said, want)
+			require.Contains(t, run(t, "cp -r "+dir+" bin\n"+firstTry(t, dir+"/"+binary)), want)
 		})
 	}
 }
@@ -125,6 +140,9 @@ func TestHelp(t *testing.T) {
 // its own with the address that the text says.
 func TestReadmeOnSeveralHosts(t *testing.T) {
 	server, node := blocks(t, "several: server"), blocks(t, "several: node1")
+	build := "go build -o bin/ ./examples/server ./examples/agent\n"
+	require.Contains(t, server[0], build)
+	server[0] = strings.Replace(server[0], build, "cp -r "+binaries(t)+" bin\n", 1) // the same
 	said := run(t, `
 ip netns add node1
 ip link add lan type veth peer name lan netns node1
@@ -143,3 +161,31 @@ until openstack network agent list | grep node1; do sleep 1; done
 
 // quoted is a text as one word of the shell.
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// TestStart: a start is quiet, an address in the log is one at which something listens, and a second
+// process on the host is refused before it writes anything.
+func TestStart(t *testing.T) {
+	said := run(t, "cp -r "+binaries(t)+" bin\n"+`
+bin/allinone 2>/run/log &
+until grep -q 'connected to the message queue' /run/log; do sleep 0.1; done
+export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9696
+openstack router create r1 >/dev/null
+mkdir /run/elsewhere
+binary=$PWD/bin/allinone
+cd /run/elsewhere
+"$binary" --listen 127.0.0.1:9697 --cache /run/elsewhere/cache && exit 1
+echo "status $?, left: $(ls -A)"
+"$binary" --listen :9696 --force-listen --cache /run/elsewhere/cache && exit 1
+echo "status $?, left: $(ls -A)"
+for address in $(grep -oE '[0-9.]+:[0-9]+' /run/log | grep '^127'); do
+	(exec 3<>"/dev/tcp/${address%:*}/${address#*:}") && echo "listens: $address"
+done
+grep -E 'level=(WARN|ERROR)' /run/log && exit 1
+echo quiet
+`)
+	require.Equal(t, 2, strings.Count(said, "status 1, left: \n"))
+	require.Contains(t, said, "another agent runs on this host, process ")
+	require.Contains(t, said, "listens: 127.0.0.1:9696")
+	require.NotContains(t, said, "4222")
+	require.Contains(t, said, "quiet")
+}

@@ -34,7 +34,16 @@ _%[1]s() {
 }
 compdef _%[1]s %[1]s
 `,
-	"fish": `complete -c %[1]s -a '(set -l w (commandline -opc) (commandline -ct); $w[1] completion words -- $w[2..-1] 2>/dev/null)'
+	"fish": `function _%[1]s_complete
+	set -l w (commandline -opc) (commandline -ct)
+	set -l found ($w[1] completion words -- $w[2..-1] 2>/dev/null)
+	if test -n "$found"
+		printf '%%s\n' $found
+	else
+		__fish_complete_path $w[-1]
+	end
+end
+complete -c %[1]s -f -a '(_%[1]s_complete)'
 `,
 }
 
@@ -61,7 +70,7 @@ func complete(node *kong.Node, words []string) []string {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	words = joined(words)
+	words, apart := joined(words)
 	last := words[len(words)-1]
 	var pending *kong.Flag // waits for its value
 	for _, w := range words[:len(words)-1] {
@@ -83,7 +92,11 @@ func complete(node *kong.Node, words []string) []string {
 		if f == nil {
 			return nil
 		}
-		return prefixed(f.EnumSlice(), value, "")
+		lead := name + "="
+		if apart {
+			lead = "" // the shell completes what is behind the sign
+		}
+		return prefixed(f.EnumSlice(), value, lead)
 	}
 	if pending != nil {
 		return prefixed(pending.EnumSlice(), last, "")
@@ -107,9 +120,8 @@ func complete(node *kong.Node, words []string) []string {
 	return prefixed(names, last, "")
 }
 
-// joined puts together what bash takes apart: --flag = value.
-func joined(words []string) []string {
-	var out []string
+// joined puts together what bash takes apart: --flag = value. It reports whether the last word was.
+func joined(words []string) (out []string, last bool) {
 	for i := 0; i < len(words); i++ {
 		if words[i] == "=" && len(out) > 0 && strings.HasPrefix(out[len(out)-1], "--") {
 			out[len(out)-1] += "="
@@ -117,11 +129,12 @@ func joined(words []string) []string {
 				i++
 				out[len(out)-1] += words[i]
 			}
+			last = true
 			continue
 		}
-		out = append(out, words[i])
+		out, last = append(out, words[i]), false
 	}
-	return out
+	return out, last
 }
 
 // flagsOf lists the flags that can follow a command: its own, its parents', and those of the command
