@@ -15,7 +15,8 @@ type style struct{ line, fill string }
 
 func newCanvas(width, height int, title string) *canvas {
 	c := &canvas{}
-	c.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" font-family="Helvetica,Arial,sans-serif" font-size="13">`,
+	c.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" `+
+		`font-family="Helvetica,Arial,sans-serif" font-size="13">`,
 		width, height, width, height)
 	c.printf(`<title>%s</title>`, html.EscapeString(title))
 	c.printf(`<rect width="%d" height="%d" rx="8" fill="#ffffff"/>`, width, height)

@@ -182,8 +182,8 @@ func invalidService(err error) error {
 	for field, flag := range map[string]string{
 		"Config.Quotas": "--quota", "Config.PhysicalMTU": "--physical-mtu", "Config.SegmentRanges": "--tenant-networks",
 	} {
-		if _, rest, found := strings.Cut(text, field); found {
-			return setting.Errorf("%s%s", flag, rest)
+		if _, reason, found := strings.Cut(text, field); found {
+			return setting.Errorf("%s%s", flag, reason)
 		}
 	}
 	return setting.Invalid(err)

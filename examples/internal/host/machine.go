@@ -102,7 +102,7 @@ func (m *Machine) checkSwitch(ctx context.Context, w wiring, physical string) er
 	if errors.Is(err, dataplane.ErrHostConfig) {
 		return err
 	}
-	return nil //nolint:nilerr // what else may be wrong is not the setting's fault
+	return nil // whatever else is wrong is not the fault of this setting
 }
 
 // checkInterface looks at the calling thread's namespace. An existing bridge may have addresses, an
