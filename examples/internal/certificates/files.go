@@ -12,9 +12,9 @@ import (
 
 // Client is what a client of a TLS server is given, as flags for kong.
 type Client struct {
-	CA   string `name:"ca" placeholder:"FILE" help:"Certificates of the authorities that the other side's certificate is of (PEM). Default: the system's."`
-	Cert string `placeholder:"FILE" help:"Certificate to show (PEM)."`
-	Key  string `placeholder:"FILE" help:"Its key (PEM)."`
+	CA   string `name:"ca" placeholder:"FILE" help:"Authorities of the server's certificate (PEM). Default: the system's."`
+	Cert string `placeholder:"FILE" help:"Client certificate (PEM)."`
+	Key  string `placeholder:"FILE" help:"Key of that certificate (PEM)."`
 }
 
 // Config is nil when no file is given. The names of the flags begin with prefix.

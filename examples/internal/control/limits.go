@@ -11,14 +11,14 @@ import (
 
 // Limits is the flags that bound what clients of the API can hold on to.
 type Limits struct {
-	MaxConnections  int           `default:"1000" help:"Connections to the API at once. Requests on more are answered with 503."`
-	MaxBody         int64         `default:"1048576" help:"Bytes of a request's body. More is answered with 413."`
-	MaxItems        int           `default:"500" help:"Resources that one request can create, and elements of any list in its body. More is answered with 413."`
-	MaxBodyMemory   int64         `default:"67108864" help:"Bytes of all bodies that are being received or worked on. Requests beyond it are answered with 503."`
-	MaxAnswerMemory int64         `default:"268435456" help:"Bytes of all answers to GET that are being sent. Requests beyond it are answered with 503."`
+	MaxConnections  int           `default:"1000" help:"Maximum number of connections to the API. Requests on further ones are answered with 503."`
+	MaxBody         int64         `default:"1048576" help:"Maximum size of a request's body, in bytes. Larger ones are answered with 413."`
+	MaxItems        int           `default:"500" help:"Maximum number of resources or list elements in a request. More is answered with 413."`
+	MaxBodyMemory   int64         `default:"67108864" help:"Memory for the bodies of all current requests, in bytes. Further requests are answered with 503."`
+	MaxAnswerMemory int64         `default:"268435456" help:"Memory for all answers to GET that are being sent, in bytes. Further requests are answered with 503."`
 	ReadTimeout     time.Duration `default:"1m" help:"Time that a client has to send a request."`
 	WriteTimeout    time.Duration `default:"1m" help:"Time that a client has to take an answer."`
-	ShutdownTimeout time.Duration `default:"10s" help:"Time that requests have to come to an end when the server is told to end."`
+	ShutdownTimeout time.Duration `default:"10s" help:"Time that current requests have to finish after SIGTERM."`
 }
 
 func (l *Limits) check() error {

@@ -28,22 +28,22 @@ type Server struct {
 // Service is the flags of the API and of what stands behind it.
 type Service struct {
 	Listen   string `default:"127.0.0.1:9696" help:"Address to serve the API at. Without authentication it must be a loopback address."`
-	URL      string `placeholder:"URL" help:"Of the API's root as clients see it, for links in answers. Default: as each client calls it."`
-	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Tables are made, and brought up to date."`
+	URL      string `placeholder:"URL" help:"Root URL of the API for links in answers. Default: the one that the client used."`
+	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Its tables are created and migrated."`
 
 	Auth   Auth   `embed:""`
 	Limits Limits `embed:""`
 
-	Scheduler     string         `enum:"chance,least-routers,least-loaded" default:"least-routers" help:"What chooses a router's agent: ${enum}."`
-	AgentDownTime time.Duration  `default:"75s" help:"How long after its last heartbeat an agent is taken for dead, and loses its routers; 3s at least."`
-	FailoverRate  int            `default:"100" help:"Routers that are moved away from dead agents in a second, at most."`
-	MaxRoutes     int            `default:"30" help:"Extra routes that a router may have."`
-	PhysicalMTU   int            `default:"1500" help:"Bytes of the network under the tunnels, which bounds networks' MTU."`
+	Scheduler     string         `enum:"chance,least-routers,least-loaded" default:"least-routers" help:"How the host of a router is chosen: ${enum}."`
+	AgentDownTime time.Duration  `default:"75s" help:"Time since its last heartbeat after which an agent is dead and its routers move; at least 3s."`
+	FailoverRate  int            `default:"100" help:"Maximum number of routers moved away from dead agents per second."`
+	MaxRoutes     int            `default:"30" help:"Maximum number of extra routes of a router."`
+	PhysicalMTU   int            `default:"1500" help:"MTU of the network that carries the tunnels. It bounds the MTU of networks."`
 	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
 
-	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database does not know, which with an empty one are all: ${enum}."`
+	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database, which may be empty, does not know: ${enum}."`
 
-	TenantNetworks []string `placeholder:"RANGE,..." help:"Of networks that do not say: vxlan:1:1000 (geneve, gre), vlan:NAME:2:9, local. Default: all of vxlan."`
+	TenantNetworks []string `placeholder:"RANGE,..." help:"Type and ID range of networks without a provider type: vxlan:1:1000, vlan:NAME:2:9, local."`
 }
 
 // Part is a [daemon.Part]: it serves until ctx ends.

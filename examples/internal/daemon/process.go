@@ -21,9 +21,9 @@ type Flags struct {
 	Config  ConfigFile       `help:"YAML file to read flags from." placeholder:"FILE"`
 	Version kong.VersionFlag `own:"" help:"Print the version."`
 
-	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
-	LogFormat string     `enum:"text,json" default:"text" help:"${enum}."`
-	Metrics   string     `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: nowhere."`
+	LogLevel  slog.Level `default:"info" help:"Level of the log: debug, info, warn or error."`
+	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log: ${enum}."`
+	Metrics   string     `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: none."`
 }
 
 // AfterApply is called by kong. It lets the Run methods of commands take the flags.

@@ -19,16 +19,16 @@ import (
 
 // Agent keeps the routers of this host as the control plane wants them. Its fields are flags for kong.
 type Agent struct {
-	Host             string `placeholder:"NAME" help:"This host's name, by which servers know it. Default: the machine's host name."`
-	AvailabilityZone string `default:"nova" help:"Availability zone that the host is in."`
+	Host             string `placeholder:"NAME" help:"Name by which the servers know this host. Default: the machine's host name."`
+	AvailabilityZone string `default:"nova" help:"Availability zone of the host."`
 
 	Machine
 
-	Heartbeat    time.Duration `default:"20s" help:"Between heartbeats; at most a third of the servers' --agent-down-time."`
-	Check        time.Duration `default:"5m" help:"Between looks at a router, in case somebody else changed it. Nothing is written if nobody did."`
-	Parallel     int           `default:"0" placeholder:"N" help:"Routers worked on at once. Default: four for each processor."`
-	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"Without servers for --lease: keep the routers, or fence them, so that they have no ports."`
-	Lease        time.Duration `default:"60s" help:"Less than the servers' --agent-down-time, so that a router is never in two places."`
+	Heartbeat    time.Duration `default:"20s" help:"Interval of heartbeats; at most a third of the servers' --agent-down-time."`
+	Check        time.Duration `default:"5m" help:"Interval at which each router is checked for changes by others."`
+	Parallel     int           `default:"0" placeholder:"N" help:"Maximum number of routers applied at the same time. Default: four for each processor."`
+	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"After --lease without servers: keep the routers, or fence them: remove their ports."`
+	Lease        time.Duration `default:"60s" help:"See --on-disconnect. Less than the servers' --agent-down-time, so that no router runs twice."`
 
 	claimed *net.UnixListener // see Claim
 }

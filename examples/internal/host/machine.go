@@ -24,32 +24,32 @@ import (
 
 // Machine is a host, and how routers are realised on it, as flags for kong. All commands have them.
 type Machine struct {
-	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes translation and filtering: ${enum}. Rules of the other are taken over."`
+	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What translates and filters packets: ${enum}. Routers of the other one are taken over."`
 	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks: Linux bridges, or Open vSwitch."`
 
-	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks of this host, each with a bridge or a spare interface."`
-	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it there are no vxlan, geneve and gre networks here."`
+	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks, each with a bridge or an interface without addresses."`
+	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it the host has no vxlan, geneve and gre networks."`
 	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
 	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
 
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
 
-	Cache      string `default:"/var/lib/l3kit/agent" help:"What was applied is kept there, so that routers come back after a reboot without servers."`
-	Namespaces string `default:"/run/netns" help:"Where routers' namespaces have their names. ip-netns(8) finds them in /run/netns."`
+	Cache      string `default:"/var/lib/l3kit/agent" help:"Directory for applied routers, which come back after a reboot without servers."`
+	Namespaces string `default:"/run/netns" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns."`
 
 	ns string // path of the network namespace that is the host's; empty: the caller's
 }
 
 // Switch is which Open vSwitch to use, as flags for kong.
 type Switch struct {
-	Endpoint    []string `placeholder:"URL" help:"ovsdb-server, as ovsdb(7) writes it; the first that answers is used. Default: unix:/run/openvswitch/db.sock."`
-	RunDir      string   `placeholder:"DIR" help:"Where ovs-vswitchd has its sockets. Default: /run/openvswitch."`
-	Datapath    string   `enum:"system,netdev" default:"system" help:"What moves packets: ${enum}."`
-	Device      string   `enum:"auto,internal,veth" default:"auto" help:"What connects routers with the switch: ${enum}."`
-	Integration string   `default:"br-int" help:"The integration bridge; made if it is missing."`
-	Tunnel      string   `default:"br-tun" help:"The tunnel bridge; made if it is missing."`
-	Checksum    bool     `help:"Checksums of tunnels' outer headers, which some network cards need."`
-	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports go straight into their bridges."`
+	Endpoint    []string `placeholder:"URL" help:"Address of ovsdb-server (ovsdb(7)); the first that answers is used. Default: unix:/run/openvswitch/db.sock."`
+	RunDir      string   `placeholder:"DIR" help:"Directory of the sockets of ovs-vswitchd. Default: /run/openvswitch."`
+	Datapath    string   `enum:"system,netdev" default:"system" help:"Datapath of bridges: ${enum}."`
+	Device      string   `enum:"auto,internal,veth" default:"auto" help:"Kind of device that connects a router to the switch: ${enum}."`
+	Integration string   `default:"br-int" help:"Integration bridge; created if missing."`
+	Tunnel      string   `default:"br-tun" help:"Tunnel bridge; created if missing."`
+	Checksum    bool     `help:"Compute the checksums of tunnels' outer headers, which some network cards need."`
+	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports are plugged into their own bridge instead of the integration bridge."`
 
 	TLS certificates.Client `embed:""`
 }
@@ -84,7 +84,7 @@ func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {
 			err = m.inHost(func() error { return checkInterface(device) })
 		}
 		if err != nil {
-			return setting.Errorf("--physical: %s=%s: %w", name, device, err)
+			return setting.Errorf("--physical: %s=%s: %w", name, device, inFlags(err))
 		}
 	}
 	return nil
@@ -159,9 +159,13 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 
 func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []netip.Addr) (wiring, error) {
 	if m.Wiring == "bridge" {
-		return bridge.New(bridge.Config{
+		w, err := bridge.New(bridge.Config{
 			HostNS: m.ns, Physical: m.Physical, VXLAN: bridge.VXLAN{Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers}, Logger: log,
 		})
+		if err != nil {
+			return nil, atStart(err)
+		}
+		return w, nil
 	}
 	if err := installed("--wiring=ovs", "ovs-ofctl"); err != nil {
 		return nil, err
@@ -174,11 +178,15 @@ func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []neti
 	if m.OVS.Device == "auto" {
 		device = ovs.Auto
 	}
-	return ovs.New(ctx, ovs.Config{
+	w, err := ovs.New(ctx, ovs.Config{
 		HostNS: m.ns, Endpoints: m.OVS.Endpoint, TLS: tls, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: device,
 		Integration: m.OVS.Integration, Physical: m.Physical, Direct: m.OVS.Direct, Logger: log,
 		Tunnel: ovs.Tunnel{Bridge: m.OVS.Tunnel, Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers, Checksum: m.OVS.Checksum},
 	})
+	if err != nil {
+		return nil, atStart(err)
+	}
+	return w, nil
 }
 
 func installed(flag, program string) error {
