@@ -26,6 +26,7 @@ type entry struct {
 	id      string
 	want    *l3.Assignment // nil: it is to be taken away
 	last    l3.Version     // with which it leaves
+	request string         // because of which it leaves
 	kept    bool           // it is from the cache, and nothing was done about it yet
 	orphan  bool           // a complete listing did not name it
 	stray   bool           // it is to be taken away, and is shown as an orphan until an inventory lacks it
@@ -44,12 +45,13 @@ type entry struct {
 
 // job is what a worker is to do: bring a router to want, or take it away.
 type job struct {
-	id    string
-	want  *l3.Assignment // nil: take it away
-	last  l3.Version     // with which it leaves
-	check bool           // it was applied already: look whether it still is
-	fence bool           // leave nothing of it but its name
-	stray bool           // it is taken away as an orphan
+	id      string
+	want    *l3.Assignment // nil: take it away
+	last    l3.Version     // with which it leaves
+	request string         // because of which it leaves
+	check   bool           // it was applied already: look whether it still is
+	fence   bool           // leave nothing of it but its name
+	stray   bool           // it is taken away as an orphan
 }
 
 func newBook() *book {
@@ -121,19 +123,19 @@ func (b *book) gone(g Gone, now time.Time) {
 		e = b.entry(g.RouterID) // it may be on the host all the same, as an orphan
 		e.stray = true
 	case e.want == nil && e.fails == 0:
-		e.last = last // it is on its way out
+		e.last, e.request = last, g.Request // it is on its way out
 		e.again = e.running
 		return
 	}
 	e.stray = e.stray || e.orphan
-	e.want, e.last, e.fails, e.orphan = nil, last, 0, false
+	e.want, e.last, e.request, e.fails, e.orphan = nil, last, g.Request, 0, false
 	b.enqueue(e, now, true)
 }
 
 // remove takes a router away that no record names.
 func (b *book) remove(id string, now time.Time) {
 	e := b.entry(id)
-	e.want, e.last, e.fails, e.orphan, e.stray = nil, e.runs, 0, false, true
+	e.want, e.last, e.request, e.fails, e.orphan, e.stray = nil, e.runs, "", 0, false, true
 	b.enqueue(e, now, true)
 }
 
@@ -193,7 +195,7 @@ func (b *book) next(now time.Time) (j *job, wait time.Time) {
 		return nil, b.queue.wake()
 	}
 	e.running, e.urgent, e.kept = true, false, false
-	j = &job{id: e.id, want: e.want, last: e.last, stray: e.want == nil && e.stray}
+	j = &job{id: e.id, want: e.want, last: e.last, request: e.request, stray: e.want == nil && e.stray}
 	if e.want != nil {
 		j.fence = b.fenced
 		j.check = !b.fenced && e.applied == e.want.Version()

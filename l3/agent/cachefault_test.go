@@ -129,6 +129,6 @@ func disk(t *testing.T, path string) {
 	t.Helper()
 	needs.Root(t)
 	require.NoError(t, os.Mkdir(path, 0o700))
-	require.NoError(t, unix.Mount("tmpfs", path, "tmpfs", 0, "size=64k"))
+	require.NoError(t, unix.Mount("tmpfs", path, "tmpfs", 0, "size=64k,mode=700"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(path, unix.MNT_DETACH)) })
 }

@@ -18,6 +18,14 @@ type result struct {
 	corrected int        // 1: the router had drifted, and was put right
 }
 
+// cause is the request of the API because of which a job is done; empty: none.
+func (j *job) cause() string {
+	if j.want == nil {
+		return j.request
+	}
+	return j.want.Request
+}
+
 // work does one job.
 func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	r.job = j
@@ -32,7 +40,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 		r.report, r.err = a.apply(ctx, j.want)
 	}
 	if r.err != nil && ctx.Err() == nil {
-		a.log.Error("router failed, will be tried again", "router", j.id, "err", r.err)
+		a.log.Error("router failed, will be tried again", "router", j.id, "request", j.cause(), "err", r.err)
 	}
 	return r
 }
@@ -55,7 +63,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
 		return nil, err
 	}
 	if !errors.Is(absent, os.ErrNotExist) {
-		a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+		a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision, "request", j.request)
 	}
 	if a.cache != nil {
 		a.cache.remove(j.id)
@@ -75,7 +83,7 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, err
 		return report, err
 	}
 	if !plan.Empty() {
-		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "steps", len(plan.Steps),
+		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "request", want.Request, "steps", len(plan.Steps),
 			"took", time.Since(begin))
 	}
 	if a.cache != nil {

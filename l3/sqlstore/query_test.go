@@ -355,10 +355,11 @@ func (c subject[R]) holds(r R, f l3.Filter) bool {
 		return have[0].(string) >= f.Values[0].(string)
 	case l3.Before:
 		return have[0].(string) < f.Values[0].(string)
-	case l3.Contains:
-		return slices.ContainsFunc(f.Values, func(v any) bool {
+	case l3.Contains, l3.NotContains:
+		contains := slices.ContainsFunc(f.Values, func(v any) bool {
 			return slices.ContainsFunc(have, func(h any) bool { return strings.Contains(h.(string), v.(string)) })
 		})
+		return contains == (f.Op == l3.Contains)
 	}
 	panic(fmt.Sprint("no such comparison: ", f.Op))
 }
