@@ -49,7 +49,9 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{config: c, log: c.Logger, reports: newReports()}
 	if c.Cache != "" {
-		a.cache = openCache(c.Cache)
+		if a.cache, err = openCache(c.Cache); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }

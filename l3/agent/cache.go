@@ -52,28 +52,33 @@ const (
 	peersFile = "peers"
 	listFile  = "listing"
 	heardFile = "heard" // its time of change is when the control plane was heard last
-	probeFile = "writable"
 )
 
-// openCache makes the directory. One that cannot be written is opened all the same: an agent whose
-// disk is full serves its host nevertheless.
-func openCache(dir string) *cache {
+// openCache opens a cache, and creates its directory. The agent is root and obeys what it finds there, so
+// a directory that everybody can write to is refused. One that cannot be written is opened all the same:
+// an agent whose disk is full serves its host nevertheless.
+func openCache(dir string) (*cache, error) {
 	c := &cache{dir: dir, faulty: make(chan struct{}, 1), pending: map[string][]byte{}}
 	if err := c.probe(); err != nil {
 		c.fail(err)
 	}
-	return c
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("open the agent's cache: every user can write to %s (%s)", dir, info.Mode())
+	}
+	return c, nil
 }
 
 // probe finds out whether the cache can be written.
 func (c *cache) probe() error {
-	path := filepath.Join(c.dir, probeFile)
-	err := os.MkdirAll(c.dir, 0o700)
-	if err == nil {
-		err = os.WriteFile(path, make([]byte, 4096), 0o600)
-		err = errors.Join(err, os.RemoveAll(path))
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return err
 	}
-	return err
+	f, err := os.CreateTemp(c.dir, ".writable-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
 func (c *cache) fail(err error) {

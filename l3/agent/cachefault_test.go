@@ -124,11 +124,19 @@ func TestCacheThatBreaksLater(t *testing.T) {
 	})
 }
 
+// TestCacheOfEverybody: the agent is root, and obeys nobody who can write there.
+func TestCacheOfEverybody(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	_, err := agent.New(agent.Config{Host: "h", Source: newControlPlane(), Dataplane: dataplane.NewFake(nil), Cache: dir})
+	require.ErrorContains(t, err, "every user can write to "+dir)
+}
+
 // disk mounts a small one at path until the test ends.
 func disk(t *testing.T, path string) {
 	t.Helper()
 	needs.Root(t)
 	require.NoError(t, os.Mkdir(path, 0o700))
-	require.NoError(t, unix.Mount("tmpfs", path, "tmpfs", 0, "size=64k"))
+	require.NoError(t, unix.Mount("tmpfs", path, "tmpfs", 0, "size=64k,mode=700"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(path, unix.MNT_DETACH)) })
 }

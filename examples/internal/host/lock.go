@@ -17,7 +17,7 @@ func lock(cache string, log *slog.Logger) (unlock func() error, err error) {
 	err = os.MkdirAll(cache, 0o700)
 	var f *os.File
 	if err == nil {
-		f, err = os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+		f, err = os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o600)
 	}
 	if diskFault(err) {
 		log.Error("cannot lock the cache", "cache", cache, "err", err)
