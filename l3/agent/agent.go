@@ -79,7 +79,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
 		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
 		over: make(chan struct{}), lastHeard: time.Now(),
-		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{}, unlogged: map[string]time.Time{}, peersSet: make(chan struct{}, 1),
+		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		unlogged: map[string]time.Time{}, peersSet: make(chan struct{}, 1),
 		drifted: make(chan string),
 	}
 	if err := r.restore(ctx); err != nil {
