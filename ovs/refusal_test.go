@@ -179,7 +179,7 @@ func TestNoKernelDatapath(t *testing.T) {
 	require.ErrorContains(t, err, "module openvswitch")
 	_, err = d.Plan(soon(t), router, "qr-p", portOn(local("n"), "p", 1))
 	require.ErrorIs(t, err, dataplane.ErrUnsupported, "Plan refuses what Plug refuses")
-	require.ErrorContains(t, err, "ovs.Netdev")
+	require.ErrorContains(t, err, "configure the datapath netdev")
 	require.Empty(t, h.do("list-br"))
 	require.Empty(t, h.devices())
 }

@@ -79,7 +79,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
 		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
 		over: make(chan struct{}), lastHeard: time.Now(),
-		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{}, unlogged: map[string]time.Time{},
+		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		unlogged: map[string]time.Time{}, peersSet: make(chan struct{}, 1),
 		drifted: make(chan string),
 	}
 	if err := r.restore(ctx); err != nil {
@@ -127,6 +128,11 @@ type run struct {
 	removals   map[string][]chan error // of orphans, by ID: who waits for them
 	unlogged   map[string]time.Time    // orphans that were not logged yet, since when they are
 
+	// A wiring that knows no tunnel peers would take away the tunnels that are on the host. So an agent
+	// without a record of them applies routers when the wiring was told, or when the time is over.
+	peersSet   chan struct{}
+	peersUntil time.Time // zero: they are known
+
 	lastHeard time.Time
 	everHeard bool
 	busy      int // workers
@@ -154,6 +160,9 @@ const (
 
 // restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
+	if r.config.SetPeers != nil {
+		r.peersUntil = time.Now().Add(r.config.RestoreAfter)
+	}
 	if r.cache == nil {
 		r.deployment = r.ownerOnHost(ctx, nil)
 		return nil
@@ -166,6 +175,7 @@ func (r *run) restore(ctx context.Context) error {
 		r.log.Warn("a file of the cache is damaged, and left out", "err", err)
 	}
 	if kept.Peers != nil && r.config.SetPeers != nil {
+		r.peersUntil = time.Time{}
 		if err := r.config.SetPeers(ctx, kept.Peers); err != nil {
 			r.log.Error("cannot set the tunnel peers", "err", err)
 			r.peers <- kept.Peers
@@ -223,6 +233,8 @@ func (r *run) loop(ctx context.Context) {
 			r.hear()
 			r.logOrphans(ctx)
 		case <-timer.C:
+		case <-r.peersSet:
+			r.peersUntil = time.Time{}
 		case id := <-r.drifted:
 			r.book.look(id, time.Now())
 		case answer := <-r.asks:
@@ -277,6 +289,9 @@ func (r *run) fenceAt() time.Time {
 
 // dispatch starts workers for what is due, and says when there is more. After a worker has ended it is called again.
 func (r *run) dispatch(ctx context.Context) (wait time.Time) {
+	if time.Now().Before(r.peersUntil) {
+		return r.peersUntil
+	}
 	for r.busy < r.config.Parallel {
 		j, later := r.book.next(time.Now())
 		if j == nil {

@@ -56,16 +56,16 @@ const (
 	heardFile = "heard" // its time of change is when the control plane was heard last
 )
 
-// openCache makes the directory. One that cannot be written is opened all the same: an agent whose
-// disk is full serves its host nevertheless. One that everybody can write to is refused: the agent is
-// root and obeys what it finds there.
+// openCache opens a cache, and creates its directory. The agent is root and obeys what it finds there, so
+// a directory that everybody can write to is refused. One that cannot be written is opened all the same:
+// an agent whose disk is full serves its host nevertheless.
 func openCache(dir string) (*cache, error) {
-	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("open the agent's cache: every user can write to %s (%s)", dir, info.Mode())
-	}
 	c := &cache{dir: dir, faulty: make(chan struct{}, 1), pending: map[string][]byte{}}
 	if err := c.probe(); err != nil {
 		c.fail(err)
+	}
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("open the agent's cache: every user can write to %s (%s)", dir, info.Mode())
 	}
 	return c, nil
 }

@@ -124,6 +124,7 @@ func TestCacheThatBreaksLater(t *testing.T) {
 	})
 }
 
+// TestCacheOfEverybody: the agent is root, and obeys nobody who can write there.
 // disk mounts a small one at path until the test ends.
 func disk(t *testing.T, path string) {
 	t.Helper()

@@ -87,6 +87,10 @@ func (r *run) tellPeers(ctx context.Context) {
 func (r *run) setPeers(ctx context.Context, list []netip.Addr) bool {
 	for fails := 0; r.config.SetPeers != nil; fails++ {
 		err := r.config.SetPeers(ctx, list)
+		select {
+		case r.peersSet <- struct{}{}: // a wiring that failed knows them all the same
+		default:
+		}
 		if errors.Is(err, dataplane.ErrInvalid) {
 			// The wiring has skipped the bad ones, and trying again does not make them better.
 			r.log.Warn("some tunnel peers cannot be used and were skipped", "err", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
@@ -124,5 +125,37 @@ func TestPeersThatAreNotNamedStayForAWhile(t *testing.T) {
 		after(5 * time.Minute)
 		require.Equal(t, list("1"), now())
 		s.end()
+	})
+}
+
+// TestRoutersWaitForPeers: an agent without a record of the tunnel peers applies nothing before they are
+// set, because the wiring would take away the tunnels that are there. It does not wait for ever.
+func TestRoutersWaitForPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		set := 0
+		s.config.SetPeers = func(context.Context, []netip.Addr) error {
+			require.Empty(t, s.dataplane.log())
+			time.Sleep(time.Second)
+			require.Empty(t, s.dataplane.log())
+			set++
+			return nil
+		}
+		s.plane.put(router("r1", 1, 1))
+		s.start()
+		s.plane.send(agent.Peers{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.2")}})
+		after(2 * time.Second)
+		require.Equal(t, 1, set)
+		s.has(router("r1", 1, 1))
+		s.end()
+
+		s.config.Cache = "" // and the source names none
+		s.dataplane.Dataplane = dataplane.NewFake(nil)
+		s.start()
+		defer s.end()
+		after(4 * time.Second)
+		s.has()
+		after(2 * time.Second)
+		s.has(router("r1", 1, 1))
 	})
 }
