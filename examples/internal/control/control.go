@@ -65,7 +65,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 		return nil, err
 	}
 	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
-	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api), s.Service.Limits.web()); err != nil {
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(s.Service.Limits.inTime(api)), s.Service.Limits.web()); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	if len(s.Bus.URLs) == 0 {
@@ -132,6 +132,9 @@ func (c *Control) wake() {
 
 // busPatience is for how long a bus that is not ready holds up the start: it may be that it never will be, and somebody looks on.
 const busPatience = 2 * time.Second
+
+// databasePatience is for how long readiness waits for a database that may not answer at all.
+const databasePatience = 5 * time.Second
 
 // openBus opens the bus, if it is ready. One of which enough servers are not there yet is opened while the API is served already.
 func (c *Control) openBus(ctx context.Context) error {
@@ -204,6 +207,8 @@ func (c *Control) carry(ctx context.Context) error {
 
 // databaseReady reads the database, and writes to it: a full disk does not keep it from being read.
 func (c *Control) databaseReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, databasePatience)
+	defer cancel()
 	err := c.store.View(ctx, func(tx l3.Tx) error {
 		_, err := tx.Agents().Count(ctx)
 		return err
