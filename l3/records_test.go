@@ -489,6 +489,62 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
+// TestClockSetForward: when the server's clock jumps by a day, nobody has been heard lately. That moves nothing,
+// and each host's next heartbeat puts it right.
+func TestClockSetForward(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		h1, h2 := r.host("h1"), r.host("h2")
+		var routers []l3.Router
+		for _, cidr := range []string{"10.0.1.0/24", "10.0.2.0/24"} {
+			router := r.router()
+			r.attach(router, r.inside(cidr))
+			routers = append(routers, router)
+		}
+		running := map[*host][]l3.RunningRouter{h1: h1.applies(), h2: h2.applies()}
+		before := append(ok(r.DesiredOn(r.Context(), "h1"))(r), ok(r.DesiredOn(r.Context(), "h2"))(r)...)
+		r.clock.sleep(24 * time.Hour)
+		_, err := r.Reschedule(r.Context(), 100)
+		require.ErrorIs(r, err, l3.ErrSilence)
+		require.Equal(r, l3.StatusDown, r.see(routers[0].ID).Status)
+		for h, all := range running {
+			h.runs(all...)
+		}
+		require.Zero(r, ok(r.Reschedule(r.Context(), 100))(r))
+		for _, router := range routers {
+			require.Equal(r, l3.StatusActive, r.see(router.ID).Status)
+		}
+		require.Equal(r, before, append(ok(r.DesiredOn(r.Context(), "h1"))(r), ok(r.DesiredOn(r.Context(), "h2"))(r)...), "not even a version has changed")
+	})
+}
+
+// TestHostClockSetBack: the agent of a host whose clock is a day behind is heard, although it seems to have
+// started before the one that it follows.
+func TestHostClockSetBack(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		d := ok(r.Deployment(r.Context()))(r)
+		beat := func(instance string, started time.Time) l3.Agent {
+			return r.beat(l3.Heartbeat{
+				Host: "h1", Instance: instance, Machine: "m", StartedAt: started, Deployment: d.ID, Inventory: &l3.Inventory{Seq: 1},
+			})
+		}
+		attach := func(instance string) {
+			require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h1", Instance: instance, Machine: "m"}))
+		}
+		now := r.clock.Now()
+		attach("first")
+		beat("first", now.Add(24*time.Hour))
+		for i, started := range []time.Time{now, now.Add(-24 * time.Hour), now.Add(time.Hour)} {
+			instance := string(rune('a' + i))
+			attach(instance)
+			r.clock.sleep(time.Minute)
+			require.Equal(r, instance, beat(instance, started).Instance)
+			a := ok(r.ListAgents(r.Context(), r.admin, l3.Query{}))(r)[0]
+			require.True(r, a.Alive)
+			require.Equal(r, started.UTC(), a.StartedAt)
+		}
+	})
+}
+
 // TestClaimBus: a database is served over one message queue.
 func TestClaimBus(t *testing.T) {
 	onRigs(t, func(r *rig) {
