@@ -445,6 +445,29 @@ func TestDepartureOfAnotherName(t *testing.T) {
 	})
 }
 
+// TestTwoAgentsOfOneMachine: two that are both heard are not one by two names, whatever they say of their
+// machine, as after the memory of a machine was copied. A router that moves leaves the one that it was on.
+func TestTwoAgentsOfOneMachine(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		h1, h2 := r.host("h1"), r.host("h2")
+		h1.machine, h2.machine = "one", "one"
+		router := r.router()
+		r.attach(router, r.inside("10.0.1.0/24"))
+		if r.placement("h1", router.ID) != "here" {
+			h1, h2 = h2, h1
+		}
+		r.clock.sleep(time.Second)
+		agents := map[*host]string{h1: h1.runs(h1.applies()...).ID, h2: h2.runs().ID}
+		running := h1.applies()
+		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, agents[h1], router.ID))
+		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, agents[h2], router.ID))
+		require.Equal(r, "left", r.placement(h1.name, router.ID))
+		h1.runs(running...)
+		require.Equal(r, "left", r.placement(h1.name, router.ID))
+		require.Equal(r, "here", r.placement(h2.name, router.ID))
+	})
+}
+
 // TestSessions: a host's name is one machine's.
 func TestSessions(t *testing.T) {
 	onRigs(t, func(r *rig) {
