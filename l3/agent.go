@@ -22,6 +22,7 @@ type Agent struct {
 	ResourcesSynced  bool           `json:"resources_synced"`
 	Instance         string         `json:"instance,omitempty"`      // of the process that holds the host's session
 	Machine          string         `json:"machine,omitempty"`       // that it runs on
+	AttachedAt       time.Time      `json:"attached_at,omitzero"`    // when the process was first heard of
 	Deployment       string         `json:"deployment,omitempty"`    // that it serves, as it reported
 	InventorySeq     uint64         `json:"inventory_seq,omitempty"` // of the process's last inventory
 
@@ -29,8 +30,11 @@ type Agent struct {
 	Alive   bool     `json:"-"` // heard of within the service's AgentDownTime
 }
 
-// on reports whether the agent is the one of a machine, by whatever host name.
-func (a Agent) on(machine string) bool { return machine != "" && a.Machine == machine }
+// replaces reports whether another agent is the same machine's under the name that it had before: a
+// machine has one agent, and the other was not heard since this one was.
+func (a Agent) replaces(other Agent) bool {
+	return a.Machine != "" && a.Machine == other.Machine && !other.HeartbeatAt.After(a.AttachedAt)
+}
 
 // Heartbeat is what an agent reports of itself and of its host.
 type Heartbeat struct {

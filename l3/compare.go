@@ -78,7 +78,7 @@ func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) 
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
 		c.later = append(c.later, sighting{host: h.Host, version: Version{Epoch: h.Inventory.MaxEpoch}})
 	}
-	return c, c.strangers(ctx, tx, s, h, running)
+	return c, c.strangers(ctx, tx, s, a, h, running)
 }
 
 // hosted compares a router that belongs to the host.
@@ -111,7 +111,7 @@ func (c *comparison) hosted(st RouterState, h Heartbeat, r RunningRouter, runs b
 }
 
 // strangers compares the routers that run on the host and do not belong to it.
-func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, h Heartbeat, running map[string]RunningRouter) error {
+func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, a Agent, h Heartbeat, running map[string]RunningRouter) error {
 	noted, err := tx.Orphans().List(ctx, Query{Filters: []Filter{oneOf("host", h.Host)}})
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, h Heartbe
 	}
 	for _, r := range running {
 		was, known := orphans[onHost(h.Host, r.ID)]
-		o, err := c.stranger(ctx, tx, s, h, r)
+		o, err := c.stranger(ctx, tx, s, a, h, r)
 		if err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (c *comparison) leaves(routerID string) bool {
 }
 
 // stranger sorts a router that does not belong to the host. It is returned if it is an orphan.
-func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, h Heartbeat, r RunningRouter) (*Orphan, error) {
+func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, a Agent, h Heartbeat, r RunningRouter) (*Orphan, error) {
 	_, err := tx.Routers().Get(ctx, r.ID)
 	known := err == nil
 	if err != nil && !errors.Is(err, ErrAbsent) {
@@ -163,7 +163,7 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, h Heartbea
 		c.later = append(c.later, sighting{host: h.Host, routerID: r.ID, version: r.Version(), runs: true})
 		return nil, nil
 	}
-	renamed, err := s.renamed(ctx, tx, st, h, r)
+	renamed, err := s.renamed(ctx, tx, st, a, h, r)
 	if err != nil {
 		return nil, err
 	}
@@ -197,18 +197,20 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, h Heartbea
 }
 
 // renamed reports whether a router is where it belongs, under another name of its host: the host that
-// it is bound to is the same machine, or runs it as it is bound and is not heard of any more. A machine
-// has one agent, so the same machine by another name runs that very router, in whatever version its
-// agent's cache has it.
-func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, h Heartbeat, r RunningRouter) (bool, error) {
+// it is bound to is the same machine, or runs it as it is bound and is not heard of any more. What the
+// machine's agent is now runs that very router, in whatever version its cache has it.
+func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, a Agent, h Heartbeat, r RunningRouter) (bool, error) {
 	if !st.Wanted || st.AgentID == "" || st.Host == h.Host {
 		return false, nil
 	}
-	a, err := tx.Agents().Get(ctx, st.AgentID)
+	bound, err := tx.Agents().Get(ctx, st.AgentID)
 	if err != nil {
 		return false, err
 	}
-	return a.on(h.Machine) || st.Epoch == r.Epoch && !s.alive(a), nil
+	if a.replaces(bound) {
+		return true, nil
+	}
+	return st.Epoch == r.Epoch && (h.Machine != "" && bound.Machine == h.Machine || !s.alive(bound)), nil
 }
 
 // mostReminders bounds how often a host is told of the same version. A host that has not tried it then

@@ -36,7 +36,7 @@ func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err erro
 			up = true
 			a = s.newAgent(h.Host)
 			h.note(&a)
-			a.HeartbeatAt, a.Alive = s.exactly(), true
+			a.HeartbeatAt, a.Alive, a.AttachedAt = s.exactly(), true, s.exactly()
 			return w.Agents().Insert(ctx, a)
 		}
 		if h.Instance != "" {
@@ -52,6 +52,9 @@ func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err erro
 		h.note(&a)
 		up = !lived || before.AvailabilityZone != a.AvailabilityZone || !before.reachesAsMuchAs(a)
 		a.HeartbeatAt, a.Alive = s.exactly(), true
+		if a.Instance != before.Instance {
+			a.AttachedAt = a.HeartbeatAt
+		}
 		return w.Agents().Update(ctx, &a)
 	})
 	if err == nil && h.Inventory != nil && !stale {

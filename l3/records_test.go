@@ -445,6 +445,29 @@ func TestDepartureOfAnotherName(t *testing.T) {
 	})
 }
 
+// TestTwoAgentsOfOneMachine: two that are both heard are not one by two names, whatever they say of their
+// machine, as after the memory of a machine was copied. A router that moves leaves the one that it was on.
+func TestTwoAgentsOfOneMachine(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		h1, h2 := r.host("h1"), r.host("h2")
+		h1.machine, h2.machine = "one", "one"
+		router := r.router()
+		r.attach(router, r.inside("10.0.1.0/24"))
+		if r.placement("h1", router.ID) != "here" {
+			h1, h2 = h2, h1
+		}
+		r.clock.sleep(time.Second)
+		agents := map[*host]string{h1: h1.runs(h1.applies()...).ID, h2: h2.runs().ID}
+		running := h1.applies()
+		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, agents[h1], router.ID))
+		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, agents[h2], router.ID))
+		require.Equal(r, "left", r.placement(h1.name, router.ID))
+		h1.runs(running...)
+		require.Equal(r, "left", r.placement(h1.name, router.ID))
+		require.Equal(r, "here", r.placement(h2.name, router.ID))
+	})
+}
+
 // TestSessions: a host's name is one machine's.
 func TestSessions(t *testing.T) {
 	onRigs(t, func(r *rig) {
@@ -486,6 +509,62 @@ func TestClockSetBack(t *testing.T) {
 		require.False(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Alive)
 		r.host("h1")
 		require.True(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Alive)
+	})
+}
+
+// TestClockSetForward: when the server's clock jumps by a day, nobody has been heard lately. That moves nothing,
+// and each host's next heartbeat puts it right.
+func TestClockSetForward(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		h1, h2 := r.host("h1"), r.host("h2")
+		var routers []l3.Router
+		for _, cidr := range []string{"10.0.1.0/24", "10.0.2.0/24"} {
+			router := r.router()
+			r.attach(router, r.inside(cidr))
+			routers = append(routers, router)
+		}
+		running := map[*host][]l3.RunningRouter{h1: h1.applies(), h2: h2.applies()}
+		before := append(ok(r.DesiredOn(r.Context(), "h1"))(r), ok(r.DesiredOn(r.Context(), "h2"))(r)...)
+		r.clock.sleep(24 * time.Hour)
+		_, err := r.Reschedule(r.Context(), 100)
+		require.ErrorIs(r, err, l3.ErrSilence)
+		require.Equal(r, l3.StatusDown, r.see(routers[0].ID).Status)
+		for h, all := range running {
+			h.runs(all...)
+		}
+		require.Zero(r, ok(r.Reschedule(r.Context(), 100))(r))
+		for _, router := range routers {
+			require.Equal(r, l3.StatusActive, r.see(router.ID).Status)
+		}
+		require.Equal(r, before, append(ok(r.DesiredOn(r.Context(), "h1"))(r), ok(r.DesiredOn(r.Context(), "h2"))(r)...), "not even a version has changed")
+	})
+}
+
+// TestHostClockSetBack: the agent of a host whose clock is a day behind is heard, although it seems to have
+// started before the one that it follows.
+func TestHostClockSetBack(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		d := ok(r.Deployment(r.Context()))(r)
+		beat := func(instance string, started time.Time) l3.Agent {
+			return r.beat(l3.Heartbeat{
+				Host: "h1", Instance: instance, Machine: "m", StartedAt: started, Deployment: d.ID, Inventory: &l3.Inventory{Seq: 1},
+			})
+		}
+		attach := func(instance string) {
+			require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h1", Instance: instance, Machine: "m"}))
+		}
+		now := r.clock.Now()
+		attach("first")
+		beat("first", now.Add(24*time.Hour))
+		for i, started := range []time.Time{now, now.Add(-24 * time.Hour), now.Add(time.Hour)} {
+			instance := string(rune('a' + i))
+			attach(instance)
+			r.clock.sleep(time.Minute)
+			require.Equal(r, instance, beat(instance, started).Instance)
+			a := ok(r.ListAgents(r.Context(), r.admin, l3.Query{}))(r)[0]
+			require.True(r, a.Alive)
+			require.Equal(r, started.UTC(), a.StartedAt)
+		}
 	})
 }
 

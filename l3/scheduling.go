@@ -74,7 +74,7 @@ func (s *Service) leave(ctx context.Context, w *work, st RouterState, a Agent) e
 	if err != nil {
 		return err
 	}
-	if before.on(a.Machine) {
+	if a.replaces(before) {
 		return s.notify(ctx, w, st, true)
 	}
 	return s.depart(ctx, w, st)

@@ -30,7 +30,7 @@ func (s *Service) Attach(ctx context.Context, session Session) error {
 		}
 		if !known {
 			a = s.newAgent(session.Host)
-			a.Instance, a.Machine = session.Instance, session.Machine
+			a.Instance, a.Machine, a.AttachedAt = session.Instance, session.Machine, s.exactly()
 			return w.Agents().Insert(ctx, a)
 		}
 		if err := s.refuse(a, session.Instance, session.Machine); err != nil {
@@ -39,7 +39,7 @@ func (s *Service) Attach(ctx context.Context, session Session) error {
 		if a.Instance == session.Instance && a.Machine == session.Machine {
 			return nil
 		}
-		a.Instance, a.Machine, a.InventorySeq = session.Instance, session.Machine, 0
+		a.Instance, a.Machine, a.InventorySeq, a.AttachedAt = session.Instance, session.Machine, 0, s.exactly()
 		return w.Agents().Update(ctx, &a)
 	})
 }

@@ -123,7 +123,7 @@ func (p *plane) background(run func(context.Context)) {
 // start starts a host's agent, and stop ends it.
 func (p *plane) start(h *fakeHost) {
 	a, err := agent.New(agent.Config{
-		Host: h.name, Source: h.courier, Dataplane: dataplane.NewFake(h.host), Cache: h.cache, HeartbeatEvery: 5 * time.Second, CheckEvery: -1,
+		Host: h.name, Machine: h.name, Source: h.courier, Dataplane: dataplane.NewFake(h.host), Cache: h.cache, HeartbeatEvery: 5 * time.Second, CheckEvery: -1,
 		RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond,
 	})
 	require.NoError(p, err)

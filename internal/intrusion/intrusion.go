@@ -18,6 +18,10 @@ type Intrusion struct {
 	Victim string // another host
 	Theirs string // a router of the victim
 
+	// Sparse sends what the host's own subjects lead to the control plane with two bodies for each reply, not with all bodies and headers:
+	// each message is stored, and synced, before those of other hosts that come later.
+	Sparse bool
+
 	// Acks are the reply subjects of messages that wait to be acknowledged, as far as they are known.
 	Acks []string
 }
@@ -123,12 +127,17 @@ func (i Intrusion) Run(nc *nats.Conn) (sent int, err error) {
 			replies = append(all, "")
 		}
 		for _, reply := range replies {
-			for _, body := range bodies {
+			sparse := i.Sparse && mine && reply != ""
+			with := bodies
+			if sparse {
+				with = []string{"", `{"batch":1,"no_wait":true}`}
+			}
+			for _, body := range with {
 				if err := send(&nats.Msg{Subject: to, Reply: reply, Data: []byte(body)}); err != nil {
 					return sent, err
 				}
 			}
-			if !mine {
+			if !mine || sparse {
 				continue
 			}
 			for _, h := range headers(reply) {

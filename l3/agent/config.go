@@ -20,7 +20,7 @@ type Config struct {
 	Host string // see [l3.CheckHostName]
 	// Machine tells this machine from others that may use the same host name by mistake. It is the
 	// same for every process on the machine until it boots. Empty: the kernel's boot ID and the network
-	// namespace.
+	// namespace. Agents of several hosts in one network namespace, as in tests, must each have another.
 	Machine   string
 	Source    Source
 	Dataplane dataplane.Dataplane // not closed by the agent

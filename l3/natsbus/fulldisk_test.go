@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,28 +17,10 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// inMountNamespace runs the test that calls it again, in a process with a mount namespace of its own, and
-// reports whether this is that process.
-func inMountNamespace(t *testing.T) bool {
-	t.Helper()
-	needs.Root(t)
-	const mark = "L3KIT_TEST_MOUNT_NAMESPACE"
-	if os.Getenv(mark) == t.Name() {
-		return true
-	}
-	needs.Program(t, "unshare", "util-linux")
-	cmd := exec.Command("unshare", "--mount", "--propagation=private", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), mark+"="+t.Name())
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	require.NoError(t, err)
-	return false
-}
-
 // TestServerDiskFullForAWhile: while the disk is full the bus says that it is not ready. When there is
 // space again it works again, without a restart of the process, and nothing that was acknowledged is lost.
 func TestServerDiskFullForAWhile(t *testing.T) {
-	if !inMountNamespace(t) {
+	if !needs.MountNamespace(t) {
 		return
 	}
 	dir := t.TempDir()

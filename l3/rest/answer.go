@@ -49,7 +49,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.log.Error("request cannot be authenticated", "request", w.Header().Get("X-Openstack-Request-Id"), "error", err)
 		w.Header().Set("Retry-After", retryAfter)
 		a.send(w, http.StatusServiceUnavailable, envelope("HTTPServiceUnavailable", "The identity service does not answer. Try again later."))
-	case errors.Is(err, l3.ErrUnavailable):
+	case errors.Is(err, l3.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		a.log.Error("request failed", "request", w.Header().Get("X-Openstack-Request-Id"), "method", r.Method, "path", r.URL.Path, "error", err)
 		w.Header().Set("Retry-After", retryAfter)
 		a.send(w, http.StatusServiceUnavailable, envelope("HTTPServiceUnavailable", "The database does not answer. Try again later."))

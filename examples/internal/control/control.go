@@ -55,7 +55,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 		}
 	}()
 	// The address comes first: a second server must not touch the files of the first.
-	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, http.HandlerFunc(c.answer), s.Service.Limits.web()); err != nil {
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, s.Service.Limits.inTime(http.HandlerFunc(c.answer)), s.Service.Limits.web()); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
@@ -137,6 +137,9 @@ func (c *Control) wake() {
 
 // busPatience is for how long a bus that is not ready holds up the start: it may be that it never will be, and somebody looks on.
 const busPatience = 2 * time.Second
+
+// databasePatience is for how long readiness waits for a database that may not answer at all.
+const databasePatience = 5 * time.Second
 
 // openBus opens the bus, if it is ready. One of which enough servers are not there yet is opened while the API is served already.
 func (c *Control) openBus(ctx context.Context) error {
@@ -229,6 +232,8 @@ func (c *Control) carry(ctx context.Context) error {
 
 // databaseReady reads the database, and writes to it: a full disk does not keep it from being read.
 func (c *Control) databaseReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, databasePatience)
+	defer cancel()
 	err := c.store.View(ctx, func(tx l3.Tx) error {
 		_, err := tx.Agents().Count(ctx)
 		return err

@@ -147,7 +147,7 @@ func join(t *testing.T, login natsbus.Login, host string, beat time.Duration) (*
 	require.NoError(t, err)
 	kernel := &dataplane.FakeHost{}
 	a, err := agent.New(agent.Config{
-		Host: host, Source: source, Dataplane: dataplane.NewFake(kernel), HeartbeatEvery: beat, CheckEvery: -1,
+		Host: host, Machine: host, Source: source, Dataplane: dataplane.NewFake(kernel), HeartbeatEvery: beat, CheckEvery: -1,
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -16,6 +17,7 @@ type Limits struct {
 	MaxItems        int           `default:"500" help:"Maximum number of resources or list elements in a request. More is answered with 413."`
 	MaxBodyMemory   int64         `default:"67108864" help:"Memory for the bodies of all current requests, in bytes. Further requests are answered with 503."`
 	MaxAnswerMemory int64         `default:"268435456" help:"Memory for all answers to GET that are being sent, in bytes. Further requests are answered with 503."`
+	RequestTimeout  time.Duration `default:"30s" help:"Time that a request can take when the database does not answer. Then the answer is 503."`
 	ReadTimeout     time.Duration `default:"1m" help:"Time that a client has to send a request."`
 	WriteTimeout    time.Duration `default:"1m" help:"Time that a client has to take an answer."`
 	ShutdownTimeout time.Duration `default:"10s" help:"Time that current requests have to finish after SIGTERM."`
@@ -28,6 +30,7 @@ func (l *Limits) check() error {
 	}{
 		{"max-connections", int64(l.MaxConnections)}, {"max-body", l.MaxBody}, {"max-items", int64(l.MaxItems)},
 		{"max-body-memory", l.MaxBodyMemory}, {"max-answer-memory", l.MaxAnswerMemory},
+		{"request-timeout", int64(l.RequestTimeout)},
 		{"read-timeout", int64(l.ReadTimeout)}, {"write-timeout", int64(l.WriteTimeout)}, {"shutdown-timeout", int64(l.ShutdownTimeout)},
 	} {
 		if f.value <= 0 {
@@ -38,6 +41,15 @@ func (l *Limits) check() error {
 		return setting.Errorf("--max-body-memory: %d is not more than --max-body, %d", l.MaxBodyMemory, l.MaxBody)
 	}
 	return nil
+}
+
+// inTime has requests end in time, whatever they wait for.
+func (l *Limits) inTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), l.RequestTimeout)
+		defer cancel()
+		h.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 func (l *Limits) rest() rest.Limits {

@@ -82,16 +82,25 @@ func children(pid int) (all []int) {
 // crash ends the server at once. It returns what starts it again.
 func (d *database) crash() (restart func()) {
 	d.Helper()
-	pid := d.pid()
+	restart = d.restart()
+	require.NoError(d, syscall.Kill(d.pid(), syscall.SIGQUIT))
+	require.Eventually(d, d.dead, lab.Patience(20*time.Second), 10*time.Millisecond)
+	return restart
+}
+
+// dead says whether the server has ended.
+func (d *database) dead() bool {
+	_, err := os.Stat(filepath.Join(d.data, "postmaster.pid"))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// restart returns what starts the server as it was started the last time.
+func (d *database) restart() func() {
+	d.Helper()
 	opts, err := os.ReadFile(filepath.Join(d.data, "postmaster.opts"))
 	require.NoError(d, err)
 	info, err := os.Stat(d.data)
 	require.NoError(d, err)
-	require.NoError(d, syscall.Kill(pid, syscall.SIGQUIT))
-	require.Eventually(d, func() bool {
-		_, err := os.Stat(filepath.Join(d.data, "postmaster.pid"))
-		return errors.Is(err, os.ErrNotExist)
-	}, lab.Patience(20*time.Second), 10*time.Millisecond)
 	return func() {
 		var args []string
 		for _, word := range strings.Fields(string(opts)) {

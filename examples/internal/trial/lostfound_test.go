@@ -23,18 +23,25 @@ import (
 
 	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestLostAndFound has traffic through forty routers while the control plane loses its memory, in one
-// way after the other. Each time no packet is lost, nothing is removed that was not deleted, the API
+// TestLostAndFound has traffic through forty routers while the control plane loses its memory, is attacked
+// from within, and meets faults of its machines and clients, one after the other. Each time no packet is lost, nothing is removed that was not deleted, the API
 // says what the hosts have, and no address is in two places.
 func TestLostAndFound(t *testing.T) {
+	if !needs.MountNamespace(t) { // disks are mounted, of which some get full and one loses its power
+		return
+	}
 	db := newDatabase(t)
 	f := &lostAndFound{
-		site: start(t, deployment.Config{Database: db.URL, Hosts: 4, AgentDownTime: 20 * time.Second, Heartbeat: time.Second}),
-		db:   db,
+		site: start(t, deployment.Config{
+			Database: db.URL, Hosts: 4, AgentDownTime: 20 * time.Second, Heartbeat: time.Second,
+			ServerFlags: []string{"--request-timeout=3s", "--write-timeout=4s", "--read-timeout=20s"},
+		}),
+		db: db,
 	}
 	f.server = f.Servers[0]
 	f.busDir = f.flag("--bus-dir")
@@ -63,6 +70,18 @@ func TestLostAndFound(t *testing.T) {
 		{"a second server with a message queue of its own", f.secondServer},
 		{"a host with another name", f.renamedHost},
 		{"a host with its old name and its old cache", f.oldName},
+
+		{"a login that tries to reach other hosts", f.intruder},
+		{"tunnel addresses that cannot be used", f.badPeers},
+		{"streams that were deleted", f.lostStreams},
+
+		{"a message queue on a full disk", f.fullBus},
+		{"a loss of power", f.powerLoss},
+		{"clients that do not read and do not write", f.clients},
+		{"a database that stands still", f.frozenDatabase},
+		{"a database of a newer version", f.newerSchema},
+		{"symbolic links in the directories of a host", f.plantedLinks},
+		{"a database on a full disk", f.fullDatabase},
 	} {
 		if !t.Run(trial.name, func(t *testing.T) {
 			outer := f.T
