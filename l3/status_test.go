@@ -386,3 +386,41 @@ func listed[R any](
 	slices.Sort(all)
 	require.Equal(r, all, ids(l3.Query{Filters: []l3.Filter{{Field: field, Values: values}}}))
 }
+
+// TestStatusOfAFormerVersionsResources: its database has the status of nothing. It is made up for before anything is published.
+func TestStatusOfAFormerVersionsResources(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx := r.Context()
+		r.agent("h1")
+		public, sub := r.external("", "203.0.113.0/24"), r.inside("10.0.1.0/24")
+		made, p := r.routerTo(public, sub), r.port(r.member, sub)
+		bound, free, bare := r.fip(public, p.ID), r.fip(public, ""), r.router()
+		r.report(made.ID)
+		require.NoError(r, r.store.Update(ctx, func(tx l3.Tx) error {
+			for _, id := range []string{made.ID, bare.ID} {
+				x := ok(tx.Routers().Get(ctx, id))(r)
+				x.Status, x.Host = "", ""
+				require.NoError(r, tx.Routers().Refresh(ctx, &x))
+			}
+			for _, id := range []string{bound.ID, free.ID} {
+				x := ok(tx.FloatingIPs().Get(ctx, id))(r)
+				x.Status, x.Host = "", ""
+				require.NoError(r, tx.FloatingIPs().Refresh(ctx, &x))
+			}
+			for _, id := range []string{made.Gateway.PortID, r.routerPorts(made.ID)[0].ID} {
+				x := ok(tx.Ports().Get(ctx, id))(r)
+				x.Status, x.Generation, x.Binding = l3.StatusDown, 0, l3.Binding{VNICType: "normal", VIFType: "unbound"}
+				require.NoError(r, tx.Ports().Refresh(ctx, &x))
+			}
+			return nil
+		}))
+		ok(r.Reconcile(ctx, nil))(r)
+		active := l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{"ACTIVE"}}}}
+		require.Len(r, ok(r.ListRouters(ctx, r.admin, active))(r), 2)
+		require.Equal(r, bound.ID, one(r.ListFloatingIPs(ctx, r.admin, active))(r).ID)
+		require.Len(r, ok(r.ListPorts(ctx, r.admin, active))(r), 2)
+		none := l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{""}}}}
+		require.Empty(r, ok(r.ListRouters(ctx, r.admin, none))(r))
+		require.Empty(r, ok(r.ListFloatingIPs(ctx, r.admin, none))(r))
+	})
+}
