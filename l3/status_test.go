@@ -386,3 +386,111 @@ func listed[R any](
 	slices.Sort(all)
 	require.Equal(r, all, ids(l3.Query{Filters: []l3.Filter{{Field: field, Values: values}}}))
 }
+
+// TestStatusOfAFormerVersionsResources: its database has the status of nothing. It is made up for before anything is published.
+func TestStatusOfAFormerVersionsResources(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx := r.Context()
+		r.agent("h1")
+		public, sub := r.external("", "203.0.113.0/24"), r.inside("10.0.1.0/24")
+		made, p := r.routerTo(public, sub), r.port(r.member, sub)
+		bound, free, bare := r.fip(public, p.ID), r.fip(public, ""), r.router()
+		r.report(made.ID)
+		require.NoError(r, r.store.Update(ctx, func(tx l3.Tx) error {
+			for _, id := range []string{made.ID, bare.ID} {
+				x := ok(tx.Routers().Get(ctx, id))(r)
+				x.Status, x.Host = "", ""
+				require.NoError(r, tx.Routers().Refresh(ctx, &x))
+			}
+			for _, id := range []string{bound.ID, free.ID} {
+				x := ok(tx.FloatingIPs().Get(ctx, id))(r)
+				x.Status, x.Host = "", ""
+				require.NoError(r, tx.FloatingIPs().Refresh(ctx, &x))
+			}
+			for _, id := range []string{made.Gateway.PortID, r.routerPorts(made.ID)[0].ID} {
+				x := ok(tx.Ports().Get(ctx, id))(r)
+				x.Status, x.Generation, x.Binding = l3.StatusDown, 0, l3.Binding{VNICType: "normal", VIFType: "unbound"}
+				require.NoError(r, tx.Ports().Refresh(ctx, &x))
+			}
+			return nil
+		}))
+		ok(r.Reconcile(ctx, nil))(r)
+		active := l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{"ACTIVE"}}}}
+		require.Len(r, ok(r.ListRouters(ctx, r.admin, active))(r), 2)
+		require.Equal(r, bound.ID, one(r.ListFloatingIPs(ctx, r.admin, active))(r).ID)
+		require.Len(r, ok(r.ListPorts(ctx, r.admin, active))(r), 2)
+		none := l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{""}}}}
+		require.Empty(r, ok(r.ListRouters(ctx, r.admin, none))(r))
+		require.Empty(r, ok(r.ListFloatingIPs(ctx, r.admin, none))(r))
+	})
+}
+
+// TestFloatingIPsAreFoundByTheirStatus through every change of it, with others on the router that stay as they are.
+func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx := r.Context()
+		r.agent("h1")
+		public, sub := r.external("", "203.0.113.0/24"), r.inside("10.0.1.0/24")
+		made := r.routerTo(public, sub)
+		one, two := r.fip(public, r.port(r.member, sub).ID), r.fip(public, r.port(r.member, sub).ID)
+		found := func(first, second l3.Status) {
+			r.Helper()
+			for f, want := range map[string]l3.Status{one.ID: first, two.ID: second} {
+				for _, s := range []l3.Status{l3.StatusActive, l3.StatusDown, l3.StatusError} {
+					q := l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{string(s)}}, {Field: "id", Values: []any{f}}}}
+					require.Len(r, ok(r.ListFloatingIPs(ctx, r.member, q))(r), map[bool]int{true: 1}[s == want], "%s is %s, by %s", f, want, s)
+				}
+			}
+		}
+		report := func(reason string, fips map[string]string) {
+			r.Helper()
+			a := ok(r.DesiredOf(ctx, made.ID))(r)
+			require.NoError(r, r.Report(ctx, l3.Report{
+				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, Error: reason, FloatingIPs: fips,
+			}))
+		}
+		found(l3.StatusDown, l3.StatusDown)
+		report("", nil)
+		found(l3.StatusActive, l3.StatusActive)
+		report("", map[string]string{one.ID: "full"})
+		found(l3.StatusError, l3.StatusActive)
+		report("", nil)
+		found(l3.StatusActive, l3.StatusActive)
+		report("no", map[string]string{two.ID: ""})
+		found(l3.StatusError, l3.StatusActive)
+		report("no", nil)
+		found(l3.StatusError, l3.StatusError)
+		report("", nil)
+		found(l3.StatusActive, l3.StatusActive)
+
+		r.rebind(one, "")
+		found(l3.StatusDown, l3.StatusActive)
+		report("", nil)
+		found(l3.StatusDown, l3.StatusActive)
+		one = r.rebind(one, r.port(r.member, sub).ID)
+		found(l3.StatusDown, l3.StatusActive)
+		report("", nil)
+		found(l3.StatusActive, l3.StatusActive)
+
+		inside := r.routerPorts(made.ID)
+		for _, up := range []bool{false, true} {
+			for _, p := range inside {
+				if p.DeviceOwner == l3.OwnerRouterInterface {
+					ok(r.UpdatePort(ctx, r.admin, p.ID, l3.PortSpec{AdminStateUp: &up}, l3.If{}))(r)
+				}
+			}
+			if !up {
+				found(l3.StatusDown, l3.StatusDown)
+			}
+			report("", nil)
+		}
+		found(l3.StatusActive, l3.StatusActive)
+		r.clock.sleep(76 * time.Second)
+		found(l3.StatusDown, l3.StatusDown)
+		r.agent("h2")
+		require.Equal(r, 1, ok(r.Reschedule(ctx, 10))(r))
+		found(l3.StatusDown, l3.StatusDown)
+		report("", nil)
+		found(l3.StatusActive, l3.StatusActive)
+	})
+}
