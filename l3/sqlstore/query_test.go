@@ -225,7 +225,7 @@ func (c subject[R]) drawQuery(t *rapid.T, all []R) l3.Query {
 
 func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	fields := append(slices.Sorted(maps.Keys(c.single)), slices.Sorted(maps.Keys(c.lists))...)
-	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 5).Draw(t, "op"))}
+	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 6).Draw(t, "op"))}
 	if f.Op == l3.NotBefore {
 		if c.single[f.Field] != nil && c.kind(f.Field) == "string" {
 			f.Values = []any{rapid.SampledFrom([]string{"1", "a", "B", "b", "é", "~"}).Draw(t, "bound")}
@@ -236,7 +236,7 @@ func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	for range rapid.IntRange(0, 3).Draw(t, "values") {
 		f.Values = append(f.Values, c.drawValue(t, f))
 	}
-	if f.Op == l3.Contains && c.kind(f.Field) != "string" {
+	if (f.Op == l3.Contains || f.Op == l3.NotContains) && c.kind(f.Field) != "string" {
 		f.Op = l3.In
 	}
 	return f
@@ -262,7 +262,7 @@ func (c subject[R]) drawValue(t *rapid.T, f l3.Filter) any {
 	}
 	switch kind {
 	case "address":
-		if f.Op == l3.Contains {
+		if f.Op == l3.Contains || f.Op == l3.NotContains {
 			return rapid.SampledFrom([]string{".", "10.0.0.1", "db8", "DB8", ""}).Draw(t, "part")
 		}
 		return addresses.Draw(t, "address").String()
@@ -353,8 +353,8 @@ func (c subject[R]) holds(r R, f l3.Filter) bool {
 		return missing == (f.Op == l3.NotAll)
 	case l3.NotBefore:
 		return have[0].(string) >= f.Values[0].(string)
-	case l3.Contains:
-		return slices.ContainsFunc(f.Values, func(v any) bool {
+	case l3.Contains, l3.NotContains:
+		return (f.Op == l3.NotContains) != slices.ContainsFunc(f.Values, func(v any) bool {
 			return slices.ContainsFunc(have, func(h any) bool { return strings.Contains(h.(string), v.(string)) })
 		})
 	}
