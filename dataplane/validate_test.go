@@ -62,6 +62,14 @@ var invalid = []struct {
 		`Gateway.Addrs[2]: 10.0.1.0/24 overlaps 10.0.1.0/24 of Ports[1].Addrs[0]`},
 	{"two addresses in one subnet", func(r *dataplane.Router) { r.Ports[0].Addrs = append(r.Ports[0].Addrs, prefix("10.0.0.2/24")) },
 		`Ports[0].Addrs[2]: 10.0.0.2 is in the same subnet as 10.0.0.1 of this port`},
+	{"two addresses in one subnet, the second by itself", func(r *dataplane.Router) { r.Ports[0].Addrs = append(r.Ports[0].Addrs, prefix("10.0.0.2/32")) },
+		`Ports[0].Addrs[2]: 10.0.0.2/32 overlaps 10.0.0.0/24 of Ports[0].Addrs[0]`},
+	{"two addresses of the gateway in one subnet", func(r *dataplane.Router) { r.Gateway.Addrs = append(r.Gateway.Addrs, prefix("203.0.113.9/24")) },
+		`Gateway.Addrs[2]: 203.0.113.9 is in the same subnet as 203.0.113.2 of this port`},
+	{"a floating IP that is a further address of the gateway", func(r *dataplane.Router) {
+		r.Gateway.Addrs = append(r.Gateway.Addrs, prefix("203.0.113.9/32"))
+		fip("203.0.113.9", "10.0.0.7")(r)
+	}, `FloatingIPs[2].Addr: 203.0.113.9 is also Gateway.Addrs[2]`},
 
 	{"network ID", func(r *dataplane.Router) { r.Ports[0].Network.ID = "a/b" }, `Ports[0].Network.ID: "a/b" has other characters than A–Z a–z 0–9 . _ -, or begins with . or -`},
 	{"network type", netOf("token-ring", "", 0), `Ports[0].Network.Type: "token-ring" is none of local, flat, vlan, vxlan, geneve, gre`},
@@ -265,6 +273,9 @@ func TestValidateAccepts(t *testing.T) {
 			fip("203.0.114.7", "10.0.0.7")(r)
 			nextHops("203.0.114.1")(r)
 			route("198.18.0.0/24", "203.0.114.9")(r)
+		},
+		"further addresses of the gateway in one subnet": func(r *dataplane.Router) {
+			r.Gateway.Addrs = append(r.Gateway.Addrs, prefix("203.0.113.9/32"), prefix("203.0.113.8/32"), prefix("2001:db8:1::9/128"))
 		},
 		"a floating IP that is routed here":     fip("198.51.100.7", "10.0.0.7"),
 		"a route to a connected subnet":         route("10.0.0.0/24", "10.0.1.9"),

@@ -369,6 +369,9 @@ func packetDefects() []defect {
 		})},
 		{"P19-", "nothing is translated", "which must be lost", misreads(func(r *dataplane.Router) { r.Gateway.SNAT = false })},
 		{"P21-", "the next hop is asked", "no answer", misreads(func(r *dataplane.Router) { r.Gateway.OnLink = nil })},
+		{"P21-", "a further address is left out", "no answer", misreads(func(r *dataplane.Router) {
+			r.Gateway.Addrs = slices.DeleteFunc(slices.Clone(r.Gateway.Addrs), netip.Prefix.IsSingleIP)
+		})},
 		{"P21-", "IPv4 alone", "no answer", misreads(func(r *dataplane.Router) { r.Gateway.OnLink = r.Gateway.OnLink[:min(len(r.Gateway.OnLink), 2)] })},
 		{"P13-unreachable", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"P13-time", "errors are not translated back", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},

@@ -79,6 +79,25 @@ func externalSubnets(s *scene) {
 	s.during("and without it again")
 	s.apply(with(busy(), onLink))
 	s.check(probe{from: "web2", to: second, at: "second", sees: gatewayAddr})
+	s.during("a further address in the first subnet")
+	further := addr("203.0.113.9")
+	s.attach(Workload{
+		Name: "neighbour", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: prefixes("203.0.113.60/24")}},
+	})
+	s.apply(with(busy(), func(r *dataplane.Router) { r.Gateway.Addrs = append(r.Gateway.Addrs, netip.PrefixFrom(further, 32)) }))
+	s.check(
+		probe{from: "web2", to: addr("203.0.113.60"), at: "neighbour", sees: gatewayAddr},
+		probe{from: "neighbour", proto: dataplane.ICMP, to: further, at: "r1"},
+		probe{from: "neighbour", proto: dataplane.ICMP, to: gatewayAddr, at: "r1"},
+	)
+	s.during("that one alone")
+	s.apply(with(busy(), func(r *dataplane.Router) {
+		r.Gateway.Addrs = append(prefixes("203.0.113.9/24"), r.Gateway.Addrs[1:]...)
+	}))
+	s.check(
+		probe{from: "web2", to: addr("203.0.113.60"), at: "neighbour", sees: further},
+		probe{from: "neighbour", proto: dataplane.ICMP, to: further, at: "r1"},
+	)
 }
 
 func extraRoutes(s *scene) {

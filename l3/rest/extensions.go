@@ -66,6 +66,10 @@ var extensions = []extension{
 	{"router", "Neutron L3 Router", "2012-07-20T10:00:00-00:00", "Routers and floating IPs.", nil},
 	{"router_availability_zone", "Router Availability Zone", "2015-01-01T10:00:00-00:00", "Routers have availability zones.", nil},
 	{"security-group", "security-group", "2012-10-05T10:00:00-00:00", "Security groups and their rules are kept; nothing here enforces them.", nil},
+	{"security-groups-normalized-cidr", "Normalized CIDR field for security group rules", "2020-07-28T10:00:00-00:00",
+		"Rules show the network that remote_ip_prefix stands for.", nil},
+	{"security-groups-shared-filtering", "Security group filtering on the shared field", "2021-10-05T09:00:00-00:00",
+		"Security groups can be filtered by shared.", nil},
 	{"sort-key-validation", "Sort keys validation", "2018-07-04T10:00:00-00:00", "Sort keys that are no attributes are refused.", nil},
 	{"sorting", "Sorting support", "2016-06-12T00:00:00-00:00", "Lists can be sorted by attributes.", nil},
 	{"standard-attr-description", "standard-attr-description", "2016-02-10T10:00:00-00:00", "Resources have descriptions.", nil},
@@ -75,6 +79,8 @@ var extensions = []extension{
 		"Resources show when they were made and changed.", nil},
 	{"stateful-security-group", "Stateful security group", "2019-11-26T09:00:00-00:00",
 		"Security groups keep whether replies are let in.", nil},
+	{"subnet-external-network", "Subnet belongs to an external network", "2024-02-05T18:00:00-00:00",
+		"Subnets show whether their network is external.", nil},
 	{"subnet-service-types", "Subnet service types", "2016-03-15T18:00:00-00:00", "A subnet can be kept for ports of certain owners.", nil},
 }
 

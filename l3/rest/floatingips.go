@@ -26,9 +26,11 @@ func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
 		field("floating_network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
 		field("subnet_id", uuidOrNo, inPost|found, func(r *R) string { return r.SubnetID }, func(s *S, v string) { s.SubnetID = optional(v) }),
 		field("floating_ip_address", addrOrNo, inPost|found,
-			func(r *R) netip.Addr { return r.Address }, func(s *S, v netip.Addr) { s.Address = optional(v) }),
+			func(r *R) netip.Addr { return r.Address }, func(s *S, v netip.Addr) { s.Address = optional(v) }).
+			as("floating_ip_address", orNothing(addrOrNo.parse)),
 		field("port_id", uuidOrNo, given|found, func(r *R) string { return r.PortID }, func(s *S, v string) { s.PortID = &v }),
-		field("fixed_ip_address", addrOrNo, given|found, func(r *R) netip.Addr { return r.FixedIP }, func(s *S, v netip.Addr) { s.FixedIP = &v }),
+		field("fixed_ip_address", addrOrNo, given|found, func(r *R) netip.Addr { return r.FixedIP }, func(s *S, v netip.Addr) { s.FixedIP = &v }).
+			as("fixed_ip_address", orNothing(addrOrNo.parse)),
 		shown[R, S]("router_id", uuidOrNo, found, func(r *R) string { return r.RouterID }),
 		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
 		shown[R, S]("status_reason", label, 0, func(r *R) string { return r.StatusReason }),

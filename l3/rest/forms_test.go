@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3"
 )
 
 // TestBulkItemsMayBeWrapped: each item of a bulk request may be in an object with the resource's name,
@@ -270,4 +272,39 @@ func TestQuotaNames(t *testing.T) {
 		_, answer = c.raw(c.admin, "GET", "quotas/p9", "")
 		require.NotContains(c, answer, `"network":99`)
 	})
+}
+
+// TestCollectionsAreSpelledEitherWay: in the names of collections, - and _ are the same.
+func TestCollectionsAreSpelledEitherWay(t *testing.T) {
+	f := &fake{zones: []l3.AvailabilityZone{{Name: "nova", Resource: "router", State: "available"}},
+		counts: []l3.IPAvailability{{NetworkID: networkID, TotalIPs: "1"}}}
+	for _, path := range []string{"availability_zones", "availability-zones", "availability-zones?name=nova",
+		"network-ip-availabilities", "network_ip_availabilities", "network-ip_availabilities", "network_ip_availabilities/" + networkID,
+		"security_groups/x%2Fy/tags", "security-groups/x%2Fy/tags", "rbac_policies", "floatingip_pools", "security_group_rules"} {
+		if strings.Contains(path, "rbac") || strings.Contains(path, "pools") || strings.Contains(path, "rules") {
+			path += "?colour=red" // is refused before the service is asked
+		}
+		w := ask(api(f), "GET", "/v2.0/"+path, "")
+		if strings.Contains(path, "colour") {
+			require.Equal(t, http.StatusBadRequest, w.Code, "%s: %s", path, w.Body)
+			continue
+		}
+		require.Equal(t, http.StatusOK, w.Code, "%s: %s", path, w.Body)
+	}
+	require.Equal(t, "x/y", f.id)
+	for _, path := range []string{"availability__zones", "net_works", "networks-", "l3_agents"} {
+		require.Equal(t, http.StatusNotFound, ask(api(f), "GET", "/v2.0/"+path, "").Code, path)
+	}
+}
+
+// TestFilterValueThatCannotBe finds nothing where Neutron does not look at its form.
+func TestFilterValueThatCannotBe(t *testing.T) {
+	for _, target := range []string{"ports?mac_address=x", "floatingips?floating_ip_address=x", "floatingips?fixed_ip_address=x"} {
+		f := &fake{}
+		require.Equal(t, http.StatusOK, ask(api(f), "GET", "/v2.0/"+target, "").Code, target)
+		require.Equal(t, []any{"x"}, f.query.Filters[0].Values)
+	}
+	for _, target := range []string{"networks?mtu=x", "networks?admin_state_up=x"} {
+		require.Equal(t, http.StatusBadRequest, ask(api(&fake{}), "GET", "/v2.0/"+target, "").Code, target)
+	}
 }

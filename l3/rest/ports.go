@@ -30,7 +30,8 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field("network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
 		field("admin_state_up", boolean, given|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
 		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
-		field("mac_address", macOrNo, given|found, func(r *R) dataplane.MAC { return r.MAC }, func(s *S, v dataplane.MAC) { s.MAC = &v }),
+		field("mac_address", macOrNo, given|found, func(r *R) dataplane.MAC { return r.MAC }, func(s *S, v dataplane.MAC) { s.MAC = &v }).
+			as("mac_address", orNothing(macOrNo.parse)),
 		field("fixed_ips", fixedIPs, given, func(r *R) []l3.FixedIP { return r.FixedIPs }, func(s *S, v []l3.FixedIPSpec) { s.FixedIPs = &v }).by(fixedBy),
 		shown[R, S]("ip_allocation", choice(immediate, none), 0, allocationOf).by(allocatedBy),
 		field("device_id", label, given|found, func(r *R) string { return r.DeviceID }, func(s *S, v string) { s.DeviceID = &v }),

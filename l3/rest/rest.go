@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -135,11 +136,39 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, errNoPath)
 		return
 	}
+	r = a.respelled(r)
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.nowhere(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// respelled returns the request with the collection in its path as it is registered. As in Neutron,
+// clients may write - for _ there, and _ for -.
+func (a *api) respelled(r *http.Request) *http.Request {
+	const root = "/v2.0/"
+	rest, ok := strings.CutPrefix(r.URL.Path, root)
+	name, _, _ := strings.Cut(rest, "/")
+	if !ok || !strings.ContainsAny(name, "-_") {
+		return r
+	}
+	alike := func(c resource) bool {
+		return strings.ReplaceAll(c.path, "_", "-") == strings.ReplaceAll(name, "_", "-")
+	}
+	i := slices.IndexFunc(a.resources, alike)
+	if i < 0 || a.resources[i].path == name {
+		return r
+	}
+	out, where := *r, *r.URL
+	out.URL = &where
+	where.Path = root + a.resources[i].path + strings.TrimPrefix(rest, name)
+	if raw, ok := strings.CutPrefix(where.RawPath, root+name); ok {
+		where.RawPath = root + a.resources[i].path + raw
+	} else {
+		where.RawPath = ""
+	}
+	return &out
 }
 
 func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {

@@ -343,7 +343,8 @@ func TestExtensions(t *testing.T) {
 		l3-port-ip-change-not-allowed standard-attr-description standard-attr-revisions standard-attr-tag standard-attr-timestamp revision-if-match
 		sorting pagination filter-validation ip-substring-filtering empty-string-filtering fip-port-details floatingip-pools agent l3_agent_scheduler
 		availability_zone availability_zone_filter network_availability_zone router_availability_zone quotas quota_details quota-check-limit
-		network-ip-availability security-group rbac-policies`) {
+		network-ip-availability security-group rbac-policies subnet-external-network security-groups-normalized-cidr
+		security-groups-shared-filtering`) {
 		require.True(t, have[alias], alias)
 	}
 	require.Equal(t, 404, ask(api(&fake{}), "GET", "/v2.0/extensions/dvr", "").Code)

@@ -97,6 +97,5 @@ func version() value[int] {
 		}
 		return n, err
 	}
-	v.parse = parsed(v.read)
 	return v
 }

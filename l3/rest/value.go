@@ -226,6 +226,16 @@ func parsed[T any](read func(any) (T, error)) func(string) (any, error) {
 	return func(s string) (any, error) { return read(s) }
 }
 
+// orNothing reads a filter's text; what cannot be a value finds nothing.
+func orNothing(parse func(string) (any, error)) func(string) (any, error) {
+	return func(s string) (any, error) {
+		if v, err := parse(s); err == nil {
+			return v, nil
+		}
+		return s, nil
+	}
+}
+
 // canonical reads a filter's text as a body's string is read, and gives it in the form that is stored.
 func canonical[T fmt.Stringer](read func(any) (T, error)) func(string) (any, error) {
 	return func(s string) (any, error) {

@@ -225,7 +225,7 @@ func (c subject[R]) drawQuery(t *rapid.T, all []R) l3.Query {
 
 func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	fields := append(slices.Sorted(maps.Keys(c.single)), slices.Sorted(maps.Keys(c.lists))...)
-	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 6).Draw(t, "op"))}
+	f := l3.Filter{Field: rapid.SampledFrom(fields).Draw(t, "field"), Op: l3.Op(rapid.IntRange(0, 7).Draw(t, "op"))}
 	if f.Op == l3.NotBefore || f.Op == l3.Before {
 		if c.single[f.Field] != nil && c.kind(f.Field) == "string" {
 			f.Values = []any{rapid.SampledFrom([]string{"1", "a", "B", "b", "é", "~"}).Draw(t, "bound")}
@@ -236,7 +236,7 @@ func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	for range rapid.IntRange(0, 3).Draw(t, "values") {
 		f.Values = append(f.Values, c.drawValue(t, f))
 	}
-	if f.Op == l3.Contains && c.kind(f.Field) != "string" {
+	if (f.Op == l3.Contains || f.Op == l3.NotContains) && c.kind(f.Field) != "string" {
 		f.Op = l3.In
 	}
 	return f
@@ -262,7 +262,7 @@ func (c subject[R]) drawValue(t *rapid.T, f l3.Filter) any {
 	}
 	switch kind {
 	case "address":
-		if f.Op == l3.Contains {
+		if f.Op == l3.Contains || f.Op == l3.NotContains {
 			return rapid.SampledFrom([]string{".", "10.0.0.1", "db8", "DB8", ""}).Draw(t, "part")
 		}
 		return addresses.Draw(t, "address").String()
