@@ -97,6 +97,6 @@ func TestInspectWithoutACache(t *testing.T) {
 	require.NoError(t, os.RemoveAll(r.flags.Cache))
 	text, err = r.runs(&Inspect{Machine: r.flags.Machine})
 	require.NoError(t, err)
-	require.Contains(t, text, "not known to the agent")
+	require.Contains(t, text, "not applied by this agent")
 	require.Contains(t, text, "deployment "+testDeployment)
 }
