@@ -51,6 +51,14 @@ func (l Login) user() string {
 	return AgentUser(l.Host)
 }
 
+// server names the server that a connection leads to. One in this process may listen nowhere.
+func (l Login) server(nc *nats.Conn) string {
+	if l.Server != nil {
+		return "in this process"
+	}
+	return nc.ConnectedUrlRedacted()
+}
+
 func (l Login) options() []nats.Option {
 	log := l.Logger
 	options := []nats.Option{
@@ -68,7 +76,7 @@ func (l Login) options() []nats.Option {
 				log.Warn("lost connection to the bus", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to the bus again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to the bus again", "server", l.server(nc)) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("the bus refuses a message or a subscription", "err", err)
 		}),

@@ -71,6 +71,10 @@ func (s *Source) wait(ctx context.Context, r sessionRequest) (sessionAnswer, err
 	}
 }
 
+// ErrNoSessions is returned by [Source.Watch] while no control plane is connected to the bus, such as
+// when it is starting.
+var ErrNoSessions = errors.New("no control plane opens sessions")
+
 // open asks the control plane for the session of the host.
 func (s *Source) open(ctx context.Context, r sessionRequest) (a sessionAnswer, err error) {
 	text, err := json.Marshal(r)
@@ -83,7 +87,7 @@ func (s *Source) open(ctx context.Context, r sessionRequest) (a sessionAnswer, e
 	defer cancel()
 	m, err := s.nc.RequestWithContext(ctx, localSession, text)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return a, errors.New("no control plane opens sessions")
+		return a, ErrNoSessions
 	}
 	if err != nil {
 		return a, fmt.Errorf("open session: %w", err)
