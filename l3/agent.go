@@ -78,12 +78,13 @@ type RouterBinding struct {
 // RouterState is what must be realised of a router, as a number, and what its host said of it. It is kept beside the [Router], because it changes with what a
 // router is joined to, and with what hosts report, neither of which grows Router.Revision. There is none before there is something to realise, or a host.
 type RouterState struct {
-	ID         string `json:"id"`         // of the router
-	Generation uint64 `json:"generation"` // counts the changes of what a host must realise
-	Wanted     bool   `json:"wanted"`     // there is something to realise
-	AgentID    string `json:"agent_id"`   // that hosts it, as [Bindings] has it; empty: none does
-	Host       string `json:"host"`       // of that agent
-	Epoch      uint64 `json:"epoch"`      // of that binding
+	ID         string `json:"id"`                // of the router
+	Generation uint64 `json:"generation"`        // counts the changes of what a host must realise
+	Request    string `json:"request,omitempty"` // that caused the last of them; see [WithRequest]
+	Wanted     bool   `json:"wanted"`            // there is something to realise
+	AgentID    string `json:"agent_id"`          // that hosts it, as [Bindings] has it; empty: none does
+	Host       string `json:"host"`              // of that agent
+	Epoch      uint64 `json:"epoch"`             // of that binding
 	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up, while the gateway is up too.
 	Inside []netip.Prefix `json:"inside,omitempty"`
 

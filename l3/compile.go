@@ -15,6 +15,7 @@ type Assignment struct {
 	Deployment string           `json:"deployment,omitempty"` // that asks for it; see [Deployment]
 	Revision   uint64           `json:"revision"`             // the router's Generation; only grows
 	Epoch      uint64           `json:"epoch"`                // grows when the router moves; see [RouterBinding]
+	Request    string           `json:"request,omitempty"`    // that caused this revision; see [WithRequest]
 	Router     dataplane.Router `json:"router"`
 }
 

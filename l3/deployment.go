@@ -31,8 +31,9 @@ type Departure struct {
 	ID       string    `json:"id"` // <host>/<router ID>
 	Host     string    `json:"host"`
 	RouterID string    `json:"router_id"`
-	Epoch    uint64    `json:"epoch"`    // of the last binding to the host
-	Revision uint64    `json:"revision"` // the router's last generation there
+	Epoch    uint64    `json:"epoch"`             // of the last binding to the host
+	Revision uint64    `json:"revision"`          // the router's last generation there
+	Request  string    `json:"request,omitempty"` // because of which it left; see [WithRequest]
 	At       time.Time `json:"at"`
 }
 
@@ -44,6 +45,7 @@ type Placement struct {
 	Deployment string
 	Epoch      uint64
 	Revision   uint64
+	Request    string      // see [WithRequest]
 	Assignment *Assignment // nil: the router has left the host; see [Departure]
 }
 

@@ -79,7 +79,7 @@ func assignments(ctx context.Context, tx Tx, routerIDs []string) ([]Assignment, 
 			return nil, err
 		}
 		st := h.states[in.Router.ID]
-		all[i] = Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Generation, Epoch: st.Epoch, Router: r}
+		all[i] = Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Generation, Epoch: st.Epoch, Request: st.Request, Router: r}
 	}
 	return all, nil
 }

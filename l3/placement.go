@@ -124,10 +124,10 @@ func (s *Service) PlacementsOn(ctx context.Context, host string) (all []Placemen
 
 func (a Assignment) placement() Placement {
 	return Placement{
-		Host: a.Host, RouterID: a.Router.ID, Deployment: a.Deployment, Epoch: a.Epoch, Revision: a.Revision, Assignment: &a,
+		Host: a.Host, RouterID: a.Router.ID, Deployment: a.Deployment, Epoch: a.Epoch, Revision: a.Revision, Request: a.Request, Assignment: &a,
 	}
 }
 
 func (d Departure) placement(deployment string) Placement {
-	return Placement{Host: d.Host, RouterID: d.RouterID, Deployment: deployment, Epoch: d.Epoch, Revision: d.Revision}
+	return Placement{Host: d.Host, RouterID: d.RouterID, Deployment: deployment, Epoch: d.Epoch, Revision: d.Revision, Request: d.Request}
 }

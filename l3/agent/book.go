@@ -26,6 +26,7 @@ type entry struct {
 	id      string
 	want    *l3.Assignment // nil: it is to be taken away
 	last    l3.Version     // with which it leaves
+	request string         // because of which it leaves
 	kept    bool           // it is from the cache, and nothing was done about it yet
 	orphan  bool           // a complete listing did not name it
 	applied l3.Version     // that this process has applied and that is on the host
@@ -43,11 +44,12 @@ type entry struct {
 
 // job is what a worker is to do: bring a router to want, or take it away.
 type job struct {
-	id    string
-	want  *l3.Assignment // nil: take it away
-	last  l3.Version     // with which it leaves
-	check bool           // it was applied already: look whether it still is
-	fence bool           // leave nothing of it but its name
+	id      string
+	want    *l3.Assignment // nil: take it away
+	last    l3.Version     // with which it leaves
+	request string         // because of which it leaves
+	check   bool           // it was applied already: look whether it still is
+	fence   bool           // leave nothing of it but its name
 }
 
 func newBook() *book {
@@ -118,18 +120,18 @@ func (b *book) gone(g Gone, now time.Time) {
 	case e == nil:
 		e = b.entry(g.RouterID) // it may be on the host all the same
 	case e.want == nil && e.fails == 0:
-		e.last = last // it is on its way out
+		e.last, e.request = last, g.Request // it is on its way out
 		e.again = e.running
 		return
 	}
-	e.want, e.last, e.fails, e.orphan = nil, last, 0, false
+	e.want, e.last, e.request, e.fails, e.orphan = nil, last, g.Request, 0, false
 	b.enqueue(e, now, true)
 }
 
 // remove takes a router away that no record names.
 func (b *book) remove(id string, now time.Time) {
 	e := b.entry(id)
-	e.want, e.last, e.fails, e.orphan = nil, e.runs, 0, false
+	e.want, e.last, e.request, e.fails, e.orphan = nil, e.runs, "", 0, false
 	b.enqueue(e, now, true)
 }
 
@@ -189,7 +191,7 @@ func (b *book) next(now time.Time) (j *job, wait time.Time) {
 		return nil, b.queue.wake()
 	}
 	e.running, e.urgent, e.kept = true, false, false
-	j = &job{id: e.id, want: e.want, last: e.last}
+	j = &job{id: e.id, want: e.want, last: e.last, request: e.request}
 	if e.want != nil {
 		j.fence = b.fenced
 		j.check = !b.fenced && e.applied == e.want.Version()

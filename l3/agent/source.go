@@ -38,6 +38,7 @@ type (
 		RouterID        string
 		Deployment      string // that has recorded it; empty: the router's own
 		Epoch, Revision uint64
+		Request         string // because of which it left; see [l3.WithRequest]
 	}
 
 	// Synced says that every router that the deployment has recorded for the host has been named since

@@ -17,6 +17,14 @@ type result struct {
 	corrected int        // 1: the router had drifted, and was put right
 }
 
+// cause is the request of the API because of which a job is done; empty: none.
+func (j *job) cause() string {
+	if j.want == nil {
+		return j.request
+	}
+	return j.want.Request
+}
+
 // work does one job.
 func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	r.job = j
@@ -31,7 +39,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 		r.report, r.err = a.apply(ctx, j.want)
 	}
 	if r.err != nil && ctx.Err() == nil {
-		a.log.Error("router failed, will be tried again", "router", j.id, "err", r.err)
+		a.log.Error("router failed, will be tried again", "router", j.id, "request", j.cause(), "err", r.err)
 	}
 	return r
 }
@@ -41,7 +49,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
 	if err := a.config.Dataplane.Delete(ctx, j.id); err != nil {
 		return nil, err
 	}
-	a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision)
+	a.log.Info("router removed", "router", j.id, "epoch", j.last.Epoch, "revision", j.last.Revision, "request", j.request)
 	if a.cache != nil {
 		if err := a.cache.remove(j.id); err != nil {
 			return nil, err
@@ -62,7 +70,7 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, err
 		return report, err
 	}
 	if !plan.Empty() {
-		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "steps", len(plan.Steps),
+		a.log.Info("router applied", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision, "request", want.Request, "steps", len(plan.Steps),
 			"took", time.Since(begin))
 	}
 	if a.cache == nil {

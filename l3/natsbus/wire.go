@@ -18,11 +18,12 @@ type routerValue struct {
 	Deployment string            `json:"deployment,omitempty"`
 	Revision   uint64            `json:"revision"`
 	Epoch      uint64            `json:"epoch"`
-	Router     *dataplane.Router `json:"router"` // null: the router has left the host
+	Request    string            `json:"request,omitempty"` // that caused it; see [l3.WithRequest]
+	Router     *dataplane.Router `json:"router"`            // null: the router has left the host
 }
 
 func valueOf(p l3.Placement) routerValue {
-	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch}
+	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch, Request: p.Request}
 	if p.Assignment != nil {
 		v.Router = &p.Assignment.Router
 	}
@@ -31,7 +32,7 @@ func valueOf(p l3.Placement) routerValue {
 
 // placement is the inverse of valueOf.
 func (v routerValue) placement(routerID string) l3.Placement {
-	p := l3.Placement{Host: v.Host, RouterID: routerID, Deployment: v.Deployment, Epoch: v.Epoch, Revision: v.Revision}
+	p := l3.Placement{Host: v.Host, RouterID: routerID, Deployment: v.Deployment, Epoch: v.Epoch, Revision: v.Revision, Request: v.Request}
 	if v.Router != nil {
 		a := v.assignment()
 		p.Assignment = &a
@@ -40,7 +41,7 @@ func (v routerValue) placement(routerID string) l3.Placement {
 }
 
 func (v routerValue) assignment() l3.Assignment {
-	return l3.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Router: *v.Router}
+	return l3.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router}
 }
 
 // newer orders the values of one key.

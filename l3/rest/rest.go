@@ -127,6 +127,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
+	r = r.WithContext(l3.WithRequest(r.Context(), id))
 	r.Body = http.MaxBytesReader(w, r.Body, a.limits.Body)
 	if !clean(r.URL.Path) || !direct(r.URL.EscapedPath()) {
 		a.refuse(w, r, errNoPath)
