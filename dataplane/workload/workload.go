@@ -1,0 +1,150 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// Config is how a workload is attached.
+type Config struct {
+	Port     dataplane.Port
+	NextHops []netip.Addr      // default routes; one outside the port's subnets is reached on its link
+	Routes   []dataplane.Route // further routes
+}
+
+// Attach gives a namespace a device that is attached to the port's network. The device and the
+// namespace's loopback device are up when it returns, and the next packet gets through. Calling it
+// again mends what somebody else changed, and adds addresses and routes that are missing.
+//
+// A device of that name that Attach did not make is [dataplane.ErrForeign]. After any other error the
+// device is gone, unless it was there before.
+func Attach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, device string, c Config) error {
+	before, err := w.Plan(ctx, ns, device, c.Port)
+	if err != nil {
+		return err
+	}
+	made := creates(before, device)
+	what := namespace.Attachment{Device: device, Port: c.Port}
+	if err := w.Plug(ctx, ns, what); err != nil {
+		return err
+	}
+	err = within(ns, func(h *netlink.Handle) error { return configure(h, device, c) })
+	if err == nil {
+		err = w.Ready(ctx, ns, what)
+	}
+	if err != nil && made {
+		err = errors.Join(err, w.Unplug(context.WithoutCancel(ctx), ns, device))
+	}
+	return err
+}
+
+// Detach removes a device that Attach made, and what its network needed on this host for its last port.
+// A device that is not there is fine; one that Attach did not make is [dataplane.ErrForeign].
+func Detach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, device string) error {
+	return w.Unplug(ctx, ns, device)
+}
+
+// Device returns the name of the device that Attach made for a port in a namespace; empty: there is
+// none.
+func Device(ns namespace.NS, port string) (name string, err error) {
+	err = within(ns, func(h *netlink.Handle) error {
+		links, err := h.LinkList()
+		if err != nil {
+			return opError("list links", "", err)
+		}
+		for _, l := range links {
+			if m, ok := parseMark(l.Attrs().Alias); ok && m.port == port && !helper(l.Attrs().Name) {
+				name = l.Attrs().Name
+			}
+		}
+		return nil
+	})
+	return name, err
+}
+
+// creates reports whether a device is made by the steps.
+func creates(steps []dataplane.Step, device string) bool {
+	return slices.ContainsFunc(steps, func(s dataplane.Step) bool { return s.Op == dataplane.Add && s.Object == device })
+}
+
+// configure marks the device, sets it up and gives it its addresses and routes.
+func configure(h *netlink.Handle, device string, c Config) error {
+	l, err := h.LinkByName(device)
+	if err != nil {
+		return opError("find device", device, err)
+	}
+	if err := h.LinkSetAlias(l, mark{c.Port.ID, c.Port.Network.ID}.String()); err != nil {
+		return opError("mark device", device, err)
+	}
+	lo, err := h.LinkByName("lo")
+	if err == nil {
+		err = h.LinkSetUp(lo)
+	}
+	if err != nil {
+		return opError("set link up", "lo", err)
+	}
+	for _, a := range c.Port.Addrs {
+		// Whoever allocated the address made sure that nobody else has it, so duplicate address detection
+		// would only delay the first packet.
+		if err := h.AddrReplace(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
+			return opError("add address", a.String()+" on "+device, err)
+		}
+	}
+	if err := h.LinkSetUp(l); err != nil {
+		return opError("set link up", device, err)
+	}
+	routes := c.Routes
+	for _, hop := range c.NextHops {
+		all := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		if hop.Is4() {
+			all = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		}
+		routes = append(routes[:len(routes):len(routes)], dataplane.Route{Dest: all, NextHop: hop})
+	}
+	for _, r := range routes {
+		route := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(r.Dest), Gw: r.NextHop.AsSlice()}
+		if !inside(c.Port.Addrs, r.NextHop) {
+			route.Flags = int(netlink.FLAG_ONLINK)
+		}
+		if err := h.RouteReplace(route); err != nil {
+			return opError("add route", r.Dest.String()+" via "+r.NextHop.String(), err)
+		}
+	}
+	return nil
+}
+
+func inside(subnets []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(subnets, func(s netip.Prefix) bool { return s.Contains(a) })
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// within calls fn with a socket in a namespace.
+func within(ns namespace.NS, fn func(*netlink.Handle) error) error {
+	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns.FD), unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open rtnetlink socket in the namespace: %w", err)
+	}
+	defer h.Close()
+	return fn(h)
+}
+
+func opError(op, object string, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
+	}
+	return &dataplane.OpError{Op: op, Object: object, Err: err}
+}
