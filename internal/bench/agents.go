@@ -247,7 +247,7 @@ func floors(n int) (took time.Duration, err error) {
 			if err := errors.Join(links.LinkAdd(tunnel), links.LinkSetUp(tunnel)); err != nil {
 				return err
 			}
-			ns, err := floorRouter(l.Dir, fmt.Sprint("f", i), socket, []int{network.Index, external.Index}, r)
+			ns, err := floorRouter(l.Dir, fmt.Sprint("f", i), socket, []int{network.Index, external.Index}, r, floorTable)
 			if err != nil {
 				return err
 			}

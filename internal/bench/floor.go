@@ -16,10 +16,11 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// floor makes the state of a router with the least netlink work that can make it: a namespace with a name, a veth pair a port in one message
+// floor makes the state of a router with the least netlink work that can make it, and the table that write
+// writes (see [floorTable] and [leastTable]): a namespace with a name, a veth pair a port in one message
 // each, all addresses, links and routes in one system call, one nftables transaction; no reads, no sysctls, no checks. A veth pair is made as
 // ip-link makes one, with as many queues as the kernel likes. It takes everything away again, and returns how long the making took.
-func floor(s *stage, r dataplane.Router) (time.Duration, error) {
+func floor(s *stage, r dataplane.Router, write tableWriter) (time.Duration, error) {
 	host, err := netns.Open(s.lab.HostNS)
 	if err != nil {
 		return 0, err
@@ -38,7 +39,7 @@ func floor(s *stage, r dataplane.Router) (time.Duration, error) {
 	const name = "floor"
 	var ns *os.File
 	took, err := timed(func() (err error) {
-		ns, err = floorRouter(s.lab.Dir, name, hostSocket, bridges, r)
+		ns, err = floorRouter(s.lab.Dir, name, hostSocket, bridges, r, write)
 		return err
 	})
 	if err != nil {
@@ -47,14 +48,17 @@ func floor(s *stage, r dataplane.Router) (time.Duration, error) {
 	return took, errors.Join(floorAway(host, name, r), netns.Remove(s.lab.Dir, name), ns.Close())
 }
 
+// tableWriter writes a table for a router into the namespace that fd is open on.
+type tableWriter func(fd int, r dataplane.Router) error
+
 // floorRouter makes one router, under a name of its own.
-func floorRouter(dir, name string, hostSocket int, bridges []int, r dataplane.Router) (ns *os.File, err error) {
+func floorRouter(dir, name string, hostSocket int, bridges []int, r dataplane.Router, write tableWriter) (ns *os.File, err error) {
 	if ns, err = netns.Create(dir, name, "", nil); err != nil {
 		return nil, err
 	}
 	if err = floorLinks(hostSocket, ns, name, bridges, r); err != nil {
 		err = fmt.Errorf("links: %w", err)
-	} else if err = floorTable(int(ns.Fd()), r); err != nil {
+	} else if err = write(int(ns.Fd()), r); err != nil {
 		err = fmt.Errorf("nftables: %w", err)
 	} else {
 		err = floorInside(ns, r)

@@ -1,4 +1,4 @@
-// Command bench measures what the README claims, and prints it as a table. Times are medians; where the machine's own speed would decide, they
+// Command bench measures how fast l3kit is, and prints it as a table. Times are medians; where the machine's own speed would decide, they
 // are ratios to a floor or a peer that is measured in the same run, in turn. Nothing here decides a test.
 package main
 
@@ -19,12 +19,13 @@ import (
 
 func main() {
 	out := flag.String("o", "build/bench.json", "file to write the results to")
+	report := flag.String("report", "", "file to write the table to, as Markdown")
 	only := flag.String("run", "", "measure only what matches this regular expression")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to, for go tool pprof")
 	flag.Parse()
 	// A measurement that is interrupted still takes its machines away, which no further signal keeps it from.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	if err := profiled(*profile, func() error { return run(ctx, *out, *only) }); err != nil {
+	if err := profiled(*profile, func() error { return run(ctx, measurements, *out, *report, *only) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -46,7 +47,9 @@ func profiled(path string, fn func() error) error {
 	return errors.Join(err, f.Close())
 }
 
-func run(ctx context.Context, out, only string) error {
+// run measures one row after the other. What cannot be measured does not keep the rest from being kept and
+// printed.
+func run(ctx context.Context, list []measurement, out, report, only string) error {
 	if os.Geteuid() != 0 {
 		return dataplane.ErrPermission
 	}
@@ -55,24 +58,36 @@ func run(ctx context.Context, out, only string) error {
 		return err
 	}
 	var t table
-	for _, m := range measurements {
+	var failed []error
+	for _, m := range list {
 		if !match.MatchString(m.name) {
 			continue
 		}
 		rows, err := m.measure(ctx)
+		if ctx.Err() != nil {
+			failed = append(failed, ctx.Err())
+			break
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			err = fmt.Errorf("cannot measure %s: %w", m.name, err)
+			rows, failed = []row{unmeasured(m.name, err)}, append(failed, err)
 		}
 		t.add(rows...)
 	}
-	return errors.Join(t.write(out), t.print(os.Stdout))
+	if report != "" && match.String() == "" && ctx.Err() == nil {
+		failed = append(failed, t.report(report))
+	}
+	return errors.Join(append(failed, t.write(out), t.print(os.Stdout))...)
 }
 
-// measurements are made in this order. A name is the common part of the names of its rows.
-var measurements = []struct {
+// measurement makes rows. Its name is the common part of their names.
+type measurement struct {
 	name    string
 	measure func(context.Context) ([]row, error)
-}{
+}
+
+// measurements are made in this order.
+var measurements = []measurement{
 	{"nftables/apply-new", func(ctx context.Context) ([]row, error) { return applyNew(ctx, "nftables/apply-new", 0, 40) }},
 	{"nftables/apply-new-1000", func(ctx context.Context) ([]row, error) { return applyNew(ctx, "nftables/apply-new-1000", 1000, 10) }},
 	{"nftables/apply-same", func(ctx context.Context) ([]row, error) { return applySame(ctx, nft, 0.3, 0, 10_000) }},
