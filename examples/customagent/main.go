@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -36,6 +37,8 @@ their own; --physical says which bridge or interface of this host a physical net
 
 // commands are what customagent can be told to do. Without a word it keeps the host equal to a folder.
 type commands struct {
+	Version kong.VersionFlag `help:"Print the version."`
+
 	Run     keep `cmd:"" default:"withargs" help:"Keep the routers of this host equal to a folder. The default."`
 	Explain ask  `cmd:"" help:"Say what a router does with a packet, and why."`
 }
@@ -76,8 +79,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k := kong.Parse(&commands{}, kong.Name("customagent"), kong.Description(description),
+		kong.Vars{"version": "customagent " + version()},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)))
 	k.FatalIfErrorf(k.Run())
+}
+
+// version is that of the module, as the Go tool recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return fmt.Sprint(info.Main.Path, " ", info.Main.Version, " ", info.GoVersion)
 }
 
 // Run is called by kong.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -25,18 +26,28 @@ and mends them, and has the API take all away. Everything is in network namespac
 const patience = 2 * time.Minute
 
 type flags struct {
-	Allinone  string `placeholder:"FILE" help:"Program to start. Default: allinone beside this one."`
-	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
-	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs there are two machines and a tunnel."`
-	Keep      bool   `help:"Leave everything standing until Ctrl-C, and say how to look around."`
+	Version   kong.VersionFlag `help:"Print the version."`
+	Allinone  string           `placeholder:"FILE" help:"Program to start. Default: allinone beside this one."`
+	Dataplane string           `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
+	Wiring    string           `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs on two machines."`
+	Keep      bool             `help:"Leave everything standing until Ctrl-C, and say how to look around."`
 }
 
 func main() {
 	var f flags
-	k := kong.Parse(&f, kong.Name("threetier"), kong.Description(description))
+	k := kong.Parse(&f, kong.Name("threetier"), kong.Description(description), kong.Vars{"version": "threetier " + version()})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k.FatalIfErrorf(f.run(ctx))
+}
+
+// version is that of the module, as the Go tool recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return fmt.Sprint(info.Main.Path, " ", info.Main.Version, " ", info.GoVersion)
 }
 
 func (f *flags) run(ctx context.Context) error {
