@@ -19,6 +19,9 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/examples/internal/control"
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/l3"
@@ -29,6 +32,7 @@ import (
 const asMain = "L3KIT_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
+	deployment.Main(map[string]func(){"agent": main, "server": func() { daemon.Main("server", "", &control.Commands{}) }})
 	if os.Getenv(asMain) != "" {
 		os.Unsetenv(asMain)
 		main()
@@ -77,40 +81,91 @@ func TestWrongFlags(t *testing.T) {
 		return path
 	}
 	const login = "--bus-password=x"
-	const flags, other = 80, 1
+	const invalid, failed = 80, 1
 	for _, tt := range []struct {
 		args   string
 		says   string
 		status int
 	}{
-		{"--nonsense", "unknown flag --nonsense", flags},
-		{"nonsense", "unexpected argument nonsense", flags},
-		{"--dataplane=pf", `--dataplane must be one of "nftables","iptables"`, flags},
-		{"--wiring=ovn", `--wiring must be one of "bridge","ovs"`, flags},
-		{"--physical=eth1", `--physical: expected "<key>=<value>"`, flags},
-		{"--tunnel-address=192.0.2", "--tunnel-address: ParseAddr", flags},
-		{"--check=often", "--check: expected duration", flags},
-		{"--config=" + dir + "/none", "none: no such file", other},
-		{"--config=" + file("typo.yaml", "wirring: ovs"), `has "wirring", which is no flag`, flags},
-		{"--config=" + file("twice.yaml", "check: 1m\ncheck: 2m"), `"check" already set`, other},
-		{"", "give one of --bus-password-file", other},
-		{"--bus-password-file=" + dir + "/none", dir + "/none: no such file", other},
-		{"--bus-credentials=" + dir + "/none", "--bus-credentials: stat", other},
-		{"--bus-cert=" + dir + "/none", "--bus-cert and --bus-key go together", other},
-		{login + " --bus-ca=" + file("ca.pem", "no"), "--bus-ca: " + dir + "/ca.pem has no certificate", other},
-		{login + " --bus=http://192.0.2.1", `--bus: "http://192.0.2.1" is neither nats://HOST:PORT nor`, other},
-		{login + " --bus=nats://[::1", "--bus: parse", other},
-		{login + " --lease=0s", "--lease must be more than 0", other},
-		{login + " --heartbeat=-1s", "--heartbeat must be more than 0", other},
-		{login + " --parallel=-1", "--parallel must not be less than 0", other},
-		{login + " --metrics=192.0.2.300:80", "metrics: listen", other},
-		{"plan --cache=" + file("cache", ""), "cache: ", other},
-		{"explain nobody --from=10.0.0.1 --to=10.0.0.2 --cache=" + dir, "no router nobody on this host", other},
+		{"--nonsense", "unknown flag --nonsense", invalid},
+		{"nonsense", "unexpected argument nonsense", invalid},
+		{"--dataplane=pf", `--dataplane must be one of "nftables","iptables"`, invalid},
+		{"--wiring=ovn", `--wiring must be one of "bridge","ovs"`, invalid},
+		{"--physical=eth1", `--physical: expected "<key>=<value>"`, invalid},
+		{"--tunnel-address=192.0.2", "--tunnel-address: ParseAddr", invalid},
+		{"--check=often", "--check: expected duration", invalid},
+		{"--config=" + dir + "/none", "--config: open " + dir + "/none: no such file", invalid},
+		{"--config=" + file("typo.yaml", "wirring: ovs"), "typo.yaml: line 1: wirring: there is no such flag", invalid},
+		{"--config=" + file("twice.yaml", "check: 1m\ncheck: 2m"), "twice.yaml: line 2: check: it is set in line 1 already", invalid},
+		{"--config=" + file("value.yaml", "# \ncheck: often"), "value.yaml: line 2: check: expected duration", invalid},
+		{"plan --config=" + file("plan.yaml", "wiring: ovn"), "plan.yaml: line 1: wiring: must be one of bridge, ovs", invalid},
+		{"", "give one of --bus-password-file", invalid},
+		{"--bus-password-file=" + dir + "/none", dir + "/none: no such file", invalid},
+		{"--bus-credentials=" + dir + "/none", "--bus-credentials: stat", invalid},
+		{"--bus-cert=" + dir + "/none", "--bus-cert and --bus-key go together", invalid},
+		{login + " --bus-ca=" + file("ca.pem", "no"), "--bus-ca: " + dir + "/ca.pem has no certificate", invalid},
+		{login + " --bus=http://192.0.2.1", `--bus: "http://192.0.2.1" is neither nats://HOST:PORT nor`, invalid},
+		{login + " --bus=192.0.2.10", `--bus: "192.0.2.10" is neither nats://HOST:PORT nor`, invalid},
+		{login + " --bus=nats://[::1", "--bus: parse", invalid},
+		{login + " --lease=0s", "--lease must be more than 0", invalid},
+		{login + " --heartbeat=-1s", "--heartbeat must be more than 0", invalid},
+		{login + " --parallel=-1", "--parallel must not be less than 0", invalid},
+		{login + " --metrics=192.0.2.300:80", `--metrics: "192.0.2.300" is not an IP address`, invalid},
+		{login + " --tunnel-address=192.0.2.1 --tunnel-peers=2001:db8::1", "peer 2001:db8::1 is not of the same address family", invalid},
+		{login + " --wiring=ovs --ovs-endpoint=nowhere", `"nowhere"`, invalid},
+		{login + " --wiring=ovs --ovs-direct=public", `physical network "public" of --ovs-direct has no bridge: name one in --physical`, invalid},
+		{login + " --metrics=9090", `--metrics: "9090" is not HOST:PORT`, invalid},
+		{"attach port", "missing flags: --netns=NAME or --pid=PID or --tap", invalid},
+		{"attach port --tap --pid=1", "can't be used together", invalid},
+		{"attach port --tap --api=127.0.0.1:9696", `--api: "127.0.0.1:9696" is neither http://HOST:PORT nor`, invalid},
+		{"detach port --api-token-file=" + dir + "/none", "--api-token-file: stat", invalid},
+		{"completion tcsh", `must be one of "bash","zsh","fish"`, invalid},
+		{"attach port --tap --api=http://127.0.0.1:1", "read ports: ", failed},
+		{"plan --cache=" + file("cache", ""), "cache: ", failed},
+		{"explain nobody --from=10.0.0.1 --to=10.0.0.2 --cache=" + dir, "no router nobody on this host", failed},
 	} {
 		line, status := refusal(t, nil, strings.Fields(tt.args)...)
 		require.Contains(t, line, tt.says, "%s", tt.args)
 		require.Equal(t, tt.status, status, "%s", tt.args)
 	}
+}
+
+// TestPhysicalNetworks: what no router could use is refused at start, naming the flag.
+func TestPhysicalNetworks(t *testing.T) {
+	h := newSite(t)
+	root := []string{"nsenter", "--net=" + h.machine.HostNS}
+	for _, args := range [][]string{
+		{"link", "add", "eth1", "type", "veth", "peer", "name", "eth1-far"},
+		{"address", "add", "192.0.2.7/24", "dev", "eth1"},
+		{"link", "set", "eth1", "up"},
+		{"link", "set", "eth1-far", "up"}, // has nothing but a link-local address
+		{"link", "add", "br-with", "type", "bridge"},
+		{"address", "add", "192.0.2.8/24", "dev", "br-with"},
+	} {
+		out, err := exec.CommandContext(t.Context(), root[0], append([]string{root[1], "ip"}, args...)...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	start := append([]string{"--bus-password=x", "--bus=nats://127.0.0.1:1"}, h.flags...)
+	line, status := refusal(t, root, append(start, "--physical=public=eth9")...)
+	require.Contains(t, line, "--physical: public=eth9: there is no interface eth9 on this host")
+	require.Equal(t, 80, status)
+	line, status = refusal(t, root, append(start, "--physical=public=eth1")...)
+	require.Contains(t, line, "--physical: public=eth1: interface eth1 has the address 192.0.2.7/24, which would stop working")
+	require.Equal(t, 80, status)
+	stop := h.start(root, "--physical=one=eth1-far,two=br-with")
+	h.passes()
+	stop()
+
+	t.Run("ovs", func(t *testing.T) {
+		needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+		s, err := h.machine.Switch(t.Context())
+		require.NoError(t, err)
+		line, status := refusal(t, root, append(start, "--wiring=ovs", "--ovs-endpoint="+s.Endpoint, "--ovs-run-dir="+s.RunDir,
+			"--ovs-datapath=netdev", "--physical=public=br-ex")...)
+		require.Contains(t, line, "--physical: public=br-ex: ")
+		require.Contains(t, line, "Open vSwitch has no bridge br-ex")
+		require.Equal(t, 80, status)
+	})
 }
 
 // site is a pretended machine with a router in the agent's cache.
@@ -225,7 +280,7 @@ func TestCapabilities(t *testing.T) {
 			all := h.as(capabilities...)
 			stop := h.start(all)
 			h.passes()
-			require.Empty(t, h.show(all, "plan"))
+			require.Equal(t, "nothing to do\n", h.show(all, "plan"))
 			require.Contains(t, h.show(all, "inspect"), "as it was applied")
 			require.Contains(t, h.show(all, "explain", "off", "--from=10.0.1.5", "--to=203.0.113.1", "--proto=icmp", "--check"), "The kernel agrees")
 			stop()
@@ -280,7 +335,7 @@ func TestStartsThatFail(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(password, []byte(natsbus.Credential(secret, "host2")+"\n"), 0o600))
 	line, _ := refusal(t, root, append(empty, t.TempDir(), "--bus-password-file="+password)...)
-	require.Contains(t, line, "as agent:host1: nats: Authorization Violation", "it is another host's")
+	require.Contains(t, line, "as agent:host1: nats: Authorization Violation: the password is not that of host host1: on the server, server credential host1 prints it")
 
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -98,7 +98,7 @@ func (r *repaired) state() string {
 // right says that the router is as the agent has applied it.
 func (r *repaired) right() bool {
 	text, err := agent(r.t.Context(), r.all, append([]string{"plan"}, r.flags...)...).Output()
-	return err == nil && len(text) == 0
+	return err == nil && string(text) == "nothing to do\n"
 }
 
 // becomes waits until the router is as it was, and its wiring too, which takes a day if nobody announces

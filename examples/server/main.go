@@ -7,14 +7,16 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 )
 
-const description = `Serves the L3 API (OpenStack Networking v2.0) over SQLite or PostgreSQL, and has agents realise what was asked for.
+const description = `Serves the L3 API (OpenStack Networking v2.0) over SQLite or PostgreSQL, and has agents realise what was
+asked for. It keeps its files in the directory that it is started in.
 
-Every flag can be set in a YAML file, by its name (listen: 127.0.0.1:9696), and in the environment, as L3KIT_LISTEN. A first try, with
-the openstack client and an agent on the same host:
+Every flag can be set in a YAML file, by its name (listen: 127.0.0.1:9696), and in the environment, as
+L3KIT_LISTEN. A first try with an agent on the same host, where go build -o bin/ ./examples/... was run:
 
-  server --database sqlite:/tmp/l3.db --admin-project demo &
-  L3KIT_BUS_PASSWORD=$(server credential $(hostname)) agent &
-  openstack --os-auth-type none --os-endpoint http://127.0.0.1:9696 network create private
+  bin/server --admin-project demo &
+  sudo L3KIT_BUS_PASSWORD=$(bin/server credential $(hostname)) bin/agent &
+  export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9696
+  until openstack network agent list; do sleep 1; done
 `
 
 func main() { daemon.Main("server", description, &control.Commands{}) }

@@ -87,47 +87,60 @@ func TestWhatIsWrongIsSaidInOneLine(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { taken.Close() }) // when all subtests are over
 	busy := taken.Addr().String()
+	const invalid, failed = 80, 1
 	for name, c := range map[string]struct {
-		args []string
-		says string
-		made []string // files that may be there afterwards: whole ones
+		status int
+		args   []string
+		says   string
+		made   []string // files that may be there afterwards: whole ones
 	}{
-		"unknown flag":           {[]string{"--lisen=x"}, "unknown flag --lisen", nil},
-		"unknown word":           {[]string{"walk"}, "walk", nil},
-		"nonsense":               {[]string{"--agent-down-time=x"}, "--agent-down-time", nil},
-		"hasty":                  {nowhere("--agent-down-time=2s"), "--agent-down-time: 2s is less than 3s", nil},
-		"open to everybody":      {[]string{"--listen=0.0.0.0:0"}, "--force-listen", nil},
-		"API address taken":      {nowhere("--listen=" + busy), "address already in use", []string{"l3kit.db"}},
-		"metrics address taken":  {nowhere("--metrics=" + busy), "metrics: listen", nil},
-		"bus address taken":      {nowhere("--bus-listen=" + busy), busy, []string{"l3kit.db", "l3kit-bus", "l3kit-bus.secret"}},
-		"unknown database":       {nowhere("--database=mysql://x"), "postgres://", nil},
-		"no such directory":      {nowhere("--database=sqlite:none/l3.db"), "none/l3.db", nil},
-		"no PostgreSQL":          {nowhere("--database=postgres://nobody@127.0.0.1:1/x?connect_timeout=2"), "127.0.0.1", nil},
-		"unknown quota":          {nowhere("--quota=routers=1"), "routers", []string{"l3kit.db"}},
-		"no tokens":              {[]string{"--auth=token"}, "--token-file", nil},
-		"tokens that are none":   {nowhere("--auth=token", "--token-file=short"), "project is missing", nil},
-		"no Keystone":            {[]string{"--auth=keystone"}, "--keystone-url", nil},
-		"no other NATS":          {nowhere("--bus=nats://127.0.0.1:1"), "nats://127.0.0.1:1", []string{"l3kit.db"}},
-		"a bus of another kind":  {nowhere("--bus=http://127.0.0.1:1"), "neither nats://HOST:PORT nor tls://HOST:PORT", nil},
-		"two buses":              {nowhere("--bus=nats://127.0.0.1:1", "--bus-cluster-name=a"), "--bus names another NATS", nil},
-		"half a cluster":         {nowhere("--bus-cluster-name=a"), "--bus-cluster-listen", nil},
-		"half a certificate":     {nowhere("--bus-tls-cert=short"), "--bus-tls-key", nil},
-		"no certificate":         {nowhere("--bus-tls-cert=short", "--bus-tls-key=short"), "--bus-tls-cert", []string{"l3kit.db"}},
-		"short secret":           {nowhere("--bus-secret-file=short"), "less than 16 bytes", []string{"l3kit.db"}},
-		"secret of everybody":    {nowhere("--bus-secret-file=public"), "chmod 600", []string{"l3kit.db"}},
-		"secret in no directory": {nowhere("--bus-secret-file=none/secret"), "none", []string{"l3kit.db"}},
-		"secret is a directory":  {nowhere("--bus-secret-file=."), "is no file", []string{"l3kit.db"}},
-		"credential, no secret":  {[]string{"credential", "h1"}, "l3kit-bus.secret: no such file", nil},
-		"credential, no host":    {[]string{"credential"}, "<host>", nil},
+		"unknown flag":           {invalid, []string{"--lisen=x"}, "unknown flag --lisen", nil},
+		"unknown word":           {invalid, []string{"walk"}, "walk", nil},
+		"nonsense":               {invalid, []string{"--agent-down-time=x"}, "--agent-down-time", nil},
+		"no settings":            {invalid, []string{"--config=none.yaml"}, "--config: open none.yaml: no such file", nil},
+		"a setting of no kind":   {invalid, []string{"--config=settings"}, "settings: line 2: quota: ", nil},
+		"hasty":                  {invalid, nowhere("--agent-down-time=2s"), "--agent-down-time: 2s is less than 3s", nil},
+		"no port":                {invalid, nowhere("--listen=9696"), `--listen: "9696" is not HOST:PORT`, nil},
+		"no address":             {invalid, nowhere("--listen=127.0.0.300:1"), `--listen: "127.0.0.300" is not an IP address`, nil},
+		"open to everybody":      {invalid, []string{"--listen=0.0.0.0:0"}, "--force-listen", nil},
+		"API address taken":      {failed, nowhere("--listen=" + busy), "--listen: listen: listen tcp " + busy + ": bind: address already in use", nil},
+		"metrics address taken":  {failed, nowhere("--metrics=" + busy), "--metrics: listen", nil},
+		"bus address taken":      {failed, nowhere("--bus-listen=" + busy), busy, []string{"l3kit.db", "l3kit-bus", "l3kit-bus.secret"}},
+		"unknown database":       {invalid, nowhere("--database=mysql://x"), "--database: the URL begins neither with sqlite: nor with postgres://", nil},
+		"no such directory":      {invalid, nowhere("--database=sqlite:none/l3.db"), "--database: cannot create none/l3.db", nil},
+		"no URL of PostgreSQL":   {invalid, nowhere("--database=postgres://u@h:port/x"), "--database: cannot parse", nil},
+		"no PostgreSQL":          {failed, nowhere("--database=postgres://nobody@127.0.0.1:1/x?connect_timeout=2"), "--database: open database", nil},
+		"unknown quota":          {invalid, nowhere("--quota=rooter=3"), `--quota: there is no quota for "rooter", only for `, nil},
+		"small MTU":              {invalid, nowhere("--physical-mtu=10"), "--physical-mtu: 10 is not between", []string{"l3kit.db"}},
+		"no segment":             {invalid, nowhere("--tenant-networks=vxlan:5:1"), "--tenant-networks[0]: vxlan has no segmentation IDs from 5 to 1", []string{"l3kit.db"}},
+		"no tokens":              {invalid, []string{"--auth=token"}, "--token-file", nil},
+		"no file of tokens":      {invalid, nowhere("--auth=token", "--token-file=none"), "--token-file", nil},
+		"tokens that are none":   {invalid, nowhere("--auth=token", "--token-file=short"), "/short: entry 0: the token or the project is missing", nil},
+		"tokens of everybody":    {invalid, nowhere("--auth=token", "--token-file=public"), "/public: others than its owner can read", nil},
+		"no Keystone":            {invalid, []string{"--auth=keystone"}, "--keystone-url", nil},
+		"no other NATS":          {failed, nowhere("--bus=nats://127.0.0.1:1"), "nats://127.0.0.1:1", []string{"l3kit.db"}},
+		"a bus of another kind":  {invalid, nowhere("--bus=http://127.0.0.1:1"), "neither nats://HOST:PORT nor tls://HOST:PORT", nil},
+		"a bus without a scheme": {invalid, nowhere("--bus=192.0.2.10"), `--bus: "192.0.2.10" is neither`, nil},
+		"two buses":              {invalid, nowhere("--bus=nats://127.0.0.1:1", "--bus-cluster-name=a"), "--bus names another NATS", nil},
+		"half a cluster":         {invalid, nowhere("--bus-cluster-name=a"), "--bus-cluster-listen", nil},
+		"half a certificate":     {invalid, nowhere("--bus-tls-cert=short"), "--bus-tls-key", nil},
+		"no certificate":         {invalid, nowhere("--bus-tls-cert=short", "--bus-tls-key=short"), "--bus-tls-cert", []string{"l3kit.db"}},
+		"short secret":           {invalid, nowhere("--bus-secret-file=short"), "less than 16 bytes", []string{"l3kit.db"}},
+		"secret of everybody":    {invalid, nowhere("--bus-secret-file=public"), "chmod 600", []string{"l3kit.db"}},
+		"secret in no directory": {failed, nowhere("--bus-secret-file=none/secret"), "none", []string{"l3kit.db"}},
+		"secret is a directory":  {invalid, nowhere("--bus-secret-file=."), "is not a file", []string{"l3kit.db"}},
+		"credential, no host":    {invalid, []string{"credential"}, "<host>", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := site{t, t.TempDir()}
 			s.file("short", "- token: t", 0o600)
 			s.file("public", "0123456789abcdef", 0o644)
+			s.file("settings", "listen: 127.0.0.1:0\nquota: {router: many}\n", 0o644)
 			cmd, said := s.command(c.args)
 			s.refuses(c.says, cmd, said)
-			s.left(append(c.made, "short", "public")...)
+			require.Equal(t, c.status, cmd.ProcessState.ExitCode())
+			s.left(append(c.made, "short", "public", "settings")...)
 		})
 	}
 }
@@ -192,6 +205,23 @@ func TestSecondServerInOneDirectory(t *testing.T) {
 	s.ends(first, saidFirst)
 }
 
+// TestCredentialBeforeTheServer: the password is the same whichever of the two is started first.
+func TestCredentialBeforeTheServer(t *testing.T) {
+	s := site{t, t.TempDir()}
+	var printed []string
+	for range 2 {
+		cmd, said := s.command([]string{"credential", "h1"})
+		text, err := cmd.Output()
+		require.NoError(t, err, "%s", said)
+		printed = append(printed, string(text))
+	}
+	require.Equal(t, printed[0], printed[1])
+	secret, err := os.ReadFile(filepath.Join(s.dir, "l3kit-bus.secret"))
+	require.NoError(t, err)
+	require.Equal(t, natsbus.Credential(bytes.TrimSpace(secret), "h1")+"\n", printed[0])
+	s.left("l3kit-bus.secret")
+}
+
 func TestCommandsPrint(t *testing.T) {
 	s := site{t, t.TempDir()}
 	const secret = "0123456789abcdef0123456789abcdef"
@@ -204,7 +234,10 @@ func TestCommandsPrint(t *testing.T) {
 		{[]string{"accounts", "h1"}, `{service: {account: "L3KIT", subject: "reports.h1"}, to: "report"}`},
 		{[]string{"--version"}, "github.com/l3kit/l3kit"},
 		{[]string{"--help"}, "openstack"},
+		{[]string{"--help"}, "--agent-down-time"},
+		{[]string{"--help"}, "Exit status: 0 success, 1 failure, 80 invalid flag or setting."},
 		{[]string{"run", "--help"}, "--agent-down-time"},
+		{[]string{"credential", "--version"}, "server github.com/l3kit/l3kit"},
 	} {
 		cmd, said := s.command(c.args)
 		text, err := cmd.Output()

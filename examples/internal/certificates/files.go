@@ -4,17 +4,17 @@ package certificates
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"os"
 
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // Client is what a client of a TLS server is given, as flags for kong.
 type Client struct {
-	CA   string `name:"ca" placeholder:"FILE" help:"Certificates of the authorities that the other side's certificate is of (PEM). Default: the system's."`
-	Cert string `placeholder:"FILE" help:"Certificate to show (PEM)."`
-	Key  string `placeholder:"FILE" help:"Its key (PEM)."`
+	CA   string `name:"ca" placeholder:"FILE" help:"Authorities of the server's certificate (PEM). Default: the system's."`
+	Cert string `placeholder:"FILE" help:"Client certificate (PEM)."`
+	Key  string `placeholder:"FILE" help:"Key of that certificate (PEM)."`
 }
 
 // Config is nil when no file is given. The names of the flags begin with prefix.
@@ -23,7 +23,7 @@ func (c Client) Config(prefix string) (_ *tls.Config, err error) {
 		return nil, nil
 	}
 	if (c.Cert == "") != (c.Key == "") {
-		return nil, fmt.Errorf("%scert and %skey go together", prefix, prefix)
+		return nil, setting.Errorf("%scert and %skey go together", prefix, prefix)
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
@@ -37,7 +37,7 @@ func (c Client) Config(prefix string) (_ *tls.Config, err error) {
 		}
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
-			return nil, fmt.Errorf("%scert, %skey: %w", prefix, prefix, err)
+			return nil, setting.Errorf("%scert, %skey: %w", prefix, prefix, err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
@@ -48,11 +48,11 @@ func (c Client) Config(prefix string) (_ *tls.Config, err error) {
 func Authorities(flag, file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, setting.Errorf("%s: %w", flag, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: %s has no certificate in PEM", flag, file)
+		return nil, setting.Errorf("%s: %s has no certificate in PEM", flag, file)
 	}
 	return pool, nil
 }

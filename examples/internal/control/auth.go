@@ -1,8 +1,6 @@
 package control
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -10,26 +8,27 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
 // Auth is the flags that say who is believed.
 type Auth struct {
-	Auth         string   `enum:"none,token,keystone" default:"none" help:"How callers say who they are: ${enum}. None believes X-Project-Id, X-User-Id, X-Roles."`
-	AdminProject string   `placeholder:"PROJECT" help:"With --auth=none: whoever sends no such headers is the administrator, in this project."`
-	ForceListen  bool     `help:"With --auth=none: listen beyond loopback all the same. Whoever reaches the address is administrator."`
-	AllowedHosts []string `placeholder:"NAME" help:"With --auth=none: host names to serve, beside addresses, localhost, this host's name and that in --url."`
+	Auth         string   `enum:"none,token,keystone" default:"none" help:"How clients authenticate: ${enum}. None trusts X-Project-Id, X-User-Id, X-Roles."`
+	AdminProject string   `placeholder:"PROJECT" help:"With --auth=none: clients without these headers are administrator, in this project."`
+	ForceListen  bool     `help:"With --auth=none: allow --listen beyond loopback. Whoever reaches the address is administrator."`
+	AllowedHosts []string `placeholder:"NAME" help:"With --auth=none: host names to serve beside localhost, this host's and that in --url."`
 
-	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}, which not everybody may read."`
+	TokenFile string `type:"existingfile" placeholder:"FILE" help:"With --auth=token: YAML list of {token, project, user, roles}, not readable by all."`
 
-	KeystoneURL      string        `placeholder:"URL" help:"With --auth=keystone: of the Identity API v3, as this server reaches it."`
-	KeystonePublic   string        `placeholder:"URL" help:"The same as clients reach it. Default: the same."`
+	KeystoneURL      string        `placeholder:"URL" help:"With --auth=keystone: URL of the Identity API v3 for this server."`
+	KeystonePublic   string        `placeholder:"URL" help:"URL of the Identity API v3 for clients. Default: that of --keystone-url."`
 	KeystoneUser     string        `default:"neutron" help:"Account that validates tokens."`
-	KeystonePassword string        `placeholder:"PASSWORD" help:"Its password; better in the environment or the file than here."`
+	KeystonePassword string        `placeholder:"PASSWORD" help:"Its password. Prefer the environment or the file."`
 	KeystoneProject  string        `default:"service" help:"Its project."`
 	KeystoneDomain   string        `default:"Default" help:"Domain of the account and of the project."`
-	KeystoneFresh    time.Duration `default:"1m" help:"How long a token is believed without asking again."`
+	KeystoneFresh    time.Duration `default:"1m" help:"How long a validated token is cached."`
 }
 
 // open makes what the flags say. It does not connect.
@@ -37,20 +36,28 @@ func (f *Auth) open(listen, publicURL string) (rest.Auth, error) {
 	switch f.Auth {
 	case "token":
 		if f.TokenFile == "" {
-			return nil, errors.New("--auth=token needs --token-file")
+			return nil, setting.Errorf("--auth=token needs --token-file")
 		}
-		return rest.ReadTokens(f.TokenFile)
+		tokens, err := rest.ReadTokens(f.TokenFile)
+		if err != nil {
+			return nil, setting.For("--token-file", err)
+		}
+		return tokens, nil
 	case "keystone":
 		if f.KeystoneURL == "" || f.KeystonePassword == "" {
-			return nil, errors.New("--auth=keystone needs --keystone-url and --keystone-password")
+			return nil, setting.Errorf("--auth=keystone needs --keystone-url and --keystone-password")
 		}
-		return rest.NewKeystone(rest.KeystoneConfig{
+		keystone, err := rest.NewKeystone(rest.KeystoneConfig{
 			Service: gophercloud.AuthOptions{
 				IdentityEndpoint: f.KeystoneURL, Username: f.KeystoneUser, Password: f.KeystonePassword, DomainName: f.KeystoneDomain,
 				Scope: &gophercloud.AuthScope{ProjectName: f.KeystoneProject, DomainName: f.KeystoneDomain},
 			},
 			PublicURL: f.KeystonePublic, Fresh: f.KeystoneFresh,
 		})
+		if err != nil {
+			return nil, setting.For("--keystone-url", err)
+		}
+		return keystone, nil
 	}
 	var none rest.None
 	if f.AdminProject != "" {
@@ -59,7 +66,7 @@ func (f *Auth) open(listen, publicURL string) (rest.Auth, error) {
 	none.Names = append(f.AllowedHosts, ownNames(listen, publicURL)...)
 	if !f.ForceListen {
 		if err := none.MayListen(listen); err != nil {
-			return nil, fmt.Errorf("%w: choose another --auth or --listen, or say --force-listen", err)
+			return nil, setting.Errorf("%w: choose another --auth or --listen, or say --force-listen", err)
 		}
 	}
 	return none, nil

@@ -6,13 +6,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"os"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -20,30 +19,30 @@ import (
 type Bus struct {
 	Embedded
 
-	Listen   netip.AddrPort `name:"bus-listen" default:"127.0.0.1:4222" help:"Address at which the embedded bus serves agents."`
-	TLSCert  string         `name:"bus-tls-cert" placeholder:"FILE" help:"Certificate of the embedded bus, in PEM: agents connect with TLS."`
-	TLSKey   string         `name:"bus-tls-key" placeholder:"FILE" help:"Its key, in PEM."`
-	ClientCA string         `name:"bus-client-ca" placeholder:"FILE" help:"Authorities whose certificates agents must have, beside their passwords."`
+	Listen   netip.AddrPort `name:"bus-listen" default:"127.0.0.1:4222" help:"Address of the embedded bus for agents."`
+	TLSCert  string         `name:"bus-tls-cert" placeholder:"FILE" help:"Certificate of the embedded bus (PEM). Agents then connect with TLS."`
+	TLSKey   string         `name:"bus-tls-key" placeholder:"FILE" help:"Key of that certificate (PEM)."`
+	ClientCA string         `name:"bus-client-ca" placeholder:"FILE" help:"Authorities (PEM) of the certificates that agents must have beside passwords."`
 
-	ClusterName   string         `name:"bus-cluster-name" placeholder:"NAME" help:"This server among those that share one bus: three go on when one is lost."`
-	ClusterListen netip.AddrPort `name:"bus-cluster-listen" placeholder:"ADDRESS" help:"Address for the other servers."`
-	ClusterPeers  []string       `name:"bus-cluster-peers" placeholder:"HOST:PORT" help:"Of the servers; this one may be among them."`
-	ClusterCA     string         `name:"bus-cluster-ca" placeholder:"FILE" help:"Authorities of the servers' --bus-tls-cert: TLS between servers, both ways."`
-	Replicas      int            `name:"bus-replicas" default:"0" help:"Servers that keep each message; 0 is 1, or 3 in a cluster."`
+	ClusterName   string         `name:"bus-cluster-name" placeholder:"NAME" help:"Name of this server in a cluster that shares one bus."`
+	ClusterListen netip.AddrPort `name:"bus-cluster-listen" placeholder:"ADDRESS" help:"Address for the other servers of the cluster."`
+	ClusterPeers  []string       `name:"bus-cluster-peers" placeholder:"HOST:PORT" help:"Addresses of the servers of the cluster; this one may be among them."`
+	ClusterCA     string         `name:"bus-cluster-ca" placeholder:"FILE" help:"Authorities (PEM) of the servers' --bus-tls-cert, for mutual TLS."`
+	Replicas      int            `name:"bus-replicas" default:"0" help:"Number of servers that keep each message. 0: 1, or 3 in a cluster."`
 
 	URLs         []string `name:"bus" placeholder:"URL" help:"URL of another NATS with JetStream, in place of the embedded bus. See the command accounts."`
-	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"Password of its user control."`
-	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"The same; better in the environment than here."`
-	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"Credentials file (JWT and key) in place of a password."`
+	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"File with the password of that NATS's user control."`
+	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"That password. Prefer the environment or a file."`
+	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"File with NATS credentials (JWT and key) in place of a password."`
 
 	TLS certificates.Client `embed:"" prefix:"bus-"`
 }
 
 // Embedded is the flags of what an embedded bus keeps.
 type Embedded struct {
-	Dir        string `name:"bus-dir" default:"l3kit-bus" help:"Directory for what the embedded bus keeps. It is made."`
-	TakeOver   bool   `name:"bus-take-over" help:"Take over a bus that belongs to another database. It forgets what it has; hosts keep what they run."`
-	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" help:"What passwords derive from; made if missing. The servers of a cluster share it."`
+	Dir        string `name:"bus-dir" default:"l3kit-bus" help:"Directory of the embedded bus; created if missing."`
+	TakeOver   bool   `name:"bus-take-over" help:"Take over a bus that belongs to another database: empty it. Hosts keep what they run."`
+	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" help:"File with the secret that agent passwords derive from; created if missing."`
 }
 
 // check refuses flags that do not go together.
@@ -51,25 +50,25 @@ func (b *Bus) check() error {
 	for _, text := range b.URLs {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
-			return fmt.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
+			return setting.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
 		}
 	}
 	cluster := b.ClusterListen.IsValid() || len(b.ClusterPeers) > 0 || b.ClusterCA != ""
 	switch {
 	case len(b.URLs) > 0 && (b.clustered() || cluster || b.TLSCert != "" || b.ClientCA != ""):
-		return errors.New("--bus names another NATS: what is said of the embedded one (--bus-cluster-…, --bus-tls-…, --bus-client-ca) has no use")
+		return setting.Errorf("--bus names another NATS: the flags of the embedded bus (--bus-cluster-…, --bus-tls-…, --bus-client-ca) cannot be given")
 	case len(b.URLs) == 0 && (b.PasswordFile != "" || b.Password != "" || b.Credentials != "" || b.TLS != (certificates.Client{})):
-		return errors.New("--bus-password…, --bus-credentials, --bus-ca and --bus-cert are for another NATS, which --bus must name")
+		return setting.Errorf("--bus-password…, --bus-credentials, --bus-ca and --bus-cert are for another NATS: name it with --bus")
 	case (b.TLSCert == "") != (b.TLSKey == ""):
-		return errors.New("--bus-tls-cert and --bus-tls-key go together")
+		return setting.Errorf("--bus-tls-cert and --bus-tls-key go together")
 	case (b.ClientCA != "" || b.ClusterCA != "") && b.TLSCert == "":
-		return errors.New("--bus-client-ca and --bus-cluster-ca need --bus-tls-cert")
+		return setting.Errorf("--bus-client-ca and --bus-cluster-ca need --bus-tls-cert")
 	case cluster && !b.clustered():
-		return errors.New("--bus-cluster-name is missing")
+		return setting.Errorf("--bus-cluster-name is missing")
 	case b.clustered() && (!b.ClusterListen.IsValid() || len(b.ClusterPeers) < 2):
-		return errors.New("a cluster needs --bus-cluster-listen and at least two --bus-cluster-peers")
+		return setting.Errorf("a cluster needs --bus-cluster-listen and at least two --bus-cluster-peers")
 	case b.Replicas < 0 || b.Replicas > 5 || b.Replicas > 1 && len(b.URLs) == 0 && !b.clustered():
-		return fmt.Errorf("--bus-replicas: %d is not between 0 and 5, or there is no cluster", b.Replicas)
+		return setting.Errorf("--bus-replicas: %d is not between 0 and 5, or there is no cluster", b.Replicas)
 	}
 	return nil
 }
@@ -111,7 +110,10 @@ func (b *Bus) open(log *slog.Logger) (_ *link, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l.conn, err = natsbus.Connect(login)
+	if l.conn, err = natsbus.Connect(login); errors.Is(err, nats.ErrAuthorization) {
+		err = fmt.Errorf("%w: give the password of its user %s (--bus-password-file); the command accounts prints the accounts that it needs",
+			err, natsbus.ControlUser)
+	}
 	return l, err
 }
 
@@ -141,14 +143,9 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
 	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
 	if b.PasswordFile != "" {
-		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
+		if l.Password, err = files.ReadSecret("--bus-password-file", b.PasswordFile); err != nil {
 			return l, err
 		}
-		text, err := os.ReadFile(b.PasswordFile)
-		if err != nil {
-			return l, fmt.Errorf("--bus-password-file: %w", err)
-		}
-		l.Password = strings.TrimSpace(string(text))
 	}
 	if b.Credentials != "" {
 		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/rest"
@@ -24,6 +27,7 @@ type Control struct {
 	metrics   *metrics
 	store     *sqlstore.Store
 	service   *l3.Service
+	api       http.Handler
 	web       *daemon.Web
 	link      *link
 	bus       atomic.Pointer[natsbus.Bus]
@@ -50,8 +54,12 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 			err = errors.Join(err, c.Close())
 		}
 	}()
+	// The address comes first: a second server must not touch the files of the first.
+	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, http.HandlerFunc(c.answer), s.Service.Limits.web()); err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
 	if c.store, err = sqlstore.Open(ctx, s.Service.Database); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--database: %w", err)
 	}
 	files.WarnOfOthers(p.Log, sqlstore.Files(s.Service.Database)...)
 	if c.service, err = l3.New(l3.Config{
@@ -59,15 +67,12 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges,
 		RemoveOrphans: s.Service.Orphans == "remove", Published: c.wake, Logger: p.Log,
 	}); err != nil {
-		return nil, err
+		return nil, invalidService(err)
 	}
 	if c.metrics, err = newMetrics(p.Metrics, c.store, c.service); err != nil {
 		return nil, err
 	}
-	api := rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
-	if c.web, err = daemon.Listen(p.Log, s.Service.Listen, c.metrics.measured(api), s.Service.Limits.web()); err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
+	c.api = rest.New(rest.Config{Service: c.service, Auth: auth, URL: s.Service.URL, Limits: s.Service.Limits.rest(), Logger: p.Log})
 	if len(s.Bus.URLs) == 0 {
 		files.WarnOfOthers(p.Log, s.Bus.Dir)
 	}
@@ -158,10 +163,30 @@ func (c *Control) openBus(ctx context.Context) error {
 // connectBus opens the bus for the deployment of the database.
 func (c *Control) connectBus(ctx context.Context) (*natsbus.Bus, error) {
 	bus, err := natsbus.Open(ctx, c.link.conn, c.service, c.flags.Bus.options(c.process.Log))
-	if errors.Is(err, natsbus.ErrOtherDeployment) {
-		err = fmt.Errorf("%w: give the database that belongs to it (--database), an empty directory (--bus-dir), or --bus-take-over", err)
+	return bus, otherDeployment(err)
+}
+
+// otherDeployment says in flags what natsbus says in words of its package.
+func otherDeployment(err error) error {
+	var other *natsbus.OtherDeploymentError
+	if !errors.As(err, &other) {
+		return err
 	}
-	return bus, err
+	return setting.Errorf("open bus: it belongs to deployment %s, and the database is that of deployment %s: give the database that "+
+		"belongs to the bus (--database), an empty directory (--bus-dir), or --bus-take-over", other.Theirs, other.Ours)
+}
+
+// invalidService names the flags from which the Config of the service was made.
+func invalidService(err error) error {
+	text := err.Error()
+	for field, flag := range map[string]string{
+		"Config.Quotas": "--quota", "Config.PhysicalMTU": "--physical-mtu", "Config.SegmentRanges": "--tenant-networks",
+	} {
+		if _, reason, found := strings.Cut(text, field); found {
+			return setting.Errorf("%s%s", flag, reason)
+		}
+	}
+	return setting.Invalid(err)
 }
 
 // Serve serves until ctx ends, and then returns nil.
@@ -220,7 +245,7 @@ func (c *Control) databaseReady(ctx context.Context) error {
 func (c *Control) busReady(ctx context.Context) error {
 	bus := c.bus.Load()
 	if bus == nil {
-		return errors.New("it waits for enough servers")
+		return errors.New("waiting for a quorum of servers")
 	}
 	ctx, cancel := context.WithTimeout(ctx, busPatience)
 	defer cancel()

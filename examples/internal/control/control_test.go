@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -98,7 +100,7 @@ func TestTwoServersAndAClusterOfThree(t *testing.T) {
 			}
 			one := node(0)
 			router := one.router(1)
-			require.Contains(t, one.says("/readyz"), "it waits for enough servers")
+			require.Contains(t, one.says("/readyz"), "waiting for a quorum of servers")
 			two := node(1)
 			third, err := natsbus.StartServer(natsbus.ServerConfig{
 				Secret: []byte(secret), Dir: t.TempDir(), Listen: netip.MustParseAddrPort(urls[2]),
@@ -126,19 +128,36 @@ func TestTwoServersAndAClusterOfThree(t *testing.T) {
 func TestOpenLeavesNothing(t *testing.T) {
 	busy := freeAddress(t)
 	s := start(t, "--bus-listen="+busy)
-	for _, args := range [][]string{
-		{"--bus-listen=" + busy},
-		{"--listen=" + s.control.Address()},
-		{"--bus=nats://" + busy, "--bus-password=wrong"},
-		{"--bus=nats://127.0.0.1:1"},
-		{"--bus-dir=/dev/null/bus"},
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"address already in use", []string{"--bus-listen=" + busy}},
+		{"--listen: listen: listen tcp " + s.control.Address(), []string{"--listen=" + s.control.Address()}},
+		{"give the password of its user control (--bus-password-file)", []string{"--bus=nats://" + busy, "--bus-password=wrong"}},
+		{"no servers available", []string{"--bus=nats://127.0.0.1:1"}},
+		{"/dev/null", []string{"--bus-dir=/dev/null/bus"}},
 	} {
-		f := flags(t, args...)
+		f := flags(t, c.args...)
 		_, err := f.Open(t.Context(), newProcess(t))
-		require.Error(t, err, args)
-		t.Log(err)
+		require.ErrorContains(t, err, c.says)
 	}
 	s.call(http.MethodGet, "routers", nil, http.StatusOK)
+}
+
+// TestOtherDeployment: a bus that belongs to another database is refused, with the flags that help, once.
+func TestOtherDeployment(t *testing.T) {
+	dir := "--bus-dir=" + filepath.Join(t.TempDir(), "bus")
+	start(t, dir).stop()
+	_, err := flags(t, dir).Open(t.Context(), newProcess(t))
+	require.ErrorContains(t, err, "open bus: it belongs to deployment ")
+	for _, flag := range []string{"--database", "--bus-dir", "--bus-take-over"} {
+		require.Equal(t, 1, strings.Count(err.Error(), flag), err)
+	}
+	require.NotContains(t, err.Error(), "restore the database")
+	var invalid *setting.Error
+	require.ErrorAs(t, err, &invalid)
+	start(t, dir, "--bus-take-over")
 }
 
 // TestHostNames: without authentication, a page of a site whose name leads to this server is refused.

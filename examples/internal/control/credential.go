@@ -4,22 +4,18 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
 // Credential is the command that prints the password of a host's agent.
 type Credential struct {
-	Config kong.ConfigFlag `help:"YAML file to read flags from." placeholder:"FILE"`
-
-	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"As the server has it, which makes it."`
+	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"The server's. Created if missing."`
 	Host       string `arg:"" help:"Name of the host, as its agent has it."`
 }
 
-// Run is kong's.
+// Run is called by kong. It does not depend on whether the server has started yet.
 func (c *Credential) Run(out io.Writer) error {
-	secret, err := readSecret(c.SecretFile)
+	secret, err := makeSecret(c.SecretFile)
 	if err != nil {
 		return err
 	}

@@ -1,24 +1,24 @@
 package control
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
 // Limits is the flags that bound what clients of the API can hold on to.
 type Limits struct {
-	MaxConnections  int           `default:"1000" help:"Connections to the API at once. Requests on more are answered with 503."`
-	MaxBody         int64         `default:"1048576" help:"Bytes of a request's body. More is answered with 413."`
-	MaxItems        int           `default:"500" help:"Resources that one request can create, and elements of any list in its body. More is answered with 413."`
-	MaxBodyMemory   int64         `default:"67108864" help:"Bytes of all bodies that are being received or worked on. Requests beyond it are answered with 503."`
-	MaxAnswerMemory int64         `default:"268435456" help:"Bytes of all answers to GET that are being sent. Requests beyond it are answered with 503."`
+	MaxConnections  int           `default:"1000" help:"Maximum number of connections to the API. Requests on further ones are answered with 503."`
+	MaxBody         int64         `default:"1048576" help:"Maximum size of a request's body, in bytes. Larger ones are answered with 413."`
+	MaxItems        int           `default:"500" help:"Maximum number of resources or list elements in a request. More is answered with 413."`
+	MaxBodyMemory   int64         `default:"67108864" help:"Memory for the bodies of all current requests, in bytes. Further requests are answered with 503."`
+	MaxAnswerMemory int64         `default:"268435456" help:"Memory for all answers to GET that are being sent, in bytes. Further requests are answered with 503."`
 	ReadTimeout     time.Duration `default:"1m" help:"Time that a client has to send a request."`
 	WriteTimeout    time.Duration `default:"1m" help:"Time that a client has to take an answer."`
-	ShutdownTimeout time.Duration `default:"10s" help:"Time that requests have to come to an end when the server is told to end."`
+	ShutdownTimeout time.Duration `default:"10s" help:"Time that current requests have to finish after SIGTERM."`
 }
 
 func (l *Limits) check() error {
@@ -31,11 +31,11 @@ func (l *Limits) check() error {
 		{"read-timeout", int64(l.ReadTimeout)}, {"write-timeout", int64(l.WriteTimeout)}, {"shutdown-timeout", int64(l.ShutdownTimeout)},
 	} {
 		if f.value <= 0 {
-			return fmt.Errorf("--%s: it must be more than 0", f.name)
+			return setting.Errorf("--%s: it must be more than 0", f.name)
 		}
 	}
 	if l.MaxBodyMemory <= l.MaxBody {
-		return fmt.Errorf("--max-body-memory: %d is not more than --max-body, %d", l.MaxBodyMemory, l.MaxBody)
+		return setting.Errorf("--max-body-memory: %d is not more than --max-body, %d", l.MaxBodyMemory, l.MaxBody)
 	}
 	return nil
 }

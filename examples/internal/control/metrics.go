@@ -3,8 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,26 +39,6 @@ func newMetrics(registry *prometheus.Registry, store l3.Store, agents l3.Agents)
 
 func (m *metrics) published(notices int) { m.notices.Add(float64(notices)) }
 func (m *metrics) moved(routers int)     { m.failover.Add(float64(routers)) }
-
-// measured measures the requests that h answers.
-func (m *metrics) measured(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start, noted := time.Now(), &notedStatus{ResponseWriter: w, status: http.StatusOK}
-		h.ServeHTTP(noted, r)
-		m.requests.WithLabelValues(r.Method, strconv.Itoa(noted.status)).Observe(time.Since(start).Seconds())
-	})
-}
-
-// notedStatus remembers the status of an answer.
-type notedStatus struct {
-	http.ResponseWriter
-	status int
-}
-
-func (n *notedStatus) WriteHeader(status int) {
-	n.status = status
-	n.ResponseWriter.WriteHeader(status)
-}
 
 // census counts in the database whenever it is asked.
 type census struct {

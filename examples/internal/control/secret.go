@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // leastSecret is what a secret has at least, in bytes.
@@ -17,18 +19,18 @@ const leastSecret = 16
 func readSecret(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("--bus-secret-file: %w", err)
+		return nil, setting.Errorf("--bus-secret-file: %w", err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("--bus-secret-file: %w", err)
+		return nil, setting.Errorf("--bus-secret-file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("--bus-secret-file: %s is no file", path)
+		return nil, setting.Errorf("--bus-secret-file: %s is not a file", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("--bus-secret-file: %s can be read or written by others than its owner (%s): chmod 600 it, "+
+		return nil, setting.Errorf("--bus-secret-file: %s can be read or written by others than its owner (%s): chmod 600 it, "+
 			"and if they are not to be trusted, remove it and give the agents new passwords", path, info.Mode().Perm())
 	}
 	text := make([]byte, 4096)
@@ -36,9 +38,9 @@ func readSecret(path string) ([]byte, error) {
 	secret := bytes.TrimSpace(text[:n])
 	switch {
 	case len(secret) < leastSecret:
-		return nil, fmt.Errorf("--bus-secret-file: %s has less than %d bytes", path, leastSecret)
+		return nil, setting.Errorf("--bus-secret-file: %s has less than %d bytes", path, leastSecret)
 	case err != nil:
-		return nil, fmt.Errorf("--bus-secret-file: %w", err)
+		return nil, setting.Errorf("--bus-secret-file: %w", err)
 	}
 	return secret, nil
 }
@@ -50,7 +52,7 @@ func makeSecret(path string) ([]byte, error) {
 		return secret, err
 	}
 	if err := writeSecret(path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("--bus-secret-file: make it: %w", err)
+		return nil, fmt.Errorf("--bus-secret-file: create it: %w", err)
 	}
 	return readSecret(path)
 }

@@ -1,11 +1,11 @@
 package control
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -14,7 +14,7 @@ func segments(texts []string) (ranges []l3.SegmentRange, err error) {
 	for _, text := range texts {
 		r, err := segment(text)
 		if err != nil {
-			return nil, fmt.Errorf("--tenant-networks: %q: %w", text, err)
+			return nil, setting.Errorf("--tenant-networks: %q: %w", text, err)
 		}
 		ranges = append(ranges, r)
 	}
@@ -31,7 +31,7 @@ func segment(text string) (r l3.SegmentRange, err error) {
 		r.Physical, parts = parts[0], parts[1:]
 	}
 	if len(parts) != 2 {
-		return r, fmt.Errorf("write vxlan:1:1000, geneve:1:1000, gre:1:1000, vlan:PHYSICAL:100:199, or local")
+		return r, setting.Errorf("write vxlan:1:1000, geneve:1:1000, gre:1:1000, vlan:PHYSICAL:100:199, or local")
 	}
 	for i, end := range []*uint32{&r.First, &r.Last} {
 		n, err := strconv.ParseUint(parts[i], 10, 32)

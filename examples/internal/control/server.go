@@ -3,10 +3,18 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/scheduler"
 )
@@ -20,22 +28,22 @@ type Server struct {
 // Service is the flags of the API and of what stands behind it.
 type Service struct {
 	Listen   string `default:"127.0.0.1:9696" help:"Address to serve the API at. Without authentication it must be a loopback address."`
-	URL      string `placeholder:"URL" help:"Of the API's root as clients see it, for links in answers. Default: as each client calls it."`
-	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Tables are made, and brought up to date."`
+	URL      string `placeholder:"URL" help:"Root URL of the API for links in answers. Default: the one that the client used."`
+	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Its tables are created and migrated."`
 
 	Auth   Auth   `embed:""`
 	Limits Limits `embed:""`
 
-	Scheduler     string         `enum:"chance,least-routers,least-loaded" default:"least-routers" help:"What chooses a router's agent: ${enum}."`
-	AgentDownTime time.Duration  `default:"75s" help:"How long after its last heartbeat an agent is taken for dead, and loses its routers; 3s at least."`
-	FailoverRate  int            `default:"100" help:"Routers that are moved away from dead agents in a second, at most."`
-	MaxRoutes     int            `default:"30" help:"Extra routes that a router may have."`
-	PhysicalMTU   int            `default:"1500" help:"Bytes of the network under the tunnels, which bounds networks' MTU."`
+	Scheduler     string         `enum:"chance,least-routers,least-loaded" default:"least-routers" help:"How the host of a router is chosen: ${enum}."`
+	AgentDownTime time.Duration  `default:"75s" help:"Time since its last heartbeat after which an agent is dead and its routers move; at least 3s."`
+	FailoverRate  int            `default:"100" help:"Maximum number of routers moved away from dead agents per second."`
+	MaxRoutes     int            `default:"30" help:"Maximum number of extra routes of a router."`
+	PhysicalMTU   int            `default:"1500" help:"MTU of the network that carries the tunnels. It bounds the MTU of networks."`
 	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
 
-	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database does not know, which with an empty one are all: ${enum}."`
+	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database, which may be empty, does not know: ${enum}."`
 
-	TenantNetworks []string `placeholder:"RANGE,..." help:"Of networks that do not say: vxlan:1:1000 (geneve, gre), vlan:NAME:2:9, local. Default: all of vxlan."`
+	TenantNetworks []string `placeholder:"RANGE,..." help:"Type and ID range of networks without a provider type: vxlan:1:1000, vlan:NAME:2:9, local."`
 }
 
 // Part is a [daemon.Part]: it serves until ctx ends.
@@ -52,11 +60,36 @@ func (s *Service) check() error {
 	const least = 3 * time.Second // less than a stream of the bus may need to find a new leader
 	switch {
 	case s.AgentDownTime < least:
-		return fmt.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
+		return setting.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
 	case s.FailoverRate < 1:
-		return fmt.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
+		return setting.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
 	}
-	return s.Limits.check()
+	known := l3.DefaultQuotas()
+	for resource := range s.Quota {
+		if _, ok := known[resource]; !ok {
+			return setting.Errorf("--quota: there is no quota for %q, only for %s", resource, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+	}
+	return errors.Join(s.checkDatabase(), daemon.CheckAddress("--listen", s.Listen), s.Limits.check())
+}
+
+// checkDatabase refuses what is not the URL of a database. It does not connect.
+func (s *Service) checkDatabase() error {
+	scheme, path, _ := strings.Cut(s.Database, ":")
+	switch scheme {
+	case "sqlite":
+		path, _, _ = strings.Cut(path, "?")
+		if _, err := os.Stat(filepath.Dir(path)); path != ":memory:" && errors.Is(err, fs.ErrNotExist) {
+			return setting.Errorf("--database: cannot create %s: %w", path, err)
+		}
+	case "postgres", "postgresql":
+		if _, err := pgconn.ParseConfig(s.Database); err != nil {
+			return setting.For("--database", err)
+		}
+	default:
+		return setting.Errorf("--database: the URL begins neither with sqlite: nor with postgres://")
+	}
+	return nil
 }
 
 func (s *Service) scheduler() l3.Scheduler {

@@ -2,10 +2,10 @@ package control
 
 import (
 	"crypto/tls"
-	"fmt"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // serverTLS is that of the embedded bus; nil without a certificate.
@@ -18,7 +18,7 @@ func serverTLS(cert, key, clientCA string) (*tls.Config, error) {
 	}
 	own, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("--bus-tls-cert, --bus-tls-key: %w", err)
+		return nil, setting.Errorf("--bus-tls-cert, --bus-tls-key: %w", err)
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{own}}
 	if clientCA != "" {

@@ -12,23 +12,48 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // Main reads flags into commands, a pointer to a struct as kong takes it, and runs the command that was chosen until it is done, or the process is
-// told to end by SIGINT or SIGTERM. What is wrong is one line, and the exit status is not 0: 80 for flags, else 1. Commands' Run methods may take a
-// [context.Context] and an [io.Writer] for what they print.
-func Main(name, description string, commands any) {
+// told to end by SIGINT or SIGTERM. An error is one line, and the exit status is not 0: [setting.Status] for invalid settings, else 1. Commands' Run
+// methods may take a [context.Context] and an [io.Writer] for what they print. More options are kong's.
+func Main(name, description string, commands any, more ...kong.Option) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	k := kong.Parse(commands,
-		kong.Name(name), kong.Description(description), kong.DefaultEnvars("L3KIT"), ownFlags(),
-		kong.Configuration(readSettings), kong.Vars{"version": Version()},
+	parser, err := kong.New(commands, append([]kong.Option{
+		kong.Name(name), kong.Description(description + exitStatus), kong.DefaultEnvars("L3KIT"), ownFlags(),
+		kong.Vars{"version": name + " " + Version()}, kong.Help(help),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)),
-	)
-	if err := k.Run(); err != nil && !errors.Is(err, context.Canceled) {
-		stop()
-		k.Fatalf("%s", oneLine(err))
+	}, more...)...)
+	if err != nil {
+		panic(err) // the structs of flags are wrong
 	}
+	k, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		err = setting.Errorf("%w", err) // whatever kong would exit with
+	} else if err = k.Run(); errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = nil
+	}
+	if err != nil {
+		stop()
+		parser.Errorf("%s", oneLine(err))
+		parser.Exit(status(err))
+	}
+}
+
+const exitStatus = `
+Exit status: 0 success, 1 failure, 80 invalid flag or setting.
+`
+
+// status is the exit status for an error.
+func status(err error) int {
+	var coder kong.ExitCoder
+	if errors.As(err, &coder) {
+		return coder.ExitCode()
+	}
+	return 1
 }
 
 // oneLine is an error as a log wants it: some libraries say each attempt in a line of its own.

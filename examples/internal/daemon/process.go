@@ -18,12 +18,18 @@ import (
 
 // Flags are those that every binary has.
 type Flags struct {
-	Config  kong.ConfigFlag  `help:"YAML file to read flags from." placeholder:"FILE"`
-	Version kong.VersionFlag `own:"" help:"Print the version, and end."`
+	Config  ConfigFile       `help:"YAML file to read flags from." placeholder:"FILE"`
+	Version kong.VersionFlag `own:"" help:"Print the version."`
 
-	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
-	LogFormat string     `enum:"text,json" default:"text" help:"${enum}."`
-	Metrics   string     `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: nowhere."`
+	LogLevel  slog.Level `default:"info" help:"Level of the log: debug, info, warn or error."`
+	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log: ${enum}."`
+	Metrics   string     `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: none."`
+}
+
+// AfterApply is called by kong. It lets the Run methods of commands take the flags.
+func (f *Flags) AfterApply(ctx *kong.Context) error {
+	ctx.Bind(f)
+	return nil
 }
 
 // Process is what the parts of a running binary share.
@@ -55,9 +61,12 @@ func (f Flags) Run(ctx context.Context, parts ...Part) error {
 	p := &Process{Log: f.logger(), Metrics: prometheus.NewRegistry()}
 	p.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if f.Metrics != "" {
+		if err := CheckAddress("--metrics", f.Metrics); err != nil {
+			return err
+		}
 		web, err := Listen(p.Log, f.Metrics, p.Handler(), WebLimits())
 		if err != nil {
-			return fmt.Errorf("metrics: %w", err)
+			return fmt.Errorf("--metrics: %w", err)
 		}
 		parts = append(parts, web.Serve)
 	}
@@ -101,7 +110,7 @@ func (p *Process) ready(ctx context.Context) error {
 	checks := p.checks
 	p.mu.Unlock()
 	if len(checks) == 0 {
-		return errors.New("it starts")
+		return errors.New("starting")
 	}
 	for _, c := range checks {
 		if err := c.ok(ctx); err != nil {

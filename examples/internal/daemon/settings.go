@@ -1,18 +1,19 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
+	yamljson "sigs.k8s.io/yaml"
 
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // ownFlags takes flags with the tag own from the environment, and so from the file: those that say what one call of a command is to do, some of which are
@@ -37,34 +38,78 @@ func eachFlag(n *kong.Node, fn func(*kong.Flag)) {
 	}
 }
 
-// settings are flags from a YAML file, by their names, whichever command they are of: a binary's commands share one file. What is on the command line or
-// in the environment counts more.
-type settings map[string]any
+// ConfigFile is a flag that names a YAML file of settings. Each is a flag by its name, of whichever
+// command: a binary's commands share one file. The command line and the environment take precedence.
+type ConfigFile string
 
-func readSettings(r io.Reader) (kong.Resolver, error) {
-	text, err := io.ReadAll(r)
+// BeforeResolve is called by kong.
+func (ConfigFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+	s, err := readSettings(string(ctx.FlagValue(trace.Flag).(ConfigFile)))
+	if err != nil {
+		return setting.For("--config", err)
+	}
+	ctx.AddResolver(s)
+	return nil
+}
+
+// settings are the contents of a file.
+type settings struct {
+	file   string
+	values map[string]any
+	lines  map[string]int // of the keys
+}
+
+// ReadSettings reads a file of settings.
+func ReadSettings(path string) (kong.Resolver, error) { return readSettings(path) }
+
+func readSettings(path string) (*settings, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s := settings{}
-	if err := yaml.UnmarshalStrict(text, &s); err != nil {
-		return nil, errors.New(oneLine(err))
+	s := &settings{file: path, values: map[string]any{}, lines: map[string]int{}}
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return nil, s.fault(err)
 	}
-	if file, ok := r.(*os.File); ok && s.secret() {
-		info, err := file.Stat()
-		if err != nil {
-			return nil, err
-		}
-		if err := files.Check("--config", file.Name(), info); err != nil {
-			return nil, err
+	if len(document.Content) > 0 && document.Content[0].Kind == yaml.MappingNode {
+		for pair := range slices.Chunk(document.Content[0].Content, 2) {
+			key, line := pair[0].Value, pair[0].Line
+			if earlier, twice := s.lines[key]; twice {
+				return nil, fmt.Errorf("%s: line %d: %s: it is set in line %d already", path, line, key, earlier)
+			}
+			s.lines[key] = line
 		}
 	}
-	return s, nil
+	if err := yamljson.UnmarshalStrict(text, &s.values); err != nil {
+		return nil, s.fault(err)
+	}
+	if !s.secret() {
+		return s, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	return s, files.Check("a password in a file", path, info)
+}
+
+// fault names the file. The text of err names the line.
+func (s *settings) fault(err error) error {
+	text := oneLine(err)
+	if _, after, found := strings.Cut(text, "yaml: "); found {
+		text = after
+	}
+	return fmt.Errorf("%s: not valid YAML: %s", s.file, text)
+}
+
+func (s *settings) at(key string) string {
+	return fmt.Sprintf("%s: line %d: %s", s.file, s.lines[key], key)
 }
 
 // secret reports whether the settings have a password.
-func (s settings) secret() bool {
-	for name := range s {
+func (s *settings) secret() bool {
+	for name := range s.values {
 		if strings.HasSuffix(name, "password") {
 			return true
 		}
@@ -73,26 +118,38 @@ func (s settings) secret() bool {
 }
 
 // Validate refuses names that no flag has: the misspelt one may be the one that somebody counts on.
-func (s settings) Validate(app *kong.Application) error {
+func (s *settings) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	eachFlag(app.Node, func(f *kong.Flag) { known[f.Name] = known[f.Name] || len(f.Envs) > 0 })
-	for _, name := range slices.Sorted(maps.Keys(s)) {
+	for _, name := range slices.Sorted(maps.Keys(s.values)) {
 		if !known[name] {
-			return fmt.Errorf("the file of --config has %q, which is no flag", name)
+			return fmt.Errorf("--config: %s: there is no such flag", s.at(name))
 		}
 	}
 	return nil
 }
 
 // Resolve is called by kong for each flag that is not on the command line.
-func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	for _, env := range flag.Envs {
-		if _, ok := os.LookupEnv(env); ok {
-			return nil, nil
-		}
-	}
-	if len(flag.Envs) == 0 {
+func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	value, given := s.values[flag.Name]
+	if !given || value == nil || InEnvironment(flag) || len(flag.Envs) == 0 {
 		return nil, nil
 	}
-	return s[flag.Name], nil
+	// Kong would refuse the value without naming the file.
+	scratch := reflect.New(flag.Target.Type()).Elem()
+	if err := flag.Parse(kong.Scan().PushTyped(value, kong.FlagValueToken), scratch); err != nil {
+		return nil, fmt.Errorf("%s: %s", s.at(flag.Name), strings.TrimPrefix(err.Error(), "--"+flag.Name+": "))
+	}
+	if enum := flag.EnumSlice(); flag.Enum != "" && !slices.Contains(enum, fmt.Sprint(value)) {
+		return nil, fmt.Errorf("%s: must be one of %s, but is %q", s.at(flag.Name), strings.Join(enum, ", "), fmt.Sprint(value))
+	}
+	return value, nil
+}
+
+// InEnvironment reports whether a flag is set in the environment.
+func InEnvironment(flag *kong.Flag) bool {
+	return slices.ContainsFunc(flag.Envs, func(env string) bool {
+		_, ok := os.LookupEnv(env)
+		return ok
+	})
 }

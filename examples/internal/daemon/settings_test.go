@@ -26,7 +26,7 @@ type both struct {
 func parse(t *testing.T, args ...string) (both, error) {
 	t.Helper()
 	var b both
-	parser, err := kong.New(&b, kong.DefaultEnvars("L3KIT_TEST"), ownFlags(), kong.Configuration(readSettings))
+	parser, err := kong.New(&b, kong.DefaultEnvars("L3KIT_TEST"), ownFlags())
 	require.NoError(t, err)
 	_, err = parser.Parse(args)
 	return b, err
@@ -55,7 +55,13 @@ func TestSettings(t *testing.T) {
 	require.Equal(t, 4*time.Minute, b.Work.Every, "and the command line most")
 
 	for text, fault := range map[string]string{
-		"evry: 1m": `"evry", which is no flag`, "version: true": `"version", which is no flag`, "every: [": "yaml", "every: often": "duration",
+		"# first\nevry: 1m":             "--config: " + file + ": line 2: evry: there is no such flag",
+		"version: true":                 ": line 1: version: there is no such flag",
+		"every: [":                      file + ": not valid YAML: line 1: ",
+		"log-level: info\nevery: often": "--every: " + file + `: line 2: every: expected duration but got "often"`,
+		"every: 1m\n\nevery: 2m":        file + ": line 3: every: it is set in line 1 already",
+		"log-format: xml":               `: line 1: log-format: must be one of text, json, but is "xml"`,
+		"places: a":                     ": line 1: places: ",
 	} {
 		write(text)
 		t.Setenv("L3KIT_TEST_EVERY", "")
@@ -63,4 +69,6 @@ func TestSettings(t *testing.T) {
 		_, err = parse(t, "--config", file)
 		require.ErrorContains(t, err, fault, text)
 	}
+	_, err = parse(t, "--config", file+".none")
+	require.ErrorContains(t, err, "--config: open "+file+".none: no such file")
 }

@@ -7,7 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
+
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // Limits bound what the clients of a [Web] can hold on to. All must be given.
@@ -46,6 +50,21 @@ type Web struct {
 	server   *http.Server
 	listener net.Listener
 	shutdown time.Duration
+}
+
+// CheckAddress refuses what can never be an address to listen at: HOST:PORT, where HOST may be empty.
+func CheckAddress(flag, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return setting.Errorf("%s: %q is not HOST:PORT", flag, address)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return setting.Errorf("%s: %q has no port: %w", flag, address, err)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.Trim(host, "0123456789.") == "" && host != "" {
+		return setting.Errorf("%s: %q is not an IP address", flag, host)
+	}
+	return nil
 }
 
 // Listen makes a Web that bounds what a client can hold on to.

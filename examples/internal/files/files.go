@@ -2,10 +2,12 @@
 package files
 
 import (
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
+
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // others is the permission bits of those who are neither a file's owner nor in its group.
@@ -19,7 +21,7 @@ const groupWrite fs.FileMode = 0o020
 func Secret(flag, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
+		return setting.For(flag, err)
 	}
 	return Check(flag, path, info)
 }
@@ -27,10 +29,22 @@ func Secret(flag, path string) error {
 // Check is Secret for a file whose information is known.
 func Check(flag, path string, info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&(others|groupWrite) != 0 {
-		return fmt.Errorf("%s: %s is a secret that others than its owner can read or change (%s): chmod g-w,o= it, and replace the secret "+
+		return setting.Errorf("%s: %s is a secret that others than its owner can read or change (%s): chmod g-w,o= it, and replace the secret "+
 			"if they are not to be trusted", flag, path, mode)
 	}
 	return nil
+}
+
+// ReadSecret returns the text of a file that passes Secret, without white space around it.
+func ReadSecret(flag, path string) (string, error) {
+	if err := Secret(flag, path); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", setting.For(flag, err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // WarnOfOthers warns of files and directories, where they exist, that everybody can open: such as

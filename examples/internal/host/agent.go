@@ -4,28 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
 // Agent keeps the routers of this host as the control plane wants them. Its fields are flags for kong.
 type Agent struct {
-	Host             string `placeholder:"NAME" help:"This host's name, by which servers know it. Default: the machine's host name."`
-	AvailabilityZone string `default:"nova" help:"Availability zone that the host is in."`
+	Host             string `placeholder:"NAME" help:"Name by which the servers know this host. Default: the machine's host name."`
+	AvailabilityZone string `default:"nova" help:"Availability zone of the host."`
 
 	Machine
 
-	Heartbeat    time.Duration `default:"20s" help:"Between heartbeats; at most a third of the servers' --agent-down-time."`
-	Check        time.Duration `default:"5m" help:"Between looks at a router, in case somebody else changed it. Nothing is written if nobody did."`
-	Parallel     int           `default:"0" placeholder:"N" help:"Routers worked on at once. Default: four for each processor."`
-	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"Without servers for --lease: keep the routers, or fence them, so that they have no ports."`
-	Lease        time.Duration `default:"60s" help:"Less than the servers' --agent-down-time, so that a router is never in two places."`
+	Heartbeat    time.Duration `default:"20s" help:"Interval of heartbeats; at most a third of the servers' --agent-down-time."`
+	Check        time.Duration `default:"5m" help:"Interval at which each router is checked for changes by others."`
+	Parallel     int           `default:"0" placeholder:"N" help:"Maximum number of routers applied at the same time. Default: four for each processor."`
+	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"After --lease without servers: keep the routers, or fence them: remove their ports."`
+	Lease        time.Duration `default:"60s" help:"See --on-disconnect. Less than the servers' --agent-down-time, so that no router runs twice."`
+
+	claimed *net.UnixListener // see Claim
 }
 
 // Name is the host's name.
@@ -43,6 +48,14 @@ func (a *Agent) Name() (string, error) {
 // Part is the agent as a part of a process. The login is completed with the host's name. It returns when its context ends, and leaves every router as it
 // is.
 func (a *Agent) Part(login natsbus.Login) daemon.Part { return a.part(login, 0) }
+
+// Claim makes this process the agent of the host until the claim is closed, for those who do something
+// else before they run Part. It fails while another agent runs.
+func (a *Agent) Claim() (io.Closer, error) {
+	l, err := a.claim()
+	a.claimed = l
+	return l, err
+}
 
 // part is Part for those who know after which time the servers give routers to others; 0: not known.
 func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
@@ -65,30 +78,35 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
+		if err := a.checkPhysical(ctx, site.wiring); err != nil {
+			return err
+		}
+		claimed := a.claimed
+		if claimed == nil {
+			if claimed, err = a.claim(); err != nil {
+				return err
+			}
+			defer claimed.Close()
+		}
 		unlock, err := lock(a.Cache)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		claimed, err := a.claim()
-		if err != nil {
-			return err
-		}
-		defer claimed.Close()
 
 		m := newMetrics()
 		src := newSource(login, p.Log)
 		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.SetPeers
 		loop, err := agent.New(config)
 		if err != nil {
-			return err
+			return setting.For("--lease, --heartbeat", err)
 		}
 		if err := m.register(p.Metrics, loop); err != nil {
 			return err
 		}
 		running.Store(loop)
-		go obey(ctx, claimed, loop, p.Log)
-		p.Log.Info("the agent runs", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
+		go obey(ctx, claimed, loop, a.settings(login.Host), p.Log)
+		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
 		return run(ctx, loop, src)
 	}
 }
@@ -123,11 +141,11 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 		value time.Duration
 	}{{"--heartbeat", a.Heartbeat}, {"--check", a.Check}, {"--lease", a.Lease}} {
 		if f.value <= 0 {
-			return c, fmt.Errorf("%s must be more than 0", f.flag)
+			return c, setting.Errorf("%s must be more than 0", f.flag)
 		}
 	}
 	if a.Parallel < 0 {
-		return c, errors.New("--parallel must not be less than 0")
+		return c, setting.Errorf("--parallel must not be less than 0")
 	}
 	return c, nil
 }

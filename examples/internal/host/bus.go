@@ -1,21 +1,18 @@
 package host
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
-	"os"
-	"strings"
 
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/files"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
 // Bus is where the message queue is, and how to log in to it, as flags for kong.
 type Bus struct {
-	URLs         []string `name:"bus" default:"nats://127.0.0.1:4222" help:"Where the servers' message queue is: nats://HOST:PORT, or tls://HOST:PORT."`
-	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"This host's, of server credential HOST. Better in the environment or a file."`
+	URLs         []string `name:"bus" default:"nats://127.0.0.1:4222" help:"Addresses of the servers' message queue: nats://HOST:PORT or tls://HOST:PORT."`
+	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"Password of this host; server credential HOST prints it. Prefer a file."`
 	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"File with that password."`
 	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"File with NATS credentials (JWT and key), in place of a password."`
 
@@ -31,14 +28,9 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 	}
 	l = natsbus.Login{URLs: b.URLs, Host: host, Password: b.Password, CredentialsFile: b.Credentials}
 	if b.PasswordFile != "" {
-		if err := files.Secret("--bus-password-file", b.PasswordFile); err != nil {
+		if l.Password, err = files.ReadSecret("--bus-password-file", b.PasswordFile); err != nil {
 			return l, err
 		}
-		text, err := os.ReadFile(b.PasswordFile)
-		if err != nil {
-			return l, fmt.Errorf("--bus-password-file: %w", err)
-		}
-		l.Password = strings.TrimSpace(string(text))
 	}
 	if b.Credentials != "" {
 		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
@@ -49,8 +41,8 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 		return l, err
 	}
 	if l.Password == "" && l.CredentialsFile == "" && b.TLS.Cert == "" {
-		return l, errors.New("the message queue wants a login: give one of --bus-password-file, --bus-credentials and --bus-cert; " +
-			"server credential " + host + " prints this host's password")
+		return l, setting.Errorf("the message queue needs a login: give one of --bus-password-file, --bus-credentials and --bus-cert; "+
+			"on the server, server credential %s prints this host's password", host)
 	}
 	return l, nil
 }
@@ -58,10 +50,10 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
-		return fmt.Errorf("--bus: %w", err)
+		return setting.Errorf("--bus: %w", err)
 	}
 	if u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
-		return fmt.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
+		return setting.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
 	}
 	return nil
 }

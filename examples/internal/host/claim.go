@@ -83,18 +83,20 @@ func credentials(c *net.UnixConn) (cred *unix.Ucred, err error) {
 
 // request is what a command asks of the agent of its host.
 type request struct {
-	Remove string `json:"remove"` // ID of an orphan
+	Remove   string `json:"remove,omitempty"`   // ID of an orphan
+	Settings bool   `json:"settings,omitempty"` // which settings the agent has
 }
 
 type reply struct {
-	Error string `json:"error,omitempty"`
+	Error    string         `json:"error,omitempty"`
+	Settings map[string]any `json:"settings,omitempty"` // by the names of their flags
 }
 
 // commandTime is for a command that does not go on talking.
 const commandTime = 10 * time.Second
 
 // obey does what commands ask until ctx ends. Only processes of root, or of this one's user, may ask.
-func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, log *slog.Logger) {
+func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, settings map[string]any, log *slog.Logger) {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	for {
 		c, err := l.AcceptUnix()
@@ -105,7 +107,7 @@ func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, log *slog
 			defer c.Close()
 			peer, err := credentials(c)
 			if err != nil || !trusted(peer) {
-				log.Warn("a process that may not was refused", "err", err)
+				log.Warn("refused a command of a process that is neither root's nor of this user", "err", err)
 				return
 			}
 			_ = c.SetDeadline(time.Now().Add(commandTime))
@@ -114,39 +116,43 @@ func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, log *slog
 				return // who only looked who listens
 			}
 			var a reply
-			if err := loop.RemoveOrphan(ctx, r.Remove); err != nil {
+			if r.Settings {
+				a.Settings = settings
+			} else if err := loop.RemoveOrphan(ctx, r.Remove); err != nil {
 				a.Error = err.Error()
 			} else {
-				log.Warn("an orphan is removed on demand", "router", r.Remove, "process", peer.Pid)
+				log.Warn("removed an orphan on demand", "router", r.Remove, "process", peer.Pid)
 			}
 			_ = json.NewEncoder(c).Encode(a)
 		}()
 	}
 }
 
+// errNoAgent is returned when nobody answers for the host.
+var errNoAgent = errors.New("no agent runs on this host")
+
 // ask has the agent of the host do something.
-func (m *Machine) ask(r request) (err error) {
+func (m *Machine) ask(r request) (a reply, err error) {
 	var c *net.UnixConn
 	if err := m.inHost(func() error {
 		c, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 		return err
 	}); err != nil {
-		return fmt.Errorf("no agent runs on this host: start it, and ask again: %w", err)
+		return a, fmt.Errorf("%w: %w", errNoAgent, err)
 	}
 	defer c.Close()
 	if peer, err := credentials(c); err != nil || !trusted(peer) {
-		return errors.Join(errors.New("ask the agent of this host: another user's process has taken its name"), err)
+		return a, errors.Join(errors.New("ask the agent of this host: another user's process has taken its name"), err)
 	}
 	_ = c.SetDeadline(time.Now().Add(commandTime))
-	var a reply
 	if err := json.NewEncoder(c).Encode(r); err != nil {
-		return fmt.Errorf("ask the agent of this host: %w", err)
+		return a, fmt.Errorf("ask the agent of this host: %w", err)
 	}
 	if err := json.NewDecoder(c).Decode(&a); err != nil {
-		return fmt.Errorf("ask the agent of this host: %w", err)
+		return a, fmt.Errorf("ask the agent of this host: %w", err)
 	}
 	if a.Error != "" {
-		return errors.New(a.Error)
+		return a, errors.New(a.Error)
 	}
-	return nil
+	return a, nil
 }

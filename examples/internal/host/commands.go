@@ -7,15 +7,24 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 )
 
-// Commands are what the agent's binary can be told to do. Without a word it runs the agent.
+// Commands are what the agent's binary can be told to do.
 type Commands struct {
 	daemon.Flags
 
-	Run     Run     `cmd:"" default:"withargs" help:"Keep the routers of this host as the servers want them. The default."`
-	Plan    Plan    `cmd:"" help:"Say what would change if what was applied last were applied now: what somebody else changed. Writes nothing."`
-	Explain Explain `cmd:"" help:"Say what a router of this host does with a packet, and why."`
-	Inspect Inspect `cmd:"" help:"Show the routers of this host: ports, addresses, counters, and whether they are as they were applied. Writes nothing."`
-	Remove  Remove  `cmd:"" help:"Remove routers that run on this host although the servers have no record of them (orphans)."`
+	Run Run `cmd:"" default:"withargs" help:"Keep the routers of this host as the servers want them. The default."`
+	Tools
+	Completion daemon.Completion `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
+}
+
+// Tools are the commands that work beside a running agent. See [Beside] for where their settings come from.
+type Tools struct {
+	Attach  Attach  `cmd:"" beside:"" help:"Attach a network namespace, a container or a virtual machine to a port."`
+	Detach  Detach  `cmd:"" beside:"" help:"Detach what is attached to a port."`
+	Inspect Inspect `cmd:"" beside:"" help:"Show the routers of this host: ports, addresses, counters, and whether they are as they were applied."`
+	Plan    Plan    `cmd:"" beside:"" help:"Show what applying the routers again would change: what somebody else changed. Exit status 1: something."`
+	Explain Explain `cmd:"" beside:"" help:"Explain what a router of this host does with a packet."`
+	Remove  Remove  `cmd:"" beside:"" help:"Remove routers that run on this host although the servers have no record of them (orphans)."`
+	Clean   Clean   `cmd:"" beside:"" help:"Remove every router from this host, and the agent's cache, while no agent runs."`
 }
 
 // Run is the command that runs the agent.
@@ -27,7 +36,7 @@ type Run struct {
 }
 
 // Run is called by kong.
-func (r *Run) Run(ctx context.Context, all *Commands) error {
+func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error {
 	name, err := r.Name()
 	if err != nil {
 		return err
@@ -36,5 +45,5 @@ func (r *Run) Run(ctx context.Context, all *Commands) error {
 	if err != nil {
 		return err
 	}
-	return all.Flags.Run(ctx, r.part(login, r.AgentDownTime))
+	return flags.Run(ctx, r.part(login, r.AgentDownTime))
 }

@@ -22,6 +22,21 @@ type Inspect struct {
 	Machine
 }
 
+// Help is called by kong.
+func (*Inspect) Help() string {
+	return `For each router it prints whether it is as it was applied, the epoch, which grows when a router moves
+to another host, and the revision, which grows with every change; then its ports, its floating IPs and its
+extra routes.
+
+PORT         internal, or gateway: the one on the external network.
+DEVICE       The port's interface in the router's namespace.
+NETWORK      ID of its network, and the segment: type, ID, physical network. Of a gateway also its next
+             hops, and SNAT if it translates sources.
+PACKETS IN   What passed towards the floating IP since its translation was added; OUT: from it.
+
+It writes nothing.`
+}
+
 // sighting is a router that is on this host, or should be.
 type sighting struct {
 	ID        string            `json:"id"`
@@ -120,13 +135,13 @@ func count(counters map[netip.Addr]namespace.Counters) map[string]passed {
 func (s sighting) verdict() string {
 	switch {
 	case s.Orphan && s.Present:
-		return "an orphan: it runs, and the control plane has no record of it (remove takes it away)"
+		return "orphan: it runs, and the servers have no record of it (agent remove removes it)"
 	case s.Applied == nil:
-		return "not known to the agent"
+		return "not applied by this agent"
 	case s.Fault != "":
-		return "cannot be looked at: " + s.Fault
+		return "unknown: " + s.Fault
 	case !s.Present:
-		return "not on this host any more; it was applied"
+		return "missing: it was applied, and is not on this host any more"
 	case len(s.Drift) > 0:
 		return fmt.Sprintf("changed since it was applied, in %d places (plan shows them)", len(s.Drift))
 	}

@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
@@ -21,32 +24,32 @@ import (
 
 // Machine is a host, and how routers are realised on it, as flags for kong. All commands have them.
 type Machine struct {
-	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What writes translation and filtering: ${enum}. Rules of the other are taken over."`
+	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What translates and filters packets: ${enum}. Routers of the other one are taken over."`
 	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks: Linux bridges, or Open vSwitch."`
 
-	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks of this host, each with a bridge or a spare interface."`
-	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it there are no vxlan, geneve and gre networks here."`
+	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks, each with a bridge or an interface without addresses."`
+	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it the host has no vxlan, geneve and gre networks."`
 	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
 	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
 
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
 
-	Cache      string `default:"/var/lib/l3kit/agent" help:"What was applied is kept there, so that routers come back after a reboot without servers."`
-	Namespaces string `default:"/run/netns" help:"Where routers' namespaces have their names. ip-netns(8) finds them in /run/netns."`
+	Cache      string `default:"/var/lib/l3kit/agent" help:"Directory for applied routers, which come back after a reboot without servers."`
+	Namespaces string `default:"/run/netns" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns."`
 
 	ns string // path of the network namespace that is the host's; empty: the caller's
 }
 
 // Switch is which Open vSwitch to use, as flags for kong.
 type Switch struct {
-	Endpoint    []string `placeholder:"URL" help:"ovsdb-server, as ovsdb(7) writes it; the first that answers is used. Default: unix:/run/openvswitch/db.sock."`
-	RunDir      string   `placeholder:"DIR" help:"Where ovs-vswitchd has its sockets. Default: /run/openvswitch."`
-	Datapath    string   `enum:"system,netdev" default:"system" help:"What moves packets: ${enum}."`
-	Device      string   `enum:"auto,internal,veth" default:"auto" help:"What connects routers with the switch: ${enum}."`
-	Integration string   `default:"br-int" help:"The integration bridge; made if it is missing."`
-	Tunnel      string   `default:"br-tun" help:"The tunnel bridge; made if it is missing."`
-	Checksum    bool     `help:"Checksums of tunnels' outer headers, which some network cards need."`
-	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports go straight into their bridges."`
+	Endpoint    []string `placeholder:"URL" help:"Address of ovsdb-server (ovsdb(7)); the first that answers is used. Default: unix:/run/openvswitch/db.sock."`
+	RunDir      string   `placeholder:"DIR" help:"Directory of the sockets of ovs-vswitchd. Default: /run/openvswitch."`
+	Datapath    string   `enum:"system,netdev" default:"system" help:"Datapath of bridges: ${enum}."`
+	Device      string   `enum:"auto,internal,veth" default:"auto" help:"Kind of device that connects a router to the switch: ${enum}."`
+	Integration string   `default:"br-int" help:"Integration bridge; created if missing."`
+	Tunnel      string   `default:"br-tun" help:"Tunnel bridge; created if missing."`
+	Checksum    bool     `help:"Compute the checksums of tunnels' outer headers, which some network cards need."`
+	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports are plugged into their own bridge instead of the integration bridge."`
 
 	TLS certificates.Client `embed:""`
 }
@@ -69,6 +72,64 @@ func (s *site) SetPeers(ctx context.Context, agents []netip.Addr) error {
 	return s.wiring.SetPeers(ctx, slices.Concat(s.peers, agents))
 }
 
+// checkPhysical refuses physical networks that no router could use on this host. Somebody may change
+// the host later; then the routers concerned are in ERROR and say why.
+func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {
+	for _, name := range slices.Sorted(maps.Keys(m.Physical)) {
+		device := m.Physical[name]
+		var err error
+		if m.Wiring == "ovs" {
+			err = m.checkSwitch(ctx, w, name)
+		} else {
+			err = m.inHost(func() error { return checkInterface(device) })
+		}
+		if err != nil {
+			return setting.Errorf("--physical: %s=%s: %w", name, device, inFlags(err))
+		}
+	}
+	return nil
+}
+
+// checkSwitch asks Open vSwitch for the bridge of a physical network.
+func (m *Machine) checkSwitch(ctx context.Context, w wiring, physical string) error {
+	if slices.Contains(m.OVS.Direct, physical) {
+		return nil // nothing but a flat network can be planned on it, and its port may exist already
+	}
+	const someVLAN = 4094
+	_, err := w.Plan(ctx, namespace.NS{Router: rehearsal, FD: -1}, rehearsal, dataplane.Port{
+		ID: rehearsal, MTU: 1500, Network: dataplane.Network{ID: rehearsal, Type: dataplane.NetworkVLAN, Physical: physical, Segment: someVLAN},
+	})
+	if errors.Is(err, dataplane.ErrHostConfig) {
+		return err
+	}
+	return nil // whatever else is wrong is not the fault of this setting
+}
+
+// checkInterface looks at the calling thread's namespace. An existing bridge may have addresses, an
+// interface must not: it becomes a port of a bridge, where they would stop working.
+func checkInterface(device string) error {
+	l, err := netlink.LinkByName(device)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return fmt.Errorf("there is no interface %s on this host", device)
+	}
+	if err != nil || l.Type() == "bridge" {
+		return err
+	}
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if !a.IP.IsLinkLocalUnicast() {
+			return fmt.Errorf("interface %s has the address %s, which would stop working: name an interface without addresses, or a bridge", device, a.IPNet)
+		}
+	}
+	return nil
+}
+
+// rehearsal is the ID of what is planned to find out whether it could be made.
+const rehearsal = "l3kit-rehearsal"
+
 // open begins to work on the host, and writes nothing. It fails when no router could be realised here.
 func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr) (_ *site, err error) {
 	if m.Dataplane == "iptables" {
@@ -90,7 +151,7 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 		return nil, errors.Join(err, w.Close())
 	}
 	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel, that a router takes.
-	if _, err := d.Plan(ctx, dataplane.Router{ID: "l3kit-rehearsal"}); err != nil {
+	if _, err := d.Plan(ctx, dataplane.Router{ID: rehearsal}); err != nil {
 		return nil, errors.Join(fmt.Errorf("routers cannot be realised here: %w", err), d.Close())
 	}
 	return &site{d, w, m.TunnelPeers}, nil
@@ -98,9 +159,13 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 
 func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []netip.Addr) (wiring, error) {
 	if m.Wiring == "bridge" {
-		return bridge.New(bridge.Config{
+		w, err := bridge.New(bridge.Config{
 			HostNS: m.ns, Physical: m.Physical, VXLAN: bridge.VXLAN{Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers}, Logger: log,
 		})
+		if err != nil {
+			return nil, atStart(err)
+		}
+		return w, nil
 	}
 	if err := installed("--wiring=ovs", "ovs-ofctl"); err != nil {
 		return nil, err
@@ -113,16 +178,20 @@ func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []neti
 	if m.OVS.Device == "auto" {
 		device = ovs.Auto
 	}
-	return ovs.New(ctx, ovs.Config{
+	w, err := ovs.New(ctx, ovs.Config{
 		HostNS: m.ns, Endpoints: m.OVS.Endpoint, TLS: tls, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: device,
 		Integration: m.OVS.Integration, Physical: m.Physical, Direct: m.OVS.Direct, Logger: log,
 		Tunnel: ovs.Tunnel{Bridge: m.OVS.Tunnel, Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers, Checksum: m.OVS.Checksum},
 	})
+	if err != nil {
+		return nil, atStart(err)
+	}
+	return w, nil
 }
 
 func installed(flag, program string) error {
 	if _, err := exec.LookPath(program); err != nil {
-		return fmt.Errorf("%s needs the program %s in PATH: %w", flag, program, err)
+		return setting.Errorf("%s needs the program %s in PATH: %w", flag, program, err)
 	}
 	return nil
 }

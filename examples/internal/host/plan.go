@@ -53,6 +53,9 @@ func (p *Plan) Run(ctx context.Context, out io.Writer) (err error) {
 }
 
 func (p plans) String() string {
+	if len(p) == 0 {
+		return "nothing to do\n"
+	}
 	var b strings.Builder
 	for _, plan := range p {
 		fmt.Fprintln(&b, plan)

@@ -20,12 +20,15 @@ func (r *Remove) Run(out io.Writer) error {
 	for _, asked := range r.Routers {
 		id, err := one(kept.Orphans, asked)
 		if err != nil {
-			return fmt.Errorf("%w among its orphans: a router that the control plane has a record of is deleted by the API", err)
+			if _, recorded := one(ids(kept.Routers), asked); recorded == nil {
+				return fmt.Errorf("remove router %s: it is not an orphan: the servers have a record of it, so delete it by the API", asked)
+			}
+			return fmt.Errorf("remove router %s: there is no such router on this host", asked)
 		}
-		if err := r.ask(request{Remove: id}); err != nil {
-			return err
+		if _, err := r.ask(request{Remove: id}); err != nil {
+			return fmt.Errorf("remove router %s: %w", id, err)
 		}
-		if _, err := fmt.Fprintf(out, "router %s is removed\n", id); err != nil {
+		if _, err := fmt.Fprintf(out, "removed router %s\n", id); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -40,21 +41,32 @@ func (s sighting) print(b *strings.Builder) {
 	}
 	b.WriteString("\n")
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	line(table, "PORT", "DEVICE", "ADDRESSES", "MAC", "MTU", "NETWORK")
+	port := func(kind, device string, p dataplane.Port, more string) {
+		line(table, kind, device, addresses(p.Addrs), p.MAC.String(), strconv.Itoa(p.MTU), network(p.Network)+more)
+	}
 	for _, p := range s.Applied.Ports {
-		line(table, "port", dataplane.PortDevice(p.ID), addresses(p.Addrs), network(p.Network), fmt.Sprintf("%s, MTU %d", p.MAC, p.MTU))
+		port("internal", dataplane.PortDevice(p.ID), p, "")
 	}
 	if g := s.Applied.Gateway; g != nil {
-		line(table, "gateway", dataplane.GatewayDevice(g.ID), addresses(g.Addrs), network(g.Network), fmt.Sprintf("%s, MTU %d%s", g.MAC, g.MTU, way(g)))
+		port("gateway", dataplane.GatewayDevice(g.ID), g.Port, way(g))
+	}
+	_ = table.Flush() // into memory, where nothing fails
+	if len(s.Applied.FloatingIPs) > 0 {
+		line(table, "FLOATING IP", "FIXED IP", "PACKETS IN", "BYTES IN", "PACKETS OUT", "BYTES OUT")
 	}
 	for _, f := range s.Applied.FloatingIPs {
 		c := s.Counters[f.Addr.String()]
-		line(table, "floating IP", f.Addr.String(), "is "+f.Fixed.String(),
-			fmt.Sprintf("in %d packets, %d bytes", c.In.Packets, c.In.Bytes), fmt.Sprintf("out %d packets, %d bytes", c.Out.Packets, c.Out.Bytes))
+		line(table, f.Addr.String(), f.Fixed.String(), fmt.Sprint(c.In.Packets), fmt.Sprint(c.In.Bytes), fmt.Sprint(c.Out.Packets), fmt.Sprint(c.Out.Bytes))
+	}
+	_ = table.Flush()
+	if len(s.Applied.Routes) > 0 {
+		line(table, "ROUTE", "NEXT HOP")
 	}
 	for _, r := range s.Applied.Routes {
-		line(table, "route", r.Dest.String(), "via "+r.NextHop.String())
+		line(table, r.Dest.String(), r.NextHop.String())
 	}
-	_ = table.Flush() // into memory, where nothing fails
+	_ = table.Flush()
 }
 
 func line(w io.Writer, cells ...string) { fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t")) }
@@ -68,7 +80,7 @@ func addresses(prefixes []netip.Prefix) string {
 }
 
 func network(n dataplane.Network) string {
-	text := "network " + n.ID
+	text := n.ID
 	switch {
 	case n.Segment != 0 && n.Physical != "":
 		return fmt.Sprintf("%s (%s %d on %s)", text, n.Type, n.Segment, n.Physical)

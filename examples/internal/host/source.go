@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -45,10 +46,10 @@ func (s *source) keep(ctx context.Context) error {
 			accepted, said = true, false
 			err = s.use(ctx, nc)
 		} else if refused(err) && !accepted {
-			return err
+			return s.loginRefused(err)
 		}
 		if err != nil && !said && ctx.Err() == nil {
-			s.log.Warn("no message queue; routers stay as they were applied last", "err", err)
+			s.log.Warn("cannot connect to the message queue; routers stay as they were applied last", "err", err)
 			said = true
 		}
 		select {
@@ -91,17 +92,34 @@ func (s *source) use(ctx context.Context, nc *nats.Conn) error {
 	if err != nil || nc.IsClosed() { // before anybody watched
 		return errors.Join(err, nc.LastError())
 	}
-	s.log.Info("connected to the message queue", "server", nc.ConnectedUrlRedacted())
+	s.log.Info("connected to the message queue", "server", s.server(nc))
 	alive, end := context.WithCancel(ctx)
 	defer end()
 	s.set(&connection{bus, alive})
 	defer s.set(nil)
 	select {
 	case <-closed:
-		return errors.Join(errors.New("the connection was given up"), nc.LastError())
+		return errors.Join(errors.New("the connection was closed for good"), nc.LastError())
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// server names the server that a connection leads to.
+func (s *source) server(nc *nats.Conn) string {
+	if s.login.Server != nil {
+		return "in this process"
+	}
+	return nc.ConnectedUrlRedacted()
+}
+
+// loginRefused says what to do about a refused login.
+func (s *source) loginRefused(err error) error {
+	if !errors.Is(err, nats.ErrAuthorization) {
+		return err
+	}
+	return fmt.Errorf("%w: the password is not that of host %s: on the server, server credential %s prints it; "+
+		"give it with --bus-password-file, or the right name with --host", err, s.login.Host, s.login.Host)
 }
 
 // refused tells a wrong login from a bus that is not there.
@@ -142,7 +160,7 @@ func (s *source) wait(ctx context.Context) (*connection, error) {
 		select {
 		case <-there:
 		case <-ctx.Done():
-			return nil, errors.Join(errors.New("there is no connection to the message queue"), ctx.Err())
+			return nil, errors.Join(errors.New("no connection to the message queue"), ctx.Err())
 		}
 	}
 }
@@ -156,11 +174,19 @@ func (s *source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Ev
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(c.ctx, cancel)
 	events, err := c.Watch(ctx, session)
+	for begin := time.Now(); errors.Is(err, natsbus.ErrNoSessions) && time.Since(begin) < sessionPatience && ctx.Err() == nil; {
+		time.Sleep(sessionPatience / 100)
+		events, err = c.Watch(ctx, session)
+	}
 	if err != nil {
 		cancel()
 	}
 	return events, err
 }
+
+// sessionPatience is how long a control plane that is starting may take to open sessions before that is
+// an error.
+const sessionPatience = 5 * time.Second
 
 // Report is [agent.Source]'s.
 func (s *source) Report(ctx context.Context, r l3.Report) error {

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/deployment"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
+)
+
+// TestAttach attaches a namespace to a tenant's network on a host that has nothing else of it, with the
+// settings of the agent that runs there, and detaches it.
+func TestAttach(t *testing.T) {
+	needs.Root(t)
+	needs.Program(t, "ip", "iproute2")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	cl, err := deployment.Start(ctx, deployment.Config{
+		Server: deployment.Self("server"), Agent: deployment.Self("agent"), Hosts: 2,
+		ServerFlags: []string{"--listen=0.0.0.0:9696", "--force-listen"},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cl.Close()) })
+	api := cl.Servers[0].API
+	external, err := deployment.NewExternal(ctx, api, deployment.Physical, deployment.ExternalNet, deployment.OutsideAddr)
+	require.NoError(t, err)
+	tenant, err := deployment.NewTenant(ctx, api, external, "blue")
+	require.NoError(t, err)
+	routed, err := deployment.HostOf(ctx, api, tenant.Router)
+	require.NoError(t, err)
+	here, other := cl.Hosts[0], cl.Hosts[1]
+	if here.Name == routed {
+		here, other = other, here
+	}
+	require.NoError(t, here.Ready(ctx))
+
+	logs := t.TempDir()
+	command := deployment.Self("agent")
+	command.Env = append(command.Env, "L3KIT_API=http://198.18.0.1:9696")
+	agent := func(h *deployment.Host, args ...string) (string, int) {
+		said, status, err := h.NewProgram(logs, "tool", command, args...).Run(ctx)
+		require.NoError(t, err)
+		return said, status
+	}
+	boundTo := func() string {
+		var p struct{ portsbinding.PortsBindingExt }
+		require.NoError(t, ports.Get(ctx, api, tenant.Port).ExtractInto(&p))
+		return p.HostID
+	}
+	var before []string
+	for _, h := range []*deployment.Host{here, other} {
+		require.NoError(t, h.Do(func() error {
+			out, err := exec.CommandContext(ctx, "ip", "netns", "add", "vm1").CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, out)
+			}
+			return err
+		}))
+	}
+	before = links(t, here)
+
+	said, status := agent(here, "attach", "blue", "--netns=nowhere")
+	require.Equal(t, 80, status, said)
+	require.Contains(t, said, "--netns: there is no network namespace nowhere: create it with ip netns add nowhere")
+	require.Empty(t, boundTo())
+	require.Equal(t, before, links(t, here))
+
+	said, status = agent(here, "attach", "blue", "--netns=vm1")
+	require.Zero(t, status, said)
+	require.Equal(t, fmt.Sprintf("attached port %s as eth0: %s/24, default via 10.0.0.1, MAC %s, MTU %d\n", tenant.Port, tenant.Fixed, tenant.MAC, tenant.MTU), said)
+	require.Equal(t, here.Name, boundTo())
+	var inside *lab.Host
+	require.NoError(t, here.Do(func() (err error) { inside, err = here.Enter("/run/netns/vm1"); return err }))
+	pings(t, inside, netip.MustParseAddr("10.0.0.1"))
+	pings(t, inside, deployment.OutsideAddr)
+	pings(t, cl.Outside, tenant.Floating)
+
+	said, status = agent(other, "attach", tenant.Port, "--netns=vm1")
+	require.Equal(t, 1, status, said)
+	require.Contains(t, said, "it is bound to host "+here.Name)
+	said, status = agent(other, "detach", "blue")
+	require.Equal(t, 1, status, said)
+	require.Contains(t, said, "nothing on this host is attached to it")
+	require.Equal(t, here.Name, boundTo())
+	pings(t, inside, deployment.OutsideAddr)
+
+	// The agent that starts again, and checks what it finds, leaves the workload as it is.
+	require.NoError(t, here.Agent.Terminate(ctx))
+	require.NoError(t, here.Agent.Start())
+	require.NoError(t, here.Ready(ctx))
+	said, status = agent(here, "plan")
+	require.Zero(t, status, said)
+	pings(t, inside, deployment.OutsideAddr)
+
+	said, status = agent(here, "detach", "blue")
+	require.Zero(t, status, said)
+	require.Equal(t, "detached port "+tenant.Port+"\n", said)
+	require.Empty(t, boundTo())
+	require.Equal(t, before, links(t, here))
+
+	// A tap device, and a port that is deleted before it is detached.
+	said, status = agent(here, "attach", "blue", "--tap")
+	require.Zero(t, status, said)
+	require.Contains(t, said, "ifname=vm-"+tenant.Port[:11]+",")
+	require.Contains(t, said, "mac="+tenant.MAC.String())
+	require.Contains(t, links(t, here), "vm-"+tenant.Port[:11])
+	require.NoError(t, ports.Delete(ctx, api, tenant.Port).ExtractErr())
+	said, status = agent(here, "detach", tenant.Port)
+	require.Zero(t, status, said)
+	require.Equal(t, before, links(t, here))
+}
+
+func pings(t *testing.T, from *lab.Host, to netip.Addr) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := from.Dial(ctx, dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(to, 0))
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Exchange(ctx, 0)
+	require.NoError(t, err, "%s", to)
+}
+
+func links(t *testing.T, h *deployment.Host) (names []string) {
+	t.Helper()
+	require.NoError(t, h.Do(func() error {
+		links, err := netlink.LinkList()
+		for _, l := range links {
+			names = append(names, l.Attrs().Name)
+		}
+		return err
+	}))
+	return names
+}
+
+// TestRequestIsFollowedToTheHost: the ID that the client was given is in the server's log, and in the
+// agent's when the router is applied and when it is removed.
+func TestRequestIsFollowedToTheHost(t *testing.T) {
+	needs.Root(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	cl, err := deployment.Start(ctx, deployment.Config{Server: deployment.Self("server"), Agent: deployment.Self("agent"), Hosts: 1})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cl.Close()) })
+	s := cl.Servers[0]
+	tenant, err := deployment.NewNetwork(ctx, s.API, "blue")
+	require.NoError(t, err)
+	request := func(method, path, body string, status int) string {
+		answer, id := call(ctx, t, s, method, path, body)
+		require.Equal(t, status, answer)
+		return id
+	}
+	request("POST", "routers", `{"router": {"id": "x"}}`, 400)
+	require.NoError(t, tenant.Route(ctx, s.API, externalNetwork(ctx, t, cl)))
+	added := request("PUT", "routers/"+tenant.Router, `{"router": {"routes": [{"destination": "10.8.0.0/24", "nexthop": "10.0.0.9"}]}}`, 200)
+	logged := func(p *deployment.Program, pattern string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return matches(pattern, p.Said()) }, patience, 10*time.Millisecond, "%s", pattern)
+	}
+	logged(s.Process, `level=DEBUG msg="answered request" request=`+added+` method=PUT path=/v2.0/routers/`+tenant.Router+` status=200 `)
+	logged(s.Process, `level=INFO msg="refused request" request=req-[0-9a-f-]{36} method=POST path=/v2.0/routers status=400 .* reason=".*'id'`)
+	logged(cl.Hosts[0].Agent, `level=INFO msg="router applied" router=`+tenant.Router+` .* request=`+added+" ")
+	removed := request("PUT", "routers/"+tenant.Router, `{"router": {"admin_state_up": false}}`, 200)
+	logged(cl.Hosts[0].Agent, `level=INFO msg="router removed" router=`+tenant.Router+` .* request=`+removed)
+}
+
+func externalNetwork(ctx context.Context, t *testing.T, cl *deployment.Cluster) string {
+	t.Helper()
+	id, err := deployment.NewExternal(ctx, cl.Servers[0].API, deployment.Physical, deployment.ExternalNet, deployment.OutsideAddr)
+	require.NoError(t, err)
+	return id
+}
+
+func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+
+// call asks the API, and returns the status and the ID of the request.
+func call(ctx context.Context, t *testing.T, s *deployment.Server, method, path, body string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, s.API.ServiceURL(path), strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := s.HTTP().Do(r)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	return answer.StatusCode, answer.Header.Get("X-Openstack-Request-Id")
+}
