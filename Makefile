@@ -33,8 +33,17 @@ demo: build/threetier build/allinone ## a three-tier application by the API, beh
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
-		pg_ctlcluster=postgresql openstack=python3-openstackclient
+		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
+
+.PHONY: try
+try: ## the commands of README, as they are printed, in namespaces of their own: to a first packet and back to nothing
+	@.ci/need nft=nftables openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping
+	@go test -count=1 -v $(if $(AS_ROOT),-exec='$(AS_ROOT)') -run '^TestReadme' ./examples/allinone
+
+.PHONY: picture
+picture: ## draw the picture of README again
+	@go run ./internal/picture
 
 .PHONY: test-kernel
 test-kernel: ## what depends on the kernel, under Debian's, in a virtual machine (SUBSET=quick: a part, in minutes)
@@ -45,9 +54,10 @@ lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes
 	@$(GOLANGCI) run
 
 .PHONY: bench
-bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json keeps the numbers
+bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json and internal/bench/RESULTS.md keep it
+	@.ci/need nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch pg_ctlcluster=postgresql
 	@go build -o build/ ./internal/bench ./examples/server ./examples/agent
-	@$(AS_ROOT) build/bench -o build/bench.json $(ARGS)
+	@$(AS_ROOT) build/bench -o build/bench.json -report internal/bench/RESULTS.md $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz test, and random packets through every backend, each for FUZZTIME (30s)
