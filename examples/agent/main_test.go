@@ -346,6 +346,11 @@ func TestStartsThatFail(t *testing.T) {
 	line, _ = refusal(t, root, append(empty, filepath.Join(password, "cache"), "--bus-password=x")...)
 	require.Contains(t, line, "--cache: mkdir "+password+": not a directory")
 
+	linked := t.TempDir()
+	require.NoError(t, os.Symlink("/dev/null", filepath.Join(linked, "lock")))
+	line, _ = refusal(t, root, append(empty, linked, "--bus-password=x")...)
+	require.Contains(t, line, "--cache: open "+filepath.Join(linked, "lock")+": too many levels of symbolic links")
+
 	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
 	h.passes()
 	line, _ = refusal(t, h.as("net_admin", "sys_admin", "net_raw"), append([]string{"--bus-password=x"}, h.flags...)...)

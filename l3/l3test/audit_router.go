@@ -242,7 +242,11 @@ func (d *database) ofOutbox() {
 			}
 			continue
 		}
-		if st, ok := d.states[n.RouterID]; ok && n.Epoch > st.Epoch {
+		st, ok := d.states[n.RouterID]
+		if n.Gone { // a departure from where the router does not belong is later than all that the host was told
+			st.Epoch = max(st.Epoch, d.deployment.Epoch)
+		}
+		if ok && n.Epoch > st.Epoch {
 			d.report("notice %d is of epoch %d of router %s, which is in epoch %d", n.Seq, n.Epoch, n.RouterID, st.Epoch)
 		}
 	}

@@ -213,6 +213,9 @@ func TestRefusals(t *testing.T) {
 	cache := r.flags.Cache
 	r.flags.Cache = filepath.Join(cache, "lock", "below")
 	require.ErrorContains(t, r.start(b.login()).fails(), "--cache: mkdir")
+	r.flags.Cache = t.TempDir()
+	require.NoError(t, os.Symlink("/dev/null", filepath.Join(r.flags.Cache, "lock")))
+	require.ErrorContains(t, r.start(b.login()).fails(), "too many levels of symbolic links")
 	r.flags.Cache = cache
 	for _, bad := range []string{"two words", "*", "line\nfeed"} {
 		r.flags.Host = bad
