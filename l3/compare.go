@@ -31,6 +31,9 @@ func (s *Service) compare(ctx context.Context, a Agent, h Heartbeat) error {
 		if err != nil || !known || now.ID != a.ID {
 			return err
 		}
+		if now.Instance == h.Instance && now.InventorySeq > h.Inventory.Seq {
+			return nil // a newer one has come meanwhile, and this one knows less
+		}
 		if c, err = s.differences(ctx, w, a, h); err != nil {
 			return err
 		}
@@ -127,8 +130,10 @@ func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, a Agent, 
 			return err
 		}
 		if o == nil {
-			if !known || c.leaves(r.ID) {
-				delete(orphans, onHost(h.Host, r.ID)) // its addresses are in use until it is gone
+			// Its addresses are in use until it is gone. An agent that has not read this deployment's listing
+			// yet does not call it an orphan, and runs it.
+			if !known || c.leaves(r.ID) || h.Deployment != c.deployment.ID {
+				delete(orphans, onHost(h.Host, r.ID))
 			}
 			continue
 		}

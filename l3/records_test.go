@@ -591,3 +591,33 @@ func TestClaimBus(t *testing.T) {
 		require.Len(r, d.ID, 36)
 	})
 }
+
+// TestOrphansOfAnAgentThatHasNotReadTheListing: an agent that starts names the deployment that it served
+// before, and calls nothing an orphan yet. The addresses of orphans that it runs stay in use.
+func TestOrphansOfAnAgentThatHasNotReadTheListing(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		h := r.host("h1")
+		wire := dataplane.Network{ID: "foreign", Type: dataplane.NetworkVXLAN, Segment: 1}
+		running := l3.RunningRouter{
+			ID: "orphan", Orphan: true, Deployment: "another", Addrs: []l3.HeldAddr{{Network: wire, Addr: netip.MustParseAddr("10.9.0.1")}},
+		}
+		h.runs(running)
+		for _, before := range []string{"", "another"} {
+			h.instance = "process after that of " + before
+			h.seq = 1
+			running.Orphan = false
+			a := h.beat(l3.Heartbeat{
+				Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: before, StartedAt: r.clock.Now(),
+				Inventory: &l3.Inventory{Seq: h.seq, Routers: []l3.RunningRouter{running}},
+			})
+			require.Len(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans, 1, "served before: %q", before)
+			r.clock.sleep(time.Second)
+		}
+		require.NotEqual(r, uint32(1), r.network(r.member).Segments[0].ID, "the segment is the orphan's")
+		a := h.beat(l3.Heartbeat{
+			Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: "another", StartedAt: r.clock.Now(),
+			Inventory: &l3.Inventory{Seq: h.seq + 1},
+		})
+		require.Empty(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans, "it does not run any more")
+	})
+}
