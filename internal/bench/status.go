@@ -50,7 +50,7 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 	} {
 		var samples []time.Duration
 		for range runs {
-			d, err := timed(func() error { return a.do(ctx, "GET", m.path, nil, http.StatusOK, nil) })
+			d, err := timed(func() error { return a.do(ctx, "GET", m.path, nil, http.StatusOK) })
 			if err != nil {
 				return nil, err
 			}
