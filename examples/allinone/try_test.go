@@ -50,7 +50,7 @@ func run(t *testing.T, script string) string {
 	}
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // the client takes seconds for each command on a busy machine
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"bash", "-c", fmt.Sprintf(place, root)+script)
