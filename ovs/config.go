@@ -169,7 +169,7 @@ func (c Config) checkBridges() error {
 	}
 	for _, physical := range c.Direct {
 		if c.Physical[physical] == "" {
-			return fmt.Errorf("%w: physical network %q is to be direct, and no bridge is configured for it", dataplane.ErrInvalid, physical)
+			return fmt.Errorf("%w: physical network %q of Config.Direct has no bridge: name one in Config.Physical", dataplane.ErrInvalid, physical)
 		}
 	}
 	return nil

@@ -309,8 +309,8 @@ func (p *plane) wrong() error {
 			return fmt.Errorf("host %s has the routers %v, and is to have %v", h.name, here, want)
 		}
 		for _, a := range want {
-			if r, ok := h.host.Router(a.Router.ID); !ok || !r.Equal(a.Router) {
-				return fmt.Errorf("host %s has the router %+v, and is to have %+v", h.name, r, a.Router)
+			if r, ok := h.host.Router(a.Router.ID); !ok || !r.Equal(agent.Realised(a)) {
+				return fmt.Errorf("host %s has the router %+v, and is to have %+v", h.name, r, agent.Realised(a))
 			}
 		}
 	}

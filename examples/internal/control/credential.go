@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -17,7 +18,7 @@ type Credential struct {
 // Run is called by kong. It does not depend on whether the server has started yet.
 func (c *Credential) Run(out io.Writer) error {
 	if err := l3.CheckHostName(c.Host); err != nil {
-		return err
+		return setting.Invalid(err)
 	}
 	secret, err := makeSecret(c.SecretFile)
 	if err != nil {
@@ -37,7 +38,7 @@ type Accounts struct {
 func (c *Accounts) Run(out io.Writer) error {
 	for _, host := range c.Hosts {
 		if err := l3.CheckHostName(host); err != nil {
-			return err
+			return setting.Invalid(err)
 		}
 	}
 	password := func(user string) string { return "<password of " + user + ">" }

@@ -38,7 +38,7 @@ type Agent struct {
 func (a *Agent) Name() (string, error) {
 	if a.Host != "" {
 		if err := l3.CheckHostName(a.Host); err != nil {
-			return "", fmt.Errorf("--host: %w", err)
+			return "", setting.For("--host", err)
 		}
 		return a.Host, nil
 	}
@@ -47,7 +47,7 @@ func (a *Agent) Name() (string, error) {
 		err = l3.CheckHostName(name)
 	}
 	if err != nil {
-		return "", fmt.Errorf("--host is missing, and the machine's name does not serve: %w", err)
+		return "", setting.Errorf("--host is missing, and the machine's name does not serve: %w", err)
 	}
 	return name, nil
 }

@@ -79,7 +79,7 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 	}
 	text, err := a.attach(ctx, w, namespace.NS{FD: int(ns.Fd())}, config)
 	if err != nil {
-		return errors.Join(inFlags(err), bind(context.WithoutCancel(ctx), api, &port, was))
+		return errors.Join(err, bind(context.WithoutCancel(ctx), api, &port, was))
 	}
 	_, err = io.WriteString(out, text)
 	return err

@@ -84,7 +84,7 @@ func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {
 			err = m.inHost(func() error { return checkInterface(device) })
 		}
 		if err != nil {
-			return setting.Errorf("--physical: %s=%s: %w", name, device, inFlags(err))
+			return setting.Errorf("--physical: %s=%s: %w", name, device, err)
 		}
 	}
 	return nil
@@ -178,6 +178,11 @@ func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []neti
 	if m.OVS.Device == "auto" {
 		device = ovs.Auto
 	}
+	for _, physical := range m.OVS.Direct {
+		if m.Physical[physical] == "" {
+			return nil, setting.Errorf("--ovs-direct: physical network %q has no bridge: name one in --physical", physical)
+		}
+	}
 	w, err := ovs.New(ctx, ovs.Config{
 		HostNS: m.ns, Endpoints: m.OVS.Endpoint, TLS: tls, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: device,
 		Integration: m.OVS.Integration, Physical: m.Physical, Direct: m.OVS.Direct, Logger: log,
@@ -187,6 +192,14 @@ func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []neti
 		return nil, atStart(err)
 	}
 	return w, nil
+}
+
+// atStart makes a setting of what is invalid when a process starts.
+func atStart(err error) error {
+	if errors.Is(err, dataplane.ErrInvalid) {
+		return setting.Errorf("%w", err)
+	}
+	return err
 }
 
 func installed(flag, program string) error {
