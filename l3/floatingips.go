@@ -15,7 +15,7 @@ func (s *Service) CreateFloatingIPs(ctx context.Context, who Caller, specs ...Fl
 				return err
 			}
 		}
-		return s.describeFloatingIPs(ctx, w, made)
+		return s.describeFloatingIPs(ctx, w, who, made)
 	})
 	return made, err
 }
@@ -123,7 +123,7 @@ func (s *Service) GetFloatingIP(ctx context.Context, who Caller, id string) (f F
 		if f, _, err = s.floatingIP(ctx, tx, who, id); err != nil {
 			return err
 		}
-		return s.describeFloatingIP(ctx, tx, &f)
+		return s.describeFloatingIP(ctx, tx, who, &f)
 	})
 	return f, err
 }
@@ -134,7 +134,7 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who Caller, q Query) (fip
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		fips, err = listLive(ctx, s, tx, q, "host", derived[FloatingIP]{
 			list:  tx.FloatingIPs().List,
-			fill:  func(fips []FloatingIP) error { return s.describeFloatingIPs(ctx, tx, fips) },
+			fill:  func(fips []FloatingIP) error { return s.describeFloatingIPs(ctx, tx, who, fips) },
 			value: func(f *FloatingIP) any { return string(f.Status) },
 			id:    func(f *FloatingIP) string { return f.ID },
 		})
@@ -163,7 +163,7 @@ func (s *Service) UpdateFloatingIP(ctx context.Context, who Caller, id string, s
 		if err := s.updateFloatingIP(ctx, w, who, &f, spec); err != nil {
 			return err
 		}
-		return s.describeFloatingIP(ctx, w, &f)
+		return s.describeFloatingIP(ctx, w, who, &f)
 	})
 	return f, err
 }
@@ -229,9 +229,9 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, who Caller, id string, c
 	})
 }
 
-func (s *Service) describeFloatingIP(ctx context.Context, tx Tx, f *FloatingIP) error {
+func (s *Service) describeFloatingIP(ctx context.Context, tx Tx, who Caller, f *FloatingIP) error {
 	one := []FloatingIP{*f}
-	err := s.describeFloatingIPs(ctx, tx, one)
+	err := s.describeFloatingIPs(ctx, tx, who, one)
 	*f = one[0]
 	return err
 }

@@ -303,6 +303,11 @@ func TestFloatingIPStatus(t *testing.T) {
 			r.Helper()
 			return ok(r.GetFloatingIP(r.Context(), r.member, f.ID))(r)
 		}
+		why := func(f l3.FloatingIP) string {
+			r.Helper()
+			require.Equal(r, "The host cannot realise it. Administrators see why", see(f).StatusReason)
+			return ok(r.GetFloatingIP(r.Context(), r.admin, f.ID))(r).StatusReason
+		}
 		require.Equal(r, l3.StatusDown, see(f).Status, "nobody has applied it yet")
 		r.report(router.ID)
 		require.Equal(r, l3.StatusActive, see(f).Status)
@@ -316,15 +321,17 @@ func TestFloatingIPStatus(t *testing.T) {
 		require.NoError(r, r.Report(r.Context(), report))
 		require.Equal(r, l3.StatusActive, see(f).Status)
 		require.Equal(r, l3.StatusError, see(g).Status)
-		require.Equal(r, "no room", see(g).StatusReason)
+		require.Equal(r, "no room", why(g))
 		require.Equal(r, l3.StatusActive, r.see(router.ID).Status)
 
 		report.Error, report.FloatingIPs = "no physical network", map[string]string{f.ID: ""}
 		require.NoError(r, r.Report(r.Context(), report))
 		require.Equal(r, l3.StatusActive, see(f).Status, "it was named as applied")
-		require.Equal(r, "no physical network", see(g).StatusReason, "one that is not named shares the router's fate")
+		require.Equal(r, "no physical network", why(g), "one that is not named shares the router's fate")
 		require.Equal(r, l3.StatusError, r.see(router.ID).Status)
 		require.Equal(r, "no physical network", r.see(router.ID).StatusReason)
+		require.Equal(r, "The host cannot realise it. Administrators see why",
+			ok(r.GetRouter(r.Context(), r.member, router.ID))(r).StatusReason)
 
 		errors := ok(r.ListFloatingIPs(r.Context(), r.member, l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{"ERROR"}}}}))(r)
 		require.Len(r, errors, 1)

@@ -93,10 +93,14 @@ func (s *Service) newGateway(ctx context.Context, w *work, in Intent, n Network,
 	}, or(spec.FixedIPs, nil))
 }
 
-// keepGateway gives the port of a gateway whose network stays the addresses that are asked for.
+// keepGateway gives the port of a gateway whose network stays the addresses that are asked for, or, if it
+// could have none before, any.
 func (s *Service) keepGateway(ctx context.Context, w *work, in Intent, p Port, spec GatewaySpec) (Port, error) {
 	if spec.FixedIPs == nil {
-		return p, nil
+		if len(p.FixedIPs) > 0 {
+			return p, nil
+		}
+		return p, s.changeAddresses(ctx, w, &p, nil)
 	}
 	if err := s.changeAddresses(ctx, w, &p, *spec.FixedIPs); err != nil || hasIPv4(p) {
 		return p, err

@@ -255,3 +255,37 @@ func TestSubnetsOfTheExternalNetworkReachHosts(t *testing.T) {
 		require.Empty(r, r.notices(names), "an internal network")
 	})
 }
+
+// TestGatewayWithoutAddressExplainsItself: a pool of one address is wanted by two. Who sets the gateway
+// again when there is a free address gets it.
+func TestGatewayWithoutAddressExplainsItself(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		r.agent("h1")
+		ext := r.external("public")
+		first, second := r.routerTo(ext), r.routerTo(ext)
+		for _, id := range []string{first.ID, second.ID} {
+			r.report(id)
+			require.Contains(r, r.see(id).StatusReason, "The gateway has no address")
+		}
+		r.subnet(r.admin, ext, "203.0.113.0/30") // .1 is the provider's own
+		has := func(id string) bool { return len(r.see(id).Gateway.FixedIPs) > 0 }
+		lucky, other := first.ID, second.ID
+		if !has(lucky) {
+			lucky, other = other, lucky
+		}
+		require.True(r, has(lucky))
+		require.False(r, has(other))
+		require.NotContains(r, r.see(lucky).StatusReason, "no address")
+		require.Contains(r, r.see(other).StatusReason, "The gateway has no address")
+
+		again := func() error {
+			_, err := r.UpdateRouter(r.Context(), r.member, other, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: ext.ID}}, l3.If{})
+			return err
+		}
+		refused(r.T, again(), 409, "IpAddressGenerationFailure")
+		require.NoError(r, r.DeleteRouter(r.Context(), r.member, lucky, l3.If{}))
+		require.NoError(r, again())
+		require.True(r, has(other))
+		require.NotContains(r, r.see(other).StatusReason, "no address")
+	})
+}

@@ -215,7 +215,7 @@ func (s *Service) policyLeft(ctx context.Context, w *work, was RBACPolicy) error
 	if was.TargetProject != everyone {
 		dependents = slices.DeleteFunc(dependents, func(project string) bool { return project != was.TargetProject })
 	}
-	if len(uncovered(dependents, stay)) > 0 { // which project, the owner of the policy may not know
+	if len(uncovered(dependents, was.Action, stay)) > 0 { // which project, the owner of the policy may not know
 		return policyInUse(n, "Another project uses the network.")
 	}
 	for _, p := range stay {

@@ -67,7 +67,7 @@ func (s *Service) stopSharing(ctx context.Context, w *work, n Network) error {
 	if err != nil {
 		return err
 	}
-	if len(uncovered(users, slices.DeleteFunc(slices.Clone(policies), forEveryone))) > 0 {
+	if len(uncovered(users, AccessAsShared, slices.DeleteFunc(slices.Clone(policies), forEveryone))) > 0 {
 		return conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for network %s. Multiple tenants are using it.", n.Name)
 	}
 	for _, p := range policies {
@@ -144,9 +144,11 @@ func strangers(projects []string, n Network) []string {
 	return slices.DeleteFunc(slices.Compact(projects), func(p string) bool { return p == "" || p == n.ProjectID })
 }
 
-// uncovered are the projects that no policy lets see the network.
-func uncovered(projects []string, policies []RBACPolicy) []string {
+// uncovered are the projects that no policy lets use the network by that action.
+func uncovered(projects []string, action string, policies []RBACPolicy) []string {
 	return slices.DeleteFunc(slices.Clone(projects), func(project string) bool {
-		return slices.ContainsFunc(policies, func(p RBACPolicy) bool { return p.TargetProject == everyone || p.TargetProject == project })
+		return slices.ContainsFunc(policies, func(p RBACPolicy) bool {
+			return p.Action == action && (p.TargetProject == everyone || p.TargetProject == project)
+		})
 	})
 }

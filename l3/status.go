@@ -8,6 +8,10 @@ import (
 // silent is the reason of a router whose host has died.
 const silent = "The agent that hosts the router is not heard"
 
+// unrealised is the reason of an ERROR for callers who do not see agents: the host's own words name
+// devices and physical networks, which are the provider's.
+const unrealised = "The host cannot realise it. Administrators see why"
+
 // settled returns a router's status as long as its host is alive, and why it is DOWN or ERROR.
 func (st *RouterState) settled(up bool) (Status, string) {
 	switch {
@@ -49,6 +53,9 @@ func (st *RouterState) floating(f *FloatingIP) (Status, string) {
 	}
 	return StatusActive, ""
 }
+
+// unaddressed is what is told of a router that works and whose gateway does not.
+const unaddressed = "The gateway has no address: its network has no subnet for it, or none with a free address that overlaps no other of the router"
 
 // hosting is the states of routers and the agents that host them, by their IDs.
 type hosting struct {
@@ -96,6 +103,9 @@ func (h hosting) describe(s *Service, who Caller, routers []Router) {
 		r := &routers[i]
 		st, a, alive := h.of(s, r.ID)
 		r.Status, r.StatusReason = st.settled(r.AdminStateUp)
+		if r.Status == StatusError && !details {
+			r.StatusReason = unrealised
+		}
 		if st.AgentID != "" && !alive && st.dependsOn(r.AdminStateUp) != "" {
 			r.Status, r.StatusReason = StatusDown, silent
 			if details {
@@ -107,6 +117,9 @@ func (h hosting) describe(s *Service, who Caller, routers []Router) {
 		}
 		if details && st.UnhostedDetail != "" && r.Status == StatusDown && r.AdminStateUp && st.Wanted {
 			r.StatusReason += ": " + st.UnhostedDetail
+		}
+		if r.StatusReason == "" && r.Gateway != nil && len(r.Gateway.FixedIPs) == 0 {
+			r.StatusReason = unaddressed
 		}
 		r.Generation = st.Generation
 		r.AvailabilityZones = []string{}
@@ -148,7 +161,8 @@ func (s *Service) describePort(ctx context.Context, tx Tx, p *Port) error {
 }
 
 // describeFloatingIPs fills in what follows from the hosts, and from the ports that floating IPs are bound to.
-func (s *Service) describeFloatingIPs(ctx context.Context, tx Tx, fips []FloatingIP) error {
+func (s *Service) describeFloatingIPs(ctx context.Context, tx Tx, who Caller, fips []FloatingIP) error {
+	details := s.Allows(who, "get_agent", 0)
 	ports, routers := map[string]Port{}, []string{}
 	for i := range fips {
 		if fips[i].PortID != "" {
@@ -170,6 +184,9 @@ func (s *Service) describeFloatingIPs(ctx context.Context, tx Tx, fips []Floatin
 		f.Status, f.StatusReason = StatusDown, ""
 		if alive {
 			f.Status, f.StatusReason = st.floating(f)
+		}
+		if f.Status == StatusError && !details {
+			f.StatusReason = unrealised
 		}
 		if p, ok := ports[f.PortID]; ok {
 			f.PortDetails = &PortDetails{

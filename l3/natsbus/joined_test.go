@@ -66,7 +66,7 @@ func TestJoined(t *testing.T) {
 	require.NoError(t, err)
 	realised, ok := host.Router(id)
 	require.True(t, ok)
-	require.Equal(t, desired.Router, realised)
+	require.Equal(t, agent.Realised(desired), realised)
 	for addrs := range peers {
 		if len(addrs) == 1 {
 			require.Equal(t, "192.0.2.1", addrs[0].String())
