@@ -353,5 +353,8 @@ func (s schema) or(types ...string) schema {
 	if s["nullable"] == true {
 		out["nullable"] = true
 	}
+	if text, ok := s["description"]; ok {
+		out["description"] = text // of the attribute, whatever the type of its value
+	}
 	return out
 }

@@ -24,20 +24,20 @@ const (
 // classes is every attribute of every request. Whoever adds one decides here what it is.
 var classes = map[string]string{
 	"network.name": realised, "network.description": realised, "network.project_id": realised, "network.tenant_id": realised,
-	"network.shared": realised, "network.router:external": realised, "network.mtu": realised,
+	"network.tags": realised, "network.shared": realised, "network.router:external": realised, "network.mtu": realised,
 	"network.provider:network_type": realised, "network.provider:physical_network": realised, "network.provider:segmentation_id": realised,
 	"network.segments.provider:network_type": realised, "network.segments.provider:physical_network": realised,
 	"network.segments.provider:segmentation_id": realised,
 	"network.admin_state_up":                    stored, "network.availability_zone_hints": stored, "network.is_default": stored, "network.port_security_enabled": stored,
 
 	"subnet.name": realised, "subnet.description": realised, "subnet.project_id": realised, "subnet.tenant_id": realised,
-	"subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,
+	"subnet.tags": realised, "subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,
 	"subnet.allocation_pools.start": realised, "subnet.allocation_pools.end": realised, "subnet.service_types": realised,
 	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": stored, "subnet.subnetpool_id": refused,
 	"subnet.enable_dhcp": stored, "subnet.dns_nameservers": stored, "subnet.host_routes.destination": stored, "subnet.host_routes.nexthop": stored,
 
 	"port.name": realised, "port.description": realised, "port.project_id": realised, "port.tenant_id": realised,
-	"port.network_id": realised, "port.admin_state_up": realised, "port.mac_address": realised,
+	"port.tags": realised, "port.network_id": realised, "port.admin_state_up": realised, "port.mac_address": realised,
 	"port.fixed_ips.subnet_id": realised, "port.fixed_ips.ip_address": realised, "port.device_id": realised, "port.device_owner": realised,
 	"port.binding:host_id": realised, "port.binding:vnic_type": stored, "port.binding:profile": stored,
 	"port.port_security_enabled": stored, "port.security_groups": stored, "port.qos_policy_id": stored,
@@ -45,7 +45,7 @@ var classes = map[string]string{
 	"port.extra_dhcp_opts.opt_name": stored, "port.extra_dhcp_opts.opt_value": stored, "port.extra_dhcp_opts.ip_version": stored,
 
 	"router.name": realised, "router.description": realised, "router.project_id": realised, "router.tenant_id": realised,
-	"router.admin_state_up": realised, "router.external_gateway_info.network_id": realised, "router.external_gateway_info.enable_snat": realised,
+	"router.tags": realised, "router.admin_state_up": realised, "router.external_gateway_info.network_id": realised, "router.external_gateway_info.enable_snat": realised,
 	"router.external_gateway_info.external_fixed_ips.subnet_id":  realised,
 	"router.external_gateway_info.external_fixed_ips.ip_address": realised,
 	"router.routes.destination":                                  realised, "router.routes.nexthop": realised, "router.availability_zone_hints": realised,
@@ -53,18 +53,19 @@ var classes = map[string]string{
 	"router_interface.subnet_id": realised, "router_interface.port_id": realised,
 
 	"floatingip.description": realised, "floatingip.project_id": realised, "floatingip.tenant_id": realised,
-	"floatingip.floating_network_id": realised, "floatingip.subnet_id": realised, "floatingip.floating_ip_address": realised,
+	"floatingip.tags": realised, "floatingip.floating_network_id": realised, "floatingip.subnet_id": realised, "floatingip.floating_ip_address": realised,
 	"floatingip.port_id": realised, "floatingip.fixed_ip_address": realised,
 
 	"security_group.name": realised, "security_group.description": realised, "security_group.project_id": realised,
-	"security_group.tenant_id": realised, "security_group.stateful": stored,
+	"security_group.tags": realised, "security_group.tenant_id": realised, "security_group.stateful": stored,
 	"security_group_rule.description": realised, "security_group_rule.project_id": realised, "security_group_rule.tenant_id": realised,
-	"security_group_rule.security_group_id": realised, "security_group_rule.direction": stored, "security_group_rule.ethertype": stored,
+	"security_group_rule.tags": realised, "security_group_rule.security_group_id": realised, "security_group_rule.direction": stored, "security_group_rule.ethertype": stored,
 	"security_group_rule.protocol": stored, "security_group_rule.port_range_min": stored, "security_group_rule.port_range_max": stored,
 	"security_group_rule.remote_ip_prefix": stored, "security_group_rule.remote_group_id": stored,
+	"security_group_rule.remote_address_group_id": refused,
 
 	"rbac_policy.project_id": realised, "rbac_policy.tenant_id": realised, "rbac_policy.object_type": realised, "rbac_policy.object_id": realised,
-	"rbac_policy.action": realised, "rbac_policy.target_tenant": realised, "rbac_policy.target_project": realised,
+	"rbac_policy.action": realised, "rbac_policy.target_tenant": realised,
 
 	"agent.admin_state_up": realised, "agent.description": realised, "l3-routers.router_id": realised, "tags.tags": realised,
 	"quota.*": realised, // a limit of each resource
@@ -114,8 +115,16 @@ func (s described) requests(path string, found map[string]string) {
 	steps := strings.Split(path, "/")
 	for name, inner := range s.Properties {
 		switch {
-		case inner.Items != nil && inner.Items.Properties != nil && !strings.Contains(path, "{"): // several resources at once
-			inner.Items.attributes(strings.TrimSuffix(strings.Replace(name, "policies", "policy", 1), "s"), "", found)
+		case inner.Items != nil && !strings.Contains(path, "{"): // several resources at once, each by itself or wrapped
+			resource := strings.TrimSuffix(strings.Replace(name, "policies", "policy", 1), "s")
+			for _, form := range append(inner.Items.OneOf, *inner.Items) {
+				if wrapped, ok := form.Properties[resource]; ok {
+					form = wrapped
+				}
+				if form.Properties != nil {
+					form.attributes(resource, "", found)
+				}
+			}
 		case inner.Type == "object" && inner.Properties == nil && inner.AdditionalProperties != nil:
 			found[name+".*"] = inner.Description
 		case inner.Type == "object" && (len(s.Properties) == 1):
@@ -152,7 +161,9 @@ func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 		_, body := c.raw(c.admin, "POST", "routers", `{"router": {"name": "r", "ha": false, "distributed": false, "flavor_id": null}}`)
 		require.Contains(c, body, `"distributed":false`)
 		id := body[strings.Index(body, `"id":"`)+6:][:36]
-		for attribute, request := range map[string]struct {
+		_, group := c.raw(c.admin, "POST", "security-groups", `{"security_group": {"name": "g"}}`)
+		groupID := group[strings.Index(group, `{"id":"`)+7:][:36]
+		requests := map[string]struct {
 			method, path, body, says string
 			status                   int
 		}{
@@ -161,15 +172,18 @@ func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 			"router.ha ":           {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
 			"router.distributed ":  {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
 			"router.flavor_id":     {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
-			"subnet.subnetpool_id": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "subnet pool", 400},
-		} {
+			"subnet.subnetpool_id": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
+			"security_group_rule.remote_address_group_id": {"POST", "security-group-rules", `{"security_group_rule": {"security_group_id": "` + groupID +
+				`", "direction": "ingress", "remote_address_group_id": "` + id + `"}}`, "Address group", 404},
+		}
+		for attribute, request := range requests {
 			status, body := c.raw(c.admin, request.method, request.path, request.body)
 			require.Equal(c, request.status, status, "%s: %s", attribute, body)
 			require.Contains(c, body, request.says)
 			require.Equal(c, refused, classes[strings.TrimSpace(attribute)])
 		}
 		for attribute, class := range classes {
-			tried := attribute == "router.ha" || attribute == "router.distributed" || attribute == "router.flavor_id" || attribute == "subnet.subnetpool_id"
+			_, tried := requests[attribute]
 			require.Equal(c, class == refused, tried, "%s is %s", attribute, class)
 		}
 		status, _ := c.raw(c.member, "POST", "routers", `{"router": {"ha": true}}`)
