@@ -50,11 +50,12 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field("port_security_enabled", boolean, given|found,
 			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
 		field("security_groups", list(anyUUID), given|filtered,
-			func(r *R) []string { return r.SecurityGroups }, func(s *S, v []string) { s.SecurityGroups = &v }),
+			func(r *R) []string { return r.SecurityGroups }, func(s *S, v []string) { s.SecurityGroups = &v }).emptiedByNull(),
 		field("allowed_address_pairs", list(addressPair), given,
-			func(r *R) []l3.AddressPair { return r.AllowedAddressPairs }, func(s *S, v []l3.AddressPair) { s.AllowedAddressPairs = &v }),
+			func(r *R) []l3.AddressPair { return r.AllowedAddressPairs }, func(s *S, v []l3.AddressPair) { s.AllowedAddressPairs = &v }).
+			emptiedByNull(),
 		field("extra_dhcp_opts", list(dhcpOption), given,
-			func(r *R) []l3.DHCPOption { return r.ExtraDHCPOpts }, func(s *S, v []l3.DHCPOption) { s.ExtraDHCPOpts = &v }),
+			func(r *R) []l3.DHCPOption { return r.ExtraDHCPOpts }, func(s *S, v []l3.DHCPOption) { s.ExtraDHCPOpts = &v }).emptiedByNull(),
 		field("qos_policy_id", uuidOrNo, given|found, func(r *R) string { return r.QoSPolicyID }, func(s *S, v string) { s.QoSPolicyID = &v }),
 	)
 }

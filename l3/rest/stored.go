@@ -48,6 +48,9 @@ func (t table[R, S]) noted(reasons map[string]string) table[R, S] {
 	for i := range out {
 		if reason, ok := reasons[out[i].name]; ok {
 			out[i].schema = out[i].schema.described("Stored only: " + reason)
+			if out[i].takes != nil {
+				out[i].takes = out[i].takes.described("Stored only: " + reason)
+			}
 		}
 	}
 	return out
