@@ -36,6 +36,9 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who Caller, spec N
 	if err := checkNetwork(ctx, w, n); err != nil {
 		return Network{}, err
 	}
+	if err := s.checkHints(ctx, w, n.AZHints); err != nil {
+		return Network{}, err
+	}
 	if err := s.checkQuota(ctx, w, owner, "network"); err != nil {
 		return Network{}, err
 	}
@@ -91,11 +94,6 @@ func (s *Service) mayUpdateNetwork(who Caller, to Relation, spec NetworkSpec) er
 func checkNetwork(ctx context.Context, w *work, n Network) error {
 	if err := texts(&n.Name, &n.Description); err != nil {
 		return err
-	}
-	for _, zone := range n.AZHints {
-		if err := text("availability_zone_hints", &zone); err != nil {
-			return err
-		}
 	}
 	if !n.IsDefault {
 		return nil

@@ -367,3 +367,18 @@ func TestNamesAreKeepable(t *testing.T) {
 		c.network(alice, l3.NetworkSpec{Name: new(long[:2*255])})
 	})
 }
+
+func TestNetworkAvailabilityZoneHints(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		hints := func(zones ...string) error {
+			_, err := r.CreateNetworks(r.Context(), r.member, l3.NetworkSpec{AZHints: &zones})
+			return err
+		}
+		require.NoError(r, hints("nova"))
+		r.refused(hints("nova", "east"), 404, "AvailabilityZoneNotFound")
+		require.Len(r, ok(r.ListNetworks(r.Context(), r.member, l3.Query{}))(r), 1)
+		r.beat(l3.Heartbeat{Host: "h2", AvailabilityZone: "east"})
+		require.NoError(r, hints("nova", "east"))
+		r.refused(hints("east", "east"), 400, "InvalidInput")
+	})
+}

@@ -67,8 +67,8 @@ func checkPort(p Port, spec PortSpec) error {
 			return err
 		}
 	}
-	if !slices.Contains(vnicTypes, p.Binding.VNICType) {
-		return invalid("Invalid input for binding:vnic_type. Reason: '%s' is not in ['%s'].", p.Binding.VNICType, strings.Join(vnicTypes[1:], "', '"))
+	if given := spec.VNICType; given != nil && !slices.Contains(vnicTypes, *given) {
+		return invalid("Invalid input for binding:vnic_type. Reason: '%s' is not in ['%s'].", *given, strings.Join(vnicTypes, "', '"))
 	}
 	if spec.MAC != nil && spec.MAC[0]&1 != 0 {
 		return invalid("Invalid input for mac_address. Reason: '%s' is a multicast address.", spec.MAC)
@@ -82,9 +82,8 @@ func checkPort(p Port, spec PortSpec) error {
 	return checkDHCP(p.ExtraDHCPOpts)
 }
 
-// vnicTypes begins with none, which becomes normal.
 var vnicTypes = []string{
-	"", "normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct",
+	"normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "accelerator-direct",
 	"accelerator-direct-physical", "remote-managed",
 }
 
@@ -204,13 +203,25 @@ func keepsOwner(operation string, before, p Port) error {
 	if p.DeviceOwner == before.DeviceOwner && p.DeviceID == before.DeviceID {
 		return nil
 	}
+	const name = "UnsupportedPortDeviceOwner"
 	for _, owner := range []string{OwnerRouterInterface, OwnerRouterGateway, OwnerFloatingIP} {
-		if before.DeviceOwner == owner || p.DeviceOwner == owner {
-			return conflict("UnsupportedPortDeviceOwner",
-				"Operation %s is not supported for device_owner %s on port %s: it changes with the router or the floating IP.", operation, owner, p.ID)
+		if before.DeviceOwner == owner {
+			return conflict(name, "Operation %s is not supported for device_owner %s on port %s: it changes with the router or the floating IP.",
+				operation, owner, p.ID)
 		}
 	}
+	if slices.Contains(serviceOwners, p.DeviceOwner) {
+		return conflict(name, "Operation %s is not supported for device_owner %s: such ports come with a router or a floating IP.",
+			operation, p.DeviceOwner)
+	}
 	return nil
+}
+
+// serviceOwners are the owners of ports that clients cannot make: those that exist here, and those by
+// which Neutron and its clients find the ports of distributed and highly available routers.
+var serviceOwners = []string{
+	OwnerRouterInterface, OwnerRouterGateway, OwnerFloatingIP,
+	"network:router_interface_distributed", "network:router_centralized_snat", "network:ha_router_replicated_interface",
 }
 
 // madeFrom says whether a host made an address for itself from a MAC address.

@@ -428,7 +428,7 @@ func TestPortOtherFaults(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(alice, l3.NetworkSpec{})
 		for _, spec := range []l3.PortSpec{
-			{VNICType: new("paper")}, {DeviceID: new(strings.Repeat("x", 256))}, {DeviceOwner: new("\x00")}, {HostID: new("\xff")},
+			{VNICType: new("paper")}, {VNICType: new("")}, {DeviceID: new(strings.Repeat("x", 256))}, {DeviceOwner: new("\x00")}, {HostID: new("\xff")},
 			{Profile: new(json.RawMessage(`[]`))}, {Profile: new(json.RawMessage(`{"a": "` + strings.Repeat("x", 4096) + `"}`))},
 			{Profile: new(json.RawMessage(`{"a":"\u0000"}`))},
 		} {
@@ -436,11 +436,25 @@ func TestPortOtherFaults(t *testing.T) {
 			_, err := c.CreatePorts(t.Context(), admin, spec)
 			bad(t, err)
 		}
-		for _, role := range []string{l3.OwnerRouterInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP} {
-			_, err := c.tryPort(admin, n, owner(role))
-			refused(t, err, 409, "UnsupportedPortDeviceOwner")
+		free := c.port(alice, n)
+		for _, role := range []string{
+			l3.OwnerRouterInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP,
+			"network:router_interface_distributed", "network:router_centralized_snat", "network:ha_router_replicated_interface",
+		} {
+			for _, who := range []l3.Caller{alice, admin} {
+				_, err := c.tryPort(who, n, owner(role))
+				refused(t, err, 409, "UnsupportedPortDeviceOwner")
+				require.ErrorContains(t, err, "Operation create is not supported for device_owner "+role+": ")
+				_, err = c.update(free, who, l3.PortSpec{DeviceOwner: &role, DeviceID: new("r")})
+				refused(t, err, 409, "UnsupportedPortDeviceOwner")
+			}
 		}
-		_, err := c.CreatePorts(t.Context(), alice, l3.PortSpec{})
+		free, err := c.GetPort(t.Context(), alice, free.ID)
+		require.NoError(t, err)
+		require.Empty(t, free.DeviceOwner)
+		_, err = c.update(free, alice, l3.PortSpec{VNICType: new("")})
+		bad(t, err)
+		_, err = c.CreatePorts(t.Context(), alice, l3.PortSpec{})
 		refused(t, err, 404, "NetworkNotFound")
 	})
 }

@@ -111,6 +111,18 @@ func (a attribute[R, S]) taking(s schema) attribute[R, S] {
 	return a
 }
 
+// emptiedByNull is the attribute, a list, for which requests may give null: an empty one.
+func (a attribute[R, S]) emptiedByNull() attribute[R, S] {
+	read := a.read
+	a.read = func(s *S, v any) error {
+		if v == nil {
+			v = []any{}
+		}
+		return read(s, v)
+	}
+	return a.taking(a.schema.asGiven().nullable())
+}
+
 // only is the attribute, shown where a condition holds.
 func (a attribute[R, S]) only(when func(*R) bool) attribute[R, S] {
 	a.when = when
@@ -235,7 +247,8 @@ func record[Out, In any](t table[Out, In]) codec[Out, In] {
 	}
 }
 
-// list is a codec of JSON lists. Null is read as an empty one. Filters look for an element.
+// list is a codec of JSON lists. Null is none; see [attribute.emptiedByNull]. Filters look for an
+// element.
 func list[Out, In any](c codec[Out, In]) codec[[]Out, []In] {
 	return codec[[]Out, []In]{
 		schema: schema{"type": "array", "items": c.schema},
@@ -251,7 +264,7 @@ func list[Out, In any](c codec[Out, In]) codec[[]Out, []In] {
 		},
 		read: func(v any) ([]In, error) {
 			elements, ok := v.([]any)
-			if !ok && v != nil {
+			if !ok {
 				return nil, fmt.Errorf("'%s' is not a list", show(v))
 			}
 			out := make([]In, 0, len(elements))
@@ -281,8 +294,6 @@ func (t table[R, S]) schema(in use) schema {
 		case in == 0:
 		case a.takes != nil:
 			properties[a.name] = a.takes
-		case a.schema["type"] == "array":
-			properties[a.name] = a.schema.asGiven().nullable() // read as empty
 		default:
 			properties[a.name] = a.schema.asGiven()
 		}

@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"fmt"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
 )
@@ -56,7 +58,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 var (
 	networkType = orNull(choice(string(dataplane.NetworkFlat), string(dataplane.NetworkVLAN), string(dataplane.NetworkVXLAN),
 		string(dataplane.NetworkGeneve), string(dataplane.NetworkGRE), string(dataplane.NetworkLocal)))
-	segmentID = orNull(integer(0, 1<<32-1)) // clients say 0 too for none
+	segmentID = orNull(integer(0, 1<<32-1)) // see zeroID
 
 	segment = record(table[l3.Segment, l3.Segment]{
 		field("provider:network_type", networkType, given,
@@ -68,10 +70,13 @@ var (
 	})
 )
 
-// parseSegmentID reads a filter. None is stored as 0.
+// parseSegmentID reads a filter. None is stored as 0, which is nothing that a segment could have.
 func parseSegmentID(text string) (any, error) {
-	if text == "" {
+	switch text {
+	case "":
 		return 0, nil
+	case "0":
+		return -1, nil
 	}
 	return segmentID.parse(text)
 }
@@ -84,7 +89,33 @@ func onlySegment(s *l3.NetworkSpec) *l3.Segment {
 	return &(*s.Segments)[0]
 }
 
+// zeroID refuses 0 as the segmentation ID of a type that has one. Clients such as gophercloud say 0
+// for types that have none.
+func zeroID(segment map[string]any) error {
+	v := segment["provider:segmentation_id"]
+	if id, err := segmentID.read(v); v == nil || err != nil || id != 0 {
+		return nil // what is no ID is refused as such
+	}
+	switch segment["provider:network_type"] {
+	case string(dataplane.NetworkFlat), string(dataplane.NetworkLocal):
+		return nil
+	}
+	return invalid("provider:segmentation_id", fmt.Errorf("'%s' is too small - must be at least '1'", show(v)))
+}
+
+// checkSegments checks what no single attribute of a network's segments can say.
 func checkSegments(spec map[string]any) error {
+	if err := zeroID(spec); err != nil {
+		return err
+	}
+	segments, _ := spec["segments"].([]any)
+	for _, v := range segments {
+		if segment, ok := v.(map[string]any); ok {
+			if err := zeroID(segment); err != nil {
+				return err
+			}
+		}
+	}
 	if spec["segments"] == nil {
 		return nil
 	}

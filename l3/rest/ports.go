@@ -37,8 +37,9 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field("device_id", label, given|found, func(r *R) string { return r.DeviceID }, func(s *S, v string) { s.DeviceID = &v }),
 		field("device_owner", label, given|found, func(r *R) string { return r.DeviceOwner }, func(s *S, v string) { s.DeviceOwner = &v }),
 
-		field("binding:host_id", textOrNo, given|found|guarded,
-			func(r *R) string { return r.Binding.HostID }, func(s *S, v string) { s.HostID = &v }).as("binding.binding:host_id", asWritten),
+		field("binding:host_id", hostOrNone, given|found|guarded,
+			func(r *R) string { return r.Binding.HostID }, func(s *S, v string) { s.HostID = &v }).
+			as("binding.binding:host_id", asWritten).taking(textOrNo.schema),
 		field("binding:vnic_type", label, given|found,
 			func(r *R) string { return r.Binding.VNICType }, func(s *S, v string) { s.VNICType = &v }).as("binding.binding:vnic_type", asWritten),
 		field("binding:profile", jsonDict, given|guarded,
@@ -50,11 +51,12 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field("port_security_enabled", boolean, given|found,
 			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
 		field("security_groups", list(anyUUID), given|filtered,
-			func(r *R) []string { return r.SecurityGroups }, func(s *S, v []string) { s.SecurityGroups = &v }),
+			func(r *R) []string { return r.SecurityGroups }, func(s *S, v []string) { s.SecurityGroups = &v }).emptiedByNull(),
 		field("allowed_address_pairs", list(addressPair), given,
-			func(r *R) []l3.AddressPair { return r.AllowedAddressPairs }, func(s *S, v []l3.AddressPair) { s.AllowedAddressPairs = &v }),
+			func(r *R) []l3.AddressPair { return r.AllowedAddressPairs }, func(s *S, v []l3.AddressPair) { s.AllowedAddressPairs = &v }).
+			emptiedByNull(),
 		field("extra_dhcp_opts", list(dhcpOption), given,
-			func(r *R) []l3.DHCPOption { return r.ExtraDHCPOpts }, func(s *S, v []l3.DHCPOption) { s.ExtraDHCPOpts = &v }),
+			func(r *R) []l3.DHCPOption { return r.ExtraDHCPOpts }, func(s *S, v []l3.DHCPOption) { s.ExtraDHCPOpts = &v }).emptiedByNull(),
 		field("qos_policy_id", uuidOrNo, given|found, func(r *R) string { return r.QoSPolicyID }, func(s *S, v string) { s.QoSPolicyID = &v }),
 	)
 }
@@ -84,6 +86,9 @@ func allocatedBy(values []string) ([]l3.Filter, error) {
 }
 
 var (
+	// hostOrNone is a host, or empty; requests may give null for that.
+	hostOrNone = value[string]{label.schema, appendString, textOrNo.read, asWritten}
+
 	macOrNo  = orNull(mac)
 	fixedIPs = list(record(table[l3.FixedIP, l3.FixedIPSpec]{
 		field("subnet_id", uuidOrNo, given,

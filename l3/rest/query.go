@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,7 +17,7 @@ import (
 func parameters(r *http.Request) (url.Values, error) {
 	params, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, badRequest("The query is malformed: %v", err)
+		return nil, malformed(err)
 	}
 	for name, values := range params {
 		if slices.ContainsFunc(append(values, name), func(s string) bool { return !clean(s) }) {
@@ -25,6 +26,14 @@ func parameters(r *http.Request) (url.Values, error) {
 	}
 	params["fields"] = slices.DeleteFunc(params["fields"], func(s string) bool { return s == "" })
 	return params, nil
+}
+
+// malformed refuses a query that cannot be parsed.
+func malformed(err error) error {
+	if escape := url.EscapeError(""); errors.As(err, &escape) {
+		return badRequest("The query is malformed: '%s' is not a percent-encoded byte", show(string(escape)))
+	}
+	return badRequest("The query is malformed: parameters must be separated by &")
 }
 
 // The parameters of lists that are no filters.

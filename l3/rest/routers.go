@@ -83,7 +83,8 @@ func routerTable() table[l3.Router, l3.RouterSpec] {
 		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
 		shown[R, S]("status_reason", label, 0, func(r *R) string { return r.StatusReason }),
 		field("external_gateway_info", gateway, given, func(r *R) *l3.GatewayInfo { return r.Gateway }, func(s *S, v *l3.GatewaySpec) { s.Gateway = v }),
-		field("routes", list(staticRoute), inPut, func(r *R) []l3.Route { return r.Routes }, func(s *S, v []l3.Route) { s.Routes = &v }),
+		field("routes", list(staticRoute), inPut, func(r *R) []l3.Route { return r.Routes }, func(s *S, v []l3.Route) { s.Routes = &v }).
+			emptiedByNull(),
 		shown[R, S]("availability_zones", texts, 0, func(r *R) []string { return r.AvailabilityZones }),
 		field("availability_zone_hints", texts, inPost|filtered, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
 		field("flavor_id", uuidOrNo, inPost|found, func(r *R) string { return r.FlavorID }, func(s *S, v string) { s.FlavorID = &v }),

@@ -58,7 +58,7 @@ func parseTime(s string) (string, error) {
 			return t.UTC().Format(time.RFC3339), nil
 		}
 	}
-	return "", fmt.Errorf("'%s' is not a time such as 2006-01-02T15:04:05Z", show(s))
+	return "", fmt.Errorf("'%s' is not a time such as 2026-01-31T12:00:00Z", show(s))
 }
 
 // changedSince filters by the time of the last change: ISO 8601, in UTC unless it says otherwise.
