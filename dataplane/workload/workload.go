@@ -25,7 +25,9 @@ type Config struct {
 
 // Attach gives a namespace a device that is attached to the port's network. The device and the
 // namespace's loopback device are up when it returns, and the next packet gets through. Calling it
-// again mends what somebody else changed, and adds addresses and routes that are missing.
+// again mends what somebody else changed, and adds addresses and routes that are missing. Where the
+// namespace has a route to the same destination through another device, such as a default route, that
+// one stays and Attach adds none: [NextHops] tells.
 //
 // A device of that name that Attach did not make is [dataplane.ErrForeign]. After any other error the
 // device is gone, unless it was there before.
@@ -73,6 +75,47 @@ func Device(ns namespace.NS, port string) (name string, err error) {
 	return name, err
 }
 
+// NextHops returns the next hops of the default routes that lead through a device.
+func NextHops(ns namespace.NS, device string) (hops []netip.Addr, err error) {
+	err = within(ns, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(device)
+		if err != nil {
+			return opError("find device", device, err)
+		}
+		for _, all := range []netip.Prefix{defaultIPv4, defaultIPv6} {
+			routes, err := routesTo(h, all)
+			if err != nil {
+				return err
+			}
+			for _, r := range routes {
+				if hop, ok := netip.AddrFromSlice(r.Gw); ok && r.LinkIndex == l.Attrs().Index {
+					hops = append(hops, hop.Unmap())
+				}
+			}
+		}
+		return nil
+	})
+	return hops, err
+}
+
+var (
+	defaultIPv4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	defaultIPv6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+)
+
+// routesTo lists the routes of the main table to a destination, whatever their metrics.
+func routesTo(h *netlink.Handle, dest netip.Prefix) ([]netlink.Route, error) {
+	family := netlink.FAMILY_V6
+	if dest.Addr().Is4() {
+		family = netlink.FAMILY_V4
+	}
+	routes, err := h.RouteListFiltered(family, &netlink.Route{Dst: ipNet(dest.Masked())}, netlink.RT_FILTER_DST)
+	if err != nil {
+		return nil, opError("list routes", dest.String(), err)
+	}
+	return routes, nil
+}
+
 // creates reports whether a device is made by the steps.
 func creates(steps []dataplane.Step, device string) bool {
 	return slices.ContainsFunc(steps, func(s dataplane.Step) bool { return s.Op == dataplane.Add && s.Object == device })
@@ -106,13 +149,20 @@ func configure(h *netlink.Handle, device string, c Config) error {
 	}
 	routes := c.Routes
 	for _, hop := range c.NextHops {
-		all := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		all := defaultIPv6
 		if hop.Is4() {
-			all = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			all = defaultIPv4
 		}
 		routes = append(routes[:len(routes):len(routes)], dataplane.Route{Dest: all, NextHop: hop})
 	}
 	for _, r := range routes {
+		have, err := routesTo(h, r.Dest)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(have, func(r netlink.Route) bool { return r.LinkIndex != l.Attrs().Index }) {
+			continue // replacing it would cut off what uses it, and nothing would bring it back
+		}
 		route := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(r.Dest), Gw: r.NextHop.AsSlice()}
 		if !inside(c.Port.Addrs, r.NextHop) {
 			route.Flags = int(netlink.FLAG_ONLINK)

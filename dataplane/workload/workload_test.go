@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -195,6 +196,65 @@ func TestAttach(t *testing.T) {
 			require.ErrorIs(t, workload.Detach(soon(t), here.wiring, ns, "eth0"), dataplane.ErrForeign)
 		})
 	}
+}
+
+// TestAttachKeepsRoutes: a second port of a namespace takes no route over that it has, whatever its
+// metric, and what was there before is there when the port has been detached.
+func TestAttachKeepsRoutes(t *testing.T) {
+	h := bridged(t)[0]
+	_, ns := h.container("vm1")
+	routes := func() (all []string) {
+		require.NoError(t, ns.Do(func() error {
+			for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+				found, err := netlink.RouteList(nil, family)
+				if err != nil {
+					return err
+				}
+				for _, r := range found {
+					if r.Gw != nil {
+						all = append(all, fmt.Sprint(r.Dst, r.Gw, r.LinkIndex, r.Priority))
+					}
+				}
+			}
+			return nil
+		}))
+		return all
+	}
+	hops := func(device string) []netip.Addr {
+		all, err := workload.NextHops(ns, device)
+		require.NoError(t, err)
+		return all
+	}
+	first, second := config("11111111-port", 5), config("22222222-port", 6)
+	first.Routes = []dataplane.Route{{Dest: netip.MustParsePrefix("10.8.0.0/24"), NextHop: netip.MustParseAddr("10.0.0.1")}}
+	require.NoError(t, workload.Attach(soon(t), h.wiring, ns, "eth0", first))
+	require.Equal(t, first.NextHops, hops("eth0"))
+	require.NoError(t, ns.Do(func() error { // as a DHCP client has it
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		r := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: netip.MustParseAddr("10.0.0.1").AsSlice(), Dst: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}}
+		if err := netlink.RouteDel(r); err != nil {
+			return err
+		}
+		r.Priority = 100
+		return netlink.RouteAdd(r)
+	}))
+	before := routes()
+	require.Len(t, before, 3)
+
+	second.Routes = first.Routes
+	second.Port.Network = dataplane.Network{ID: "green", Type: dataplane.NetworkVXLAN, Segment: 78}
+	second.Port.Addrs = []netip.Prefix{netip.MustParsePrefix("10.0.1.6/24"), netip.MustParsePrefix("2001:db8:1::6/64")}
+	second.NextHops = []netip.Addr{netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("2001:db8:1::1")}
+	for range 2 {
+		require.NoError(t, workload.Attach(soon(t), h.wiring, ns, "eth1", second))
+		require.ElementsMatch(t, before, routes())
+		require.Empty(t, hops("eth1"))
+	}
+	require.NoError(t, workload.Detach(soon(t), h.wiring, ns, "eth1"))
+	require.ElementsMatch(t, before, routes())
 }
 
 // TestAttachLeavesNothing: what was begun is taken back when a route cannot be added.

@@ -62,20 +62,29 @@ func TestAttach(t *testing.T) {
 		return p.HostID
 	}
 	var before []string
-	for _, h := range []*deployment.Host{here, other} {
+	addNetns := func(name string, h *deployment.Host) {
 		require.NoError(t, h.Do(func() error {
-			out, err := exec.CommandContext(ctx, "ip", "netns", "add", "vm1").CombinedOutput()
+			out, err := exec.CommandContext(ctx, "ip", "netns", "add", name).CombinedOutput()
 			if err != nil {
 				err = fmt.Errorf("%w: %s", err, out)
 			}
 			return err
 		}))
 	}
+	for _, h := range []*deployment.Host{here, other} {
+		addNetns("vm1", h)
+	}
 	before = links(t, here)
 
 	said, status := agent(here, "attach", "blue", "--netns=nowhere")
 	require.Equal(t, 80, status, said)
 	require.Contains(t, said, "--netns: there is no network namespace nowhere: create it with ip netns add nowhere")
+	require.Empty(t, boundTo())
+	require.Equal(t, before, links(t, here))
+
+	said, status = agent(here, "attach", "blue", "--netns=/proc/self/ns/net")
+	require.Equal(t, 80, status, said)
+	require.Contains(t, said, "--netns: that is the network namespace of the host itself")
 	require.Empty(t, boundTo())
 	require.Equal(t, before, links(t, here))
 
@@ -88,6 +97,43 @@ func TestAttach(t *testing.T) {
 	pings(t, inside, netip.MustParseAddr("10.0.0.1"))
 	pings(t, inside, deployment.OutsideAddr)
 	pings(t, cl.Outside, tenant.Floating)
+
+	// The port is moved by nothing but a detachment.
+	during := links(t, here)
+	addNetns("vm2", here)
+	for _, args := range [][]string{{"--netns=vm2"}, {"--netns=vm1", "--device=eth7"}, {"--tap"}} {
+		said, status = agent(here, append([]string{"attach", "blue"}, args...)...)
+		require.Equal(t, 1, status, said)
+		require.Contains(t, said, "it is attached on this host as eth0 in the network namespace /run/netns/vm1: detach it first")
+	}
+	require.Equal(t, during, links(t, here))
+
+	// A second port leaves the namespace the default route that it has.
+	second, err := ports.Create(ctx, api, ports.CreateOpts{NetworkID: tenant.Network, Name: "second"}).Extract()
+	require.NoError(t, err)
+	said, status = agent(here, "attach", "second", "--netns=vm1", "--device=eth1")
+	require.Zero(t, status, said)
+	require.NotContains(t, said, ", default via")
+	require.Contains(t, said, "no default route via 10.0.0.1 was added: there is one through another device\n")
+	pings(t, inside, deployment.OutsideAddr)
+	said, status = agent(here, "detach", "second")
+	require.Zero(t, status, said)
+	pings(t, inside, deployment.OutsideAddr)
+
+	// What is left of a namespace that has gone is removed, and the port unbound.
+	said, status = agent(here, "attach", "second", "--netns=vm2")
+	require.Zero(t, status, said)
+	require.NoError(t, here.Do(func() error { return exec.CommandContext(ctx, "ip", "netns", "del", "vm2").Run() }))
+	said, status = agent(other, "detach", "second")
+	require.Equal(t, 1, status, said)
+	require.Contains(t, said, "nothing on this host is attached to it")
+	said, status = agent(here, "detach", "second")
+	require.Zero(t, status, said)
+	require.Equal(t, "detached port "+second.ID+"\n", said)
+	var bound struct{ portsbinding.PortsBindingExt }
+	require.NoError(t, ports.Get(ctx, api, second.ID).ExtractInto(&bound))
+	require.Empty(t, bound.HostID)
+	require.ElementsMatch(t, during, links(t, here))
 
 	said, status = agent(other, "attach", tenant.Port, "--netns=vm1")
 	require.Equal(t, 1, status, said)
@@ -122,6 +168,17 @@ func TestAttach(t *testing.T) {
 	said, status = agent(here, "detach", tenant.Port)
 	require.Zero(t, status, said)
 	require.Equal(t, before, links(t, here))
+
+	// What is left of a workload that has gone with its namespace stays until clean removes it.
+	addNetns("vm3", here)
+	said, status = agent(here, "attach", "second", "--netns=vm3")
+	require.Zero(t, status, said)
+	require.NoError(t, here.Do(func() error { return exec.CommandContext(ctx, "ip", "netns", "del", "vm3").Run() }))
+	require.NotEqual(t, before, links(t, here))
+	require.NoError(t, here.Agent.Terminate(ctx))
+	said, status = agent(here, "clean")
+	require.Zero(t, status, said)
+	require.ElementsMatch(t, before, links(t, here))
 }
 
 func pings(t *testing.T, from *lab.Host, to netip.Addr) {

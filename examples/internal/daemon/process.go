@@ -21,9 +21,20 @@ type Flags struct {
 	Config  ConfigFile       `help:"YAML file to read flags from." placeholder:"FILE"`
 	Version kong.VersionFlag `own:"" help:"Print the version."`
 
-	LogLevel  slog.Level `default:"info" help:"Level of the log: debug, info, warn or error."`
-	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log: ${enum}."`
-	Metrics   string     `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: none."`
+	LogLevel  logLevel `default:"info" help:"Level of the log: debug, info, warn or error."`
+	LogFormat string   `enum:"text,json" default:"text" help:"Format of the log: ${enum}."`
+	Metrics   string   `placeholder:"ADDRESS" help:"Address to serve /metrics (Prometheus), /healthz and /readyz at. Default: none."`
+}
+
+// logLevel is a [slog.Level] whose refusal says what there is.
+type logLevel slog.Level
+
+// UnmarshalText is called by kong.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	if err := (*slog.Level)(l).UnmarshalText(text); err != nil {
+		return fmt.Errorf("must be one of debug, info, warn, error, but is %q", text)
+	}
+	return nil
 }
 
 // AfterApply is called by kong. It lets the Run methods of commands take the flags.
@@ -83,7 +94,7 @@ func (f Flags) Run(ctx context.Context, parts ...Part) error {
 }
 
 func (f Flags) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: f.LogLevel}
+	options := &slog.HandlerOptions{Level: slog.Level(f.LogLevel)}
 	if f.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -56,7 +57,8 @@ func (ConfigFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 type settings struct {
 	file   string
 	values map[string]any
-	lines  map[string]int // of the keys
+	nodes  map[string]*yaml.Node // of the values
+	lines  map[string]int        // of the keys
 }
 
 // ReadSettings reads a file of settings.
@@ -67,18 +69,22 @@ func readSettings(path string) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{file: path, values: map[string]any{}, lines: map[string]int{}}
+	s := &settings{file: path, values: map[string]any{}, nodes: map[string]*yaml.Node{}, lines: map[string]int{}}
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		return nil, s.fault(err)
 	}
-	if len(document.Content) > 0 && document.Content[0].Kind == yaml.MappingNode {
-		for pair := range slices.Chunk(document.Content[0].Content, 2) {
+	if len(document.Content) > 0 && document.Content[0].Tag != "!!null" {
+		top := document.Content[0]
+		if top.Kind != yaml.MappingNode {
+			return nil, fmt.Errorf("%s: line %d: must be a mapping of flags to values", path, top.Line)
+		}
+		for pair := range slices.Chunk(top.Content, 2) {
 			key, line := pair[0].Value, pair[0].Line
 			if earlier, twice := s.lines[key]; twice {
 				return nil, fmt.Errorf("%s: line %d: %s: it is set in line %d already", path, line, key, earlier)
 			}
-			s.lines[key] = line
+			s.lines[key], s.nodes[key] = line, pair[1]
 		}
 	}
 	if err := yamljson.UnmarshalStrict(text, &s.values); err != nil {
@@ -135,15 +141,68 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	if !given || value == nil || InEnvironment(flag) || len(flag.Envs) == 0 {
 		return nil, nil
 	}
+	value, err := s.value(flag)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.at(flag.Name), err)
+	}
 	// Kong would refuse the value without naming the file.
 	scratch := reflect.New(flag.Target.Type()).Elem()
 	if err := flag.Parse(kong.Scan().PushTyped(value, kong.FlagValueToken), scratch); err != nil {
-		return nil, fmt.Errorf("%s: %s", s.at(flag.Name), strings.TrimPrefix(err.Error(), "--"+flag.Name+": "))
+		return nil, fmt.Errorf("%s: %s", s.at(flag.Name), reason(flag, err))
 	}
 	if enum := flag.EnumSlice(); flag.Enum != "" && !slices.Contains(enum, fmt.Sprint(value)) {
 		return nil, fmt.Errorf("%s: must be one of %s, but is %q", s.at(flag.Name), strings.Join(enum, ", "), fmt.Sprint(value))
 	}
 	return value, nil
+}
+
+// value returns what a flag is set to as the text of the file, so that it means what it means on the
+// command line: there is no duration without a unit, and a password may look like a number.
+func (s *settings) value(flag *kong.Flag) (any, error) {
+	n := s.nodes[flag.Name]
+	kind := flag.Target.Kind()
+	switch {
+	case n == nil || kind == reflect.Bool:
+		return s.values[flag.Name], nil // YAML has more words for true and false than kong
+	case n.Kind == yaml.AliasNode:
+		n = n.Alias
+	}
+	switch {
+	case n.Kind == yaml.ScalarNode:
+		return n.Value, nil
+	case n.Kind == yaml.SequenceNode && kind == reflect.Slice:
+		list := make([]any, len(n.Content))
+		for i, element := range n.Content {
+			if element.Kind != yaml.ScalarNode {
+				return nil, fmt.Errorf("entry %d of the list is not a text or a number", i+1)
+			}
+			list[i] = element.Value
+		}
+		return list, nil
+	case n.Kind == yaml.MappingNode && kind == reflect.Map:
+		entries := make(map[string]any, len(n.Content)/2)
+		for pair := range slices.Chunk(n.Content, 2) {
+			if pair[1].Kind != yaml.ScalarNode {
+				return nil, fmt.Errorf("%s is not set to a text or a number", pair[0].Value)
+			}
+			entries[pair[0].Value] = pair[1].Value
+		}
+		return entries, nil
+	case kind == reflect.Slice:
+		return nil, errors.New("must be a value or a list of values")
+	case kind == reflect.Map:
+		return nil, errors.New("must be a mapping of names to values")
+	}
+	return nil, errors.New("must be one value, neither a list nor a mapping")
+}
+
+// reason is why kong refused a value, without the name of the flag and the types of Go.
+func reason(flag *kong.Flag, err error) string {
+	text := strings.TrimPrefix(err.Error(), "--"+flag.Name+": ")
+	if _, after, converted := strings.Cut(text, " -> *"); converted {
+		_, text, _ = strings.Cut(after, ": ")
+	}
+	return text
 }
 
 // InEnvironment reports whether a flag is set in the environment.

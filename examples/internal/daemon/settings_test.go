@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,10 +15,15 @@ import (
 type both struct {
 	Flags
 	Work struct {
-		Every  time.Duration     `default:"1m"`
-		Places map[string]string `mapsep:","`
-		Names  []string
-		Check  time.Duration
+		Every   time.Duration     `default:"1m"`
+		Places  map[string]string `mapsep:","`
+		Names   []string
+		Addrs   []netip.Addr
+		Ports   int
+		Enabled bool
+
+		Password string
+		Check    time.Duration
 	} `cmd:"" default:"withargs"`
 	Look struct {
 		Check bool `own:""`
@@ -41,7 +48,7 @@ func TestSettings(t *testing.T) {
 	require.Equal(t, 2*time.Minute, b.Work.Every)
 	require.Equal(t, map[string]string{"a": "b"}, b.Work.Places)
 	require.Equal(t, []string{"c", "d"}, b.Work.Names)
-	require.Equal(t, "WARN", b.LogLevel.String())
+	require.Equal(t, slog.LevelWarn, slog.Level(b.LogLevel))
 
 	_, err = parse(t, "look", "--config", file)
 	require.NoError(t, err, "a command's own flag is not taken for another's of that name")
@@ -62,6 +69,20 @@ func TestSettings(t *testing.T) {
 		"every: 1m\n\nevery: 2m":        file + ": line 3: every: it is set in line 1 already",
 		"log-format: xml":               `: line 1: log-format: must be one of text, json, but is "xml"`,
 		"places: a":                     ": line 1: places: ",
+		"every: 30":                     `: line 1: every: expected duration but got "30": time: missing unit in duration "30"`,
+		"every: true":                   `: line 1: every: expected duration but got "true"`,
+		"every: [1m]":                   ": line 1: every: must be one value, neither a list nor a mapping",
+		"names: {a: b}":                 ": line 1: names: must be a value or a list of values",
+		"names: [[a]]":                  ": line 1: names: entry 1 of the list is not a text or a number",
+		"\n- a":                         file + ": line 2: must be a mapping of flags to values",
+		"# 1\n5":                        file + ": line 2: must be a mapping of flags to values",
+		"places: [a]":                   ": line 1: places: must be a mapping of names to values",
+		"places: {a: [b]}":              ": line 1: places: a is not set to a text or a number",
+		"addrs: [192.0.2]":              `: line 1: addrs: ParseAddr("192.0.2")`,
+		"ports: true":                   `: line 1: ports: expected a valid 64 bit int but got "true"`,
+		"ports: {a: 1}":                 ": line 1: ports: must be one value, neither a list nor a mapping",
+		"password: {a: 123456}":         ": line 1: password: must be one value, neither a list nor a mapping",
+		"log-level: loud":               `: line 1: log-level: must be one of debug, info, warn, error, but is "loud"`,
 	} {
 		write(text)
 		t.Setenv("L3KIT_TEST_EVERY", "")
@@ -69,6 +90,22 @@ func TestSettings(t *testing.T) {
 		_, err = parse(t, "--config", file)
 		require.ErrorContains(t, err, fault, text)
 	}
+	for _, empty := range []string{"", "# nothing\n", "---\n"} {
+		write(empty)
+		_, err = parse(t, "--config", file)
+		require.NoError(t, err)
+	}
+	write("password: 0123\nports: 5\nenabled: yes\nnames: [1, a]\naddrs: 192.0.2.1\nplaces: {a: 1}\nevery: 0s\n")
+	b, err = parse(t, "--config", file)
+	require.NoError(t, err)
+	require.Equal(t, "0123", b.Work.Password, "it is the text in the file")
+	require.Equal(t, 5, b.Work.Ports)
+	require.True(t, b.Work.Enabled)
+	require.Equal(t, []string{"1", "a"}, b.Work.Names)
+	require.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.1")}, b.Work.Addrs)
+	require.Equal(t, map[string]string{"a": "1"}, b.Work.Places)
+	_, err = parse(t, "--log-level=foo")
+	require.ErrorContains(t, err, `--log-level: must be one of debug, info, warn, error, but is "foo"`)
 	_, err = parse(t, "--config", file+".none")
 	require.ErrorContains(t, err, "--config: open "+file+".none: no such file")
 }

@@ -14,9 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane/workload"
 	"github.com/l3kit/l3kit/examples/internal/explain"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -101,14 +104,21 @@ func (r *rig) peers() (all []string) {
 	return all
 }
 
-func TestAgentWithOpenVSwitch(t *testing.T) {
-	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
-	r := newRig(t)
-	s, err := r.machine.Switch(t.Context())
-	require.NoError(t, err)
+// withSwitch gives the machine an Open vSwitch, and the agent the flags for it.
+func (r *rig) withSwitch() *lab.Switch {
+	r.t.Helper()
+	needs.Program(r.t, "ovs-vswitchd", "openvswitch-switch")
+	s, err := r.machine.Switch(r.t.Context())
+	require.NoError(r.t, err)
 	r.flags.Wiring, r.flags.OVS = "ovs", Switch{
 		Endpoint: []string{s.Endpoint}, RunDir: s.RunDir, Datapath: "netdev", Device: "auto", Integration: "br-int", Tunnel: "br-tun",
 	}
+	return s
+}
+
+func TestAgentWithOpenVSwitch(t *testing.T) {
+	r := newRig(t)
+	s := r.withSwitch()
 	b := newBus(t, loopback)
 	b.put(office(), 1)
 	b.put(overlay(), 1)
@@ -142,6 +152,71 @@ func TestAgentWithOpenVSwitch(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, writes)
 	require.True(t, tunnels())
+}
+
+// attached gives a port to a workload in a namespace without a name, until end is called.
+func attached(t *testing.T, w wiring, port string) (end func()) {
+	t.Helper()
+	ns, err := netns.New(nil)
+	require.NoError(t, err)
+	require.NoError(t, workload.Attach(t.Context(), w, namespace.NS{FD: int(ns.Fd())}, "eth0", workload.Config{Port: dataplane.Port{
+		ID: port, Network: dataplane.Network{ID: "blue"}, MTU: 1400, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, 0, port[0]},
+	}}))
+	return func() { require.NoError(t, ns.Close()) }
+}
+
+// TestBridgesOfWorkloadsThatHaveGone: with a namespace its port goes, and the bridge of the port's
+// network stays until it is swept.
+func TestBridgesOfWorkloadsThatHaveGone(t *testing.T) {
+	r := newRig(t)
+	w, err := r.flags.wire(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.Close()) }()
+	there := func(link string) (found bool) {
+		require.NoError(t, r.flags.inHost(func() error {
+			_, err := netlink.LinkByName(link)
+			found = err == nil
+			return nil
+		}))
+		return found
+	}
+	attached(t, w, "11111111-a")()
+	eventually(t, func() bool { return !there("tap11111111-a") }, "the port is gone")
+	require.True(t, there("brqblue"))
+	left, err := removeLeft(t.Context(), w, func(string) bool { return true })
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.False(t, there("brqblue"))
+}
+
+// TestWorkloadsThatHaveGone: Open vSwitch keeps the port of a workload that has gone with its namespace.
+// It is removed, and no other workload's.
+func TestWorkloadsThatHaveGone(t *testing.T) {
+	r := newRig(t)
+	s := r.withSwitch()
+	ports := func() string {
+		text, err := s.Vsctl("list-ports", "br-int")
+		require.NoError(t, err)
+		return text
+	}
+	w, err := r.flags.wire(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.Close()) }()
+	attached(t, w, "11111111-a")()
+	attached(t, w, "22222222-b")()
+	defer attached(t, w, "33333333-c")()
+	require.Contains(t, ports(), "tap11111111-a")
+	left, err := removeLeft(t.Context(), w, func(port string) bool { return port == "11111111-a" })
+	require.NoError(t, err)
+	require.Equal(t, []string{"11111111-a"}, left)
+	require.NotContains(t, ports(), "tap11111111-a")
+	require.Contains(t, ports(), "tap22222222-b")
+	require.Contains(t, ports(), "tap33333333-c")
+
+	text, err := r.runs(&Clean{Machine: r.flags.Machine})
+	require.NoError(t, err)
+	require.Contains(t, text, "removed port 22222222-b, whose workload has gone\n")
+	require.NotContains(t, ports(), "tap22222222-b")
 }
 
 // TestBootWithoutServers: the machine has forgotten everything, and nobody answers; later somebody does.

@@ -55,6 +55,9 @@ type apiPort struct {
 	} `json:"fixed_ips"`
 }
 
+// service reports whether the port is the network service's own.
+func (p *apiPort) service() bool { return strings.HasPrefix(p.DeviceOwner, "network:") }
+
 type apiNetwork struct {
 	ID       string                `json:"id"`
 	MTU      int                   `json:"mtu"`

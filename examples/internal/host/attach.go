@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	switch before := port.HostID; {
-	case strings.HasPrefix(port.DeviceOwner, "network:"):
+	case port.service():
 		return fmt.Errorf("attach port %s: it is the network service's own (%s)", port.ID, port.DeviceOwner)
 	case before != "" && before != host:
 		return fmt.Errorf("attach port %s: it is bound to host %s: detach it there, or if that host is gone, "+
@@ -73,6 +74,9 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer ns.Close()
+	if err := a.elsewhere(ns, port.ID); err != nil {
+		return err
+	}
 	was := port.HostID
 	if err := bind(ctx, api, &port, host); err != nil {
 		return err
@@ -95,7 +99,17 @@ func (a *Attach) attach(ctx context.Context, w wiring, ns namespace.NS, c worklo
 			}
 			return "", err
 		}
-		return fmt.Sprintf("attached port %s as %s: %s%s, MAC %s, MTU %d\n", p.ID, a.Device, addresses(p.Addrs), via(c.NextHops), p.MAC, p.MTU), nil
+		hops, err := workload.NextHops(ns, a.Device)
+		if err != nil {
+			return "", err
+		}
+		text := fmt.Sprintf("attached port %s as %s: %s%s, MAC %s, MTU %d\n", p.ID, a.Device, addresses(p.Addrs), via(hops), p.MAC, p.MTU)
+		for _, hop := range c.NextHops {
+			if !slices.Contains(hops, hop) {
+				text += fmt.Sprintf("no default route via %s was added: there is one through another device\n", hop)
+			}
+		}
+		return text, nil
 	}
 	tap, err := workload.AttachTap(ctx, w, ns, p)
 	if err != nil {
@@ -125,20 +139,63 @@ func (m *Machine) wire(ctx context.Context) (wiring, error) {
 
 // workload opens the namespace that the device goes into: for a tap device that is the host's.
 func (a *Attach) workload() (*os.File, error) {
-	switch {
-	case a.Tap:
+	if a.Tap {
 		return netns.Open(a.ns)
-	case a.PID != 0:
-		ns, err := netns.Open(fmt.Sprintf("/proc/%d/ns/net", a.PID))
-		return ns, setting.For("--pid", err)
 	}
-	path := a.Netns
+	flag, path := "--netns", a.Netns
 	if !strings.Contains(path, "/") {
 		path = filepath.Join(netns.Dir, path)
 	}
+	if a.PID != 0 {
+		flag, path = "--pid", fmt.Sprintf("/proc/%d/ns/net", a.PID)
+	}
 	ns, err := netns.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) && flag == "--netns" {
 		return nil, setting.Errorf("--netns: there is no network namespace %s: create it with ip netns add %s", a.Netns, a.Netns)
 	}
-	return ns, setting.For("--netns", err)
+	if err != nil {
+		return nil, setting.For(flag, err)
+	}
+	if err := a.notHost(flag, ns); err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	return ns, nil
+}
+
+// notHost refuses the host's own namespace, whose addresses and routes the workload's would mix with.
+func (a *Attach) notHost(flag string, ns *os.File) error {
+	host, err := netns.Open(a.ns)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	id, err := netns.IdentifyFD(int(host.Fd()))
+	if err != nil {
+		return err
+	}
+	same, err := place{id: id}.in(ns)
+	if err == nil && same {
+		err = setting.Errorf("%s: that is the network namespace of the host itself, whose addresses and routes would change: "+
+			"name the one of a workload", flag)
+	}
+	return err
+}
+
+// elsewhere refuses a port that is attached on this host in another way than the one asked for.
+func (a *Attach) elsewhere(ns *os.File, port string) error {
+	places, err := a.places(port)
+	if err != nil {
+		return err
+	}
+	for _, p := range places {
+		same, err := p.in(ns)
+		if err != nil {
+			return err
+		}
+		if p.tap == a.Tap && same && (p.tap || p.device == a.Device) {
+			continue
+		}
+		return fmt.Errorf("attach port %s: it is attached on this host as %s: detach it first", port, p)
+	}
+	return nil
 }

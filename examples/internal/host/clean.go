@@ -41,11 +41,29 @@ func (c *Clean) Run(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
+	if err := c.removeWorkloads(ctx, s.wiring, out); err != nil {
+		return err
+	}
 	if err := removeCache(c.Cache); err != nil {
 		return fmt.Errorf("--cache: %w", err)
 	}
 	_, err = fmt.Fprintf(out, "removed %s\n", c.Cache)
 	return err
+}
+
+// removeWorkloads removes what is left of workloads that have gone.
+func (c *Clean) removeWorkloads(ctx context.Context, w wiring, out io.Writer) error {
+	var errs []error
+	left, err := removeLeft(ctx, w, func(port string) bool {
+		places, err := c.places(port)
+		errs = append(errs, err)
+		return err == nil && len(places) == 0
+	})
+	for _, port := range left {
+		_, err := fmt.Fprintf(out, "removed port %s, whose workload has gone\n", port)
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // removeCache removes what an agent keeps, and the directory if it has nothing else.

@@ -5,25 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/dataplane/workload"
-	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // Detach is the command that takes a workload off its network.
 type Detach struct {
 	Port string `arg:"" help:"ID or name of a port that was attached on this host."`
+
+	Host string `placeholder:"NAME" help:"This host's name. Default: that of the agent that runs here, or else the machine's."`
 	API
 	Machine
 }
 
-// Run is called by kong. A port that the API does not have any more is detached by its ID.
+// Run is called by kong. A port that the API does not have any more is detached by its ID. Of a port
+// whose workload has gone it removes what is left on the host.
 func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTime)
 	defer cancel()
+	host, err := (&Agent{Host: d.Host}).Name()
+	if err != nil {
+		return err
+	}
 	api, err := d.client()
 	if err != nil {
 		return err
@@ -44,6 +48,13 @@ func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if !found {
+		left, err := removeLeft(ctx, w, func(id string) bool { return id == port.ID })
+		if err != nil {
+			return err
+		}
+		found = len(left) > 0 || !deleted && port.HostID == host && !port.service()
+	}
 	if !deleted && port.HostID != "" && found {
 		if err := bind(ctx, api, &port, ""); err != nil {
 			return err
@@ -56,57 +67,14 @@ func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 	return err
 }
 
-// detach looks for the port's device in all namespaces that have a name or a process.
+// detach takes a port off every namespace that it is attached in.
 func (d *Detach) detach(ctx context.Context, w wiring, port string) (found bool, err error) {
-	host, err := netns.Open(d.ns)
-	if err != nil {
-		return false, err
-	}
-	defer host.Close()
-	hostNS := namespace.NS{FD: int(host.Fd())}
-	if tap, err := workload.Device(hostNS, port); err != nil || tap == workload.TapName(port) {
-		if err == nil {
-			err = workload.DetachTap(ctx, w, hostNS, port)
-		}
-		return true, err
-	}
-	err = eachNamespace(func(ns namespace.NS) error {
-		device, err := workload.Device(ns, port)
-		if err != nil || device == "" {
-			return err
-		}
+	err = d.eachPlace(port, func(p place, ns namespace.NS) error {
 		found = true
-		return workload.Detach(ctx, w, ns, device)
+		if p.tap {
+			return workload.DetachTap(ctx, w, ns, port)
+		}
+		return workload.Detach(ctx, w, ns, p.device)
 	})
 	return found, err
-}
-
-// eachNamespace calls fn once for each network namespace that has a name or a process.
-func eachNamespace(fn func(namespace.NS) error) error {
-	seen := map[netns.ID]bool{}
-	for _, pattern := range []string{filepath.Join(netns.Dir, "*"), "/proc/[0-9]*/ns/net"} {
-		paths, err := filepath.Glob(pattern)
-		if err != nil {
-			return err
-		}
-		for _, path := range paths {
-			id, err := netns.Identify(path)
-			if err != nil || seen[id] {
-				continue // a process may have ended
-			}
-			seen[id] = true
-			f, err := netns.Open(path)
-			if errors.Is(err, os.ErrNotExist) || errors.Is(err, netns.ErrNotNamespace) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			err = fn(namespace.NS{FD: int(f.Fd())})
-			if err = errors.Join(err, f.Close()); err != nil {
-				return fmt.Errorf("namespace %s: %w", path, err)
-			}
-		}
-	}
-	return nil
 }
