@@ -33,7 +33,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		field("mtu", integer(0, 65535), given|found, func(r *R) int { return r.MTU }, func(s *S, v int) { s.MTU = &v }),
 		shown[R, S]("subnets", list(anyUUID), filtered, func(r *R) []string { return r.Subnets }),
 		shown[R, S]("availability_zones", texts, filtered, func(r *R) []string { return r.AvailabilityZones }),
-		field("availability_zone_hints", texts, inPost|filtered, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
+		field("availability_zone_hints", texts, inPost|found, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
 		field("port_security_enabled", boolean, given|found,
 			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
 		constant[R, S]("ipv4_address_scope", uuidOrNo, "", ""),
