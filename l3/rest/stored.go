@@ -47,9 +47,10 @@ func (t table[R, S]) noted(reasons map[string]string) table[R, S] {
 	out := append(table[R, S]{}, t...)
 	for i := range out {
 		if reason, ok := reasons[out[i].name]; ok {
-			out[i].schema = out[i].schema.described("Stored only: " + reason)
+			text := "Stored only: " + reason
+			out[i].schema = out[i].schema.described(text)
 			if out[i].takes != nil {
-				out[i].takes = out[i].takes.described("Stored only: " + reason)
+				out[i].takes = out[i].takes.described(text)
 			}
 		}
 	}
