@@ -57,25 +57,44 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, who Caller, spec
 func ruleOf(m Meta, spec SecurityGroupRuleSpec) (SecurityGroupRule, error) {
 	r := SecurityGroupRule{
 		Meta: m, SecurityGroupID: spec.SecurityGroupID, Direction: strings.ToLower(spec.Direction), EtherType: spec.EtherType,
-		Protocol: strings.ToLower(spec.Protocol), PortRangeMin: spec.PortRangeMin, PortRangeMax: spec.PortRangeMax,
+		Protocol: spec.Protocol, PortRangeMin: spec.PortRangeMin, PortRangeMax: spec.PortRangeMax,
 		RemoteIPPrefix: spec.RemoteIPPrefix.Masked(), RemoteGroupID: spec.RemoteGroupID,
 	}
 	if r.EtherType == "" {
 		r.EtherType = etherTypes[0]
 	}
-	if i := slices.IndexFunc(etherTypes, func(t string) bool { return strings.EqualFold(t, r.EtherType) }); i >= 0 {
-		r.EtherType = etherTypes[i]
+	var err error
+	if r.EtherType, err = readEtherType(r.EtherType); err != nil {
+		return r, err
+	}
+	if r.Protocol, err = readProtocol(r.Protocol); err != nil {
+		return r, err
 	}
 	return r, checkRule(r)
+}
+
+func readEtherType(s string) (string, error) {
+	i := slices.IndexFunc(etherTypes, func(t string) bool { return strings.EqualFold(t, s) })
+	if i < 0 {
+		return "", badRequest("SecurityGroupRuleInvalidEtherType",
+			"Security group rule for ethertype '%s' not supported. Allowed values are ['IPv4', 'IPv6'].", s)
+	}
+	return etherTypes[i], nil
+}
+
+func readProtocol(s string) (string, error) {
+	s = strings.ToLower(s)
+	if _, ok := protocolNumber(s); !ok {
+		return "", badRequest("SecurityGroupRuleInvalidProtocol",
+			"Security group rule protocol %s not supported. Only protocol values [None, '%s'] and integer representations [0 to 255] are supported.",
+			s, strings.Join(slices.Sorted(maps.Keys(protocols)), "', '"))
+	}
+	return s, nil
 }
 
 func checkRule(r SecurityGroupRule) error {
 	if r.Direction != ingress && r.Direction != egress {
 		return invalid("Invalid input for direction. Reason: '%s' is not in ['ingress', 'egress'].", r.Direction)
-	}
-	if !slices.Contains(etherTypes, r.EtherType) {
-		return badRequest("SecurityGroupRuleInvalidEtherType",
-			"Security group rule for ethertype '%s' not supported. Allowed values are ['IPv4', 'IPv6'].", r.EtherType)
 	}
 	if err := text("description", &r.Description); err != nil {
 		return err
@@ -126,12 +145,8 @@ func protocolNumber(protocol string) (n int, ok bool) {
 }
 
 func checkProtocol(r SecurityGroupRule) error {
-	number, ok := protocolNumber(r.Protocol)
+	number, _ := protocolNumber(r.Protocol)
 	switch {
-	case !ok:
-		return badRequest("SecurityGroupRuleInvalidProtocol",
-			"Security group rule protocol %s not supported. Only protocol values [None, '%s'] and integer representations [0 to 255] are supported.",
-			r.Protocol, strings.Join(slices.Sorted(maps.Keys(protocols)), "', '"))
 	case r.EtherType == etherTypes[0] && slices.Contains(ofIPv6, number):
 		return badRequest("SecurityGroupEthertypeConflictWithProtocol", "Invalid ethertype %s for protocol %s.", r.EtherType, r.Protocol)
 	case r.PortRangeMin == nil && r.PortRangeMax == nil:
@@ -216,12 +231,39 @@ func (s *Service) ListSecurityGroupRules(ctx context.Context, who Caller, q Quer
 	if err := s.firstUse(ctx, who, q.Filters...); err != nil {
 		return nil, err
 	}
+	if q.Filters, err = ruleFilters(q.Filters); err != nil {
+		return nil, err
+	}
 	q.Scope = s.ownScope(who, "get_security_group_rule")
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		list, err = tx.SecurityGroupRules().List(ctx, q)
 		return err
 	})
 	return list, err
+}
+
+// ruleFilters reads the filters for what rules have no other values of, as rules are read.
+func ruleFilters(filters []Filter) ([]Filter, error) {
+	filters = slices.Clone(filters)
+	for i := range filters {
+		f := &filters[i]
+		read := map[string]func(string) (string, error){"ethertype": readEtherType, "protocol": readProtocol}[f.Field]
+		if read == nil {
+			continue
+		}
+		f.Values = slices.Clone(f.Values)
+		for j, v := range f.Values {
+			text, ok := v.(string)
+			if !ok || text == "" { // what is null
+				continue
+			}
+			var err error
+			if f.Values[j], err = read(text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return filters, nil
 }
 
 // DeleteSecurityGroupRule deletes a rule. The group's revision grows.

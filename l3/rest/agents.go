@@ -79,7 +79,7 @@ func agentTable() table[l3.Agent, l3.AgentSpec] {
 		field("admin_state_up", boolean, inPut|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
 		field("description", textOrNo, inPut|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		shown[R, S]("availability_zone", label, found, func(r *R) string { return r.AvailabilityZone }),
-		shown[R, S]("configurations", reported, 0, func(r *R) map[string]any { return r.Configurations }),
+		shown[R, S]("configurations", reported, sorted, func(r *R) map[string]any { return r.Configurations }),
 		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }).by(within("created_at")),
 		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }).by(within("started_at")),
 		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }).by(within("heartbeat_timestamp")),

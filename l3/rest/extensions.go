@@ -100,7 +100,16 @@ func (a *api) extensions() {
 
 	a.handle("GET /v2.0/extensions", operation{summary: "List the extensions of the API that are fulfilled", status: http.StatusOK,
 		answers: envelopeOf("extensions", schema{"type": "array", "items": ref("extension")}),
-		run:     func(*http.Request, l3.Caller) ([]byte, error) { return all, nil }})
+		run: func(r *http.Request, _ l3.Caller) ([]byte, error) {
+			params, err := parameters(r)
+			if err != nil {
+				return nil, err
+			}
+			if keys := params["sort_key"]; len(keys) > 0 { // they have one order
+				return nil, badRequest("['%s'] is invalid attribute for sort_keys", show(keys[0]))
+			}
+			return all, nil
+		}})
 	a.handle("GET /v2.0/extensions/{alias}", operation{summary: "Show an extension", status: http.StatusOK,
 		answers: envelopeOf("extension", ref("extension")),
 		run: func(r *http.Request, _ l3.Caller) ([]byte, error) {

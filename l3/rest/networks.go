@@ -33,7 +33,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		field("mtu", integer(0, 65535), given|found, func(r *R) int { return r.MTU }, func(s *S, v int) { s.MTU = &v }),
 		shown[R, S]("subnets", list(anyUUID), filtered, func(r *R) []string { return r.Subnets }),
 		shown[R, S]("availability_zones", texts, filtered, func(r *R) []string { return r.AvailabilityZones }),
-		field("availability_zone_hints", texts, inPost|filtered, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
+		field("availability_zone_hints", texts, inPost|found, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
 		field("port_security_enabled", boolean, given|found,
 			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
 		constant[R, S]("ipv4_address_scope", uuidOrNo, "", ""),
@@ -93,14 +93,12 @@ func onlySegment(s *l3.NetworkSpec) *l3.Segment {
 // for types that have none.
 func zeroID(segment map[string]any) error {
 	v := segment["provider:segmentation_id"]
-	if id, err := segmentID.read(v); v == nil || err != nil || id != 0 {
-		return nil // what is no ID is refused as such
+	kind := segment["provider:network_type"]
+	without := kind == string(dataplane.NetworkFlat) || kind == string(dataplane.NetworkLocal)
+	if id, err := segmentID.read(v); err == nil && v != nil && id == 0 && !without {
+		return invalid("provider:segmentation_id", fmt.Errorf("'%s' is too small - must be at least '1'", show(v)))
 	}
-	switch segment["provider:network_type"] {
-	case string(dataplane.NetworkFlat), string(dataplane.NetworkLocal):
-		return nil
-	}
-	return invalid("provider:segmentation_id", fmt.Errorf("'%s' is too small - must be at least '1'", show(v)))
+	return nil
 }
 
 // checkSegments checks what no single attribute of a network's segments can say.

@@ -1,6 +1,10 @@
 package rest
 
-import "github.com/l3kit/l3kit/l3"
+import (
+	"net/http"
+
+	"github.com/l3kit/l3kit/l3"
+)
 
 func (a *api) rbacPolicies() {
 	serve(a, collection[l3.RBACPolicy, l3.RBACPolicySpec]{
@@ -18,10 +22,20 @@ func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
 	)
 	target := func(r *R) string { return r.TargetProject }
 	return append(identity(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
-		field("object_type", label, inPost|needed|found, func(r *R) string { return r.ObjectType }, func(s *S, v string) { s.ObjectType = &v }),
+		field("object_type", label, inPost|needed|found, func(r *R) string { return r.ObjectType }, func(s *S, v string) { s.ObjectType = &v }).
+			as("object_type", parseObjectType),
 		field("object_id", anyUUID, inPost|needed|found, func(r *R) string { return r.ObjectID }, func(s *S, v string) { s.ObjectID = &v }),
 		field("action", label, inPost|needed|found,
 			func(r *R) string { return r.Action }, func(s *S, v string) { s.Action = &v }),
 		field("target_tenant", label, given|needed|found, target, func(s *S, v string) { s.TargetProject = &v }).as("target_project", asWritten),
 	)
+}
+
+// parseObjectType reads a filter.
+func parseObjectType(text string) (any, error) {
+	if text != "network" {
+		return nil, &l3.Error{Name: "InvalidInput", Status: http.StatusBadRequest,
+			Message: "Invalid input for operation: '" + show(text) + "' is not a valid RBAC object type."}
+	}
+	return text, nil
 }

@@ -29,7 +29,7 @@ const (
 )
 
 // attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every value of a struct, and of the elements of a
-// list. What has keys of its own (a map, raw JSON) cannot be asked for.
+// list. A map is asked for as the JSON that it is; raw JSON cannot be asked for.
 func attributesOf(t reflect.Type) map[string]attribute {
 	found := map[string]attribute{}
 	explore(t, attribute{}, nil, found)
@@ -44,7 +44,7 @@ var (
 // explore adds what a value of type t holds, which is at the place at and has the name that consists of names.
 func explore(t reflect.Type, at attribute, names []string, found map[string]attribute) {
 	switch {
-	case t.Implements(marshaler) || t == timestamp || t.Kind() == reflect.String:
+	case t.Implements(marshaler) || t == timestamp || t.Kind() == reflect.String || t.Kind() == reflect.Map:
 		at.kind = text
 	case t.Kind() == reflect.Bool:
 		at.kind = boolean

@@ -19,13 +19,17 @@ type builder struct {
 // id is the attribute that is a column too.
 const id = "id"
 
-// value is the expression for an attribute that is not in a list.
+// value is the expression for an attribute that is not in a list, or that is a list of plain values:
+// for that, its JSON.
 func (b *builder) value(field string) (string, attribute, error) {
 	if field == id {
 		return "id", attribute{}, nil
 	}
 	a, ok := b.attributes[field]
-	if !ok || len(a.lists) > 0 {
+	switch {
+	case ok && len(a.lists) == 1 && len(a.path) == 0:
+		a = attribute{path: a.lists[0], kind: text}
+	case !ok || len(a.lists) > 0:
 		return "", a, refuse("'%s' is not an attribute to sort by", field)
 	}
 	return b.dialect.scalar("doc", a.path, a.kind), a, nil
