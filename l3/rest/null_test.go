@@ -11,7 +11,10 @@ import (
 )
 
 // emptiedByNull are the lists for which Neutron takes null, and reads it as an empty one.
-var emptiedByNull = []string{"routers.routes", "ports.security_groups", "ports.allowed_address_pairs", "ports.extra_dhcp_opts"}
+var emptiedByNull = []string{
+	"routers.routes", "ports.security_groups", "ports.allowed_address_pairs", "ports.extra_dhcp_opts",
+	"subnets.dns_nameservers", "subnets.host_routes",
+}
 
 // listsOf reads from a schema of the OpenAPI document the names of the lists that a request takes.
 func listsOf(s any, envelope string) []string {
