@@ -121,7 +121,22 @@ func TestWrongFlags(t *testing.T) {
 		{"detach port --api-token-file=" + dir + "/none", "--api-token-file: stat", invalid},
 		{"completion tcsh", `must be one of "bash","zsh","fish"`, invalid},
 		{"attach port --tap --api=http://127.0.0.1:1", "read ports: ", failed},
-		{"plan --cache=" + file("cache", ""), "cache: ", failed},
+		{"plan --cache=" + file("cache", ""), "--cache: ", invalid},
+		{"inspect --cache=", "--cache is empty", invalid},
+		{login + " --cache=", "--cache is empty", invalid},
+		{login + " --bus=", `--bus: "" is neither nats://HOST:PORT nor`, invalid},
+		{"--bus-password-file=" + file("empty", " \n"), "--bus-password-file: " + dir + "/empty: the file is empty", invalid},
+		{login + " --tunnel-address=127.0.0.1", "--tunnel-address: 127.0.0.1 is not an address that other hosts can reach", invalid},
+		{login + " --tunnel-address=224.0.0.1", "--tunnel-address: 224.0.0.1 is not an address that other hosts can reach", invalid},
+		{login + " --tunnel-address=0.0.0.0", "--tunnel-address: 0.0.0.0 is not an address that other hosts can reach", invalid},
+		{login + " --tunnel-address=::", "--tunnel-address: :: is not an address that other hosts can reach", invalid},
+		{"attach port --pid=0", "--pid: 0 is not the ID of a process", invalid},
+		{"attach port --pid=-1", "--pid: -1 is not the ID of a process", invalid},
+		{"attach port --netns=", "--netns is empty", invalid},
+		{"attach port --netns=x --device=bad/name", `--device: "bad/name" is not the name of a network device`, invalid},
+		{"attach port --netns=x --device=averyverylongname", `--device: "averyverylongname" is not the name`, invalid},
+		{"--log-level=foo", "--log-level: must be one of debug, info, warn, error", invalid},
+		{"--config=" + file("unit.yaml", "heartbeat: 30"), "unit.yaml: line 1: heartbeat: expected duration but got \"30\": time: missing unit", invalid},
 		{"explain nobody --from=10.0.0.1 --to=10.0.0.2 --cache=" + dir, "no router nobody on this host", failed},
 	} {
 		line, status := refusal(t, nil, strings.Fields(tt.args)...)
@@ -335,7 +350,7 @@ func TestStartsThatFail(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(password, []byte(natsbus.Credential(secret, "host2")+"\n"), 0o600))
 	line, _ := refusal(t, root, append(empty, t.TempDir(), "--bus-password-file="+password)...)
-	require.Contains(t, line, "as agent:host1: nats: Authorization Violation: the password is not that of host host1: on the server, server credential host1 prints it")
+	require.Contains(t, line, "as agent:host1: nats: Authorization Violation: the password is not that of host host1: on the server, in its directory or with its --bus-secret-file, server credential host1 prints it")
 
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
