@@ -337,6 +337,28 @@ func TestCapabilities(t *testing.T) {
 	})
 }
 
+// TestCommandsWithoutRoot: beside an agent of root, a command of somebody else says what it lacks.
+func TestCommandsWithoutRoot(t *testing.T) {
+	h := newSite(t)
+	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
+	defer stop()
+	h.passes()
+	binary, err := os.Open(os.Args[0]) // in a directory that nobody else may enter
+	require.NoError(t, err)
+	defer binary.Close()
+	const nobody = "65534"
+	for _, args := range [][]string{{"inspect"}, {"plan"}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + h.machine.HostNS, "setpriv", "--reuid=" + nobody, "--regid=" + nobody,
+			"--clear-groups", "/proc/self/fd/3"}, args...)...)
+		cmd.Env, cmd.ExtraFiles = append(os.Environ(), asMain+"=1"), []*os.File{binary}
+		text, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Regexp(t, `^agent: error: .*ask the agent of this host, process \d+: this needs root: run the command as root\n$`, string(text), "%v", args)
+	}
+}
+
 // TestStartsThatFail: what was begun is stopped, and one line says why.
 func TestStartsThatFail(t *testing.T) {
 	h := newSite(t)
