@@ -315,6 +315,25 @@ func TestCapabilities(t *testing.T) {
 		}, patience, 100*time.Millisecond, "it is there")
 		stop()
 		require.Contains(t, h.show(all, "inspect"), "as it was applied")
+
+		// The cache is enough to find the rest of the settings by, while no agent runs.
+		cache := h.flags[1]
+		info, err := os.Stat(filepath.Join(cache, "settings"))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode())
+		h.flags = []string{"--cache", cache}
+		require.Contains(t, h.show(all, "inspect"), "as it was applied")
+		require.Equal(t, "nothing to do\n", h.show(all, "plan"))
+		ports := func() string {
+			text, err := s.Vsctl("list-ports", "br-int")
+			require.NoError(t, err)
+			return text
+		}
+		require.Contains(t, ports(), "taplan")
+		require.Contains(t, h.show(all, "clean"), "removed router office")
+		require.NotContains(t, ports(), "taplan")
+		require.NotContains(t, ports(), "tapwan")
+		require.NoFileExists(t, filepath.Join(cache, "settings"))
 	})
 	t.Run("less", func(t *testing.T) {
 		h := newSite(t)

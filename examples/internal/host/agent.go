@@ -115,7 +115,11 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		running.Store(loop)
-		go obey(ctx, claimed, loop, a.settings(login.Host), p.Log)
+		settings := a.settings(login.Host)
+		if err := writeNote(a.Cache, settings); err != nil {
+			p.Log.Warn("cannot note the settings for commands that run when the agent has stopped", "cache", a.Cache, "err", err)
+		}
+		go obey(ctx, claimed, loop, settings, p.Log)
 		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
 		return run(ctx, loop, src)
 	}

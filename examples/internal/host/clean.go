@@ -75,7 +75,7 @@ func removeCache(dir string) error {
 		return nil
 	}
 	var errs []error
-	for _, pattern := range []string{"*.json", "peers", "listing", "heard", "lock"} {
+	for _, pattern := range []string{"*.json", "peers", "listing", "heard", "lock", noteFile} {
 		files, err := filepath.Glob(filepath.Join(dir, pattern))
 		errs = append(errs, err)
 		for _, file := range files {
