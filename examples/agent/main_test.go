@@ -121,7 +121,22 @@ func TestWrongFlags(t *testing.T) {
 		{"detach port --api-token-file=" + dir + "/none", "--api-token-file: stat", invalid},
 		{"completion tcsh", `must be one of "bash","zsh","fish"`, invalid},
 		{"attach port --tap --api=http://127.0.0.1:1", "read ports: ", failed},
-		{"plan --cache=" + file("cache", ""), "cache: ", failed},
+		{"plan --cache=" + file("cache", ""), "--cache: ", invalid},
+		{"inspect --cache=", "--cache is empty", invalid},
+		{login + " --cache=", "--cache is empty", invalid},
+		{login + " --bus=", `--bus: "" is neither nats://HOST:PORT nor`, invalid},
+		{"--bus-password-file=" + file("empty", " \n"), "--bus-password-file: " + dir + "/empty: the file is empty", invalid},
+		{login + " --tunnel-address=127.0.0.1", "--tunnel-address: 127.0.0.1 is not an address that other hosts can reach", invalid},
+		{login + " --tunnel-address=224.0.0.1", "--tunnel-address: 224.0.0.1 is not an address that other hosts can reach", invalid},
+		{login + " --tunnel-address=0.0.0.0", "--tunnel-address: 0.0.0.0 is not an address that other hosts can reach", invalid},
+		{login + " --tunnel-address=::", "--tunnel-address: :: is not an address that other hosts can reach", invalid},
+		{"attach port --pid=0", "--pid: 0 is not the ID of a process", invalid},
+		{"attach port --pid=-1", "--pid: -1 is not the ID of a process", invalid},
+		{"attach port --netns=", "--netns is empty", invalid},
+		{"attach port --netns=x --device=bad/name", `--device: "bad/name" is not the name of a network device`, invalid},
+		{"attach port --netns=x --device=averyverylongname", `--device: "averyverylongname" is not the name`, invalid},
+		{"--log-level=foo", "--log-level: must be one of debug, info, warn, error", invalid},
+		{"--config=" + file("unit.yaml", "heartbeat: 30"), "unit.yaml: line 1: heartbeat: expected duration but got \"30\": time: missing unit", invalid},
 		{"explain nobody --from=10.0.0.1 --to=10.0.0.2 --cache=" + dir, "no router nobody on this host", failed},
 	} {
 		line, status := refusal(t, nil, strings.Fields(tt.args)...)
@@ -300,6 +315,25 @@ func TestCapabilities(t *testing.T) {
 		}, patience, 100*time.Millisecond, "it is there")
 		stop()
 		require.Contains(t, h.show(all, "inspect"), "as it was applied")
+
+		// The cache is enough to find the rest of the settings by, while no agent runs.
+		cache := h.flags[1]
+		info, err := os.Stat(filepath.Join(cache, "settings"))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode())
+		h.flags = []string{"--cache", cache}
+		require.Contains(t, h.show(all, "inspect"), "as it was applied")
+		require.Equal(t, "nothing to do\n", h.show(all, "plan"))
+		ports := func() string {
+			text, err := s.Vsctl("list-ports", "br-int")
+			require.NoError(t, err)
+			return text
+		}
+		require.Contains(t, ports(), "taplan")
+		require.Contains(t, h.show(all, "clean"), "removed router office")
+		require.NotContains(t, ports(), "taplan")
+		require.NotContains(t, ports(), "tapwan")
+		require.NoFileExists(t, filepath.Join(cache, "settings"))
 	})
 	t.Run("less", func(t *testing.T) {
 		h := newSite(t)
@@ -322,6 +356,28 @@ func TestCapabilities(t *testing.T) {
 	})
 }
 
+// TestCommandsWithoutRoot: beside an agent of root, a command of somebody else says what it lacks.
+func TestCommandsWithoutRoot(t *testing.T) {
+	h := newSite(t)
+	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
+	defer stop()
+	h.passes()
+	binary, err := os.Open(os.Args[0]) // in a directory that nobody else may enter
+	require.NoError(t, err)
+	defer binary.Close()
+	const nobody = "65534"
+	for _, args := range [][]string{{"inspect"}, {"plan"}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + h.machine.HostNS, "setpriv", "--reuid=" + nobody, "--regid=" + nobody,
+			"--clear-groups", "/proc/self/fd/3"}, args...)...)
+		cmd.Env, cmd.ExtraFiles = append(os.Environ(), asMain+"=1"), []*os.File{binary}
+		text, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Regexp(t, `^agent: error: .*ask the agent of this host, process \d+: this needs root: run the command as root\n$`, string(text), "%v", args)
+	}
+}
+
 // TestStartsThatFail: what was begun is stopped, and one line says why.
 func TestStartsThatFail(t *testing.T) {
 	h := newSite(t)
@@ -335,7 +391,7 @@ func TestStartsThatFail(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(password, []byte(natsbus.Credential(secret, "host2")+"\n"), 0o600))
 	line, _ := refusal(t, root, append(empty, t.TempDir(), "--bus-password-file="+password)...)
-	require.Contains(t, line, "as agent:host1: nats: Authorization Violation: the password is not that of host host1: on the server, server credential host1 prints it")
+	require.Contains(t, line, "as agent:host1: nats: Authorization Violation: the password is not that of host host1: on the server, in its directory or with its --bus-secret-file, server credential host1 prints it")
 
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -211,11 +211,13 @@ func TestSecondServerInOneDirectory(t *testing.T) {
 func TestCredentialBeforeTheServer(t *testing.T) {
 	s := site{t, t.TempDir()}
 	var printed []string
-	for range 2 {
+	for i := range 2 {
 		cmd, said := s.command([]string{"credential", "h1"})
 		text, err := cmd.Output()
 		require.NoError(t, err, "%s", said)
 		printed = append(printed, string(text))
+		created := "there was no secret, so " + filepath.Join(s.dir, "l3kit-bus.secret") + " was created"
+		require.Equal(t, i == 0, strings.Contains(said.String(), created), "%s", said)
 	}
 	require.Equal(t, printed[0], printed[1])
 	secret, err := os.ReadFile(filepath.Join(s.dir, "l3kit-bus.secret"))

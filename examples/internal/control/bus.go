@@ -131,7 +131,7 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 			}
 		}
 	}
-	if l.secret, err = makeSecret(b.SecretFile); err != nil {
+	if l.secret, _, err = makeSecret(b.SecretFile); err != nil {
 		return err
 	}
 	c.Secret = l.secret

@@ -45,16 +45,19 @@ func readSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-// makeSecret reads the secret, and makes the file if it is missing: whole or not at all, and one only, however many do so at once.
-func makeSecret(path string) ([]byte, error) {
-	secret, err := readSecret(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return secret, err
+// makeSecret reads the secret, and makes the file if it is missing: whole or not at all, and one only,
+// however many do so at once. It reports whether it made the file.
+func makeSecret(path string) (secret []byte, made bool, err error) {
+	if secret, err = readSecret(path); !errors.Is(err, fs.ErrNotExist) {
+		return secret, false, err
 	}
-	if err := writeSecret(path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("--bus-secret-file: create it: %w", err)
+	err = writeSecret(path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, false, fmt.Errorf("--bus-secret-file: create it: %w", err)
 	}
-	return readSecret(path)
+	made = err == nil
+	secret, err = readSecret(path)
+	return secret, made, err
 }
 
 func writeSecret(path string) error {

@@ -44,7 +44,11 @@ func ReadSecret(flag, path string) (string, error) {
 	if err != nil {
 		return "", setting.For(flag, err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", setting.Errorf("%s: %s: the file is empty", flag, path)
+	}
+	return secret, nil
 }
 
 // WarnOfOthers warns of files and directories, where they exist, that everybody can open: such as

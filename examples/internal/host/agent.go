@@ -88,6 +88,9 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 		if err := a.checkPhysical(ctx, site.wiring); err != nil {
 			return err
 		}
+		if err := a.checkTunnel(); err != nil {
+			return err
+		}
 		claimed := a.claimed
 		if claimed == nil {
 			if claimed, err = a.claim(); err != nil {
@@ -112,7 +115,11 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		running.Store(loop)
-		go obey(ctx, claimed, loop, a.settings(login.Host), p.Log)
+		settings := a.settings(login.Host)
+		if err := writeNote(a.Cache, settings); err != nil {
+			p.Log.Warn("cannot note the settings for commands that run when the agent has stopped", "cache", a.Cache, "err", err)
+		}
+		go obey(ctx, claimed, loop, settings, p.Log)
 		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
 		return run(ctx, loop, src)
 	}
@@ -150,6 +157,12 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 		if f.value <= 0 {
 			return c, setting.Errorf("%s must be more than 0", f.flag)
 		}
+	}
+	if err := a.checkCache(); err != nil {
+		return c, err
+	}
+	if t := a.TunnelAddress; t.IsValid() && (t.IsLoopback() || t.IsMulticast() || t.IsUnspecified()) {
+		return c, setting.Errorf("--tunnel-address: %s is not an address that other hosts can reach", t)
 	}
 	if a.Parallel < 0 {
 		return c, setting.Errorf("--parallel must not be less than 0")

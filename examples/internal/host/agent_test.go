@@ -17,6 +17,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/dataplane/workload"
 	"github.com/l3kit/l3kit/examples/internal/explain"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -291,7 +292,18 @@ func TestRefusals(t *testing.T) {
 	r.flags.Cache = t.TempDir()
 	require.NoError(t, os.Symlink("/dev/null", filepath.Join(r.flags.Cache, "lock")))
 	require.ErrorContains(t, r.start(b.login()).fails(), "too many levels of symbolic links")
+	r.flags.Cache = t.TempDir()
+	require.NoError(t, os.Chmod(r.flags.Cache, 0o777))
+	err := r.start(b.login()).fails()
+	require.ErrorContains(t, err, "--cache: everybody can write to "+r.flags.Cache)
+	require.ErrorAs(t, err, new(*setting.Error))
 	r.flags.Cache = cache
+	has := r.flags.TunnelAddress
+	r.flags.TunnelAddress = netip.MustParseAddr("192.0.2.99")
+	err = r.start(b.login()).fails()
+	require.ErrorContains(t, err, "--tunnel-address: this host does not have the address 192.0.2.99")
+	require.ErrorAs(t, err, new(*setting.Error))
+	r.flags.TunnelAddress = has
 	for _, bad := range []string{"two words", "*", "line\nfeed"} {
 		r.flags.Host = bad
 		require.ErrorContains(t, r.start(b.login()).fails(), "--host: the host name ")

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ type Attach struct {
 	Port string `arg:"" help:"ID or name of a port of the API."`
 
 	Netns  string `own:"" required:"" xor:"workload" placeholder:"NAME" help:"Attach the network namespace with this name (ip netns) or path."`
-	PID    int    `own:"" required:"" xor:"workload" name:"pid" placeholder:"PID" help:"Attach the container that this process is in."`
+	PID    *int   `own:"" required:"" xor:"workload" name:"pid" placeholder:"PID" help:"Attach the container that this process is in."`
 	Tap    bool   `own:"" required:"" xor:"workload" help:"Make a tap device for a virtual machine."`
 	Device string `own:"" default:"eth0" placeholder:"NAME" help:"Name of the device in the namespace or container. Default: ${default}."`
 
@@ -39,6 +40,9 @@ const attachTime = time.Minute
 
 // Run is called by kong.
 func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
+	if err := a.check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, attachTime)
 	defer cancel()
 	host, err := (&Agent{Host: a.Host}).Name()
@@ -88,6 +92,22 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 	_, err = io.WriteString(out, text)
 	return err
 }
+
+// check refuses flags that are wrong on every host.
+func (a *Attach) check() error {
+	switch {
+	case a.PID != nil && *a.PID <= 0:
+		return setting.Errorf("--pid: %d is not the ID of a process", *a.PID)
+	case a.PID == nil && !a.Tap && a.Netns == "":
+		return setting.Errorf("--netns is empty: name a network namespace")
+	case !a.Tap && !deviceName.MatchString(a.Device) || a.Device == "." || a.Device == "..":
+		return setting.Errorf("--device: %q is not the name of a network device: those have up to 15 characters, none of them white space, / or :", a.Device)
+	}
+	return nil
+}
+
+// deviceName is what Linux takes for a name (dev_valid_name in net/core/dev.c).
+var deviceName = regexp.MustCompile(`^[^/:\s]{1,15}$`)
 
 // attach returns what to tell the user.
 func (a *Attach) attach(ctx context.Context, w wiring, ns namespace.NS, c workload.Config) (string, error) {
@@ -146,8 +166,8 @@ func (a *Attach) workload() (*os.File, error) {
 	if !strings.Contains(path, "/") {
 		path = filepath.Join(netns.Dir, path)
 	}
-	if a.PID != 0 {
-		flag, path = "--pid", fmt.Sprintf("/proc/%d/ns/net", a.PID)
+	if a.PID != nil {
+		flag, path = "--pid", fmt.Sprintf("/proc/%d/ns/net", *a.PID)
 	}
 	ns, err := netns.Open(path)
 	if errors.Is(err, os.ErrNotExist) && flag == "--netns" {

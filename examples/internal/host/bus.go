@@ -21,6 +21,9 @@ type Bus struct {
 
 // Login is for a host's agent.
 func (b *Bus) Login(host string) (l natsbus.Login, err error) {
+	if len(b.URLs) == 0 {
+		return l, checkURL("")
+	}
 	for _, u := range b.URLs {
 		if err := checkURL(u); err != nil {
 			return l, err
@@ -42,7 +45,7 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 	}
 	if l.Password == "" && l.CredentialsFile == "" && b.TLS.Cert == "" {
 		return l, setting.Errorf("the message queue needs a login: give one of --bus-password-file, --bus-credentials and --bus-cert; "+
-			"on the server, server credential %s prints this host's password", host)
+			"on the server, in its directory or with its --bus-secret-file, server credential %s prints this host's password", host)
 	}
 	return l, nil
 }

@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 )
@@ -26,11 +29,25 @@ func (m *Machine) look(ctx context.Context) (*site, agent.Cached, error) {
 
 // cached is what was applied last. No cache is one with nothing in it: no agent has run yet.
 func (m *Machine) cached() (agent.Cached, error) {
+	if err := m.checkCache(); err != nil {
+		return agent.Cached{}, err
+	}
 	kept, err := agent.ReadCache(m.Cache)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return kept, nil
+	case errors.Is(err, unix.ENOTDIR):
+		return kept, setting.For("--cache", err)
 	}
 	return kept, err
+}
+
+// checkCache refuses a path that would stand for the working directory.
+func (m *Machine) checkCache() error {
+	if m.Cache == "" {
+		return setting.Errorf("--cache is empty: name a directory")
+	}
+	return nil
 }
 
 // choose picks the routers that were asked for, by their IDs or enough of the beginning; none asked for: all.

@@ -106,8 +106,12 @@ func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, settings 
 		go func() {
 			defer c.Close()
 			peer, err := credentials(c)
-			if err != nil || !trusted(peer) {
-				log.Warn("refused a command of a process that is neither root's nor of this user", "err", err)
+			if err != nil {
+				log.Warn("refused a command of a process that is not known", "err", err)
+				return
+			}
+			if !trusted(peer) {
+				log.Warn("refused a command of a process that is neither root's nor of this user", "process", peer.Pid, "user", peer.Uid)
 				return
 			}
 			_ = c.SetDeadline(time.Now().Add(commandTime))
@@ -141,8 +145,12 @@ func (m *Machine) ask(r request) (a reply, err error) {
 		return a, fmt.Errorf("%w: %w", errNoAgent, err)
 	}
 	defer c.Close()
-	if peer, err := credentials(c); err != nil || !trusted(peer) {
+	peer, err := credentials(c)
+	if err != nil || !trusted(peer) {
 		return a, errors.Join(errors.New("ask the agent of this host: another user's process has taken its name"), err)
+	}
+	if me := os.Geteuid(); me != 0 && me != int(peer.Uid) {
+		return a, fmt.Errorf("ask the agent of this host, process %d: this needs root: run the command as root", peer.Pid)
 	}
 	_ = c.SetDeadline(time.Now().Add(commandTime))
 	if err := json.NewEncoder(c).Encode(r); err != nil {

@@ -19,6 +19,9 @@ type Clean struct {
 
 // Run is called by kong. It fails while an agent runs, which would make its routers again.
 func (c *Clean) Run(ctx context.Context, out io.Writer) (err error) {
+	if err := c.checkCache(); err != nil {
+		return err
+	}
 	claimed, err := c.claim()
 	if err != nil {
 		return err
@@ -72,7 +75,7 @@ func removeCache(dir string) error {
 		return nil
 	}
 	var errs []error
-	for _, pattern := range []string{"*.json", "peers", "listing", "heard", "lock"} {
+	for _, pattern := range []string{"*.json", "peers", "listing", "heard", "lock", noteFile} {
 		files, err := filepath.Glob(filepath.Join(dir, pattern))
 		errs = append(errs, err)
 		for _, file := range files {

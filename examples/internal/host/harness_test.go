@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
@@ -154,13 +155,21 @@ func newRig(t *testing.T) *rig {
 	machine, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, machine.Close()) })
-	return &rig{t: t, machine: machine, flags: Agent{
+	r := &rig{t: t, machine: machine, flags: Agent{
 		Host: "host1", AvailabilityZone: "nova", Heartbeat: time.Second, Check: time.Hour, OnDisconnect: "keep", Lease: time.Minute,
 		Machine: Machine{
 			Dataplane: "nftables", Wiring: "bridge", VXLANPort: 4789, TunnelAddress: netip.MustParseAddr("192.0.2.1"),
 			Cache: filepath.Join(t.TempDir(), "cache"), Namespaces: machine.Dir, ns: machine.HostNS,
 		},
 	}}
+	require.NoError(t, r.flags.inHost(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.AddrAdd(lo, &netlink.Addr{IPNet: netlink.NewIPNet(r.flags.TunnelAddress.AsSlice())})
+	}))
+	return r
 }
 
 // process is one that is running.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // lock makes sure that one agent writes the cache. It ends with the process. A disk that is full or
@@ -15,6 +17,12 @@ import (
 func lock(cache string, log *slog.Logger) (unlock func() error, err error) {
 	path := filepath.Join(cache, "lock")
 	err = os.MkdirAll(cache, 0o700)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil, setting.For("--cache", err)
+	}
+	if info, err := os.Stat(cache); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return nil, setting.Errorf("--cache: everybody can write to %s (%s), and so decide what routers do: chmod o-w it", cache, info.Mode().Perm())
+	}
 	var f *os.File
 	if err == nil {
 		f, err = os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o600)

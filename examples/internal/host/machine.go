@@ -105,6 +105,23 @@ func (m *Machine) checkSwitch(ctx context.Context, w wiring, physical string) er
 	return nil // whatever else is wrong is not the fault of this setting
 }
 
+// checkTunnel refuses an address for tunnels that this host does not have.
+func (m *Machine) checkTunnel() error {
+	if !m.TunnelAddress.IsValid() {
+		return nil
+	}
+	return m.inHost(func() error {
+		addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		if err != nil {
+			return fmt.Errorf("list the addresses of this host: %w", err)
+		}
+		if !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.Equal(m.TunnelAddress.AsSlice()) }) {
+			return setting.Errorf("--tunnel-address: this host does not have the address %s", m.TunnelAddress)
+		}
+		return nil
+	})
+}
+
 // checkInterface looks at the calling thread's namespace. An existing bridge may have addresses, an
 // interface must not: it becomes a port of a bridge, where they would stop working.
 func checkInterface(device string) error {

@@ -118,7 +118,8 @@ func (s *source) loginRefused(err error) error {
 	if !errors.Is(err, nats.ErrAuthorization) {
 		return err
 	}
-	return fmt.Errorf("%w: the password is not that of host %s: on the server, server credential %s prints it; "+
+	return fmt.Errorf("%w: the password is not that of host %s: on the server, in its directory or with its "+
+		"--bus-secret-file, server credential %s prints it; "+
 		"give it with --bus-password-file, or the right name with --host", err, s.login.Host, s.login.Host)
 }
 
