@@ -115,7 +115,7 @@ func TestWhatIsWrongIsSaidInOneLine(t *testing.T) {
 		"no segment":             {invalid, nowhere("--tenant-networks=vxlan:5:1"), "--tenant-networks[0]: vxlan has no segmentation IDs from 5 to 1", []string{"l3kit.db"}},
 		"no tokens":              {invalid, []string{"--auth=token"}, "--token-file", nil},
 		"no file of tokens":      {invalid, nowhere("--auth=token", "--token-file=none"), "--token-file", nil},
-		"tokens that are none":   {invalid, nowhere("--auth=token", "--token-file=short"), "/short: entry 0: the token or the project is missing", nil},
+		"tokens that are none":   {invalid, nowhere("--auth=token", "--token-file=short"), "/short: entry 1: the project is missing", nil},
 		"tokens of everybody":    {invalid, nowhere("--auth=token", "--token-file=public"), "/public: others than its owner can read", nil},
 		"no Keystone":            {invalid, []string{"--auth=keystone"}, "--keystone-url", nil},
 		"no other NATS":          {failed, nowhere("--bus=nats://127.0.0.1:1"), "nats://127.0.0.1:1", []string{"l3kit.db"}},

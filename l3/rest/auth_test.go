@@ -77,13 +77,21 @@ func TestTokens(t *testing.T) {
 		var stranger *rest.Unauthorized
 		require.ErrorAs(t, err, &stranger, wrong)
 	}
-	for _, bad := range []string{
-		"- {token: '', project: p}", "- {token: x}", "- {token: x, project: p}\n- {token: x, project: q}", "- {token: x, project: p, role: admin}", "{",
+	for bad, says := range map[string]string{
+		"- {token: '', project: p}":                          ": entry 1: the token is missing",
+		"- {token: x, project: p}\n- {token: y}":             ": entry 2: the project is missing",
+		"- {token: x, project: p}\n- {token: x, project: q}": ": entry 2: an earlier entry has the same token",
+		"- {token: x, project: p, role: admin}":              `unknown field "role"`,
+		"- {token: x, project: p, roles: admin}":             ": it is not a list of entries",
+		"token: x":                                           ": it is not a list of entries",
+		"{":                                                  "line 1",
+		"":                                                   ": it has no tokens",
+		"[]":                                                 ": it has no tokens",
 	} {
 		write(bad)
 		_, err := rest.ReadTokens(file)
-		require.Error(t, err, bad)
-		require.Contains(t, err.Error(), file)
+		require.ErrorContains(t, err, file, bad)
+		require.ErrorContains(t, err, says, bad)
 	}
 	write("- {token: x, project: p}")
 	for mode, fine := range map[os.FileMode]bool{0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o660: false, 0o602: false} {

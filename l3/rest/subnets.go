@@ -32,7 +32,8 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 		field("allocation_pools", list(addressRange), given,
 			func(r *R) []l3.AddressRange { return r.AllocationPools }, func(s *S, v []l3.AddressRange) { s.AllocationPools = &v }),
 		field("enable_dhcp", boolean, given|found, func(r *R) bool { return r.EnableDHCP }, func(s *S, v bool) { s.EnableDHCP = &v }),
-		field("dns_nameservers", texts, given|filtered, func(r *R) []string { return r.DNSNameservers }, func(s *S, v []string) { s.DNSNameservers = &v }).emptiedByNull(),
+		field("dns_nameservers", texts, given|filtered, func(r *R) []string { return r.DNSNameservers }, func(s *S, v []string) { s.DNSNameservers = &v }).
+			emptiedByNull(),
 		field("host_routes", list(staticRoute), given, func(r *R) []l3.Route { return r.HostRoutes }, func(s *S, v []l3.Route) { s.HostRoutes = &v }).emptiedByNull(),
 		field("ipv6_ra_mode", ipv6Mode, inPost|found,
 			func(r *R) string { return string(r.IPv6RAMode) }, func(s *S, v string) { s.IPv6RAMode = mode(v) }),

@@ -2,6 +2,8 @@ package rest
 
 import (
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -51,13 +53,29 @@ func ReadTokens(file string) (*Tokens, error) {
 		Roles   []string `json:"roles"`
 	}
 	if err := yaml.UnmarshalStrict(b, &entries); err != nil {
+		if errors.As(err, new(*json.UnmarshalTypeError)) { // whose text is in Go's words
+			err = errors.New("it is not a list of entries with token, project, user, and a list of roles")
+		}
 		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(entries) == 0 {
+		return nil, fmt.Errorf("%s: it has no tokens, so nobody could use the API", file)
 	}
 	t := &Tokens{callers: make(map[[sha256.Size]byte]l3.Caller, len(entries))}
 	for i, e := range entries {
 		key := sha256.Sum256([]byte(e.Token))
-		if _, twice := t.callers[key]; twice || e.Token == "" || e.Project == "" {
-			return nil, fmt.Errorf("%s: entry %d: the token or the project is missing, or the token is not the only one of its kind", file, i)
+		_, twice := t.callers[key]
+		fault := ""
+		switch {
+		case e.Token == "":
+			fault = "the token is missing"
+		case e.Project == "":
+			fault = "the project is missing"
+		case twice:
+			fault = "an earlier entry has the same token"
+		}
+		if fault != "" {
+			return nil, fmt.Errorf("%s: entry %d: %s", file, i+1, fault)
 		}
 		t.callers[key] = caller(e.Project, e.User, e.Roles)
 	}
