@@ -10,15 +10,33 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestRouterThatCannotBeRealised has hosts whose agents claim a physical network without having it.
+// TestRouterThatCannotBeRealised has hosts whose agents claim a physical network that they had when they
+// started.
 func TestRouterThatCannotBeRealised(t *testing.T) {
-	s := start(t, deployment.Config{Hosts: 2, AgentFlags: func(*deployment.Host) []string { return []string{"--physical=claimed=none0"} }})
+	const bridge = "none0"
+	s := start(t, deployment.Config{Hosts: 2, AgentFlags: func(h *deployment.Host) []string {
+		require.NoError(t, h.Do(func() error {
+			return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge, TxQLen: -1}})
+		}))
+		return []string{"--physical=claimed=" + bridge}
+	}})
+	for _, h := range s.Hosts {
+		require.NoError(t, h.Ready(within(t, 30*time.Second)))
+		require.NoError(t, h.Do(func() error {
+			l, err := netlink.LinkByName(bridge)
+			if err != nil {
+				return err
+			}
+			return netlink.LinkDel(l)
+		}))
+	}
 	good := s.tenants("good", 6)
 	s.active(s.api(), good...)
 	for i, tenant := range good[:2] {
@@ -36,7 +54,7 @@ func TestRouterThatCannotBeRealised(t *testing.T) {
 			require.NoError(t, err)
 			return status == "ERROR"
 		}, lab.Patience(20*time.Second), 20*time.Millisecond)
-		require.Contains(t, reason, "none0")
+		require.Contains(t, reason, bridge)
 		t.Log(status, reason)
 		f, err := floatingips.Get(t.Context(), s.api(), bad.FloatingIP).Extract()
 		require.NoError(t, err)
