@@ -211,7 +211,8 @@ func unknownAttributes(t *testing.T, s l3.Store) {
 		{Filters: []l3.Filter{{Field: "name", Values: []any{7}}}},
 		{Filters: []l3.Filter{{Field: "name", Op: 99, Values: []any{"x"}}}},
 		{Sort: []l3.Sort{{Field: "nothing"}}},
-		{Sort: []l3.Sort{{Field: "tags"}}},
+		{Sort: []l3.Sort{{Field: "fixed_ips"}}},
+		{Sort: []l3.Sort{{Field: "fixed_ips.subnet_id"}}},
 	} {
 		err := s.View(ctx, func(tx l3.Tx) error {
 			_, err := tx.Ports().List(ctx, q)
