@@ -98,6 +98,9 @@ type RouterState struct {
 	// Unhosted is why no agent can host it, as far as that was tried; empty: one can. UnhostedDetail is for administrators.
 	Unhosted       string `json:"unhosted,omitempty"`
 	UnhostedDetail string `json:"unhosted_detail,omitempty"`
+	// Removed says that an administrator took the router from its agent. [Service.Reschedule] gives it no
+	// host then.
+	Removed bool `json:"removed,omitempty"`
 
 	// What the host of this epoch reported.
 	Reported    uint64            `json:"reported"`               // generation that it applied, or tried; 0: nothing yet

@@ -74,12 +74,13 @@ func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents [
 	return agents, err
 }
 
-// UpdateAgent enables an agent, which then takes routers that nobody hosts, or disables it: it is given no more, and [Service.Reschedule] moves
-// those that it has.
+// UpdateAgent enables an agent, which then takes routers that nobody hosts, or disables it: it is given no more, and those that it has move to
+// others. One that fits no other agent leaves it all the same.
 func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec AgentSpec) (a Agent, err error) {
 	var enabled bool
+	var leaving []string // IDs of routers
 	err = s.update(ctx, func(w *work) error {
-		enabled = false
+		enabled, leaving = false, nil
 		if a, err = s.agent(ctx, w, who, id); err != nil {
 			return err
 		}
@@ -96,16 +97,28 @@ func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec A
 			return nil
 		}
 		enabled = a.AdminStateUp && !before
+		if before && !a.AdminStateUp {
+			hosted, err := w.Bindings().List(ctx, id)
+			if err != nil {
+				return err
+			}
+			leaving = routerIDs(hosted)
+		}
 		return w.Agents().Update(ctx, &a)
 	})
-	if err == nil && enabled {
+	if err != nil {
+		return a, err
+	}
+	if enabled {
 		s.adopt(ctx)
 	}
-	return a, err
+	s.relocate(ctx, leaving)
+	return a, nil
 }
 
 // DeleteAgent forgets an agent; others take its routers. One that still runs registers again.
 func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error {
+	var leaving []string // IDs of routers
 	err := s.update(ctx, func(w *work) error {
 		if _, err := s.agent(ctx, w, who, id); err != nil {
 			return err
@@ -117,6 +130,7 @@ func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error 
 		if err != nil {
 			return err
 		}
+		leaving = routerIDs(hosted)
 		for _, b := range hosted {
 			st, err := stateOf(ctx, w, b.RouterID)
 			if err != nil {
@@ -135,7 +149,7 @@ func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error 
 		return w.Agents().Delete(ctx, id)
 	})
 	if err == nil {
-		s.adopt(ctx)
+		s.relocate(ctx, leaving)
 	}
 	return err
 }

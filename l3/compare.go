@@ -266,7 +266,7 @@ func (s *Service) correct(ctx context.Context, w *work, a Agent, c comparison) e
 	}
 	for _, st := range c.misplaced {
 		s.log.Warn("a router runs on a host that it does not belong to any more, and leaves it", "router", st.ID, "host", st.Host)
-		if err := s.depart(ctx, w, st); err != nil {
+		if err := s.evict(ctx, w, st); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // ErrSilence is that no agent at all was heard lately. Then it is rather this side that does not hear.
 var ErrSilence = errors.New("no agent is heard")
 
-// Reschedule moves routers away from agents that are not heard of or administratively disabled, and gives hosts to those that have none: no more
+// Reschedule moves routers away from agents that are not heard of or administratively disabled, and gives hosts to those that have none, except to those that were removed from their agents: no more
 // than limit, each in a transaction of its own. A router that no other agent fits stays with an agent that is not heard of, but leaves one that is
 // disabled. It returns how many routers it moved. [Failover] calls it again and again; several processes may do so at once.
 //
@@ -42,11 +42,13 @@ const mostExplained = 16
 // survey is the routers without an agent that works, by their IDs.
 type survey struct {
 	movable     []string // that another agent can host
+	removed     []string // likewise, and were removed from their agents
 	unexplained []string // that none can, for another reason than was noted
 }
 
 func (f *survey) add(g survey) {
-	f.movable, f.unexplained = append(f.movable, g.movable...), append(f.unexplained, g.unexplained...)
+	f.movable, f.removed = append(f.movable, g.movable...), append(f.removed, g.removed...)
+	f.unexplained = append(f.unexplained, g.unexplained...)
 }
 
 // asOf is the service whose agents are alive if they are at that time.
@@ -56,14 +58,22 @@ func (s *Service) asOf(now time.Time) *Service {
 	return &then
 }
 
-// adopt gives hosts to the routers that have none, because an agent came up. What a silent agent has is left to Reschedule, and to its rate.
+// adopt gives hosts to the routers that have none, those included that were removed from their agents, because an agent came up. What a silent
+// agent has is left to Reschedule, and to its rate.
 func (s *Service) adopt(ctx context.Context) {
 	found, err := s.unhosted(ctx)
 	if err == nil {
-		_, err = s.rescueAll(ctx, found.movable, len(found.movable))
+		_, err = s.rescueAll(ctx, slices.Concat(found.movable, found.removed), len(found.movable)+len(found.removed))
 	}
 	if err != nil {
 		s.log.Warn("routers without a host are left to the next time", "error", err)
+	}
+}
+
+// relocate finds other hosts for routers whose agent was disabled or deleted. What fails is left to Reschedule.
+func (s *Service) relocate(ctx context.Context, routerIDs []string) {
+	if _, err := s.rescueAll(ctx, routerIDs, len(routerIDs)); err != nil {
+		s.log.Warn("routers of an agent that was disabled or deleted are left to the next time", "error", err)
 	}
 }
 
@@ -166,6 +176,8 @@ func (s *Service) survey(ctx context.Context, tx Tx, states []RouterState, agent
 	for _, in := range intents {
 		reason, _ := s.obstacle(in, agents)
 		switch {
+		case reason == "" && byID[in.Router.ID].Removed:
+			found.removed = append(found.removed, in.Router.ID)
 		case reason == "":
 			found.movable = append(found.movable, in.Router.ID)
 		case reason != byID[in.Router.ID].Unhosted:

@@ -57,7 +57,10 @@ func TestFailoverDrainsADisabledAgent(t *testing.T) {
 		r.agent("h2", "private")
 		names := map[string]string{gated.ID: "gated", plain.ID: "plain"}
 		r.notices(names)
-		ok(r.UpdateAgent(r.Context(), r.admin, a.ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
+		require.NoError(r, r.store.Update(r.Context(), func(tx l3.Tx) error { // as if the service had ended before it moved them
+			a.AdminStateUp = false
+			return tx.Agents().Update(r.Context(), &a)
+		}))
 		require.Equal(r, 2, ok(r.Reschedule(r.Context(), 100))(r))
 		require.ElementsMatch(r, []string{"h1 gated 1 gone", "h1 plain 1 gone", "h2 plain 2"}, r.notices(names))
 		require.Equal(r, "h2", r.hostOf(plain.ID))

@@ -85,8 +85,9 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, rou
 	})
 }
 
-// RemoveRouterFromAgent takes a router from the agent that hosts it. It has no host then, until it
-// changes or [Service.Reschedule] finds it one. An orphan on the agent's host is removed for good.
+// RemoveRouterFromAgent takes a router from the agent that hosts it. As in Neutron, it has no host then
+// until [Service.AddRouterToAgent] gives it one, it changes, or an agent comes up.
+// An orphan on the agent's host is removed for good.
 func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error {
 	if err := s.may(who, "delete_l3-router", 0); err != nil {
 		return err
@@ -116,6 +117,7 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID
 		if err := s.release(ctx, w, &st); err != nil {
 			return err
 		}
+		st.Removed = true
 		if err := s.explainLoss(ctx, w, &st, ""); err != nil {
 			return err
 		}

@@ -111,6 +111,65 @@ func TestHostingByHand(t *testing.T) {
 	})
 }
 
+// TestRemovedFromItsAgent: the router stays without a host until somebody adds it to an agent, it
+// changes, or an agent comes up.
+func TestRemovedFromItsAgent(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		a := r.agent("h1")
+		subnet := r.inside("10.0.1.0/24")
+		router := r.router()
+		r.attach(router, subnet)
+		remove := func() {
+			r.Helper()
+			require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, a.ID, router.ID))
+			require.Zero(r, ok(r.Reschedule(r.Context(), 100))(r))
+			require.Empty(r, r.hostOf(router.ID))
+			got := r.see(router.ID)
+			require.Equal(r, l3.StatusDown, got.Status)
+			require.Equal(r, "The router was removed from its agent, and was not added to another", got.StatusReason)
+		}
+		remove()
+		r.agent("h1")
+		require.Empty(r, r.hostOf(router.ID), "a heartbeat of an agent that is up changes nothing")
+		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, a.ID, router.ID))
+		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status)
+		remove()
+		r.attach(router, r.inside("10.0.2.0/24"))
+		require.Equal(r, "h1", r.hostOf(router.ID), "it changed")
+		remove()
+		r.agent("h2")
+		require.Equal(r, "h2", r.hostOf(router.ID), "an agent came up")
+	})
+}
+
+// TestDisabledAgentHostsNothing: its routers leave at once, for other agents where one fits.
+func TestDisabledAgentHostsNothing(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		a := r.agent("h1", "public")
+		gated, plain := r.routerTo(r.external("public", "203.0.113.0/24")), r.router()
+		r.attach(plain, r.inside("10.0.1.0/24"))
+		r.agent("h2", "private")
+		names := map[string]string{gated.ID: "gated", plain.ID: "plain"}
+		r.notices(names)
+		ok(r.UpdateAgent(r.Context(), r.admin, a.ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
+		require.ElementsMatch(r, []string{"h1 gated 1 gone", "h1 plain 1 gone", "h2 plain 2"}, r.notices(names))
+		require.Equal(r, "h2", r.hostOf(plain.ID))
+		require.Empty(r, r.hostOf(gated.ID))
+		got := r.see(gated.ID)
+		require.Equal(r, l3.StatusDown, got.Status)
+		require.Contains(r, got.StatusReason, "No agent can host the router: no agent reaches the external network")
+
+		b := r.agent("h2", "private")
+		ok(r.UpdateAgent(r.Context(), r.admin, b.ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
+		require.Empty(r, r.hostOf(plain.ID))
+		got = r.see(plain.ID)
+		require.Contains(r, got.StatusReason, "No agent can host the router: no agent is alive and enabled: h")
+		require.Contains(r, got.StatusReason, "h2 is disabled")
+		ok(r.UpdateAgent(r.Context(), r.admin, b.ID, l3.AgentSpec{AdminStateUp: new(true)}))(r)
+		require.Equal(r, "h2", r.hostOf(plain.ID))
+	})
+}
+
 func TestHostingUnfitAgent(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		right, wrong, east := r.agent("h1", "public"), r.agent("h2", "private"), r.beat(l3.Heartbeat{Host: "h3", AvailabilityZone: "east"})

@@ -51,6 +51,8 @@ func (s *Service) plight(agents []Agent) string {
 			return strings.Join(list, ", ") + fmt.Sprintf(" and %d more", len(agents)-mostNamed)
 		case s.alive(a):
 			list = append(list, a.Host+" is disabled")
+		case a.HeartbeatAt.IsZero():
+			list = append(list, a.Host+" has sent no heartbeat yet")
 		default:
 			list = append(list, a.Host+" was last heard at "+a.HeartbeatAt.Format(timeFormat))
 		}
@@ -111,13 +113,14 @@ type roll struct {
 	silent map[string]bool // by ID
 }
 
-// call returns the agents that are not heard any more, and forgets those that are heard again.
+// call returns the agents that are not heard any more, and forgets those that are heard again. One that
+// was never heard has registered and is about to send its first heartbeat.
 func (r *roll) call(s *Service, agents []Agent) (lost []Agent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	silent := make(map[string]bool, len(r.silent))
 	for _, a := range agents {
-		if s.alive(a) {
+		if s.alive(a) || a.HeartbeatAt.IsZero() {
 			continue
 		}
 		if silent[a.ID] = true; !r.silent[a.ID] {

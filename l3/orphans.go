@@ -85,7 +85,17 @@ func (s *Service) removeOrphan(ctx context.Context, w *work, o Orphan) error {
 	if o.Deployment == d.ID {
 		epoch = max(epoch, o.Epoch)
 	}
-	return s.depart(ctx, w, RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Generation: o.Revision})
+	return s.evict(ctx, w, RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Generation: o.Revision})
+}
+
+// evict records that a router leaves a host that it was not bound to in that epoch. Until then, the
+// database may not have given the epoch to any router, and hosts that name one which it has not given
+// show that it was restored from a backup.
+func (s *Service) evict(ctx context.Context, w *work, st RouterState) error {
+	if err := w.Deployment().RaiseEpoch(ctx, st.Epoch); err != nil {
+		return err
+	}
+	return s.depart(ctx, w, st)
 }
 
 // hold claims an orphan's addresses in the subnets of the networks on the same segments, whatever

@@ -1,7 +1,9 @@
 package l3_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -236,6 +238,28 @@ func TestOrphansAreKept(t *testing.T) {
 		// What a port has already is a conflict, which is shown.
 		h.runs(l3.RunningRouter{ID: "late", Orphan: true, Addrs: []l3.HeldAddr{{Network: public, Addr: addr("203.0.113.5")}}})
 		require.Equal(r, []netip.Addr{addr("203.0.113.5")}, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans[0].Conflicts)
+	})
+}
+
+// TestOrphanRemovedOnAFreshDatabase: the epoch of the removal comes back with the host's next
+// inventory, which ends the orphan and does not look like a database that was restored.
+func TestOrphanRemovedOnAFreshDatabase(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		var log bytes.Buffer
+		service, err := l3.New(l3.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(r, err)
+		r.Service = service
+		h := r.host("h1")
+		a := h.runs(l3.RunningRouter{ID: "orphan", Orphan: true})
+		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, a.ID, "orphan"))
+		removal := ok(r.PlacementOf(r.Context(), "h1", "orphan"))(r)
+		h.seq++
+		h.beat(l3.Heartbeat{
+			Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: removal.Deployment,
+			Inventory: &l3.Inventory{Seq: h.seq, MaxEpoch: removal.Epoch},
+		})
+		require.Empty(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans)
+		require.NotContains(r, log.String(), "restored")
 	})
 }
 

@@ -17,6 +17,7 @@ func (s *Service) place(ctx context.Context, w *work, st *RouterState, in Intent
 			return err
 		}
 	}
+	st.Removed = false // the change gives it a host again, now or as soon as one fits
 	agents, err := w.Agents().List(ctx, Query{})
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (s *Service) release(ctx context.Context, w *work, st *RouterState) error {
 // forget drops what an earlier host reported.
 func (st *RouterState) forget() {
 	st.Reported, st.Applied, st.Error, st.FloatingIPs = 0, 0, "", nil
-	st.Unhosted, st.UnhostedDetail = "", ""
+	st.Unhosted, st.UnhostedDetail, st.Removed = "", "", false
 	st.ReportedAt, st.ReportedBy, st.ReportedSeq, st.Lagging = time.Time{}, "", 0, 0
 }
 

@@ -8,6 +8,9 @@ import (
 // silent is the reason of a router whose host has died.
 const silent = "The agent that hosts the router is not heard"
 
+// removed is the reason of a router that an administrator took from its agent.
+const removed = "The router was removed from its agent, and was not added to another"
+
 // unrealised is the reason of an ERROR for callers who do not see agents: the host's own words name
 // devices and physical networks, which are the provider's.
 const unrealised = "The host cannot realise it. Administrators see why"
@@ -19,6 +22,8 @@ func (st *RouterState) settled(up bool) (Status, string) {
 		return StatusDown, "The router is administratively down"
 	case !st.Wanted:
 		return StatusActive, "" // there is nothing to realise
+	case st.AgentID == "" && st.Unhosted == "" && st.Removed:
+		return StatusDown, removed
 	case st.AgentID == "" && st.Unhosted == "":
 		return StatusBuild, "" // an agent can host it, and will be given it
 	case st.AgentID == "":

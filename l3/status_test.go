@@ -494,3 +494,26 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 		found(l3.StatusActive, l3.StatusActive)
 	})
 }
+
+// TestAgentThatWasNeverHeard: an agent registers before its first heartbeat, and is not lost until then.
+func TestAgentThatWasNeverHeard(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		var log bytes.Buffer
+		service, err := l3.New(l3.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(r, err)
+		r.Service = service
+		r.agent("h1")
+		router := r.router(l3.RouterSpec{AZHints: &[]string{"nova"}})
+		require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h2", Instance: "process", Machine: "machine"}))
+		ok(r.Reschedule(r.Context(), 10))(r)
+		require.NotContains(r, log.String(), "not heard any more")
+
+		r.clock.sleep(76 * time.Second)
+		r.attach(router, r.inside("10.0.1.0/24"))
+		require.Contains(r, r.see(router.ID).StatusReason, "h2 has sent no heartbeat yet")
+		_, _ = r.Reschedule(r.Context(), 10) // nobody is heard
+		require.Contains(r, log.String(), "not heard any more")
+		require.Contains(r, log.String(), "host=h1")
+		require.NotContains(r, log.String(), "host=h2")
+	})
+}

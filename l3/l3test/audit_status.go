@@ -62,7 +62,7 @@ func routerStatus(r l3.Router, st l3.RouterState) l3.Status {
 		return l3.StatusActive
 	}
 	if st.AgentID == "" {
-		if st.Unhosted != "" {
+		if st.Unhosted != "" || st.Removed {
 			return l3.StatusDown
 		}
 		return l3.StatusBuild
