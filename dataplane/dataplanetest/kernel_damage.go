@@ -40,6 +40,15 @@ func (k *kernel) Damages() []Damage {
 		}
 		return &netlink.Addr{IPNet: &net.IPNet{IP: parsed, Mask: net.CIDRMask(bits, size)}}
 	}
+	loopback := func(addr *netlink.Addr) func(context.Context, string) error {
+		return k.inside(func(nl *netlink.Handle) error {
+			l, err := nl.LinkByName("lo")
+			if err != nil {
+				return err
+			}
+			return nl.AddrAdd(l, addr)
+		})
+	}
 	return slices.Concat(k.switchDamages(), k.bridgeDamages(), []Damage{
 		{"a port deleted", "qr-web", web(k.deletePort)},
 		{"a port set down", "qr-web", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetDown(l) })},
@@ -50,6 +59,8 @@ func (k *kernel) Damages() []Damage {
 		{"an address removed", "10.0.1.1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrDel(l, ip("10.0.1.1", 24)) })},
 		{"an IPv6 address removed", "fd00:1::1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrDel(l, ip("fd00:1::1", 64)) })},
 		{"an address added", "10.77.0.1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrAdd(l, ip("10.77.0.1", 24)) })},
+		{"an address added to lo", "10.77.0.2", loopback(ip("10.77.0.2", 32))},
+		{"an IPv6 address added to lo", "fd00:77::1", loopback(ip("fd00:77::1", 128))},
 		{"a floating IP's address removed", fip1.String(), k.inside(func(nl *netlink.Handle) error {
 			l, err := nl.LinkByName("qg-ext")
 			if err != nil {

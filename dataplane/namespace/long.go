@@ -44,6 +44,7 @@ func (l *long) plan(ctx context.Context) error {
 	for dev, have := range l.have.links {
 		l.index[dev] = have.index
 	}
+	l.index[loopback] = loopbackIndex
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
 		l.sysctls, l.own, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
@@ -61,7 +62,9 @@ func (l *long) add(a action) { l.actions = append(l.actions, a) }
 func (l *long) devices() []string { return slices.Sorted(maps.Keys(l.want.links)) }
 
 // locate finds the indexes of all devices that there are to deal with.
-func (l *long) locate() error { return l.site.locate(append(l.devices(), l.leaving()...)) }
+func (l *long) locate() error {
+	return l.site.locate(append(append(l.devices(), l.leaving()...), loopback))
+}
 
 // leaving lists the devices that the router has no more, in order.
 func (l *long) leaving() []string {
@@ -188,6 +191,9 @@ func (l *long) address(context.Context) error {
 		l.changeSources(dev, gone)
 		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !resized(a) })
 		release()
+	}
+	if strays := missing(l.have.strays, nil); len(strays) > 0 {
+		l.add(l.removeAddresses(loopback, strays))
 	}
 	return nil
 }

@@ -17,7 +17,10 @@ import (
 // mark is what makes a namespace ours: the interface alias of lo, and the content of the file it is mounted on.
 func mark(router string) string { return "l3kit router=" + router }
 
-const loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespace
+const (
+	loopback      = "lo"
+	loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespace
+)
 
 // claim marks the namespace that the calling thread is in, and readies it for its first device. It returns the settings that the kernel has not.
 func claim(router, owner string, owning *owning) (late []sysctl, err error) {

@@ -14,7 +14,7 @@ import (
 
 // observe reads what the router is in its namespace now, rules apart.
 func observe(h *netlink.Handle) (state, error) {
-	s := state{links: map[string]link{}, routes: map[routeKey]hops{}}
+	s := state{links: map[string]link{}, routes: map[routeKey]hops{}, strays: map[netip.Prefix]struct{}{}}
 	names, owners, err := observeLinks(h, s.links)
 	if err != nil {
 		return s, err
@@ -25,6 +25,9 @@ func observe(h *netlink.Handle) (state, error) {
 		return s, opError("list addresses", "", err)
 	}
 	for _, a := range addrs {
+		if a.LinkIndex == loopbackIndex && !a.IP.IsLoopback() {
+			s.strays[prefix(a.IPNet)] = struct{}{}
+		}
 		if l, ours := s.links[names[a.LinkIndex]]; ours {
 			l.addrs[prefix(a.IPNet)] = struct{}{}
 		}

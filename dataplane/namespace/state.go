@@ -16,7 +16,8 @@ import (
 type state struct {
 	links  map[string]link // by name; only those that a router has
 	routes map[routeKey]hops
-	owners []string // on whose behalf the router runs, as the namespace says; see ownerName
+	strays map[netip.Prefix]struct{} // addresses of lo beside the loopback ones, which the router would answer for
+	owners []string                  // on whose behalf the router runs, as the namespace says; see ownerName
 }
 
 type link struct {

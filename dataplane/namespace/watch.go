@@ -121,7 +121,8 @@ func (w *watch) knows(index int) bool {
 	return false
 }
 
-// address says whether a notification agrees with what is known: an address of ours is there, any other is not.
+// address says whether a notification agrees with what is known: an address of ours is there, any other is not, and
+// lo has none but the loopback ones.
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
 	attrs, err := nl.ParseRouteAttr(payload[msg.Len():])
@@ -139,6 +140,9 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 	}
 	if !local.IsValid() {
 		local = remote
+	}
+	if msg.Index == loopbackIndex {
+		return kind == unix.RTM_DELADDR || local.IsLoopback()
 	}
 	for _, l := range w.links {
 		if l.index == int(msg.Index) {

@@ -224,3 +224,28 @@ func TestWatchGathersForASlowReader(t *testing.T) {
 	}
 	require.LessOrEqual(t, got["r1"]+got["r2"], 3, "one may have been on its way")
 }
+
+// TestWatchAnnouncesAddressesOfLoopback: the router would answer for them.
+func TestWatchAnnouncesAddressesOfLoopback(t *testing.T) {
+	b := newBench(t)
+	b.apply(t, named("r1"))
+	announced, err := b.Watch(t.Context())
+	require.NoError(t, err)
+	for _, text := range []string{"10.77.0.2/32", "fd00:77::1/128"} {
+		b.in(t, "r1", func(h *netlink.Handle) {
+			l, err := h.LinkByName("lo")
+			require.NoError(t, err)
+			a, err := netlink.ParseAddr(text)
+			require.NoError(t, err)
+			require.NoError(t, h.AddrAdd(l, a))
+		})
+		requireAnnounced(t, announced, "r1")
+		plan, err := b.Plan(t.Context(), named("r1"))
+		require.NoError(t, err)
+		require.Contains(t, plan.String(), text)
+		b.apply(t, named("r1"))
+		plan, err = b.Plan(t.Context(), named("r1"))
+		require.NoError(t, err)
+		require.Empty(t, plan.Steps)
+	}
+}
