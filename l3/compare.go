@@ -76,7 +76,7 @@ func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) 
 		}
 		r, runs := running[st.ID]
 		delete(running, st.ID)
-		c.hosted(st, h, r, runs)
+		c.hosted(st, h, r, runs && !c.foreign(r)) // it is replaced
 	}
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
 		c.later = append(c.later, sighting{host: h.Host, version: Version{Epoch: h.Inventory.MaxEpoch}})
@@ -149,6 +149,11 @@ func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, a Agent, 
 	return nil
 }
 
+// foreign reports whether a router belongs to another deployment, whose versions mean nothing here.
+func (c *comparison) foreign(r RunningRouter) bool {
+	return r.Deployment != "" && r.Deployment != c.deployment.ID
+}
+
 func (c *comparison) leaves(routerID string) bool {
 	return slices.ContainsFunc(c.leaving, func(d Departure) bool { return d.RouterID == routerID })
 }
@@ -164,7 +169,8 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, a Agent, h
 	if err != nil {
 		return nil, err
 	}
-	if known && r.Version().Newer(st.Version()) {
+	foreign := c.foreign(r)
+	if known && !foreign && r.Version().Newer(st.Version()) {
 		c.later = append(c.later, sighting{host: h.Host, routerID: r.ID, version: r.Version(), runs: true})
 		return nil, nil
 	}
@@ -172,7 +178,7 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, a Agent, h
 	if err != nil {
 		return nil, err
 	}
-	if renamed {
+	if renamed && !foreign {
 		c.renamed = append(c.renamed, st)
 		return nil, nil
 	}
@@ -182,6 +188,10 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, a Agent, h
 	switch {
 	case err != nil && !errors.Is(err, ErrAbsent):
 		return nil, err
+	case err == nil && foreign && d.Orphan:
+		c.leaving = append(c.leaving, d)
+	case foreign && h.Deployment == c.deployment.ID:
+		return orphanOf(h, r), nil // even if the database has a router of that ID
 	case err == nil && known && r.Version().Newer(d.Version()):
 		c.misplaced = append(c.misplaced, left) // it left earlier than in the version that runs
 	case err == nil:
@@ -192,13 +202,16 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, a Agent, h
 		// The agent has not read this deployment's listing yet. When it has, it sends another inventory, with
 		// the orphans' addresses.
 	default:
-		o := Orphan{
-			ID: onHost(h.Host, r.ID), Host: h.Host, RouterID: r.ID, Epoch: r.Epoch, Revision: r.Revision,
-			Deployment: r.Deployment, Addrs: r.Addrs,
-		}
-		return &o, nil
+		return orphanOf(h, r), nil
 	}
 	return nil, nil
+}
+
+func orphanOf(h Heartbeat, r RunningRouter) *Orphan {
+	return &Orphan{
+		ID: onHost(h.Host, r.ID), Host: h.Host, RouterID: r.ID, Epoch: r.Epoch, Revision: r.Revision,
+		Deployment: r.Deployment, Addrs: r.Addrs,
+	}
 }
 
 // renamed reports whether a router is where it belongs, under another name of its host: the host that
@@ -266,7 +279,7 @@ func (s *Service) correct(ctx context.Context, w *work, a Agent, c comparison) e
 	}
 	for _, st := range c.misplaced {
 		s.log.Warn("a router runs on a host that it does not belong to any more, and leaves it", "router", st.ID, "host", st.Host)
-		if err := s.evict(ctx, w, st); err != nil {
+		if err := s.evict(ctx, w, st, false); err != nil {
 			return err
 		}
 	}

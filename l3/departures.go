@@ -7,8 +7,13 @@ import (
 
 // depart records that a router leaves its host, and has the host told.
 func (s *Service) depart(ctx context.Context, w *work, st RouterState) error {
+	return s.record(ctx, w, st, false)
+}
+
+func (s *Service) record(ctx context.Context, w *work, st RouterState, orphan bool) error {
 	d := Departure{
 		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Generation, Request: requestOf(ctx), At: s.now(),
+		Orphan: orphan,
 	}
 	err := w.Departures().Update(ctx, &d)
 	if errors.Is(err, ErrAbsent) {

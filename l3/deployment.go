@@ -35,6 +35,10 @@ type Departure struct {
 	Revision uint64    `json:"revision"`          // the router's last generation there
 	Request  string    `json:"request,omitempty"` // because of which it left; see [WithRequest]
 	At       time.Time `json:"at"`
+
+	// Orphan says that the router is removed whosever it is. Else the host keeps a router of that ID if it
+	// belongs to another deployment.
+	Orphan bool `json:"orphan,omitempty"`
 }
 
 // Placement is what the database records of a router on a host: that the host must realise it, or
@@ -47,6 +51,7 @@ type Placement struct {
 	Revision   uint64
 	Request    string      // see [WithRequest]
 	Assignment *Assignment // nil: the router has left the host; see [Departure]
+	Orphan     bool        // as Departure.Orphan
 }
 
 // ErrOtherBus is returned by [Desired.ClaimBus] while another message queue serves the database.

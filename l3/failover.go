@@ -10,9 +10,11 @@ import (
 // ErrSilence is that no agent at all was heard lately. Then it is rather this side that does not hear.
 var ErrSilence = errors.New("no agent is heard")
 
-// Reschedule moves routers away from agents that are not heard of or administratively disabled, and gives hosts to those that have none, except to those that were removed from their agents: no more
-// than limit, each in a transaction of its own. A router that no other agent fits stays with an agent that is not heard of, but leaves one that is
-// disabled. It returns how many routers it moved. [Failover] calls it again and again; several processes may do so at once.
+// Reschedule moves routers away from agents that are not heard of or administratively disabled, and
+// gives hosts to those that have none, except to those that were removed from their agents: no more
+// than limit, each in a transaction of its own. A router that no other agent fits stays with an
+// agent that is not heard of, but leaves one that is disabled. It returns how many routers it
+// moved. [Failover] calls it again and again; several processes may do so at once.
 //
 // Which agents are alive is judged as of the call's beginning, however long it takes. When no agent was heard for half of Config.AgentDownTime, nothing
 // is moved and the error is ErrSilence.

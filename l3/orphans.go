@@ -85,17 +85,25 @@ func (s *Service) removeOrphan(ctx context.Context, w *work, o Orphan) error {
 	if o.Deployment == d.ID {
 		epoch = max(epoch, o.Epoch)
 	}
-	return s.evict(ctx, w, RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Generation: o.Revision})
+	revision := o.Revision
+	before, err := w.Departures().Get(ctx, o.ID)
+	switch {
+	case err == nil && !before.Orphan: // that of another router with the ID, which was published
+		epoch, revision = max(epoch, before.Epoch), max(revision, before.Revision+1)
+	case err != nil && !errors.Is(err, ErrAbsent):
+		return err
+	}
+	return s.evict(ctx, w, RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Generation: revision}, true)
 }
 
 // evict records that a router leaves a host that it was not bound to in that epoch. Until then, the
 // database may not have given the epoch to any router, and hosts that name one which it has not given
 // show that it was restored from a backup.
-func (s *Service) evict(ctx context.Context, w *work, st RouterState) error {
+func (s *Service) evict(ctx context.Context, w *work, st RouterState, orphan bool) error {
 	if err := w.Deployment().RaiseEpoch(ctx, st.Epoch); err != nil {
 		return err
 	}
-	return s.depart(ctx, w, st)
+	return s.record(ctx, w, st, orphan)
 }
 
 // hold claims an orphan's addresses in the subnets of the networks on the same segments, whatever

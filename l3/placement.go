@@ -129,5 +129,5 @@ func (a Assignment) placement() Placement {
 }
 
 func (d Departure) placement(deployment string) Placement {
-	return Placement{Host: d.Host, RouterID: d.RouterID, Deployment: deployment, Epoch: d.Epoch, Revision: d.Revision, Request: d.Request}
+	return Placement{Host: d.Host, RouterID: d.RouterID, Deployment: deployment, Epoch: d.Epoch, Revision: d.Revision, Request: d.Request, Orphan: d.Orphan}
 }

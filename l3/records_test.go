@@ -263,6 +263,52 @@ func TestOrphanRemovedOnAFreshDatabase(t *testing.T) {
 	})
 }
 
+// TestRouterThatIsAnothers: it runs where the database has, or had, a router of the same ID. Its versions
+// say nothing about that one, and it is removed only by a decision about orphans.
+func TestRouterThatIsAnothers(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		var log bytes.Buffer
+		service, err := l3.New(l3.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(r, err)
+		r.Service = service
+		h1 := r.host("h1")
+		router := r.router()
+		subnet := r.inside("10.0.1.0/24")
+		r.attach(router, subnet)
+		running := h1.applies()
+		h1.runs(running...)
+		h2 := r.host("h2")
+		theirs := l3.RunningRouter{ID: router.ID, Epoch: 900, Revision: 900, Orphan: true, Deployment: "another"}
+		agent := h2.runs(theirs)
+		orphans := func() []l3.Orphan { return ok(r.GetAgent(r.Context(), r.admin, agent.ID))(r).Orphans }
+		require.Len(r, orphans(), 1)
+		require.Equal(r, "another", orphans()[0].Deployment)
+		require.Equal(r, "nothing", r.placement("h2", router.ID))
+		require.Equal(r, "h1", r.hostOf(router.ID))
+		require.NotContains(r, log.String(), "restored")
+
+		// Ours moves there and back, and leaves it.
+		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, h1.runs(running...).ID, router.ID))
+		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, agent.ID, router.ID))
+		h2.runs(theirs)
+		require.NotEqual(r, l3.StatusActive, r.see(router.ID).Status, "what runs is not ours")
+		require.NotContains(r, log.String(), "restored")
+		ok(r.RemoveRouterInterface(r.Context(), r.member, router.ID, l3.InterfaceSpec{SubnetID: subnet.ID}))(r)
+		ours := ok(r.PlacementOf(r.Context(), "h2", router.ID))(r)
+		require.False(r, ours.Orphan)
+		h2.runs(theirs)
+		require.Len(r, orphans(), 1)
+		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, agent.ID, router.ID))
+		removal := ok(r.PlacementOf(r.Context(), "h2", router.ID))(r)
+		require.True(r, removal.Orphan)
+		require.True(r, removal.Version().Newer(ours.Version()), "else the host takes it for what it knows")
+		h2.runs(theirs)
+		require.Len(r, orphans(), 1, "until it is gone")
+		h2.runs()
+		require.Empty(r, orphans())
+	})
+}
+
 // TestOrphansMayBeRemoved: a service that was told to does so.
 func TestOrphansMayBeRemoved(t *testing.T) {
 	onRigs(t, func(r *rig) {

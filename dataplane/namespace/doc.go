@@ -33,9 +33,12 @@
 //
 // # What is ours
 //
-// A fresh process finds a router by the name of its namespace together with a mark inside: the interface alias of lo. A process killed before
-// the namespace was mounted leaves a file of that name with the same mark as its content. A namespace without the mark belongs to somebody
-// else, and is not touched. Inside a namespace of ours, ours are: devices named qr-… and qg-…, all addresses on them, and those of
-// lo, which has none but the loopback ones, because the router would answer for any other; the routes of the main table by protocol static or boot that go through them, the sysctls that a router needs, and what the firewall says is its. The
-// rest — other devices, tables and routes, a routing daemon's for instance — stays.
+// A fresh process finds a router by the name of its namespace together with a mark inside: the
+// interface alias of lo. A process killed before the namespace was mounted leaves a file of that
+// name with the same mark as its content. A namespace without the mark belongs to somebody else,
+// and is not touched. Inside a namespace of ours, ours are: devices named qr-… and qg-…, all
+// addresses on them, and those of lo, which has none but the loopback ones, because the router
+// would answer for any other; the routes of the main table by protocol static or boot that go
+// through them, the sysctls that a router needs, and what the firewall says is its. The rest —
+// other devices, tables and routes, a routing daemon's for instance — stays.
 package namespace

@@ -319,7 +319,7 @@ func (r *run) take(ctx context.Context, message any) {
 	case Put:
 		r.book.put(m.Assignment, r.live, now)
 	case Gone:
-		r.book.gone(m, now)
+		r.gone(ctx, m, now)
 	case Synced:
 		r.synced(ctx, m.Deployment)
 	case removal:

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/l3kit/l3kit/l3"
 )
 
 // synced notes that the listing of a deployment is complete.
@@ -58,6 +60,28 @@ func (r *run) logOrphans(ctx context.Context) {
 				"router", id, "deployment", r.ownerOf(ctx, id))
 		}
 	}
+}
+
+// gone takes a router away, unless it is another deployment's and the departure is not meant for that
+// one. Then the router that has left is not here.
+func (r *run) gone(ctx context.Context, m Gone, now time.Time) {
+	e := r.book.entries[m.RouterID]
+	leaving := e != nil && e.want == nil
+	if m.Orphan || m.Deployment == "" || leaving {
+		r.book.gone(m, now)
+		return
+	}
+	owner := r.ownerOf(ctx, m.RouterID)
+	if owner == "" || owner == m.Deployment {
+		r.book.gone(m, now)
+		return
+	}
+	r.log.Warn("a router has left this host, and another deployment's router of the same ID runs on it: that one stays",
+		"router", m.RouterID, "left", m.Deployment, "runs", owner)
+	r.seq++
+	r.reports.put(l3.Report{
+		Host: r.config.Host, RouterID: m.RouterID, Epoch: m.Epoch, Generation: m.Revision, Gone: true, Instance: r.instance, Seq: r.seq,
+	})
 }
 
 // ownerOf is the deployment that a router belongs to, by the agent's record or else by what the host

@@ -158,7 +158,7 @@ func TestRecordedDepartureOfAnOrphan(t *testing.T) {
 		s.start()
 		s.plane.become("two")
 		after(time.Minute)
-		s.plane.left["r1"] = agent.Gone{RouterID: "r1", Deployment: "two", Epoch: 1}
+		s.plane.left["r1"] = agent.Gone{RouterID: "r1", Deployment: "two", Epoch: 1, Orphan: true}
 		s.end()
 		s.start() // it hears of the departure before it knows that the router is an orphan
 		defer s.end()
@@ -393,7 +393,7 @@ func TestRemovedOrphanIsNotShown(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []string{"r2", "tramp"}, shown())
 		for _, id := range []string{"r2", "tramp"} {
-			s.plane.send(agent.Gone{RouterID: id, Deployment: "two", Epoch: 1})
+			s.plane.send(agent.Gone{RouterID: id, Deployment: "two", Epoch: 1, Orphan: true})
 		}
 		synctest.Wait()
 		require.Empty(t, shown())
@@ -441,4 +441,37 @@ func TestDeploymentWithoutARecord(t *testing.T) {
 		must(s.dataplane.Dataplane.Apply(t.Context(), stray))
 		require.Empty(t, served())
 	})
+}
+
+// TestDepartureOfARouterThatIsAnothersNow: what one deployment has deleted is not the router that runs
+// for another under the same ID, whether the agent knows that by its cache or by the host alone.
+func TestDepartureOfARouterThatIsAnothersNow(t *testing.T) {
+	for _, cached := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			r1 := of("one", router("r1", 100, 100))
+			s.plane.deployment = "one"
+			if cached {
+				s.plane.put(r1)
+				s.start()
+				after(time.Minute)
+				s.end()
+			} else {
+				must(s.dataplane.Dataplane.Apply(t.Context(), agent.Realised(r1)))
+			}
+			s.plane.deployment = "two"
+			clear(s.plane.routers)
+			s.plane.left["r1"] = agent.Gone{RouterID: "r1", Deployment: "two", Epoch: 200}
+			s.start()
+			defer s.end()
+			after(time.Minute)
+			require.Equal(t, []string{"r1"}, s.routers(), "cached: %v", cached)
+			require.Equal(t, []string{"r1"}, s.agent.Status().Orphans)
+			require.Equal(t, "one", s.plane.lastHeartbeat().Inventory.Routers[0].Deployment)
+			require.Empty(t, s.plane.left, "that of the other deployment has left")
+			s.plane.send(agent.Gone{RouterID: "r1", Deployment: "two", Epoch: 200, Orphan: true})
+			after(time.Minute)
+			require.Empty(t, s.routers())
+		})
+	}
 }

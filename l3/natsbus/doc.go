@@ -65,7 +65,8 @@
 // revision. A value that is not newer than what the agent knows changes nothing. A null carries the last
 // version that the router had on the host: a value of that version or of an earlier one that comes later is
 // late, and a newer one brings the router back. A null stays until the agent has reported that the router
-// is gone.
+// is gone. A null with "orphan": true is meant for whatever router of that ID runs on the host, and any other
+// leaves a router alone that belongs to another deployment.
 //
 // # Session
 //

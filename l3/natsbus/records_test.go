@@ -261,3 +261,33 @@ func TestWhatIsNotRecordedIsNotRemoved(t *testing.T) {
 	require.NotContains(t, seen.have, "foreign")
 	require.Contains(t, seen.have, "r2")
 }
+
+// TestDepartureOfAnOrphan: an agent hears that it is one.
+func TestDepartureOfAnOrphan(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1")
+	for id, orphan := range map[string]bool{"stray": true, "ours": false} {
+		w.left["h1/"+id] = l3.Placement{Host: "h1", RouterID: id, Deployment: deployment, Epoch: 1, Revision: 1, Orphan: orphan}
+		w.notice("h1", id, 1, true)
+	}
+	r.publish(w)
+	source := r.source("h1")
+	var events <-chan agent.Event
+	require.Eventually(t, func() (ok bool) {
+		var err error
+		events, err = source.Watch(t.Context(), l3.Session{Instance: "i", Machine: "m"})
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	heard := map[string]bool{}
+	for len(heard) < 2 {
+		select {
+		case e := <-events:
+			if gone, is := e.(agent.Gone); is {
+				heard[gone.RouterID] = gone.Orphan
+			}
+		case <-time.After(patience):
+			require.Fail(t, "a departure was not heard of", "heard: %v", heard)
+		}
+	}
+	require.Equal(t, map[string]bool{"stray": true, "ours": false}, heard)
+}

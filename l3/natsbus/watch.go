@@ -195,7 +195,7 @@ func (w *watch) passRouter(ctx context.Context, m message) error {
 		w.log.Error("ignoring a router that another deployment recorded for this host", "router", id, "its", v.Deployment, "ours", deployment)
 		return nil
 	case v.Router == nil:
-		return w.emit(ctx, agent.Gone{Deployment: v.Deployment, RouterID: id, Epoch: v.Epoch, Revision: v.Revision, Request: v.Request})
+		return w.emit(ctx, agent.Gone{Deployment: v.Deployment, RouterID: id, Epoch: v.Epoch, Revision: v.Revision, Request: v.Request, Orphan: v.Orphan})
 	}
 	return w.emit(ctx, agent.Put{Assignment: v.assignment()})
 }

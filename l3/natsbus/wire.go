@@ -20,10 +20,11 @@ type routerValue struct {
 	Epoch      uint64            `json:"epoch"`
 	Request    string            `json:"request,omitempty"` // that caused it; see [l3.WithRequest]
 	Router     *dataplane.Router `json:"router"`            // null: the router has left the host
+	Orphan     bool              `json:"orphan,omitempty"`  // see [l3.Departure]
 }
 
 func valueOf(p l3.Placement) routerValue {
-	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch, Request: p.Request}
+	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch, Request: p.Request, Orphan: p.Orphan}
 	if p.Assignment != nil {
 		v.Router = &p.Assignment.Router
 	}
@@ -32,7 +33,7 @@ func valueOf(p l3.Placement) routerValue {
 
 // placement is the inverse of valueOf.
 func (v routerValue) placement(routerID string) l3.Placement {
-	p := l3.Placement{Host: v.Host, RouterID: routerID, Deployment: v.Deployment, Epoch: v.Epoch, Revision: v.Revision, Request: v.Request}
+	p := l3.Placement{Host: v.Host, RouterID: routerID, Deployment: v.Deployment, Epoch: v.Epoch, Revision: v.Revision, Request: v.Request, Orphan: v.Orphan}
 	if v.Router != nil {
 		a := v.assignment()
 		p.Assignment = &a

@@ -44,7 +44,7 @@ func TestAgentsHostRouters(t *testing.T) {
 		c.refused(schedule(two.ID, at.router.ID), http.StatusConflict, "RouterHostedByL3Agent")
 		c.refused(agents.RemoveL3Router(c.Context(), c.admin, two.ID, at.router.ID).ExtractErr(), http.StatusConflict, "RouterNotHostedByL3Agent")
 		require.NoError(c, agents.RemoveL3Router(c.Context(), c.admin, one.ID, at.router.ID).ExtractErr())
-		require.Equal(c, "BUILD", ok(routers.Get(c.Context(), c.member, at.router.ID).Extract())(c).Status, "agents can host it")
+		require.Equal(c, "DOWN", ok(routers.Get(c.Context(), c.member, at.router.ID).Extract())(c).Status, "it waits for an agent that is named")
 		require.NoError(c, schedule(two.ID, at.router.ID))
 		c.refused(schedule(networkID, at.router.ID), http.StatusNotFound, "AgentNotFound")
 
