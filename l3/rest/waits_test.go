@@ -87,7 +87,7 @@ func deploy(t *testing.T, physical ...string) *deployment {
 		d.agent(host, physical...)
 	}
 	list := func() bool {
-		return len(all(d.cloud, agents.List(d.admin, agents.ListOpts{}), agents.ExtractAgents)) == 2
+		return len(all(d.cloud, agents.List(d.admin, agents.ListOpts{Alive: new(true)}), agents.ExtractAgents)) == 2
 	}
 	require.Eventually(t, list, time.Minute, 10*time.Millisecond)
 	return d
