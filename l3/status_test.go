@@ -157,7 +157,7 @@ func TestRouterOnItsWayIsBuild(t *testing.T) {
 			from, to = b, a
 		}
 		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, from.ID, made.ID))
-		require.Equal(r, l3.StatusBuild, r.see(made.ID).Status, "agents can host it")
+		require.Equal(r, l3.StatusDown, r.see(made.ID).Status, "it waits for an agent that is named")
 		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, to.ID, made.ID))
 		require.Equal(r, l3.StatusBuild, r.see(made.ID).Status)
 		r.report(made.ID)

@@ -14,7 +14,7 @@ import (
 
 // observe reads what the router is in its namespace now, rules apart.
 func observe(h *netlink.Handle) (state, error) {
-	s := state{links: map[string]link{}, routes: map[routeKey]hops{}, strays: map[netip.Prefix]struct{}{}}
+	s := state{links: map[string]link{}, routes: map[routeKey]hops{}}
 	names, owners, err := observeLinks(h, s.links)
 	if err != nil {
 		return s, err
@@ -26,6 +26,9 @@ func observe(h *netlink.Handle) (state, error) {
 	}
 	for _, a := range addrs {
 		if a.LinkIndex == loopbackIndex && !a.IP.IsLoopback() {
+			if s.strays == nil {
+				s.strays = map[netip.Prefix]struct{}{}
+			}
 			s.strays[prefix(a.IPNet)] = struct{}{}
 		}
 		if l, ours := s.links[names[a.LinkIndex]]; ours {
