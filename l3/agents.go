@@ -107,7 +107,8 @@ func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec A
 // DeleteAgent forgets an agent; others take its routers. One that still runs registers again.
 func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error {
 	err := s.update(ctx, func(w *work) error {
-		if _, err := s.agent(ctx, w, who, id); err != nil {
+		a, err := s.agent(ctx, w, who, id)
+		if err != nil {
 			return err
 		}
 		if err := s.may(who, "delete_agent", 0); err != nil {
@@ -131,6 +132,9 @@ func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error 
 			if err := save(ctx, w, st); err != nil {
 				return err
 			}
+		}
+		if err := s.unplug(ctx, w, a.Host); err != nil {
+			return err
 		}
 		return w.Agents().Delete(ctx, id)
 	})

@@ -77,7 +77,7 @@ func (s *Service) attachPort(ctx context.Context, w *work, who Caller, in Intent
 	if !s.Allows(who, "update_port", to) { // another's port on the caller's network
 		return Interface{}, notFound("PortNotFound", "Port %s could not be found.", portID)
 	}
-	if p.DeviceID != "" || p.DeviceOwner != "" {
+	if p.DeviceID != "" || p.DeviceOwner != "" || p.Status == StatusActive { // a workload is attached by it
 		return Interface{}, conflict("PortInUse", "Unable to complete operation on port %s for network %s. Port already has an attached device %s.",
 			p.ID, p.NetworkID, p.DeviceID)
 	}
