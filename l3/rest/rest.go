@@ -136,12 +136,39 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, errNoPath)
 		return
 	}
-	r = a.respelled(r)
+	r = a.respelled(bare(r))
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.nowhere(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// bare returns the request without what Neutron allows at the end of a path: a slash, and .json, which
+// clients of its first releases send. A tag may end in .json itself.
+func bare(r *http.Request) *http.Request {
+	segments := strings.Split(strings.TrimPrefix(r.URL.Path, "/v2.0/"), "/")
+	short := func(path string) string {
+		if path != "/" && path != "/v2.0/" {
+			path = strings.TrimSuffix(path, "/")
+		}
+		if len(segments) > 3 || strings.HasSuffix(path, "/details.json") || !strings.HasPrefix(path, "/v2.0/") {
+			return path
+		}
+		return strings.TrimSuffix(path, ".json")
+	}
+	if short(r.URL.Path) == r.URL.Path {
+		return r
+	}
+	return at(r, short(r.URL.Path), short(r.URL.RawPath))
+}
+
+// at returns the request with another path.
+func at(r *http.Request, path, raw string) *http.Request {
+	out, where := *r, *r.URL
+	out.URL = &where
+	where.Path, where.RawPath = path, raw
+	return &out
 }
 
 // respelled returns the request with the collection in its path as it is registered. As in Neutron,
@@ -160,15 +187,14 @@ func (a *api) respelled(r *http.Request) *http.Request {
 	if i < 0 || a.resources[i].path == name {
 		return r
 	}
-	out, where := *r, *r.URL
-	out.URL = &where
-	where.Path = root + a.resources[i].path + strings.TrimPrefix(rest, name)
-	if raw, ok := strings.CutPrefix(where.RawPath, root+name); ok {
-		where.RawPath = root + a.resources[i].path + raw
+	path := root + a.resources[i].path
+	raw, ok := strings.CutPrefix(r.URL.RawPath, root+name)
+	if ok {
+		raw = path + raw
 	} else {
-		where.RawPath = ""
+		raw = ""
 	}
-	return &out
+	return at(r, path+strings.TrimPrefix(rest, name), raw)
 }
 
 func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
@@ -184,7 +210,7 @@ func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
 			return
 		}
 	}
-	if r.Header.Get("If-Match") != "" && r.Method != http.MethodGet && !op.ifMatch {
+	if match := r.Header.Get("If-Match"); match != "" && match != "*" && r.Method != http.MethodGet && !op.ifMatch {
 		a.fail(w, r, badRequest("If-Match is not supported by %s %s", r.Method, show(r.URL.Path)))
 		return
 	}
