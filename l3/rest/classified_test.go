@@ -167,12 +167,12 @@ func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 			method, path, body, says string
 			status                   int
 		}{
-			"router.ha":            {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.distributed":   {"POST", "routers", `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
-			"router.ha ":           {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.distributed ":  {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
-			"router.flavor_id":     {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
-			"subnet.subnetpool_id": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
+			"router.ha":                     {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.distributed":            {"POST", "routers", `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
+			"router.ha ":                    {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.distributed ":           {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
+			"router.flavor_id":              {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
+			"subnet.subnetpool_id":          {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
 			"subnet.use_default_subnetpool": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "use_default_subnetpool": true}}`, "No default subnetpool found", 400},
 			"security_group_rule.remote_address_group_id": {"POST", "security-group-rules", `{"security_group_rule": {"security_group_id": "` + groupID +
 				`", "direction": "ingress", "remote_address_group_id": "` + id + `"}}`, "Address group", 404},

@@ -49,12 +49,16 @@ func TestPathsAsClientsWriteThem(t *testing.T) {
 func TestTagsMayEndLikePaths(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		path := "networks/" + c.network(c.admin, "n").ID + "/tags"
-		status, body := c.raw(c.admin, "PUT", path+"/a.json", "")
-		require.Equal(c, http.StatusCreated, status, body)
-		_, body = c.raw(c.admin, "GET", path, "")
-		require.JSONEq(c, `{"tags": ["a.json"]}`, body)
-		status, _ = c.raw(c.admin, "GET", path+"/a", "")
+		for _, tag := range []string{"a.json", "a%2F"} {
+			status, body := c.raw(c.admin, "PUT", path+"/"+tag, "")
+			require.Equal(c, http.StatusCreated, status, body)
+		}
+		_, body := c.raw(c.admin, "GET", path, "")
+		require.JSONEq(c, `{"tags": ["a.json", "a/"]}`, body)
+		status, _ := c.raw(c.admin, "GET", path+"/a", "")
 		require.Equal(c, http.StatusNotFound, status)
+		status, _ = c.raw(c.admin, "DELETE", path+"/%2F", "")
+		require.Equal(c, http.StatusNotFound, status, "it does not remove all")
 	})
 }
 

@@ -7,6 +7,7 @@ package rest
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"runtime/debug"
 	"slices"
@@ -147,27 +148,27 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // bare returns the request without what Neutron allows at the end of a path: a slash, and .json, which
 // clients of its first releases send. A tag may end in .json itself.
 func bare(r *http.Request) *http.Request {
-	segments := strings.Split(strings.TrimPrefix(r.URL.Path, "/v2.0/"), "/")
-	short := func(path string) string {
-		if path != "/" && path != "/v2.0/" {
-			path = strings.TrimSuffix(path, "/")
-		}
-		if len(segments) > 3 || strings.HasSuffix(path, "/details.json") || !strings.HasPrefix(path, "/v2.0/") {
-			return path
-		}
-		return strings.TrimSuffix(path, ".json")
+	was := r.URL.EscapedPath() // in which a slash that belongs to a name is %2F
+	to := was
+	if to != "/" && to != "/v2.0/" {
+		to = strings.TrimSuffix(to, "/")
 	}
-	if short(r.URL.Path) == r.URL.Path {
+	below, ok := strings.CutPrefix(to, "/v2.0/")
+	if ok && strings.Count(below, "/") < 3 && !strings.HasSuffix(to, "/details.json") {
+		to = strings.TrimSuffix(to, ".json")
+	}
+	unescaped, err := url.PathUnescape(to)
+	if to == was || err != nil {
 		return r
 	}
-	return at(r, short(r.URL.Path), short(r.URL.RawPath))
+	return at(r, unescaped, to)
 }
 
 // at returns the request with another path.
-func at(r *http.Request, path, raw string) *http.Request {
+func at(r *http.Request, to, raw string) *http.Request {
 	out, where := *r, *r.URL
 	out.URL = &where
-	where.Path, where.RawPath = path, raw
+	where.Path, where.RawPath = to, raw
 	return &out
 }
 
@@ -187,14 +188,14 @@ func (a *api) respelled(r *http.Request) *http.Request {
 	if i < 0 || a.resources[i].path == name {
 		return r
 	}
-	path := root + a.resources[i].path
+	to := root + a.resources[i].path
 	raw, ok := strings.CutPrefix(r.URL.RawPath, root+name)
 	if ok {
-		raw = path + raw
+		raw = to + raw
 	} else {
 		raw = ""
 	}
-	return at(r, path+strings.TrimPrefix(rest, name), raw)
+	return at(r, to+strings.TrimPrefix(rest, name), raw)
 }
 
 func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
