@@ -83,7 +83,8 @@ type RouterBinding struct {
 }
 
 // RouterState is what must be realised of a router, as a number, and what its host said of it. It is kept beside the [Router], because it changes with what a
-// router is joined to, and with what hosts report, neither of which grows Router.Revision. There is none before there is something to realise, or a host.
+// router is joined to, and with what hosts report, neither of which grows Router.Revision unless its
+// status changes. There is none before there is something to realise, or a host.
 type RouterState struct {
 	ID         string `json:"id"`                // of the router
 	Generation uint64 `json:"generation"`        // counts the changes of what a host must realise

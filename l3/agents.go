@@ -120,7 +120,8 @@ func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec A
 func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error {
 	var leaving []string // IDs of routers
 	err := s.update(ctx, func(w *work) error {
-		if _, err := s.agent(ctx, w, who, id); err != nil {
+		a, err := s.agent(ctx, w, who, id)
+		if err != nil {
 			return err
 		}
 		if err := s.may(who, "delete_agent", 0); err != nil {
@@ -145,6 +146,9 @@ func (s *Service) DeleteAgent(ctx context.Context, who Caller, id string) error 
 			if err := save(ctx, w, st); err != nil {
 				return err
 			}
+		}
+		if err := s.unplug(ctx, w, a.Host); err != nil {
+			return err
 		}
 		return w.Agents().Delete(ctx, id)
 	})

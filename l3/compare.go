@@ -15,6 +15,7 @@ import (
 //   - A router in a later version than the database recorded shows that the database was restored.
 //   - A router that belongs elsewhere, or nowhere, leaves, if that was recorded or follows from the
 //     records of the same deployment. A router that is not known at all is an orphan.
+//   - A port of a workload that is bound to the host is ACTIVE while it is attached there.
 func (s *Service) compare(ctx context.Context, a Agent, h Heartbeat) error {
 	// Most inventories change nothing, and do not wait for those who write.
 	var c comparison
@@ -52,10 +53,11 @@ type comparison struct {
 	leaving    []Departure   // that the host has still
 	orphans    []Orphan      // that run
 	ended      []string      // IDs of orphans that do not run any more
+	ports      []Port        // of workloads, as they are to be
 }
 
 func (c *comparison) empty() bool {
-	return len(c.later)+len(c.states)+len(c.lagging)+len(c.misplaced)+len(c.renamed)+len(c.leaving)+len(c.orphans)+len(c.ended) == 0
+	return len(c.later)+len(c.states)+len(c.lagging)+len(c.misplaced)+len(c.renamed)+len(c.leaving)+len(c.orphans)+len(c.ended)+len(c.ports) == 0
 }
 
 func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) (c comparison, err error) {
@@ -80,6 +82,9 @@ func (s *Service) differences(ctx context.Context, tx Tx, a Agent, h Heartbeat) 
 	}
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
 		c.later = append(c.later, sighting{host: h.Host, version: Version{Epoch: h.Inventory.MaxEpoch}})
+	}
+	if err := c.workloads(ctx, tx, a, h.Inventory.Ports); err != nil {
+		return c, err
 	}
 	return c, c.strangers(ctx, tx, s, a, h, running)
 }
@@ -262,6 +267,9 @@ func (s *Service) correct(ctx context.Context, w *work, a Agent, c comparison) e
 		if err := save(ctx, w, c.states[i]); err != nil {
 			return err
 		}
+	}
+	if err := s.savePorts(ctx, w, c.ports); err != nil {
+		return err
 	}
 	for _, st := range c.lagging {
 		if err := s.remind(ctx, w, st, a); err != nil {

@@ -23,16 +23,76 @@ type derived[R any] struct {
 // alive; hostField is the attribute that names the host.
 func listLive[R any](ctx context.Context, s *Service, tx Tx, q Query, hostField string, d derived[R]) ([]R, error) {
 	d.field = "status"
-	q, sorted, err := s.live(ctx, tx, q, hostField)
-	if err != nil {
-		return nil, err
-	}
-	if sorted {
-		return d.query(ctx, q)
+	sorted := slices.IndexFunc(q.Sort, func(k Sort) bool { return k.Field == d.field })
+	if sorted >= 0 || slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Field == d.field }) {
+		on, ok, err := s.onDead(ctx, tx, hostField)
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
+		case sorted == 0:
+			return d.byStatus(ctx, q, on)
+		case sorted > 0:
+			return d.query(ctx, q)
+		default:
+			q.Filters = live(q.Scope, q.Filters, on)
+		}
 	}
 	all, err := d.list(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	return all, d.fill(all)
+}
+
+// byStatus answers a query that is sorted by status first while hosts are not alive: with the resources
+// of one status, then with those of the next, until the page is full. Each of these lists has an index.
+func (d derived[R]) byStatus(ctx context.Context, q Query, on Filter) ([]R, error) {
+	values := []any{"", string(StatusActive), string(StatusBuild), string(StatusDown), string(StatusError), string(StatusNone)}
+	rest := q
+	desc := q.Sort[0].Desc
+	if rest.Sort = q.Sort[1:]; len(rest.Sort) == 0 {
+		rest.Sort = []Sort{{Field: "id", Desc: desc}}
+	}
+	if desc != q.Reverse {
+		slices.Reverse(values)
+	}
+	if q.Marker != "" {
+		marker, err := d.list(ctx, Query{Scope: q.Scope, Filters: []Filter{oneOf("id", q.Marker)}})
+		if err != nil {
+			return nil, err
+		}
+		if len(marker) == 0 {
+			return nil, fmt.Errorf("marker %s: %w", q.Marker, ErrAbsent)
+		}
+		if err := d.fill(marker); err != nil {
+			return nil, err
+		}
+		values = values[slices.Index(values, d.value(&marker[0])):]
+	}
+	var all []R
+	for i, v := range values {
+		if i > 0 {
+			rest.Marker = "" // which is of another status
+		}
+		if slices.ContainsFunc(q.Filters, func(f Filter) bool { return f.Field == d.field && !f.holds(v) }) {
+			continue
+		}
+		if q.Limit > 0 {
+			if rest.Limit = q.Limit - len(all); rest.Limit == 0 {
+				break
+			}
+		}
+		rest.Filters = live(q.Scope, append(slices.Clone(q.Filters), Filter{Field: d.field, Values: []any{v}}), on)
+		some, err := d.list(ctx, rest)
+		if err != nil {
+			return nil, err
+		}
+		if q.Reverse {
+			all = append(some, all...)
+		} else {
+			all = append(all, some...)
+		}
 	}
 	return all, d.fill(all)
 }

@@ -47,7 +47,10 @@ func (s *Service) attachSubnet(ctx context.Context, w *work, who Caller, in Inte
 		return Interface{}, err
 	}
 	if !subnet.GatewayIP.IsValid() {
-		return Interface{}, badRequest("BadRequest", "Bad router request: Subnet %s must have a gateway IP to be joined to a router", subnetID)
+		return Interface{}, badRequest("BadRequest", "Bad router request: Subnet for router interface must have a gateway IP.")
+	}
+	if err := s.mayTakeGateway(ctx, w, who, subnet); err != nil {
+		return Interface{}, err
 	}
 	if err := s.mayAttach(ctx, w, who, to, in, subnet.NetworkID, subnet); err != nil {
 		return Interface{}, err
@@ -69,6 +72,21 @@ func (s *Service) attachSubnet(ctx context.Context, w *work, who Caller, in Inte
 	return interfaceOf(in.Router, p, subnetID), err
 }
 
+// mayTakeGateway refuses the gateway address of another project's subnet, unless the network is shared
+// with the caller's project by its name: on a network that is shared with everyone, whoever came first
+// would be the gateway of all. A port of the caller's own can be joined there.
+func (s *Service) mayTakeGateway(ctx context.Context, tx Tx, who Caller, subnet Subnet) error {
+	if subnet.ProjectID == who.Project || s.Allows(who, "context_is_admin", 0) {
+		return nil
+	}
+	n, err := tx.RBACPolicies().Count(ctx, oneOf("object_id", subnet.NetworkID), oneOf("action", AccessAsShared), oneOf("target_project", who.Project))
+	if err == nil && n == 0 {
+		err = badRequest("BadRequest", "Bad router request: Cannot add interface to router because subnet %s is not owned by project making the request.",
+			subnet.ID)
+	}
+	return err
+}
+
 func (s *Service) attachPort(ctx context.Context, w *work, who Caller, in Intent, portID string) (Interface, error) {
 	p, to, err := s.port(ctx, w, who, portID)
 	if err != nil {
@@ -77,7 +95,7 @@ func (s *Service) attachPort(ctx context.Context, w *work, who Caller, in Intent
 	if !s.Allows(who, "update_port", to) { // another's port on the caller's network
 		return Interface{}, notFound("PortNotFound", "Port %s could not be found.", portID)
 	}
-	if p.DeviceID != "" || p.DeviceOwner != "" {
+	if p.DeviceID != "" || p.DeviceOwner != "" || p.Status == StatusActive { // a workload is attached by it
 		return Interface{}, conflict("PortInUse", "Unable to complete operation on port %s for network %s. Port already has an attached device %s.",
 			p.ID, p.NetworkID, p.DeviceID)
 	}

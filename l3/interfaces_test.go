@@ -147,6 +147,9 @@ func TestInterfaceOnAnExternalNetwork(t *testing.T) {
 		r.refused(err, 404, "SubnetNotFound")
 		shared := one(r.CreateNetworks(r.Context(), r.admin, l3.NetworkSpec{External: new(true), Shared: new(true)}))(r)
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: r.subnet(r.admin, shared, "198.51.100.0/24").ID})
+		r.refused(err, 400, "BadRequest")
+		r.share(shared, r.member)
+		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: r.subnet(r.admin, shared, "198.51.101.0/24").ID})
 		r.refused(err, 403, "PolicyNotAuthorized")
 		ok(r.AddRouterInterface(r.Context(), r.admin, router.ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
 		_, err = r.setGateway(r.member, router.ID, l3.GatewaySpec{NetworkID: ext.ID})
@@ -218,5 +221,40 @@ func TestInterfaceInUse(t *testing.T) {
 		ok(r.remove(router.ID, l3.InterfaceSpec{SubnetID: quiet.ID}))(r)
 		ok(r.putRoutes(router.ID))(r)
 		ok(r.remove(router.ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
+	})
+}
+
+// share lets a caller's project use a network.
+func (r *rig) share(n l3.Network, with l3.Caller) {
+	r.Helper()
+	one(r.CreateRBACPolicies(r.Context(), r.admin, l3.RBACPolicySpec{
+		ObjectType: new("network"), ObjectID: &n.ID, Action: new(l3.AccessAsShared), TargetProject: &with.Project,
+	}))(r)
+}
+
+// TestInterfaceOnASharedNetwork: the gateway address of a network that is shared with everyone is not for
+// the first who asks, as in Neutron.
+func TestInterfaceOnASharedNetwork(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		router := r.router()
+		everyones := one(r.CreateNetworks(r.Context(), r.admin, l3.NetworkSpec{Shared: new(true)}))(r)
+		s := r.subnet(r.admin, everyones, "10.1.0.0/24")
+		_, err := r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
+		r.refused(err, 400, "BadRequest")
+		require.ErrorContains(r, err, "because subnet "+s.ID+" is not owned by project making the request")
+		require.Empty(r, r.routerPorts(router.ID))
+
+		ok(r.add(router.ID, l3.InterfaceSpec{PortID: r.port(r.member, s).ID}))(r)
+		ok(r.AddRouterInterface(r.Context(), r.admin, r.router().ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
+
+		ours := r.network(r.admin)
+		s = r.subnet(r.admin, ours, "10.2.0.0/24")
+		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
+		r.refused(err, 404, "SubnetNotFound")
+		r.share(ours, r.other)
+		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
+		r.refused(err, 404, "SubnetNotFound")
+		r.share(ours, r.member)
+		ok(r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
 	})
 }

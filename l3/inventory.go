@@ -14,12 +14,14 @@ type Session struct {
 	Deployment string `json:"deployment,omitempty"` // that the agent served before; empty: none
 }
 
-// Inventory lists the routers that run on a host, whoever asked for them.
+// Inventory lists what is on a host, whoever asked for it.
 type Inventory struct {
 	// Seq orders the inventories and reports of one process: a report with a higher number is newer.
 	Seq      uint64          `json:"seq"`
 	MaxEpoch uint64          `json:"max_epoch"` // the highest epoch that the agent has seen
 	Routers  []RunningRouter `json:"routers"`
+	// Ports are the IDs of the ports that workloads are attached by; nil: the agent does not know.
+	Ports []string `json:"ports,omitzero"`
 }
 
 // RunningRouter is a router in an [Inventory].

@@ -28,42 +28,33 @@ func (s *Service) deadAgents(ctx context.Context, tx Tx) (dead []Agent, err erro
 	return dead, nil
 }
 
-// live prepares a query for what the store has: resources with the status that they have while their
-// host is alive, and the attribute that names the host. Sorted reports that the order must be made
-// elsewhere, because it depends on which hosts are alive.
-func (s *Service) live(ctx context.Context, tx Tx, q Query, hostField string) (_ Query, sorted bool, err error) {
-	const field = "status"
-	named := func(f Filter) bool { return f.Field == field }
-	sorted = slices.ContainsFunc(q.Sort, func(k Sort) bool { return k.Field == field })
-	if !sorted && !slices.ContainsFunc(q.Filters, named) {
-		return q, false, nil
-	}
+// onDead is the filter that holds for what is on a host that is not alive, by the attribute that names
+// the host. ok is false when all hosts are alive.
+func (s *Service) onDead(ctx context.Context, tx Tx, hostField string) (on Filter, ok bool, err error) {
 	dead, err := s.deadAgents(ctx, tx)
-	if err != nil || len(dead) == 0 {
-		return q, false, err
-	}
-	on := Filter{Field: hostField}
+	on = Filter{Field: hostField}
 	for _, a := range dead {
 		on.Values = append(on.Values, a.Host)
 	}
-	if sorted {
-		return q, true, nil
-	}
+	return on, len(dead) > 0, err
+}
+
+// live turns filters by status into filters of what the store has: the status while the host is alive.
+func live(scope, filters []Filter, on Filter) []Filter {
 	elsewhere := on
 	elsewhere.Op = NotIn
-	filters := make([]Filter, 0, len(q.Filters)+1)
-	for _, f := range q.Filters {
+	out := make([]Filter, 0, len(filters)+1)
+	for _, f := range filters {
 		switch {
-		case !named(f):
-			filters = append(filters, f)
+		case f.Field != "status":
+			out = append(out, f)
 		case f.holds(string(StatusDown)):
-			filters = append(filters, within(q.Scope, f, on))
+			out = append(out, within(scope, f, on))
 		default:
-			filters = append(filters, f, elsewhere)
+			out = append(out, f, elsewhere)
 		}
 	}
-	q.Filters = filters
-	return q, false, nil
+	return out
 }
 
 // within returns a filter that holds when one of the others does. It names the scope with each of them,

@@ -112,13 +112,14 @@ type work struct {
 	Tx
 	notices int                    // added to the outbox
 	marked  map[string]RouterState // routers whose status is to be stored, as they were; see restate
+	raised  map[string]bool        // resources whose revision has grown, or that are new, by ID
 }
 
 // update runs fn in a transaction. It may run again.
 func (s *Service) update(ctx context.Context, fn func(*work) error) error {
 	var notices int
 	err := s.config.Store.Update(ctx, func(tx Tx) error {
-		w := &work{Tx: tx}
+		w := &work{Tx: tx, raised: map[string]bool{}}
 		err := fn(w)
 		if err == nil {
 			err = s.restate(ctx, w)

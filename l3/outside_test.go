@@ -55,7 +55,8 @@ func TestSubnetAddedOutsideReachesGateways(t *testing.T) {
 		r.subnet(r.admin, public, "2001:db8:2::/64")
 		got = r.see(made.ID)
 		require.Equal(r, before.Gateway, got.Gateway, "it has both families")
-		require.Equal(r, before.Revision, got.Revision)
+		require.Equal(r, l3.StatusBuild, got.Status, "they are on its link")
+		require.Equal(r, before.Revision+1, got.Revision, "of which nothing but the status has changed")
 	})
 }
 

@@ -12,7 +12,7 @@ type Port struct {
 	Meta
 	NetworkID    string        `json:"network_id"`
 	AdminStateUp bool          `json:"admin_state_up"`
-	Status       Status        `json:"status"`      // of a router's port, while its host is alive; DOWN of ports that clients plug in
+	Status       Status        `json:"status"`      // while the host that it is bound to is alive
 	MAC          dataplane.MAC `json:"mac_address"` // unique in the network
 	FixedIPs     []FixedIP     `json:"fixed_ips"`
 	DeviceID     string        `json:"device_id"`
@@ -41,8 +41,8 @@ type FixedIP struct {
 	IPAddress netip.Addr `json:"ip_address"`
 }
 
-// Binding says where a port is plugged in. That of a router's port follows from where the router is; any other is
-// kept for whoever plugs it.
+// Binding says where a port is plugged in. That of a router's port follows from where the router is; the
+// host of any other is whoever plugs it who names it, and the VIF follows from that host.
 type Binding struct {
 	HostID     string          `json:"binding:host_id"`
 	VNICType   string          `json:"binding:vnic_type"`

@@ -61,6 +61,9 @@ func (s *Service) createPort(ctx context.Context, w *work, who Caller, spec Port
 		}
 	}
 	p.AllowedAddressPairs = withMAC(p.AllowedAddressPairs, p.MAC)
+	if err := s.rebind(ctx, w, Port{}, &p); err != nil {
+		return Port{}, err
+	}
 	return s.makePort(ctx, w, p, or(spec.FixedIPs, nil))
 }
 
@@ -105,14 +108,16 @@ func (s *Service) UpdatePort(ctx context.Context, who Caller, id string, spec Po
 		if err := checkIf(cond, p.Meta); err != nil {
 			return err
 		}
-		if err := s.updatePort(ctx, w, who, &p, spec); err != nil || !isRouterPort(&p) {
+		if err := s.updatePort(ctx, w, who, &p, spec); err != nil {
 			return err
 		}
-		if err := s.restate(ctx, w); err != nil {
-			return err
-		}
-		if p, err = w.Ports().Get(ctx, id); err != nil {
-			return err
+		if isRouterPort(&p) {
+			if err := s.restate(ctx, w); err != nil {
+				return err
+			}
+			if p, err = w.Ports().Get(ctx, id); err != nil {
+				return err
+			}
 		}
 		return s.describePort(ctx, w, &p)
 	})
@@ -150,6 +155,9 @@ func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, 
 		if err := s.changeFixedIPs(ctx, w, p, want); err != nil {
 			return err
 		}
+	}
+	if err := s.rebind(ctx, w, before, p); err != nil {
+		return err
 	}
 	changed, err := put(ctx, w.Ports(), before, p, &p.Meta, s.now())
 	switch {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 )
 
 // The status of routers, their ports and floating IPs follows from their [RouterState]. It is also
@@ -52,21 +53,61 @@ func (s *Service) restateRouter(ctx context.Context, w *work, before RouterState
 	after := r
 	after.Status, _ = st.settled(r.AdminStateUp)
 	after.Host = st.dependsOn(r.AdminStateUp)
-	if err := refresh(ctx, w.Routers(), r, after); err != nil {
+	if err := refresh(ctx, w, w.Routers(), r, &after, &after.Meta, s.now(), after.Status != r.Status); err != nil {
 		return err
 	}
 	if err := s.restatePorts(ctx, w, r, st); err != nil {
 		return err
 	}
-	return restateFloatingIPs(ctx, w, before, st, after.Host)
+	return s.restateFloatingIPs(ctx, w, before, st, after.Host)
 }
 
-// refresh stores what follows from other resources, if it has changed.
-func refresh[R any](ctx context.Context, table Table[R], before, after R) error {
-	if reflect.DeepEqual(before, after) {
+// refresh stores what follows from other resources and from hosts, if it has changed; m is the Meta of
+// after. The revision grows with an attribute that clients see, as in Neutron, but only once in a
+// transaction: what a caller has changed is returned before its status is stored.
+func refresh[R any](
+	ctx context.Context, w *work, table Table[R], before R, after *R, m *Meta, now time.Time, seen bool,
+) error {
+	switch {
+	case reflect.DeepEqual(before, *after):
 		return nil
+	case !seen || w.raised[m.ID]:
+		return table.Refresh(ctx, after)
 	}
-	return table.Refresh(ctx, &after)
+	m.UpdatedAt = now
+	return table.Update(ctx, after)
+}
+
+// The tables of resources with a status note which of them change; see refresh.
+
+func (w *work) Routers() Table[Router] {
+	return raising[Router]{w.Tx.Routers(), w, func(r *Router) string { return r.ID }}
+}
+
+func (w *work) Ports() Table[Port] {
+	return raising[Port]{w.Tx.Ports(), w, func(p *Port) string { return p.ID }}
+}
+
+func (w *work) FloatingIPs() Table[FloatingIP] {
+	return raising[FloatingIP]{w.Tx.FloatingIPs(), w, func(f *FloatingIP) string { return f.ID }}
+}
+
+type raising[R any] struct {
+	Table[R]
+	work *work
+	id   func(*R) string
+}
+
+func (t raising[R]) Insert(ctx context.Context, r ...R) error {
+	for i := range r {
+		t.work.raised[t.id(&r[i])] = true
+	}
+	return t.Table.Insert(ctx, r...)
+}
+
+func (t raising[R]) Update(ctx context.Context, r *R) error {
+	t.work.raised[t.id(r)] = true
+	return t.Table.Update(ctx, r)
 }
 
 func (s *Service) restatePorts(ctx context.Context, w *work, r Router, st RouterState) error {
@@ -85,7 +126,8 @@ func (s *Service) restatePorts(ctx context.Context, w *work, r Router, st Router
 	for _, p := range ports {
 		after := p
 		st.realise(&after, on, r.AdminStateUp)
-		if err := refresh(ctx, w.Ports(), p, after); err != nil {
+		seen := after.Status != p.Status || after.Binding.HostID != p.Binding.HostID
+		if err := refresh(ctx, w, w.Ports(), p, &after, &after.Meta, s.now(), seen); err != nil {
 			return err
 		}
 	}
@@ -128,7 +170,7 @@ func bindingTo(a Agent) Binding {
 
 // restateFloatingIPs stores the status of a router's floating IPs. Only those are read that may have
 // another status than is stored, because a router may have thousands.
-func restateFloatingIPs(ctx context.Context, w *work, before, st RouterState, host string) error {
+func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st RouterState, host string) error {
 	filters := []Filter{oneOf("router_id", st.ID)}
 	usual := StatusActive
 	switch {
@@ -153,7 +195,7 @@ func restateFloatingIPs(ctx context.Context, w *work, before, st RouterState, ho
 		if after.Host = host; after.Status == StatusDown {
 			after.Host = "" // which would not change it
 		}
-		if err := refresh(ctx, w.FloatingIPs(), f, after); err != nil {
+		if err := refresh(ctx, w, w.FloatingIPs(), f, &after, &after.Meta, s.now(), after.Status != f.Status); err != nil {
 			return err
 		}
 	}

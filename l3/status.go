@@ -2,6 +2,7 @@ package l3
 
 import (
 	"context"
+	"maps"
 	"slices"
 )
 
@@ -141,10 +142,9 @@ func (s *Service) describeRouter(ctx context.Context, tx Tx, who Caller, r *Rout
 	return err
 }
 
-// describePorts corrects the status of the ports of routers: those on the host of an agent that died
-// are DOWN.
+// describePorts corrects the status of ports: those on the host of an agent that died are DOWN.
 func (s *Service) describePorts(ctx context.Context, tx Tx, ports []Port) error {
-	active := func(p Port) bool { return isRouterPort(&p) && p.Status == StatusActive }
+	active := func(p Port) bool { return p.Status == StatusActive }
 	if !slices.ContainsFunc(ports, active) {
 		return nil
 	}
@@ -182,6 +182,13 @@ func (s *Service) describeFloatingIPs(ctx context.Context, tx Tx, who Caller, fi
 	}
 	if err := fill(ctx, tx.Ports(), ports, func(p *Port) string { return p.ID }); err != nil {
 		return err
+	}
+	bound := slices.Collect(maps.Values(ports))
+	if err := s.describePorts(ctx, tx, bound); err != nil {
+		return err
+	}
+	for _, p := range bound {
+		ports[p.ID] = p
 	}
 	for i := range fips {
 		f := &fips[i]

@@ -29,7 +29,7 @@ func TestRefusalsNameNothingOfOthers(t *testing.T) {
 		require.NoError(t, err)
 		carols, err := c.CreateRouters(t.Context(), carol, l3.RouterSpec{})
 		require.NoError(t, err)
-		port, err := c.AddRouterInterface(t.Context(), carol, carols[0].ID, l3.InterfaceSpec{SubnetID: theirs[0].ID})
+		port, err := c.AddRouterInterface(t.Context(), admin, carols[0].ID, l3.InterfaceSpec{SubnetID: theirs[0].ID})
 		require.NoError(t, err)
 		_, err = c.UpdateSubnet(t.Context(), alice, theirs[0].ID, l3.SubnetSpec{GatewayIP: new(netip.Addr{})}, l3.If{})
 		refused(t, err, 409, "GatewayIpInUse")

@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 
@@ -92,6 +94,7 @@ func TestAttach(t *testing.T) {
 	require.Zero(t, status, said)
 	require.Equal(t, fmt.Sprintf("attached port %s as eth0: %s/24, default via 10.0.0.1, MAC %s, MTU %d\n", tenant.Port, tenant.Fixed, tenant.MAC, tenant.MTU), said)
 	require.Equal(t, here.Name, boundTo())
+	becomes(ctx, t, api, tenant.Port, "ACTIVE")
 	var inside *lab.Host
 	require.NoError(t, here.Do(func() (err error) { inside, err = here.Enter("/run/netns/vm1"); return err }))
 	pings(t, inside, netip.MustParseAddr("10.0.0.1"))
@@ -123,7 +126,9 @@ func TestAttach(t *testing.T) {
 	// What is left of a namespace that has gone is removed, and the port unbound.
 	said, status = agent(here, "attach", "second", "--netns=vm2")
 	require.Zero(t, status, said)
+	becomes(ctx, t, api, second.ID, "ACTIVE")
 	require.NoError(t, here.Do(func() error { return exec.CommandContext(ctx, "ip", "netns", "del", "vm2").Run() }))
+	becomes(ctx, t, api, second.ID, "DOWN")
 	said, status = agent(other, "detach", "second")
 	require.Equal(t, 1, status, said)
 	require.Contains(t, said, "nothing on this host is attached to it")
@@ -156,6 +161,9 @@ func TestAttach(t *testing.T) {
 	require.Zero(t, status, said)
 	require.Equal(t, "detached port "+tenant.Port+"\n", said)
 	require.Empty(t, boundTo())
+	detached, err := ports.Get(ctx, api, tenant.Port).Extract()
+	require.NoError(t, err)
+	require.Equal(t, "DOWN", detached.Status, "at once")
 	require.Equal(t, before, links(t, here))
 
 	// A tap device, and a port that is deleted before it is detached.
@@ -164,6 +172,7 @@ func TestAttach(t *testing.T) {
 	require.Contains(t, said, "ifname=vm-"+tenant.Port[:11]+",")
 	require.Contains(t, said, "mac="+tenant.MAC.String())
 	require.Contains(t, links(t, here), "vm-"+tenant.Port[:11])
+	becomes(ctx, t, api, tenant.Port, "ACTIVE")
 	require.NoError(t, ports.Delete(ctx, api, tenant.Port).ExtractErr())
 	said, status = agent(here, "detach", tenant.Port)
 	require.Zero(t, status, said)
@@ -179,6 +188,16 @@ func TestAttach(t *testing.T) {
 	said, status = agent(here, "clean")
 	require.Zero(t, status, said)
 	require.ElementsMatch(t, before, links(t, here))
+}
+
+// becomes waits, as clients do, until the API shows a port with a status.
+func becomes(ctx context.Context, t *testing.T, api *gophercloud.ServiceClient, port, status string) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		p, err := ports.Get(ctx, api, port).Extract()
+		require.NoError(c, err)
+		require.Equal(c, status, p.Status)
+	}, patience, 50*time.Millisecond)
 }
 
 func pings(t *testing.T, from *lab.Host, to netip.Addr) {

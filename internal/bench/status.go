@@ -47,6 +47,8 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 		{"build", "routers?status=BUILD", "none: those that would be are on the host that died", 10},
 		{"error", "routers?status=ERROR", fmt.Sprint(failed, " routers"), 4},
 		{"down", "routers?status=DOWN&limit=100", "a page of 100, because their host died", 10},
+		{"sorted", "routers?sort_key=status&sort_dir=asc&limit=100", "the first page, of routers that are ACTIVE", 10},
+		{"sorted-desc", "routers?sort_key=status&sort_dir=desc&limit=100", "the first page: those in ERROR, then those whose host died", 20},
 	} {
 		var samples []time.Duration
 		for range runs {

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -292,6 +293,40 @@ func TestHeartbeatCounts(t *testing.T) {
 		h := s.plane.lastHeartbeat()
 		require.Equal(t, "host1", h.Host)
 		require.Equal(t, map[string]any{"dataplane": "fake", "routers": 2, "interfaces": 2, "ex_gw_ports": 0, "floating_ips": 0}, h.Configurations)
+	})
+}
+
+// TestWorkloadsAreAnnounced: a heartbeat has the ports by which workloads are attached, if that is known,
+// and Announce does not wait for the next.
+func TestWorkloadsAreAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		ports := func() []string { return s.plane.lastHeartbeat().Inventory.Ports }
+		s.start()
+		after(time.Minute)
+		require.Nil(t, ports(), "it does not know")
+		s.end()
+
+		var attached []string
+		var fault error
+		s.config.Workloads = func(context.Context) ([]string, error) { return attached, fault }
+		s.start()
+		defer s.end()
+		after(time.Minute)
+		require.Equal(t, []string{}, ports(), "it knows of none")
+		text, err := json.Marshal(s.plane.lastHeartbeat().Inventory)
+		require.NoError(t, err)
+		require.Contains(t, string(text), `"ports":[]`, "which is another thing on the wire")
+
+		attached = []string{"p1", "p2"}
+		s.agent.Announce()
+		synctest.Wait()
+		require.Equal(t, attached, ports())
+		fault = errors.New("away")
+		s.agent.Announce()
+		synctest.Wait()
+		require.Nil(t, ports(), "it does not know for now")
+		require.NotNil(t, s.plane.lastHeartbeat().Inventory.Routers, "the routers are known all the same")
 	})
 }
 

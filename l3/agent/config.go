@@ -25,6 +25,10 @@ type Config struct {
 	Source    Source
 	Dataplane dataplane.Dataplane // not closed by the agent
 
+	// Workloads lists the IDs of the ports that workloads are attached by on this host. A heartbeat has
+	// them, and [Agent.Announce] sends one at once. nil: the control plane is told of none.
+	Workloads func(context.Context) ([]string, error)
+
 	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this package's own.
 	//
 	// An agent whose cache cannot be read or written works, and [Status] has the fault. What it cannot

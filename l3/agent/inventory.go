@@ -68,7 +68,31 @@ func (r *run) inventory(ctx context.Context, seen snapshot) (*l3.Inventory, erro
 		}
 		inv.Routers[i] = router
 	}
+	inv.Ports = r.workloads(ctx)
 	return inv, ctx.Err()
+}
+
+// workloads lists the ports that workloads are attached by; nil: that is not known.
+func (r *run) workloads(ctx context.Context) []string {
+	if r.config.Workloads == nil {
+		return nil
+	}
+	ports, err := r.config.Workloads(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.log.Error("cannot list the ports of workloads on this host; the control plane keeps what it knows", "err", err)
+		}
+		return nil
+	}
+	return append([]string{}, ports...)
+}
+
+// Announce sends a heartbeat at once, because workloads were attached or detached. It does nothing before
+// Run and after it.
+func (a *Agent) Announce() {
+	if r := a.running.Load(); r != nil {
+		r.beatSoon()
+	}
 }
 
 // readBack completes a router that the agent has no record of by what the host shows: whose it is, and

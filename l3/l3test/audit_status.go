@@ -51,6 +51,21 @@ func (d *database) ofStatus() {
 		if p.DeviceOwner == l3.OwnerFloatingIP && (p.Status != l3.StatusNone || p.Binding.HostID != "") {
 			d.report("port %s of a floating IP is %s on host %q", p.ID, p.Status, p.Binding.HostID)
 		}
+		d.ofWorkload(p)
+	}
+}
+
+// ofWorkload: only an agent has said that a workload's port is attached.
+func (d *database) ofWorkload(p l3.Port) {
+	if p.Status != l3.StatusActive || p.DeviceOwner == l3.OwnerRouterInterface || p.DeviceOwner == l3.OwnerRouterGateway {
+		return
+	}
+	served := false
+	for _, a := range d.agents {
+		served = served || a.Host == p.Binding.HostID
+	}
+	if !p.AdminStateUp || !served {
+		d.report("port %s of a workload is ACTIVE, and no agent serves host %q, or the port is administratively down", p.ID, p.Binding.HostID)
 	}
 }
 

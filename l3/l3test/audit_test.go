@@ -70,6 +70,7 @@ func newWorld() *world {
 	for _, p := range []*l3.Port{&w.gateway, &w.port} {
 		p.AdminStateUp, p.Status, p.Generation, p.Binding = true, l3.StatusActive, 1, l3.Binding{HostID: "h", VIFType: "ovs"}
 	}
+	w.server.AdminStateUp, w.server.Status, w.server.Binding.HostID = true, l3.StatusActive, "h"
 	w.group.Name, w.server.SecurityGroups = "default", []string{"group"}
 	w.router.Gateway = &l3.GatewayInfo{NetworkID: "outside", PortID: "gateway", FixedIPs: w.gateway.FixedIPs}
 	return w
@@ -172,7 +173,9 @@ func TestAuditBites(t *testing.T) {
 		`floating IP fip is stored as ACTIVE on host "h", and is ERROR`: func(w *world) {
 			w.state.FloatingIPs = map[string]string{"fip": "full"}
 		},
-		`port own of a floating IP is DOWN`: func(w *world) { w.own.Status = l3.StatusDown },
+		`port server of a workload is ACTIVE, and no agent serves host "x"`: func(w *world) { w.server.Binding.HostID = "x" },
+		`port server of a workload is ACTIVE, and no agent serves host "h"`: func(w *world) { w.server.AdminStateUp = false },
+		`port own of a floating IP is DOWN`:                                 func(w *world) { w.own.Status = l3.StatusDown },
 	} {
 		t.Run(finding, func(t *testing.T) {
 			w := newWorld()

@@ -111,7 +111,8 @@
 //	{"host": …, "binary": …, "availability_zone": …, "started_at": …, "configurations": {…},
 //	 "instance": …, "machine": …, "deployment": …, "inventory": {"seq": 5, "max_epoch": 2, "routers": [
 //	   {"id": …, "epoch": 2, "revision": 7},
-//	   {"id": …, "orphan": true, "deployment": …, "addrs": [{"network": {…}, "addr": "10.0.0.1"}]}]}}
+//	   {"id": …, "orphan": true, "deployment": …, "addrs": [{"network": {…}, "addr": "10.0.0.1"}]}],
+//	   "ports": [ID of a port by which a workload is attached, …]}}
 //
 // The configurations have the counts routers, interfaces, ex_gw_ports and floating_ips, the list
 // physical_networks, and [TunnelAddress]. The inventory lists what runs on the host, whoever asked for it;

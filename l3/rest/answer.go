@@ -93,6 +93,11 @@ func badRequest(format string, args ...any) error {
 	return &l3.Error{Name: "HTTPBadRequest", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
+// badForm is badRequest under the name that Neutron gives to what is wrong with a request as a whole.
+func badForm(format string, args ...any) error {
+	return &l3.Error{Name: "BadRequest", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
 // invalid refuses a value.
 func invalid(name string, err error) error {
 	return &l3.Error{Name: "InvalidInput", Status: http.StatusBadRequest,

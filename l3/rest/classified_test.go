@@ -33,7 +33,7 @@ var classes = map[string]string{
 	"subnet.name": realised, "subnet.description": realised, "subnet.project_id": realised, "subnet.tenant_id": realised,
 	"subnet.tags": realised, "subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,
 	"subnet.allocation_pools.start": realised, "subnet.allocation_pools.end": realised, "subnet.service_types": realised,
-	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": stored, "subnet.subnetpool_id": refused,
+	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": stored, "subnet.subnetpool_id": refused, "subnet.use_default_subnetpool": refused,
 	"subnet.enable_dhcp": stored, "subnet.dns_nameservers": stored, "subnet.host_routes.destination": stored, "subnet.host_routes.nexthop": stored,
 
 	"port.name": realised, "port.description": realised, "port.project_id": realised, "port.tenant_id": realised,
@@ -167,12 +167,13 @@ func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 			method, path, body, says string
 			status                   int
 		}{
-			"router.ha":            {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.distributed":   {"POST", "routers", `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
-			"router.ha ":           {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.distributed ":  {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
-			"router.flavor_id":     {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
-			"subnet.subnetpool_id": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
+			"router.ha":                     {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.distributed":            {"POST", "routers", `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
+			"router.ha ":                    {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.distributed ":           {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
+			"router.flavor_id":              {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
+			"subnet.subnetpool_id":          {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
+			"subnet.use_default_subnetpool": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "use_default_subnetpool": true}}`, "No default subnetpool found", 400},
 			"security_group_rule.remote_address_group_id": {"POST", "security-group-rules", `{"security_group_rule": {"security_group_id": "` + groupID +
 				`", "direction": "ingress", "remote_address_group_id": "` + id + `"}}`, "Address group", 404},
 		}

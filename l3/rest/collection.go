@@ -216,13 +216,13 @@ func (c *collection[R, S]) read(object map[string]any, in use) (S, error) {
 // condition is what must hold of the resource, by the header If-Match: revision_number=7.
 func condition(r *http.Request) (l3.If, error) {
 	header := r.Header.Get("If-Match")
-	if header == "" {
+	if header == "" || header == "*" { // whatever its revision is (RFC 9110 13.1.1)
 		return l3.If{}, nil
 	}
 	digits, ok := strings.CutPrefix(header, "revision_number=")
 	n, err := strconv.Atoi(digits)
 	if !ok || err != nil || len(r.Header.Values("If-Match")) > 1 {
-		return l3.If{}, badRequest("Invalid If-Match '%s': it must be revision_number=N", show(header))
+		return l3.If{}, badForm("Bad if-match request: Revision number etag must be in the format of revision_number=<int>.")
 	}
 	return l3.If{Revision: &n}, nil
 }

@@ -68,9 +68,10 @@ func (t table[R, S]) query(params url.Values, sees sight) (l3.Query, error) {
 	if q.Sort, err = t.sort(params["sort_key"], params["sort_dir"], sees); err != nil {
 		return q, err
 	}
-	if limit := params.Get("limit"); limit != "" {
+	if params.Has("limit") {
+		limit := params.Get("limit")
 		if q.Limit, err = strconv.Atoi(limit); err != nil || q.Limit < 0 {
-			return q, badRequest("Limit must be an integer 0 or greater and not '%s'", show(limit))
+			return q, badForm("Bad limit request: Limit must be an integer 0 or greater and not '%s'.", show(limit))
 		}
 	}
 	q.Marker = params.Get("marker")
@@ -79,6 +80,10 @@ func (t table[R, S]) query(params url.Values, sees sight) (l3.Query, error) {
 }
 
 func (t table[R, S]) sort(keys, dirs []string, sees sight) ([]l3.Sort, error) {
+	given := func(texts []string) []string {
+		return slices.DeleteFunc(slices.Clone(texts), func(s string) bool { return s == "" })
+	}
+	keys, dirs = given(keys), given(dirs)
 	if len(dirs) != len(keys) {
 		return nil, badRequest("The number of sort_keys and sort_dirs must be same")
 	}

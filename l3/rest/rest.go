@@ -7,6 +7,7 @@ package rest
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"runtime/debug"
 	"slices"
@@ -136,12 +137,39 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, errNoPath)
 		return
 	}
-	r = a.respelled(r)
+	r = a.respelled(bare(r))
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.nowhere(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// bare returns the request without what Neutron allows at the end of a path: a slash, and .json, which
+// clients of its first releases send. A tag may end in .json itself.
+func bare(r *http.Request) *http.Request {
+	was := r.URL.EscapedPath() // in which a slash that belongs to a name is %2F
+	to := was
+	if to != "/" && to != "/v2.0/" {
+		to = strings.TrimSuffix(to, "/")
+	}
+	below, ok := strings.CutPrefix(to, "/v2.0/")
+	if ok && strings.Count(below, "/") < 3 && !strings.HasSuffix(to, "/details.json") {
+		to = strings.TrimSuffix(to, ".json")
+	}
+	unescaped, err := url.PathUnescape(to)
+	if to == was || err != nil {
+		return r
+	}
+	return at(r, unescaped, to)
+}
+
+// at returns the request with another path.
+func at(r *http.Request, to, raw string) *http.Request {
+	out, where := *r, *r.URL
+	out.URL = &where
+	where.Path, where.RawPath = to, raw
+	return &out
 }
 
 // respelled returns the request with the collection in its path as it is registered. As in Neutron,
@@ -160,15 +188,14 @@ func (a *api) respelled(r *http.Request) *http.Request {
 	if i < 0 || a.resources[i].path == name {
 		return r
 	}
-	out, where := *r, *r.URL
-	out.URL = &where
-	where.Path = root + a.resources[i].path + strings.TrimPrefix(rest, name)
-	if raw, ok := strings.CutPrefix(where.RawPath, root+name); ok {
-		where.RawPath = root + a.resources[i].path + raw
+	to := root + a.resources[i].path
+	raw, ok := strings.CutPrefix(r.URL.RawPath, root+name)
+	if ok {
+		raw = to + raw
 	} else {
-		where.RawPath = ""
+		raw = ""
 	}
-	return &out
+	return at(r, to+strings.TrimPrefix(rest, name), raw)
 }
 
 func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
@@ -184,7 +211,7 @@ func (a *api) run(w http.ResponseWriter, r *http.Request, op operation) {
 			return
 		}
 	}
-	if r.Header.Get("If-Match") != "" && r.Method != http.MethodGet && !op.ifMatch {
+	if match := r.Header.Get("If-Match"); match != "" && match != "*" && r.Method != http.MethodGet && !op.ifMatch {
 		a.fail(w, r, badRequest("If-Match is not supported by %s %s", r.Method, show(r.URL.Path)))
 		return
 	}

@@ -255,9 +255,11 @@ func TestConditions(t *testing.T) {
 	require.Equal(t, l3.If{Revision: new(7)}, f.cond)
 	require.Equal(t, http.StatusNoContent, ask(api(f), "DELETE", "/v2.0/routers/r", "", "If-Match", "revision_number=8").Code)
 	require.Equal(t, l3.If{Revision: new(8)}, f.cond)
-	for _, bad := range []string{"7", `"abc"`, "revision_number=", "revision_number=x", "*"} {
+	for _, bad := range []string{"7", `"abc"`, "revision_number=", "revision_number=x", "revision_number=1, revision_number=2"} {
 		require.Equal(t, 400, ask(api(f), "DELETE", "/v2.0/routers/r", "", "If-Match", bad).Code, bad)
 	}
+	require.Equal(t, http.StatusNoContent, ask(api(f), "DELETE", "/v2.0/routers/r", "", "If-Match", "*").Code, "any revision")
+	require.Equal(t, l3.If{}, f.cond)
 	w := ask(api(f), "PUT", "/v2.0/routers/r/tags/x", "", "If-Match", "revision_number=7")
 	require.Equal(t, 400, w.Code, "a condition that is not heeded must not be taken for one that holds")
 	f.err = &l3.Error{Name: "RevisionNumberConstraintFailed", Status: http.StatusPreconditionFailed}
@@ -359,7 +361,8 @@ func TestBadRequests(t *testing.T) {
 		name, says    string
 	}{
 		{"GET /v2.0/router", "", 404, "HTTPNotFound", "could not be found"},
-		{"GET /v2.0/routers/", "", 404, "HTTPNotFound", ""},
+		{"GET /v2.0/routers//", "", 404, "HTTPNotFound", ""},
+		{"DELETE /v2.0/routers/", "", 405, "HTTPMethodNotAllowed", ""},
 		{"GET //v2.0/routers", "", 404, "HTTPNotFound", ""},
 		{"GET /v2.0/routers/%00", "", 404, "HTTPNotFound", ""},
 		{"GET /v2.0/routers/%ff", "", 404, "HTTPNotFound", ""},
@@ -422,8 +425,9 @@ func TestBadRequests(t *testing.T) {
 		{"GET /v2.0/ports?fixed_ips=10.0.0.1", "", 400, "InvalidInput", "fixed_ips"},
 		{"GET /v2.0/ports?fixed_ips=mac=10.0.0.1", "", 400, "InvalidInput", "ip_address"},
 		{"GET /v2.0/ports?fixed_ips=ip_address=x", "", 400, "InvalidInput", "fixed_ips"},
-		{"GET /v2.0/routers?limit=x", "", 400, "HTTPBadRequest", "Limit"},
-		{"GET /v2.0/routers?limit=-1", "", 400, "HTTPBadRequest", "Limit"},
+		{"GET /v2.0/routers?limit=x", "", 400, "BadRequest", "Limit must be an integer 0 or greater and not 'x'."},
+		{"GET /v2.0/routers?limit=-1", "", 400, "BadRequest", "Limit"},
+		{"GET /v2.0/routers?limit=", "", 400, "BadRequest", "Limit must be an integer 0 or greater and not ''."},
 		{"GET /v2.0/routers?sort_key=name", "", 400, "HTTPBadRequest", "sort_keys and sort_dirs"},
 		{"GET /v2.0/routers?sort_key=x&sort_dir=asc", "", 400, "HTTPBadRequest", "['x'] is invalid attribute for sort_keys"},
 		{"GET /v2.0/routers?sort_key=name&sort_dir=up", "", 400, "HTTPBadRequest", "up"},

@@ -103,6 +103,7 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 		require.Less(t, e.as("admin", "PUT", "/v2.0/"+kind+"/"+e.ids[kind]+"/tags/blue", "").Code, 300, kind)
 	}
 	e.ids["agents"] = e.mine("agents")
+	e.ids["network-ip-availabilities"] = e.ids["networks"]
 	return e
 }
 

@@ -46,6 +46,7 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 			return []l3.Filter{f}, err
 		}),
 		noPool[R, S](),
+		noDefaultPool[R, S](),
 		sought[R, S]("segment_id", allOrNone("")), // no subnet is of a single segment
 	)
 }
@@ -80,6 +81,17 @@ func noPool[R, S any]() attribute[R, S] {
 		return err
 	}
 	return a
+}
+
+// noDefaultPool asks for an address range of the default subnet pool. There is none.
+func noDefaultPool[R, S any]() attribute[R, S] {
+	return attribute[R, S]{name: "use_default_subnetpool", uses: inPost, schema: boolean.schema, read: func(_ *S, v any) error {
+		use, err := boolean.read(v)
+		if err == nil && use {
+			err = badForm("Bad subnets request: No default subnetpool found.")
+		}
+		return err
+	}}
 }
 
 func mode(s string) *l3.IPv6Mode {

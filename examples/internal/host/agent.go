@@ -107,6 +107,7 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 		m := newMetrics()
 		src := newSource(login, p.Log)
 		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.SetPeers
+		config.Workloads = site.workloads
 		loop, err := agent.New(config)
 		if err != nil {
 			return setting.For("--lease, --heartbeat", err)

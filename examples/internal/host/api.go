@@ -132,22 +132,36 @@ func configOf(ctx context.Context, c *gophercloud.ServiceClient, p apiPort) (w w
 	return w, nil
 }
 
-// bind says in the API on which host a port is. It fails when somebody else changed the port since it
-// was read, so that two hosts never take one port.
+// bind says in the API on which host a port is. It fails when somebody else has bound the port since it
+// was read, so that two hosts never take one port. Other changes, such as of its status, do no harm.
 func bind(ctx context.Context, c *gophercloud.ServiceClient, p *apiPort, host string) error {
-	if p.HostID == host {
-		return nil
+	for was := p.HostID; p.HostID != host; {
+		err := bindIfMatch(ctx, c, p, host)
+		if err == nil {
+			return nil
+		}
+		if gophercloud.ResponseCodeIs(err, http.StatusPreconditionFailed) {
+			var now struct{ Port apiPort }
+			if again := read(ctx, c, "ports/"+p.ID, &now); again == nil && now.Port.HostID == was {
+				*p = now.Port
+				continue
+			}
+		}
+		return fmt.Errorf("bind port %s to host %q: %w", p.ID, host, err)
 	}
+	return nil
+}
+
+func bindIfMatch(ctx context.Context, c *gophercloud.ServiceClient, p *apiPort, host string) error {
 	var answer struct{ Port apiPort }
 	body := map[string]any{"port": map[string]any{"binding:host_id": host}}
 	_, err := c.Put(ctx, c.ServiceURL("ports", p.ID), body, &answer, &gophercloud.RequestOpts{
 		OkCodes: []int{http.StatusOK}, MoreHeaders: map[string]string{"If-Match": fmt.Sprintf("revision_number=%d", p.Revision)},
 	})
-	if err != nil {
-		return fmt.Errorf("bind port %s to host %q: %w", p.ID, host, err)
+	if err == nil {
+		*p = answer.Port
 	}
-	*p = answer.Port
-	return nil
+	return err
 }
 
 func read(ctx context.Context, c *gophercloud.ServiceClient, path string, into any) error {

@@ -89,7 +89,16 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, bind(context.WithoutCancel(ctx), api, &port, was))
 	}
+	if err := a.announce(); err != nil {
+		text += fmt.Sprintf("the port stays DOWN in the API until the agent of this host reports it: %s\n", err)
+	}
 	_, err = io.WriteString(out, text)
+	return err
+}
+
+// announce has the agent of this host report what is attached now, and not at its next heartbeat.
+func (m *Machine) announce() error {
+	_, err := m.ask(request{Announce: true})
 	return err
 }
 

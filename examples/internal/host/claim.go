@@ -85,6 +85,7 @@ func credentials(c *net.UnixConn) (cred *unix.Ucred, err error) {
 type request struct {
 	Remove   string `json:"remove,omitempty"`   // ID of an orphan
 	Settings bool   `json:"settings,omitempty"` // which settings the agent has
+	Announce bool   `json:"announce,omitempty"` // a workload was attached or detached
 }
 
 type reply struct {
@@ -122,6 +123,8 @@ func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, settings 
 			var a reply
 			if r.Settings {
 				a.Settings = settings
+			} else if r.Announce {
+				loop.Announce()
 			} else if err := loop.RemoveOrphan(ctx, r.Remove); err != nil {
 				a.Error = err.Error()
 			} else {

@@ -72,6 +72,12 @@ func (s *site) SetPeers(ctx context.Context, agents []netip.Addr) error {
 	return s.wiring.SetPeers(ctx, slices.Concat(s.peers, agents))
 }
 
+// workloads lists the IDs of the ports that workloads are attached by, whoever attached them.
+func (s *site) workloads(ctx context.Context) ([]string, error) {
+	ports, err := s.wiring.Networks(ctx, workloads)
+	return slices.Sorted(maps.Keys(ports)), err
+}
+
 // checkPhysical refuses physical networks that no router could use on this host. Somebody may change
 // the host later; then the routers concerned are in ERROR and say why.
 func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {

@@ -89,10 +89,12 @@ func eachNamespace(own string, fn func(path string, id netns.ID, ns namespace.NS
 	return nil
 }
 
+// workloads stands for them where a wiring asks for a router's ID.
+const workloads = ""
+
 // removeLeft removes the ports of workloads that gone reports, without need of their namespaces, and
 // what serves networks that have no port on this host. It returns the IDs of the ports.
 func removeLeft(ctx context.Context, w wiring, gone func(port string) bool) (left []string, err error) {
-	const workloads = "" // as a router's ID
 	ports, err := w.Networks(ctx, workloads)
 	if err != nil {
 		return nil, err
