@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 // installer brings flows into bridges: when somebody plugs, and in the background when ovs-vswitchd has been started anew, for it forgets them.

@@ -39,7 +39,7 @@ var layers = []layer{
 	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "iptables", may: []string{"internal/dump", "dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
-	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns", "internal/openflow"}, others: true},
+	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 
 	{folder: "l3", may: []string{"dataplane"}, others: true},
 	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
@@ -49,7 +49,7 @@ var layers = []layer{
 	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane"}, others: true},
 	{folder: "scheduler", may: []string{"l3"}},
 
-	{folder: "internal/openflow", may: []string{"dataplane"}, others: true},
+	{folder: "ovs/internal/openflow", may: []string{"dataplane"}, others: true},
 	{folder: "internal/carrier", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/child"},
 	{folder: "internal/conntrack", may: []string{"internal/netns"}, others: true},
