@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // legacyStore is ip_tables and ip6_tables, which iptables-legacy writes into: blobs of rules, each
@@ -142,7 +143,7 @@ func (s *legacyStore) each(fn func(i int, l layout, entries []byte)) error {
 	for _, f := range families {
 		var err error
 		if exist[f], err = s.of[f].existing(s.ns); err != nil {
-			return failure("list", "ip_tables", err)
+			return failure.Of("list", "ip_tables", failure.Lack("ip_tables", err))
 		}
 	}
 	for i, table := range tables {
@@ -152,7 +153,7 @@ func (s *legacyStore) each(fn func(i int, l layout, entries []byte)) error {
 		}
 		entries, err := s.of[f].entries(s.ns, name, buffer)
 		if err != nil {
-			return failure("read", "table "+table+" of ip_tables", err)
+			return failure.Of("read", "table "+table+" of ip_tables", failure.Lack("ip_tables", err))
 		}
 		fn(i, s.of[f].layout, entries)
 	}

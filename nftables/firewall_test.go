@@ -2,7 +2,6 @@ package nftables
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"net/netip"
 	"os"
@@ -208,7 +207,7 @@ func TestDeltaWithoutProof(t *testing.T) {
 			p.nft("delete", "table", "ip", "l3kit")
 			p.rules.generation = p.generation()
 		},
-		"socket broken": func(p *place) { require.NoError(p.t, p.rules.socket.conn.Close()) },
+		"socket broken": func(p *place) { require.NoError(p.t, p.rules.socket.Socket.Close()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
@@ -326,31 +325,15 @@ func TestRefused(t *testing.T) {
 		require.Equal(t, before, p.listing())
 	})
 	t.Run("too large", func(t *testing.T) {
-		require.NoError(t, p.rules.socket.open())
-		require.NoError(t, p.rules.socket.conn.SetWriteBuffer(1))
-		p.rules.socket.room = 1 << 30 // as if the kernel had not let us have more
+		require.NoError(t, p.rules.socket.Open())
+		require.NoError(t, p.rules.socket.Socket.SetWriteBuffer(1))
+		p.rules.socket.Room = 1 << 30 // as if the kernel had not let us have more
 		_, err := p.rules.Apply(t.Context(), namespace.Change{Want: example(fips(1, 1000)...)})
 		require.ErrorIs(t, err, unix.EMSGSIZE)
 		require.ErrorContains(t, err, "too large for the socket's send buffer")
 		require.Equal(t, before, p.listing())
 	})
 	p.apply(example(fip(5), fip(6)))
-}
-
-// What this host lacks is told by sentinels.
-func TestFailure(t *testing.T) {
-	for err, want := range map[error]error{
-		unix.EPERM:           dataplane.ErrPermission,
-		unix.EOPNOTSUPP:      dataplane.ErrUnsupported,
-		unix.EPROTONOSUPPORT: dataplane.ErrUnsupported,
-		unix.EAFNOSUPPORT:    dataplane.ErrUnsupported,
-	} {
-		got := failure("write", "ip l3kit", err)
-		require.ErrorIs(t, got, want)
-		require.ErrorIs(t, got, err)
-		var op *dataplane.OpError
-		require.True(t, errors.As(got, &op))
-	}
 }
 
 // Without CAP_NET_ADMIN nothing works, and the error says why.
@@ -365,8 +348,8 @@ func TestPermission(t *testing.T) {
 		require.NoError(t, unix.Capset(&header, &caps[0]))
 		defer func() { require.NoError(t, unix.Capset(&header, &kept[0])) }()
 		s := socket{}
-		defer s.close()
-		_, err := s.generation()
+		defer s.Close()
+		_, err := s.Generation()
 		return err
 	})
 	require.ErrorIs(t, err, dataplane.ErrPermission)
@@ -375,8 +358,8 @@ func TestPermission(t *testing.T) {
 // A table that a process holds open belongs to that process.
 func TestForeignTable(t *testing.T) {
 	p := newPlace(t)
-	owner := socket{ns: p.fd}
-	defer owner.close()
+	owner := newSocket(p.fd)
+	defer owner.Close()
 	b := &batch{family: ipv4}
 	b.addTable(tableOwned)
 	require.NoError(t, owner.commit(b, 0))

@@ -75,9 +75,9 @@ func (p *place) plan(r dataplane.Router, since *namespace.Delta) []string {
 // generation asks over a socket of its own.
 func (p *place) generation() uint32 {
 	p.t.Helper()
-	s := socket{ns: p.fd}
-	defer s.close()
-	g, err := s.generation()
+	s := newSocket(p.fd)
+	defer s.Close()
+	g, err := s.Generation()
 	require.NoError(p.t, err)
 	return g
 }

@@ -36,8 +36,8 @@ var layers = []layer{
 	{folder: "dataplane/workload", may: []string{"dataplane", "dataplane/namespace"}, others: true},
 	{folder: "dataplane/dataplanetest", may: []string{"internal/dump", "dataplane", "dataplane/namespace", "internal/lab", "internal/monitor", "internal/netns"},
 		others: true},
-	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
-	{folder: "iptables", may: []string{"internal/dump", "dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/failure", "internal/nfnetlink", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "iptables", may: []string{"internal/failure", "internal/nfnetlink", "dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 
@@ -54,6 +54,8 @@ var layers = []layer{
 	{folder: "internal/child"},
 	{folder: "internal/conntrack", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/dump", others: true},
+	{folder: "internal/failure", may: []string{"dataplane"}, others: true},
+	{folder: "internal/nfnetlink", may: []string{"dataplane", "internal/dump", "internal/failure"}, others: true},
 	{folder: "internal/intrusion", others: true},
 	{folder: "internal/needs"},
 	{folder: "internal/powerloss", others: true},
