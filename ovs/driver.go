@@ -16,6 +16,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -392,18 +393,10 @@ func plausible(ns namespace.NS, p dataplane.Port) error {
 	return nil
 }
 
+// opError names the device at fault, if an error tells it, instead of the object.
 func opError(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		err = dataplane.ErrClosed
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
 	if f := (*fault)(nil); errors.As(err, &f) {
 		object = f.dev
 	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
+	return failure.Of(op, object, err)
 }

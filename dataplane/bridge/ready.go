@@ -8,6 +8,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/carrier"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Ready waits until bridges forward to ports; see [namespace.InterfaceDriver]. It does not wait for spanning tree, which an existing bridge may have on.
@@ -17,7 +18,7 @@ func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.A
 		inside, names = append(inside, a.Device), append(names, tapName(a.Port.ID))
 	}
 	if err := carrier.AwaitUp(ctx, ns.FD, inside); err != nil {
-		return opError("wait for", "devices", err)
+		return failure.Of("wait for", "devices", err)
 	}
 	err := d.view.read(func() {
 		for _, a := range what {
@@ -31,7 +32,7 @@ func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.A
 	if err == nil {
 		err = carrier.Await(ctx, int(d.hostNS.Fd()), names, func() (bool, error) { return d.forward(names) })
 	}
-	return opError("wait for", "bridges to forward", err)
+	return failure.Of("wait for", "bridges to forward", err)
 }
 
 // forward asks the kernel: the view does not hear of a port's state.

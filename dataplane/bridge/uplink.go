@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // uplinkChanges makes or mends what connects the first bridge with other hosts.
@@ -129,7 +130,7 @@ func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
 	if err := d.setPeers(ctx, want); err != nil {
 		return err
 	}
-	return opError("set VXLAN peers", "", skipped)
+	return failure.Of("set VXLAN peers", "", skipped)
 }
 
 func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
@@ -148,14 +149,14 @@ func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
 		}
 	})
 	if err != nil {
-		return opError("set VXLAN peers", "", err)
+		return failure.Of("set VXLAN peers", "", err)
 	}
 	for _, l := range devices {
 		if err = ctx.Err(); err == nil {
 			err = d.peers.sync(d.host, l)
 		}
 		if err != nil && !errors.Is(err, unix.ENODEV) {
-			return opError("set VXLAN peers", "of "+l.name, err)
+			return failure.Of("set VXLAN peers", "of "+l.name, err)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Names of the devices of a port's tap; see the package comment.
@@ -79,10 +80,10 @@ func owned(host namespace.NS, name string, m mark) error {
 			return nil
 		}
 		if err != nil {
-			return opError("find device", name, err)
+			return failure.Of("find device", name, err)
 		}
 		if have, _ := parseMark(l.Attrs().Alias); have.port != m.port {
-			return opError("attach", "port "+m.port, fmt.Errorf("device %s %w", name, dataplane.ErrForeign))
+			return failure.Of("attach", "port "+m.port, fmt.Errorf("device %s %w", name, dataplane.ErrForeign))
 		}
 		return nil
 	})
@@ -98,7 +99,7 @@ func makeTap(name string) error {
 		err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI})
 	}
 	if err != nil {
-		return opError("create tap device", name, err)
+		return failure.Of("create tap device", name, err)
 	}
 	return nil
 }
@@ -111,11 +112,11 @@ func join(h *netlink.Handle, m mark, plugged string, p dataplane.Port) error {
 	off, none := false, uint32(0)
 	b := &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off, AgeingTime: &none}
 	if err := h.LinkAdd(b); err != nil && !errors.Is(err, unix.EEXIST) {
-		return opError("create bridge", name, err)
+		return failure.Of("create bridge", name, err)
 	}
 	bridge, err := h.LinkByName(name)
 	if err != nil {
-		return opError("find device", name, err)
+		return failure.Of("find device", name, err)
 	}
 	if err := ready(h, bridge, m, p.MTU); err != nil {
 		return err
@@ -123,10 +124,10 @@ func join(h *netlink.Handle, m mark, plugged string, p dataplane.Port) error {
 	for _, name := range []string{plugged, TapName(p.ID)} {
 		l, err := h.LinkByName(name)
 		if err != nil {
-			return opError("find device", name, err)
+			return failure.Of("find device", name, err)
 		}
 		if err := h.LinkSetMaster(l, bridge); err != nil {
-			return opError("put into bridge", name, err)
+			return failure.Of("put into bridge", name, err)
 		}
 		if err := ready(h, l, m, p.MTU); err != nil {
 			return err
@@ -140,19 +141,19 @@ func ready(h *netlink.Handle, l netlink.Link, m mark, mtu int) error {
 	const addrGenModeNone = 1 // IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
 	name := l.Attrs().Name
 	if err := h.LinkSetAlias(l, m.String()); err != nil {
-		return opError("mark device", name, err)
+		return failure.Of("mark device", name, err)
 	}
 	if err := h.LinkSetMTU(l, mtu); err != nil {
-		return opError("set MTU", name, err)
+		return failure.Of("set MTU", name, err)
 	}
 	if err := h.LinkSetIP6AddrGenMode(l, addrGenModeNone); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
-		return opError("keep IPv6 addresses away", name, err)
+		return failure.Of("keep IPv6 addresses away", name, err)
 	}
 	if err := h.LinkSetARPOff(l); err != nil {
-		return opError("turn ARP off", name, err)
+		return failure.Of("turn ARP off", name, err)
 	}
 	if err := h.LinkSetUp(l); err != nil {
-		return opError("set link up", name, err)
+		return failure.Of("set link up", name, err)
 	}
 	return nil
 }
@@ -168,14 +169,14 @@ func DetachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.
 				return nil
 			}
 			if err != nil {
-				return opError("find device", name, err)
+				return failure.Of("find device", name, err)
 			}
 			// One without a mark is from a process that was killed before it marked it.
 			if have, marked := parseMark(l.Attrs().Alias); marked && have.port != port || !marked && l.Attrs().Alias != "" {
 				return nil
 			}
 			if err := h.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
-				return opError("remove device", name, err)
+				return failure.Of("remove device", name, err)
 			}
 			return nil
 		}))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Config is how a workload is attached.
@@ -63,7 +64,7 @@ func Device(ns namespace.NS, port string) (name string, err error) {
 	err = within(ns, func(h *netlink.Handle) error {
 		links, err := h.LinkList()
 		if err != nil {
-			return opError("list links", "", err)
+			return failure.Of("list links", "", err)
 		}
 		for _, l := range links {
 			if m, ok := parseMark(l.Attrs().Alias); ok && m.port == port && !helper(l.Attrs().Name) {
@@ -80,7 +81,7 @@ func NextHops(ns namespace.NS, device string) (hops []netip.Addr, err error) {
 	err = within(ns, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(device)
 		if err != nil {
-			return opError("find device", device, err)
+			return failure.Of("find device", device, err)
 		}
 		for _, all := range []netip.Prefix{defaultIPv4, defaultIPv6} {
 			routes, err := routesTo(h, all)
@@ -111,7 +112,7 @@ func routesTo(h *netlink.Handle, dest netip.Prefix) ([]netlink.Route, error) {
 	}
 	routes, err := h.RouteListFiltered(family, &netlink.Route{Dst: ipNet(dest.Masked())}, netlink.RT_FILTER_DST)
 	if err != nil {
-		return nil, opError("list routes", dest.String(), err)
+		return nil, failure.Of("list routes", dest.String(), err)
 	}
 	return routes, nil
 }
@@ -125,27 +126,27 @@ func creates(steps []dataplane.Step, device string) bool {
 func configure(h *netlink.Handle, device string, c Config) error {
 	l, err := h.LinkByName(device)
 	if err != nil {
-		return opError("find device", device, err)
+		return failure.Of("find device", device, err)
 	}
 	if err := h.LinkSetAlias(l, mark{c.Port.ID, c.Port.Network.ID}.String()); err != nil {
-		return opError("mark device", device, err)
+		return failure.Of("mark device", device, err)
 	}
 	lo, err := h.LinkByName("lo")
 	if err == nil {
 		err = h.LinkSetUp(lo)
 	}
 	if err != nil {
-		return opError("set link up", "lo", err)
+		return failure.Of("set link up", "lo", err)
 	}
 	for _, a := range c.Port.Addrs {
 		// Whoever allocated the address made sure that nobody else has it, so duplicate address detection
 		// would only delay the first packet.
 		if err := h.AddrReplace(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
-			return opError("add address", a.String()+" on "+device, err)
+			return failure.Of("add address", a.String()+" on "+device, err)
 		}
 	}
 	if err := h.LinkSetUp(l); err != nil {
-		return opError("set link up", device, err)
+		return failure.Of("set link up", device, err)
 	}
 	routes := c.Routes
 	for _, hop := range c.NextHops {
@@ -168,7 +169,7 @@ func configure(h *netlink.Handle, device string, c Config) error {
 			route.Flags = int(netlink.FLAG_ONLINK)
 		}
 		if err := h.RouteReplace(route); err != nil {
-			return opError("add route", r.Dest.String()+" via "+r.NextHop.String(), err)
+			return failure.Of("add route", r.Dest.String()+" via "+r.NextHop.String(), err)
 		}
 	}
 	return nil
@@ -190,11 +191,4 @@ func within(ns namespace.NS, fn func(*netlink.Handle) error) error {
 	}
 	defer h.Close()
 	return fn(h)
-}
-
-func opError(op, object string, err error) error {
-	if errors.Is(err, unix.EPERM) {
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
 }

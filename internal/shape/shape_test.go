@@ -31,15 +31,15 @@ type layer struct {
 // The longest folder that holds a package counts. Whoever adds a package decides here where it stands.
 var layers = []layer{
 	{folder: "dataplane"},
-	{folder: "dataplane/namespace", may: []string{"internal/dump", "dataplane", "internal/conntrack", "internal/carrier", "internal/monitor", "internal/netns"}, others: true},
-	{folder: "dataplane/bridge", may: []string{"internal/dump", "dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns"}, others: true},
-	{folder: "dataplane/workload", may: []string{"dataplane", "dataplane/namespace"}, others: true},
+	{folder: "dataplane/namespace", may: []string{"internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/carrier", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/bridge", may: []string{"internal/failure", "internal/dump", "dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "dataplane/workload", may: []string{"internal/failure", "dataplane", "dataplane/namespace"}, others: true},
 	{folder: "dataplane/dataplanetest", may: []string{"internal/dump", "dataplane", "dataplane/namespace", "internal/lab", "internal/monitor", "internal/netns"},
 		others: true},
 	{folder: "nftables", may: []string{"dataplane", "dataplane/namespace", "internal/failure", "internal/nfnetlink", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "iptables", may: []string{"internal/failure", "internal/nfnetlink", "dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
-	{folder: "ovs", may: []string{"dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
+	{folder: "ovs", may: []string{"internal/failure", "dataplane", "dataplane/namespace", "internal/carrier", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 
 	{folder: "l3", may: []string{"dataplane"}, others: true},
 	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
@@ -49,7 +49,7 @@ var layers = []layer{
 	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane"}, others: true},
 	{folder: "scheduler", may: []string{"l3"}},
 
-	{folder: "ovs/internal/openflow", may: []string{"dataplane"}, others: true},
+	{folder: "ovs/internal/openflow", may: []string{"internal/failure", "dataplane"}, others: true},
 	{folder: "internal/carrier", may: []string{"internal/netns"}, others: true},
 	{folder: "internal/child"},
 	{folder: "internal/conntrack", may: []string{"internal/netns"}, others: true},
