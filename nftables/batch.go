@@ -1,7 +1,6 @@
 package nftables
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/google/nftables/expr"
@@ -9,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/nfnetlink"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 const (
@@ -205,7 +205,7 @@ func (s *set) marshal(list []byte, key, value string) []byte {
 }
 
 func appendElement(list, wire []byte) []byte {
-	return appendAttribute(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, wire)
+	return nlmsg.Append(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, wire)
 }
 
 func marshalElement(key, value string, flags uint32) []byte {
@@ -214,21 +214,12 @@ func marshalElement(key, value string, flags uint32) []byte {
 		wire = appendData(wire, unix.NFTA_SET_ELEM_DATA, value)
 	}
 	if flags != 0 {
-		wire = appendAttribute(wire, unix.NFTA_SET_ELEM_FLAGS, bigEndian(flags))
+		wire = nlmsg.Append(wire, unix.NFTA_SET_ELEM_FLAGS, bigEndian(flags))
 	}
 	return wire
 }
 
 func appendData(b []byte, typ uint16, value string) []byte {
 	var data [32]byte // a device's name or an IPv6 address, the longest values, and the header
-	return appendAttribute(b, unix.NLA_F_NESTED|typ, appendAttribute(data[:0], unix.NFTA_DATA_VALUE, value))
-}
-
-// appendAttribute appends an attribute, padded (netlink(7)). Elements are written with it, of which there are tens of thousands: an
-// [netlink.AttributeEncoder] for each takes longer than the kernel does.
-func appendAttribute[T string | []byte](b []byte, typ uint16, payload T) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(unix.NLA_HDRLEN+len(payload)))
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	b = append(b, payload...)
-	return append(b, make([]byte, -len(payload)&(unix.NLA_ALIGNTO-1))...)
+	return nlmsg.Append(b, unix.NLA_F_NESTED|typ, nlmsg.Append(data[:0], unix.NFTA_DATA_VALUE, value))
 }

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
@@ -20,6 +19,7 @@ import (
 	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // Config says what the host offers. With the zero Config there are local networks, and flat ones without a physical network, in the caller's
@@ -62,7 +62,7 @@ func New(c Config) (_ *Driver, err error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	if d.peers.want, err = c.VXLAN.floodTo(c.VXLAN.Peers); err != nil {
+	if d.peers.want, err = wiring.Peers(c.VXLAN.Local, c.VXLAN.Peers); err != nil {
 		return nil, failure.Of("configure wiring", "", err)
 	}
 	if d.hostNS, err = netns.Open(c.HostNS); err != nil {
@@ -94,7 +94,7 @@ func (d *Driver) Close() error {
 
 // Plan says what Plug would do. When there is nothing to do it costs two system calls and one request.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
-	if err := plausible(ns, p); err != nil {
+	if err := wiring.CheckIDs(ns, p); err != nil {
 		return nil, failure.Of("plan wiring of", dev, err)
 	}
 	w, err := d.survey(ctx, port{p, ns, dev}, false)
@@ -111,11 +111,7 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p datapl
 // Plug attaches ports, one after the other; see [namespace.InterfaceDriver].
 func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	for _, a := range what {
-		err := plausible(ns, a.Port)
-		if err == nil && ns.FD < 0 {
-			err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
-		}
-		if err != nil {
+		if err := wiring.CheckPlug(ns, a.Port); err != nil {
 			return failure.Of("plug", a.Device, err)
 		}
 	}
@@ -263,19 +259,6 @@ func (d *Driver) Routers(ctx context.Context) ([]string, error) {
 	})
 	slices.Sort(routers)
 	return routers, failure.Of("list wiring", "", err)
-}
-
-// plausible refuses what would make a wrong name or mark. The rest has been validated, or the kernel will refuse it.
-func plausible(ns namespace.NS, p dataplane.Port) error {
-	for _, id := range []string{p.ID, p.Network.ID} {
-		if id == "" || len(id) > 64 || strings.ContainsAny(id, " \t\n/:%=") {
-			return fmt.Errorf("%w: %q cannot be the ID of a port or network", dataplane.ErrInvalid, id)
-		}
-	}
-	if strings.ContainsAny(ns.Router, " \t\n=") || len(ns.Router) > 64 {
-		return fmt.Errorf("%w: %q cannot be the ID of a router", dataplane.ErrInvalid, ns.Router)
-	}
-	return nil
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // spare lists what a network has on this host and needs no more, in the order in which to remove it. The view is locked. Only marks are
@@ -142,14 +143,10 @@ func (d *Driver) sweepAll(ctx context.Context) error {
 	return atOnce(ctx, networks, func(network string) error { return d.sweep(ctx, network) })
 }
 
-// maxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes is the kernel's wait for packets that
-// may still be using the device (netdev_run_todo in net/core/dev.c), which many removals can share.
-const maxAtOnce = 16
-
 // atOnce calls fn for each of list, and returns all errors.
 func atOnce[T any](ctx context.Context, list []T, fn func(T) error) error {
 	var g errgroup.Group
-	g.SetLimit(maxAtOnce)
+	g.SetLimit(wiring.MaxAtOnce)
 	errs := make([]error, len(list))
 	for i, item := range list {
 		g.Go(func() error {

@@ -3,18 +3,17 @@ package workload
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 // Config is how a workload is attached.
@@ -42,7 +41,7 @@ func Attach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, d
 	if err := w.Plug(ctx, ns, what); err != nil {
 		return err
 	}
-	err = within(ns, func(h *netlink.Handle) error { return configure(h, device, c) })
+	err = netdev.In(ns.FD, func(h *netlink.Handle) error { return configure(h, device, c) })
 	if err == nil {
 		err = w.Ready(ctx, ns, what)
 	}
@@ -61,7 +60,7 @@ func Detach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, d
 // Device returns the name of the device that Attach made for a port in a namespace; empty: there is
 // none.
 func Device(ns namespace.NS, port string) (name string, err error) {
-	err = within(ns, func(h *netlink.Handle) error {
+	err = netdev.In(ns.FD, func(h *netlink.Handle) error {
 		links, err := h.LinkList()
 		if err != nil {
 			return failure.Of("list links", "", err)
@@ -78,7 +77,7 @@ func Device(ns namespace.NS, port string) (name string, err error) {
 
 // NextHops returns the next hops of the default routes that lead through a device.
 func NextHops(ns namespace.NS, device string) (hops []netip.Addr, err error) {
-	err = within(ns, func(h *netlink.Handle) error {
+	err = netdev.In(ns.FD, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(device)
 		if err != nil {
 			return failure.Of("find device", device, err)
@@ -181,14 +180,4 @@ func inside(subnets []netip.Prefix, a netip.Addr) bool {
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-// within calls fn with a socket in a namespace.
-func within(ns namespace.NS, fn func(*netlink.Handle) error) error {
-	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns.FD), unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("open rtnetlink socket in the namespace: %w", err)
-	}
-	defer h.Close()
-	return fn(h)
 }
