@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/nlmsg"
 )
@@ -114,12 +115,11 @@ const attempts = 8
 // insist tries again what failed because the kernel was short of memory or busy. Each attempt has a socket of its own:
 // there may be answers left in the one before.
 func (c *Conn) insist(ctx context.Context, try func() error) (err error) {
+	pause := backoff.Backoff{Pause: 2 * time.Millisecond, Longest: time.Second}
 	for i := range attempts {
 		if i > 0 {
-			select {
-			case <-ctx.Done():
+			if pause.Wait(ctx) != nil {
 				return errors.Join(err, ctx.Err())
-			case <-time.After(time.Millisecond << i):
 			}
 		}
 		if c.fd < 0 {

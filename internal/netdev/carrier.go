@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -31,18 +32,16 @@ func Await(ctx context.Context, ns int, devices []string, ready func() (bool, er
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, Limit, fmt.Errorf("%w on %s within %s", ErrNone, strings.Join(devices, ", "), Limit))
 	defer cancel()
-	const longest = 5 * time.Millisecond
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, longest) {
+	pause := backoff.Backoff{Pause: 50 * time.Microsecond, Longest: 5 * time.Millisecond}
+	for {
 		if err := hurry(ns, devices); err != nil {
 			return err
 		}
 		if ok, err := ready(); ok || err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
+		if err := pause.Wait(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -39,7 +39,7 @@ var layers = []layer{
 	{folder: "nftables", may: []string{"internal/nlmsg", "dataplane", "dataplane/namespace", "internal/failure", "internal/nfnetlink", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "iptables", may: []string{"internal/failure", "internal/nfnetlink", "dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 
-	{folder: "ovs", may: []string{"internal/wiring", "internal/failure", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
+	{folder: "ovs", may: []string{"internal/backoff", "internal/wiring", "internal/failure", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 
 	{folder: "l3", may: []string{"dataplane"}, others: true},
 	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
@@ -50,9 +50,10 @@ var layers = []layer{
 	{folder: "scheduler", may: []string{"l3"}},
 
 	{folder: "ovs/internal/openflow", may: []string{"internal/failure", "dataplane"}, others: true},
-	{folder: "internal/netdev", may: []string{"dataplane", "internal/failure", "internal/netns"}, others: true},
+	{folder: "internal/netdev", may: []string{"internal/backoff", "dataplane", "internal/failure", "internal/netns"}, others: true},
+	{folder: "internal/backoff"},
 	{folder: "internal/child"},
-	{folder: "internal/conntrack", may: []string{"internal/nlmsg", "internal/netns"}, others: true},
+	{folder: "internal/conntrack", may: []string{"internal/backoff", "internal/nlmsg", "internal/netns"}, others: true},
 	{folder: "internal/dump", others: true},
 	{folder: "internal/failure", may: []string{"dataplane"}, others: true},
 	{folder: "internal/nfnetlink", may: []string{"dataplane", "internal/dump", "internal/failure"}, others: true},
