@@ -57,6 +57,7 @@ var layers = []layer{
 	{folder: "internal/dump", others: true},
 	{folder: "internal/failure", may: []string{"dataplane"}, others: true},
 	{folder: "internal/nfnetlink", may: []string{"dataplane", "internal/dump", "internal/failure"}, others: true},
+	{folder: "internal/firewalltest", may: []string{"dataplane", "dataplane/namespace"}, others: true},
 	{folder: "internal/intrusion", others: true},
 	{folder: "internal/needs"},
 	{folder: "internal/nlmsg", others: true},
