@@ -61,6 +61,7 @@ var layers = []layer{
 	{folder: "internal/intrusion", others: true},
 	{folder: "internal/needs"},
 	{folder: "internal/nlmsg", others: true},
+	{folder: "internal/wiringtest", may: []string{"dataplane", "dataplane/namespace", "internal/netdev"}, others: true},
 	{folder: "internal/wiring", may: []string{"dataplane", "dataplane/namespace"}},
 	{folder: "internal/powerloss", others: true},
 	{folder: "internal/netns", others: true},
