@@ -183,7 +183,6 @@ func (p *place) listing() string {
 
 // The example router and its floating IPs.
 var (
-	addr    = firewalltest.Addr
 	fip     = firewalltest.FIP
 	fips    = firewalltest.FIPs
 	example = firewalltest.Example

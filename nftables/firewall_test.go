@@ -19,8 +19,6 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew")
 
-func added(f ...dataplane.FloatingIP) *namespace.Delta { return &namespace.Delta{Added: f} }
-
 func routers() map[string]dataplane.Router {
 	all := firewalltest.Routers(fip(5), fip(6), fip(7))
 	all["resized"] = without(all["full"], func(r *dataplane.Router) {

@@ -79,12 +79,13 @@ func (s *socket) readTable(ctx context.Context, f family) (*table, error) {
 }
 
 // askTable asks for the table itself; there being none is ENOENT.
-func (s *socket) askTable(f family, decode func(*netlink.AttributeDecoder) error) error {
-	return s.Ask(byte(f), unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) }, decode)
+func (s *socket) askTable(f family, decode nfnetlink.Decode) error {
+	name := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) }
+	return s.Ask(byte(f), unix.NFT_MSG_GETTABLE, 0, name, decode)
 }
 
 // list asks for everything of one kind and hands each object's attributes to decode.
-func (s *socket) list(f family, kind uint16, fill nfnetlink.Fill, decode func(*netlink.AttributeDecoder) error) error {
+func (s *socket) list(f family, kind uint16, fill nfnetlink.Fill, decode nfnetlink.Decode) error {
 	return s.Ask(byte(f), kind, netlink.Dump, fill, decode)
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/internal/backoff"
 )
 
-// patience is how long ovsdb-server may take to answer. It answers from memory; one that does not is
-// stuck, or its host is gone, which TCP would not tell.
+// patience is how long ovsdb-server may take to answer. It answers from memory; one that does not
+// is stuck, or its host is gone, which TCP would not tell.
 const patience = 5 * time.Second
 
 const longestPause = 64 * 20 * time.Millisecond

@@ -317,7 +317,11 @@ func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := netdev.In(ns.FD, func(h *netlink.Handle) (err error) { inside, err = netdev.Find(h, dev); return err }); err != nil {
+		err = netdev.In(ns.FD, func(h *netlink.Handle) (err error) {
+			inside, err = netdev.Find(h, dev)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 		if inside != nil && inside.Type() == "veth" {

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 )
 
-// A host that has an existing bridge for the physical network "public", and tunnels to one other host.
+// A host that has an existing bridge for the physical network "public", and tunnels to one other
+// host.
 func ExampleNew() {
 	wiring, err := bridge.New(bridge.Config{
 		Physical: map[string]string{"public": "br-ex"},

@@ -75,8 +75,8 @@ type Counter interface {
 type Workload struct {
 	Name string // unique
 
-	// Ports become the devices eth0, eth1, and so on. A missing ID or MAC is made from Name, a missing
-	// MTU is 1500. A workload with several ports forwards between them.
+	// Ports become the devices eth0, eth1, and so on. A missing ID or MAC is made from Name, a
+	// missing MTU is 1500. A workload with several ports forwards between them.
 	Ports []dataplane.Port
 
 	Local    []netip.Addr      // further addresses that it answers for
@@ -148,7 +148,7 @@ func (f Flow) String() string { return lab.Flow(f).String() }
 // Packet is what a look at an IP packet tells.
 type Packet struct {
 	Sent     bool           // by the host that looked; else it came in
-	Src, Dst netip.AddrPort // without ports where the protocol has none; an echo's identifier is the port of its sender
+	Src, Dst netip.AddrPort // without ports where the protocol has none; an echo has its identifier
 	Proto    uint8          // IP's number of the protocol
 	ICMP     *ICMP          // nil unless Proto is ICMP or ICMPv6
 }

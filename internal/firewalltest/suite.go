@@ -41,8 +41,8 @@ func (s Suite) Run(t *testing.T) {
 	}
 }
 
-// unchanged: applying again writes nothing, in the process that applied and in another one, with and
-// without a delta.
+// unchanged: applying again writes nothing, in the process that applied and in another one, with
+// and without a delta.
 func (s Suite) unchanged(t *testing.T) {
 	for name, r := range s.Routers {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,8 @@ func (s Suite) plan(t *testing.T) {
 		"another id": {Example(renamed, FIP(6)), delta(FIPs(5, 6), []dataplane.FloatingIP{renamed}), []string{}},
 		"SNAT off":   {Without(full, func(r *dataplane.Router) { r.Gateway.SNAT = false }), nil, s.SNATOff},
 		"another gateway address": {
-			Without(full, func(r *dataplane.Router) { r.Gateway.Addrs = Example().Ports[1].Addrs }), nil, s.OtherGateway,
+			Without(full, func(r *dataplane.Router) { r.Gateway.Addrs = Example().Ports[1].Addrs }), nil,
+			s.OtherGateway,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,8 +178,8 @@ func requireUnchanged(t *testing.T, p Place, want bool) {
 	require.Equal(t, want, unchanged)
 }
 
-// deltaWithoutProof: a delta must not be acted on when somebody wrote since, or when what it stands on
-// was never applied.
+// deltaWithoutProof: a delta must not be acted on when somebody wrote since, or when what it stands
+// on was never applied.
 func (s Suite) deltaWithoutProof(t *testing.T) {
 	disturb := map[string]func(Place){
 		"nothing applied": func(p Place) { require.NoError(t, p.Rules().Clear(t.Context())); p.Reopen() },
@@ -194,7 +195,8 @@ func (s Suite) deltaWithoutProof(t *testing.T) {
 			p := s.Open(t)
 			Apply(t, p.Rules(), before)
 			fn(p)
-			_, err := p.Rules().Apply(t.Context(), namespace.Change{Want: after, Since: &namespace.Delta{Added: FIPs(6, 7)}})
+			change := namespace.Change{Want: after, Since: &namespace.Delta{Added: FIPs(6, 7)}}
+			_, err := p.Rules().Apply(t.Context(), change)
 			require.NoError(t, err)
 			require.Empty(t, Plan(t, p.Rules(), after, nil))
 		})

@@ -122,7 +122,9 @@ func (h *Host) configure(spec Spec) error {
 	}
 	links := make([]netlink.Link, len(spec.Ports))
 	for i, p := range spec.Ports {
-		if err := h.Do(func() error { return errors.Join(netdev.ChecksumInSoftware(device(i)), ignoreRedirects(device(i))) }); err != nil {
+		if err := h.Do(func() error {
+			return errors.Join(netdev.ChecksumInSoftware(device(i)), ignoreRedirects(device(i)))
+		}); err != nil {
 			return err
 		}
 		if links[i], err = up(nl, device(i), p.Addrs); err != nil {

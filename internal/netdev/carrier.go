@@ -20,12 +20,13 @@ const Limit = 10 * time.Second
 // ErrNone says that devices have no carrier although somebody waited for it.
 var ErrNone = errors.New("no carrier")
 
-// Await waits until ready reports that devices in a namespace pass packets. ns is a file descriptor.
+// Await waits until ready reports that devices in a namespace pass packets. ns is a file
+// descriptor.
 //
-// When both ends of a veth are up, both get a carrier at once. But that a device may send, and that a
-// bridge forwards to it, follows only when the kernel's link watch gets round to it
-// (net/core/link_watch.c), a moment later, and on a busy machine many moments. Until then packets are
-// dropped.
+// When both ends of a veth are up, both get a carrier at once. But that a device may send, and that
+// a bridge forwards to it, follows only when the kernel's link watch gets round to it
+// (net/core/link_watch.c), a moment later, and on a busy machine many moments. Until then packets
+// are dropped.
 func Await(ctx context.Context, ns int, devices []string, ready func() (bool, error)) error {
 	if len(devices) == 0 {
 		return nil
@@ -46,7 +47,8 @@ func Await(ctx context.Context, ns int, devices []string, ready func() (bool, er
 	}
 }
 
-// AwaitUp waits until devices in a namespace are operational (RFC 2863). One that is not there is not waited for.
+// AwaitUp waits until devices in a namespace are operational (RFC 2863). One that is not there is
+// not waited for.
 func AwaitUp(ctx context.Context, ns int, devices []string) error {
 	return In(ns, func(h *netlink.Handle) error {
 		return Await(ctx, ns, devices, func() (bool, error) {
@@ -55,8 +57,9 @@ func AwaitUp(ctx context.Context, ns int, devices []string) error {
 				if err != nil {
 					return false, err
 				}
-				// A device that never tells, such as one of Open vSwitch's in the kernel, has a carrier
-				// whenever it is up. Of a veth nothing is known until the kernel has looked at it.
+				// A device that never tells, such as one of Open vSwitch's in the kernel, has a
+				// carrier whenever it is up. Of a veth nothing is known until the kernel has looked
+				// at it.
 				if l != nil && l.Attrs().OperState != netlink.OperUp &&
 					(l.Attrs().OperState != netlink.OperUnknown || l.Type() == "veth") {
 					return false, nil

@@ -1,4 +1,5 @@
-// Package netdev works on network devices of one namespace, for packages that use vishvananda/netlink.
+// Package netdev works on network devices of one namespace, for packages that use
+// vishvananda/netlink.
 package netdev
 
 import (
@@ -41,8 +42,8 @@ func Remove(h *netlink.Handle, l netlink.Link) error {
 	return nil
 }
 
-// KeepIPv6Away keeps the kernel from giving a device an IPv6 address by itself. A device that has no
-// IPv6 at all, for want of MTU, is fine.
+// KeepIPv6Away keeps the kernel from giving a device an IPv6 address by itself. A device that has
+// no IPv6 at all, for want of MTU, is fine.
 func KeepIPv6Away(h *netlink.Handle, l netlink.Link) error {
 	const addrGenModeNone = 1 // IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
 	if err := h.LinkSetIP6AddrGenMode(l, addrGenModeNone); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {

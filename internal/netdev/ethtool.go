@@ -12,8 +12,8 @@ import (
 const setTxChecksum = 0x17 // ETHTOOL_STXCSUM
 
 // ChecksumInSoftware is ethtool -K dev tx off, in the calling thread's namespace. The userspace
-// datapath of Open vSwitch and packet sockets hand a packet on as it is read from a device, so that a
-// checksum which was left to hardware would never be made. The kernel also stops to delay the
+// datapath of Open vSwitch and packet sockets hand a packet on as it is read from a device, so that
+// a checksum which was left to hardware would never be made. The kernel also stops to delay the
 // segmentation of large packets.
 func ChecksumInSoftware(dev string) error {
 	return withSocket(func(fd int) error {
@@ -44,7 +44,8 @@ func ethtool(fd int, dev string, command, data uint32) error {
 		_    [16]byte
 	}{data: unsafe.Pointer(&value)}
 	copy(request.name[:unix.IFNAMSIZ-1], dev)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
+	if errno != 0 {
 		return errno
 	}
 	return nil

@@ -2,9 +2,9 @@
 //
 // It exists beside github.com/google/nftables for what the Conn of that cannot do: make the kernel
 // refuse a transaction if anybody has written since we looked (NFNL_BATCH_GENID), say which message
-// of a refused transaction was at fault, and list objects with all their attributes. The library skips
-// expressions that it does not know and what a set gives to its elements, so that a foreign rule could
-// pass for one of ours.
+// of a refused transaction was at fault, and list objects with all their attributes. The library
+// skips expressions that it does not know and what a set gives to its elements, so that a foreign
+// rule could pass for one of ours.
 package nfnetlink
 
 import (
@@ -43,12 +43,13 @@ func (c *Conn) Open() error {
 	if c.Socket != nil {
 		return nil
 	}
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.NS, MessageBufferSize: ReceiveBuffer})
+	cfg := &netlink.Config{NetNS: c.NS, MessageBufferSize: ReceiveBuffer}
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, cfg)
 	if err != nil {
 		return explain(err)
 	}
-	// None is needed: without the first errors say less, without the second a transaction that fails
-	// may fail with "no buffer space", and one that finds no room in the third says so.
+	// None is needed: without the first errors say less, without the second a transaction that
+	// fails may fail with "no buffer space", and one that finds no room in the third says so.
 	_ = conn.SetOption(netlink.ExtendedAcknowledge, true)
 	_ = conn.SetReadBuffer(receiveQueue)
 	_ = conn.SetWriteBuffer(sendBuffer)
@@ -69,9 +70,12 @@ func (c *Conn) Close() error {
 // Fill writes the attributes of a request. Numbers are in network byte order.
 type Fill = func(*netlink.AttributeEncoder)
 
-// Ask sends a request, and calls decode, unless that is nil, with the attributes of each object in the
-// answer. A listing that was interrupted is repeated before decode is called.
-func (c *Conn) Ask(family byte, kind uint16, flags netlink.HeaderFlags, fill Fill, decode func(*netlink.AttributeDecoder) error) error {
+// Decode reads the attributes of an object.
+type Decode = func(*netlink.AttributeDecoder) error
+
+// Ask sends a request, and calls decode, unless that is nil, with the attributes of each object in
+// the answer. A listing that was interrupted is repeated before decode is called.
+func (c *Conn) Ask(family byte, kind uint16, flags netlink.HeaderFlags, fill Fill, decode Decode) error {
 	m, err := Message(family, kind, flags, fill)
 	if err != nil {
 		return err
@@ -176,7 +180,8 @@ func (c *Conn) exchange(messages []netlink.Message) ([]netlink.Message, error) {
 	}
 	sent, err := c.Socket.SendMessages(messages)
 	if errors.Is(err, unix.EMSGSIZE) {
-		err = fmt.Errorf("a transaction of %d bytes is too large for the socket's send buffer (sysctl net.core.wmem_max): %w", size, err)
+		err = fmt.Errorf("a transaction of %d bytes is too large for the socket's send buffer "+
+			"(sysctl net.core.wmem_max): %w", size, err)
 	}
 	if err != nil {
 		return nil, err
@@ -199,8 +204,10 @@ func (c *Conn) exchange(messages []netlink.Message) ([]netlink.Message, error) {
 func Message(family byte, kind uint16, flags netlink.HeaderFlags, fill Fill) (netlink.Message, error) {
 	attrs, err := encode(fill)
 	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},
-		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),
+		Header: netlink.Header{
+			Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags,
+		},
+		Data: append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}, err
 }
 

@@ -1,8 +1,9 @@
 // Package nlmsg reads and writes the messages and attributes of netlink(7).
 //
-// mdlayher/netlink does the same, and is used wherever time does not matter. Its decoder copies each
-// attribute, and there is a message of some fifty attributes for each change of a link; its encoder
-// takes longer for an nftables element than the kernel does, and a router may have tens of thousands.
+// mdlayher/netlink does the same, and is used wherever time does not matter. Its decoder copies
+// each attribute, and there is a message of some fifty attributes for each change of a link; its
+// encoder takes longer for an nftables element than the kernel does, and a router may have tens of
+// thousands.
 package nlmsg
 
 import (
@@ -16,8 +17,8 @@ import (
 // Align rounds a length up to where the next message or attribute begins.
 func Align(n int) int { return (n + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1) }
 
-// Attributes iterates over the attributes (struct nlattr) of a message or of a nested attribute: type
-// without flags, and value. Values are parts of b. It ends where b makes no sense.
+// Attributes iterates over the attributes (struct nlattr) of a message or of a nested attribute:
+// type without flags, and value. Values are parts of b. It ends where b makes no sense.
 func Attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for rest := b; len(rest) >= unix.SizeofNlAttr; {

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestExportedAPIHasNoInternalTypes: nobody outside this module can name a type of an internal package.
+// TestExportedAPIHasNoInternalTypes: nobody outside this module can name a type of an internal
+// package.
 func TestExportedAPIHasNoInternalTypes(t *testing.T) {
 	for _, p := range packages(t) {
 		if strings.HasPrefix(p.folder, "examples") || strings.Contains(p.folder+"/", "internal/") {

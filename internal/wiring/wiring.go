@@ -13,22 +13,23 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// HostMAC returns a random address for a device of the host. A bridge takes the lowest MAC among its
-// ports; the high first octets keep it from taking this one, which on an existing bridge would change
-// the host's own address. Two, as one in 64 random addresses of other devices begins with the first.
+// HostMAC returns a random address for a device of the host. A bridge takes the lowest MAC among
+// its ports; the high first octets keep it from taking this one, which on an existing bridge would
+// change the host's own address. Two, as one in 64 random addresses of other devices begins with
+// the first.
 func HostMAC() dataplane.MAC {
 	mac := dataplane.MAC{0xfe, 0xff}
 	rand.Read(mac[2:]) // never fails
 	return mac
 }
 
-// MaxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes
-// is the kernel's wait for packets that may still be using the device (netdev_run_todo in
+// MaxAtOnce bounds how many devices one call removes at the same time. Most of the time that it
+// takes is the kernel's wait for packets that may still be using the device (netdev_run_todo in
 // net/core/dev.c), which many removals can share.
 const MaxAtOnce = 16
 
-// CheckPlug returns an error if a port cannot be plugged into a namespace. The rest has been validated,
-// or the kernel or Open vSwitch will refuse it.
+// CheckPlug returns an error if a port cannot be plugged into a namespace. The rest has been
+// validated, or the kernel or Open vSwitch will refuse it.
 func CheckPlug(ns namespace.NS, p dataplane.Port) error {
 	if err := CheckIDs(ns, p); err != nil {
 		return err
@@ -59,10 +60,11 @@ func Peers(local netip.Addr, list []netip.Addr) (usable []netip.Addr, skipped er
 		addr = addr.Unmap()
 		switch {
 		case !hostAddress(addr):
-			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %q is not the address of a host", dataplane.ErrInvalid, addr))
+			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %q is not the address of a host",
+				dataplane.ErrInvalid, addr))
 		case local.IsValid() && addr.Is4() != local.Is4():
-			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %s is not of the same address family as the tunnel address %s",
-				dataplane.ErrInvalid, addr, local))
+			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %s is not of the same address family "+
+				"as the tunnel address %s", dataplane.ErrInvalid, addr, local))
 		case addr != local && !slices.Contains(usable, addr):
 			usable = append(usable, addr)
 		}
