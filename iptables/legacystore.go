@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -100,10 +99,10 @@ func (s *legacyStore) chains() (map[string][]string, error) {
 		for e := range l.split(entries) {
 			// A chain begins with an entry whose target is ERROR and carries the chain's name.
 			t := e[binary.NativeEndian.Uint16(e[l.target:]):]
-			if len(t) < targetData+nameSize || text(t[targetName:targetName+nameSize]) != "ERROR" {
+			if len(t) < targetData+nameSize || unix.ByteSliceToString(t[targetName:targetName+nameSize]) != "ERROR" {
 				continue
 			}
-			if name := text(t[targetData:]); ours(name) {
+			if name := unix.ByteSliceToString(t[targetData:]); ours(name) {
 				names[tables[i]] = append(names[tables[i]], name)
 			}
 		}
@@ -124,11 +123,6 @@ func (l layout) split(entries []byte) func(yield func([]byte) bool) {
 			entries = entries[n:]
 		}
 	}
-}
-
-func text(b []byte) string {
-	s, _, _ := strings.Cut(string(b), "\x00")
-	return s
 }
 
 // each calls fn with the entries of those of our tables that exist, by their places in the list of

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,6 +80,12 @@ func TestRules(t *testing.T) {
 			"~ rules hairpin qr-db: 10.1.0.1, was 203.0.255.2  !",
 			"~ rules hairpin qr-web: 10.1.0.1, was 203.0.255.2  !",
 		},
+		Write: func(p firewalltest.Place) error {
+			return netns.Do(p.(suitePlace).fd, func() error {
+				return exec.Command("nft", "add table inet foreign; delete table inet foreign").Run()
+			})
+		},
+		Rounds:  30,
 		Disturb: map[string]func(firewalltest.Place){},
 	}
 	for name, fn := range disturb {

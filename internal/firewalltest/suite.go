@@ -20,6 +20,11 @@ type Suite struct {
 	// gateway gets another address.
 	First, SNATOff, OtherGateway []string
 
+	// Write writes into the namespace, and takes that back. Any goroutine may call it. Apply is called
+	// so many times meanwhile.
+	Write  func(Place) error
+	Rounds int
+
 	// Disturb lists what makes a delta to the router with floating IP 5 unsafe.
 	Disturb map[string]func(Place)
 }
@@ -36,6 +41,7 @@ func (s Suite) Run(t *testing.T) {
 		"many floating IPs":   s.manyFloatingIPs,
 		"clear":               s.clear,
 		"cancelled":           s.cancelled,
+		"race":                s.race,
 	} {
 		t.Run(name, test)
 	}
@@ -262,4 +268,31 @@ func (s Suite) cancelled(t *testing.T) {
 	_, err = p.Rules().Counters(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, p.Listing())
+}
+
+// race: somebody writes all the time. Every Apply ends, and what it says is true.
+func (s Suite) race(t *testing.T) {
+	p := s.Open(t)
+	Apply(t, p.Rules(), Example(FIP(5)))
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			err = s.Write(p)
+		}
+		stopped <- err
+	}()
+	for n := range s.Rounds {
+		after := Example(FIPs(5, 6+n)...)
+		Apply(t, p.Rules(), after)
+		require.Empty(t, Plan(t, p.Rules(), after, nil))
+	}
+	close(stop)
+	require.NoError(t, <-stopped)
 }
