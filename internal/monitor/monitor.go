@@ -6,6 +6,9 @@
 // a change that the copy lacks. What the kernel itself defers is seen when it happens: the links of a namespace whose last user
 // has gone, the carrier of a link.
 //
+// The subscriptions of vishvananda/netlink hand notifications on by a goroutine and a channel, and
+// an empty channel proves nothing.
+//
 // A copy is kept so: [Open], then dump, then [Monitor.Drain] before each use. A change between Open and the dump is seen twice, which is
 // harmless, because a notification carries the whole object and the queue ends with its latest state.
 package monitor
