@@ -143,17 +143,6 @@ func (h *host) link(name string) netlink.Link {
 	return l
 }
 
-const mtu = 1450
-
-// portOn makes a port; n tells its MAC from others'.
-func portOn(network dataplane.Network, id string, n int) dataplane.Port {
-	return dataplane.Port{ID: id, Network: network, MTU: mtu, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}}
-}
-
-func local(id string) dataplane.Network {
-	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
-}
-
 func flat(id, physical string) dataplane.Network {
 	return dataplane.Network{ID: id, Type: dataplane.NetworkFlat, Physical: physical}
 }
@@ -178,18 +167,13 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// at is a device that is to be a port.
-func at(dev string, p dataplane.Port) namespace.Attachment {
-	return namespace.Attachment{Device: dev, Port: p}
-}
-
-func plug(t testing.TB, d *ovs.Driver, ns namespace.NS, dev string, p dataplane.Port) {
-	t.Helper()
-	require.NoError(t, d.Plug(soon(t), ns, at(dev, p)))
-	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
-}
+const mtu = wiringtest.MTU
 
 var (
+	portOn         = wiringtest.PortOn
+	local          = wiringtest.Local
+	at             = wiringtest.At
+	plug           = wiringtest.Plug
 	plan           = wiringtest.Plan
 	up             = wiringtest.Up
 	requireReach   = wiringtest.RequireReach

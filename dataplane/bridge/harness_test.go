@@ -15,7 +15,6 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/monitor"
@@ -165,29 +164,13 @@ func (h *host) watch() func() []string {
 	}
 }
 
-const mtu = 1450
-
-// portOn makes a port; n tells its MAC from others'.
-func portOn(network dataplane.Network, id string, n int) dataplane.Port {
-	return dataplane.Port{ID: id, Network: network, MTU: mtu, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}}
-}
-
-func local(id string) dataplane.Network {
-	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
-}
-
-// at is a device that is to be a port.
-func at(dev string, p dataplane.Port) namespace.Attachment {
-	return namespace.Attachment{Device: dev, Port: p}
-}
-
-func plug(t testing.TB, d *bridge.Driver, ns namespace.NS, dev string, p dataplane.Port) {
-	t.Helper()
-	require.NoError(t, d.Plug(t.Context(), ns, at(dev, p)))
-	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
-}
+const mtu = wiringtest.MTU
 
 var (
+	portOn         = wiringtest.PortOn
+	local          = wiringtest.Local
+	at             = wiringtest.At
+	plug           = wiringtest.Plug
 	plan           = wiringtest.Plan
 	up             = wiringtest.Up
 	requireReach   = wiringtest.RequireReach

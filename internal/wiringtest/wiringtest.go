@@ -2,6 +2,7 @@
 package wiringtest
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -14,6 +15,34 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/netdev"
 )
+
+// MTU is that of ports by PortOn.
+const MTU = 1450
+
+// PortOn makes a port; n tells its MAC from others'.
+func PortOn(network dataplane.Network, id string, n int) dataplane.Port {
+	mac := dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}
+	return dataplane.Port{ID: id, Network: network, MTU: MTU, MAC: mac}
+}
+
+// Local is a network that does not leave the host.
+func Local(id string) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
+}
+
+// At is a device that is to be a port.
+func At(dev string, p dataplane.Port) namespace.Attachment {
+	return namespace.Attachment{Device: dev, Port: p}
+}
+
+// Plug plugs a port. After that, Plan finds nothing to do.
+func Plug(t testing.TB, d namespace.InterfaceDriver, ns namespace.NS, dev string, p dataplane.Port) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, d.Plug(ctx, ns, At(dev, p)))
+	require.Empty(t, Plan(t, d, ns, dev, p), "a port that was plugged is plugged")
+}
 
 // Plan returns the steps to a port as text.
 func Plan(t testing.TB, d namespace.InterfaceDriver, ns namespace.NS, dev string, p dataplane.Port) []string {
