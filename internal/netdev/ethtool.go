@@ -13,8 +13,8 @@ const setTxChecksum = 0x17 // ETHTOOL_STXCSUM
 
 // ChecksumInSoftware is ethtool -K dev tx off, in the calling thread's namespace. The userspace
 // datapath of Open vSwitch and packet sockets hand a packet on as it is read from a device, so that
-// a checksum which was left to hardware would never be made. The kernel also stops to delay the
-// segmentation of large packets.
+// a checksum which was left to hardware would never be made. Without the offload the kernel also
+// cuts large segments before they leave.
 func ChecksumInSoftware(dev string) error {
 	return withSocket(func(fd int) error {
 		if err := ethtool(fd, dev, setTxChecksum, 0); err != nil {
