@@ -2,8 +2,10 @@ package shape
 
 import (
 	"go/ast"
+	"go/doc"
 	"go/parser"
 	"go/token"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,95 +20,69 @@ func TestExportedAPIHasNoInternalTypes(t *testing.T) {
 		if strings.HasPrefix(p.folder, "examples") || strings.Contains(p.folder+"/", "internal/") {
 			continue
 		}
-		files, err := filepath.Glob(filepath.Join(root, p.folder, "*.go"))
+		names, err := filepath.Glob(filepath.Join(root, p.folder, "*.go"))
 		require.NoError(t, err)
-		for _, name := range files {
+		fset, files := token.NewFileSet(), []*ast.File(nil)
+		for _, name := range names {
 			if !strings.HasSuffix(name, "_test.go") {
-				f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+				f, err := parser.ParseFile(fset, name, nil, 0)
 				require.NoError(t, err)
-				for _, found := range internalTypes(f) {
-					t.Errorf("%s exports %s", name, found)
-				}
+				files = append(files, f)
 			}
 		}
+		require.Empty(t, internalTypes(t, fset, files...), p.folder)
 	}
 }
 
 func TestInternalTypesAreFound(t *testing.T) {
-	const head = "package p\nimport \"" + module + "/internal/lab\"\n"
-	for source, want := range map[string][]string{
-		"type Flow = lab.Flow":                                 {"lab.Flow"},
-		"type Flow struct { F []*lab.Flow; g lab.G }":          {"lab.Flow"},
-		"type S interface { M(lab.A) lab.B }":                  {"lab.A", "lab.B"},
-		"func F() (lab.A, error) { return lab.B{}, nil }":      {"lab.A"},
-		"type T int; func (T) M(a lab.A) {}":                   {"lab.A"},
-		"type t int; func (t) M(a lab.A) {}":                   nil,
-		"func f(lab.A) {}; type g struct { lab.A }; var _ = 1": nil,
-		"var V lab.A": {"lab.A"},
+	for source, want := range map[string]string{
+		"type Flow = lab.A":                                      "lab.A",
+		"type Flow struct { F []*lab.A; g lab.B }":               "lab.A",
+		"type S interface { M(lab.A) }":                          "lab.A",
+		"func F() (lab.A, error) { return lab.B{}, nil }":        "lab.A",
+		"type T int; func (*T) M(a lab.A) {}":                    "lab.A",
+		"var V lab.A":                                            "lab.A",
+		"type t int; func (t) M(a lab.A) {}; func f(lab.A) {}":   "",
+		"type t struct { lab.A }; var v lab.A; func F() { f() }": "",
 	} {
-		f, err := parser.ParseFile(token.NewFileSet(), "", head+source, parser.SkipObjectResolution)
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, "p.go", "package p; import \""+module+"/internal/lab\"; "+source, 0)
 		require.NoError(t, err)
-		require.Equal(t, want, internalTypes(f), source)
+		require.Equal(t, want, strings.Join(internalTypes(t, fset, f), " "), source)
 	}
 }
 
-// internalTypes lists what exported declarations name of internal packages.
-func internalTypes(f *ast.File) (found []string) {
+// internalTypes lists what the exported declarations of a package name of internal packages.
+func internalTypes(t *testing.T, fset *token.FileSet, files ...*ast.File) (found []string) {
 	internal := map[string]bool{}
-	for _, imp := range f.Imports {
-		if path := strings.Trim(imp.Path.Value, `"`); strings.Contains(path, "/internal/") {
-			internal[filepath.Base(path)] = true
+	for _, f := range files {
+		for _, imp := range f.Imports {
+			if p := strings.Trim(imp.Path.Value, `"`); strings.Contains(p, "/internal/") {
+				internal[path.Base(p)] = true
+			}
 		}
 	}
-	var look func(n ast.Node) bool
-	look = func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.Field: // of a struct or an interface; parameters have no exported names, but are looked at by way of their list
-			return len(n.Names) == 0 || n.Names[0].IsExported()
-		case *ast.FuncType:
-			for _, list := range []*ast.FieldList{n.Params, n.Results} {
-				if list != nil {
-					for _, field := range list.List {
-						ast.Inspect(field.Type, look)
-					}
-				}
-			}
-			return false
-		case *ast.SelectorExpr:
-			if x, ok := n.X.(*ast.Ident); ok && internal[x.Name] {
-				found = append(found, x.Name+"."+n.Sel.Name)
+	p, err := doc.NewFromFiles(fset, files, "p") // leaves out what is not exported, and bodies
+	require.NoError(t, err)
+	values, funcs := append(p.Consts, p.Vars...), p.Funcs
+	for _, typ := range p.Types {
+		values = append(append(values, typ.Consts...), typ.Vars...)
+		values = append(values, &doc.Value{Decl: typ.Decl})
+		funcs = append(append(funcs, typ.Funcs...), typ.Methods...)
+	}
+	look := func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := sel.X.(*ast.Ident); ok && internal[x.Name] {
+				found = append(found, x.Name+"."+sel.Sel.Name)
 			}
 		}
 		return true
 	}
-	for _, d := range f.Decls {
-		switch d := d.(type) {
-		case *ast.FuncDecl:
-			if d.Name.IsExported() && (d.Recv == nil || exportedType(d.Recv.List[0].Type)) {
-				look(d.Type)
-			}
-		case *ast.GenDecl:
-			for _, s := range d.Specs {
-				switch s := s.(type) {
-				case *ast.TypeSpec:
-					if s.Name.IsExported() {
-						ast.Inspect(s.Type, look)
-					}
-				case *ast.ValueSpec:
-					if s.Names[0].IsExported() && s.Type != nil {
-						ast.Inspect(s.Type, look)
-					}
-				}
-			}
-		}
+	for _, v := range values {
+		ast.Inspect(v.Decl, look)
+	}
+	for _, f := range funcs {
+		ast.Inspect(f.Decl, look)
 	}
 	return found
-}
-
-func exportedType(e ast.Expr) bool {
-	if star, ok := e.(*ast.StarExpr); ok {
-		e = star.X
-	}
-	id, ok := e.(*ast.Ident)
-	return ok && id.IsExported()
 }
