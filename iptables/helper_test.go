@@ -184,7 +184,6 @@ func (p *place) listing() string {
 // The example router and its floating IPs.
 var (
 	fip     = firewalltest.FIP
-	fips    = firewalltest.FIPs
 	example = firewalltest.Example
 	without = firewalltest.Without
 )
