@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -33,7 +31,7 @@ type kernel interface {
 	dataplanetest.HalfMaker
 }
 
-// tabled is the suite's harness with two differences that iptables makes.
+// tabled is the suite's harness with a difference that iptables makes.
 type tabled struct {
 	kernel
 	variant iptables.Variant
@@ -63,38 +61,6 @@ func harness(v iptables.Variant) func(testing.TB) dataplanetest.Harness {
 		h.kernel = dataplanetest.Kernel(open)(tb).(kernel)
 		return h
 	}
-}
-
-// State puts in order what has an order that makes no difference: tables, and chains in a table. nft lists them by age.
-func (h tabled) State(ctx context.Context, id string) (string, error) {
-	text, err := h.kernel.State(ctx, id)
-	text = sortBlocks(nftTable, text, func(table string) string { return sortBlocks(nftChain, table, nil) })
-	return sortBlocks(savedTable, text, nil), err
-}
-
-var (
-	nftTable   = regexp.MustCompile(`(?ms)^table .*?^}\n`)
-	nftChain   = regexp.MustCompile(`(?ms)^\tchain .*?^\t}\n`)
-	savedTable = regexp.MustCompile(`(?m)^\*.*\n([:-].*\n)*`)
-)
-
-// sortBlocks puts all that matches in order, at the place of the first, each as edit leaves it.
-func sortBlocks(block *regexp.Regexp, text string, edit func(string) string) string {
-	blocks := block.FindAllString(text, -1)
-	if edit != nil {
-		for i := range blocks {
-			blocks[i] = edit(blocks[i])
-		}
-	}
-	slices.Sort(blocks)
-	first := true
-	return block.ReplaceAllStringFunc(text, func(string) string {
-		if !first {
-			return ""
-		}
-		first = false
-		return strings.Join(blocks, "")
-	})
 }
 
 // Damages flush what iptables-legacy has by iptables-legacy.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/nfnetlink"
 )
 
 // Firewall writes routers' translation and filtering with iptables. It implements [namespace.Firewall]. The zero value is ready; it must
@@ -36,7 +37,7 @@ func (f *Firewall) Name() string { return "iptables" }
 // Open needs neither variant to be installed; writing does.
 func (f *Firewall) Open(ns namespace.NS) (namespace.Rules, error) {
 	return &rules{firewall: f, sides: map[Variant]*side{
-		NFT:    {firewall: f, variant: NFT, ns: ns, store: &nftStore{ns: ns.FD}},
+		NFT:    {firewall: f, variant: NFT, ns: ns, store: &nftStore{nfnetlink.Conn{NS: ns.FD}}},
 		Legacy: {firewall: f, variant: Legacy, ns: ns, store: newLegacyStore(ns, f.timeout(), &f.buffers)},
 	}}, nil
 }

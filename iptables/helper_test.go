@@ -3,7 +3,6 @@ package iptables
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/firewalltest"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
@@ -66,28 +66,13 @@ func (p *place) side() *side { return p.rules.sides[p.variant] }
 // apply applies the whole router and returns the way back.
 func (p *place) apply(r dataplane.Router) func(context.Context) error {
 	p.t.Helper()
-	undo, err := p.rules.Apply(p.t.Context(), namespace.Change{Want: r})
-	require.NoError(p.t, err)
-	return undo
-}
-
-func (p *place) requirePresent(want bool) {
-	p.t.Helper()
-	present, err := p.rules.Present(p.t.Context())
-	require.NoError(p.t, err)
-	require.Equal(p.t, want, present)
+	return firewalltest.Apply(p.t, p.rules, r)
 }
 
 // plan returns the steps to r as text.
 func (p *place) plan(r dataplane.Router, since *namespace.Delta) []string {
 	p.t.Helper()
-	steps, err := p.rules.Plan(p.t.Context(), namespace.Change{Want: r, Since: since})
-	require.NoError(p.t, err)
-	lines := []string{}
-	for _, s := range steps {
-		lines = append(lines, s.String())
-	}
-	return lines
+	return firewalltest.Plan(p.t, p.rules, r, since)
 }
 
 // stamp asks over a socket of its own.
@@ -196,45 +181,9 @@ func (p *place) listing() string {
 	return ruleCounters.ReplaceAllString(p.counted(p.variant), "")
 }
 
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-
-// fip is the nth floating IP, for the nth fixed address.
-func fip(n int) dataplane.FloatingIP {
-	return dataplane.FloatingIP{
-		ID:    fmt.Sprintf("fip-%d", n),
-		Addr:  netip.AddrFrom4([4]byte{203, 0, byte(n >> 8), byte(n)}),
-		Fixed: netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}),
-	}
-}
-
-func fips(from, to int) []dataplane.FloatingIP {
-	var list []dataplane.FloatingIP
-	for n := from; n < to; n++ {
-		list = append(list, fip(n))
-	}
-	return list
-}
-
-// example is a router with two internal ports and a gateway that translates.
-func example(fips ...dataplane.FloatingIP) dataplane.Router {
-	port := func(id, a string) dataplane.Port {
-		return dataplane.Port{ID: id, Addrs: []netip.Prefix{netip.MustParsePrefix(a)}, MTU: 1500}
-	}
-	return dataplane.Router{
-		ID:          "3f7f4b6e-7c41-4b43-9d0c-4d7a2f6b0001",
-		Ports:       []dataplane.Port{port("web", "10.0.0.1/16"), port("db", "10.1.0.1/24")},
-		Gateway:     &dataplane.Gateway{Port: port("out", "203.0.255.2/16"), SNAT: true},
-		FloatingIPs: fips,
-	}
-}
-
-func without(r dataplane.Router, change func(*dataplane.Router)) dataplane.Router {
-	if r.Gateway != nil {
-		g := *r.Gateway
-		r.Gateway = &g
-	}
-	r.FloatingIPs = slices.Clone(r.FloatingIPs)
-	r.Ports = slices.Clone(r.Ports)
-	change(&r)
-	return r
-}
+// The example router and its floating IPs.
+var (
+	fip     = firewalltest.FIP
+	example = firewalltest.Example
+	without = firewalltest.Without
+)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // legacyStore is ip_tables and ip6_tables, which iptables-legacy writes into: blobs of rules, each
@@ -99,10 +99,10 @@ func (s *legacyStore) chains() (map[string][]string, error) {
 		for e := range l.split(entries) {
 			// A chain begins with an entry whose target is ERROR and carries the chain's name.
 			t := e[binary.NativeEndian.Uint16(e[l.target:]):]
-			if len(t) < targetData+nameSize || text(t[targetName:targetName+nameSize]) != "ERROR" {
+			if len(t) < targetData+nameSize || unix.ByteSliceToString(t[targetName:targetName+nameSize]) != "ERROR" {
 				continue
 			}
-			if name := text(t[targetData:]); ours(name) {
+			if name := unix.ByteSliceToString(t[targetData:]); ours(name) {
 				names[tables[i]] = append(names[tables[i]], name)
 			}
 		}
@@ -125,11 +125,6 @@ func (l layout) split(entries []byte) func(yield func([]byte) bool) {
 	}
 }
 
-func text(b []byte) string {
-	s, _, _ := strings.Cut(string(b), "\x00")
-	return s
-}
-
 // each calls fn with the entries of those of our tables that exist, by their places in the list of
 // tables; fn must not keep them. To ask for a table that does not exist would make it.
 func (s *legacyStore) each(fn func(i int, l layout, entries []byte)) error {
@@ -142,7 +137,7 @@ func (s *legacyStore) each(fn func(i int, l layout, entries []byte)) error {
 	for _, f := range families {
 		var err error
 		if exist[f], err = s.of[f].existing(s.ns); err != nil {
-			return failure("list", "ip_tables", err)
+			return failure.Of("list", "ip_tables", failure.Lack("ip_tables", err))
 		}
 	}
 	for i, table := range tables {
@@ -152,7 +147,7 @@ func (s *legacyStore) each(fn func(i int, l layout, entries []byte)) error {
 		}
 		entries, err := s.of[f].entries(s.ns, name, buffer)
 		if err != nil {
-			return failure("read", "table "+table+" of ip_tables", err)
+			return failure.Of("read", "table "+table+" of ip_tables", failure.Lack("ip_tables", err))
 		}
 		fn(i, s.of[f].layout, entries)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 const (
@@ -30,11 +32,11 @@ func (s *legacyStore) hold(ctx context.Context) (lock, error) {
 	}
 	own, err := take(ctx, fmt.Sprintf("/proc/self/fd/%d", s.ns.FD), 0, unix.LOCK_EX)
 	if err != nil {
-		return nil, failure("lock", "namespace of router "+s.ns.Router, err)
+		return nil, failure.Of("lock", "namespace of router "+s.ns.Router, err)
 	}
 	all, err := take(ctx, path, os.O_CREATE, unix.LOCK_SH)
 	if err != nil {
-		return nil, errors.Join(failure("lock", path, err), own.Close())
+		return nil, errors.Join(failure.Of("lock", path, err), own.Close())
 	}
 	return lock{own, all}, nil
 }

@@ -3,12 +3,7 @@ package iptables
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/l3kit/l3kit/dataplane"
 )
 
 // store is the part of the kernel that one variant writes into, in one namespace. It is asked directly, because a question to iptables
@@ -51,15 +46,3 @@ func (l lock) release() {
 
 // errMoved says that somebody wrote since we looked. Nothing was written then.
 var errMoved = errors.New("the rules have changed meanwhile")
-
-// failure says what was done to what, and turns the kernel's words for lacks of this host into ours.
-func failure(op, object string, err error) error {
-	switch {
-	case errors.Is(err, dataplane.ErrUnsupported):
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		err = fmt.Errorf("%w: %w", dataplane.ErrPermission, err)
-	case errors.Is(err, unix.ENOPROTOOPT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
-		err = fmt.Errorf("%w: the kernel lacks this kind of tables: %w", dataplane.ErrUnsupported, err)
-	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
-}

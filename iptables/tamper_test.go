@@ -250,34 +250,3 @@ func TestIllegible(t *testing.T) {
 		})
 	}
 }
-
-// Somebody writes all the time: every Apply ends, and what it says is true.
-func TestRace(t *testing.T) {
-	eachVariant(t, func(t *testing.T, v Variant) {
-		p := newPlace(t, v)
-		r := example(fip(5))
-		p.apply(r)
-		stop, stopped := make(chan struct{}), make(chan error)
-		go func() {
-			var err error
-			for n := 0; err == nil; n++ {
-				select {
-				case <-stop:
-					stopped <- nil
-					return
-				default:
-				}
-				const script = "*filter\n-A INPUT -p tcp -j ACCEPT\n-D INPUT -p tcp -j ACCEPT\nCOMMIT\n"
-				err = p.try(script, "iptables-"+string(v)+"-restore", "--noflush", "--wait")
-			}
-			stopped <- err
-		}()
-		for n := range 10 {
-			after := example(fips(5, 6+n)...)
-			p.apply(after)
-			require.Empty(t, p.plan(after, nil))
-		}
-		close(stop)
-		require.NoError(t, <-stopped)
-	})
-}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/firewalltest"
 )
 
 // path makes a PATH of a directory with these programs: shell scripts by name. In them $real is the program of that name that is installed.
@@ -50,7 +51,7 @@ func TestMissingTool(t *testing.T) {
 		_, err := p.rules.Apply(t.Context(), namespace.Change{Want: example()})
 		require.ErrorIs(t, err, dataplane.ErrUnsupported)
 		require.ErrorContains(t, err, "iptables-"+string(v)+"-restore is not installed, or not in PATH (package iptables)")
-		p.requirePresent(false)
+		firewalltest.RequirePresent(t, p.rules, false)
 		require.NoError(t, p.rules.Clear(t.Context()), "there is nothing that the tool would be needed for")
 	})
 }
@@ -419,9 +420,9 @@ func TestOtherVariant(t *testing.T) {
 		require.Equal(t, old, ruleCounters.ReplaceAllString(p.counted(v.other()), ""))
 
 		p.apply(r)
-		p.requirePresent(true)
+		firewalltest.RequirePresent(t, p.rules, true)
 		require.NoError(t, p.rules.Clear(t.Context()))
-		p.requirePresent(false)
+		firewalltest.RequirePresent(t, p.rules, false)
 	})
 }
 

@@ -1,13 +1,14 @@
 package nftables
 
 import (
-	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/nfnetlink"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 const (
@@ -45,15 +46,12 @@ const (
 )
 
 // maxElementBytes bounds the elements in one message. The list of them is one attribute, whose length has 16 bits; and the kernel sends
-// a message that it refuses back whole, which has to fit into receiveBuffer.
+// a message that it refuses back whole, which has to fit into [nfnetlink.ReceiveBuffer].
 const maxElementBytes = 24 << 10
 
 const elementBytes = 32 // enough for most
 
 // batch is a transaction in the making: all its messages take effect at one instant, or none does.
-//
-// It is encoded here, and not by the Conn of github.com/google/nftables, for two things which that cannot do: make the kernel refuse the
-// batch if anybody has written since we looked (NFNL_BATCH_GENID), and say which message of a refused batch was at fault.
 type batch struct {
 	family   family // of messages to come
 	messages []netlink.Message
@@ -63,7 +61,7 @@ type batch struct {
 
 func (b *batch) add(text string, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) {
 	text = b.family.table() + ": " + text
-	m, err := newMessage(b.family, kind, flags, fill)
+	m, err := nfnetlink.Message(byte(b.family), kind, flags, fill)
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("%s: %w", text, err)
 	}
@@ -207,7 +205,7 @@ func (s *set) marshal(list []byte, key, value string) []byte {
 }
 
 func appendElement(list, wire []byte) []byte {
-	return appendAttribute(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, wire)
+	return nlmsg.Append(list, unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, wire)
 }
 
 func marshalElement(key, value string, flags uint32) []byte {
@@ -216,65 +214,12 @@ func marshalElement(key, value string, flags uint32) []byte {
 		wire = appendData(wire, unix.NFTA_SET_ELEM_DATA, value)
 	}
 	if flags != 0 {
-		wire = appendAttribute(wire, unix.NFTA_SET_ELEM_FLAGS, bigEndian(flags))
+		wire = nlmsg.Append(wire, unix.NFTA_SET_ELEM_FLAGS, bigEndian(flags))
 	}
 	return wire
 }
 
 func appendData(b []byte, typ uint16, value string) []byte {
 	var data [32]byte // a device's name or an IPv6 address, the longest values, and the header
-	return appendAttribute(b, unix.NLA_F_NESTED|typ, appendAttribute(data[:0], unix.NFTA_DATA_VALUE, value))
-}
-
-// appendAttribute appends an attribute, padded (netlink(7)). Elements are written with it, of which there are tens of thousands: an
-// [netlink.AttributeEncoder] for each takes longer than the kernel does.
-func appendAttribute[T string | []byte](b []byte, typ uint16, payload T) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(unix.NLA_HDRLEN+len(payload)))
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	b = append(b, payload...)
-	return append(b, make([]byte, -len(payload)&(unix.NLA_ALIGNTO-1))...)
-}
-
-// seal is the batch as it goes to the kernel: between its brackets, bound to the generation that it was made for unless that is 0, and with an
-// acknowledgement asked for the last message. Failures are reported unasked, in order, so nothing comes after that.
-func (b *batch) seal(generation uint32) ([]netlink.Message, error) {
-	if b.err != nil {
-		return nil, b.err
-	}
-	begin := batchMark(unix.NFNL_MSG_BATCH_BEGIN)
-	if generation != 0 {
-		ae := netlink.NewAttributeEncoder()
-		ae.ByteOrder = binary.BigEndian
-		ae.Uint32(unix.NFNL_BATCH_GENID, generation)
-		attrs, err := ae.Encode()
-		if err != nil {
-			return nil, err
-		}
-		begin.Data = append(begin.Data, attrs...)
-	}
-	messages := slices.Concat([]netlink.Message{begin}, b.messages, []netlink.Message{batchMark(unix.NFNL_MSG_BATCH_END)})
-	messages[len(messages)-2].Header.Flags |= netlink.Acknowledge
-	return messages, nil
-}
-
-// batchMark brackets a batch; its header names the subsystem that the batch is for.
-func batchMark(kind netlink.HeaderType) netlink.Message {
-	return netlink.Message{
-		Header: netlink.Header{Type: kind, Flags: netlink.Request},
-		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
-	}
-}
-
-// newMessage is one request of nf_tables: a struct nfgenmsg and attributes, numbers in network order.
-func newMessage(f family, kind uint16, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) (netlink.Message, error) {
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
-	if fill != nil {
-		fill(ae)
-	}
-	attrs, err := ae.Encode()
-	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},
-		Data:   append([]byte{byte(f), unix.NFNETLINK_V0, 0, 0}, attrs...),
-	}, err
+	return nlmsg.Append(b, unix.NLA_F_NESTED|typ, nlmsg.Append(data[:0], unix.NFTA_DATA_VALUE, value))
 }

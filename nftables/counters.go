@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Counters implements [namespace.Rules]. The kernel keeps the counters beside the elements of two sets. Without rules there are none.
@@ -36,7 +37,7 @@ func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters
 func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]namespace.Traffic, error) {
 	elements, err := s.readElements(ctx, ipv4, set)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return nil, failure("read counters", tableText+" "+set, err)
+		return nil, failure.Of("read counters", tableText+" "+set, err)
 	}
 	traffic := make(map[netip.Addr]namespace.Traffic, len(elements))
 	for key, e := range elements {
@@ -45,7 +46,7 @@ func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]na
 			continue
 		}
 		if traffic[addr], err = decodeCounter(e.wire); err != nil {
-			return nil, failure("read counters", tableText+" "+set+" "+addr.String(), err)
+			return nil, failure.Of("read counters", tableText+" "+set+" "+addr.String(), err)
 		}
 	}
 	return traffic, nil

@@ -3,7 +3,6 @@ package nftables
 import (
 	"encoding/binary"
 	"errors"
-	"strings"
 
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
@@ -53,7 +52,7 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 		return nil, err
 	}
 	var e expr.Any
-	switch strings.TrimRight(name, "\x00") {
+	switch name {
 	case "bitwise":
 		e = &expr.Bitwise{}
 	case "cmp":

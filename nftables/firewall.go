@@ -9,6 +9,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Firewall writes routers' translation and filtering with nftables. It implements [namespace.Firewall].
@@ -19,9 +20,9 @@ func (Firewall) Name() string { return "nftables" }
 
 // Open opens a netlink socket in the namespace.
 func (Firewall) Open(ns namespace.NS) (namespace.Rules, error) {
-	r := &rules{socket: socket{ns: ns.FD}}
-	if err := r.socket.open(); err != nil {
-		return nil, failure("open nf_tables", fmt.Sprintf("in namespace of router %s", ns.Router), err)
+	r := &rules{socket: newSocket(ns.FD)}
+	if err := r.socket.Open(); err != nil {
+		return nil, failure.Of("open nf_tables", fmt.Sprintf("in namespace of router %s", ns.Router), err)
 	}
 	return r, nil
 }
@@ -92,7 +93,7 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 			return undo, err
 		}
 	}
-	return nil, failure("write", tableText, errMoved)
+	return nil, failure.Of("write", tableText, errMoved)
 }
 
 // look returns what the tables hold, and at which generation: the first time what Plan saw, for
@@ -118,7 +119,7 @@ func (r *rules) applyDelta(c changes) (func(context.Context) error, error) {
 // since.
 func (r *rules) write(c changes, generation uint32) (func(context.Context) error, error) {
 	if c.empty() {
-		now, err := r.socket.generation()
+		now, err := r.socket.Generation()
 		if err == nil && now != generation {
 			err = errMoved
 		}
@@ -146,7 +147,7 @@ func (r *rules) Unchanged() (bool, error) {
 	if r.generation == 0 {
 		return false, nil
 	}
-	now, err := r.socket.generation()
+	now, err := r.socket.Generation()
 	return now == r.generation, err
 }
 
@@ -164,11 +165,11 @@ func (r *rules) Present(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, f := range families {
-		switch _, err := r.socket.askTable(f); {
+		switch err := r.socket.askTable(f, nil); {
 		case err == nil:
 			return true, nil
 		case !errors.Is(err, unix.ENOENT):
-			return false, failure("read", f.table(), err)
+			return false, failure.Of("read", f.table(), err)
 		}
 	}
 	return false, nil
@@ -191,4 +192,4 @@ func (r *rules) Clear(ctx context.Context) error {
 }
 
 // Close implements [namespace.Rules].
-func (r *rules) Close() error { return r.socket.close() }
+func (r *rules) Close() error { return r.socket.Close() }

@@ -13,26 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/nfnetlink"
 )
 
 // tableOwned is NFT_TABLE_F_OWNER: the table belongs to a process that has it open, and goes with it (since 5.12).
 const tableOwned = 2
 
 // read returns the tables as they are, and the generation at which all of them were so.
-//
-// It lists with requests of its own rather than with those of github.com/google/nftables, which skip expressions that they do not know and what
-// a set gives to its elements: a foreign rule could pass for one of ours.
 func (s *socket) read(ctx context.Context) (ruleset, uint32, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return ruleset{}, 0, err
 		}
-		before, err := s.generation()
+		before, err := s.Generation()
 		if err != nil {
 			return ruleset{}, 0, err
 		}
 		rs, readErr := s.readTables(ctx)
-		after, err := s.generation()
+		after, err := s.Generation()
 		if err != nil {
 			return ruleset{}, 0, err
 		}
@@ -45,37 +44,30 @@ func (s *socket) read(ctx context.Context) (ruleset, uint32, error) {
 
 func (s *socket) readTables(ctx context.Context) (rs ruleset, err error) {
 	if rs.ip, err = s.readTable(ctx, ipv4); err != nil {
-		return rs, failure("read", ipv4.table(), err)
+		return rs, failure.Of("read", ipv4.table(), err)
 	}
 	if rs.ip6, err = s.readTable(ctx, ipv6); err != nil {
-		return rs, failure("read", ipv6.table(), err)
+		return rs, failure.Of("read", ipv6.table(), err)
 	}
 	return rs, nil
 }
 
 // readTable returns nil if there is no such table.
 func (s *socket) readTable(ctx context.Context, f family) (*table, error) {
-	answers, err := s.askTable(f)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	t := &table{family: f}
-	for _, m := range answers {
-		ad, err := attributes(m)
-		if err != nil {
-			return nil, err
-		}
+	err := s.askTable(f, func(ad *netlink.AttributeDecoder) error {
 		for ad.Next() {
 			if ad.Type() == unix.NFTA_TABLE_FLAGS {
 				t.flags = ad.Uint32()
 			}
 		}
-		if err := ad.Err(); err != nil {
-			return nil, err
-		}
+		return nil
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	if t.flags&tableOwned != 0 {
 		return nil, dataplane.ErrForeign
@@ -87,26 +79,14 @@ func (s *socket) readTable(ctx context.Context, f family) (*table, error) {
 }
 
 // askTable asks for the table itself; there being none is ENOENT.
-func (s *socket) askTable(f family) ([]netlink.Message, error) {
-	return s.request(f, unix.NFT_MSG_GETTABLE, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) })
+func (s *socket) askTable(f family, decode nfnetlink.Decode) error {
+	name := func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_TABLE_NAME, tableName) }
+	return s.Ask(byte(f), unix.NFT_MSG_GETTABLE, 0, name, decode)
 }
 
 // list asks for everything of one kind and hands each object's attributes to decode.
-func (s *socket) list(f family, kind uint16, fill func(*netlink.AttributeEncoder), decode func(*netlink.AttributeDecoder) error) error {
-	answers, err := s.request(f, kind, netlink.Dump, fill)
-	if err != nil {
-		return err
-	}
-	for _, m := range answers {
-		ad, err := attributes(m)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(decode(ad), ad.Err()); err != nil {
-			return err
-		}
-	}
-	return nil
+func (s *socket) list(f family, kind uint16, fill nfnetlink.Fill, decode nfnetlink.Decode) error {
+	return s.Ask(byte(f), kind, netlink.Dump, fill, decode)
 }
 
 func (s *socket) readSets(ctx context.Context, t *table) error {

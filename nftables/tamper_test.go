@@ -3,7 +3,6 @@ package nftables
 import (
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // script feeds nft one transaction.
@@ -216,34 +214,4 @@ func lines(listing string) []string {
 		out = append(out, strings.TrimSpace(before))
 	}
 	return out
-}
-
-// Somebody writes all the time: every Apply ends, and what it says is true.
-func TestRace(t *testing.T) {
-	p := newPlace(t)
-	r := example(fip(5))
-	p.apply(r)
-	stop, stopped := make(chan struct{}), make(chan error)
-	go func() {
-		var err error
-		for err == nil {
-			select {
-			case <-stop:
-				stopped <- nil
-				return
-			default:
-			}
-			err = netns.Do(p.fd, func() error {
-				return exec.Command("nft", "add table inet foreign; delete table inet foreign").Run()
-			})
-		}
-		stopped <- err
-	}()
-	for n := range 30 {
-		after := example(fips(5, 6+n)...)
-		p.apply(after)
-		require.Empty(t, p.plan(after, nil))
-	}
-	close(stop)
-	require.NoError(t, <-stopped)
 }

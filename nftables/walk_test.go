@@ -20,8 +20,8 @@ func TestRandomWalk(t *testing.T) {
 	needs.Root(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		p, r := newPlace(t), example()
-		other := &socket{ns: p.fd}
-		defer other.close()
+		other := newSocket(p.fd)
+		defer other.Close()
 		p.apply(r)
 		rt.Repeat(map[string]func(*rapid.T){
 			"floating IPs": func(rt *rapid.T) {

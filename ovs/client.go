@@ -10,15 +10,19 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
-const (
-	// patience is how long ovsdb-server may take to answer. It answers from memory; one that does not is stuck, or its host is gone, which
-	// TCP would not tell.
-	patience   = 5 * time.Second
-	minBackoff = 20 * time.Millisecond
-	maxBackoff = 64 * minBackoff
-)
+// patience is how long ovsdb-server may take to answer. It answers from memory; one that does not
+// is stuck, or its host is gone, which TCP would not tell.
+const patience = 5 * time.Second
+
+const longestPause = 64 * 20 * time.Millisecond
+
+// firstPauses are those after a loss of Open vSwitch.
+func firstPauses() backoff.Backoff {
+	return backoff.Backoff{Pause: longestPause / 64, Longest: longestPause}
+}
 
 // dbClient keeps a session with ovsdb-server. After the end of one it tries to begin the next, at growing intervals, and at once whenever
 // somebody asks.
@@ -98,15 +102,13 @@ func (c *dbClient) follow(ctx context.Context, s *session) {
 		case <-ctx.Done():
 			return
 		}
-		for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		for pause := firstPauses(); ; {
 			next, err := c.current(ctx)
 			if err == nil {
 				s = next
 				break
 			}
-			select {
-			case <-time.After(backoff):
-			case <-ctx.Done():
+			if pause.Wait(ctx) != nil {
 				return
 			}
 		}

@@ -1,19 +1,16 @@
 package ovs
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"unsafe"
 
 	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // devices are what a port has in the kernel.
@@ -26,14 +23,14 @@ type devices struct {
 
 // devices looks up a port's devices.
 func (d *Driver) devices(ns namespace.NS, dev, name string) (f devices, err error) {
-	if f.outside, err = find(d.host, name); err != nil || ns.FD < 0 {
+	if f.outside, err = netdev.Find(d.host, name); err != nil || ns.FD < 0 {
 		return f, err
 	}
 	if f.same, err = d.isHost(ns); err != nil {
 		return f, err
 	}
-	err = within(ns.FD, func(h *netlink.Handle) (err error) {
-		f.inside, err = find(h, dev)
+	err = netdev.In(ns.FD, func(h *netlink.Handle) (err error) {
+		f.inside, err = netdev.Find(h, dev)
 		return err
 	})
 	if err == nil && f.inside != nil && f.outside != nil && f.outside.Type() == "veth" && f.outside.Attrs().ParentIndex == f.inside.Attrs().Index {
@@ -57,43 +54,14 @@ func (d *Driver) isHost(ns namespace.NS) (bool, error) {
 	return id == d.hostID, err
 }
 
-// find returns the device with a name, or nil.
-func find(h *netlink.Handle, name string) (netlink.Link, error) {
-	l, err := h.LinkByName(name)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look up device %s: %w", name, err)
-	}
-	return l, nil
-}
-
-// within calls fn with a socket in a namespace.
-func within(ns int, fn func(*netlink.Handle) error) error {
-	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns), unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("open rtnetlink socket in the namespace: %w", err)
-	}
-	defer h.Close()
-	return fn(h)
-}
-
-func remove(h *netlink.Handle, l netlink.Link) error {
-	if err := h.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
-		return &dataplane.OpError{Op: "delete device", Object: l.Attrs().Name, Err: err}
-	}
-	return nil
-}
-
 // evict removes a device that is in the way of a port's, from a router's namespace, in which everything is ours.
 func evict(a attachment) error {
-	return within(a.ns.FD, func(h *netlink.Handle) error {
-		l, err := find(h, a.dev)
+	return netdev.In(a.ns.FD, func(h *netlink.Handle) error {
+		l, err := netdev.Find(h, a.dev)
 		if err != nil || l == nil {
 			return err
 		}
-		return remove(h, l)
+		return netdev.Remove(h, l)
 	})
 }
 
@@ -103,8 +71,8 @@ func evict(a attachment) error {
 // Unasked the kernel makes as many queues as there are processors, and then waits, with its lock on all links held, until it may leave all but one
 // of them unused (veth_init_queues); so one is asked for.
 func (d *Driver) newVeth(a attachment, name string) error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.NumTxQueues, attrs.NumRxQueues = name, a.MTU, hostMAC(), 1, 1
+	attrs, mac := netlink.NewLinkAttrs(), wiring.HostMAC()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.NumTxQueues, attrs.NumRxQueues = name, a.MTU, mac[:], 1, 1
 	veth := netlink.NewVeth(attrs) // its other end gets as many queues
 	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU, veth.PeerNamespace = a.dev, a.MAC[:], uint32(a.MTU), netlink.NsFd(a.ns.FD)
 	if err := d.host.LinkAdd(veth); err != nil {
@@ -112,34 +80,23 @@ func (d *Driver) newVeth(a attachment, name string) error {
 	}
 	err := d.raise(veth)
 	if err == nil && d.config.Datapath == Netdev {
-		err = a.ns.Do(func() error { return checksumInSoftware(a.dev) })
+		err = a.ns.Do(func() error { return netdev.ChecksumInSoftware(a.dev) })
 	}
 	if err != nil {
-		return errors.Join(err, remove(d.host, veth))
+		return errors.Join(err, netdev.Remove(d.host, veth))
 	}
 	return nil
 }
 
-const addrGenModeNone = 1 // IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
-
 // raise makes the host's end of a veth ready for its bridge.
 func (d *Driver) raise(l netlink.Link) error {
-	if err := d.host.LinkSetIP6AddrGenMode(l, addrGenModeNone); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
-		return fmt.Errorf("keep IPv6 away: %w", err) // a device with a small MTU has no IPv6 at all
+	if err := netdev.KeepIPv6Away(d.host, l); err != nil {
+		return err
 	}
 	if err := d.host.LinkSetARPOff(l); err != nil {
 		return fmt.Errorf("turn ARP off: %w", err)
 	}
 	return d.host.LinkSetUp(l)
-}
-
-// hostMAC is a random address for a device of the host. A bridge takes the lowest MAC among its ports;
-// the high first octets keep it from taking this one. Two, as one in 64 random addresses of other
-// devices begins with the first.
-func hostMAC() []byte {
-	mac := []byte{0xfe, 0xff, 5: 0}
-	rand.Read(mac[2:]) // never fails
-	return mac
 }
 
 // fetch moves an internal port's device into the namespace, where it takes the place of one that ovs-vswitchd has given up.
@@ -166,7 +123,7 @@ func (d *Driver) fetch(a attachment, name string) error {
 
 // settle gives a device in the namespace the port's name, MAC and MTU.
 func settle(a attachment, name string) error {
-	return within(a.ns.FD, func(h *netlink.Handle) error {
+	return netdev.In(a.ns.FD, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(name)
 		if err != nil {
 			return err
@@ -183,27 +140,4 @@ func settle(a attachment, name string) error {
 		}
 		return nil
 	})
-}
-
-// checksumInSoftware is ethtool -K dev tx off, in the calling thread's namespace. The userspace datapath hands a packet on as it is read from a
-// device, so that a checksum which was left to hardware would never be made. Without it the kernel also cuts large segments before they
-// leave.
-func checksumInSoftware(dev string) error {
-	const setTxChecksum = 0x17 // ETHTOOL_STXCSUM of linux/ethtool.h
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	value := struct{ cmd, data uint32 }{cmd: setTxChecksum}
-	request := struct { // struct ifreq of netdevice(7)
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: unsafe.Pointer(&value)}
-	copy(request.name[:], dev)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		return fmt.Errorf("turn off checksum offload of %s: %w", dev, errno)
-	}
-	return nil
 }

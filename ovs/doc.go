@@ -39,8 +39,9 @@
 // host. There is one exception: a port whose device is the port's in the port's namespace is ours, whatever became of its mark. A bridge
 // serves whoever made it, if its datapath_type is that of the configuration.
 //
-// Flows carry a cookie that says of which integration bridge they are (see internal/openflow). So processes with different integration bridges
-// can share the bridge of a physical network, and touch no flow of each other's. Tunnels are for one of them.
+// Flows carry a cookie that says of which integration bridge they are (see ovs/internal/openflow).
+// So processes with different integration bridges can share the bridge of a physical network, and
+// touch no flow of each other's. Tunnels are for one of them.
 //
 // # How it is changed
 //

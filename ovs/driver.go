@@ -16,7 +16,10 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // Driver attaches ports to bridges of Open vSwitch.
@@ -44,7 +47,7 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 		return nil, opError("configure wiring", "", err)
 	}
 	d := &Driver{config: c, vlans: vlans{first: 1, last: 4094}}
-	if d.peers.want, err = c.Tunnel.peers(c.Tunnel.Peers); err != nil {
+	if d.peers.want, err = wiring.Peers(c.Tunnel.Local, c.Tunnel.Peers); err != nil {
 		return nil, opError("configure wiring", "", err)
 	}
 	if d.hostNS, err = netns.Open(c.HostNS); err != nil {
@@ -97,7 +100,7 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p datapl
 }
 
 func (d *Driver) plan(ctx context.Context, a attachment) ([]dataplane.Step, error) {
-	if err := plausible(a.ns, a.Port); err != nil {
+	if err := wiring.CheckIDs(a.ns, a.Port); err != nil {
 		return nil, err
 	}
 	s, err := d.db.synced(ctx)
@@ -134,12 +137,8 @@ func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.At
 	var all []attachment
 	var devices []string
 	for _, a := range what {
-		err := plausible(ns, a.Port)
-		switch {
-		case err != nil:
-		case ns.FD < 0:
-			err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
-		case slices.Contains(devices, a.Device):
+		err := wiring.CheckPlug(ns, a.Port)
+		if err == nil && slices.Contains(devices, a.Device) {
 			err = fmt.Errorf("%w: two ports cannot be one device", dataplane.ErrInvalid)
 		}
 		if err != nil {
@@ -318,7 +317,11 @@ func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := within(ns.FD, func(h *netlink.Handle) (err error) { inside, err = find(h, dev); return err }); err != nil {
+		err = netdev.In(ns.FD, func(h *netlink.Handle) (err error) {
+			inside, err = netdev.Find(h, dev)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 		if inside != nil && inside.Type() == "veth" {
@@ -379,31 +382,10 @@ func (d *Driver) Routers(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(routers, func(r string) bool { return r == "" }), nil
 }
 
-// plausible refuses what would make a wrong name or mark. The rest has been validated, or Open vSwitch will refuse it.
-func plausible(ns namespace.NS, p dataplane.Port) error {
-	for _, id := range []string{p.ID, p.Network.ID} {
-		if id == "" || len(id) > 64 || strings.ContainsAny(id, " \t\n/:%=") {
-			return fmt.Errorf("%w: %q cannot be the ID of a port or network", dataplane.ErrInvalid, id)
-		}
-	}
-	if strings.ContainsAny(ns.Router, " \t\n=") || len(ns.Router) > 64 {
-		return fmt.Errorf("%w: %q cannot be the ID of a router", dataplane.ErrInvalid, ns.Router)
-	}
-	return nil
-}
-
+// opError names the device at fault, if an error tells it, instead of the object.
 func opError(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		err = dataplane.ErrClosed
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
 	if f := (*fault)(nil); errors.As(err, &f) {
 		object = f.dev
 	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
+	return failure.Of(op, object, err)
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 // layout is what flows follow from: what this host's bridges hold at the moment. Ports are numbers of OpenFlow; 0 is one that ovs-vswitchd has

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 // integrationFlows makes the integration bridge a learning switch whose VLANs are networks: its ports are tagged, and action NORMAL does

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 // physicalFlows lets into a physical bridge what comes from the integration bridge and belongs to a network of the physical network, with the

@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 var update = flag.Bool("update", false, "write testdata anew")

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 // Tables of the tunnel bridge. Where Neutron's Open vSwitch agent has a table for the same, the number is the same.

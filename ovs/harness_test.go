@@ -3,7 +3,6 @@ package ovs_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -21,6 +20,7 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -143,17 +143,6 @@ func (h *host) link(name string) netlink.Link {
 	return l
 }
 
-const mtu = 1450
-
-// portOn makes a port; n tells its MAC from others'.
-func portOn(network dataplane.Network, id string, n int) dataplane.Port {
-	return dataplane.Port{ID: id, Network: network, MTU: mtu, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}}
-}
-
-func local(id string) dataplane.Network {
-	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
-}
-
 func flat(id, physical string) dataplane.Network {
 	return dataplane.Network{ID: id, Type: dataplane.NetworkFlat, Physical: physical}
 }
@@ -178,88 +167,23 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// at is a device that is to be a port.
-func at(dev string, p dataplane.Port) namespace.Attachment {
-	return namespace.Attachment{Device: dev, Port: p}
-}
+const mtu = wiringtest.MTU
 
-func plug(t testing.TB, d *ovs.Driver, ns namespace.NS, dev string, p dataplane.Port) {
-	t.Helper()
-	require.NoError(t, d.Plug(soon(t), ns, at(dev, p)))
-	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
-}
-
-func plan(t testing.TB, d *ovs.Driver, ns namespace.NS, dev string, p dataplane.Port) []string {
-	t.Helper()
-	steps, err := d.Plan(soon(t), ns, dev, p)
-	require.NoError(t, err)
-	lines := make([]string, len(steps))
-	for i, s := range steps {
-		lines[i] = s.String()
-	}
-	return lines
-}
+var (
+	portOn         = wiringtest.PortOn
+	local          = wiringtest.Local
+	at             = wiringtest.At
+	plug           = wiringtest.Plug
+	plan           = wiringtest.Plan
+	up             = wiringtest.Up
+	requireReach   = wiringtest.RequireReach
+	requireNoReach = wiringtest.RequireNoReach
+)
 
 // inside calls fn with a handle in a namespace.
 func inside(t testing.TB, ns namespace.NS, fn func(*netlink.Handle) error) {
 	t.Helper()
 	require.NoError(t, fn(handle(t, ns.FD)))
-}
-
-// up gives a device an address and sets it up.
-func up(t testing.TB, ns namespace.NS, dev, addr string) {
-	t.Helper()
-	inside(t, ns, func(h *netlink.Handle) error {
-		l, err := h.LinkByName(dev)
-		if err != nil {
-			return err
-		}
-		a, err := netlink.ParseAddr(addr)
-		if err != nil {
-			return err
-		}
-		if err := h.AddrReplace(l, a); err != nil {
-			return err
-		}
-		return h.LinkSetUp(l)
-	})
-}
-
-// reach sends datagrams from one namespace to an address in another until one arrives, or gives up.
-func reach(t testing.TB, from, to namespace.NS, addr string, within time.Duration) bool {
-	t.Helper()
-	var in *net.UDPConn
-	require.NoError(t, to.Do(func() (err error) {
-		in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
-		return err
-	}))
-	defer in.Close()
-	var out *net.UDPConn
-	require.NoError(t, from.Do(func() (err error) {
-		out, err = net.DialUDP("udp", nil, in.LocalAddr().(*net.UDPAddr))
-		return err
-	}))
-	defer out.Close()
-
-	buf := make([]byte, 64)
-	for end := time.Now().Add(within); time.Now().Before(end); {
-		_, _ = out.Write([]byte("hello")) // an error is about an earlier one
-		require.NoError(t, in.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
-		if n, err := in.Read(buf); err == nil && string(buf[:n]) == "hello" {
-			return true
-		}
-	}
-	return false
-}
-
-func requireReach(t testing.TB, from, to namespace.NS, addr string) {
-	t.Helper()
-	require.True(t, reach(t, from, to, addr, 20*time.Second), "no packet arrived at %s", addr)
-}
-
-func requireNoReach(t testing.TB, from, to namespace.NS, addr string) {
-	t.Helper()
-	require.False(t, reach(t, from, to, addr, 300*time.Millisecond), "a packet arrived at %s", addr)
 }
 
 // on is the host for a subtest.

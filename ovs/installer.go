@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 // installer brings flows into bridges: when somebody plugs, and in the background when ovs-vswitchd has been started anew, for it forgets them.
@@ -95,17 +94,15 @@ func (n *installer) attend(db *dbClient) {
 		case <-n.lifetime.Done():
 			return
 		}
-		for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		for pause := firstPauses(); ; {
 			err := n.mend(db)
 			if err == nil || n.lifetime.Err() != nil {
 				break
 			}
-			if backoff == maxBackoff/2 { // longer than a restart takes; and once is enough
+			if pause.Pause == longestPause/2 { // longer than a restart takes; and once is enough
 				n.config.Logger.Warn("flows cannot be installed, trying on", "error", err)
 			}
-			select {
-			case <-time.After(backoff):
-			case <-n.lifetime.Done():
+			if pause.Wait(n.lifetime) != nil {
 				return
 			}
 		}

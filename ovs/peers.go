@@ -2,7 +2,6 @@ package ovs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // peers is the list of hosts that there are tunnels to.
@@ -37,7 +37,7 @@ func (p *peers) set(want []netip.Addr) {
 // next Plug into such a network tries again. All processes that plug ports on a host must be given the same
 // list.
 func (d *Driver) SetPeers(ctx context.Context, list []netip.Addr) error {
-	want, skipped := d.config.Tunnel.peers(list)
+	want, skipped := wiring.Peers(d.config.Tunnel.Local, list)
 	d.peers.set(want)
 	err := d.followPeers(ctx)
 	if err == nil {
@@ -106,31 +106,6 @@ func (d *Driver) SetEntries(ctx context.Context, entries []Entry) error {
 		}
 	}
 	return opError("set entries", "", err)
-}
-
-// peers returns the peers that can be used, without this host, and an error that names the others.
-func (t Tunnel) peers(list []netip.Addr) (want []netip.Addr, skipped error) {
-	for _, addr := range list {
-		addr = addr.Unmap()
-		switch {
-		case !hostAddress(addr):
-			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %q is not the address of a host", dataplane.ErrInvalid, addr))
-		case t.Local.IsValid() && addr.Is4() != t.Local.Is4():
-			skipped = errors.Join(skipped, fmt.Errorf("%w: tunnel peer %s is not of the same address family as the tunnel address %s",
-				dataplane.ErrInvalid, addr, t.Local))
-		case addr != t.Local && !slices.Contains(want, addr):
-			want = append(want, addr)
-		}
-	}
-	return want, skipped
-}
-
-// hostAddress reports whether an address can be that of another host.
-func hostAddress(a netip.Addr) bool {
-	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Zone() != "" {
-		return false
-	}
-	return !a.Is4() || a.As4()[0] != 0 && a.As4()[0] < 240 // this network, reserved, and broadcast
 }
 
 // port is a tunnel port to a peer. Flows choose the tunnel ID of what leaves, and see that of what arrives.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 const idLen = 11 // of an ID in a name: Neutron's cut
@@ -149,7 +150,7 @@ func (d *Driver) surveyNew(w *work, f devices) error {
 	} else {
 		w.before = append(w.before, action{w.dev, "make the veth", func(context.Context) error {
 			if f.paired { // a process was killed between this and the transaction
-				if err := remove(d.host, f.outside); err != nil {
+				if err := netdev.Remove(d.host, f.outside); err != nil {
 					return err
 				}
 			} else if f.inside != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/carrier"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 // revalidation bounds the wait for ovs-vswitchd to bring its cached flows up to date. It does so at once after a change,
@@ -19,9 +19,9 @@ func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.A
 	for _, a := range what {
 		inside, outside = append(inside, a.Device), append(outside, vethName(a.Port.ID))
 	}
-	err := carrier.AwaitUp(ctx, ns.FD, inside)
+	err := netdev.AwaitUp(ctx, ns.FD, inside)
 	if err == nil {
-		err = carrier.AwaitUp(ctx, int(d.hostNS.Fd()), outside)
+		err = netdev.AwaitUp(ctx, int(d.hostNS.Fd()), outside)
 	}
 	if err != nil {
 		return opError("wait for", "devices", err)

@@ -12,6 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netdev"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // removePorts takes ports away in one transaction, with their devices, and with the flows of networks whose last ports they are. What serves
@@ -78,23 +80,19 @@ func (d *Driver) others(ctx context.Context, router string, devices []string) ([
 	}), nil
 }
 
-// maxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes is the kernel's wait for packets that
-// may still be using the device (netdev_run_todo in net/core/dev.c), which many removals can share.
-const maxAtOnce = 16
-
 // removeDevices removes what is left of ports in the host's namespace, by their names.
 func (d *Driver) removeDevices(names []string) error {
-	workers := min(len(names), maxAtOnce)
+	workers := min(len(names), wiring.MaxAtOnce)
 	errs := make([]error, workers)
 	var all sync.WaitGroup
 	for i := range workers {
 		all.Go(func() {
-			errs[i] = within(int(d.hostNS.Fd()), func(h *netlink.Handle) error {
+			errs[i] = netdev.In(int(d.hostNS.Fd()), func(h *netlink.Handle) error {
 				var errs []error
 				for j := i; j < len(names); j += workers {
-					l, err := find(h, names[j])
+					l, err := netdev.Find(h, names[j])
 					if err == nil && l != nil && (l.Type() == "veth" || l.Type() == "tuntap") {
-						err = remove(h, l)
+						err = netdev.Remove(h, l)
 					}
 					errs = append(errs, err)
 				}

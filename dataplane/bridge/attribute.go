@@ -6,29 +6,13 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
-)
 
-// attributes walks the attributes (struct nlattr) of a message or of a nested attribute: type without flags, and value. It copies nothing,
-// because a message about one link has some fifty of them, and of each change there is a message. It ends where b makes no sense.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for rest := b; len(rest) >= unix.SizeofNlAttr; {
-			n := int(binary.NativeEndian.Uint16(rest))
-			if n < unix.SizeofNlAttr || n > len(rest) {
-				return
-			}
-			kind := binary.NativeEndian.Uint16(rest[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-			if !yield(kind, rest[unix.SizeofNlAttr:n]) {
-				return
-			}
-			rest = rest[min((n+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1), len(rest)):]
-		}
-	}
-}
+	"github.com/l3kit/l3kit/internal/nlmsg"
+)
 
 // after returns the attributes behind a message's family header of n bytes.
 func after(n int, payload []byte) iter.Seq2[uint16, []byte] {
-	return attributes(payload[min(n, len(payload)):])
+	return nlmsg.Attributes(payload[min(n, len(payload)):])
 }
 
 // The values of attributes. A value of another length than the type has is zero, as is an attribute that is not there.

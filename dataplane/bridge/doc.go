@@ -28,10 +28,13 @@
 //	l3kit network=<id> [uplink=<device>]       a bridge, a VLAN or VXLAN device
 //	l3kit network=<id> overflow=<n>            an overflow bridge, and both ends of its trunk
 //
-// A device that has one of our names without the right mark is somebody else's: it is [dataplane.ErrForeign], and never touched. There is
-// one exception: a host end whose other end is the port's device in the port's namespace is ours, whatever became of its mark. Existing
-// bridges and physical interfaces carry no mark. Each device and its mark are made in one system call, so that a killed process leaves nothing
-// unmarked; what it left half-made the next Plug completes, and Sweep and Release take away.
+// A device that has one of our names without the right mark is somebody else's: it is
+// [dataplane.ErrForeign], and never touched. There is one exception: a host end whose other end is
+// the port's device in the port's namespace is ours, whatever became of its mark. Existing bridges
+// and physical interfaces carry no mark. Each device and its mark are made in one system call, so
+// that a killed process leaves nothing unmarked; what it left half-made the next Plug completes,
+// and Sweep and Release take away. That is why messages are made here, with mdlayher/netlink:
+// vishvananda/netlink sends one at a time.
 //
 // # What it costs
 //

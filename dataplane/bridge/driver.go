@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
@@ -17,8 +16,10 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // Config says what the host offers. With the zero Config there are local networks, and flat ones without a physical network, in the caller's
@@ -61,11 +62,11 @@ func New(c Config) (_ *Driver, err error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	if d.peers.want, err = c.VXLAN.floodTo(c.VXLAN.Peers); err != nil {
-		return nil, opError("configure wiring", "", err)
+	if d.peers.want, err = wiring.Peers(c.VXLAN.Local, c.VXLAN.Peers); err != nil {
+		return nil, failure.Of("configure wiring", "", err)
 	}
 	if d.hostNS, err = netns.Open(c.HostNS); err != nil {
-		return nil, opError("open host namespace", c.HostNS, err)
+		return nil, failure.Of("open host namespace", c.HostNS, err)
 	}
 	fd := int(d.hostNS.Fd())
 	d.host = &sockets{ns: fd}
@@ -74,7 +75,7 @@ func New(c Config) (_ *Driver, err error) {
 		d.view.monitor, err = monitor.Open(fd, unix.RTNLGRP_LINK, unix.RTNLGRP_NSID)
 	}
 	if err != nil {
-		return nil, opError("open host namespace", c.HostNS, errors.Join(err, d.hostNS.Close()))
+		return nil, failure.Of("open host namespace", c.HostNS, errors.Join(err, d.hostNS.Close()))
 	}
 	_, err = os.Stat("/proc/net/if_inet6")
 	d.ipv6 = err == nil
@@ -93,12 +94,12 @@ func (d *Driver) Close() error {
 
 // Plan says what Plug would do. When there is nothing to do it costs two system calls and one request.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
-	if err := plausible(ns, p); err != nil {
-		return nil, opError("plan wiring of", dev, err)
+	if err := wiring.CheckIDs(ns, p); err != nil {
+		return nil, failure.Of("plan wiring of", dev, err)
 	}
 	w, err := d.survey(ctx, port{p, ns, dev}, false)
 	if err != nil {
-		return nil, opError("plan wiring of", dev, err)
+		return nil, failure.Of("plan wiring of", dev, err)
 	}
 	var steps []dataplane.Step
 	for _, c := range w.all() {
@@ -110,19 +111,15 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p datapl
 // Plug attaches ports, one after the other; see [namespace.InterfaceDriver].
 func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	for _, a := range what {
-		err := plausible(ns, a.Port)
-		if err == nil && ns.FD < 0 {
-			err = fmt.Errorf("%w: its namespace does not exist", dataplane.ErrInvalid)
-		}
-		if err != nil {
-			return opError("plug", a.Device, err)
+		if err := wiring.CheckPlug(ns, a.Port); err != nil {
+			return failure.Of("plug", a.Device, err)
 		}
 	}
 	var made []string
 	for _, a := range what {
 		first, err := d.plugOne(ctx, port{a.Port, ns, a.Device})
 		if err != nil {
-			errs := []error{opError("plug", a.Device, err)}
+			errs := []error{failure.Of("plug", a.Device, err)}
 			for _, dev := range slices.Backward(made) {
 				errs = append(errs, d.Unplug(context.WithoutCancel(ctx), ns, dev))
 			}
@@ -192,7 +189,7 @@ func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error 
 			err = d.sweep(context.WithoutCancel(ctx), tap.mark.network)
 		}
 	}
-	return opError("unplug", dev, err)
+	return failure.Of("unplug", dev, err)
 }
 
 // unplug finds the host end of a device. A device that has none, but is ours to remove, it removes.
@@ -237,20 +234,20 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 // Release takes away everything of a router, and what no network on this host needs; see [namespace.InterfaceDriver].
 func (d *Driver) Release(ctx context.Context, router string) error {
 	if router == "" {
-		return opError("release", "router", fmt.Errorf("%w: it has no ID", dataplane.ErrInvalid))
+		return failure.Of("release", "router", fmt.Errorf("%w: it has no ID", dataplane.ErrInvalid))
 	}
 	var taps []*link
 	if err := d.view.read(func() { taps = sorted(d.view.taps[router]) }); err != nil {
-		return opError("release", "router "+router, err)
+		return failure.Of("release", "router "+router, err)
 	}
 	err := atOnce(ctx, taps, d.remove)
-	return opError("release", "router "+router, errors.Join(err, d.sweepAll(ctx)))
+	return failure.Of("release", "router "+router, errors.Join(err, d.sweepAll(ctx)))
 }
 
 // Routers names every router that has a port here, sorted.
 func (d *Driver) Routers(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, opError("list wiring", "", err)
+		return nil, failure.Of("list wiring", "", err)
 	}
 	var routers []string
 	err := d.view.read(func() {
@@ -261,20 +258,7 @@ func (d *Driver) Routers(ctx context.Context) ([]string, error) {
 		}
 	})
 	slices.Sort(routers)
-	return routers, opError("list wiring", "", err)
-}
-
-// plausible refuses what would make a wrong name or mark. The rest has been validated, or the kernel will refuse it.
-func plausible(ns namespace.NS, p dataplane.Port) error {
-	for _, id := range []string{p.ID, p.Network.ID} {
-		if id == "" || len(id) > 64 || strings.ContainsAny(id, " \t\n/:%=") {
-			return fmt.Errorf("%w: %q cannot be the ID of a port or network", dataplane.ErrInvalid, id)
-		}
-	}
-	if strings.ContainsAny(ns.Router, " \t\n=") || len(ns.Router) > 64 {
-		return fmt.Errorf("%w: %q cannot be the ID of a router", dataplane.ErrInvalid, ns.Router)
-	}
-	return nil
+	return routers, failure.Of("list wiring", "", err)
 }
 
 const (
@@ -297,17 +281,4 @@ func (d *Driver) introduce(index int, m mark, mtu int) batch {
 		b = append(b, setQuiet(index))
 	}
 	return b
-}
-
-func opError(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		err = dataplane.ErrClosed
-	case errors.Is(err, unix.EPERM):
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
 }

@@ -2,14 +2,11 @@ package bridge_test
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -18,12 +15,12 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/wiringtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -167,99 +164,18 @@ func (h *host) watch() func() []string {
 	}
 }
 
-const mtu = 1450
+const mtu = wiringtest.MTU
 
-// portOn makes a port; n tells its MAC from others'.
-func portOn(network dataplane.Network, id string, n int) dataplane.Port {
-	return dataplane.Port{ID: id, Network: network, MTU: mtu, MAC: dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}}
-}
-
-func local(id string) dataplane.Network {
-	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
-}
-
-// at is a device that is to be a port.
-func at(dev string, p dataplane.Port) namespace.Attachment {
-	return namespace.Attachment{Device: dev, Port: p}
-}
-
-func plug(t testing.TB, d *bridge.Driver, ns namespace.NS, dev string, p dataplane.Port) {
-	t.Helper()
-	require.NoError(t, d.Plug(t.Context(), ns, at(dev, p)))
-	require.Empty(t, plan(t, d, ns, dev, p), "a port that was plugged is plugged")
-}
-
-func plan(t testing.TB, d *bridge.Driver, ns namespace.NS, dev string, p dataplane.Port) []string {
-	t.Helper()
-	steps, err := d.Plan(t.Context(), ns, dev, p)
-	require.NoError(t, err)
-	lines := make([]string, len(steps))
-	for i, s := range steps {
-		lines[i] = s.String()
-	}
-	return lines
-}
-
-// up gives a device an address and sets it up.
-func up(t testing.TB, ns namespace.NS, dev, addr string) {
-	t.Helper()
-	require.NoError(t, ns.Do(func() error {
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return err
-		}
-		defer h.Close()
-		l, err := h.LinkByName(dev)
-		if err != nil {
-			return err
-		}
-		a, err := netlink.ParseAddr(addr)
-		if err != nil {
-			return err
-		}
-		if err := h.AddrReplace(l, a); err != nil {
-			return err
-		}
-		return h.LinkSetUp(l)
-	}))
-}
-
-// reach sends datagrams from one namespace to an address in another until one arrives, or gives up.
-func reach(t testing.TB, from, to namespace.NS, addr string, within time.Duration) bool {
-	t.Helper()
-	var in *net.UDPConn
-	require.NoError(t, to.Do(func() (err error) {
-		in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
-		return err
-	}))
-	defer in.Close()
-	var out *net.UDPConn
-	require.NoError(t, from.Do(func() (err error) {
-		out, err = net.DialUDP("udp", nil, in.LocalAddr().(*net.UDPAddr))
-		return err
-	}))
-	defer out.Close()
-
-	buf := make([]byte, 64)
-	for end := time.Now().Add(within); time.Now().Before(end); {
-		_, _ = out.Write([]byte("hello")) // an error is about an earlier one
-		require.NoError(t, in.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
-		if n, err := in.Read(buf); err == nil && string(buf[:n]) == "hello" {
-			return true
-		}
-	}
-	return false
-}
-
-func requireReach(t testing.TB, from, to namespace.NS, addr string) {
-	t.Helper()
-	require.True(t, reach(t, from, to, addr, 20*time.Second), "no packet arrived at %s", addr)
-}
-
-func requireNoReach(t testing.TB, from, to namespace.NS, addr string) {
-	t.Helper()
-	require.False(t, reach(t, from, to, addr, 300*time.Millisecond), "a packet arrived at %s", addr)
-}
+var (
+	portOn         = wiringtest.PortOn
+	local          = wiringtest.Local
+	at             = wiringtest.At
+	plug           = wiringtest.Plug
+	plan           = wiringtest.Plan
+	up             = wiringtest.Up
+	requireReach   = wiringtest.RequireReach
+	requireNoReach = wiringtest.RequireNoReach
+)
 
 // dup gives a namespace a file of its own.
 func dup(t testing.TB, fd int) *os.File {

@@ -2,12 +2,11 @@ package bridge
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // kinds remembers which kinds of devices the kernel has.
@@ -36,8 +35,8 @@ func (d *Driver) kindSupported(kind string) error {
 }
 
 func kindMissing(kind string, err error) error {
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("%w: the kernel has no devices of the kind %s (%w)", dataplane.ErrUnsupported, kind, err)
+	if !errors.Is(err, unix.EOPNOTSUPP) {
+		return err
 	}
-	return err
+	return failure.Lack("devices of the kind "+kind, err)
 }

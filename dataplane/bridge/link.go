@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // Constants of linux/veth.h, linux/if_link.h and linux/rtnetlink.h that golang.org/x/sys/unix lacks.
@@ -103,12 +104,12 @@ func decode(payload []byte) (*link, error) {
 }
 
 func (l *link) decodeInfo(info []byte) {
-	for kind, v := range attributes(info) { // the kernel puts the kind before the data
+	for kind, v := range nlmsg.Attributes(info) { // the kernel puts the kind before the data
 		switch kind {
 		case unix.IFLA_INFO_KIND:
 			l.kind = text(v)
 		case unix.IFLA_INFO_SLAVE_DATA:
-			for kind, v := range attributes(v) {
+			for kind, v := range nlmsg.Attributes(v) {
 				if kind == unix.IFLA_BRPORT_STATE {
 					l.forwarding = u8(v) == brStateForwarding
 				}
@@ -120,7 +121,7 @@ func (l *link) decodeInfo(info []byte) {
 			case "vxlan":
 				l.vxlan.decode(v)
 			case "vlan":
-				for kind, v := range attributes(v) {
+				for kind, v := range nlmsg.Attributes(v) {
 					if kind == unix.IFLA_VLAN_ID {
 						l.vlan = u16(v)
 					}
@@ -131,7 +132,7 @@ func (l *link) decodeInfo(info []byte) {
 }
 
 func (b *bridgeInfo) decode(data []byte) {
-	for kind, v := range attributes(data) {
+	for kind, v := range nlmsg.Attributes(data) {
 		switch kind {
 		case unix.IFLA_BR_MCAST_SNOOPING:
 			b.snooping = u8(v) != 0
@@ -144,7 +145,7 @@ func (b *bridgeInfo) decode(data []byte) {
 }
 
 func (x *vxlanInfo) decode(data []byte) {
-	for kind, v := range attributes(data) {
+	for kind, v := range nlmsg.Attributes(data) {
 		switch kind {
 		case unix.IFLA_VXLAN_ID:
 			x.vni = u32(v)
@@ -162,11 +163,11 @@ func (x *vxlanInfo) decode(data []byte) {
 
 // quiet reads the IPv6 address generation mode from what each address family says about a device. No IPv6 is quiet, too.
 func quiet(families []byte) bool {
-	for family, v := range attributes(families) {
+	for family, v := range nlmsg.Attributes(families) {
 		if family != unix.AF_INET6 {
 			continue
 		}
-		for kind, v := range attributes(v) {
+		for kind, v := range nlmsg.Attributes(v) {
 			if kind == unix.IFLA_INET6_ADDR_GEN_MODE {
 				return u8(v) == addrGenModeNone
 			}

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"net/netip"
 
@@ -9,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 type encode = func(*netlink.AttributeEncoder)
@@ -67,7 +67,7 @@ type peer struct {
 
 // newVeth creates both ends at once, with one MTU.
 func newVeth(index int, name string, mtu, master int, p peer) netlink.Message {
-	mac := hostMAC()
+	mac := wiring.HostMAC()
 	return newLink(index, "veth", name, func(ae *netlink.AttributeEncoder) {
 		vethEnd(ae, mtu, mac)
 		ae.Uint32(unix.IFLA_MASTER, uint32(master))
@@ -96,7 +96,7 @@ func vethEnd(ae *netlink.AttributeEncoder, mtu int, mac dataplane.MAC) {
 
 // newBridge creates a bridge that forwards at once, floods multicast like any switch without snooping, and keeps its MAC whatever ports come.
 func newBridge(index int, name string) netlink.Message {
-	mac := hostMAC()
+	mac := wiring.HostMAC()
 	return newLink(index, "bridge", name, func(ae *netlink.AttributeEncoder) {
 		ae.Bytes(unix.IFLA_ADDRESS, mac[:])
 	}, bridgeSettings)
@@ -213,13 +213,4 @@ func delAddress(index int, a address) netlink.Message {
 	return request(unix.RTM_DELADDR, netlink.Acknowledge, ifaddrmsg, func(ae *netlink.AttributeEncoder) {
 		ae.Bytes(unix.IFA_ADDRESS, a.Addr().AsSlice())
 	})
-}
-
-// hostMAC is a random address for a device of the host. A bridge takes the lowest MAC among its ports;
-// the high first octets keep it from taking this one, which on an existing bridge would change the
-// host's own address. Two, as one in 64 random addresses of other devices begins with the first.
-func hostMAC() dataplane.MAC {
-	mac := dataplane.MAC{0xfe, 0xff}
-	rand.Read(mac[2:]) // never fails
-	return mac
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // The kernel numbers a bridge's ports with ten bits, from 1 (BR_MAX_PORTS in net/bridge/br_private.h). A network with more ports gets
@@ -243,7 +244,7 @@ func (d *Driver) trunkChanges(n *network, p dataplane.Port) (changes []change, e
 				return err
 			}
 			i, j := d.newIndex(), d.newIndex()
-			far := peer{ns: -1, index: j, name: names[1], mac: hostMAC()}
+			far := peer{ns: -1, index: j, name: names[1], mac: wiring.HostMAC()}
 			b := batch{newVeth(i, names[0], p.MTU, masters[0], far)}
 			b = append(b, d.introduce(i, want, p.MTU)...)
 			b = append(b, d.introduce(j, want, p.MTU)...)

@@ -6,13 +6,14 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Networks returns the networks of a router's ports, by port ID; see [namespace.InterfaceDriver]. A
 // physical network is found by the device that the configuration names for it.
 func (d *Driver) Networks(ctx context.Context, router string) (map[string]dataplane.Network, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, opError("read wiring of", "router "+router, err)
+		return nil, failure.Of("read wiring of", "router "+router, err)
 	}
 	networks := map[string]dataplane.Network{}
 	err := d.view.read(func() {
@@ -20,7 +21,7 @@ func (d *Driver) Networks(ctx context.Context, router string) (map[string]datapl
 			networks[tap.mark.port] = d.view.networkOf(tap, d.config.physicalOf)
 		}
 	})
-	return networks, opError("read wiring of", "router "+router, err)
+	return networks, failure.Of("read wiring of", "router "+router, err)
 }
 
 // networkOf works out how the network of a port is carried. The view is locked.

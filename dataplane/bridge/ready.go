@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/carrier"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 // Ready waits until bridges forward to ports; see [namespace.InterfaceDriver]. It does not wait for spanning tree, which an existing bridge may have on.
@@ -16,8 +17,8 @@ func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.A
 	for _, a := range what {
 		inside, names = append(inside, a.Device), append(names, tapName(a.Port.ID))
 	}
-	if err := carrier.AwaitUp(ctx, ns.FD, inside); err != nil {
-		return opError("wait for", "devices", err)
+	if err := netdev.AwaitUp(ctx, ns.FD, inside); err != nil {
+		return failure.Of("wait for", "devices", err)
 	}
 	err := d.view.read(func() {
 		for _, a := range what {
@@ -29,9 +30,9 @@ func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.A
 		}
 	})
 	if err == nil {
-		err = carrier.Await(ctx, int(d.hostNS.Fd()), names, func() (bool, error) { return d.forward(names) })
+		err = netdev.Await(ctx, int(d.hostNS.Fd()), names, func() (bool, error) { return d.forward(names) })
 	}
-	return opError("wait for", "bridges to forward", err)
+	return failure.Of("wait for", "bridges to forward", err)
 }
 
 // forward asks the kernel: the view does not hear of a port's state.

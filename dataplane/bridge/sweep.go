@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // spare lists what a network has on this host and needs no more, in the order in which to remove it. The view is locked. Only marks are
@@ -77,7 +79,7 @@ func (d *Driver) sweep(ctx context.Context, network string) error {
 // Spare says what Sweep would remove; see [namespace.InterfaceDriver].
 func (d *Driver) Spare(ctx context.Context, router string, devices []string) (steps []dataplane.Step, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, opError("look for", "spare bridges", err)
+		return nil, failure.Of("look for", "spare bridges", err)
 	}
 	var networks []string
 	err = d.view.read(func() {
@@ -98,7 +100,7 @@ func (d *Driver) Spare(ctx context.Context, router string, devices []string) (st
 		}
 		done()
 	}
-	return steps, opError("look for", "spare bridges", err)
+	return steps, failure.Of("look for", "spare bridges", err)
 }
 
 // Sweep removes them; see [namespace.InterfaceDriver].
@@ -108,7 +110,7 @@ func (d *Driver) Sweep(ctx context.Context, router string, devices []string) err
 	if err == nil {
 		err = atOnce(ctx, taps, d.remove)
 	}
-	return opError("sweep", "spare bridges", errors.Join(err, d.sweepAll(ctx)))
+	return failure.Of("sweep", "spare bridges", errors.Join(err, d.sweepAll(ctx)))
 }
 
 // others lists the host ends of a router's ports that are none of these devices. The view is locked.
@@ -141,14 +143,10 @@ func (d *Driver) sweepAll(ctx context.Context) error {
 	return atOnce(ctx, networks, func(network string) error { return d.sweep(ctx, network) })
 }
 
-// maxAtOnce bounds how many devices one call removes at the same time. Most of the time that it takes is the kernel's wait for packets that
-// may still be using the device (netdev_run_todo in net/core/dev.c), which many removals can share.
-const maxAtOnce = 16
-
 // atOnce calls fn for each of list, and returns all errors.
 func atOnce[T any](ctx context.Context, list []T, fn func(T) error) error {
 	var g errgroup.Group
-	g.SetLimit(maxAtOnce)
+	g.SetLimit(wiring.MaxAtOnce)
 	errs := make([]error, len(list))
 	for i, item := range list {
 		g.Go(func() error {

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // uplinkChanges makes or mends what connects the first bridge with other hosts.
@@ -125,11 +127,11 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 // error, some devices may have the new list and others the old one; the next Plug into a network, or the
 // next SetPeers, completes the change.
 func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
-	want, skipped := d.config.VXLAN.floodTo(peers)
+	want, skipped := wiring.Peers(d.config.VXLAN.Local, peers)
 	if err := d.setPeers(ctx, want); err != nil {
 		return err
 	}
-	return opError("set VXLAN peers", "", skipped)
+	return failure.Of("set VXLAN peers", "", skipped)
 }
 
 func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
@@ -148,42 +150,17 @@ func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
 		}
 	})
 	if err != nil {
-		return opError("set VXLAN peers", "", err)
+		return failure.Of("set VXLAN peers", "", err)
 	}
 	for _, l := range devices {
 		if err = ctx.Err(); err == nil {
 			err = d.peers.sync(d.host, l)
 		}
 		if err != nil && !errors.Is(err, unix.ENODEV) {
-			return opError("set VXLAN peers", "of "+l.name, err)
+			return failure.Of("set VXLAN peers", "of "+l.name, err)
 		}
 	}
 	return nil
-}
-
-// floodTo returns the peers that can be used, without this host, and an error that names the others.
-func (v VXLAN) floodTo(peers []netip.Addr) (want []netip.Addr, skipped error) {
-	for _, addr := range peers {
-		addr = addr.Unmap()
-		switch {
-		case !hostAddress(addr):
-			skipped = errors.Join(skipped, fmt.Errorf("%w: VXLAN peer %q is not the address of a host", dataplane.ErrInvalid, addr))
-		case v.Local.IsValid() && addr.Is4() != v.Local.Is4():
-			skipped = errors.Join(skipped, fmt.Errorf("%w: VXLAN peer %s is not of the same address family as the tunnel address %s",
-				dataplane.ErrInvalid, addr, v.Local))
-		case addr != v.Local && !slices.Contains(want, addr):
-			want = append(want, addr)
-		}
-	}
-	return want, skipped
-}
-
-// hostAddress reports whether an address can be that of another host.
-func hostAddress(a netip.Addr) bool {
-	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Zone() != "" {
-		return false
-	}
-	return !a.Is4() || a.As4()[0] != 0 && a.As4()[0] < 240 // this network, reserved, and broadcast
 }
 
 // floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications of them that are not mixed with those of

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/monitor"
 )
 
@@ -18,7 +19,7 @@ const gather = 20 * time.Millisecond
 // [namespace.WatchedWiring]. Only one Watch may be under way. Flood lists of VXLAN devices are not
 // watched.
 func (d *Driver) Watch(ctx context.Context, changed func(router string)) error {
-	return opError("watch wiring", "", d.watch(ctx, changed))
+	return failure.Of("watch wiring", "", d.watch(ctx, changed))
 }
 
 func (d *Driver) watch(ctx context.Context, changed func(router string)) error {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/lab"
 )
 
 // background is for calls to the fake host that nobody waits for.
@@ -185,7 +184,7 @@ func (c *fakeConn) complain(f fate) {
 	}
 	c.node.catch(Packet{
 		Src: netip.AddrPortFrom(from, 0), Dst: netip.AddrPortFrom(c.local.Addr(), 0), Proto: unix.IPPROTO_ICMP,
-		ICMP: &lab.ICMPHeader{Type: kind, MTU: uint32(f.mtu), About: &Packet{Src: c.local, Dst: c.to}},
+		ICMP: &ICMP{Type: kind, MTU: uint32(f.mtu), About: &Packet{Src: c.local, Dst: c.to}},
 	})
 }
 
@@ -193,7 +192,7 @@ func (c *fakeConn) complain(f fate) {
 func (n *fakeNode) see(d datagram) {
 	p := Packet{Src: d.src, Dst: d.dst, Proto: unix.IPPROTO_UDP}
 	if d.proto == dataplane.ICMP {
-		p.Proto, p.ICMP = unix.IPPROTO_ICMP, &lab.ICMPHeader{Type: 8}
+		p.Proto, p.ICMP = unix.IPPROTO_ICMP, &ICMP{Type: 8}
 		if d.dst.Addr().Is6() {
 			p.Proto, p.ICMP.Type = unix.IPPROTO_ICMPV6, 128
 		}

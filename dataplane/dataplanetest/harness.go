@@ -2,6 +2,7 @@ package dataplanetest
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -70,8 +71,18 @@ type Counter interface {
 	Counters(ctx context.Context, router string) (map[netip.Addr]namespace.Counters, error)
 }
 
-// Workload is a host to attach: its ports become eth0, eth1, and so on, and with several it forwards between them.
-type Workload = lab.Spec
+// Workload is a host to attach.
+type Workload struct {
+	Name string // unique
+
+	// Ports become the devices eth0, eth1, and so on. A missing ID or MAC is made from Name, a
+	// missing MTU is 1500. A workload with several ports forwards between them.
+	Ports []dataplane.Port
+
+	Local    []netip.Addr      // further addresses that it answers for
+	NextHops []netip.Addr      // default routes; one outside the ports' subnets is on the link of eth0
+	Routes   []dataplane.Route // further routes
+}
 
 // Host is something to probe from. Its methods may be called concurrently.
 type Host interface {
@@ -119,10 +130,43 @@ type Watch interface {
 }
 
 // Seen is what an echo service says about a request.
-type Seen = lab.Seen
+type Seen struct {
+	Host string         // who answered
+	Src  netip.AddrPort // where the request came from, as the service saw it
+	Dst  netip.AddrPort // which address of the service it was sent to
+}
 
 // Flow is what a stream has done.
-type Flow = lab.Flow
+type Flow struct {
+	Sent, Lost int
+	Sources    []netip.AddrPort // every source that the service saw it come from
+	Unsent     error            // why a datagram could not even be sent, if one could not
+}
+
+func (f Flow) String() string { return lab.Flow(f).String() }
 
 // Packet is what a look at an IP packet tells.
-type Packet = lab.Packet
+type Packet struct {
+	Sent     bool           // by the host that looked; else it came in
+	Src, Dst netip.AddrPort // without ports where the protocol has none; an echo has its identifier
+	Proto    uint8          // IP's number of the protocol
+	ICMP     *ICMP          // nil unless Proto is ICMP or ICMPv6
+}
+
+// ICMP is what an ICMP message says.
+type ICMP struct {
+	Type  uint8
+	MTU   uint32  // of fragmentation needed, and packet too big
+	About *Packet // what an error is about; nil for other messages
+}
+
+func (p Packet) String() string {
+	text := fmt.Sprintf("%s → %s protocol %d", p.Src, p.Dst, p.Proto)
+	if p.ICMP != nil {
+		text += fmt.Sprintf(" type %d", p.ICMP.Type)
+		if p.ICMP.About != nil {
+			text += fmt.Sprintf(" about (%s)", *p.ICMP.About)
+		}
+	}
+	return text
+}

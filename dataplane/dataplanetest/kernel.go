@@ -26,7 +26,13 @@ type Site struct {
 	Dir    string // directory of the names of routers' namespaces
 
 	// Switch is Open vSwitch on the host. The first call starts it; from then on it is part of the host's state, and its changes are writes.
-	Switch func() (*lab.Switch, error)
+	Switch func() (Switch, error)
+}
+
+// Switch is a running Open vSwitch.
+type Switch struct {
+	Endpoint string // of its database, in the notation of ovsdb(7)
+	RunDir   string // where ovs-vswitchd keeps its bridges' OpenFlow sockets
 }
 
 // Opener opens a dataplane on a site, and the wiring that it is to be made with. The dataplane is given wrap(wiring), so that the suite can make
@@ -125,7 +131,7 @@ func (k *kernel) Reopen() (dataplane.Dataplane, error) {
 }
 
 func (k *kernel) Attach(ctx context.Context, w Workload) (Host, error) {
-	h, err := k.lab.Attach(ctx, k.wiring, w)
+	h, err := k.lab.Attach(ctx, k.wiring, lab.Spec(w))
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +230,7 @@ func (k *kernel) HalfMake(ctx context.Context, r dataplane.Router) error {
 	k.unborn++
 	name := fmt.Sprintf("unborn-%d", k.unborn)
 	k.mu.Unlock()
-	h, err := k.lab.Attach(ctx, k.wiring, Workload{Name: name})
+	h, err := k.lab.Attach(ctx, k.wiring, lab.Spec{Name: name})
 	if err != nil {
 		return err
 	}
@@ -247,7 +253,8 @@ func (h kernelHost) Serve(port uint16) error {
 }
 
 func (h kernelHost) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
-	return h.h.Ask(ctx, to)
+	seen, err := h.h.Ask(ctx, to)
+	return Seen(seen), err
 }
 
 // These return interfaces, which must be nil when there is nothing in them.
@@ -257,7 +264,7 @@ func (h kernelHost) Dial(ctx context.Context, proto dataplane.Proto, from, to ne
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	return kernelConn{c}, nil
 }
 
 func (h kernelHost) Stream(ctx context.Context, from, to netip.AddrPort, interval time.Duration) (Stream, error) {
@@ -265,7 +272,7 @@ func (h kernelHost) Stream(ctx context.Context, from, to netip.AddrPort, interva
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return kernelStream{s}, nil
 }
 
 func (h kernelHost) Watch() (Watch, error) {
@@ -273,5 +280,37 @@ func (h kernelHost) Watch() (Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w, nil
+	return kernelWatch{w}, nil
+}
+
+type kernelConn struct{ *lab.Conn }
+
+func (c kernelConn) Exchange(ctx context.Context, payload int) (Seen, error) {
+	seen, err := c.Conn.Exchange(ctx, payload)
+	return Seen(seen), err
+}
+
+type kernelStream struct{ *lab.Stream }
+
+func (s kernelStream) Stop(ctx context.Context) Flow { return Flow(s.Stream.Stop(ctx)) }
+
+type kernelWatch struct{ *lab.Capture }
+
+func (w kernelWatch) Packets() (packets []Packet, err error) {
+	captured, err := w.Capture.Packets()
+	for i := range captured {
+		packets = append(packets, *packet(&captured[i]))
+	}
+	return packets, err
+}
+
+func packet(p *lab.Packet) *Packet {
+	if p == nil {
+		return nil
+	}
+	out := &Packet{Sent: p.Sent, Src: p.Src, Dst: p.Dst, Proto: p.Proto}
+	if p.ICMP != nil {
+		out.ICMP = &ICMP{Type: p.ICMP.Type, MTU: p.ICMP.MTU, About: packet(p.ICMP.About)}
+	}
+	return out
 }

@@ -11,17 +11,17 @@ import (
 )
 
 // openSwitch starts Open vSwitch on the host when it is first called.
-func (k *kernel) openSwitch() (*lab.Switch, error) {
+func (k *kernel) openSwitch() (_ Switch, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ovs != nil {
-		return k.ovs, nil
+	if k.ovs == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lab.Patience(patience))
+		defer cancel()
+		if k.ovs, err = k.lab.Switch(ctx); err != nil {
+			return Switch{}, err
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lab.Patience(patience))
-	defer cancel()
-	var err error
-	k.ovs, err = k.lab.Switch(ctx)
-	return k.ovs, err
+	return Switch{Endpoint: k.ovs.Endpoint, RunDir: k.ovs.RunDir}, nil
 }
 
 // localVLAN is a number that a switch gives a network for itself. Which one depends on what was there before.
@@ -120,11 +120,11 @@ func (k *kernel) unplug(id string) error {
 }
 
 // siteSwitch is the switch of a site that another process made.
-func siteSwitch(endpoint, runDir string) func() (*lab.Switch, error) {
-	return func() (*lab.Switch, error) {
+func siteSwitch(endpoint, runDir string) func() (Switch, error) {
+	return func() (Switch, error) {
 		if endpoint == "" {
-			return nil, errors.New("the host has no Open vSwitch")
+			return Switch{}, errors.New("the host has no Open vSwitch")
 		}
-		return &lab.Switch{Endpoint: endpoint, RunDir: runDir}, nil
+		return Switch{Endpoint: endpoint, RunDir: runDir}, nil
 	}
 }

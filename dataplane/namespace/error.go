@@ -1,27 +1,16 @@
 package namespace
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
-// opError says what failed. It turns the kernel's word for a lack of privileges into ours.
-func opError(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, unix.EPERM) {
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
-}
+func opError(op, object string, err error) error { return failure.Of(op, object, err) }
 
 // supported refuses a router that the kernel cannot be.
 func supported(r dataplane.Router) error {

@@ -287,7 +287,7 @@ func (w *watcher) readNames() error {
 		for e := b[:n]; len(e) >= unix.SizeofInotifyEvent; {
 			mask := binary.NativeEndian.Uint32(e[4:])
 			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(e[12:]))
-			name := strings.TrimRight(string(e[unix.SizeofInotifyEvent:end]), "\x00")
+			name := unix.ByteSliceToString(e[unix.SizeofInotifyEvent:end])
 			e = e[end:]
 			switch id, ours := strings.CutPrefix(name, dataplane.NamespaceName("")); {
 			case mask&unix.IN_Q_OVERFLOW != 0:

@@ -11,6 +11,8 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 // Names of the devices of a port's tap; see the package comment.
@@ -64,7 +66,7 @@ func attachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.
 	if err := host.Do(func() error { return makeTap(TapName(p.ID)) }); err != nil {
 		return err
 	}
-	err := within(host, func(h *netlink.Handle) error { return join(h, m, plugged.Device, p) })
+	err := netdev.In(host.FD, func(h *netlink.Handle) error { return join(h, m, plugged.Device, p) })
 	if err != nil {
 		return err
 	}
@@ -73,16 +75,13 @@ func attachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.
 
 // owned refuses a device that has the name and is not the port's.
 func owned(host namespace.NS, name string, m mark) error {
-	return within(host, func(h *netlink.Handle) error {
-		l, err := h.LinkByName(name)
-		if errors.As(err, new(netlink.LinkNotFoundError)) {
-			return nil
-		}
-		if err != nil {
-			return opError("find device", name, err)
+	return netdev.In(host.FD, func(h *netlink.Handle) error {
+		l, err := netdev.Find(h, name)
+		if err != nil || l == nil {
+			return err
 		}
 		if have, _ := parseMark(l.Attrs().Alias); have.port != m.port {
-			return opError("attach", "port "+m.port, fmt.Errorf("device %s %w", name, dataplane.ErrForeign))
+			return failure.Of("attach", "port "+m.port, fmt.Errorf("device %s %w", name, dataplane.ErrForeign))
 		}
 		return nil
 	})
@@ -98,7 +97,7 @@ func makeTap(name string) error {
 		err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI})
 	}
 	if err != nil {
-		return opError("create tap device", name, err)
+		return failure.Of("create tap device", name, err)
 	}
 	return nil
 }
@@ -111,11 +110,11 @@ func join(h *netlink.Handle, m mark, plugged string, p dataplane.Port) error {
 	off, none := false, uint32(0)
 	b := &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off, AgeingTime: &none}
 	if err := h.LinkAdd(b); err != nil && !errors.Is(err, unix.EEXIST) {
-		return opError("create bridge", name, err)
+		return failure.Of("create bridge", name, err)
 	}
 	bridge, err := h.LinkByName(name)
 	if err != nil {
-		return opError("find device", name, err)
+		return failure.Of("find device", name, err)
 	}
 	if err := ready(h, bridge, m, p.MTU); err != nil {
 		return err
@@ -123,10 +122,10 @@ func join(h *netlink.Handle, m mark, plugged string, p dataplane.Port) error {
 	for _, name := range []string{plugged, TapName(p.ID)} {
 		l, err := h.LinkByName(name)
 		if err != nil {
-			return opError("find device", name, err)
+			return failure.Of("find device", name, err)
 		}
 		if err := h.LinkSetMaster(l, bridge); err != nil {
-			return opError("put into bridge", name, err)
+			return failure.Of("put into bridge", name, err)
 		}
 		if err := ready(h, l, m, p.MTU); err != nil {
 			return err
@@ -137,22 +136,21 @@ func join(h *netlink.Handle, m mark, plugged string, p dataplane.Port) error {
 
 // ready marks a device, keeps the host from using it for itself, and sets it up.
 func ready(h *netlink.Handle, l netlink.Link, m mark, mtu int) error {
-	const addrGenModeNone = 1 // IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
 	name := l.Attrs().Name
 	if err := h.LinkSetAlias(l, m.String()); err != nil {
-		return opError("mark device", name, err)
+		return failure.Of("mark device", name, err)
 	}
 	if err := h.LinkSetMTU(l, mtu); err != nil {
-		return opError("set MTU", name, err)
+		return failure.Of("set MTU", name, err)
 	}
-	if err := h.LinkSetIP6AddrGenMode(l, addrGenModeNone); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
-		return opError("keep IPv6 addresses away", name, err)
+	if err := netdev.KeepIPv6Away(h, l); err != nil {
+		return err
 	}
 	if err := h.LinkSetARPOff(l); err != nil {
-		return opError("turn ARP off", name, err)
+		return failure.Of("turn ARP off", name, err)
 	}
 	if err := h.LinkSetUp(l); err != nil {
-		return opError("set link up", name, err)
+		return failure.Of("set link up", name, err)
 	}
 	return nil
 }
@@ -162,22 +160,16 @@ func DetachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.
 	var errs []error
 	for _, prefix := range []string{tapPrefix, bridgePrefix} {
 		name := deviceName(prefix, port)
-		errs = append(errs, within(host, func(h *netlink.Handle) error {
-			l, err := h.LinkByName(name)
-			if errors.As(err, new(netlink.LinkNotFoundError)) {
-				return nil
-			}
-			if err != nil {
-				return opError("find device", name, err)
+		errs = append(errs, netdev.In(host.FD, func(h *netlink.Handle) error {
+			l, err := netdev.Find(h, name)
+			if err != nil || l == nil {
+				return err
 			}
 			// One without a mark is from a process that was killed before it marked it.
 			if have, marked := parseMark(l.Attrs().Alias); marked && have.port != port || !marked && l.Attrs().Alias != "" {
 				return nil
 			}
-			if err := h.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
-				return opError("remove device", name, err)
-			}
-			return nil
+			return netdev.Remove(h, l)
 		}))
 	}
 	return errors.Join(append(errs, w.Unplug(ctx, host, deviceName(plugPrefix, port)))...)

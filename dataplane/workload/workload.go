@@ -3,17 +3,17 @@ package workload
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 // Config is how a workload is attached.
@@ -41,7 +41,7 @@ func Attach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, d
 	if err := w.Plug(ctx, ns, what); err != nil {
 		return err
 	}
-	err = within(ns, func(h *netlink.Handle) error { return configure(h, device, c) })
+	err = netdev.In(ns.FD, func(h *netlink.Handle) error { return configure(h, device, c) })
 	if err == nil {
 		err = w.Ready(ctx, ns, what)
 	}
@@ -60,10 +60,10 @@ func Detach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, d
 // Device returns the name of the device that Attach made for a port in a namespace; empty: there is
 // none.
 func Device(ns namespace.NS, port string) (name string, err error) {
-	err = within(ns, func(h *netlink.Handle) error {
+	err = netdev.In(ns.FD, func(h *netlink.Handle) error {
 		links, err := h.LinkList()
 		if err != nil {
-			return opError("list links", "", err)
+			return failure.Of("list links", "", err)
 		}
 		for _, l := range links {
 			if m, ok := parseMark(l.Attrs().Alias); ok && m.port == port && !helper(l.Attrs().Name) {
@@ -77,10 +77,10 @@ func Device(ns namespace.NS, port string) (name string, err error) {
 
 // NextHops returns the next hops of the default routes that lead through a device.
 func NextHops(ns namespace.NS, device string) (hops []netip.Addr, err error) {
-	err = within(ns, func(h *netlink.Handle) error {
+	err = netdev.In(ns.FD, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(device)
 		if err != nil {
-			return opError("find device", device, err)
+			return failure.Of("find device", device, err)
 		}
 		for _, all := range []netip.Prefix{defaultIPv4, defaultIPv6} {
 			routes, err := routesTo(h, all)
@@ -111,7 +111,7 @@ func routesTo(h *netlink.Handle, dest netip.Prefix) ([]netlink.Route, error) {
 	}
 	routes, err := h.RouteListFiltered(family, &netlink.Route{Dst: ipNet(dest.Masked())}, netlink.RT_FILTER_DST)
 	if err != nil {
-		return nil, opError("list routes", dest.String(), err)
+		return nil, failure.Of("list routes", dest.String(), err)
 	}
 	return routes, nil
 }
@@ -125,27 +125,27 @@ func creates(steps []dataplane.Step, device string) bool {
 func configure(h *netlink.Handle, device string, c Config) error {
 	l, err := h.LinkByName(device)
 	if err != nil {
-		return opError("find device", device, err)
+		return failure.Of("find device", device, err)
 	}
 	if err := h.LinkSetAlias(l, mark{c.Port.ID, c.Port.Network.ID}.String()); err != nil {
-		return opError("mark device", device, err)
+		return failure.Of("mark device", device, err)
 	}
 	lo, err := h.LinkByName("lo")
 	if err == nil {
 		err = h.LinkSetUp(lo)
 	}
 	if err != nil {
-		return opError("set link up", "lo", err)
+		return failure.Of("set link up", "lo", err)
 	}
 	for _, a := range c.Port.Addrs {
 		// Whoever allocated the address made sure that nobody else has it, so duplicate address detection
 		// would only delay the first packet.
 		if err := h.AddrReplace(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
-			return opError("add address", a.String()+" on "+device, err)
+			return failure.Of("add address", a.String()+" on "+device, err)
 		}
 	}
 	if err := h.LinkSetUp(l); err != nil {
-		return opError("set link up", device, err)
+		return failure.Of("set link up", device, err)
 	}
 	routes := c.Routes
 	for _, hop := range c.NextHops {
@@ -168,7 +168,7 @@ func configure(h *netlink.Handle, device string, c Config) error {
 			route.Flags = int(netlink.FLAG_ONLINK)
 		}
 		if err := h.RouteReplace(route); err != nil {
-			return opError("add route", r.Dest.String()+" via "+r.NextHop.String(), err)
+			return failure.Of("add route", r.Dest.String()+" via "+r.NextHop.String(), err)
 		}
 	}
 	return nil
@@ -180,21 +180,4 @@ func inside(subnets []netip.Prefix, a netip.Addr) bool {
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-// within calls fn with a socket in a namespace.
-func within(ns namespace.NS, fn func(*netlink.Handle) error) error {
-	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns.FD), unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("open rtnetlink socket in the namespace: %w", err)
-	}
-	defer h.Close()
-	return fn(h)
-}
-
-func opError(op, object string, err error) error {
-	if errors.Is(err, unix.EPERM) {
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
-	return &dataplane.OpError{Op: op, Object: object, Err: err}
 }

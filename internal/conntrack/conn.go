@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // Conn asks the kernel about the connections of one namespace. Calls are made one at a time.
@@ -113,12 +115,11 @@ const attempts = 8
 // insist tries again what failed because the kernel was short of memory or busy. Each attempt has a socket of its own:
 // there may be answers left in the one before.
 func (c *Conn) insist(ctx context.Context, try func() error) (err error) {
+	pause := backoff.Backoff{Pause: 2 * time.Millisecond, Longest: time.Second}
 	for i := range attempts {
 		if i > 0 {
-			select {
-			case <-ctx.Done():
+			if pause.Wait(ctx) != nil {
 				return errors.Join(err, ctx.Err())
-			case <-time.After(time.Millisecond << i):
 			}
 		}
 		if c.fd < 0 {
@@ -236,34 +237,23 @@ func (c *Conn) receive(see func(unix.NlMsghdr, []byte)) (end bool, err error) {
 	if err != nil {
 		return false, os.NewSyscallError("recvfrom", err)
 	}
-	for b := c.buf[:n]; len(b) >= unix.SizeofNlMsghdr; {
-		h := unix.NlMsghdr{
-			Len:   binary.NativeEndian.Uint32(b),
-			Type:  binary.NativeEndian.Uint16(b[4:]),
-			Flags: binary.NativeEndian.Uint16(b[6:]),
-		}
-		if h.Len < unix.SizeofNlMsghdr || int(h.Len) > len(b) {
-			return false, fmt.Errorf("netlink message of %d bytes in a datagram with %d left", h.Len, len(b))
-		}
-		payload := b[unix.SizeofNlMsghdr:h.Len]
-		b = b[min(align(int(h.Len)), len(b)):]
-		switch h.Type {
-		case unix.NLMSG_ERROR, unix.NLMSG_DONE:
+	var refused error
+	err = nlmsg.Walk(c.buf[:n], func(h unix.NlMsghdr, payload []byte) {
+		if h.Type == unix.NLMSG_ERROR || h.Type == unix.NLMSG_DONE {
 			end = true
-			if len(payload) >= 4 {
+			if len(payload) >= 4 && refused == nil {
 				if code := int32(binary.NativeEndian.Uint32(payload)); code != 0 {
-					return true, refusal{unix.Errno(-code)}
+					refused = refusal{unix.Errno(-code)}
 				}
 			}
-			// DumpInterrupted may be on the last message alone.
-			if see != nil {
-				see(h, nil)
-			}
-		default:
-			if see != nil {
-				see(h, payload)
-			}
+			payload = nil // DumpInterrupted may be on the last message alone
 		}
+		if see != nil {
+			see(h, payload)
+		}
+	})
+	if err != nil {
+		return false, err
 	}
-	return end, nil
+	return end, refused
 }

@@ -14,6 +14,10 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // Connection is an IPv4 connection.
@@ -101,12 +105,12 @@ func (f Filter) attributes() []byte {
 	if orig|reply == 0 {
 		return nil
 	}
-	return nested(b, ctaFilter, func(b []byte) []byte {
+	return nlmsg.AppendNested(b, ctaFilter, func(b []byte) []byte {
 		if orig != 0 {
-			b = attribute(b, ctaFilterOrig, binary.NativeEndian.AppendUint32(nil, orig))
+			b = nlmsg.Append(b, ctaFilterOrig, binary.NativeEndian.AppendUint32(nil, orig))
 		}
 		if reply != 0 {
-			b = attribute(b, ctaFilterReply, binary.NativeEndian.AppendUint32(nil, reply))
+			b = nlmsg.Append(b, ctaFilterReply, binary.NativeEndian.AppendUint32(nil, reply))
 		}
 		return b
 	})
@@ -116,15 +120,15 @@ func direction(b []byte, kind uint16, src, dst netip.Addr) (flags uint32, _ []by
 	if !src.IsValid() && !dst.IsValid() {
 		return 0, b
 	}
-	return flags, nested(b, kind, func(b []byte) []byte {
-		return nested(b, ctaTupleIP, func(b []byte) []byte {
+	return flags, nlmsg.AppendNested(b, kind, func(b []byte) []byte {
+		return nlmsg.AppendNested(b, ctaTupleIP, func(b []byte) []byte {
 			if src.IsValid() {
 				flags |= flagSrc
-				b = attribute(b, ctaIPv4Src, src.AsSlice())
+				b = nlmsg.Append(b, ctaIPv4Src, src.AsSlice())
 			}
 			if dst.IsValid() {
 				flags |= flagDst
-				b = attribute(b, ctaIPv4Dst, dst.AsSlice())
+				b = nlmsg.Append(b, ctaIPv4Dst, dst.AsSlice())
 			}
 			return b
 		})
@@ -134,7 +138,7 @@ func direction(b []byte, kind uint16, src, dst netip.Addr) (flags uint32, _ []by
 // decode reads an entry. Its key is valid as long as payload is.
 func decode(payload []byte) (c Connection) {
 	c.key = payload
-	for kind, v := range attributes(payload) {
+	for kind, v := range nlmsg.Attributes(payload) {
 		switch kind {
 		case ctaTupleOrig:
 			c.Orig = decodeTuple(v)
@@ -146,10 +150,10 @@ func decode(payload []byte) (c Connection) {
 }
 
 func decodeTuple(b []byte) (t Tuple) {
-	for kind, v := range attributes(b) {
+	for kind, v := range nlmsg.Attributes(b) {
 		switch kind {
 		case ctaTupleIP:
-			for kind, v := range attributes(v) {
+			for kind, v := range nlmsg.Attributes(v) {
 				switch kind {
 				case ctaIPv4Src:
 					t.Src, _ = netip.AddrFromSlice(v)
@@ -158,7 +162,7 @@ func decodeTuple(b []byte) (t Tuple) {
 				}
 			}
 		case ctaTupleProto:
-			for kind, v := range attributes(v) {
+			for kind, v := range nlmsg.Attributes(v) {
 				switch {
 				case kind == ctaProtoSrcPort && len(v) == 2:
 					t.SrcPort = binary.BigEndian.Uint16(v)
@@ -175,12 +179,12 @@ func decodeTuple(b []byte) (t Tuple) {
 // refuses some of what it lists.
 func (c *Connection) keep() {
 	var key []byte
-	for kind, v := range attributes(c.key) {
+	for kind, v := range nlmsg.Attributes(c.key) {
 		switch kind {
 		case ctaTupleOrig:
-			key = attribute(key, kind|nestedFlag, v)
+			key = nlmsg.Append(key, kind|unix.NLA_F_NESTED, v)
 		case ctaZone, ctaID: // the ID keeps another connection of the same addresses and ports alive
-			key = attribute(key, kind, v)
+			key = nlmsg.Append(key, kind, v)
 		}
 	}
 	c.key = key

@@ -17,6 +17,7 @@ import (
 
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // space is a namespace with connections in it that no packet belongs to.
@@ -143,9 +144,9 @@ func TestAKernelThatCannotDeleteByFilterIsFoundOut(t *testing.T) {
 	s.populate()
 	f := filter("10.0.0.5", "", "", "203.0.113.1")
 	var half []byte
-	for kind, v := range attributes(f.attributes()) {
+	for kind, v := range nlmsg.Attributes(f.attributes()) {
 		if kind != ctaFilter { // what such a kernel makes of the request
-			half = attribute(half, kind|nestedFlag, v)
+			half = nlmsg.Append(half, kind|unix.NLA_F_NESTED, v)
 		}
 	}
 	err := s.request(t.Context(), msgDelete, unix.NLM_F_ACK, half, nil)
@@ -205,18 +206,18 @@ func (s *space) crowd() int {
 			i++
 			tuple := func(a, b [4]byte, c, d [2]byte) func([]byte) []byte {
 				return func(t []byte) []byte {
-					t = nested(t, ctaTupleIP, func(t []byte) []byte {
-						return attribute(attribute(t, ctaIPv4Src, a[:]), ctaIPv4Dst, b[:])
+					t = nlmsg.AppendNested(t, ctaTupleIP, func(t []byte) []byte {
+						return nlmsg.Append(nlmsg.Append(t, ctaIPv4Src, a[:]), ctaIPv4Dst, b[:])
 					})
-					return nested(t, ctaTupleProto, func(t []byte) []byte {
-						t = attribute(t, 1, []byte{unix.IPPROTO_UDP}) // CTA_PROTO_NUM
-						return attribute(attribute(t, ctaProtoSrcPort, c[:]), ctaProtoDstPort, d[:])
+					return nlmsg.AppendNested(t, ctaTupleProto, func(t []byte) []byte {
+						t = nlmsg.Append(t, 1, []byte{unix.IPPROTO_UDP}) // CTA_PROTO_NUM
+						return nlmsg.Append(nlmsg.Append(t, ctaProtoSrcPort, c[:]), ctaProtoDstPort, d[:])
 					})
 				}
 			}
-			attrs := nested(nil, ctaTupleOrig, tuple(src, dst, port, [2]byte{0, 53}))
-			attrs = nested(attrs, ctaTupleReply, tuple(dst, src, [2]byte{0, 53}, port))
-			attrs = attribute(attrs, 7, []byte{0, 0, 14, 16}) // CTA_TIMEOUT, seconds
+			attrs := nlmsg.AppendNested(nil, ctaTupleOrig, tuple(src, dst, port, [2]byte{0, 53}))
+			attrs = nlmsg.AppendNested(attrs, ctaTupleReply, tuple(dst, src, [2]byte{0, 53}, port))
+			attrs = nlmsg.Append(attrs, 7, []byte{0, 0, 14, 16}) // CTA_TIMEOUT, seconds
 			s.seq++
 			b = s.message(b, 0, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, attrs) // IPCTNL_MSG_CT_NEW
 		}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -122,7 +122,9 @@ func (h *Host) configure(spec Spec) error {
 	}
 	links := make([]netlink.Link, len(spec.Ports))
 	for i, p := range spec.Ports {
-		if err := h.Do(func() error { return errors.Join(checksumInSoftware(device(i)), ignoreRedirects(device(i))) }); err != nil {
+		if err := h.Do(func() error {
+			return errors.Join(netdev.ChecksumInSoftware(device(i)), ignoreRedirects(device(i)))
+		}); err != nil {
 			return err
 		}
 		if links[i], err = up(nl, device(i), p.Addrs); err != nil {
@@ -214,25 +216,4 @@ func setSysctls(forward bool) error {
 // for all devices.
 func ignoreRedirects(dev string) error {
 	return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", dev, "accept_redirects"), []byte("0"), 0o644)
-}
-
-// checksumInSoftware is ethtool -K dev tx off, in the calling thread's namespace.
-func checksumInSoftware(dev string) error {
-	const ethtoolSetTxCsum = 0x17 // ETHTOOL_STXCSUM of linux/ethtool.h
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	value := struct{ cmd, data uint32 }{cmd: ethtoolSetTxCsum}
-	request := struct { // struct ifreq of netdevice(7)
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: unsafe.Pointer(&value)}
-	copy(request.name[:], dev)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		return &dataplane.OpError{Op: "turn off checksum offload", Object: dev, Err: errno}
-	}
-	return nil
 }

@@ -6,6 +6,9 @@
 // a change that the copy lacks. What the kernel itself defers is seen when it happens: the links of a namespace whose last user
 // has gone, the carrier of a link.
 //
+// The subscriptions of vishvananda/netlink hand notifications on by a goroutine and a channel, and
+// an empty channel proves nothing.
+//
 // A copy is kept so: [Open], then dump, then [Monitor.Drain] before each use. A change between Open and the dump is seen twice, which is
 // harmless, because a notification carries the whole object and the queue ends with its latest state.
 package monitor
@@ -20,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // ErrOverrun says that the kernel dropped notifications, because they came faster than they were drained: anything may have happened, and
@@ -203,7 +207,7 @@ func (m *Monitor) Drain(fn func(h unix.NlMsghdr, payload []byte)) error {
 			m.buf = make([]byte, n)
 			lost = true
 		case !lost && fromKernel(from):
-			if err := split(m.buf[:n], fn); err != nil {
+			if err := nlmsg.Walk(m.buf[:n], fn); err != nil {
 				return err
 			}
 		}
@@ -214,25 +218,6 @@ func (m *Monitor) Drain(fn func(h unix.NlMsghdr, payload []byte)) error {
 func fromKernel(from unix.Sockaddr) bool {
 	sa, ok := from.(*unix.SockaddrNetlink)
 	return ok && sa.Pid == 0
-}
-
-// split walks the messages of one datagram: netlink(7), NLMSG_NEXT.
-func split(b []byte, fn func(unix.NlMsghdr, []byte)) error {
-	for len(b) >= unix.SizeofNlMsghdr {
-		h := unix.NlMsghdr{
-			Len:   binary.NativeEndian.Uint32(b[0:]),
-			Type:  binary.NativeEndian.Uint16(b[4:]),
-			Flags: binary.NativeEndian.Uint16(b[6:]),
-			Seq:   binary.NativeEndian.Uint32(b[8:]),
-			Pid:   binary.NativeEndian.Uint32(b[12:]),
-		}
-		if h.Len < unix.SizeofNlMsghdr || uint64(h.Len) > uint64(len(b)) {
-			return fmt.Errorf("kernel notification of %d bytes in a datagram with %d left", h.Len, len(b))
-		}
-		fn(h, b[unix.SizeofNlMsghdr:h.Len])
-		b = b[min(int(h.Len+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
-	}
-	return nil
 }
 
 // Close ends the subscription. A second Close is fine.

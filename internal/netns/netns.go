@@ -1,4 +1,9 @@
-// Package netns makes, finds, enters and removes network namespaces. It is the only package that touches setns(2) and OS threads.
+// Package netns makes, finds, enters and removes network namespaces. It is the only package that
+// touches setns(2) and OS threads.
+//
+// It exists beside vishvananda/netns for what that leaves to its caller: threads are locked, and
+// given back or thrown away; a namespace has its name only once it is prepared, and a name that a
+// killed process left says whose it is.
 //
 // Linux gives each thread a namespace, and Go moves goroutines between threads; so [Do] locks the goroutine to its thread, and a
 // thread that could not be put back is thrown away rather than handed to other goroutines.

@@ -2,14 +2,13 @@ package openflow
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Bridge is a bridge's OpenFlow side. Its methods may be called concurrently; writers take turns.
@@ -189,12 +188,4 @@ func (b *Bridge) acquire(ctx context.Context) error {
 
 func (b *Bridge) release() { b.turn <- struct{}{} }
 
-func (b *Bridge) error(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, os.ErrPermission) {
-		err = fmt.Errorf("%w (%w)", dataplane.ErrPermission, err)
-	}
-	return &dataplane.OpError{Op: op, Object: b.name, Err: err}
-}
+func (b *Bridge) error(op string, err error) error { return failure.Of(op, b.name, err) }

@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -106,7 +107,7 @@ func (m message) refusal() error {
 	kind, code := order.Uint16(m[8:]), order.Uint16(m[10:])
 	if kind == errorHelloFailed { // the rest is text
 		return fmt.Errorf("%w: the bridge's protocols must include OpenFlow10 and OpenFlow14: %s",
-			dataplane.ErrUnsupported, strings.TrimRight(string(m[12:]), "\x00"))
+			dataplane.ErrUnsupported, unix.ByteSliceToString(m[12:]))
 	}
 	return fmt.Errorf("%w: ovs-vswitchd refuses to monitor flows: OpenFlow error %d, code %d", dataplane.ErrUnsupported, kind, code)
 }

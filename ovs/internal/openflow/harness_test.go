@@ -25,7 +25,7 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

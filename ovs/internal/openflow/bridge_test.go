@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/openflow"
+	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
 type flow = openflow.Flow
@@ -429,9 +429,7 @@ func TestMissingTool(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	if _, err := os.Stat("/usr/bin/ovs-ofctl"); err != nil {
-		t.Skip("needs ovs-ofctl")
-	}
+	needs.Program(t, "ovs-ofctl", "openvswitch-common")
 	b, err := openflow.Open(filepath.Join(t.TempDir(), "br0.mgmt"), owner)
 	require.NoError(t, err)
 	_, _, err = b.Plan(soon(t), nil)

@@ -1,0 +1,115 @@
+// Package wiringtest is what tests of both wirings do with the devices that were plugged.
+package wiringtest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netdev"
+)
+
+// MTU is that of ports by PortOn.
+const MTU = 1450
+
+// PortOn makes a port; n tells its MAC from others'.
+func PortOn(network dataplane.Network, id string, n int) dataplane.Port {
+	mac := dataplane.MAC{0xfa, 0x16, 0x3e, 0, byte(n >> 8), byte(n)}
+	return dataplane.Port{ID: id, Network: network, MTU: MTU, MAC: mac}
+}
+
+// Local is a network that does not leave the host.
+func Local(id string) dataplane.Network {
+	return dataplane.Network{ID: id, Type: dataplane.NetworkLocal}
+}
+
+// At is a device that is to be a port.
+func At(dev string, p dataplane.Port) namespace.Attachment {
+	return namespace.Attachment{Device: dev, Port: p}
+}
+
+// Plug plugs a port. After that, Plan finds nothing to do.
+func Plug(t testing.TB, d namespace.InterfaceDriver, ns namespace.NS, dev string, p dataplane.Port) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, d.Plug(ctx, ns, At(dev, p)))
+	require.Empty(t, Plan(t, d, ns, dev, p), "a port that was plugged is plugged")
+}
+
+// Plan returns the steps to a port as text.
+func Plan(t testing.TB, d namespace.InterfaceDriver, ns namespace.NS, dev string, p dataplane.Port) []string {
+	t.Helper()
+	steps, err := d.Plan(t.Context(), ns, dev, p)
+	require.NoError(t, err)
+	lines := make([]string, len(steps))
+	for i, s := range steps {
+		lines[i] = s.String()
+	}
+	return lines
+}
+
+// Up gives a device an address and sets it up.
+func Up(t testing.TB, ns namespace.NS, dev, addr string) {
+	t.Helper()
+	require.NoError(t, netdev.In(ns.FD, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(dev)
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(addr)
+		if err != nil {
+			return err
+		}
+		if err := h.AddrReplace(l, a); err != nil {
+			return err
+		}
+		return h.LinkSetUp(l)
+	}))
+}
+
+// reach sends datagrams from one namespace to an address in another until one arrives, or gives up.
+func reach(t testing.TB, from, to namespace.NS, addr string, within time.Duration) bool {
+	t.Helper()
+	var in *net.UDPConn
+	require.NoError(t, to.Do(func() (err error) {
+		in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
+		return err
+	}))
+	defer in.Close()
+	var out *net.UDPConn
+	require.NoError(t, from.Do(func() (err error) {
+		out, err = net.DialUDP("udp", nil, in.LocalAddr().(*net.UDPAddr))
+		return err
+	}))
+	defer out.Close()
+
+	buf := make([]byte, 64)
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		_, _ = out.Write([]byte("hello")) // an error is about an earlier one
+		require.NoError(t, in.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		if n, err := in.Read(buf); err == nil && string(buf[:n]) == "hello" {
+			return true
+		}
+	}
+	return false
+}
+
+// RequireReach fails the test unless packets pass from one namespace to an address in another.
+func RequireReach(t testing.TB, from, to namespace.NS, addr string) {
+	t.Helper()
+	require.True(t, reach(t, from, to, addr, 20*time.Second), "no packet arrived at %s", addr)
+}
+
+// RequireNoReach fails the test if packets pass from one namespace to an address in another.
+func RequireNoReach(t testing.TB, from, to namespace.NS, addr string) {
+	t.Helper()
+	require.False(t, reach(t, from, to, addr, 300*time.Millisecond), "a packet arrived at %s", addr)
+}
