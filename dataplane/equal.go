@@ -24,8 +24,9 @@ func (r Router) Clone() Router {
 	return r
 }
 
-// Equal says that two routers ask for the same. The order of lists makes no difference, except which IPv4 address is the gateway's first.
-// It is quickest, and needs no memory, when the order is the same too.
+// Equal says that two routers ask for the same. The order of lists makes no difference, except
+// which IPv4 address is the gateway's first. It is quickest, and needs no memory, when the order is
+// the same too.
 func (r Router) Equal(o Router) bool {
 	if r.same(&o) {
 		return true

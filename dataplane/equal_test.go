@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Every field of a router, however deep, makes a difference to Equal, and none is shared with a Clone. A new field fails here until both know it.
+// Every field of a router, however deep, makes a difference to Equal, and none is shared with a
+// Clone. A new field fails here until both know it.
 func TestEqualAndCloneKnowEveryField(t *testing.T) {
 	full := threeTier()
 	full.Ports[0].Network = dataplane.Network{ID: "net-web", Type: dataplane.NetworkVLAN, Physical: "public", Segment: 7}
@@ -34,7 +35,8 @@ func TestEqualAndCloneKnowEveryField(t *testing.T) {
 	require.Greater(t, seen, 30)
 }
 
-// leaves calls fn for each value in v that is not made of others, as far as this package makes types.
+// leaves calls fn for each value in v that is not made of others, as far as this package makes
+// types.
 func leaves(v reflect.Value, path string, fn func(path string, v reflect.Value)) {
 	switch {
 	case v.Type() == reflect.TypeFor[netip.Addr]() || v.Type() == reflect.TypeFor[netip.Prefix]() || v.Kind() == reflect.Array:

@@ -2,8 +2,8 @@ package dataplane
 
 import "errors"
 
-// Sentinels to branch on with [errors.Is]. What is none of them is an error of a context, or as the kernel, a tool or the
-// standard library reported it. All come wrapped in an [OpError].
+// Sentinels to branch on with [errors.Is]. What is none of them is an error of a context, or as the
+// kernel, a tool or the standard library reported it. All come wrapped in an [OpError].
 var (
 	ErrInvalid     = errors.New("invalid router")              // see [Faults] for what is wrong; trying again cannot help
 	ErrForeign     = errors.New("exists and is not ours")      // a namespace, device or table of that name belongs to somebody else
@@ -15,8 +15,9 @@ var (
 	ErrClosed      = errors.New("dataplane is closed")
 )
 
-// After an error of Apply or Delete, exactly one of these tells which router is in force. The old router is the one that
-// was there before the call, which may be none; the new one is the one asked for, which is none for Delete.
+// After an error of Apply or Delete, exactly one of these tells which router is in force. The old
+// router is the one that was there before the call, which may be none; the new one is the one asked
+// for, which is none for Delete.
 var (
 	ErrOldInForce  = errors.New("the old router is in force")
 	ErrNewInForce  = errors.New("the new router is in force") // what is left of the old one goes with the next Apply or Delete

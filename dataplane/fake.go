@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// Fake is a [Dataplane] in memory, for tests: of agents, of control planes, of anything that is given a Dataplane. It is held to the
-// same conformance suite as the real ones. What it realises is in its [FakeHost].
+// Fake is a [Dataplane] in memory, for tests: of agents, of control planes, of anything that is
+// given a Dataplane. It is held to the same conformance suite as the real ones. What it realises is
+// in its [FakeHost].
 type Fake struct {
 	host   *FakeHost
 	closed atomic.Bool
@@ -21,8 +22,8 @@ type Fake struct {
 
 var _ Watcher = (*Fake)(nil)
 
-// NewFake opens a dataplane on a host. Several on one host, one after the other or at once, are like processes on one machine. A nil
-// host is a new one.
+// NewFake opens a dataplane on a host. Several on one host, one after the other or at once, are
+// like processes on one machine. A nil host is a new one.
 func NewFake(host *FakeHost) *Fake {
 	if host == nil {
 		host = new(FakeHost)

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// FakeHost is the machine that a [Fake] works on: it outlives the dataplanes that are opened on it, as a kernel outlives processes.
-// The zero value is a host without routers. Its methods may run concurrently.
+// FakeHost is the machine that a [Fake] works on: it outlives the dataplanes that are opened on it,
+// as a kernel outlives processes. The zero value is a host without routers. Its methods may run
+// concurrently.
 type FakeHost struct {
 	mu      sync.Mutex
 	routers map[string]*fakeRouter
@@ -29,7 +30,8 @@ type failure struct {
 	err   error
 }
 
-// State is everything that the host holds for a router, as text: equal for equal routers. It is empty for one that is not there.
+// State is everything that the host holds for a router, as text: equal for equal routers. It is
+// empty for one that is not there.
 func (h *FakeHost) State(router string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -51,15 +53,17 @@ func (h *FakeHost) Router(id string) (Router, bool) {
 	return r.router.Clone(), true
 }
 
-// Writes counts the changes that were made to the host by dataplanes so far. One that was taken back counts twice.
+// Writes counts the changes that were made to the host by dataplanes so far. One that was taken
+// back counts twice.
 func (h *FakeHost) Writes() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.writes
 }
 
-// Fail makes the next Apply that has something to do fail with err after so many steps. It leaves the old router as it was; but if it
-// has no more steps than that, it fails after the last one, and the new router is in force. With a nil err nothing is going to fail.
+// Fail makes the next Apply that has something to do fail with err after so many steps. It leaves
+// the old router as it was; but if it has no more steps than that, it fails after the last one, and
+// the new router is in force. With a nil err nothing is going to fail.
 func (h *FakeHost) Fail(after int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -69,8 +73,8 @@ func (h *FakeHost) Fail(after int, err error) {
 	}
 }
 
-// Tamper changes a router behind the dataplane's back, as another process on the machine might. No connection ends by it. It returns
-// false if the router is not there.
+// Tamper changes a router behind the dataplane's back, as another process on the machine might. No
+// connection ends by it. It returns false if the router is not there.
 func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,8 +90,8 @@ func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
 	return true
 }
 
-// Occupy lets somebody else take the name of a router that is not there: Apply is [ErrForeign] from then on, and Delete and List pass
-// over it.
+// Occupy lets somebody else take the name of a router that is not there: Apply is [ErrForeign] from
+// then on, and Delete and List pass over it.
 func (h *FakeHost) Occupy(router string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -136,7 +140,8 @@ func (c *change) sort(flows []*Flow) {
 	}
 }
 
-// commit carries a change out, or fails as it was told to, and says which router is in force then. The host is locked.
+// commit carries a change out, or fails as it was told to, and says which router is in force then.
+// The host is locked.
 func (h *FakeHost) commit(c *change) (inForce, err error) {
 	if h.failure != nil && len(c.steps) > 0 {
 		err = h.failure.err
@@ -172,7 +177,8 @@ func (h *FakeHost) remove(id string) {
 	h.writes++
 }
 
-// Open sends the first packet of a connection to a router, as the host has it now, and says what became of it.
+// Open sends the first packet of a connection to a router, as the host has it now, and says what
+// became of it.
 func (h *FakeHost) Open(router string, p Packet) (*Flow, Trace) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

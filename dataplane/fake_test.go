@@ -31,7 +31,8 @@ func TestFakeApplyTwiceWritesNothing(t *testing.T) {
 	})
 }
 
-// From any router to any other: the plan is what is done, and the host is as if the other had been applied at once.
+// From any router to any other: the plan is what is done, and the host is as if the other had been
+// applied at once.
 func TestFakeAnyStateLeadsToAnyOther(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		from, to := genRouter().Draw(rt, "from"), genRouter().Draw(rt, "to")

@@ -13,8 +13,8 @@ type fakeWatch struct {
 	pending map[string]struct{} // routers to announce; guarded by the host's mutex
 }
 
-// Watch implements [Watcher]. What other dataplanes on the host do to a router, and [FakeHost.Tamper],
-// is announced.
+// Watch implements [Watcher]. What other dataplanes on the host do to a router, and
+// [FakeHost.Tamper], is announced.
 func (f *Fake) Watch(ctx context.Context) (<-chan string, error) {
 	const op = "watch"
 	if err := f.ready(ctx, op, "", nil); err != nil {
@@ -42,8 +42,8 @@ func (f *Fake) Watch(ctx context.Context) (<-chan string, error) {
 	return out, nil
 }
 
-// touch notes that a router was changed by one of the host's dataplanes, or by somebody else. The host is
-// locked.
+// touch notes that a router was changed by one of the host's dataplanes, or by somebody else. The
+// host is locked.
 func (h *FakeHost) touch(id string, by *Fake) {
 	for w := range h.watches {
 		if _, watched := w.fake.applied[id]; watched && w.fake != by {

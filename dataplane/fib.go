@@ -19,13 +19,15 @@ type way struct {
 	hops   []hop // one, or several that share the traffic (ECMP)
 }
 
-// hop is a way out: a neighbour on a port's link. The destination itself is the neighbour when via is zero.
+// hop is a way out: a neighbour on a port's link. The destination itself is the neighbour when via
+// is zero.
 type hop struct {
 	port *modelPort
 	via  netip.Addr
 }
 
-// origin says where a way comes from. Of two ways to the same prefix the one with the smaller origin is taken.
+// origin says where a way comes from. Of two ways to the same prefix the one with the smaller
+// origin is taken.
 type origin int
 
 const (
@@ -77,7 +79,8 @@ func family(a netip.Addr) int {
 	return 1
 }
 
-// leg is the neighbours among which a way shares its traffic, as far as they are on one port's link.
+// leg is the neighbours among which a way shares its traffic, as far as they are on one port's
+// link.
 type leg struct {
 	out *modelPort
 	via []netip.Addr // zero: the destination itself

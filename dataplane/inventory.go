@@ -7,14 +7,16 @@ import (
 	"strings"
 )
 
-// inventory lists what a host holds for a router, in the order in which it is made. It is what [Fake] compares, and shows as text.
+// inventory lists what a host holds for a router, in the order in which it is made. It is what
+// [Fake] compares, and shows as text.
 type inventory []item
 
-// kindOwner is the kind of the item that says on whose behalf the router runs. Its change disturbs no
-// traffic.
+// kindOwner is the kind of the item that says on whose behalf the router runs. Its change disturbs
+// no traffic.
 const kindOwner = "owner"
 
-// item is one object of a host. Kind and object together are unique in an inventory; detail is what may change about it.
+// item is one object of a host. Kind and object together are unique in an inventory; detail is what
+// may change about it.
 type item struct{ kind, object, detail string }
 
 func (i item) String() string {
@@ -90,7 +92,8 @@ func linkDetail(p Port) string {
 	return fmt.Sprintf("mac %s mtu %d, %s", p.MAC, p.MTU, network)
 }
 
-// steps lead from one inventory to another: first what comes and what changes, then what goes, the other way round.
+// steps lead from one inventory to another: first what comes and what changes, then what goes, the
+// other way round.
 func (inv inventory) steps(to inventory) []Step {
 	before := make(map[item]string, len(inv)) // detail by kind and object
 	for _, i := range inv {

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Model answers what a router must do with a packet. It is the reference for every dataplane: what the kernel does once a backend has
-// written the router into it, including what the kernel does by itself.
+// Model answers what a router must do with a packet. It is the reference for every dataplane: what
+// the kernel does once a backend has written the router into it, including what the kernel does by
+// itself.
 //
 // It knows the addresses that the router names. Of the link-local ones that derive from MACs it
 // knows only that nobody else may send from them. A Model never changes, and may be used
@@ -42,8 +43,8 @@ func (p *modelPort) String() string {
 	return "port " + p.id
 }
 
-// NewModel builds the model of a router that passes [Router.Validate]. Of any other router the model says nothing useful, but does not
-// panic.
+// NewModel builds the model of a router that passes [Router.Validate]. Of any other router the
+// model says nothing useful, but does not panic.
 func NewModel(r Router) *Model {
 	m := &Model{
 		ports:   make(map[string]*modelPort, len(r.Ports)+1),
@@ -75,11 +76,13 @@ func NewModel(r Router) *Model {
 	return m
 }
 
-// Trace says what the router must do with a packet. See [Model.Paths] for a packet that routes of several ports share.
+// Trace says what the router must do with a packet. See [Model.Paths] for a packet that routes of
+// several ports share.
 func (r Router) Trace(p Packet) Trace { return NewModel(r).Trace(p) }
 
-// PortTo is the ID of the port by which the router reaches an address, and so the port by which packets from there are expected to
-// arrive. It is empty for the router's own addresses, and ok is false when there is no way.
+// PortTo is the ID of the port by which the router reaches an address, and so the port by which
+// packets from there are expected to arrive. It is empty for the router's own addresses, and ok is
+// false when there is no way.
 func (m *Model) PortTo(a netip.Addr) (id string, ok bool) {
 	if m.isOwn(a) {
 		return "", true
@@ -183,10 +186,11 @@ func (p *modelPort) covers(a netip.Addr) bool {
 	return slices.ContainsFunc(p.addrs, contains) || slices.ContainsFunc(p.onLink, contains)
 }
 
-// source is the address that the kernel writes into a packet that the router itself sends to a neighbour on the port's link. IPv4: that
-// of the neighbour's subnet, else the port's first (inet_select_addr). IPv6: one of the port's own before those of others, and among
-// them that with the longest prefix in common with the destination; the link-local one for want of others (RFC 6724 section 5, rules 2, 5 and
-// 8; the other rules have nothing to choose by).
+// source is the address that the kernel writes into a packet that the router itself sends to a
+// neighbour on the port's link. IPv4: that of the neighbour's subnet, else the port's first
+// (inet_select_addr). IPv6: one of the port's own before those of others, and among them that with
+// the longest prefix in common with the destination; the link-local one for want of others (RFC
+// 6724 section 5, rules 2, 5 and 8; the other rules have nothing to choose by).
 func (m *Model) source(p *modelPort, neighbour, dst netip.Addr) netip.Addr {
 	if dst.Is6() {
 		if own := nearest(p.addrs, dst); own.IsValid() {
@@ -219,7 +223,8 @@ func (p *modelPort) linkLocalAddr() netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
-// nearest is the IPv6 address with the longest prefix in common with dst; the first such, and zero when there is none.
+// nearest is the IPv6 address with the longest prefix in common with dst; the first such, and zero
+// when there is none.
 func nearest(addrs []netip.Prefix, dst netip.Addr) netip.Addr {
 	var best netip.Addr
 	longest := -1
@@ -242,8 +247,8 @@ func common(a, b netip.Addr) int {
 	return 128
 }
 
-// broadcast is the last address of an IPv4 subnet that has room for one: a /31 or /32 has not (RFC 3021). The first address is an
-// ordinary one since Linux 5.14.
+// broadcast is the last address of an IPv4 subnet that has room for one: a /31 or /32 has not (RFC
+// 3021). The first address is an ordinary one since Linux 5.14.
 func broadcast(subnet netip.Prefix) (netip.Addr, bool) {
 	if !subnet.Addr().Is4() || subnet.Bits() > 30 {
 		return netip.Addr{}, false

@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// path is what a packet must experience: in by a port from src to dst; out by a port, as src to dst, to next hops.
+// path is what a packet must experience: in by a port from src to dst; out by a port, as src to
+// dst, to next hops.
 type path struct {
 	in, src, dst string
 	verdict      dataplane.Verdict
@@ -328,7 +329,8 @@ func TestNonsenseIsNotForwarded(t *testing.T) {
 	require.Equal(t, dataplane.Dropped, got.Verdict)
 }
 
-// The kernel does not check all that RFCs forbid, least of all on the way back to the link that a packet comes from.
+// The kernel does not check all that RFCs forbid, least of all on the way back to the link that a
+// packet comes from.
 func TestNonsenseIsForwarded(t *testing.T) {
 	check(t, threeTier(), []path{
 		{in: "web", src: "0.1.2.3", dst: "10.0.1.7", verdict: fwd, out: "app", seenSrc: "0.1.2.3", seenDst: "10.0.1.7"},
@@ -571,7 +573,8 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 	case isGateway(got.Out) && r.Gateway.SNAT:
 		require.Equal(t, r.Gateway.SNATAddr(), got.Src, "P2: %s", got)
 	case inside && toFIP.IsValid():
-		// P7: the answer goes to an address that the router itself holds, so that it comes back here.
+		// P7: the answer goes to an address that the router itself holds, so that it comes back
+		// here.
 		id, ok := m.PortTo(got.Src)
 		require.True(t, ok && id == "", "%s", got)
 	default:

@@ -1,6 +1,7 @@
 package dataplane
 
-// Kernel names derive from IDs, as Neutron derives them, so that tools and people who know those find their way.
+// Kernel names derive from IDs, as Neutron derives them, so that tools and people who know those
+// find their way.
 const (
 	namespacePrefix = "qrouter-"
 	portPrefix      = "qr-"

@@ -8,7 +8,8 @@ import (
 // Proto is what a packet carries, as far as a router cares.
 type Proto string
 
-// The protocols that the model knows by name. Any other one is translated and forwarded by its addresses alone.
+// The protocols that the model knows by name. Any other one is translated and forwarded by its
+// addresses alone.
 const (
 	TCP  Proto = "tcp"
 	UDP  Proto = "udp"
@@ -17,7 +18,8 @@ const (
 
 // Packet is the first packet of a connection, as it reaches the router.
 type Packet struct {
-	// In is the ID of the port that it arrives on, which may be the gateway's. Empty: the router itself sends it.
+	// In is the ID of the port that it arrives on, which may be the gateway's. Empty: the router
+	// itself sends it.
 	In string `json:"in,omitempty"`
 	// Src may be zero or unspecified when the router itself sends: the kernel chooses then.
 	Src     netip.Addr `json:"src"`

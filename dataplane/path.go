@@ -9,9 +9,10 @@ import (
 // Trace says what the router must do with a packet. Of several [Model.Paths] it is the first.
 func (m *Model) Trace(p Packet) Trace { return m.Paths(p)[0] }
 
-// Paths lists every way that a packet may take. There is one, unless routes share the packet's destination (ECMP): then there is one for each
-// port that they go through, and the kernel chooses by a hash of the addresses, the same for all packets of a connection. For a packet of
-// the router itself there is one for each next hop, as its source may depend on that.
+// Paths lists every way that a packet may take. There is one, unless routes share the packet's
+// destination (ECMP): then there is one for each port that they go through, and the kernel chooses
+// by a hash of the addresses, the same for all packets of a connection. For a packet of the router
+// itself there is one for each next hop, as its source may depend on that.
 func (m *Model) Paths(p Packet) []Trace {
 	p.Src, p.Dst = p.Src.WithZone(""), p.Dst.WithZone("") // a zone is the sender's affair, not on the wire
 	w := walk{model: m, in: m.ports[p.In], trace: Trace{Packet: p}, src: p.Src, dst: p.Dst}
@@ -57,8 +58,9 @@ func (w *walk) end(v Verdict, stage, format string, args ...any) {
 	w.trace.Verdict = v
 }
 
-// enter refuses what a host may not send. The kernel does so while it routes a packet (ip_route_input_slow: "martians"; ip6_rcv_core),
-// after the destination was translated; the outcome is the same, as no translation leads to or from such addresses.
+// enter refuses what a host may not send. The kernel does so while it routes a packet
+// (ip_route_input_slow: "martians"; ip6_rcv_core), after the destination was translated; the
+// outcome is the same, as no translation leads to or from such addresses.
 //
 // Spoofed sources are dropped here too (P17; RFC 2827, RFC 3704): the router's own addresses by any
 // port, and those of internal subnets, which fixed addresses are among, by the gateway. Another
@@ -126,8 +128,8 @@ func (w *walk) translateDst() {
 	w.dst, w.translated = fixed, true
 }
 
-// deliver ends packets that are for the router itself (P10): the kernel's table "local", before all others. They are not forwarded, so
-// P9 does not concern them.
+// deliver ends packets that are for the router itself (P10): the kernel's table "local", before all
+// others. They are not forwarded, so P9 does not concern them.
 func (w *walk) deliver() {
 	const stage = "routing"
 	m, t := w.model, &w.trace
@@ -263,8 +265,9 @@ func (w *walk) explain(route way, l leg) {
 	}
 }
 
-// translateSrc is what POSTROUTING does to IPv4: a floating IP before the shared address (P5, P2), and the answer's way home for
-// clients inside that use a floating IP (P7). Everything else keeps its source (P1, P4, P6).
+// translateSrc is what POSTROUTING does to IPv4: a floating IP before the shared address (P5, P2),
+// and the answer's way home for clients inside that use a floating IP (P7). Everything else keeps
+// its source (P1, P4, P6).
 func (w *walk) translateSrc(out *modelPort) {
 	const stage = "translation"
 	m, from := w.model, w.src
@@ -291,5 +294,6 @@ var (
 	linkLocal6       = netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80}), 64) // the part of fe80::/10 that is in use
 )
 
-// isThisNetwork says that an address is in 0.0.0.0/8 (RFC 1122 3.2.1.3), which is no place for a host. Linux forwards there since 5.3 all the same.
+// isThisNetwork says that an address is in 0.0.0.0/8 (RFC 1122 3.2.1.3), which is no place for a
+// host. Linux forwards there since 5.3 all the same.
 func isThisNetwork(a netip.Addr) bool { return a.Is4() && a.As4()[0] == 0 }

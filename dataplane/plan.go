@@ -22,7 +22,8 @@ type Step struct {
 	Disturbs bool `json:"disturbs,omitempty"`
 }
 
-// String prints the step as a line of a diff. A step that disturbs traffic ends in an exclamation mark.
+// String prints the step as a line of a diff. A step that disturbs traffic ends in an exclamation
+// mark.
 func (s Step) String() string {
 	var b strings.Builder
 	b.WriteString(string(s.Op) + " " + s.Kind + " " + s.Object)

@@ -2,13 +2,14 @@ package dataplane
 
 import "net/netip"
 
-// Router is what one host must realise: values only, nothing about how. The zero value of every list means none.
+// Router is what one host must realise: values only, nothing about how. The zero value of every
+// list means none.
 type Router struct {
 	ID string `json:"id"` // names the router on the host; see [NamespaceName]
-	// Owner says on whose behalf the router runs, such as the ID of a control plane's deployment. The
-	// host keeps it with the router, so that a process which finds the router knows whose it is; see
-	// [Dataplane.Inspect]. It makes no difference to packets. Empty: the host keeps what it has. A
-	// host that cannot keep it (Linux before 5.5) realises the router without it.
+	// Owner says on whose behalf the router runs, such as the ID of a control plane's deployment.
+	// The host keeps it with the router, so that a process which finds the router knows whose it
+	// is; see [Dataplane.Inspect]. It makes no difference to packets. Empty: the host keeps what it
+	// has. A host that cannot keep it (Linux before 5.5) realises the router without it.
 	Owner       string       `json:"owner,omitempty"`
 	Ports       []Port       `json:"ports,omitempty"`
 	Gateway     *Gateway     `json:"gateway,omitempty"` // nil: no external network
@@ -16,7 +17,8 @@ type Router struct {
 	Routes      []Route      `json:"routes,omitempty"`
 }
 
-// Port is a router's interface on one network. Neutron calls an internal one qr and that of the gateway qg.
+// Port is a router's interface on one network. Neutron calls an internal one qr and that of the
+// gateway qg.
 type Port struct {
 	ID      string         `json:"id"`
 	Network Network        `json:"network"`
@@ -29,8 +31,8 @@ type Port struct {
 // already has the full length: 203.0.113.4/24, 203.0.113.9/32.
 type Gateway struct {
 	Port
-	// NextHops are the default routes, at most one per address family. One that lies in none of the gateway's subnets is
-	// reached on the link.
+	// NextHops are the default routes, at most one per address family. One that lies in none of the
+	// gateway's subnets is reached on the link.
 	NextHops []netip.Addr `json:"next_hops,omitempty"`
 	// OnLink lists the subnets of the external network. Hosts in them are neighbours on the link,
 	// whether or not the gateway has an address in each. Those of its own addresses need not be
@@ -49,8 +51,9 @@ type FloatingIP struct {
 	Fixed netip.Addr `json:"fixed"` // in a subnet of one of the router's ports; one floating IP at most for each
 }
 
-// Route is an extra route. Routes with the same destination share its traffic (ECMP, by flow). A connected subnet wins over an extra
-// route to the same destination, an extra route over the gateway's default route.
+// Route is an extra route. Routes with the same destination share its traffic (ECMP, by flow). A
+// connected subnet wins over an extra route to the same destination, an extra route over the
+// gateway's default route.
 type Route struct {
 	Dest    netip.Prefix `json:"dest"`
 	NextHop netip.Addr   `json:"next_hop"` // in a subnet of one of the router's ports or of its gateway
@@ -77,8 +80,8 @@ type Network struct {
 	Segment  uint32      `json:"segment,omitempty"`  // VLAN ID 1–4094, VXLAN or Geneve VNI 1–16777215, GRE key; 0 for flat and local
 }
 
-// SNATAddr is the address that hosts without a floating IP leave with: the gateway's first IPv4 address.
-// It is the zero Addr when the gateway has none, or does not translate.
+// SNATAddr is the address that hosts without a floating IP leave with: the gateway's first IPv4
+// address. It is the zero Addr when the gateway has none, or does not translate.
 func (g *Gateway) SNATAddr() netip.Addr {
 	if g == nil || !g.SNAT {
 		return netip.Addr{}
@@ -86,8 +89,9 @@ func (g *Gateway) SNATAddr() netip.Addr {
 	return g.addr4()
 }
 
-// HairpinAddr is the address that an internal client without a floating IP shows to a server that it reaches by a floating IP: the gateway's
-// first IPv4 address, whether or not it translates otherwise, so that the answer comes back through the router.
+// HairpinAddr is the address that an internal client without a floating IP shows to a server that
+// it reaches by a floating IP: the gateway's first IPv4 address, whether or not it translates
+// otherwise, so that the answer comes back through the router.
 func (g *Gateway) HairpinAddr() netip.Addr {
 	if g == nil {
 		return netip.Addr{}

@@ -20,7 +20,8 @@ func mac(n int) dataplane.MAC {
 
 func network(id string) dataplane.Network { return dataplane.Network{ID: id} }
 
-// threeTier is the router that most tests begin with: web and app inside, dual stack; an appliance in app with a network behind it.
+// threeTier is the router that most tests begin with: web and app inside, dual stack; an appliance
+// in app with a network behind it.
 //
 //	net-web 10.0.0.0/24 ─ web ┐
 //	net-app 10.0.1.0/24 ─ app ┼ router ─ ext ─ net-ext 203.0.113.0/24
@@ -61,7 +62,8 @@ func manyFIPs(n int) dataplane.Router {
 	return r
 }
 
-// genRouter draws valid routers: up to four internal ports, with and without gateway, single and dual stack.
+// genRouter draws valid routers: up to four internal ports, with and without gateway, single and
+// dual stack.
 func genRouter() *rapid.Generator[dataplane.Router] {
 	return rapid.Custom(func(t *rapid.T) dataplane.Router {
 		r := dataplane.Router{ID: "r"}
@@ -138,7 +140,8 @@ func genRoutes(t *rapid.T, neighbours []netip.Addr) []dataplane.Route {
 	return rapid.SliceOfNDistinct(draw, 0, 6, rapid.ID).Draw(t, "routes")
 }
 
-// genPacket draws packets that such a router may meet: from and to addresses that it knows, hosts beside them, and strangers.
+// genPacket draws packets that such a router may meet: from and to addresses that it knows, hosts
+// beside them, and strangers.
 func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
 	in := []string{""}
 	addrs := []netip.Addr{addr("198.51.100.9"), addr("10.9.8.7"), addr("10.9.0.1"), addr("2001:db8:9:1::7"), addr("2001:db8:e::9"), addr("192.0.2.1"),

@@ -24,9 +24,11 @@ type Trace struct {
 	Verdict Verdict `json:"verdict"`
 	// Out is the ID of the port that the packet leaves by; empty unless forwarded.
 	Out string `json:"out,omitempty"`
-	// NextHops are the neighbours that it may go to: the destination itself when that is connected, several when routes share the load.
+	// NextHops are the neighbours that it may go to: the destination itself when that is connected,
+	// several when routes share the load.
 	NextHops []netip.Addr `json:"next_hops,omitempty"`
-	// Src and Dst are what the receiver sees; zero when there is none. Of the ports only the source's may change, with SNAT.
+	// Src and Dst are what the receiver sees; zero when there is none. Of the ports only the
+	// source's may change, with SNAT.
 	Src netip.Addr `json:"src"`
 	Dst netip.Addr `json:"dst"`
 	// Answered says that the router itself answers, from the address that was asked.
@@ -56,13 +58,13 @@ func (t Trace) Reply() Packet {
 	return r
 }
 
-// ICMPError is an ICMP error about the packet (too big, unreachable, time exceeded) as the original sender receives it, when the host
-// or router at from, beyond this router or this router itself, sends it about what was delivered. The packet it quotes is t.Packet: the
-// sender's own words.
+// ICMPError is an ICMP error about the packet (too big, unreachable, time exceeded) as the original
+// sender receives it, when the host or router at from, beyond this router or this router itself,
+// sends it about what was delivered. The packet it quotes is t.Packet: the sender's own words.
 //
-// The error itself is translated like an answer (nf_nat_icmp_reply_translation in the kernel): where the destination was translated,
-// its source becomes the address that the sender wrote to, whoever sent it; else its source stays. So a private address is never shown
-// outside.
+// The error itself is translated like an answer (nf_nat_icmp_reply_translation in the kernel):
+// where the destination was translated, its source becomes the address that the sender wrote to,
+// whoever sent it; else its source stays. So a private address is never shown outside.
 func (t Trace) ICMPError(from netip.Addr) Packet {
 	src := from
 	if t.Verdict == Forwarded && t.Dst != t.Packet.Dst {

@@ -13,8 +13,8 @@ const (
 	maxPhysicalLen = 64
 )
 
-// Validate returns nil, or [Faults] with every fault of the router. Addresses, names and numbers are checked against each other and
-// against what Linux can hold; nothing on the host is looked at.
+// Validate returns nil, or [Faults] with every fault of the router. Addresses, names and numbers
+// are checked against each other and against what Linux can hold; nothing on the host is looked at.
 //
 // Every subnet is on one port only, every address in one place; the external network's subnets
 // overlap none of the internal ports'. A floating IP stands for an address in a subnet of an
@@ -53,7 +53,8 @@ func (r Router) Validate() error {
 	return c.faults
 }
 
-// checker collects faults, and what later checks compare with. Values of the maps are the paths at which the keys were found.
+// checker collects faults, and what later checks compare with. Values of the maps are the paths at
+// which the keys were found.
 type checker struct {
 	faults     Faults
 	ports      map[string]string // by ID

@@ -81,7 +81,8 @@ func unusable4(a netip.Addr) string {
 	return ""
 }
 
-// duplicates names the IDs and addresses that are there twice. What is faulty in itself is not compared.
+// duplicates names the IDs and addresses that are there twice. What is faulty in itself is not
+// compared.
 func (c *checker) duplicates(fips []FloatingIP) {
 	ids := make(map[string]int)
 	addrs, fixed := make(map[netip.Addr]int), make(map[netip.Addr]int)
@@ -104,8 +105,9 @@ func (c *checker) duplicates(fips []FloatingIP) {
 	}
 }
 
-// distinct says that no ID and no address is there twice. It may be false without reason, then duplicates finds none. With 10,000
-// floating IPs it takes a tenth of the time that duplicates takes, and every Apply waits for it.
+// distinct says that no ID and no address is there twice. It may be false without reason, then
+// duplicates finds none. With 10,000 floating IPs it takes a tenth of the time that duplicates
+// takes, and every Apply waits for it.
 func distinct(fips []FloatingIP) bool {
 	size := 4
 	for size < 2*len(fips) {
@@ -129,7 +131,8 @@ func key(a netip.Addr) uint64 {
 	return (uint64(binary.BigEndian.Uint32(b[12:])) + 1) * odd
 }
 
-// hashSet is a set of numbers that are spread well. Its length is a power of two, and greater than what it is to hold.
+// hashSet is a set of numbers that are spread well. Its length is a power of two, and greater than
+// what it is to hold.
 type hashSet []uint64
 
 // add returns false for a number that is there already.

@@ -30,7 +30,8 @@ func (c *checker) port(path string, p *Port, device string, gateway bool) {
 	}
 }
 
-// portID refuses two ports with one ID, and two whose IDs are the same when they are cut to the length of a device's name.
+// portID refuses two ports with one ID, and two whose IDs are the same when they are cut to the
+// length of a device's name.
 func (c *checker) portID(path, id, device string) {
 	if taken := unique(c.ports, id, path); taken != "" {
 		c.fault(path, "%s is also %s", quote(id), taken)
@@ -52,7 +53,8 @@ func (c *checker) mac(path, network string, m MAC) {
 	}
 }
 
-// mtu holds ports to the limits of RFC 791, RFC 8200 and the kernel (IP_MAX_MTU). Under 1280 Linux takes IPv6 away from a device.
+// mtu holds ports to the limits of RFC 791, RFC 8200 and the kernel (IP_MAX_MTU). Under 1280 Linux
+// takes IPv6 away from a device.
 func (c *checker) mtu(path string, p *Port) {
 	const minIPv4, minIPv6, most = 68, 1280, 65535
 	isIPv6 := func(a netip.Prefix) bool { return a.Addr().Is6() }
@@ -87,9 +89,10 @@ func (c *checker) addr(path, port string, a netip.Prefix, gateway bool) {
 	c.subnets = append(c.subnets, subnet{path: path, port: port, addr: a, gateway: gateway})
 }
 
-// overlaps refuses subnets that share addresses. Two prefixes overlap only when one contains the other; sorted, the one that contains
-// comes first. Further addresses of the gateway in one subnet have the full prefix length: the kernel
-// would take away those of the subnet's own length together with the first.
+// overlaps refuses subnets that share addresses. Two prefixes overlap only when one contains the
+// other; sorted, the one that contains comes first. Further addresses of the gateway in one subnet
+// have the full prefix length: the kernel would take away those of the subnet's own length together
+// with the first.
 func (c *checker) overlaps() {
 	order := make([]int, len(c.subnets))
 	for i := range order {
@@ -164,7 +167,8 @@ func (c *checker) network(path string, n Network, gateway bool) {
 	}
 }
 
-// segment holds a network to what its type has room for: IEEE 802.1Q, RFC 7348 (VXLAN), RFC 8926 (Geneve), RFC 2890 (GRE).
+// segment holds a network to what its type has room for: IEEE 802.1Q, RFC 7348 (VXLAN), RFC 8926
+// (Geneve), RFC 2890 (GRE).
 func (c *checker) segment(path string, n Network) {
 	const maxVLAN, maxVNI = 4094, 1<<24 - 1
 	low, high, physical := uint32(0), uint32(0), false

@@ -94,8 +94,9 @@ func (c *checker) routeNextHop(path string, r Route) {
 	}
 }
 
-// detours refuses an IPv6 route that would send what is for a next hop itself out by another port than the one that the next hop is on. Linux takes
-// one of the two routes then, and refuses the other (ip6_route_check_nh_onlink); for IPv4 it trusts that the next hop is on the link.
+// detours refuses an IPv6 route that would send what is for a next hop itself out by another port
+// than the one that the next hop is on. Linux takes one of the two routes then, and refuses the
+// other (ip6_route_check_nh_onlink); for IPv4 it trusts that the next hop is on the link.
 func (c *checker) detours(routes []Route) {
 	var lengths [129]bool
 	ports := map[netip.Prefix][]string{} // that a destination's next hops are on
@@ -134,7 +135,8 @@ func (c *checker) detours(routes []Route) {
 	}
 }
 
-// link returns the path of the port that a next hop is on, and how long a destination must be to come before the route by which it is reached there.
+// link returns the path of the port that a next hop is on, and how long a destination must be to
+// come before the route by which it is reached there.
 func (c *checker) link(via netip.Addr) (port string, bits int) {
 	const nextHops = "Gateway.NextHops"
 	if s := c.subnetOf(via); s != nil && !(s.bare && strings.HasPrefix(c.neighbours[via], nextHops)) {

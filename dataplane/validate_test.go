@@ -333,7 +333,8 @@ func TestGeneratedRoutersAreValid(t *testing.T) {
 	})
 }
 
-// FuzzValidate: no router, however nonsensical, makes Validate panic; and what it accepts can be traced, compared and applied.
+// FuzzValidate: no router, however nonsensical, makes Validate panic; and what it accepts can be
+// traced, compared and applied.
 func FuzzValidate(f *testing.F) {
 	seed := func(r dataplane.Router) {
 		text, err := json.Marshal(r)

@@ -7,10 +7,11 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// Counters adds up what rules have counted. In is what the mangle table's rule for the floating IP has; it sees every packet before
-// conntrack changes its destination. Out takes two rules, because nothing sees packets after their source was changed: the nat table's
-// sees the first packet of a connection from the fixed address, and no other; the mangle table's sees those that belong to a connection
-// which is translated already.
+// Counters adds up what rules have counted. In is what the mangle table's rule for the floating IP
+// has; it sees every packet before conntrack changes its destination. Out takes two rules, because
+// nothing sees packets after their source was changed: the nat table's sees the first packet of a
+// connection from the fixed address, and no other; the mangle table's sees those that belong to a
+// connection which is translated already.
 //
 // A router without rules has none.
 func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters, error) {

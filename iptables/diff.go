@@ -70,7 +70,8 @@ func compare(have, want ruleset) difference {
 	return d
 }
 
-// carry lets what came from a floating IP be counted on when it gets another fixed address, which makes other rules of it.
+// carry lets what came from a floating IP be counted on when it gets another fixed address, which
+// makes other rules of it.
 func (d difference) carry() {
 	type key struct {
 		table string
@@ -102,7 +103,8 @@ func (c chainDiff) gone(have ruleset) []rule {
 	return c.remove
 }
 
-// changed are the rules that the chain has lost, or not got yet, when all is done; written again is no change.
+// changed are the rules that the chain has lost, or not got yet, when all is done; written again is
+// no change.
 func (c chainDiff) changed() (gone, come []rule) {
 	for _, r := range c.remove {
 		if !slices.ContainsFunc(c.insert, func(i insertion) bool { return i.spec == r.spec }) {
@@ -135,8 +137,9 @@ func (c chainDiff) empty() bool {
 	return same && (c.exists == c.wanted || !ours(c.name))
 }
 
-// compareRules keeps what it can, so that counters survive. A chain whose order is wrong, or which has a rule twice, or one that is none
-// of ours and may not be what iptables-save made of it, is written anew, with the counters that it had when it was read.
+// compareRules keeps what it can, so that counters survive. A chain whose order is wrong, or which
+// has a rule twice, or one that is none of ours and may not be what iptables-save made of it, is
+// written anew, with the counters that it had when it was read.
 func (c *chainDiff) compareRules(have, want []rule) {
 	left := make(map[string]*rule, len(want)) // of those wanted, what was not found yet
 	for i := range want {
@@ -176,7 +179,8 @@ func (c *chainDiff) compareRules(have, want []rule) {
 	}
 }
 
-// compareHook looks at nothing but our own rules in a built-in chain, and at how many stand before them.
+// compareHook looks at nothing but our own rules in a built-in chain, and at how many stand before
+// them.
 func (c *chainDiff) compareHook(have, want []rule) {
 	h, w := hooks(have), hooks(want)
 	if slices.EqualFunc(h, w, func(a, b insertion) bool { return a.spec == b.spec && a.at == b.at }) {

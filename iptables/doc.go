@@ -9,8 +9,8 @@
 // of them. Everything else in the tables is left as it is. A router that speaks IPv6 has chains in
 // two tables of ip6tables as well. IPv6 is never translated, and does not pay for conntrack.
 //
-// A packet passes them in this order. The nat table sees the first packet of a connection only; conntrack treats the rest, and the
-// answers, likewise.
+// A packet passes them in this order. The nat table sees the first packet of a connection only;
+// conntrack treats the rest, and the answers, likewise.
 //
 //	chain               called by             does                                    and why there
 //	mangle              PREROUTING            leads to the next two                   where packets enter
@@ -44,23 +44,27 @@
 // not translated, which would show private addresses outside; and packets in either direction that
 // conntrack does not follow. What the router itself answers is not forwarded, and so not guarded.
 //
-// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the inside. The server must see another
-// address than the client's, or it would answer past the router; so the source becomes the client's floating IP, or else the gateway's
-// address. In POSTROUTING option -i does not mean the same in both variants, so l3kit-FORWARD marks it: bit 0x10000 of the packet mark,
-// which nothing else here uses.
+// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the
+// inside. The server must see another address than the client's, or it would answer past the
+// router; so the source becomes the client's floating IP, or else the gateway's address. In
+// POSTROUTING option -i does not mean the same in both variants, so l3kit-FORWARD marks it: bit
+// 0x10000 of the packet mark, which nothing else here uses.
 //
-// Shared addresses get fully random ports, so that two clients that connect at once do not choose the same; a floating IP stands for
-// one host, which keeps its ports.
+// Shared addresses get fully random ports, so that two clients that connect at once do not choose
+// the same; a floating IP stands for one host, which keeps its ports.
 //
-// l3kit-dst and l3kit-src are the roots of trees, two in each of the two tables: from chain to chain by prefixes of the address, each
-// longer by four bits or more than the one before, to the rule for the address in the chain of its /28. So no list is longer than 16
-// rules, and ten thousand floating IPs cost a packet a few dozen comparisons. Chains are there for as long as floating IPs need them. One
-// floating IP more is one rule more at the end of each tree, and now and then a chain or two.
+// l3kit-dst and l3kit-src are the roots of trees, two in each of the two tables: from chain to
+// chain by prefixes of the address, each longer by four bits or more than the one before, to the
+// rule for the address in the chain of its /28. So no list is longer than 16 rules, and ten
+// thousand floating IPs cost a packet a few dozen comparisons. Chains are there for as long as
+// floating IPs need them. One floating IP more is one rule more at the end of each tree, and now
+// and then a chain or two.
 //
 // # Counters
 //
-// They count what the package nftables counts, with two exceptions on the way out: ICMP errors that the router, or a host behind the
-// fixed address, sends in the name of a floating IP; and connections that the router itself opens from a floating IP's address.
+// They count what the package nftables counts, with two exceptions on the way out: ICMP errors that
+// the router, or a host behind the fixed address, sends in the name of a floating IP; and
+// connections that the router itself opens from a floating IP's address.
 //
 // # Writing
 //
@@ -78,15 +82,17 @@
 // IPs half a millisecond, with 10,000 five. Otherwise iptables-save tells all rules, and they are
 // compared with those wanted, one by one. Rules that are right keep their place and counters.
 //
-// The lock of iptables-legacy is one file for all namespaces (/run/xtables.lock, or XTABLES_LOCKFILE). We hold it shared: several routers
-// change at the same time, while other programs wait as they should, and we for them. iptables-nft has no lock; there a change is
+// The lock of iptables-legacy is one file for all namespaces (/run/xtables.lock, or
+// XTABLES_LOCKFILE). We hold it shared: several routers change at the same time, while other
+// programs wait as they should, and we for them. iptables-nft has no lock; there a change is
 // followed by a second look if anybody else wrote meanwhile.
 //
 // # Variants
 //
-// iptables-nft and iptables-legacy write into different parts of the kernel, and packets pass both. If the one that is not used holds
-// rules of ours, they are taken away by its own tool as soon as the new ones are in force; so both must be installed then. Whatever a
-// program is called, it is taken for what it says about its version.
+// iptables-nft and iptables-legacy write into different parts of the kernel, and packets pass both.
+// If the one that is not used holds rules of ours, they are taken away by its own tool as soon as
+// the new ones are in force; so both must be installed then. Whatever a program is called, it is
+// taken for what it says about its version.
 //
 // # Needs
 //

@@ -21,7 +21,8 @@ func (e entry) key() netip.Addr {
 	return e.fixed
 }
 
-// parseEntry says what a rule in a chain of a tree is about, if it is one that stands at the end of the tree.
+// parseEntry says what a rule in a chain of a tree is about, if it is one that stands at the end of
+// the tree.
 func parseEntry(chain string, r rule) (e entry, ok bool) {
 	p, ok := grown(chain)
 	if !ok || p.Bits() != leafBits {
@@ -82,7 +83,8 @@ func (rs ruleset) find(root string, a netip.Addr) (e entry, ok bool) {
 	return e, true
 }
 
-// attribute finds out which floating IP each counting rule is about: the nat table says whose the fixed address is.
+// attribute finds out which floating IP each counting rule is about: the nat table says whose the
+// fixed address is.
 func (rs ruleset) attribute() {
 	if rs[mangle] == nil {
 		return

@@ -59,8 +59,8 @@ func refusal(err error, stderr, input string) error {
 	return said
 }
 
-// lineOf is a line of a script, counted from 1. That at which a table is committed, and which the older variant names whatever the kernel
-// refused, is given the table's name.
+// lineOf is a line of a script, counted from 1. That at which a table is committed, and which the
+// older variant names whatever the kernel refused, is given the table's name.
 func lineOf(script string, n int) string {
 	table := ""
 	for text := range strings.Lines(script) {

@@ -14,12 +14,13 @@ import (
 	"github.com/l3kit/l3kit/internal/nfnetlink"
 )
 
-// Firewall writes routers' translation and filtering with iptables. It implements [namespace.Firewall]. The zero value is ready; it must
-// not be copied after first use.
+// Firewall writes routers' translation and filtering with iptables. It implements
+// [namespace.Firewall]. The zero value is ready; it must not be copied after first use.
 type Firewall struct {
 	// Variant is the iptables to write with. Rules of ours that the other one wrote are replaced.
 	Variant Variant
-	// Timeout bounds each run of a tool and each waiting for the lock of iptables-legacy; 0: [DefaultTimeout].
+	// Timeout bounds each run of a tool and each waiting for the lock of iptables-legacy; 0:
+	// [DefaultTimeout].
 	Timeout time.Duration
 
 	searches singleflight.Group
@@ -87,8 +88,8 @@ type rules struct {
 	sides    map[Variant]*side
 }
 
-// Notified implements [namespace.ProvenRules]: of ip_tables, which iptables-legacy writes into, the kernel
-// sends no notifications.
+// Notified implements [namespace.ProvenRules]: of ip_tables, which iptables-legacy writes into, the
+// kernel sends no notifications.
 func (r *rules) Notified() bool { return r.known() != r.sides[Legacy] }
 
 // Unchanged implements [namespace.ProvenRules]. It starts no process.
@@ -120,7 +121,8 @@ func (r *rules) own(ctx context.Context) (*side, error) {
 	return r.sides[t.variant], nil
 }
 
-// Plan starts no process if it may act on want.Since alone, or if the namespace holds nothing of ours.
+// Plan starts no process if it may act on want.Since alone, or if the namespace holds nothing of
+// ours.
 func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.Step, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -159,8 +161,8 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 	return steps, nil
 }
 
-// Apply writes the difference in one run of iptables-restore. If it took more than one table and failed in the middle, what was written
-// is taken back.
+// Apply writes the difference in one run of iptables-restore. If it took more than one table and
+// failed in the middle, what was written is taken back.
 func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.Context) error, error) {
 	defer r.forget()
 	if err := ctx.Err(); err != nil {
@@ -200,8 +202,8 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 // nothing is the ruleset of a namespace without a router.
 func nothing(*tool) ruleset { return ruleset{} }
 
-// delta is the difference that floating IPs make. To read or write it costs as much as the floating IPs that change; to find it, a look
-// at each of the others.
+// delta is the difference that floating IPs make. To read or write it costs as much as the floating
+// IPs that change; to find it, a look at each of the others.
 func delta(c namespace.Change) difference {
 	d := *c.Since
 	changed := slices.Concat(d.Removed, d.Added)
@@ -219,7 +221,8 @@ func delta(c namespace.Change) difference {
 	return out
 }
 
-// moves says that a floating IP gets another fixed address. What it has counted has to be read then, so that it is counted on.
+// moves says that a floating IP gets another fixed address. What it has counted has to be read
+// then, so that it is counted on.
 func moves(d namespace.Delta) bool {
 	return slices.ContainsFunc(d.Added, func(a dataplane.FloatingIP) bool {
 		return slices.ContainsFunc(d.Removed, func(r dataplane.FloatingIP) bool { return r.Addr == a.Addr && r.Fixed != a.Fixed })

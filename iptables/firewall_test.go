@@ -34,7 +34,8 @@ func routers() map[string]dataplane.Router {
 	return all
 }
 
-// The script for a namespace without rules is what testdata has, and iptables-save says the same of what it makes.
+// The script for a namespace without rules is what testdata has, and iptables-save says the same of
+// what it makes.
 func TestScript(t *testing.T) {
 	for name, r := range routers() {
 		t.Run(name, func(t *testing.T) {
@@ -133,8 +134,8 @@ func TestRules(t *testing.T) {
 	})
 }
 
-// From one random set of floating IPs to another by deltas: the rules are those of a fresh Apply, and no other floating IP's rules are
-// touched.
+// From one random set of floating IPs to another by deltas: the rules are those of a fresh Apply,
+// and no other floating IP's rules are touched.
 func TestWalk(t *testing.T) {
 	eachVariant(t, func(t *testing.T, v Variant) {
 		p, fresh := newPlace(t, v), newPlace(t, v)

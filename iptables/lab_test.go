@@ -110,7 +110,8 @@ func firewalls() map[string]namespace.Firewall {
 	}
 }
 
-// seen is the source that an echo service at to sees of a host, as far as the protocol tells, and whether an answer came.
+// seen is the source that an echo service at to sees of a host, as far as the protocol tells, and
+// whether an answer came.
 func seen(t *testing.T, h *lab.Host, proto dataplane.Proto, to string, patience time.Duration) (src netip.Addr, answered bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -141,8 +142,9 @@ func requireAnswer(t *testing.T, proto dataplane.Proto, h *lab.Host, to string) 
 	require.True(t, answered, "%s to %s from %s", proto, to, h.Name)
 }
 
-// The same conversations give the same counts by every firewall: from outside, from inside, between floating IPs, with one's own, and none
-// between fixed addresses; refused ones too, whose ICMP errors count.
+// The same conversations give the same counts by every firewall: from outside, from inside, between
+// floating IPs, with one's own, and none between fixed addresses; refused ones too, whose ICMP
+// errors count.
 func TestCountersAreThoseOfNftables(t *testing.T) {
 	type counts map[netip.Addr]namespace.Counters
 	echoes, datagrams := map[string]counts{}, map[string]counts{}
@@ -192,7 +194,8 @@ func TestCountersAreThoseOfNftables(t *testing.T) {
 				datagrams[name][addr] = c
 			}
 
-			// A floating IP that moves keeps its counts; one that takes over its fixed address begins at zero.
+			// A floating IP that moves keeps its counts; one that takes over its fixed address
+			// begins at zero.
 			moved := router("10.0.1.10", "10.0.1.20")
 			moved.FloatingIPs[0].Fixed = netip.MustParseAddr("10.0.1.30")
 			moved.FloatingIPs = append(moved.FloatingIPs, dataplane.FloatingIP{
@@ -212,8 +215,8 @@ func TestCountersAreThoseOfNftables(t *testing.T) {
 	}
 }
 
-// The tool dies after any table, and cannot be started again to take back what it had done. Then each packet is treated as by the old
-// router, or as by the new one, or dropped.
+// The tool dies after any table, and cannot be started again to take back what it had done. Then
+// each packet is treated as by the old router, or as by the new one, or dropped.
 func TestEveryStateOnTheWayIsSafe(t *testing.T) {
 	on := router("10.0.1.10")
 	off := router("10.0.1.10")
@@ -273,7 +276,8 @@ func TestEveryStateOnTheWayIsSafe(t *testing.T) {
 	}
 }
 
-// From every firewall to every other, while datagrams flow by SNAT, to a floating IP and by a hairpin: none is lost.
+// From every firewall to every other, while datagrams flow by SNAT, to a floating IP and by a
+// hairpin: none is lost.
 func TestTakeOver(t *testing.T) {
 	for from, old := range firewalls() {
 		for to, f := range firewalls() {

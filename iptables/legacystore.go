@@ -73,7 +73,8 @@ const (
 	entriesHeader = 40 // struct ipt_get_entries without entries
 )
 
-// stamp is a fingerprint of each table: of all the bytes that a tool reads to know the rules, less the counters.
+// stamp is a fingerprint of each table: of all the bytes that a tool reads to know the rules, less
+// the counters.
 func (s *legacyStore) stamp() (at stamp, err error) {
 	err = s.each(func(i int, l layout, entries []byte) {
 		for e := range l.split(entries) {

@@ -16,13 +16,15 @@ const (
 	lockVariable = "XTABLES_LOCKFILE"
 	lockFile     = "/run/xtables.lock"
 	lockInterval = 5 * time.Millisecond
-	// noLock is what a tool that we run is given instead: a file that is another one for each process.
+	// noLock is what a tool that we run is given instead: a file that is another one for each
+	// process.
 	noLock = "/proc/self/comm"
 )
 
-// hold takes two locks. That of iptables-legacy (iptables(8), option --wait) is one file for all namespaces, and whoever writes rules has
-// it alone. We share it among us, so that we write into our several namespaces at the same time, and others into none of them. The other
-// lock is the namespace itself: no two of us write into the same one.
+// hold takes two locks. That of iptables-legacy (iptables(8), option --wait) is one file for all
+// namespaces, and whoever writes rules has it alone. We share it among us, so that we write into
+// our several namespaces at the same time, and others into none of them. The other lock is the
+// namespace itself: no two of us write into the same one.
 func (s *legacyStore) hold(ctx context.Context) (lock, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("another process has held it for %v", s.limit))
 	defer cancel()

@@ -71,7 +71,8 @@ func (s *nftStore) chains() (map[string][]string, error) {
 	return names, err
 }
 
-// illegible lists tables that have sets: iptables knows none, and leaves what looks into one out of the rules that it shows.
+// illegible lists tables that have sets: iptables knows none, and leaves what looks into one out of
+// the rules that it shows.
 func (s *nftStore) illegible() (list []string, err error) {
 	for _, f := range families {
 		err := s.conn.Ask(f.number(), unix.NFT_MSG_GETSET, netlink.Dump, nil, func(ad *netlink.AttributeDecoder) error {
@@ -92,7 +93,8 @@ func (s *nftStore) illegible() (list []string, err error) {
 // hold does nothing: nf_tables has no lock. See settled.
 func (s *nftStore) hold(context.Context) (lock, error) { return nil, nil }
 
-// settled compares the generation with what it is if nobody but us wrote: each table is a transaction of its own.
+// settled compares the generation with what it is if nobody but us wrote: each table is a
+// transaction of its own.
 func (s *nftStore) settled(before stamp, tables int) (stamp, error) {
 	now, err := s.stamp()
 	if err != nil || now[0] != before[0]+uint64(tables) {
@@ -101,8 +103,8 @@ func (s *nftStore) settled(before stamp, tables int) (stamp, error) {
 	return now, nil
 }
 
-// tidy deletes built-in chains and tables in which there is nothing. The kernel refuses to delete those in which somebody has put something
-// meanwhile.
+// tidy deletes built-in chains and tables in which there is nothing. The kernel refuses to delete
+// those in which somebody has put something meanwhile.
 func (s *nftStore) tidy(f family) error {
 	const accept = 1 // NF_ACCEPT of linux/netfilter.h
 	list, err := s.list()

@@ -22,7 +22,8 @@ const (
 	bySrc       = prefix + "src" // by source: fixed addresses
 )
 
-// hairpinMark is the one bit of the packet mark that the program uses, between the filter table's FORWARD and the nat table's POSTROUTING.
+// hairpinMark is the one bit of the packet mark that the program uses, between the filter table's
+// FORWARD and the nat table's POSTROUTING.
 const hairpinMark = "0x10000/0x10000"
 
 // program is what every router has.
@@ -74,7 +75,8 @@ func program6() ruleset {
 	}
 }
 
-// render is the ruleset that a router asks for. The last word of rules for shared addresses is random.
+// render is the ruleset that a router asks for. The last word of rules for shared addresses is
+// random.
 func render(r dataplane.Router, random string) ruleset {
 	rs := program()
 	for _, t := range trees() {
@@ -108,7 +110,8 @@ func render(r dataplane.Router, random string) ruleset {
 			add(filter, forward, "-m conntrack --ctstate SNAT --ctstatus CONFIRMED --ctdir ORIGINAL -j RETURN")
 			add(filter, forward, "-m conntrack --ctstate DNAT --ctstatus CONFIRMED --ctdir REPLY -j RETURN")
 			add(filter, forward, "-o "+dev+" -m conntrack --ctstatus CONFIRMED -j DROP")
-			// What conntrack does not follow cannot be translated, and would show private addresses outside.
+			// What conntrack does not follow cannot be translated, and would show private addresses
+			// outside.
 			add(filter, forward, "-i "+dev+" -m conntrack --ctstate INVALID,UNTRACKED -j DROP")
 			add(filter, forward, "-o "+dev+" -m conntrack --ctstate INVALID,UNTRACKED -j DROP")
 			// From outside only floating IPs are open.
@@ -165,7 +168,8 @@ func internalDevices(r dataplane.Router) []string {
 	return devices
 }
 
-// renderFloatingIPs is only those chains of the ruleset in which a difference in some floating IPs shows, with all their rules.
+// renderFloatingIPs is only those chains of the ruleset in which a difference in some floating IPs
+// shows, with all their rules.
 func renderFloatingIPs(fips, changed []dataplane.FloatingIP) ruleset {
 	rs := ruleset{}
 	for _, t := range trees() {

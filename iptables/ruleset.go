@@ -50,16 +50,17 @@ func splitTable(table string) (f family, kernelName string) {
 // prefix begins the names of our chains, and of nobody else's.
 const prefix = "l3kit-"
 
-// ruleset is what a namespace's tables hold of ours, or should hold, by name: the same form for what a router asks for and for what was
-// read back, so that one comparison serves planning, applying and undoing. A table that is not in it is not looked at.
+// ruleset is what a namespace's tables hold of ours, or should hold, by name: the same form for
+// what a router asks for and for what was read back, so that one comparison serves planning,
+// applying and undoing. A table that is not in it is not looked at.
 type ruleset map[string]*table
 
-// table holds chains by name: all that are ours; and of the built-in ones those that lead to ours, with all their rules when they were
-// read back, because it matters what stands before our own.
+// table holds chains by name: all that are ours; and of the built-in ones those that lead to ours,
+// with all their rules when they were read back, because it matters what stands before our own.
 type table struct {
 	chains map[string][]rule
-	// opaque says that iptables cannot tell the rules of the table, because somebody wrote one with nft that has no form in iptables.
-	// Then the names of our chains are known, and nothing else.
+	// opaque says that iptables cannot tell the rules of the table, because somebody wrote one with
+	// nft that has no form in iptables. Then the names of our chains are known, and nothing else.
 	opaque bool
 }
 
@@ -72,7 +73,8 @@ type rule struct {
 
 func ours(chain string) bool { return strings.HasPrefix(chain, prefix) }
 
-// target is the chain that a rule leads to; empty if it leads to none. It is what a rule's text ends in.
+// target is the chain that a rule leads to; empty if it leads to none. It is what a rule's text
+// ends in.
 func (r rule) target() string {
 	i := strings.LastIndexByte(r.spec, ' ')
 	if i < 0 || !strings.HasSuffix(" "+r.spec[:i], " -j") && !strings.HasSuffix(" "+r.spec[:i], " -g") {

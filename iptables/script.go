@@ -38,7 +38,8 @@ func (d difference) tables() (n int) {
 	return n
 }
 
-// part is what a script says of one table. Nothing goes while a rule leads to it, and no rule leads to what is not there.
+// part is what a script says of one table. Nothing goes while a rule leads to it, and no rule leads
+// to what is not there.
 func (d difference) part(table string) string {
 	var b strings.Builder
 	each := func(write func(c chainDiff)) {

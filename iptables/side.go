@@ -16,15 +16,16 @@ type side struct {
 	variant  Variant
 	ns       namespace.NS
 	store    store
-	// known is the stamp at which the tables were last known to be what Apply was asked for; zero: they are not. While the store is at
-	// the same one, nobody has written.
+	// known is the stamp at which the tables were last known to be what Apply was asked for; zero:
+	// they are not. While the store is at the same one, nobody has written.
 	known stamp
 	// seen is what Plan found at a stamp, so that an Apply which follows need not read it again.
 	seen   ruleset
 	seenAt stamp
 }
 
-// Somebody else may write all the time. So many times we look for a quiet moment, and start over so many times before we give up.
+// Somebody else may write all the time. So many times we look for a quiet moment, and start over so
+// many times before we give up.
 const (
 	maxPatience = 3
 	maxRaces    = 20
@@ -73,8 +74,9 @@ func (s *side) look(ctx context.Context) (ruleset, stamp, error) {
 	return s.read(ctx)
 }
 
-// read returns what the tables hold, and the stamp at which all of it was so; a zero stamp if somebody wrote all the time, so that each
-// table was so at some time. Where nothing is ours it starts no process.
+// read returns what the tables hold, and the stamp at which all of it was so; a zero stamp if
+// somebody wrote all the time, so that each table was so at some time. Where nothing is ours it
+// starts no process.
 func (s *side) read(ctx context.Context) (rs ruleset, at stamp, err error) {
 	for range maxPatience {
 		if err := ctx.Err(); err != nil {
@@ -152,8 +154,8 @@ func holdsOf(names map[string][]string, f family) bool {
 	return false
 }
 
-// applyDelta acts on a difference to what was last applied, without looking. It is proven if the tables are known to be what was asked
-// for, then.
+// applyDelta acts on a difference to what was last applied, without looking. It is proven if the
+// tables are known to be what was asked for, then.
 func (s *side) applyDelta(ctx context.Context, d difference, done *undoer) (proven bool, err error) {
 	if s.known == (stamp{}) {
 		return false, nil
@@ -167,7 +169,8 @@ func (s *side) applyDelta(ctx context.Context, d difference, done *undoer) (prov
 	return s.known != stamp{}, nil
 }
 
-// converge makes the tables hold what is wanted. It looks again after each writing that somebody else may have written into.
+// converge makes the tables hold what is wanted. It looks again after each writing that somebody
+// else may have written into.
 func (s *side) converge(ctx context.Context, wanted func(*tool) ruleset, done *undoer) error {
 	t, err := s.tool(ctx)
 	if err != nil {
@@ -203,11 +206,12 @@ func (s *side) converge(ctx context.Context, wanted func(*tool) ruleset, done *u
 	return &dataplane.OpError{Op: "write rules of", Object: s.variant.String(), Err: errMoved}
 }
 
-// write makes a difference to what the tables hold at a stamp, or, if that is zero, to what they may hold. If that fails between tables,
-// what was written is taken back.
+// write makes a difference to what the tables hold at a stamp, or, if that is zero, to what they
+// may hold. If that fails between tables, what was written is taken back.
 //
-// A script for several tables is tested first, because a line that the tool does not understand would stop it between tables. That is not
-// needed for a script for floating IPs only: its lines are like some that the tool has carried out before.
+// A script for several tables is tested first, because a line that the tool does not understand
+// would stop it between tables. That is not needed for a script for floating IPs only: its lines
+// are like some that the tool has carried out before.
 func (s *side) write(ctx context.Context, d difference, at stamp, done *undoer) error {
 	s.known = stamp{}
 	l, err := s.store.hold(ctx)
@@ -242,7 +246,8 @@ func (s *side) write(ctx context.Context, d difference, at stamp, done *undoer) 
 	return err
 }
 
-// retreat leads from wherever the tables are back to before a difference, without touching what was no part of it.
+// retreat leads from wherever the tables are back to before a difference, without touching what was
+// no part of it.
 func (s *side) retreat(ctx context.Context, d difference, l lock) error {
 	s.known = stamp{}
 	now, _, err := s.read(ctx)

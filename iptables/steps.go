@@ -11,8 +11,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// steps tells the difference to people: first tables and chains, rule by rule in the words of iptables, then shared addresses, then
-// floating IPs, each with all that is wrong about it. How a tree has to grow for a floating IP is not told.
+// steps tells the difference to people: first tables and chains, rule by rule in the words of
+// iptables, then shared addresses, then floating IPs, each with all that is wrong about it. How a
+// tree has to grow for a floating IP is not told.
 func (d difference) steps() []dataplane.Step {
 	var steps, shared []dataplane.Step
 	fips := d.floatingIPs()
@@ -55,8 +56,8 @@ func (d difference) tableStep(name string) (dataplane.Step, bool) {
 	return step, true
 }
 
-// told says whether the chain's own rules are worth a step, floating IPs and shared addresses apart: not if it is that part of a tree in
-// which floating IPs change.
+// told says whether the chain's own rules are worth a step, floating IPs and shared addresses
+// apart: not if it is that part of a tree in which floating IPs change.
 func (d difference) told(c chainDiff, fips map[netip.Addr]*faults) bool {
 	p, inTree := grown(c.name)
 	if !inTree {
@@ -256,7 +257,8 @@ func (f *faults) note(what string, stray bool) {
 	}
 }
 
-// step tells the faults of a floating IP as one step, from the fixed address that it was translated to to the one that it should be.
+// step tells the faults of a floating IP as one step, from the fixed address that it was translated
+// to to the one that it should be.
 func (f *faults) step(addr netip.Addr) dataplane.Step {
 	const entries = 4 // of a floating IP
 	slices.Sort(f.texts)

@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they are lost.
+// count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they
+// are lost.
 func (p *place) count() {
 	p.script(`*mangle
 -D l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN
@@ -27,7 +28,8 @@ COMMIT
 `)
 }
 
-// What others do to our chains is named by Plan, mended by Apply and by nothing but that, and found in its place again after an undo.
+// What others do to our chains is named by Plan, mended by Apply and by nothing but that, and found
+// in its place again after an undo.
 func TestTampering(t *testing.T) {
 	everything := []string{
 		"+ rules filter", "+ rules mangle", "+ rules nat", "+ snat qg-out: 203.0.255.2",
@@ -222,7 +224,8 @@ func withoutForeign(listing, before string) []string {
 	return lines
 }
 
-// A rule that somebody wrote with nft, and iptables has no words for, makes a whole table illegible.
+// A rule that somebody wrote with nft, and iptables has no words for, makes a whole table
+// illegible.
 func TestIllegible(t *testing.T) {
 	r := example(fip(5), fip(6))
 	for name, rule := range map[string]string{

@@ -19,7 +19,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// Variant is one of the two programs that are called iptables. They write into different parts of the kernel.
+// Variant is one of the two programs that are called iptables. They write into different parts of
+// the kernel.
 type Variant string
 
 // The variants of iptables.

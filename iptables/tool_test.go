@@ -22,7 +22,8 @@ import (
 	"github.com/l3kit/l3kit/internal/firewalltest"
 )
 
-// path makes a PATH of a directory with these programs: shell scripts by name. In them $real is the program of that name that is installed.
+// path makes a PATH of a directory with these programs: shell scripts by name. In them $real is the
+// program of that name that is installed.
 func path(t *testing.T, programs map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,7 +36,8 @@ func path(t *testing.T, programs map[string]string) {
 	t.Setenv("PATH", dir)
 }
 
-// instead replaces the tools of a variant by a script that is run for all but questions for the version.
+// instead replaces the tools of a variant by a script that is run for all but questions for the
+// version.
 func instead(t *testing.T, v Variant, script string) {
 	name := "iptables-" + string(v)
 	path(t, map[string]string{
@@ -91,7 +93,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// The tool under the name of one variant is the other one, but the right one is there under the common name.
+// The tool under the name of one variant is the other one, but the right one is there under the
+// common name.
 func TestFindByAnotherName(t *testing.T) {
 	needRootAndBothVariants(t)
 	const asLegacy = `exec iptables-legacy-${0##*-} "$@"`
@@ -234,7 +237,8 @@ exec $real "$@" <$here/input`)
 	})
 }
 
-// What the kernel refuses, or the tool, leaves the old rules in force, and the error shows the line.
+// What the kernel refuses, or the tool, leaves the old rules in force, and the error shows the
+// line.
 func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		nft, legacy, line string

@@ -12,11 +12,12 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// A packet's way to the rule of its floating IP is through chains that stand for prefixes: each leads on to those for prefixes that are
-// longer by stride bits or more, or holds the rules themselves, at most 1<<stride of them in either case. A chain that would lead on to a
-// single other one is left out. Rules stand always in the chain for their address's prefix of leafBits, so that none ever moves, and
-// keeps its counters, while others come and go. All chains are in the order of addresses, so that equal sets of floating IPs make equal
-// trees.
+// A packet's way to the rule of its floating IP is through chains that stand for prefixes: each
+// leads on to those for prefixes that are longer by stride bits or more, or holds the rules
+// themselves, at most 1<<stride of them in either case. A chain that would lead on to a single
+// other one is left out. Rules stand always in the chain for their address's prefix of leafBits, so
+// that none ever moves, and keeps its counters, while others come and go. All chains are in the
+// order of addresses, so that equal sets of floating IPs make equal trees.
 const (
 	stride   = 4 // divides 32
 	leafBits = 32 - stride
@@ -59,8 +60,8 @@ func (t tree) leaves(fips []dataplane.FloatingIP) []leaf {
 	return list
 }
 
-// grow writes the chains of a tree into a table: all of them, or, if changed is not nil, those alone in which these floating IPs would
-// show.
+// grow writes the chains of a tree into a table: all of them, or, if changed is not nil, those
+// alone in which these floating IPs would show.
 func (t tree) grow(into *table, fips, changed []dataplane.FloatingIP) {
 	g := grower{tree: t, into: into, all: changed == nil, marks: t.leaves(changed)}
 	into.chains[t.root] = g.branch(t.leaves(fips))
@@ -73,7 +74,8 @@ type grower struct {
 	marks []leaf
 }
 
-// branch returns the rules that lead on to the chains for these leaves, at the level at which they part, and writes those chains.
+// branch returns the rules that lead on to the chains for these leaves, at the level at which they
+// part, and writes those chains.
 func (g *grower) branch(leaves []leaf) []rule {
 	var list []rule
 	level := leafBits

@@ -6,8 +6,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// hosts are the addresses of a subnet that a port may have: not an IPv4 network's own address and its broadcast address (a /31 has neither,
-// RFC 3021), not IPv6's subnet-router anycast address (RFC 4291 §2.6.1; not on a /127, RFC 6164).
+// hosts are the addresses of a subnet that a port may have: not an IPv4 network's own address and
+// its broadcast address (a /31 has neither, RFC 3021), not IPv6's subnet-router anycast address
+// (RFC 4291 §2.6.1; not on a /127, RFC 6164).
 func hosts(cidr netip.Prefix) AddressRange {
 	first, last := cidr.Masked().Addr(), lastOf(cidr)
 	switch spare := first.BitLen() - cidr.Bits(); {
@@ -67,7 +68,8 @@ func version(a netip.Addr) int {
 	return 6
 }
 
-// eui64 is the address that a host with this MAC address makes for itself in a /64 (RFC 4291, appendix A).
+// eui64 is the address that a host with this MAC address makes for itself in a /64 (RFC 4291,
+// appendix A).
 func eui64(cidr netip.Prefix, m dataplane.MAC) netip.Addr {
 	b := cidr.Masked().Addr().As16()
 	copy(b[8:], []byte{m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})

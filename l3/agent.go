@@ -50,8 +50,8 @@ type Heartbeat struct {
 	Inventory  *Inventory // nil: the agent sends none
 }
 
-// PhysicalNetworks are those that an agent can reach, by its configuration "physical_networks", a list of strings; ok is false when it does not
-// say, and then it is taken to reach all.
+// PhysicalNetworks are those that an agent can reach, by its configuration "physical_networks", a
+// list of strings; ok is false when it does not say, and then it is taken to reach all.
 func (a Agent) PhysicalNetworks() (names []string, ok bool) {
 	switch list := a.Configurations["physical_networks"].(type) {
 	case []string:
@@ -73,8 +73,8 @@ type AgentSpec struct {
 	Description  *string
 }
 
-// RouterBinding is of a router to the one agent that hosts it. Epoch grows with every move, so that what an earlier host says can be told from what the
-// present one says.
+// RouterBinding is of a router to the one agent that hosts it. Epoch grows with every move, so that
+// what an earlier host says can be told from what the present one says.
 type RouterBinding struct {
 	RouterID string `json:"router_id"`
 	AgentID  string `json:"agent_id"`
@@ -82,9 +82,10 @@ type RouterBinding struct {
 	Epoch    uint64 `json:"epoch"`
 }
 
-// RouterState is what must be realised of a router, as a number, and what its host said of it. It is kept beside the [Router], because it changes with what a
-// router is joined to, and with what hosts report, neither of which grows Router.Revision unless its
-// status changes. There is none before there is something to realise, or a host.
+// RouterState is what must be realised of a router, as a number, and what its host said of it. It
+// is kept beside the [Router], because it changes with what a router is joined to, and with what
+// hosts report, neither of which grows Router.Revision unless its status changes. There is none
+// before there is something to realise, or a host.
 type RouterState struct {
 	ID         string `json:"id"`                // of the router
 	Generation uint64 `json:"generation"`        // counts the changes of what a host must realise
@@ -93,14 +94,16 @@ type RouterState struct {
 	AgentID    string `json:"agent_id"`          // that hosts it, as [Bindings] has it; empty: none does
 	Host       string `json:"host"`              // of that agent
 	Epoch      uint64 `json:"epoch"`             // of that binding
-	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up, while the gateway is up too.
+	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up,
+	// while the gateway is up too.
 	Inside []netip.Prefix `json:"inside,omitempty"`
 
-	// Unhosted is why no agent can host it, as far as that was tried; empty: one can. UnhostedDetail is for administrators.
+	// Unhosted is why no agent can host it, as far as that was tried; empty: one can.
+	// UnhostedDetail is for administrators.
 	Unhosted       string `json:"unhosted,omitempty"`
 	UnhostedDetail string `json:"unhosted_detail,omitempty"`
-	// Removed says that an administrator took the router from its agent. [Service.Reschedule] gives it no
-	// host then.
+	// Removed says that an administrator took the router from its agent. [Service.Reschedule] gives
+	// it no host then.
 	Removed bool `json:"removed,omitempty"`
 
 	// What the host of this epoch reported.
@@ -131,8 +134,9 @@ type Report struct {
 	Instance string
 	Seq      uint64
 
-	// At tells two reports of one generation apart, of which the first may say that it failed and the second that it was applied, if they come in another
-	// order. It is by one clock for all reports of a router; zero: nobody knows, and it is taken for the newest.
+	// At tells two reports of one generation apart, of which the first may say that it failed and
+	// the second that it was applied, if they come in another order. It is by one clock for all
+	// reports of a router; zero: nobody knows, and it is taken for the newest.
 	At time.Time
 }
 

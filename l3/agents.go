@@ -74,8 +74,9 @@ func (s *Service) ListAgents(ctx context.Context, who Caller, q Query) (agents [
 	return agents, err
 }
 
-// UpdateAgent enables an agent, which then takes routers that nobody hosts, or disables it: it is given no more, and those that it has move to
-// others. One that fits no other agent leaves it all the same.
+// UpdateAgent enables an agent, which then takes routers that nobody hosts, or disables it: it is
+// given no more, and those that it has move to others. One that fits no other agent leaves it all
+// the same.
 func (s *Service) UpdateAgent(ctx context.Context, who Caller, id string, spec AgentSpec) (a Agent, err error) {
 	var enabled bool
 	var leaving []string // IDs of routers

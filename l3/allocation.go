@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// allocation works out which addresses a port has, by what it is asked for and what it has already. It claims nothing.
+// allocation works out which addresses a port has, by what it is asked for and what it has already.
+// It claims nothing.
 type allocation struct {
 	w       *work
 	port    *Port
@@ -16,8 +17,9 @@ type allocation struct {
 	chosen  []FixedIP
 }
 
-// allocate answers with the addresses that a port shall have. Want nil asks for one of each family that the network offers. Addresses of subnets
-// whose hosts make their own come by themselves, but for the interface of a router, which has what it is given.
+// allocate answers with the addresses that a port shall have. Want nil asks for one of each family
+// that the network offers. Addresses of subnets whose hosts make their own come by themselves, but
+// for the interface of a router, which has what it is given.
 func (s *Service) allocate(ctx context.Context, w *work, p *Port, want []FixedIPSpec) ([]FixedIP, error) {
 	oldest := []Sort{{Field: "created_at"}, {Field: "cidr"}}
 	subnets, err := w.Subnets().List(ctx, Query{Filters: []Filter{oneOf("network_id", p.NetworkID)}, Sort: oldest})
@@ -42,8 +44,8 @@ func (s *Service) allocate(ctx context.Context, w *work, p *Port, want []FixedIP
 	return a.chosen, nil
 }
 
-// perFamily chooses from the subnets that are for ports of this owner: an IPv4 address, and an IPv6 address that has to be given out.
-// A floating IP is IPv4 alone.
+// perFamily chooses from the subnets that are for ports of this owner: an IPv4 address, and an IPv6
+// address that has to be given out. A floating IP is IPv4 alone.
 func (a *allocation) perFamily(ctx context.Context) error {
 	eligible, err := a.eligible()
 	if err != nil {
@@ -66,7 +68,8 @@ func (a *allocation) perFamily(ctx context.Context) error {
 	return nil
 }
 
-// eligible are the subnets that serve ports of this owner; those that name no service type serve the owners that no subnet is kept for.
+// eligible are the subnets that serve ports of this owner; those that name no service type serve
+// the owners that no subnet is kept for.
 func (a *allocation) eligible() ([]Subnet, error) {
 	var dedicated, general []Subnet
 	for _, sub := range a.subnets {
@@ -105,8 +108,8 @@ func (a *allocation) anyOf(ctx context.Context, subnets []Subnet) error {
 	return nil
 }
 
-// asked chooses what is asked for. Given addresses go first, so that no other wish takes one of them; then subnets keep the addresses that the port
-// has in them.
+// asked chooses what is asked for. Given addresses go first, so that no other wish takes one of
+// them; then subnets keep the addresses that the port has in them.
 func (a *allocation) asked(ctx context.Context, want []FixedIPSpec) error {
 	for _, f := range want {
 		if f.IPAddress.IsValid() {
@@ -169,8 +172,8 @@ func (a *allocation) somewhere(ctx context.Context, f FixedIPSpec) error {
 	return a.anyOf(ctx, []Subnet{sub})
 }
 
-// namesSubnets refuses fixed IPs that a caller asks for of subnets that it does not see, or that are
-// not on the port's network.
+// namesSubnets refuses fixed IPs that a caller asks for of subnets that it does not see, or that
+// are not on the port's network.
 func (s *Service) namesSubnets(ctx context.Context, tx Tx, who Caller, networkID string, want []FixedIPSpec) error {
 	for _, f := range want {
 		if f.SubnetID == "" {
@@ -214,7 +217,8 @@ func (a *allocation) subnetFor(f FixedIPSpec) (Subnet, error) {
 	return a.subnets[i], nil
 }
 
-// selfMade adds the addresses that the machine behind the port makes for itself from its MAC address.
+// selfMade adds the addresses that the machine behind the port makes for itself from its MAC
+// address.
 func (a *allocation) selfMade(ctx context.Context) error {
 	if a.port.DeviceOwner == OwnerRouterInterface || a.port.DeviceOwner == OwnerFloatingIP {
 		return nil
@@ -260,7 +264,8 @@ func addressInUse(network string, addr netip.Addr) error {
 	return conflict("IpAddressInUse", "Unable to complete operation for network %s. The IP address %s is in use.", network, addr)
 }
 
-// claim takes the addresses of a port that it did not have, after it let go of those that it shall not have any more.
+// claim takes the addresses of a port that it did not have, after it let go of those that it shall
+// not have any more.
 func claim(ctx context.Context, w *work, p Port, before []FixedIP) error {
 	for _, f := range before {
 		if !slices.Contains(p.FixedIPs, f) {

@@ -14,7 +14,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TestAllocationNeverDoubles: random making, changing and deleting of ports in a pool of six addresses does what a set of addresses says.
+// TestAllocationNeverDoubles: random making, changing and deleting of ports in a pool of six
+// addresses does what a set of addresses says.
 func TestAllocationNeverDoubles(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -111,7 +112,8 @@ func TestAllocationNeverDoubles(t *testing.T) {
 	})
 }
 
-// TestAllocationUnderConcurrency: 16 clients take and give back addresses of a pool that is too small for them. None is had twice, and all are had in the end.
+// TestAllocationUnderConcurrency: 16 clients take and give back addresses of a pool that is too
+// small for them. None is had twice, and all are had in the end.
 func TestAllocationUnderConcurrency(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(admin, l3.NetworkSpec{})

@@ -28,8 +28,8 @@ func checkIf(cond If, m Meta) error {
 // maxText is Neutron's limit for names, descriptions, device IDs and the like.
 const maxText = 255
 
-// text holds an attribute to what every store can keep: valid UTF-8 without the NUL character (which PostgreSQL refuses), of a limited length.
-// Nil is fine.
+// text holds an attribute to what every store can keep: valid UTF-8 without the NUL character
+// (which PostgreSQL refuses), of a limited length. Nil is fine.
 func text(attribute string, value *string) error {
 	switch {
 	case value == nil:

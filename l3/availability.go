@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// IPAvailability counts the addresses of networks, for administrators; anybody else has none. The filters are those of the answer: network_id,
-// network_name, project_id, and ip_version, which counts the subnets of a family alone.
+// IPAvailability counts the addresses of networks, for administrators; anybody else has none. The
+// filters are those of the answer: network_id, network_name, project_id, and ip_version, which
+// counts the subnets of a family alone.
 func (s *Service) IPAvailability(ctx context.Context, who Caller, q Query) ([]IPAvailability, error) {
 	var list []IPAvailability
 	err := s.config.Store.View(ctx, func(tx Tx) error {

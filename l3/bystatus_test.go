@@ -12,8 +12,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TestSortByStatusWhileAHostIsDead: pages of a list that is sorted by status are those of the whole list,
-// sorted by the status that its resources show.
+// TestSortByStatusWhileAHostIsDead: pages of a list that is sorted by status are those of the whole
+// list, sorted by the status that its resources show.
 func TestSortByStatusWhileAHostIsDead(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()

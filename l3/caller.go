@@ -2,8 +2,8 @@ package l3
 
 import "slices"
 
-// Caller is who asks. What it may do is up to the [Policy]; by default a caller without roles may do
-// nothing.
+// Caller is who asks. What it may do is up to the [Policy]; by default a caller without roles may
+// do nothing.
 type Caller struct {
 	Project string
 	User    string

@@ -135,8 +135,8 @@ func (c *comparison) strangers(ctx context.Context, tx Tx, s *Service, a Agent, 
 			return err
 		}
 		if o == nil {
-			// Its addresses are in use until it is gone. An agent that has not read this deployment's listing
-			// yet does not call it an orphan, and runs it.
+			// Its addresses are in use until it is gone. An agent that has not read this
+			// deployment's listing yet does not call it an orphan, and runs it.
 			if !known || c.leaves(r.ID) || h.Deployment != c.deployment.ID {
 				delete(orphans, onHost(h.Host, r.ID))
 			}
@@ -204,8 +204,8 @@ func (c *comparison) stranger(ctx context.Context, tx Tx, s *Service, a Agent, h
 	case known:
 		c.misplaced = append(c.misplaced, left)
 	case h.Deployment != c.deployment.ID:
-		// The agent has not read this deployment's listing yet. When it has, it sends another inventory, with
-		// the orphans' addresses.
+		// The agent has not read this deployment's listing yet. When it has, it sends another
+		// inventory, with the orphans' addresses.
 	default:
 		return orphanOf(h, r), nil
 	}
@@ -219,9 +219,9 @@ func orphanOf(h Heartbeat, r RunningRouter) *Orphan {
 	}
 }
 
-// renamed reports whether a router is where it belongs, under another name of its host: the host that
-// it is bound to is the same machine, or runs it as it is bound and is not heard of any more. What the
-// machine's agent is now runs that very router, in whatever version its cache has it.
+// renamed reports whether a router is where it belongs, under another name of its host: the host
+// that it is bound to is the same machine, or runs it as it is bound and is not heard of any more.
+// What the machine's agent is now runs that very router, in whatever version its cache has it.
 func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, a Agent, h Heartbeat, r RunningRouter) (bool, error) {
 	if !st.Wanted || st.AgentID == "" || st.Host == h.Host {
 		return false, nil
@@ -236,8 +236,8 @@ func (s *Service) renamed(ctx context.Context, tx Tx, st RouterState, a Agent, h
 	return st.Epoch == r.Epoch && (h.Machine != "" && bound.Machine == h.Machine || !s.alive(bound)), nil
 }
 
-// mostReminders bounds how often a host is told of the same version. A host that has not tried it then
-// takes it for an old one, which it is not.
+// mostReminders bounds how often a host is told of the same version. A host that has not tried it
+// then takes it for an old one, which it is not.
 const mostReminders = 3
 
 // remind has the version that a host has not tried published again, and in the end in a new epoch.

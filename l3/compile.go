@@ -19,7 +19,8 @@ type Assignment struct {
 	Router     dataplane.Router `json:"router"`
 }
 
-// Intent is a router with everything that matters to its host. Networks and subnets are by their IDs, and may be more than the router's.
+// Intent is a router with everything that matters to its host. Networks and subnets are by their
+// IDs, and may be more than the router's.
 type Intent struct {
 	Router      Router             `json:"router"`
 	Ports       []Port             `json:"ports"` // that the router owns, its gateway's too
@@ -28,10 +29,12 @@ type Intent struct {
 	FloatingIPs []FloatingIP       `json:"floating_ips"` // bound through the router
 }
 
-// Compile derives what a host must realise. It is a pure function, and the order of the intent's lists is without effect.
+// Compile derives what a host must realise. It is a pure function, and the order of the intent's
+// lists is without effect.
 //
-// A port that is administratively down is left out, and with it the routes and floating IPs that need it. Of a router that is down nothing but
-// the ID is left. What is returned without an error is valid; see [dataplane.Router.Validate].
+// A port that is administratively down is left out, and with it the routes and floating IPs that
+// need it. Of a router that is down nothing but the ID is left. What is returned without an error
+// is valid; see [dataplane.Router.Validate].
 func Compile(in Intent) (dataplane.Router, error) {
 	if !in.Router.AdminStateUp {
 		return dataplane.Router{ID: in.Router.ID}, nil
@@ -127,7 +130,8 @@ func (in Intent) port(p *Port) (dataplane.Port, error) {
 	return out, nil
 }
 
-// nextHops are the default routes of a gateway: in each family the first of its subnets that has a gateway of its own.
+// nextHops are the default routes of a gateway: in each family the first of its subnets that has a
+// gateway of its own.
 func (in Intent) nextHops(p *Port) []netip.Addr {
 	var hops []netip.Addr
 	for _, ip := range p.FixedIPs {

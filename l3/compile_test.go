@@ -19,7 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew")
 
-// TestCompile: each file is an intent, a line ---, and what its host must realise. The lists of the intent are given in any order.
+// TestCompile: each file is an intent, a line ---, and what its host must realise. The lists of the
+// intent are given in any order.
 func TestCompile(t *testing.T) {
 	files, err := filepath.Glob("testdata/compile/*.yaml")
 	require.NoError(t, err)
@@ -56,7 +57,8 @@ func TestCompile(t *testing.T) {
 	}
 }
 
-// TestCompileRefuses: nothing is left out because it is not known, and nothing invalid gets through.
+// TestCompileRefuses: nothing is left out because it is not known, and nothing invalid gets
+// through.
 func TestCompileRefuses(t *testing.T) {
 	in := manyFloatingIPs(1)
 	delete(in.Subnets, "ext4")

@@ -19,8 +19,9 @@ type Config struct {
 	MaxRoutes     int            // extra routes of a router whose project has no quota router_route; 0: 30
 	Quotas        map[string]int // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
 	AgentDownTime time.Duration  // since the last heartbeat, after which an agent is not alive; 0: 75 s
-	// RemoveOrphans has hosts remove routers that the database does not know; see [Orphan]. False: they
-	// are kept until an administrator removes each. With an empty database that is all of them.
+	// RemoveOrphans has hosts remove routers that the database does not know; see [Orphan]. False:
+	// they are kept until an administrator removes each. With an empty database that is all of
+	// them.
 	RemoveOrphans bool
 	Now           func() time.Time // nil: time.Now
 	Published     func()           // called after a commit that left something in the outbox; must not block; nil: nobody
@@ -34,11 +35,12 @@ type SegmentRange struct {
 	First, Last uint32
 }
 
-// quotaRoutes names the quota of a router's extra routes. It belongs to the project, and bounds each of its routers.
+// quotaRoutes names the quota of a router's extra routes. It belongs to the project, and bounds
+// each of its routers.
 const quotaRoutes = "router_route"
 
-// DefaultQuotas are the limits of a project that was given none. -1 is unlimited. That of router_route
-// is [Config.MaxRoutes].
+// DefaultQuotas are the limits of a project that was given none. -1 is unlimited. That of
+// router_route is [Config.MaxRoutes].
 func DefaultQuotas() map[string]int {
 	return map[string]int{
 		"network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, quotaRoutes: 30, "floatingip": 50,
@@ -48,7 +50,8 @@ func DefaultQuotas() map[string]int {
 
 // Scheduler chooses a host for a router. It has no clock and does no I/O.
 type Scheduler interface {
-	// Pick returns the ID of one of the candidates, which all fit, and of which there is at least one. Empty: none of them.
+	// Pick returns the ID of one of the candidates, which all fit, and of which there is at least
+	// one. Empty: none of them.
 	Pick(r Router, candidates []Candidate) string
 }
 

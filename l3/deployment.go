@@ -36,8 +36,8 @@ type Departure struct {
 	Request  string    `json:"request,omitempty"` // because of which it left; see [WithRequest]
 	At       time.Time `json:"at"`
 
-	// Orphan says that the router is removed whosever it is. Else the host keeps a router of that ID if it
-	// belongs to another deployment.
+	// Orphan says that the router is removed whosever it is. Else the host keeps a router of that
+	// ID if it belongs to another deployment.
 	Orphan bool `json:"orphan,omitempty"`
 }
 

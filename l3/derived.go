@@ -45,8 +45,9 @@ func listLive[R any](ctx context.Context, s *Service, tx Tx, q Query, hostField 
 	return all, d.fill(all)
 }
 
-// byStatus answers a query that is sorted by status first while hosts are not alive: with the resources
-// of one status, then with those of the next, until the page is full. Each of these lists has an index.
+// byStatus answers a query that is sorted by status first while hosts are not alive: with the
+// resources of one status, then with those of the next, until the page is full. Each of these lists
+// has an index.
 func (d derived[R]) byStatus(ctx context.Context, q Query, on Filter) ([]R, error) {
 	values := []any{"", string(StatusActive), string(StatusBuild), string(StatusDown), string(StatusError), string(StatusNone)}
 	rest := q
@@ -131,8 +132,8 @@ func (d derived[R]) query(ctx context.Context, q Query) ([]R, error) {
 	return d.page(all, q)
 }
 
-// sort brings what is sorted by the keys before and after the attribute into the whole order: within those whose keys before it are equal, the
-// attribute decides.
+// sort brings what is sorted by the keys before and after the attribute into the whole order:
+// within those whose keys before it are equal, the attribute decides.
 func (d derived[R]) sort(all []R, before []Sort, desc bool) error {
 	keys := make([][]byte, len(all))
 	for i := range all {

@@ -2,7 +2,8 @@ package l3
 
 import "context"
 
-// DesiredOf compiles what the host of a router must realise. A router that has no host, or nothing to realise, is NotFound.
+// DesiredOf compiles what the host of a router must realise. A router that has no host, or nothing
+// to realise, is NotFound.
 func (s *Service) DesiredOf(ctx context.Context, routerID string) (a Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		all, err := assignments(ctx, tx, []string{routerID})
@@ -18,7 +19,8 @@ func (s *Service) DesiredOf(ctx context.Context, routerID string) (a Assignment,
 	return a, err
 }
 
-// DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known has nothing.
+// DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known
+// has nothing.
 func (s *Service) DesiredOn(ctx context.Context, host string) (all []Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx Tx) error {
 		all, err = assignmentsOn(ctx, tx, host)

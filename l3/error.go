@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Sentinels to branch on with [errors.Is]. Every error of a [Service] that the caller could have avoided is an [Error] and one of these; every other
-// is the store's or the context's.
+// Sentinels to branch on with [errors.Is]. Every error of a [Service] that the caller could have
+// avoided is an [Error] and one of these; every other is the store's or the context's.
 var (
 	ErrInvalid   = errors.New("invalid request")
 	ErrForbidden = errors.New("not allowed")

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// ErrSilence is that no agent at all was heard lately. Then it is rather this side that does not hear.
+// ErrSilence is that no agent at all was heard lately. Then it is rather this side that does not
+// hear.
 var ErrSilence = errors.New("no agent is heard")
 
 // Reschedule moves routers away from agents that are not heard of or administratively disabled, and
@@ -16,8 +17,8 @@ var ErrSilence = errors.New("no agent is heard")
 // agent that is not heard of, but leaves one that is disabled. It returns how many routers it
 // moved. [Failover] calls it again and again; several processes may do so at once.
 //
-// Which agents are alive is judged as of the call's beginning, however long it takes. When no agent was heard for half of Config.AgentDownTime, nothing
-// is moved and the error is ErrSilence.
+// Which agents are alive is judged as of the call's beginning, however long it takes. When no agent
+// was heard for half of Config.AgentDownTime, nothing is moved and the error is ErrSilence.
 func (s *Service) Reschedule(ctx context.Context, limit int) (moved int, err error) {
 	s = s.asOf(s.config.Now())
 	if err := s.logLost(ctx); err != nil {
@@ -60,8 +61,8 @@ func (s *Service) asOf(now time.Time) *Service {
 	return &then
 }
 
-// adopt gives hosts to the routers that have none, those included that were removed from their agents, because an agent came up. What a silent
-// agent has is left to Reschedule, and to its rate.
+// adopt gives hosts to the routers that have none, those included that were removed from their
+// agents, because an agent came up. What a silent agent has is left to Reschedule, and to its rate.
 func (s *Service) adopt(ctx context.Context) {
 	found, err := s.unhosted(ctx)
 	if err == nil {
@@ -72,7 +73,8 @@ func (s *Service) adopt(ctx context.Context) {
 	}
 }
 
-// relocate finds other hosts for routers whose agent was disabled or deleted. What fails is left to Reschedule.
+// relocate finds other hosts for routers whose agent was disabled or deleted. What fails is left to
+// Reschedule.
 func (s *Service) relocate(ctx context.Context, routerIDs []string) {
 	if _, err := s.rescueAll(ctx, routerIDs, len(routerIDs)); err != nil {
 		s.log.Warn("routers of an agent that was disabled or deleted are left to the next time", "error", err)
@@ -132,7 +134,8 @@ func (s *Service) stranded(ctx context.Context) (found survey, err error) {
 	return found, err
 }
 
-// silence says whether there are agents, and none of them was heard for half the time after which one is taken for dead.
+// silence says whether there are agents, and none of them was heard for half the time after which
+// one is taken for dead.
 func (s *Service) silence(agents []Agent) bool {
 	lately := s.config.Now().Add(-s.config.AgentDownTime / 2)
 	return len(agents) > 0 && !slices.ContainsFunc(agents, func(a Agent) bool { return a.HeartbeatAt.After(lately) })

@@ -13,22 +13,26 @@ type Rescheduler interface {
 	Reschedule(ctx context.Context, limit int) (moved int, err error)
 }
 
-// Failover calls Reschedule again and again, at a bounded rate. Several processes may do so at once; the rate is that of each.
+// Failover calls Reschedule again and again, at a bounded rate. Several processes may do so at
+// once; the rate is that of each.
 //
-// That an agent is not heard means that it is dead only while it could have been heard. So nothing is moved for one DownTime after the start, after
-// Hearing or Reschedule failed, and after this process, or its clock, did not go on as it should: whoever is alive is heard within that time.
+// That an agent is not heard means that it is dead only while it could have been heard. So nothing
+// is moved for one DownTime after the start, after Hearing or Reschedule failed, and after this
+// process, or its clock, did not go on as it should: whoever is alive is heard within that time.
 type Failover struct {
 	Service  Rescheduler
 	DownTime time.Duration // the service's AgentDownTime; 0: 75 s
 	Rate     int           // routers moved in a second, and at once after a quiet time; 0: 100
-	// Hearing says, in a quarter of DownTime, why agents cannot be heard now, or could not a moment ago; nil: they always can.
+	// Hearing says, in a quarter of DownTime, why agents cannot be heard now, or could not a moment
+	// ago; nil: they always can.
 	Hearing func(context.Context) error
 	Moved   func(routers int) // told what was moved; nil: nobody
 	Logger  *slog.Logger      // nil: nothing is logged
 }
 
-// Looks are so frequent that moves begin when a small part of DownTime has passed beyond it, and a look that takes long cannot hide that others were
-// not taken: agents send at least three heartbeats in a DownTime.
+// Looks are so frequent that moves begin when a small part of DownTime has passed beyond it, and a
+// look that takes long cannot hide that others were not taken: agents send at least three
+// heartbeats in a DownTime.
 const (
 	looks     = 15 // in a DownTime
 	mostPause = time.Second
@@ -127,8 +131,8 @@ func (w *watchman) deafened(why error) {
 	}
 }
 
-// between is how much time has passed, by the clock that only runs while this machine does, or by the one on the wall, whatever is more: heartbeats
-// are noted by the latter.
+// between is how much time has passed, by the clock that only runs while this machine does, or by
+// the one on the wall, whatever is more: heartbeats are noted by the latter.
 func between(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/l3kit/l3kit/l3/l3test"
 )
 
-// site is a service with agents that live, in a time that passes when everybody waits. What joins them can be broken.
+// site is a service with agents that live, in a time that passes when everybody waits. What joins
+// them can be broken.
 type site struct {
 	*testing.T
 	*l3.Service
@@ -209,7 +210,8 @@ func TestFailoverBySeveral(t *testing.T) {
 	})
 }
 
-// TestFailoverNotForWhatWasNotHeard: agents live all the time, and what they say is lost or late. Nothing may move. Afterwards one dies.
+// TestFailoverNotForWhatWasNotHeard: agents live all the time, and what they say is lost or late.
+// Nothing may move. Afterwards one dies.
 func TestFailoverNotForWhatWasNotHeard(t *testing.T) {
 	const away = 20 * time.Second
 	for what, happens := range map[string]func(s *site){
@@ -264,7 +266,8 @@ func TestFailoverNotForWhatWasNotHeard(t *testing.T) {
 	}
 }
 
-// TestFailoverOfAStoppedProcess: while it stood still nobody could be heard by it, whatever was ready when it went on.
+// TestFailoverOfAStoppedProcess: while it stood still nobody could be heard by it, whatever was
+// ready when it went on.
 func TestFailoverOfAStoppedProcess(t *testing.T) {
 	onSite(t, 5, func(s *site) {
 		var stands atomic.Bool

@@ -11,8 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// refusal makes the service's refusal of the first fault of a router: its routes' only when it has no
-// other. Clients know the API and not the dataplane's types, whose names are replaced.
+// refusal makes the service's refusal of the first fault of a router: its routes' only when it has
+// no other. Clients know the API and not the dataplane's types, whose names are replaced.
 func (in Intent) refusal(r dataplane.Router, err error) error {
 	var faults dataplane.Faults
 	if !errors.As(err, &faults) {

@@ -2,7 +2,8 @@ package l3
 
 import "net/netip"
 
-// FloatingIP is a public IPv4 address. It keeps its address until it is deleted, bound or not. Its Name is empty.
+// FloatingIP is a public IPv4 address. It keeps its address until it is deleted, bound or not. Its
+// Name is empty.
 type FloatingIP struct {
 	Meta
 	NetworkID  string     `json:"floating_network_id"`

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// ListFloatingIPPools lists the IPv4 subnets of the external networks that the caller sees. A caller
-// may use them without seeing them as subnets, so they are of its own project in the list.
+// ListFloatingIPPools lists the IPv4 subnets of the external networks that the caller sees. A
+// caller may use them without seeing them as subnets, so they are of its own project in the list.
 func (s *Service) ListFloatingIPPools(ctx context.Context, who Caller, q Query) (pools []Subnet, err error) {
 	ofProject := func(f Filter) bool { return f.Field == "project_id" }
 	for _, f := range q.Filters {

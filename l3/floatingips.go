@@ -143,8 +143,8 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who Caller, q Query) (fip
 	return fips, err
 }
 
-// UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in which nothing is given unbinds; the port that it is
-// bound to, given again, is no change.
+// UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in
+// which nothing is given unbinds; the port that it is bound to, given again, is no change.
 func (s *Service) UpdateFloatingIP(ctx context.Context, who Caller, id string, spec FloatingIPSpec, cond If) (f FloatingIP, err error) {
 	err = s.update(ctx, func(w *work) error {
 		var to Relation

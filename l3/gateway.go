@@ -13,7 +13,8 @@ func (g *GatewayInfo) equal(o *GatewayInfo) bool {
 	return g.NetworkID == o.NetworkID && g.PortID == o.PortID && g.EnableSNAT == o.EnableSNAT && slices.Equal(g.FixedIPs, o.FixedIPs)
 }
 
-// setGateway gives a router the gateway that is asked for. The router is not written. in is what it was joined to before.
+// setGateway gives a router the gateway that is asked for. The router is not written. in is what it
+// was joined to before.
 func (s *Service) setGateway(ctx context.Context, w *work, who Caller, in Intent, r *Router, spec GatewaySpec) error {
 	if spec.NetworkID == "" {
 		if spec.EnableSNAT != nil || spec.FixedIPs != nil {
@@ -93,8 +94,8 @@ func (s *Service) newGateway(ctx context.Context, w *work, in Intent, n Network,
 	}, or(spec.FixedIPs, nil))
 }
 
-// keepGateway gives the port of a gateway whose network stays the addresses that are asked for, or, if it
-// could have none before, any.
+// keepGateway gives the port of a gateway whose network stays the addresses that are asked for, or,
+// if it could have none before, any.
 func (s *Service) keepGateway(ctx context.Context, w *work, in Intent, p Port, spec GatewaySpec) (Port, error) {
 	if spec.FixedIPs == nil {
 		if len(p.FixedIPs) > 0 {

@@ -118,8 +118,8 @@ func TestGatewayAddressIsNotTheSubnetsGateway(t *testing.T) {
 	})
 }
 
-// TestGatewayOfSeveralAddressesInOneSubnet: the host has all of them, the further ones by themselves,
-// so that the kernel does not take them for secondary ones of the first.
+// TestGatewayOfSeveralAddressesInOneSubnet: the host has all of them, the further ones by
+// themselves, so that the kernel does not take them for secondary ones of the first.
 func TestGatewayOfSeveralAddressesInOneSubnet(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		r.agent("h1")
@@ -256,8 +256,8 @@ func TestSubnetsOfTheExternalNetworkReachHosts(t *testing.T) {
 	})
 }
 
-// TestGatewayWithoutAddressExplainsItself: a pool of one address is wanted by two. Who sets the gateway
-// again when there is a free address gets it.
+// TestGatewayWithoutAddressExplainsItself: a pool of one address is wanted by two. Who sets the
+// gateway again when there is a free address gets it.
 func TestGatewayWithoutAddressExplainsItself(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		r.agent("h1")

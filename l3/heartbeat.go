@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Heartbeat implements [Hosting]. An agent that comes up, or that reports of itself what may make more
-// routers fit it, takes the routers that nobody hosts.
+// Heartbeat implements [Hosting]. An agent that comes up, or that reports of itself what may make
+// more routers fit it, takes the routers that nobody hosts.
 func (s *Service) Heartbeat(ctx context.Context, h Heartbeat) (a Agent, err error) {
 	if h.AvailabilityZone == "" {
 		h.AvailabilityZone = defaultZone
@@ -76,8 +76,8 @@ func (a Agent) reachesAsMuchAs(b Agent) bool {
 	return oneSaid == twoSaid && slices.Equal(one, two)
 }
 
-// superseded reports whether a heartbeat is of a process that ended before the one that has the host's
-// session began: it was late.
+// superseded reports whether a heartbeat is of a process that ended before the one that has the
+// host's session began: it was late.
 func (h Heartbeat) superseded(a Agent) bool {
 	return a.Instance != "" && h.Instance != a.Instance && !h.StartedAt.After(a.StartedAt)
 }

@@ -48,7 +48,8 @@ func (s *Service) AgentsOfRouter(ctx context.Context, who Caller, routerID strin
 	return agents, err
 }
 
-// AddRouterToAgent has an agent host a router that nobody hosts. If it hosts it already, nothing changes.
+// AddRouterToAgent has an agent host a router that nobody hosts. If it hosts it already, nothing
+// changes.
 func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error {
 	if err := s.may(who, "create_l3-router", 0); err != nil {
 		return err
@@ -85,9 +86,9 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who Caller, agentID, rou
 	})
 }
 
-// RemoveRouterFromAgent takes a router from the agent that hosts it. As in Neutron, it has no host then
-// until [Service.AddRouterToAgent] gives it one, it changes, or an agent comes up.
-// An orphan on the agent's host is removed for good.
+// RemoveRouterFromAgent takes a router from the agent that hosts it. As in Neutron, it has no host
+// then until [Service.AddRouterToAgent] gives it one, it changes, or an agent comes up. An orphan
+// on the agent's host is removed for good.
 func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error {
 	if err := s.may(who, "delete_l3-router", 0); err != nil {
 		return err
@@ -125,8 +126,8 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, who Caller, agentID
 	})
 }
 
-// explainLoss notes of a router that has lost its host whether another can host it. The agent with the
-// given ID will not.
+// explainLoss notes of a router that has lost its host whether another can host it. The agent with
+// the given ID will not.
 func (s *Service) explainLoss(ctx context.Context, w *work, st *RouterState, leaving string) error {
 	in, err := intentOf(ctx, w, st.ID)
 	if err != nil {
@@ -140,7 +141,8 @@ func (s *Service) explainLoss(ctx context.Context, w *work, st *RouterState, lea
 	return nil
 }
 
-// settle tells the host that a router has now, and writes where it is. The generation stays: what must be realised did not change.
+// settle tells the host that a router has now, and writes where it is. The generation stays: what
+// must be realised did not change.
 func (s *Service) settle(ctx context.Context, w *work, st RouterState) error {
 	if st.AgentID != "" && st.Wanted {
 		if err := s.notify(ctx, w, st, false); err != nil {

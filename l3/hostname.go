@@ -5,9 +5,9 @@ import "fmt"
 // maxHostName is what the database and Neutron's clients hold.
 const maxHostName = 255
 
-// CheckHostName returns why a name cannot be a host's. A host name has 1 to 255 characters, which are
-// letters, digits, dots, hyphens and underscores, and begins with a letter or a digit. So it can be
-// written into flags, logs, queries and subjects as it is.
+// CheckHostName returns why a name cannot be a host's. A host name has 1 to 255 characters, which
+// are letters, digits, dots, hyphens and underscores, and begins with a letter or a digit. So it
+// can be written into flags, logs, queries and subjects as it is.
 func CheckHostName(name string) error {
 	if name == "" {
 		return fmt.Errorf("a host has no name")

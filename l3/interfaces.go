@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// AddRouterInterface joins a router to a subnet, with the subnet's gateway address; or to the subnets of a port, which the router takes over.
+// AddRouterInterface joins a router to a subnet, with the subnet's gateway address; or to the
+// subnets of a port, which the router takes over.
 func (s *Service) AddRouterInterface(ctx context.Context, who Caller, routerID string, spec InterfaceSpec) (added Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
 		r, to, err := s.router(ctx, w, who, routerID)
@@ -57,7 +58,8 @@ func (s *Service) attachSubnet(ctx context.Context, w *work, who Caller, in Inte
 	}
 	want := FixedIPSpec{SubnetID: subnetID, IPAddress: subnet.GatewayIP}
 	if p := in.ipv6Port(subnet.NetworkID); p != nil && subnet.IPVersion == 6 {
-		// A router has one port for all IPv6 subnets of a network: hosts would take two for two routers.
+		// A router has one port for all IPv6 subnets of a network: hosts would take two for two
+		// routers.
 		wants := []FixedIPSpec{want}
 		for _, ip := range p.FixedIPs {
 			wants = append(wants, FixedIPSpec(ip))
@@ -72,9 +74,9 @@ func (s *Service) attachSubnet(ctx context.Context, w *work, who Caller, in Inte
 	return interfaceOf(in.Router, p, subnetID), err
 }
 
-// mayTakeGateway refuses the gateway address of another project's subnet, unless the network is shared
-// with the caller's project by its name: on a network that is shared with everyone, whoever came first
-// would be the gateway of all. A port of the caller's own can be joined there.
+// mayTakeGateway refuses the gateway address of another project's subnet, unless the network is
+// shared with the caller's project by its name: on a network that is shared with everyone, whoever
+// came first would be the gateway of all. A port of the caller's own can be joined there.
 func (s *Service) mayTakeGateway(ctx context.Context, tx Tx, who Caller, subnet Subnet) error {
 	if subnet.ProjectID == who.Project || s.Allows(who, "context_is_admin", 0) {
 		return nil
@@ -160,8 +162,9 @@ func (in Intent) ipv6Port(networkID string) *Port {
 	return nil
 }
 
-// mayAttach refuses a subnet that the router has, or that overlaps one of its own or of its external network, and an external network that is not the
-// caller's: its gateway address is that of a router of the provider.
+// mayAttach refuses a subnet that the router has, or that overlaps one of its own or of its
+// external network, and an external network that is not the caller's: its gateway address is that
+// of a router of the provider.
 func (s *Service) mayAttach(
 	ctx context.Context, w *work, who Caller, to Relation, in Intent, networkID string, subnet Subnet,
 ) error {
@@ -197,7 +200,8 @@ func (s *Service) mayAttach(
 	return apart(subnet, outside)
 }
 
-// interfaceOf answers for a port of a router. Subnet names the one that was asked for; empty: all of the port's.
+// interfaceOf answers for a port of a router. Subnet names the one that was asked for; empty: all
+// of the port's.
 func interfaceOf(r Router, p Port, subnet string) Interface {
 	out := Interface{RouterID: r.ID, ProjectID: r.ProjectID, PortID: p.ID, NetworkID: p.NetworkID, SubnetID: subnet, Tags: r.Tags}
 	if subnet != "" {

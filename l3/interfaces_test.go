@@ -232,8 +232,8 @@ func (r *rig) share(n l3.Network, with l3.Caller) {
 	}))(r)
 }
 
-// TestInterfaceOnASharedNetwork: the gateway address of a network that is shared with everyone is not for
-// the first who asks, as in Neutron.
+// TestInterfaceOnASharedNetwork: the gateway address of a network that is shared with everyone is
+// not for the first who asks, as in Neutron.
 func TestInterfaceOnASharedNetwork(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		router := r.router()

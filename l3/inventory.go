@@ -16,7 +16,8 @@ type Session struct {
 
 // Inventory lists what is on a host, whoever asked for it.
 type Inventory struct {
-	// Seq orders the inventories and reports of one process: a report with a higher number is newer.
+	// Seq orders the inventories and reports of one process: a report with a higher number is
+	// newer.
 	Seq      uint64          `json:"seq"`
 	MaxEpoch uint64          `json:"max_epoch"` // the highest epoch that the agent has seen
 	Routers  []RunningRouter `json:"routers"`

@@ -28,8 +28,8 @@ func (s *Service) deadAgents(ctx context.Context, tx Tx) (dead []Agent, err erro
 	return dead, nil
 }
 
-// onDead is the filter that holds for what is on a host that is not alive, by the attribute that names
-// the host. ok is false when all hosts are alive.
+// onDead is the filter that holds for what is on a host that is not alive, by the attribute that
+// names the host. ok is false when all hosts are alive.
 func (s *Service) onDead(ctx context.Context, tx Tx, hostField string) (on Filter, ok bool, err error) {
 	dead, err := s.deadAgents(ctx, tx)
 	on = Filter{Field: hostField}
@@ -39,7 +39,8 @@ func (s *Service) onDead(ctx context.Context, tx Tx, hostField string) (on Filte
 	return on, len(dead) > 0, err
 }
 
-// live turns filters by status into filters of what the store has: the status while the host is alive.
+// live turns filters by status into filters of what the store has: the status while the host is
+// alive.
 func live(scope, filters []Filter, on Filter) []Filter {
 	elsewhere := on
 	elsewhere.Op = NotIn
@@ -57,8 +58,8 @@ func live(scope, filters []Filter, on Filter) []Filter {
 	return out
 }
 
-// within returns a filter that holds when one of the others does. It names the scope with each of them,
-// as indexes do that begin with a project.
+// within returns a filter that holds when one of the others does. It names the scope with each of
+// them, as indexes do that begin with a project.
 func within(scope []Filter, others ...Filter) Filter {
 	if len(scope) == 0 {
 		return Filter{Op: Either, Of: others}
@@ -72,8 +73,8 @@ func within(scope []Filter, others ...Filter) Filter {
 	return f
 }
 
-// liveAgents prepares a query of agents, whose attribute alive the store does not have. Sorted reports
-// that the order must be made elsewhere.
+// liveAgents prepares a query of agents, whose attribute alive the store does not have. Sorted
+// reports that the order must be made elsewhere.
 func (s *Service) liveAgents(ctx context.Context, tx Tx, q Query) (_ Query, sorted bool, err error) {
 	const field = "alive"
 	if slices.ContainsFunc(q.Sort, func(k Sort) bool { return k.Field == field }) {

@@ -21,7 +21,8 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// TestLoadLeavesNothingThatBreaksARule has sixteen clients ask for whatever comes to their minds, of pools that are nearly full.
+// TestLoadLeavesNothingThatBreaksARule has sixteen clients ask for whatever comes to their minds,
+// of pools that are nearly full.
 func TestLoadLeavesNothingThatBreaksARule(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		l := newLoad(r.Context(), r.Service, func(string) {})
@@ -40,7 +41,8 @@ func TestLoadLeavesNothingThatBreaksARule(t *testing.T) {
 // killed names the database of a process that is to be killed amid its load.
 const killed = "L3KIT_TEST_KILLED"
 
-// TestKilledUnderLoad kills a process amid the same load, again and again. Each time everything that was answered is there, and nothing that breaks a rule.
+// TestKilledUnderLoad kills a process amid the same load, again and again. Each time everything
+// that was answered is there, and nothing that breaks a rule.
 func TestKilledUnderLoad(t *testing.T) {
 	if address := os.Getenv(killed); address != "" {
 		serveUntilKilled(t, address)
@@ -73,7 +75,8 @@ func serveUntilKilled(t *testing.T, address string) {
 	}
 }
 
-// killOnce lets a process answer some requests, and notes in answered what it was told: true for what is there, and nothing for what may have gone.
+// killOnce lets a process answer some requests, and notes in answered what it was told: true for
+// what is there, and nothing for what may have gone.
 func killOnce(t *testing.T, address string, answered map[string]bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledUnderLoad$")

@@ -12,7 +12,8 @@ const (
 	minMTU6 = 1280
 )
 
-// overhead is how many bytes of the underlying network's MTU go to encapsulation over IPv4: outer Ethernet and IP headers and the tunnel's own.
+// overhead is how many bytes of the underlying network's MTU go to encapsulation over IPv4: outer
+// Ethernet and IP headers and the tunnel's own.
 func overhead(t dataplane.NetworkType) int {
 	const ip, udp, ethernet = 20, 8, 14
 	switch t {

@@ -26,7 +26,8 @@ type Segment struct {
 	ID       uint32                `json:"provider:segmentation_id"`  // VLAN ID, VNI or GRE key; 0: none
 }
 
-// NetworkSpec is what a caller says about a network. Nil is left out: the default at creation, no change in an update.
+// NetworkSpec is what a caller says about a network. Nil is left out: the default at creation, no
+// change in an update.
 type NetworkSpec struct {
 	ProjectID           *string // at creation, by administrators
 	Name                *string

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// CreateNetworks makes networks, each on a segment from [Config.SegmentRanges] unless an administrator says which.
+// CreateNetworks makes networks, each on a segment from [Config.SegmentRanges] unless an
+// administrator says which.
 func (s *Service) CreateNetworks(ctx context.Context, who Caller, specs ...NetworkSpec) ([]Network, error) {
 	return makeAll(ctx, s, specs, func(w *work, spec NetworkSpec) (Network, error) {
 		n, err := s.createNetwork(ctx, w, who, spec)
@@ -60,8 +61,8 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who Caller, spec N
 	return n, s.shareAtCreation(ctx, w, n)
 }
 
-// mayCreateNetwork refuses what the policy does not let a caller give, unless it asks for what would
-// be so anyway.
+// mayCreateNetwork refuses what the policy does not let a caller give, unless it asks for what
+// would be so anyway.
 func (s *Service) mayCreateNetwork(who Caller, to Relation, spec NetworkSpec) error {
 	const rule = "create_network"
 	if err := s.may(who, rule, to); err != nil {
@@ -240,8 +241,9 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who Caller, n *Net
 	return s.touchFor(ctx, w, who, routers...)
 }
 
-// DeleteNetwork deletes a network with its subnets, with the ports that clients do not make themselves, and with its floating IPs that are not
-// bound, whosoever they are. Any other port keeps it.
+// DeleteNetwork deletes a network with its subnets, with the ports that clients do not make
+// themselves, and with its floating IPs that are not bound, whosoever they are. Any other port
+// keeps it.
 func (s *Service) DeleteNetwork(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
 		n, to, err := s.network(ctx, w, who, id)
@@ -309,7 +311,8 @@ func unboundOf(ctx context.Context, tx Tx, networkID string) ([]FloatingIP, erro
 	return tx.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("floating_network_id", networkID), oneOf("port_id", "")}})
 }
 
-// comesByItself says whether a port is one that the network service makes for a network, and not a client.
+// comesByItself says whether a port is one that the network service makes for a network, and not a
+// client.
 func comesByItself(p Port) bool {
 	return p.DeviceOwner == "network:dhcp" || p.DeviceOwner == "network:distributed"
 }
@@ -320,7 +323,8 @@ func (s *Service) showNetwork(ctx context.Context, tx Tx, who Caller, n Network)
 	return one[0], err
 }
 
-// showNetworks fills in what follows from other resources: the subnets, and whether a network is shared with the caller.
+// showNetworks fills in what follows from other resources: the subnets, and whether a network is
+// shared with the caller.
 func (s *Service) showNetworks(ctx context.Context, tx Tx, who Caller, networks []Network) error {
 	ids := networkIDs(networks)
 	subnets, err := listOf(ctx, tx.Subnets(), "network_id", ids)

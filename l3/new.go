@@ -1,5 +1,6 @@
-// Package l3 is a virtual-router service: networks, subnets, ports, routers and floating IPs, as the OpenStack Networking API v2.0 knows them,
-// with every rule checked inside the transaction that makes the change.
+// Package l3 is a virtual-router service: networks, subnets, ports, routers and floating IPs, as
+// the OpenStack Networking API v2.0 knows them, with every rule checked inside the transaction that
+// makes the change.
 package l3
 
 import (
@@ -10,8 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Service has the rules. Its methods may be called concurrently, also by several processes on one store. Every error that the caller could
-// have avoided is an [Error].
+// Service has the rules. Its methods may be called concurrently, also by several processes on one
+// store. Every error that the caller could have avoided is an [Error].
 type Service struct {
 	config Config
 	log    *slog.Logger
@@ -20,7 +21,8 @@ type Service struct {
 	roll   *roll
 }
 
-// New makes a service on a store. It does nothing by itself: no goroutine, no clock. The store is not closed by it.
+// New makes a service on a store. It does nothing by itself: no goroutine, no clock. The store is
+// not closed by it.
 func New(c Config) (*Service, error) {
 	if c.Store == nil {
 		return nil, invalid("Config.Store is missing")

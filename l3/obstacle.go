@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// obstacle returns why none of the agents can host a router, or nothing if one can. Detail names what
-// only administrators see: hosts and physical networks.
+// obstacle returns why none of the agents can host a router, or nothing if one can. Detail names
+// what only administrators see: hosts and physical networks.
 func (s *Service) obstacle(in Intent, agents []Agent) (reason, detail string) {
 	if len(s.candidates(in, agents)) > 0 {
 		return "", ""
@@ -81,8 +81,8 @@ func (s *Service) explain(st *RouterState, in Intent, agents []Agent) bool {
 	return true
 }
 
-// explainAll notes why no agent can host the routers with the given IDs, which have none that works:
-// at most limit of them, each in a transaction of its own.
+// explainAll notes why no agent can host the routers with the given IDs, which have none that
+// works: at most limit of them, each in a transaction of its own.
 func (s *Service) explainAll(ctx context.Context, routerIDs []string, limit int) error {
 	for _, id := range routerIDs[:min(limit, len(routerIDs))] {
 		err := s.update(ctx, func(w *work) error {
@@ -113,8 +113,8 @@ type roll struct {
 	silent map[string]bool // by ID
 }
 
-// call returns the agents that are not heard any more, and forgets those that are heard again. One that
-// was never heard has registered and is about to send its first heartbeat.
+// call returns the agents that are not heard any more, and forgets those that are heard again. One
+// that was never heard has registered and is about to send its first heartbeat.
 func (r *roll) call(s *Service, agents []Agent) (lost []Agent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -31,8 +31,8 @@ func HeldAddrs(r dataplane.Router) []HeldAddr {
 	return held
 }
 
-// keepOrphan records an orphan and keeps its addresses from being given to others. Where orphans are
-// removed, it has the host told so.
+// keepOrphan records an orphan and keeps its addresses from being given to others. Where orphans
+// are removed, it has the host told so.
 func (s *Service) keepOrphan(ctx context.Context, w *work, o Orphan) error {
 	was, err := w.Orphans().Get(ctx, o.ID)
 	known := err == nil
@@ -97,8 +97,8 @@ func (s *Service) removeOrphan(ctx context.Context, w *work, o Orphan) error {
 }
 
 // evict records that a router leaves a host that it was not bound to in that epoch. Until then, the
-// database may not have given the epoch to any router, and hosts that name one which it has not given
-// show that it was restored from a backup.
+// database may not have given the epoch to any router, and hosts that name one which it has not
+// given show that it was restored from a backup.
 func (s *Service) evict(ctx context.Context, w *work, st RouterState, orphan bool) error {
 	if err := w.Deployment().RaiseEpoch(ctx, st.Epoch); err != nil {
 		return err
@@ -107,8 +107,8 @@ func (s *Service) evict(ctx context.Context, w *work, st RouterState, orphan boo
 }
 
 // hold claims an orphan's addresses in the subnets of the networks on the same segments, whatever
-// those networks are called: two networks on one segment are one wire. It returns the addresses that
-// a port has.
+// those networks are called: two networks on one segment are one wire. It returns the addresses
+// that a port has.
 func hold(ctx context.Context, w *work, o Orphan) (taken []netip.Addr, err error) {
 	networks, err := w.Networks().List(ctx, Query{})
 	if err != nil {

@@ -26,7 +26,8 @@ func gatewayAddrs(router l3.Router) []string {
 	return list
 }
 
-// TestSubnetAddedOutsideReachesGateways: each gateway gets an address of a family that it lacks, and its host is told.
+// TestSubnetAddedOutsideReachesGateways: each gateway gets an address of a family that it lacks,
+// and its host is told.
 func TestSubnetAddedOutsideReachesGateways(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		r.agent("h1")
@@ -86,7 +87,8 @@ func TestSubnetAddedOutsideThatGatewaysCannotHave(t *testing.T) {
 	})
 }
 
-// TestSubnetAddedOutsideWithAddressesOfItsOwn: a gateway makes one for itself, and still lacks one that is given out.
+// TestSubnetAddedOutsideWithAddressesOfItsOwn: a gateway makes one for itself, and still lacks one
+// that is given out.
 func TestSubnetAddedOutsideWithAddressesOfItsOwn(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		public := r.external("", "203.0.113.0/24")
@@ -185,7 +187,8 @@ func TestChangesReviseWhatTheyBelongTo(t *testing.T) {
 	})
 }
 
-// TestExternalNetworkGoesWithItsUnboundFloatingIPs: what is in use keeps it, and then all of it stays.
+// TestExternalNetworkGoesWithItsUnboundFloatingIPs: what is in use keeps it, and then all of it
+// stays.
 func TestExternalNetworkGoesWithItsUnboundFloatingIPs(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()

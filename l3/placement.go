@@ -30,8 +30,8 @@ func (s *Service) ClaimBus(ctx context.Context, bus, server string) error {
 		if err != nil {
 			return err
 		}
-		// A claim from the future is one of before the clock was set back, or of a database that was
-		// restored. It must not last for longer than any other.
+		// A claim from the future is one of before the clock was set back, or of a database that
+		// was restored. It must not last for longer than any other.
 		age := s.config.Now().Sub(d.Bus.SeenAt)
 		if d.Bus.ID != "" && d.Bus.ID != bus && age < BusClaimTime && age > -BusClaimTime {
 			return &OtherBusError{Deployment: d, Bus: bus}

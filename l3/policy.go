@@ -8,10 +8,10 @@ import "strings"
 // not change it, is told so. Callers with [Caller.Admin] are not asked about.
 type Policy interface {
 	// Allows reports whether a caller may do what a rule names to a resource that it has a relation
-	// to. It is called within transactions: it answers at once, and does not call the service. A list
-	// holds what any single relation allows, so several relations must allow whatever one of them
-	// does. Rules for attributes, such as get_port:binding:host_id, hide them in all resources or in
-	// none: they are asked about with no relation.
+	// to. It is called within transactions: it answers at once, and does not call the service. A
+	// list holds what any single relation allows, so several relations must allow whatever one of
+	// them does. Rules for attributes, such as get_port:binding:host_id, hide them in all resources
+	// or in none: they are asked about with no relation.
 	Allows(who Caller, rule string, to Relation) bool
 }
 
@@ -60,8 +60,8 @@ func (DefaultPolicy) Allows(who Caller, rule string, to Relation) bool {
 	return rankOf(who) >= need.rank && to&need.relations != 0
 }
 
-// requirement is the least rank that a rule needs, and the relations of which one must hold. Without
-// relations, nobody but an administrator fulfils it.
+// requirement is the least rank that a rule needs, and the relations of which one must hold.
+// Without relations, nobody but an administrator fulfils it.
 type requirement struct {
 	rank      rank
 	relations Relation
@@ -219,8 +219,8 @@ func (s *Service) mayGive(who Caller, rule string, to Relation, attributes ...gi
 }
 
 // project returns the owner of a resource that a caller is about to create: its own project, or the
-// one that it names, if it may. A caller who could create none, whatever it is related to, is refused
-// here, before anything that the request names is looked for.
+// one that it names, if it may. A caller who could create none, whatever it is related to, is
+// refused here, before anything that the request names is looked for.
 func (s *Service) project(who Caller, rule string, given *string) (string, error) {
 	if err := s.may(who, rule, anyRelation); err != nil {
 		return "", err

@@ -7,7 +7,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Port is an attachment to a network: a machine's, a router's, or the one that holds a floating IP's address.
+// Port is an attachment to a network: a machine's, a router's, or the one that holds a floating
+// IP's address.
 type Port struct {
 	Meta
 	NetworkID    string        `json:"network_id"`
@@ -41,8 +42,8 @@ type FixedIP struct {
 	IPAddress netip.Addr `json:"ip_address"`
 }
 
-// Binding says where a port is plugged in. That of a router's port follows from where the router is; the
-// host of any other is whoever plugs it who names it, and the VIF follows from that host.
+// Binding says where a port is plugged in. That of a router's port follows from where the router
+// is; the host of any other is whoever plugs it who names it, and the VIF follows from that host.
 type Binding struct {
 	HostID     string          `json:"binding:host_id"`
 	VNICType   string          `json:"binding:vnic_type"`

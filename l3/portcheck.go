@@ -217,8 +217,8 @@ func keepsOwner(operation string, before, p Port) error {
 	return nil
 }
 
-// serviceOwners are the owners of ports that clients cannot make: those that exist here, and those by
-// which Neutron and its clients find the ports of distributed and highly available routers.
+// serviceOwners are the owners of ports that clients cannot make: those that exist here, and those
+// by which Neutron and its clients find the ports of distributed and highly available routers.
 var serviceOwners = []string{
 	OwnerRouterInterface, OwnerRouterGateway, OwnerFloatingIP,
 	"network:router_interface_distributed", "network:router_centralized_snat", "network:ha_router_replicated_interface",

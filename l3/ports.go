@@ -95,7 +95,8 @@ func (s *Service) ListPorts(ctx context.Context, who Caller, q Query) (list []Po
 	return list, err
 }
 
-// UpdatePort changes what is given. The addresses of a router's port do not change, nor does one that a floating IP stands for leave.
+// UpdatePort changes what is given. The addresses of a router's port do not change, nor does one
+// that a floating IP stands for leave.
 func (s *Service) UpdatePort(ctx context.Context, who Caller, id string, spec PortSpec, cond If) (p Port, err error) {
 	err = s.update(ctx, func(w *work) error {
 		var to Relation
@@ -171,7 +172,8 @@ func (s *Service) updatePort(ctx context.Context, w *work, who Caller, p *Port, 
 	return s.touch(ctx, w, p.DeviceID)
 }
 
-// wishes are the addresses that an update asks for: those given, and when the MAC address changes, all but those made from the former one.
+// wishes are the addresses that an update asks for: those given, and when the MAC address changes,
+// all but those made from the former one.
 func wishes(before, p Port, spec PortSpec) (want []FixedIPSpec, asked bool) {
 	switch {
 	case spec.FixedIPs != nil:
@@ -210,7 +212,8 @@ func (s *Service) changeMAC(ctx context.Context, w *work, p *Port, asked *datapl
 	return s.ensureMAC(ctx, w, p)
 }
 
-// DeletePort deletes a port, unless a router or a floating IP owns it. Floating IPs that stand for it are unbound.
+// DeletePort deletes a port, unless a router or a floating IP owns it. Floating IPs that stand for
+// it are unbound.
 func (s *Service) DeletePort(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
 		p, to, err := s.port(ctx, w, who, id)

@@ -32,8 +32,9 @@ func TestPortDefaults(t *testing.T) {
 	})
 }
 
-// TestPortAddresses: on a network with 10.0.0.0/29 (gateway .1, pool .2–.6), 10.1.0.0/24 that is kept for compute:gold, 2001:db8::/64 that is given out, and
-// 2001:db8:1::/64 in which machines make their own.
+// TestPortAddresses: on a network with 10.0.0.0/29 (gateway .1, pool .2–.6), 10.1.0.0/24 that is
+// kept for compute:gold, 2001:db8::/64 that is given out, and 2001:db8:1::/64 in which machines
+// make their own.
 func TestPortAddresses(t *testing.T) {
 	const self = "2001:db8:1:0:f816:3eff:fe00:1"
 	var general, gold, given, own, elsewhere l3.Subnet

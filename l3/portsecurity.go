@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// groupsAtCreation gives a new port the groups that are asked for, or else the default group of its project, unless port security is off or the
-// port is the network service's own.
+// groupsAtCreation gives a new port the groups that are asked for, or else the default group of its
+// project, unless port security is off or the port is the network service's own.
 func (s *Service) groupsAtCreation(ctx context.Context, w *work, who Caller, p *Port, asked *[]string) error {
 	switch {
 	case asked != nil:

@@ -9,8 +9,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// makePort completes a port and stores it: what is zero of its Meta, MAC, Status and Binding is filled in, and it gets the addresses that it wants
-// (nil: one of each family that the network offers). AdminStateUp is taken as it is. It asks nothing about callers and quotas.
+// makePort completes a port and stores it: what is zero of its Meta, MAC, Status and Binding is
+// filled in, and it gets the addresses that it wants (nil: one of each family that the network
+// offers). AdminStateUp is taken as it is. It asks nothing about callers and quotas.
 func (s *Service) makePort(ctx context.Context, w *work, p Port, want []FixedIPSpec) (Port, error) {
 	s.complete(&p)
 	if err := s.ensureMAC(ctx, w, &p); err != nil {
@@ -66,8 +67,8 @@ func (s *Service) dropPort(ctx context.Context, w *work, p Port) error {
 	return w.Ports().Delete(ctx, p.ID)
 }
 
-// changeAddresses gives a stored port other addresses and stores it. Those that it has and wants stay; nothing changes when it wants what it
-// has.
+// changeAddresses gives a stored port other addresses and stores it. Those that it has and wants
+// stay; nothing changes when it wants what it has.
 func (s *Service) changeAddresses(ctx context.Context, w *work, p *Port, want []FixedIPSpec) error {
 	before := *p
 	if err := s.readdress(ctx, w, p, want); err != nil {
@@ -88,7 +89,8 @@ func (s *Service) readdress(ctx context.Context, w *work, p *Port, want []FixedI
 	return claim(ctx, w, *p, before)
 }
 
-// ensureMAC makes a MAC address for a port that has none, or refuses one that another port of the network has.
+// ensureMAC makes a MAC address for a port that has none, or refuses one that another port of the
+// network has.
 func (s *Service) ensureMAC(ctx context.Context, tx Tx, p *Port) error {
 	if p.MAC != (dataplane.MAC{}) {
 		taken, err := macTaken(ctx, tx, *p)

@@ -10,8 +10,9 @@ type Query struct {
 	Reverse bool     // the page before Marker, instead of after; the order of what is returned stays
 }
 
-// Filter asks for a value of an attribute, which is named as in the resource's JSON: name, router:external, fixed_ips.ip_address, tags.
-// For an attribute that is a list, one of its elements must fulfil it.
+// Filter asks for a value of an attribute, which is named as in the resource's JSON: name,
+// router:external, fixed_ips.ip_address, tags. For an attribute that is a list, one of its elements
+// must fulfil it.
 type Filter struct {
 	Field  string
 	Op     Op

@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// checkQuota refuses one more of a resource, which is named as in [DefaultQuotas], if the project may not have it. What is nobody's is not bounded.
+// checkQuota refuses one more of a resource, which is named as in [DefaultQuotas], if the project
+// may not have it. What is nobody's is not bounded.
 func (s *Service) checkQuota(ctx context.Context, w *work, project, resource string) error {
 	return s.checkQuotaFor(ctx, w, project, resource, 1)
 }
@@ -80,7 +81,8 @@ func usage(ctx context.Context, tx Tx, project, resource string) (int, error) {
 	return 0, fmt.Errorf("nothing counts the quota %q", resource)
 }
 
-// GetQuota answers with the limits of a project: its own or the defaults. Members see their project's.
+// GetQuota answers with the limits of a project: its own or the defaults. Members see their
+// project's.
 func (s *Service) GetQuota(ctx context.Context, who Caller, project string) (limits map[string]int, err error) {
 	if err := s.maySeeQuota(who, project); err != nil {
 		return nil, err
@@ -136,12 +138,14 @@ func (s *Service) ListQuotas(ctx context.Context, who Caller) (map[string]map[st
 	return all, err
 }
 
-// SetQuota gives a project the limits that are named, and leaves the others. A limit below what is used takes nothing away.
+// SetQuota gives a project the limits that are named, and leaves the others. A limit below what is
+// used takes nothing away.
 func (s *Service) SetQuota(ctx context.Context, who Caller, project string, limits map[string]int) (map[string]int, error) {
 	return s.setQuota(ctx, who, project, limits, false)
 }
 
-// SetQuotaAboveUsage is SetQuota that refuses a limit below what the project uses: Neutron's check_limit.
+// SetQuotaAboveUsage is SetQuota that refuses a limit below what the project uses: Neutron's
+// check_limit.
 func (s *Service) SetQuotaAboveUsage(ctx context.Context, who Caller, project string, limits map[string]int) (map[string]int, error) {
 	return s.setQuota(ctx, who, project, limits, true)
 }

@@ -148,8 +148,8 @@ func TestQuotaOfWhatThereIsNot(t *testing.T) {
 	})
 }
 
-// TestQuotaOfRules: a new group brings two rules, and is not made without leave for both. The default
-// group, which every project has, is not hindered.
+// TestQuotaOfRules: a new group brings two rules, and is not made without leave for both. The
+// default group, which every project has, is not hindered.
 func TestQuotaOfRules(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		create := func() error {

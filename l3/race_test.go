@@ -15,8 +15,8 @@ import (
 
 const clients = 16
 
-// atOnce runs do in many goroutines, and counts what came of it: "" for success, or the refusal's name. Any other error fails the test: none of the
-// store's conflicts reaches a client.
+// atOnce runs do in many goroutines, and counts what came of it: "" for success, or the refusal's
+// name. Any other error fails the test: none of the store's conflicts reaches a client.
 func (r *rig) atOnce(do func(client int) error) map[string]int {
 	r.Helper()
 	results := make([]error, clients)
@@ -144,7 +144,8 @@ func TestRaceDeletesAgainstBinds(t *testing.T) {
 	})
 }
 
-// TestRaceFailover: several processes reschedule, agents come and go, and routers change, and yet each router has one host, and moves once.
+// TestRaceFailover: several processes reschedule, agents come and go, and routers change, and yet
+// each router has one host, and moves once.
 func TestRaceFailover(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ext := r.external("public", "203.0.113.0/24")

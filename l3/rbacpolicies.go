@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// CreateRBACPolicies shares networks with projects, or lets projects use them as external ones. An owner does it for single projects, an
-// administrator also for everyone.
+// CreateRBACPolicies shares networks with projects, or lets projects use them as external ones. An
+// owner does it for single projects, an administrator also for everyone.
 func (s *Service) CreateRBACPolicies(ctx context.Context, who Caller, specs ...RBACPolicySpec) ([]RBACPolicy, error) {
 	return makeAll(ctx, s, specs, func(w *work, spec RBACPolicySpec) (RBACPolicy, error) {
 		return s.createRBACPolicy(ctx, w, who, spec)
@@ -53,8 +53,8 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who Caller, spe
 	return p, s.followPolicies(ctx, w, n, append(others, p))
 }
 
-// ownsNetwork refuses to change a policy whose network the caller may not share: an administrator may
-// have made the policy for a project that does not own it, which can only delete it.
+// ownsNetwork refuses to change a policy whose network the caller may not share: an administrator
+// may have made the policy for a project that does not own it, which can only delete it.
 func (s *Service) ownsNetwork(ctx context.Context, tx Tx, who Caller, p RBACPolicy) error {
 	n, err := tx.Networks().Get(ctx, p.ObjectID)
 	if err != nil {
@@ -191,7 +191,8 @@ func (s *Service) DeleteRBACPolicy(ctx context.Context, who Caller, id string, c
 	})
 }
 
-// policyLeft is called when a policy is not any more what it was: who used the network by it must be able to by another one.
+// policyLeft is called when a policy is not any more what it was: who used the network by it must
+// be able to by another one.
 func (s *Service) policyLeft(ctx context.Context, w *work, was RBACPolicy) error {
 	n, err := w.Networks().Get(ctx, was.ObjectID)
 	if err != nil {

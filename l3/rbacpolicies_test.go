@@ -91,7 +91,8 @@ func TestRBACUpdateMovesTheShare(t *testing.T) {
 	})
 }
 
-// TestRBACStandsForSharedAndExternal: the attributes make policies, and the policies make the attributes.
+// TestRBACStandsForSharedAndExternal: the attributes make policies, and the policies make the
+// attributes.
 func TestRBACStandsForSharedAndExternal(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(admin, l3.NetworkSpec{Shared: new(true), External: new(true)})

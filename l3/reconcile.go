@@ -40,10 +40,11 @@ type sighting struct {
 	assignment     *Assignment // nil: not known
 }
 
-// outrun makes the versions of routers newer than every version that was seen. The database has given
-// a router no later version than its state has, so a host or a message queue that knows a later one
-// shows that the database was restored from a backup. Only routers that were seen in a later version
-// change: of the others nothing is known yet. One that runs elsewhere by then stays there.
+// outrun makes the versions of routers newer than every version that was seen. The database has
+// given a router no later version than its state has, so a host or a message queue that knows a
+// later one shows that the database was restored from a backup. Only routers that were seen in a
+// later version change: of the others nothing is known yet. One that runs elsewhere by then stays
+// there.
 func (s *Service) outrun(ctx context.Context, w *work, d Deployment, seen []sighting) (restored bool, err error) {
 	states, err := statesOf(ctx, w, seen)
 	if err != nil {
@@ -100,8 +101,8 @@ func statesOf(ctx context.Context, tx Tx, seen []sighting) (map[string]RouterSta
 	return states, err
 }
 
-// renew binds a router anew, to the host that runs it in a later version than the database has, or else
-// to the one that it is bound to. The new epoch is newer than all that anybody knows.
+// renew binds a router anew, to the host that runs it in a later version than the database has, or
+// else to the one that it is bound to. The new epoch is newer than all that anybody knows.
 func (s *Service) renew(ctx context.Context, w *work, st RouterState, seen sighting) error {
 	st.Generation = max(st.Generation, seen.version.Revision) + 1
 	if !st.Wanted && seen.runs {

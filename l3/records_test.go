@@ -77,7 +77,8 @@ func (r *rig) placement(host, routerID string) string {
 	return "left"
 }
 
-// TestDeparturesOutliveTheRouter: that a router has left a host is recorded until the host confirms it.
+// TestDeparturesOutliveTheRouter: that a router has left a host is recorded until the host confirms
+// it.
 func TestDeparturesOutliveTheRouter(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h1, h2 := r.host("h1"), r.host("h2")
@@ -172,7 +173,8 @@ func TestInventoryKeepsStatusTrue(t *testing.T) {
 		h.runs(newer...)
 		is(l3.StatusActive, "the report was lost")
 
-		// A failure is the host's word, which an inventory does not take back unless it runs after all.
+		// A failure is the host's word, which an inventory does not take back unless it runs after
+		// all.
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
 		h.seq++
 		require.NoError(r, r.Report(r.Context(), l3.Report{
@@ -186,8 +188,8 @@ func TestInventoryKeepsStatusTrue(t *testing.T) {
 	})
 }
 
-// TestOrphansAreKept: a router that nobody has recorded is shown, and its addresses and segments are
-// not given to others, until it is gone.
+// TestOrphansAreKept: a router that nobody has recorded is shown, and its addresses and segments
+// are not given to others, until it is gone.
 func TestOrphansAreKept(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h := r.host("h1")
@@ -263,8 +265,8 @@ func TestOrphanRemovedOnAFreshDatabase(t *testing.T) {
 	})
 }
 
-// TestRouterThatIsAnothers: it runs where the database has, or had, a router of the same ID. Its versions
-// say nothing about that one, and it is removed only by a decision about orphans.
+// TestRouterThatIsAnothers: it runs where the database has, or had, a router of the same ID. Its
+// versions say nothing about that one, and it is removed only by a decision about orphans.
 func TestRouterThatIsAnothers(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		var log bytes.Buffer
@@ -364,7 +366,8 @@ func TestRestoredDatabase(t *testing.T) {
 				h1.applies()
 				h2 := r.host("h2")
 				r.notices(nil)
-				// What follows happened after the backup was made, so that the database knows nothing of it.
+				// What follows happened after the backup was made, so that the database knows
+				// nothing of it.
 				keptA, movedA := ok(r.DesiredOf(r.Context(), kept.ID))(r), ok(r.DesiredOf(r.Context(), moved.ID))(r)
 				ours := []l3.RunningRouter{{ID: kept.ID, Epoch: keptA.Epoch, Revision: keptA.Revision + 4}}
 				theirs := []l3.RunningRouter{
@@ -405,7 +408,8 @@ func TestRestoredDatabase(t *testing.T) {
 	}
 }
 
-// TestHostThatTakesAVersionForAnOldOne: what is published again and again, and never tried, gets a new epoch.
+// TestHostThatTakesAVersionForAnOldOne: what is published again and again, and never tried, gets a
+// new epoch.
 func TestHostThatTakesAVersionForAnOldOne(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h := r.host("h1")
@@ -486,8 +490,8 @@ func TestMisplacedRoutersLeave(t *testing.T) {
 	})
 }
 
-// TestDepartureOfAnotherName: a machine is not told to remove a router that it had left under one name, and
-// has been given again under another.
+// TestDepartureOfAnotherName: a machine is not told to remove a router that it had left under one
+// name, and has been given again under another.
 func TestDepartureOfAnotherName(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h1, h2 := r.host("h1"), r.host("h2")
@@ -515,8 +519,9 @@ func TestDepartureOfAnotherName(t *testing.T) {
 	})
 }
 
-// TestTwoAgentsOfOneMachine: two that are both heard are not one by two names, whatever they say of their
-// machine, as after the memory of a machine was copied. A router that moves leaves the one that it was on.
+// TestTwoAgentsOfOneMachine: two that are both heard are not one by two names, whatever they say of
+// their machine, as after the memory of a machine was copied. A router that moves leaves the one
+// that it was on.
 func TestTwoAgentsOfOneMachine(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h1, h2 := r.host("h1"), r.host("h2")
@@ -570,8 +575,8 @@ func TestSessions(t *testing.T) {
 	})
 }
 
-// TestClockSetBack: an agent that dies after the server's clock was set back does not live on for as
-// long as it was set back.
+// TestClockSetBack: an agent that dies after the server's clock was set back does not live on for
+// as long as it was set back.
 func TestClockSetBack(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		a := r.host("h1").runs()
@@ -582,8 +587,8 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// TestClockSetForward: when the server's clock jumps by a day, nobody has been heard lately. That moves nothing,
-// and each host's next heartbeat puts it right.
+// TestClockSetForward: when the server's clock jumps by a day, nobody has been heard lately. That
+// moves nothing, and each host's next heartbeat puts it right.
 func TestClockSetForward(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h1, h2 := r.host("h1"), r.host("h2")
@@ -610,8 +615,8 @@ func TestClockSetForward(t *testing.T) {
 	})
 }
 
-// TestHostClockSetBack: the agent of a host whose clock is a day behind is heard, although it seems to have
-// started before the one that it follows.
+// TestHostClockSetBack: the agent of a host whose clock is a day behind is heard, although it seems
+// to have started before the one that it follows.
 func TestHostClockSetBack(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		d := ok(r.Deployment(r.Context()))(r)
@@ -662,8 +667,9 @@ func TestClaimBus(t *testing.T) {
 	})
 }
 
-// TestOrphansOfAnAgentThatHasNotReadTheListing: an agent that starts names the deployment that it served
-// before, and calls nothing an orphan yet. The addresses of orphans that it runs stay in use.
+// TestOrphansOfAnAgentThatHasNotReadTheListing: an agent that starts names the deployment that it
+// served before, and calls nothing an orphan yet. The addresses of orphans that it runs stay in
+// use.
 func TestOrphansOfAnAgentThatHasNotReadTheListing(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h := r.host("h1")

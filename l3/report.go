@@ -10,8 +10,8 @@ import (
 const maxReason = 4096
 
 // Report takes what the host of a router reports of it. A report of an earlier host, or one that is
-// older than what is known, changes nothing; nor does one of a generation that is yet to come, which
-// the next inventory of the host explains.
+// older than what is known, changes nothing; nor does one of a generation that is yet to come,
+// which the next inventory of the host explains.
 func (s *Service) Report(ctx context.Context, r Report) error {
 	return s.update(ctx, func(w *work) error {
 		if r.Gone {

@@ -9,8 +9,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TestReportsOfOneGenerationInAnyOrder: a router that failed and was applied when it was tried again does not stay an error because the first word of it
-// comes last, and the other way round.
+// TestReportsOfOneGenerationInAnyOrder: a router that failed and was applied when it was tried
+// again does not stay an error because the first word of it comes last, and the other way round.
 func TestReportsOfOneGenerationInAnyOrder(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		r.agent("h1")

@@ -40,6 +40,7 @@ const (
 	StatusDown   Status = "DOWN"   // not realised: nothing to realise it for, or nobody alive who could
 	StatusError  Status = "ERROR"  // the host tried and could not
 
-	// StatusNone is the status of a port that holds the address of a floating IP. It is plugged in nowhere.
+	// StatusNone is the status of a port that holds the address of a floating IP. It is plugged in
+	// nowhere.
 	StatusNone Status = "N/A"
 )

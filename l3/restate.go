@@ -11,9 +11,9 @@ import (
 )
 
 // The status of routers, their ports and floating IPs follows from their [RouterState]. It is also
-// stored with each, together with the host that it depends on, so that lists are filtered and sorted
-// by it with an index. The stored status is the one while that host is alive; lists leave out, or
-// add, what is on hosts that are not. See [Service.live].
+// stored with each, together with the host that it depends on, so that lists are filtered and
+// sorted by it with an index. The stored status is the one while that host is alive; lists leave
+// out, or add, what is on hosts that are not. See [Service.live].
 
 // mark notes that a router has changed in a way that its status, or that of its ports and floating
 // IPs, may follow from. Before is its state until then.
@@ -26,8 +26,8 @@ func (w *work) mark(before RouterState) {
 	}
 }
 
-// restate stores the status of everything that was marked. It is called at the end of a transaction,
-// and before what it has written is read.
+// restate stores the status of everything that was marked. It is called at the end of a
+// transaction, and before what it has written is read.
 func (s *Service) restate(ctx context.Context, w *work) error {
 	for _, id := range slices.Sorted(maps.Keys(w.marked)) {
 		if err := s.restateRouter(ctx, w, w.marked[id]); err != nil {
@@ -62,9 +62,9 @@ func (s *Service) restateRouter(ctx context.Context, w *work, before RouterState
 	return s.restateFloatingIPs(ctx, w, before, st, after.Host)
 }
 
-// refresh stores what follows from other resources and from hosts, if it has changed; m is the Meta of
-// after. The revision grows with an attribute that clients see, as in Neutron, but only once in a
-// transaction: what a caller has changed is returned before its status is stored.
+// refresh stores what follows from other resources and from hosts, if it has changed; m is the Meta
+// of after. The revision grows with an attribute that clients see, as in Neutron, but only once in
+// a transaction: what a caller has changed is returned before its status is stored.
 func refresh[R any](
 	ctx context.Context, w *work, table Table[R], before R, after *R, m *Meta, now time.Time, seen bool,
 ) error {
@@ -168,8 +168,8 @@ func bindingTo(a Agent) Binding {
 	return b
 }
 
-// restateFloatingIPs stores the status of a router's floating IPs. Only those are read that may have
-// another status than is stored, because a router may have thousands.
+// restateFloatingIPs stores the status of a router's floating IPs. Only those are read that may
+// have another status than is stored, because a router may have thousands.
 func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st RouterState, host string) error {
 	filters := []Filter{oneOf("router_id", st.ID)}
 	usual := StatusActive
@@ -202,8 +202,8 @@ func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st Ro
 	return nil
 }
 
-// restateAll stores the status of all routers, ports and floating IPs that a former version has left
-// without one.
+// restateAll stores the status of all routers, ports and floating IPs that a former version has
+// left without one.
 func (s *Service) restateAll(ctx context.Context) error {
 	const most = 100 // in a transaction, so that others can write meanwhile
 	for left := true; left; {

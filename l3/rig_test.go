@@ -17,7 +17,8 @@ import (
 	"github.com/l3kit/l3kit/l3/l3test"
 )
 
-// rig is a service on an empty store, with an administrator and two projects. Its clock moves only when it is told to.
+// rig is a service on an empty store, with an administrator and two projects. Its clock moves only
+// when it is told to.
 type rig struct {
 	*testing.T
 	*l3.Service
@@ -148,7 +149,8 @@ func (r *rig) router(spec ...l3.RouterSpec) l3.Router {
 	return one(r.CreateRouters(r.Context(), r.member, append(spec, l3.RouterSpec{})[0]))(r)
 }
 
-// routerTo makes a router of the member with a gateway on an external network and interfaces on subnets.
+// routerTo makes a router of the member with a gateway on an external network and interfaces on
+// subnets.
 func (r *rig) routerTo(external l3.Network, subnets ...l3.Subnet) l3.Router {
 	r.Helper()
 	made := r.router(l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: external.ID}})
@@ -202,8 +204,8 @@ func (r *rig) report(routerID string) l3.Assignment {
 	return a
 }
 
-// notices empties the outbox: "host router epoch", with names in place of the routers' IDs, and "gone"
-// after it. A router's first epoch is called 1, its second 2, and so on.
+// notices empties the outbox: "host router epoch", with names in place of the routers' IDs, and
+// "gone" after it. A router's first epoch is called 1, its second 2, and so on.
 func (r *rig) notices(names map[string]string) []string {
 	r.Helper()
 	list := []string{}

@@ -13,11 +13,12 @@ type Router struct {
 	Distributed  bool         `json:"distributed"` // false: others are refused
 	HA           bool         `json:"ha"`          // false: others are refused
 
-	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored value.
+	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored
+	// value.
 	EnableSNAT bool `json:"enable_snat"`
 
-	// These follow from the router's [RouterState] and from the agent that hosts it. Status is stored as it is
-	// while Host is alive.
+	// These follow from the router's [RouterState] and from the agent that hosts it. Status is
+	// stored as it is while Host is alive.
 	Status            Status   `json:"status"`
 	Host              string   `json:"host"` // without which it is DOWN; empty: none
 	StatusReason      string   `json:"-"`    // why Status is DOWN or ERROR; an attribute of ours
@@ -61,7 +62,8 @@ type GatewaySpec struct {
 	FixedIPs   *[]FixedIPSpec
 }
 
-// InterfaceSpec names what to attach to a router, or to detach: a subnet, a port, or at detaching both.
+// InterfaceSpec names what to attach to a router, or to detach: a subnet, a port, or at detaching
+// both.
 type InterfaceSpec struct{ SubnetID, PortID string }
 
 // Interface is the answer to attaching and detaching.

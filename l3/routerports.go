@@ -52,8 +52,8 @@ func (s *Service) mayDeletePort(p Port) error {
 	return nil
 }
 
-// networkMayCeaseExternal refuses it while routers have their gateways on the network. Floating IPs that
-// are bound need such a router; others stay, and cannot be bound.
+// networkMayCeaseExternal refuses it while routers have their gateways on the network. Floating IPs
+// that are bound need such a router; others stay, and cannot be bound.
 func (s *Service) networkMayCeaseExternal(ctx context.Context, tx Tx, networkID string) error {
 	n, err := tx.Ports().Count(ctx, oneOf("network_id", networkID), oneOf("device_owner", OwnerRouterGateway))
 	if err != nil {

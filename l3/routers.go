@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// CreateRouters makes routers. One with a gateway is given a host at once, any other when it first has something to realise.
+// CreateRouters makes routers. One with a gateway is given a host at once, any other when it first
+// has something to realise.
 func (s *Service) CreateRouters(ctx context.Context, who Caller, specs ...RouterSpec) (made []Router, err error) {
 	err = s.update(ctx, func(w *work) error {
 		made = make([]Router, len(specs))
@@ -140,7 +141,8 @@ func (s *Service) updateRouter(ctx context.Context, w *work, who Caller, r *Rout
 	return s.keepRouter(ctx, w, before, r)
 }
 
-// keepRouter writes what changed of a router, and has it realised if a host would see the difference.
+// keepRouter writes what changed of a router, and has it realised if a host would see the
+// difference.
 func (s *Service) keepRouter(ctx context.Context, w *work, before Router, r *Router) error {
 	same := before.AdminStateUp == r.AdminStateUp && before.EnableSNAT == r.EnableSNAT && before.Gateway.equal(r.Gateway) &&
 		slices.Equal(before.Routes, r.Routes)

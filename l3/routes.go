@@ -45,8 +45,8 @@ func (s *Service) changeRoutes(
 	return r, err
 }
 
-// setRoutes replaces a router's list of routes. The same routes in another order are no change. Whether the next hops are connected is found
-// out when the router is touched.
+// setRoutes replaces a router's list of routes. The same routes in another order are no change.
+// Whether the next hops are connected is found out when the router is touched.
 func (s *Service) setRoutes(ctx context.Context, w *work, r *Router, routes []Route) error {
 	seen := map[Route]bool{}
 	for _, route := range routes {
@@ -65,8 +65,8 @@ func (s *Service) setRoutes(ctx context.Context, w *work, r *Router, routes []Ro
 	return nil
 }
 
-// mayHaveRoutes refuses routes that are added beyond the quota of the router's project, or beyond the
-// server's limit if the project was given none.
+// mayHaveRoutes refuses routes that are added beyond the quota of the router's project, or beyond
+// the server's limit if the project was given none.
 func (s *Service) mayHaveRoutes(ctx context.Context, w *work, r Router, routes []Route) error {
 	if !slices.ContainsFunc(routes, func(route Route) bool { return !slices.Contains(r.Routes, route) }) {
 		return nil

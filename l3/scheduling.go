@@ -8,8 +8,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// place gives a router that has something to realise a host that fits it, if there is one. It stays where it is unless its gateway is out of that
-// host's reach and within another's.
+// place gives a router that has something to realise a host that fits it, if there is one. It stays
+// where it is unless its gateway is out of that host's reach and within another's.
 func (s *Service) place(ctx context.Context, w *work, st *RouterState, in Intent) error {
 	if st.AgentID != "" {
 		here, err := w.Agents().Get(ctx, st.AgentID)
@@ -29,7 +29,8 @@ func (s *Service) place(ctx context.Context, w *work, st *RouterState, in Intent
 	return nil
 }
 
-// move binds a router to the one of the agents that the scheduler picks among those that fit. Without one it stays where it is.
+// move binds a router to the one of the agents that the scheduler picks among those that fit.
+// Without one it stays where it is.
 func (s *Service) move(ctx context.Context, w *work, st *RouterState, in Intent, agents []Agent) (bool, error) {
 	candidates := s.candidates(in, agents)
 	if len(candidates) == 0 {
@@ -67,9 +68,9 @@ func (s *Service) bind(ctx context.Context, w *work, st *RouterState, a Agent) e
 	return arrive(ctx, w, *st)
 }
 
-// leave records that a router leaves its host for that of an agent. From one name of a machine to another
-// it leaves nothing: a departure would have the machine remove the router when it takes the first name
-// again.
+// leave records that a router leaves its host for that of an agent. From one name of a machine to
+// another it leaves nothing: a departure would have the machine remove the router when it takes the
+// first name again.
 func (s *Service) leave(ctx context.Context, w *work, st RouterState, a Agent) error {
 	before, err := w.Agents().Get(ctx, st.AgentID)
 	if err != nil {
@@ -119,8 +120,8 @@ func (s *Service) candidates(in Intent, agents []Agent) []Candidate {
 // works says whether an agent can be given routers.
 func (s *Service) works(a Agent) bool { return a.AdminStateUp && s.alive(a) }
 
-// alive reports whether an agent was heard of lately. A heartbeat from the future is one of before the
-// clock was set back, and says as little as one that is as long ago.
+// alive reports whether an agent was heard of lately. A heartbeat from the future is one of before
+// the clock was set back, and says as little as one that is as long ago.
 func (s *Service) alive(a Agent) bool { return s.heardWithin(a, s.config.AgentDownTime) }
 
 func (s *Service) heardWithin(a Agent, d time.Duration) bool {

@@ -129,7 +129,8 @@ var protocols = map[string]int{
 	"icmpv6": protoICMPv6, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": protoICMPv6, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43,
 }
 
-// ofIPv6 are the numbers of protocols that IPv4 does not carry: encapsulation, extension headers, ICMPv6.
+// ofIPv6 are the numbers of protocols that IPv4 does not carry: encapsulation, extension headers,
+// ICMPv6.
 var ofIPv6 = []int{41, 43, 44, protoICMPv6, 59, 60}
 
 // protocolNumber is -1 for any protocol; ok is false for none that is known.

@@ -9,14 +9,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// defaultGroup is the ID of a project's default security group. It follows from the project, so that the store's primary key keeps there from
-// being two, whatever the group is called.
+// defaultGroup is the ID of a project's default security group. It follows from the project, so
+// that the store's primary key keeps there from being two, whatever the group is called.
 func defaultGroup(project string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("security-groups/default/"+project)).String()
 }
 
-// ensureDefaultGroup makes the default security group of a project that has none yet: it lets out everything, and in what comes from its own members.
-// No quota hinders it.
+// ensureDefaultGroup makes the default security group of a project that has none yet: it lets out
+// everything, and in what comes from its own members. No quota hinders it.
 func (s *Service) ensureDefaultGroup(ctx context.Context, w *work, project string) error {
 	id := defaultGroup(project)
 	if _, err := w.SecurityGroups().Get(ctx, id); !errors.Is(err, ErrAbsent) {
@@ -38,7 +38,8 @@ func (s *Service) ensureDefaultGroup(ctx context.Context, w *work, project strin
 	return w.SecurityGroupRules().Insert(ctx, rules...)
 }
 
-// usedBy makes the default group of a project that is about to use a network or a port: nobody's have none.
+// usedBy makes the default group of a project that is about to use a network or a port: nobody's
+// have none.
 func (s *Service) usedBy(ctx context.Context, w *work, project string) error {
 	if project == "" {
 		return nil
@@ -180,7 +181,8 @@ func showGroups(ctx context.Context, tx Tx, groups []*SecurityGroup) error {
 	return nil
 }
 
-// UpdateSecurityGroup changes what is given. The default group keeps its name, and a group that ports use the way it treats connections.
+// UpdateSecurityGroup changes what is given. The default group keeps its name, and a group that
+// ports use the way it treats connections.
 func (s *Service) UpdateSecurityGroup(ctx context.Context, who Caller, id string, spec SecurityGroupSpec, cond If) (g SecurityGroup, err error) {
 	err = s.update(ctx, func(w *work) error {
 		var to Relation
@@ -224,8 +226,9 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, who Caller, id string
 	return g, err
 }
 
-// DeleteSecurityGroup deletes a group that no port uses, its rules, and the rules of other groups that speak of it. The default group is the
-// administrator's to delete; the project's next use makes it anew.
+// DeleteSecurityGroup deletes a group that no port uses, its rules, and the rules of other groups
+// that speak of it. The default group is the administrator's to delete; the project's next use
+// makes it anew.
 func (s *Service) DeleteSecurityGroup(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
 		const rule = "delete_security_group"

@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// segments completes the segments that an administrator asked for; none: one of the first range that has a free one.
+// segments completes the segments that an administrator asked for; none: one of the first range
+// that has a free one.
 func (s *Service) segments(ctx context.Context, w *work, asked []Segment) ([]Segment, error) {
 	if len(asked) == 0 || len(asked) == 1 && asked[0] == (Segment{}) {
 		seg, err := s.freeSegment(ctx, w, nil, func(SegmentRange) bool { return true })
@@ -40,8 +41,9 @@ func (s *Service) segments(ctx context.Context, w *work, asked []Segment) ([]Seg
 	return chosen, nil
 }
 
-// freeSegment is one of the first range that fits and has one that neither a network has nor is chosen already: the lowest after the one that this range
-// gave last. One that was given back just now may be in use on a host for a moment yet, and one of an orphan is.
+// freeSegment is one of the first range that fits and has one that neither a network has nor is
+// chosen already: the lowest after the one that this range gave last. One that was given back just
+// now may be in use on a host for a moment yet, and one of an orphan is.
 func (s *Service) freeSegment(ctx context.Context, w *work, chosen []Segment, fits func(SegmentRange) bool) (Segment, error) {
 	orphaned, err := orphanSegments(ctx, w)
 	if err != nil {
@@ -113,7 +115,8 @@ func (t *turns) given(r SegmentRange, id uint32) {
 // numbered says whether networks of a type are told apart by a segmentation ID.
 func numbered(t dataplane.NetworkType) bool { return largestID(t) > 0 }
 
-// largestID is IEEE 802.1Q's, RFC 7348's (VXLAN), RFC 8926's (Geneve) and RFC 2890's (GRE); 0: the type has none.
+// largestID is IEEE 802.1Q's, RFC 7348's (VXLAN), RFC 8926's (Geneve) and RFC 2890's (GRE); 0: the
+// type has none.
 func largestID(t dataplane.NetworkType) uint32 {
 	switch t {
 	case dataplane.NetworkVLAN:
@@ -126,7 +129,8 @@ func largestID(t dataplane.NetworkType) uint32 {
 	return 0
 }
 
-// checkSegment holds a segment to what its type has. An ID that is missing, and a VLAN's physical network with it, come from the ranges.
+// checkSegment holds a segment to what its type has. An ID that is missing, and a VLAN's physical
+// network with it, come from the ranges.
 func checkSegment(seg Segment) error {
 	physical := seg.Type == dataplane.NetworkFlat || seg.Type == dataplane.NetworkVLAN
 	switch seg.Type {

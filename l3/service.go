@@ -7,8 +7,9 @@ type If struct {
 	Revision *int // of the resource, as it is stored; nil: any
 }
 
-// Networks is what can be done with networks. As everywhere: Create makes all or none; Get, Update and Delete answer with NotFound what the caller
-// may not see; an Update that changes nothing leaves the revision as it is.
+// Networks is what can be done with networks. As everywhere: Create makes all or none; Get, Update
+// and Delete answer with NotFound what the caller may not see; an Update that changes nothing
+// leaves the revision as it is.
 type Networks interface {
 	CreateNetworks(ctx context.Context, who Caller, specs ...NetworkSpec) ([]Network, error)
 	GetNetwork(ctx context.Context, who Caller, id string) (Network, error)
@@ -64,7 +65,8 @@ type FloatingIPs interface {
 	UpdateFloatingIP(ctx context.Context, who Caller, id string, spec FloatingIPSpec, cond If) (FloatingIP, error)
 	DeleteFloatingIP(ctx context.Context, who Caller, id string, cond If) error
 	// ListFloatingIPPools lists the IPv4 subnets of the external networks that the caller sees. A
-	// caller may use them without seeing them as subnets, so they are of its own project in the list.
+	// caller may use them without seeing them as subnets, so they are of its own project in the
+	// list.
 	ListFloatingIPPools(ctx context.Context, who Caller, q Query) ([]Subnet, error)
 }
 
@@ -109,18 +111,21 @@ type Hosting interface {
 	AgentsOfRouter(ctx context.Context, who Caller, routerID string) ([]Agent, error)
 	AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error
 	RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error
-	// Attach gives an agent's process the session of its host, or returns ErrHostTaken while an agent on
-	// another machine has it and is alive.
+	// Attach gives an agent's process the session of its host, or returns ErrHostTaken while an
+	// agent on another machine has it and is alive.
 	Attach(ctx context.Context, session Session) error
-	// Heartbeat registers an agent, or notes that it is alive; one that comes up takes the routers that
-	// nobody hosts and that it fits. Its inventory corrects the status of the host's routers, confirms
-	// departures, and shows orphans. It is ErrHostTaken as for Attach, and changes nothing then.
+	// Heartbeat registers an agent, or notes that it is alive; one that comes up takes the routers
+	// that nobody hosts and that it fits. Its inventory corrects the status of the host's routers,
+	// confirms departures, and shows orphans. It is ErrHostTaken as for Attach, and changes nothing
+	// then.
 	Heartbeat(ctx context.Context, h Heartbeat) (Agent, error)
-	// Report takes what an agent says of a router. One of an earlier epoch or generation changes nothing.
+	// Report takes what an agent says of a router. One of an earlier epoch or generation changes
+	// nothing.
 	Report(ctx context.Context, r Report) error
 }
 
-// Quotas bounds what a project may have. They are kept under every lock that concurrent creation needs.
+// Quotas bounds what a project may have. They are kept under every lock that concurrent creation
+// needs.
 type Quotas interface {
 	GetQuota(ctx context.Context, who Caller, project string) (map[string]int, error)
 	DefaultQuota(ctx context.Context, who Caller, project string) (map[string]int, error)
@@ -142,8 +147,8 @@ type QuotaDetail struct {
 // Tags is what can be done with the tags of any resource that has them.
 type Tags interface {
 	GetTags(ctx context.Context, who Caller, kind Kind, id string) ([]string, error)
-	// SetTags replaces the tags. AddTag adds one, twice is fine. RemoveTag is NotFound for one that is not there. All of them grow the
-	// revision if they change something.
+	// SetTags replaces the tags. AddTag adds one, twice is fine. RemoveTag is NotFound for one that
+	// is not there. All of them grow the revision if they change something.
 	SetTags(ctx context.Context, who Caller, kind Kind, id string, tags []string) ([]string, error)
 	AddTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
 	RemoveTag(ctx context.Context, who Caller, kind Kind, id, tag string) error
@@ -158,24 +163,25 @@ type Permissions interface {
 type Desired interface {
 	// Deployment returns the identity of the database.
 	Deployment(ctx context.Context) (Deployment, error)
-	// ClaimBus records that a message queue serves the database, and renews that record; server names
-	// the process for people. While another queue's claim is younger than [BusClaimTime] it is
-	// ErrOtherBus, and nothing is recorded.
+	// ClaimBus records that a message queue serves the database, and renews that record; server
+	// names the process for people. While another queue's claim is younger than [BusClaimTime] it
+	// is ErrOtherBus, and nothing is recorded.
 	ClaimBus(ctx context.Context, bus, server string) error
-	// ReleaseBus ends the claim of a server that stops. If another server has renewed it since, it stays.
+	// ReleaseBus ends the claim of a server that stops. If another server has renewed it since, it
+	// stays.
 	ReleaseBus(ctx context.Context, bus, server string) error
 	// Hosts lists the hosts that have placements: those of agents and of departures.
 	Hosts(ctx context.Context) ([]string, error)
-	// PlacementOf returns what is recorded of a router on a host. It is NotFound when nothing is: then
-	// the host keeps what it has.
+	// PlacementOf returns what is recorded of a router on a host. It is NotFound when nothing is:
+	// then the host keeps what it has.
 	PlacementOf(ctx context.Context, host, routerID string) (Placement, error)
 	// PlacementsOn returns everything that is recorded of a host, ordered by router.
 	PlacementsOn(ctx context.Context, host string) ([]Placement, error)
 	// Reconcile compares the database with what the message queue has, in full, before anything is
-	// published. Where the queue knows a later version, the database was restored from a backup: the
-	// epochs of all bindings are raised above it, a router that runs elsewhere by then stays there,
-	// and what the database does not know becomes an [Orphan]. It reports whether that was so. What
-	// the queue has that is older changes nothing.
+	// published. Where the queue knows a later version, the database was restored from a backup:
+	// the epochs of all bindings are raised above it, a router that runs elsewhere by then stays
+	// there, and what the database does not know becomes an [Orphan]. It reports whether that was
+	// so. What the queue has that is older changes nothing.
 	Reconcile(ctx context.Context, queued []Placement) (restored bool, err error)
 	// DesiredOf compiles what the host of a router must realise now; see [Compile].
 	DesiredOf(ctx context.Context, routerID string) (Assignment, error)
@@ -183,7 +189,8 @@ type Desired interface {
 	DesiredOn(ctx context.Context, host string) ([]Assignment, error)
 }
 
-// IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6 subnets do not fit an int64, so they are kept as big as they are.
+// IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6
+// subnets do not fit an int64, so they are kept as big as they are.
 type IPAvailability struct {
 	NetworkID   string
 	NetworkName string

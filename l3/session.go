@@ -44,8 +44,8 @@ func (s *Service) Attach(ctx context.Context, session Session) error {
 	})
 }
 
-// rejoin drops the departures from a host of routers that the same machine runs by now under another
-// name: it has one agent, and the session is that agent's.
+// rejoin drops the departures from a host of routers that the same machine runs by now under
+// another name: it has one agent, and the session is that agent's.
 func (s *Service) rejoin(ctx context.Context, w *work, session Session) error {
 	names, err := w.Agents().List(ctx, Query{Filters: []Filter{oneOf("machine", session.Machine)}})
 	if err != nil {

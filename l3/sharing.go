@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// That a network is shared, or external, is a matter of RBAC policies, as in Neutron: shared stands for an access_as_shared policy whose target is
-// everyone, external for any access_as_external policy. Both attributes are stored with the network too, so that lists can be filtered by them,
-// and change in the same transaction as the policies. Whoever sets an attribute makes the policy for everyone; whoever clears it takes that
-// away (shared), or all of them (external).
+// That a network is shared, or external, is a matter of RBAC policies, as in Neutron: shared stands
+// for an access_as_shared policy whose target is everyone, external for any access_as_external
+// policy. Both attributes are stored with the network too, so that lists can be filtered by them,
+// and change in the same transaction as the policies. Whoever sets an attribute makes the policy
+// for everyone; whoever clears it takes that away (shared), or all of them (external).
 
 // shareAtCreation makes the policies that a new network's attributes stand for.
 func (s *Service) shareAtCreation(ctx context.Context, w *work, n Network) error {
@@ -125,7 +126,8 @@ func usersOfShared(ctx context.Context, tx Tx, n Network) ([]string, error) {
 	return strangers(users, n), nil
 }
 
-// usersOfExternal are the projects, beside the owner, whose routers have their gateway on a network.
+// usersOfExternal are the projects, beside the owner, whose routers have their gateway on a
+// network.
 func usersOfExternal(ctx context.Context, tx Tx, n Network) ([]string, error) {
 	gateways, err := tx.Ports().List(ctx, Query{Filters: []Filter{oneOf("network_id", n.ID), oneOf("device_owner", OwnerRouterGateway)}})
 	if err != nil {

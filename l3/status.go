@@ -91,8 +91,8 @@ func (h hosting) of(s *Service, routerID string) (RouterState, Agent, bool) {
 	return st, a, ok && s.alive(a)
 }
 
-// describeRouters fills in what follows from the hosts. Details of reasons are for those who may see
-// agents.
+// describeRouters fills in what follows from the hosts. Details of reasons are for those who may
+// see agents.
 func (s *Service) describeRouters(ctx context.Context, tx Tx, who Caller, routers []Router) error {
 	ids := make([]string, len(routers))
 	for i := range routers {
@@ -165,7 +165,8 @@ func (s *Service) describePort(ctx context.Context, tx Tx, p *Port) error {
 	return err
 }
 
-// describeFloatingIPs fills in what follows from the hosts, and from the ports that floating IPs are bound to.
+// describeFloatingIPs fills in what follows from the hosts, and from the ports that floating IPs
+// are bound to.
 func (s *Service) describeFloatingIPs(ctx context.Context, tx Tx, who Caller, fips []FloatingIP) error {
 	details := s.Allows(who, "get_agent", 0)
 	ports, routers := map[string]Port{}, []string{}

@@ -27,7 +27,8 @@ func (r *rig) fails(routerID, why string) {
 	require.NoError(r, r.Report(r.Context(), l3.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision, Error: why}))
 }
 
-// TestPortsOfRoutersFollowTheirHost: they are ACTIVE once the host has applied the router with them, on that host, and as long as it lives.
+// TestPortsOfRoutersFollowTheirHost: they are ACTIVE once the host has applied the router with
+// them, on that host, and as long as it lives.
 func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		a := r.beat(l3.Heartbeat{Host: "h1", Configurations: map[string]any{"wiring": "ovs"}})
@@ -99,7 +100,8 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 	})
 }
 
-// TestPortsThatAreNotRouters: what clients plug in is theirs, and the port of a floating IP is plugged in nowhere, as in Neutron.
+// TestPortsThatAreNotRouters: what clients plug in is theirs, and the port of a floating IP is
+// plugged in nowhere, as in Neutron.
 func TestPortsThatAreNotRouters(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		r.agent("h1")
@@ -116,7 +118,8 @@ func TestPortsThatAreNotRouters(t *testing.T) {
 	})
 }
 
-// TestInventoryCorrectsPorts: what runs while a later version fails is what the ports are ACTIVE by.
+// TestInventoryCorrectsPorts: what runs while a later version fails is what the ports are ACTIVE
+// by.
 func TestInventoryCorrectsPorts(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		beat := func(seq uint64, running ...l3.RunningRouter) {
@@ -134,7 +137,8 @@ func TestInventoryCorrectsPorts(t *testing.T) {
 	})
 }
 
-// TestRouterOnItsWayIsBuild: as long as a live agent has a router, or will have it, it is BUILD until it is ACTIVE.
+// TestRouterOnItsWayIsBuild: as long as a live agent has a router, or will have it, it is BUILD
+// until it is ACTIVE.
 func TestRouterOnItsWayIsBuild(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		a, b := r.agent("h1"), r.agent("h2")
@@ -168,7 +172,8 @@ func TestRouterOnItsWayIsBuild(t *testing.T) {
 	})
 }
 
-// TestRouterWithoutHostExplainsItself: to its owner without what only administrators see, to them with it, and in the log.
+// TestRouterWithoutHostExplainsItself: to its owner without what only administrators see, to them
+// with it, and in the log.
 func TestRouterWithoutHostExplainsItself(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		var log bytes.Buffer
@@ -272,8 +277,9 @@ func TestUnhostedRouterIsDownWhenTheLastAgentDies(t *testing.T) {
 	})
 }
 
-// TestListsByStatusAreWhatResourcesShow: whatever the hosts report and whichever die, a list by status, or sorted by it, is the resources that show
-// that status. So is one by whether an agent is alive.
+// TestListsByStatusAreWhatResourcesShow: whatever the hosts report and whichever die, a list by
+// status, or sorted by it, is the resources that show that status. So is one by whether an agent is
+// alive.
 func TestListsByStatusAreWhatResourcesShow(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -387,7 +393,8 @@ func listed[R any](
 	require.Equal(r, all, ids(l3.Query{Filters: []l3.Filter{{Field: field, Values: values}}}))
 }
 
-// TestStatusOfAFormerVersionsResources: its database has the status of nothing. It is made up for before anything is published.
+// TestStatusOfAFormerVersionsResources: its database has the status of nothing. It is made up for
+// before anything is published.
 func TestStatusOfAFormerVersionsResources(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()
@@ -425,7 +432,8 @@ func TestStatusOfAFormerVersionsResources(t *testing.T) {
 	})
 }
 
-// TestFloatingIPsAreFoundByTheirStatus through every change of it, with others on the router that stay as they are.
+// TestFloatingIPsAreFoundByTheirStatus through every change of it, with others on the router that
+// stay as they are.
 func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()
@@ -495,7 +503,8 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 	})
 }
 
-// TestAgentThatWasNeverHeard: an agent registers before its first heartbeat, and is not lost until then.
+// TestAgentThatWasNeverHeard: an agent registers before its first heartbeat, and is not lost until
+// then.
 func TestAgentThatWasNeverHeard(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		var log bytes.Buffer

@@ -67,7 +67,8 @@ func checkPools(sub Subnet) error {
 	return nil
 }
 
-// checkModes holds the IPv6 modes to each other: what makes an address from a MAC address needs 64 bits for it (RFC 4862 §5.5.3).
+// checkModes holds the IPv6 modes to each other: what makes an address from a MAC address needs 64
+// bits for it (RFC 4862 §5.5.3).
 func checkModes(sub Subnet) error {
 	ra, address := sub.IPv6RAMode, sub.IPv6AddressMode
 	for _, m := range []struct {

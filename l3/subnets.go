@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// CreateSubnets makes subnets. What is not given is as Neutron has it: the first address is the gateway's, and all others can be given to ports.
+// CreateSubnets makes subnets. What is not given is as Neutron has it: the first address is the
+// gateway's, and all others can be given to ports.
 func (s *Service) CreateSubnets(ctx context.Context, who Caller, specs ...SubnetSpec) ([]Subnet, error) {
 	return makeAll(ctx, s, specs, func(w *work, spec SubnetSpec) (Subnet, error) {
 		sub, err := s.createSubnet(ctx, w, who, spec)
@@ -123,7 +124,8 @@ func fitsNetwork(ctx context.Context, w *work, n Network, sub Subnet) error {
 	return nil
 }
 
-// giveSelfMade notes the addresses that the machines on a network will make for themselves in a new subnet.
+// giveSelfMade notes the addresses that the machines on a network will make for themselves in a new
+// subnet.
 func (s *Service) giveSelfMade(ctx context.Context, w *work, sub Subnet) error {
 	if !sub.auto() {
 		return nil
@@ -180,7 +182,8 @@ func (s *Service) ListSubnets(ctx context.Context, who Caller, q Query) (list []
 	return list, err
 }
 
-// UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer hold them.
+// UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer
+// hold them.
 func (s *Service) UpdateSubnet(ctx context.Context, who Caller, id string, spec SubnetSpec, cond If) (sub Subnet, err error) {
 	err = s.update(ctx, func(w *work) error {
 		const rule = "update_subnet"
@@ -257,8 +260,8 @@ func gatewayFree(ctx context.Context, w *work, sub Subnet) error {
 	return err
 }
 
-// DeleteSubnet deletes a subnet that no port has an address of, but for ports that come by themselves and addresses that machines make for
-// themselves.
+// DeleteSubnet deletes a subnet that no port has an address of, but for ports that come by
+// themselves and addresses that machines make for themselves.
 func (s *Service) DeleteSubnet(ctx context.Context, who Caller, id string, cond If) error {
 	return s.update(ctx, func(w *work) error {
 		sub, to, err := s.subnet(ctx, w, who, id)

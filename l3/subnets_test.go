@@ -252,7 +252,8 @@ func TestSubnetInUse(t *testing.T) {
 	})
 }
 
-// TestSubnetOfMachinesThatMakeTheirAddresses: a SLAAC subnet gives its addresses to the ports that are there, and does not mind them when it goes.
+// TestSubnetOfMachinesThatMakeTheirAddresses: a SLAAC subnet gives its addresses to the ports that
+// are there, and does not mind them when it goes.
 func TestSubnetOfMachinesThatMakeTheirAddresses(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(alice, l3.NetworkSpec{})

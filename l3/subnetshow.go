@@ -29,8 +29,8 @@ func showSubnets(ctx context.Context, tx Tx, subnets []Subnet) error {
 	return nil
 }
 
-// byNetwork replaces the filters of a list of subnets that are about their networks: router:external,
-// and shared, which means shared with the caller's project.
+// byNetwork replaces the filters of a list of subnets that are about their networks:
+// router:external, and shared, which means shared with the caller's project.
 func byNetwork(ctx context.Context, tx Tx, who Caller, filters []Filter) ([]Filter, error) {
 	filters = slices.Clone(filters)
 	for i, f := range filters {

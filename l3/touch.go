@@ -5,9 +5,10 @@ import (
 	"errors"
 )
 
-// touch is called with every change of what hosts must realise of routers, after it was written. The routers' generations grow, one that has
-// something to realise gets a host, and the hosts will be told, in the order of the routers. What no host could realise is refused.
-// The routers' revisions stay.
+// touch is called with every change of what hosts must realise of routers, after it was written.
+// The routers' generations grow, one that has something to realise gets a host, and the hosts will
+// be told, in the order of the routers. What no host could realise is refused. The routers'
+// revisions stay.
 func (s *Service) touch(ctx context.Context, w *work, routerIDs ...string) error {
 	for _, id := range routerIDs {
 		in, err := intentOf(ctx, w, id)

@@ -13,8 +13,9 @@ type binding struct {
 	router string // that translates
 }
 
-// wish works out what a floating IP is to be bound to; nothing is changed. It checks, in this order: the port, its owner, the address on it, a router
-// that reaches both sides, and that no other floating IP is there.
+// wish works out what a floating IP is to be bound to; nothing is changed. It checks, in this
+// order: the port, its owner, the address on it, a router that reaches both sides, and that no
+// other floating IP is there.
 func (s *Service) wish(ctx context.Context, tx Tx, who Caller, f FloatingIP, spec FloatingIPSpec) (binding, error) {
 	id := or(spec.PortID, "")
 	if id == "" {
@@ -76,7 +77,8 @@ func fixedOn(p Port, asked netip.Addr) (FixedIP, error) {
 	return four[0], nil
 }
 
-// translator finds the router that joins a fixed address's subnet to the floating IP's network: the one that is the subnet's gateway, or else the first by ID.
+// translator finds the router that joins a fixed address's subnet to the floating IP's network: the
+// one that is the subnet's gateway, or else the first by ID.
 func (s *Service) translator(ctx context.Context, tx Tx, f FloatingIP, p Port, fixed FixedIP) (string, error) {
 	subnet, err := tx.Subnets().Get(ctx, fixed.SubnetID)
 	if err != nil {
@@ -116,14 +118,15 @@ func (s *Service) translator(ctx context.Context, tx Tx, f FloatingIP, p Port, f
 		f.NetworkID, subnet.ID, p.ID)
 }
 
-// translatesTo says whether a router can have floating IPs of a network: its gateway is there, and has the IPv4 address that hairpins need.
+// translatesTo says whether a router can have floating IPs of a network: its gateway is there, and
+// has the IPv4 address that hairpins need.
 func (r *Router) translatesTo(networkID string) bool {
 	return r.Gateway != nil && r.Gateway.NetworkID == networkID &&
 		slices.ContainsFunc(r.Gateway.FixedIPs, func(ip FixedIP) bool { return ip.IPAddress.Is4() })
 }
 
-// bindTo binds a floating IP, moves it, or unbinds it. The floating IP is not written. The router that it leaves is told before the one that it comes
-// to, so that two hosts never announce it.
+// bindTo binds a floating IP, moves it, or unbinds it. The floating IP is not written. The router
+// that it leaves is told before the one that it comes to, so that two hosts never announce it.
 func (s *Service) bindTo(ctx context.Context, w *work, f *FloatingIP, b binding) error {
 	if f.RouterID != "" && f.RouterID != b.router {
 		if err := s.advanceByID(ctx, w, f.RouterID); err != nil {
@@ -164,7 +167,8 @@ func (in Intent) mayTranslate(a netip.Addr) error {
 	return nil
 }
 
-// portLeaves unbinds the floating IPs of a port that goes away; where addresses are named, only those that stand for them.
+// portLeaves unbinds the floating IPs of a port that goes away; where addresses are named, only
+// those that stand for them.
 func (s *Service) portLeaves(ctx context.Context, w *work, p Port, gone ...netip.Addr) error {
 	bound, err := w.FloatingIPs().List(ctx, Query{Filters: []Filter{oneOf("port_id", p.ID)}})
 	if err != nil {

@@ -51,8 +51,8 @@ func TestRefusalsNameNothingOfOthers(t *testing.T) {
 	})
 }
 
-// TestChangeThatAnothersRouterCannotHave: a network's owner changes a gateway address, and the router
-// of another project there has a reason against it, which is not told.
+// TestChangeThatAnothersRouterCannotHave: a network's owner changes a gateway address, and the
+// router of another project there has a reason against it, which is not told.
 func TestChangeThatAnothersRouterCannotHave(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		public := c.external()

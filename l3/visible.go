@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// The functions below find a resource that the policy lets the caller see. Any other is answered for
-// as if it did not exist. They also return how it is related to the caller.
+// The functions below find a resource that the policy lets the caller see. Any other is answered
+// for as if it did not exist. They also return how it is related to the caller.
 
 func (s *Service) network(ctx context.Context, tx Tx, who Caller, id string) (Network, Relation, error) {
 	absent := notFound("NetworkNotFound", "Network %s could not be found.", id)
@@ -205,8 +205,8 @@ func (s *Service) sharedNetworks(ctx context.Context, tx Tx, who Caller, rule st
 	return slices.Compact(ids), err
 }
 
-// ownProject finds what belongs to the caller's project. A caller without one owns nothing: what has
-// no owner does not belong to it.
+// ownProject finds what belongs to the caller's project. A caller without one owns nothing: what
+// has no owner does not belong to it.
 func ownProject(who Caller) Filter {
 	if who.Project == "" {
 		return nothing()

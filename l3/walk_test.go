@@ -12,8 +12,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TestWalkWhateverIsAllowedCompiles: after any sequence of requests, granted or refused, every router compiles to something valid, and what a request
-// changed of it reached the outbox.
+// TestWalkWhateverIsAllowedCompiles: after any sequence of requests, granted or refused, every
+// router compiles to something valid, and what a request changed of it reached the outbox.
 func TestWalkWhateverIsAllowedCompiles(t *testing.T) {
 	const walks, steps = 6, 50
 	onRigs(t, func(r *rig) {

@@ -7,8 +7,8 @@ import (
 
 // A port that belongs to no router and no floating IP is a workload's: a virtual machine's, a
 // container's. Whoever plugs it in binds it to a host. It becomes ACTIVE when that host's inventory
-// names it, and DOWN when an inventory does not, or when it is bound elsewhere. Like what is stored of
-// routers, that is so while the host is heard.
+// names it, and DOWN when an inventory does not, or when it is bound elsewhere. Like what is stored
+// of routers, that is so while the host is heard.
 
 func isWorkloadPort(p *Port) bool { return !isRouterPort(p) && p.DeviceOwner != OwnerFloatingIP }
 
@@ -44,8 +44,8 @@ func (c *comparison) workloads(ctx context.Context, tx Tx, a Agent, attached []s
 	return err
 }
 
-// bindTo sets what follows from the host that a workload's port is bound to; a is nil if no agent serves
-// it.
+// bindTo sets what follows from the host that a workload's port is bound to; a is nil if no agent
+// serves it.
 func (p *Port) bindTo(host string, a *Agent) {
 	p.Binding.HostID, p.Binding.VIFType, p.Binding.VIFDetails = host, vifUnbound, nil
 	if host != "" && a != nil {
@@ -54,8 +54,8 @@ func (p *Port) bindTo(host string, a *Agent) {
 	}
 }
 
-// rebind sets what follows from a change of a workload's port: it is DOWN until the host that it is bound
-// to names it again.
+// rebind sets what follows from a change of a workload's port: it is DOWN until the host that it is
+// bound to names it again.
 func (s *Service) rebind(ctx context.Context, tx Tx, before Port, p *Port) error {
 	if !isWorkloadPort(p) {
 		return nil

@@ -17,8 +17,8 @@ func attached(host string, seq uint64, ports ...string) l3.Heartbeat {
 	}
 }
 
-// TestPortsOfWorkloadsFollowTheirHost: they are ACTIVE when the host that they are bound to reports them as
-// attached, and only then.
+// TestPortsOfWorkloadsFollowTheirHost: they are ACTIVE when the host that they are bound to reports
+// them as attached, and only then.
 func TestPortsOfWorkloadsFollowTheirHost(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()
@@ -117,8 +117,8 @@ func TestPortsOfWorkloadsFollowTheirHost(t *testing.T) {
 	})
 }
 
-// TestStatusRaisesTheRevision: clients that compare revisions see that a status has changed, as in Neutron;
-// what a request has changed has the revision that the answer shows.
+// TestStatusRaisesTheRevision: clients that compare revisions see that a status has changed, as in
+// Neutron; what a request has changed has the revision that the answer shows.
 func TestStatusRaisesTheRevision(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()

@@ -45,8 +45,9 @@ const (
 	nftaSetExpressions = 0x12
 )
 
-// maxElementBytes bounds the elements in one message. The list of them is one attribute, whose length has 16 bits; and the kernel sends
-// a message that it refuses back whole, which has to fit into [nfnetlink.ReceiveBuffer].
+// maxElementBytes bounds the elements in one message. The list of them is one attribute, whose
+// length has 16 bits; and the kernel sends a message that it refuses back whole, which has to fit
+// into [nfnetlink.ReceiveBuffer].
 const maxElementBytes = 24 << 10
 
 const elementBytes = 32 // enough for most

@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/internal/failure"
 )
 
-// Counters implements [namespace.Rules]. The kernel keeps the counters beside the elements of two sets. Without rules there are none.
+// Counters implements [namespace.Rules]. The kernel keeps the counters beside the elements of two
+// sets. Without rules there are none.
 func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -52,7 +53,8 @@ func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]na
 	return traffic, nil
 }
 
-// decodeCounter returns the counter of an element; one without, which somebody else may have made, counts nothing.
+// decodeCounter returns the counter of an element; one without, which somebody else may have made,
+// counts nothing.
 func decodeCounter(wire []byte) (t namespace.Traffic, err error) {
 	ad, err := netlink.NewAttributeDecoder(wire)
 	if err != nil {

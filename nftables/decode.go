@@ -83,7 +83,8 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 	return e, expr.Unmarshal(byte(ipv4), data, e)
 }
 
-// zeroed is what a set gives to its elements in the form in which we write it, if it is a counter: attributes may be padded differently.
+// zeroed is what a set gives to its elements in the form in which we write it, if it is a counter:
+// attributes may be padded differently.
 func zeroed(wire []byte) string {
 	if e, err := decodeExpr(wire); err == nil {
 		if _, ok := e.(*expr.Counter); ok {

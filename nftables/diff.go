@@ -62,7 +62,8 @@ func (d setDiff) redefined() bool {
 	return d.have != nil && d.want != nil && !d.have.sameDefinition(d.want)
 }
 
-// chainDiff has no have for a chain that is missing, and no want for one that is not of the program.
+// chainDiff has no have for a chain that is missing, and no want for one that is not of the
+// program.
 type chainDiff struct{ have, want *chain }
 
 // redefined says that there is a chain of this name, but attached elsewhere or with another policy.

@@ -53,12 +53,14 @@
 // not translated, which would show private addresses outside; and packets in either direction that
 // conntrack does not follow. What the router itself answers is not forwarded, and so not guarded.
 //
-// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the inside. The server must see another address than
-// the client's, or it would answer past the router; so the source becomes the client's floating IP, or else the gateway's address. The
-// postrouting chain cannot tell where a packet came in, so the forward chain marks it (bit 0x10000 of the packet mark, which nothing else here uses).
+// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the
+// inside. The server must see another address than the client's, or it would answer past the
+// router; so the source becomes the client's floating IP, or else the gateway's address. The
+// postrouting chain cannot tell where a packet came in, so the forward chain marks it (bit 0x10000
+// of the packet mark, which nothing else here uses).
 //
-// Shared addresses get fully random ports, so that two clients that connect at once do not choose the same; a floating IP stands for
-// one host, which keeps its ports.
+// Shared addresses get fully random ports, so that two clients that connect at once do not choose
+// the same; a floating IP stands for one host, which keeps its ports.
 //
 // # Writing
 //

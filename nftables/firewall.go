@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/internal/failure"
 )
 
-// Firewall writes routers' translation and filtering with nftables. It implements [namespace.Firewall].
+// Firewall writes routers' translation and filtering with nftables. It implements
+// [namespace.Firewall].
 type Firewall struct{}
 
 // Name is nftables.
@@ -35,15 +36,18 @@ type rules struct {
 	// generation is that of the namespace at which the tables were last known to be what Apply was
 	// asked for; 0: it is not known. While the kernel is at the same one, nobody has written.
 	generation uint32
-	// seen is what Plan found at a generation, so that an Apply which follows need not read it again.
+	// seen is what Plan found at a generation, so that an Apply which follows need not read it
+	// again.
 	seen   ruleset
 	seenAt uint32
 }
 
-// maxRaces bounds how often Apply starts over because somebody else writes to nftables in the same namespace all the time.
+// maxRaces bounds how often Apply starts over because somebody else writes to nftables in the same
+// namespace all the time.
 const maxRaces = 20
 
-// Plan implements [namespace.Rules]. When it may act on want.Since alone it costs one short question.
+// Plan implements [namespace.Rules]. When it may act on want.Since alone it costs one short
+// question.
 func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.Step, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -69,8 +73,9 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 	return c.steps(), nil
 }
 
-// Apply implements [namespace.Rules]. It writes one transaction, bound to the generation that it was made for: if anybody wrote since, the
-// kernel refuses it. Taking it back restores counters too, and what others had put into the table; it fails if they have since written there.
+// Apply implements [namespace.Rules]. It writes one transaction, bound to the generation that it
+// was made for: if anybody wrote since, the kernel refuses it. Taking it back restores counters
+// too, and what others had put into the table; it fails if they have since written there.
 func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.Context) error, error) {
 	defer func() { r.seen, r.seenAt = ruleset{}, 0 }()
 	if err := ctx.Err(); err != nil {
@@ -154,7 +159,8 @@ func (r *rules) Unchanged() (bool, error) {
 // next is the generation that a commit leads to. The kernel passes over 0.
 func next(generation uint32) uint32 { return max(generation+1, 1) }
 
-// delta is the difference that floating IPs make. Its cost does not depend on how many there are beside.
+// delta is the difference that floating IPs make. Its cost does not depend on how many there are
+// beside.
 func delta(d namespace.Delta) difference {
 	return compare(renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added))
 }

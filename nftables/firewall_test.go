@@ -179,7 +179,8 @@ func TestForeignTable(t *testing.T) {
 	require.ErrorIs(t, err, dataplane.ErrForeign)
 }
 
-// nft's text beside each rule in program.go is what the kernel was told: see testdata. Here: every chain and set of it is documented.
+// nft's text beside each rule in program.go is what the kernel was told: see testdata. Here: every
+// chain and set of it is documented.
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)

@@ -27,7 +27,8 @@ func TestKilled(t *testing.T) {
 	dataplanetest.RunKilled(t, open, times)
 }
 
-// A process that is killed between removing a port and the bridge that was there for it leaves a bridge that no router has to do with.
+// A process that is killed between removing a port and the bridge that was there for it leaves a
+// bridge that no router has to do with.
 func TestAPlanNamesWhatAKilledProcessLeft(t *testing.T) {
 	needs.Root(t)
 	l, err := lab.New()

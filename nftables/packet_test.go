@@ -14,8 +14,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// site is the example router with packets: an inside with the hosts 10.0.0.5 (with floating IP 5) and 10.0.0.6, another with 10.1.0.9, and an outside
-// host 203.0.0.1.
+// site is the example router with packets: an inside with the hosts 10.0.0.5 (with floating IP 5)
+// and 10.0.0.6, another with 10.1.0.9, and an outside host 203.0.0.1.
 type site struct {
 	*place
 	web, db, outside int // file descriptors
@@ -88,7 +88,8 @@ func (s *site) udp(fd int, local string) *net.UDPConn {
 	return conn
 }
 
-// exchange sends a datagram to a server by one of its addresses, and the answer back. It returns the source that the server saw.
+// exchange sends a datagram to a server by one of its addresses, and the answer back. It returns
+// the source that the server saw.
 func (s *site) exchange(client *net.UDPConn, to string, server *net.UDPConn) string {
 	s.t.Helper()
 	_, err := client.WriteToUDPAddrPort([]byte(to), netip.MustParseAddrPort(to))
@@ -146,7 +147,8 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// Counters count whole IP packets by floating IP: of connections from either side, and in either direction.
+// Counters count whole IP packets by floating IP: of connections from either side, and in either
+// direction.
 func TestCounters(t *testing.T) {
 	s := newSite(t)
 	s.apply(example(fip(5), fip(6)))

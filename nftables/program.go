@@ -26,7 +26,8 @@ const (
 	hairpin    = "hairpin"
 )
 
-// hairpinMark is the one bit of the packet mark that the program uses, between the forward and the postrouting chain.
+// hairpinMark is the one bit of the packet mark that the program uses, between the forward and the
+// postrouting chain.
 const hairpinMark = 1 << 16
 
 // Conntrack's status bits (enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h).
@@ -39,7 +40,8 @@ const (
 // refuse is the chain that ends packets to link-local addresses.
 const refuse = "refuse"
 
-// program is the table that every router has, with empty sets. The text beside each rule is its form in nft(8).
+// program is the table that every router has, with empty sets. The text beside each rule is its
+// form in nft(8).
 func program() *table {
 	return &table{
 		family: ipv4,
@@ -213,7 +215,8 @@ func fillSubnets(t *table, ports []dataplane.Port) {
 	}
 }
 
-// renderFloatingIPs is only that part of a table in which routers differ that differ in floating IPs. Its cost depends on fips alone.
+// renderFloatingIPs is only that part of a table in which routers differ that differ in floating
+// IPs. Its cost depends on fips alone.
 func renderFloatingIPs(fips []dataplane.FloatingIP) *table {
 	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}}}
 	fillFloatingIPs(t, fips)
@@ -277,14 +280,16 @@ func newIntervalSet(name string, key keyType, comment string) *set {
 	return s
 }
 
-// newCountingSet is a set in which the kernel gives each element a counter (since 5.7), which a rule that finds the element advances.
+// newCountingSet is a set in which the kernel gives each element a counter (since 5.7), which a
+// rule that finds the element advances.
 func newCountingSet(name string, key keyType, comment string) *set {
 	s := newSet(name, key, comment)
 	s.definition[nftaSetExpr] = startingCounter()
 	return s
 }
 
-// startingCounter is the expression that the kernel copies to each new element of a counting set: a counter at zero.
+// startingCounter is the expression that the kernel copies to each new element of a counting set: a
+// counter at zero.
 func startingCounter() string {
 	b, err := expr.Marshal(byte(ipv4), &expr.Counter{})
 	if err != nil {

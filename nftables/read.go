@@ -17,7 +17,8 @@ import (
 	"github.com/l3kit/l3kit/internal/nfnetlink"
 )
 
-// tableOwned is NFT_TABLE_F_OWNER: the table belongs to a process that has it open, and goes with it (since 5.12).
+// tableOwned is NFT_TABLE_F_OWNER: the table belongs to a process that has it open, and goes with
+// it (since 5.12).
 const tableOwned = 2
 
 // read returns the tables as they are, and the generation at which all of them were so.
@@ -128,9 +129,10 @@ func (s *socket) readSets(ctx context.Context, t *table) error {
 
 // readElements returns what a set of the table holds, which is not one of intervals.
 //
-// The kernel hands out a long list in parts and finds its place again by counting. A hash table that has just been filled is still being
-// enlarged in the background, which changes its order; then elements are told twice, and as many are left out. The generation does not
-// show it, but an element told twice does: without one, the list is whole.
+// The kernel hands out a long list in parts and finds its place again by counting. A hash table
+// that has just been filled is still being enlarged in the background, which changes its order;
+// then elements are told twice, and as many are left out. The generation does not show it, but an
+// element told twice does: without one, the list is whole.
 func (s *socket) readElements(ctx context.Context, f family, set string) (map[string]element, error) {
 	for {
 		elements, told := map[string]element{}, 0
@@ -213,7 +215,8 @@ func (s *socket) listElements(f family, set string, decode func(wire []byte) err
 	})
 }
 
-// oddValue stands for the value of an element that has more to it than those we write: a timeout, say. None of ours has it.
+// oddValue stands for the value of an element that has more to it than those we write: a timeout,
+// say. None of ours has it.
 const oddValue = "\xff"
 
 func decodeElement(wire []byte) (key string, e element, flags uint32, err error) {

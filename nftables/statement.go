@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The words that the program's rules are made of. Each loads, tests or uses the one register that they all share.
+// The words that the program's rules are made of. Each loads, tests or uses the one register that
+// they all share.
 const reg = unix.NFT_REG_1
 
 const accept = 1 // NF_ACCEPT of linux/netfilter.h: the policy of every base chain
@@ -79,7 +80,8 @@ func notIn(set string) []expr.Any {
 	return []expr.Any{&expr.Lookup{SourceRegister: reg, SetName: set, Invert: true}}
 }
 
-// mapped puts the value that a map has for the register into the register; the rule ends here when it has none.
+// mapped puts the value that a map has for the register into the register; the rule ends here when
+// it has none.
 func mapped(m string) []expr.Any {
 	return []expr.Any{&expr.Lookup{SourceRegister: reg, DestRegister: reg, IsDestRegSet: true, SetName: m}}
 }
@@ -89,12 +91,14 @@ func dnat() []expr.Any {
 	return []expr.Any{&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: reg, RegAddrMax: reg}}
 }
 
-// snat with random ports keeps two clients that connect at once from choosing the same one, and others from guessing it.
+// snat with random ports keeps two clients that connect at once from choosing the same one, and
+// others from guessing it.
 func snat(randomPorts bool) []expr.Any {
 	return []expr.Any{&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: reg, RegAddrMax: reg, FullyRandom: randomPorts}}
 }
 
-// ctBits compares those bits of conntrack's word for the packet with 0. For a packet without a conntrack entry only the state has a word.
+// ctBits compares those bits of conntrack's word for the packet with 0. For a packet without a
+// conntrack entry only the state has a word.
 func ctBits(key expr.CtKey, bits uint32, op expr.CmpOp) []expr.Any {
 	return append([]expr.Any{&expr.Ct{Key: key, Register: reg}}, testBits(bits, op)...)
 }

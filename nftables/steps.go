@@ -233,7 +233,8 @@ func (d difference) floatingIPSteps() []dataplane.Step {
 	return steps
 }
 
-// newFloatingIPSteps tells of floating IPs in a table that is made, in which nothing can be wrong yet.
+// newFloatingIPSteps tells of floating IPs in a table that is made, in which nothing can be wrong
+// yet.
 func newFloatingIPSteps(toFixed map[string]element) []dataplane.Step {
 	steps := make([]dataplane.Step, 0, len(toFixed))
 	for _, addr := range slices.Sorted(maps.Keys(toFixed)) {
@@ -281,7 +282,8 @@ func (f *faults) String() string {
 	return strings.Join(texts, ", ")
 }
 
-// step tells the faults of a floating IP as one step, from the fixed address that it was translated to to the one that it should be.
+// step tells the faults of a floating IP as one step, from the fixed address that it was translated
+// to to the one that it should be.
 func (f *faults) step(addr, was, fixed string) dataplane.Step {
 	step := dataplane.Step{Op: dataplane.Change, Kind: "floating-ip", Object: keyText(addr), Disturbs: f.disturbs}
 	switch {

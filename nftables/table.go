@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// table is what the table holds, or should hold: the same form for what a router asks for and for what the kernel was found to have, so that
-// one comparison serves planning, applying and undoing.
+// table is what the table holds, or should hold: the same form for what a router asks for and for
+// what the kernel was found to have, so that one comparison serves planning, applying and undoing.
 type table struct {
 	family family
 	flags  uint32 // NFTA_TABLE_FLAGS; ours has none
@@ -33,7 +33,8 @@ func (rs ruleset) of(f family) *table {
 // set is a named set or map.
 type set struct {
 	name string
-	// definition is all that NFT_MSG_NEWSET takes beside the name: attribute types and their payloads.
+	// definition is all that NFT_MSG_NEWSET takes beside the name: attribute types and their
+	// payloads.
 	definition map[uint16]string
 	// elements by key, as the kernel has it: an address in network order, a device's name padded to
 	// 16 bytes; of a set of intervals, see subnetKey.
@@ -43,7 +44,8 @@ type set struct {
 // element is what a set holds under a key.
 type element struct {
 	value string // of a map's element; empty in a set
-	// wire is the element as the kernel told it. Writing it again puts its counters back too. Nil for one that was never in the kernel.
+	// wire is the element as the kernel told it. Writing it again puts its counters back too. Nil
+	// for one that was never in the kernel.
 	wire []byte
 }
 
@@ -66,7 +68,8 @@ type hook struct {
 type rule struct {
 	// exprs is nil for a rule read back that holds an expression which none of ours does.
 	exprs []expr.Any
-	// wire is the rule's expressions as the kernel told them; nil for one that was never in the kernel.
+	// wire is the rule's expressions as the kernel told them; nil for one that was never in the
+	// kernel.
 	wire []byte
 	// userdata is nft's: it carries the comment.
 	userdata []byte

@@ -20,7 +20,8 @@ func (p *place) script(lines string) {
 	p.nft("-f", file)
 }
 
-// count gives the counters of the example's floating IP 5 values, so that it shows if they are lost.
+// count gives the counters of the example's floating IP 5 values, so that it shows if they are
+// lost.
 func (p *place) count() {
 	p.script(`
 		delete element ip l3kit fip_in { 203.0.0.5 }
@@ -30,7 +31,8 @@ func (p *place) count() {
 	`)
 }
 
-// What others do to the table is named by Plan, mended by Apply and by nothing but that, and found in its place again after an undo.
+// What others do to the table is named by Plan, mended by Apply and by nothing but that, and found
+// in its place again after an undo.
 func TestTampering(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string

@@ -15,7 +15,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// Random changes, with and without deltas, taken back or not, through other processes and other writers, end where a fresh Apply ends.
+// Random changes, with and without deltas, taken back or not, through other processes and other
+// writers, end where a fresh Apply ends.
 func TestRandomWalk(t *testing.T) {
 	needs.Root(t)
 	rapid.Check(t, func(rt *rapid.T) {

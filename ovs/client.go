@@ -24,8 +24,8 @@ func firstPauses() backoff.Backoff {
 	return backoff.Backoff{Pause: longestPause / 64, Longest: longestPause}
 }
 
-// dbClient keeps a session with ovsdb-server. After the end of one it tries to begin the next, at growing intervals, and at once whenever
-// somebody asks.
+// dbClient keeps a session with ovsdb-server. After the end of one it tries to begin the next, at
+// growing intervals, and at once whenever somebody asks.
 type dbClient struct {
 	endpoints []string
 	tls       *tls.Config
@@ -115,7 +115,8 @@ func (c *dbClient) follow(ctx context.Context, s *session) {
 	}
 }
 
-// synced returns the session with its view up to date: it has every change that anybody had completed when the call began.
+// synced returns the session with its view up to date: it has every change that anybody had
+// completed when the call began.
 func (c *dbClient) synced(ctx context.Context) (*session, error) {
 	s, err := c.current(ctx)
 	if err != nil {

@@ -13,30 +13,36 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Config says which Open vSwitch to use, and what the host offers. With the zero Config there are local networks on br-int, by the kernel's
-// datapath, in the caller's namespace.
+// Config says which Open vSwitch to use, and what the host offers. With the zero Config there are
+// local networks on br-int, by the kernel's datapath, in the caller's namespace.
 type Config struct {
-	// HostNS is the path of the network namespace that ovs-vswitchd runs in. Empty: the one that the thread which calls New is in.
+	// HostNS is the path of the network namespace that ovs-vswitchd runs in. Empty: the one that
+	// the thread which calls New is in.
 	HostNS string
-	// Endpoints are those of ovsdb-server, in the notation of ovsdb(7): unix:/path, tcp:host:port or ssl:host:port. The first that
-	// answers is used. None: unix:/run/openvswitch/db.sock. Those of TCP are reached from the caller's namespace.
+	// Endpoints are those of ovsdb-server, in the notation of ovsdb(7): unix:/path, tcp:host:port
+	// or ssl:host:port. The first that answers is used. None: unix:/run/openvswitch/db.sock. Those
+	// of TCP are reached from the caller's namespace.
 	Endpoints []string
 	TLS       *tls.Config // for endpoints with ssl:
-	// RunDir is where ovs-vswitchd keeps the sockets of its bridges for OpenFlow, <bridge>.mgmt. Empty: /run/openvswitch.
+	// RunDir is where ovs-vswitchd keeps the sockets of its bridges for OpenFlow, <bridge>.mgmt.
+	// Empty: /run/openvswitch.
 	RunDir   string
 	Datapath Datapath // of bridges that are made; those that exist must have the same
 	Device   Device   // of ports
-	// Integration is the bridge that ports are plugged into; it is made if it is missing. Empty: br-int. Processes with the same one must be
-	// configured alike.
+	// Integration is the bridge that ports are plugged into; it is made if it is missing. Empty:
+	// br-int. Processes with the same one must be configured alike.
 	Integration string
-	// Physical maps names of physical networks to bridges that exist, such as br-ex. Each that a network needs is joined to the integration
-	// bridge by a patch pair. The bridges themselves are never made, deleted or marked.
+	// Physical maps names of physical networks to bridges that exist, such as br-ex. Each that a
+	// network needs is joined to the integration bridge by a patch pair. The bridges themselves are
+	// never made, deleted or marked.
 	Physical map[string]string
-	// Direct names physical networks whose ports are plugged straight into the bridge that Physical names, as Neutron's external_network_bridge
-	// did, without a local VLAN. Such a physical network carries flat networks only.
+	// Direct names physical networks whose ports are plugged straight into the bridge that Physical
+	// names, as Neutron's external_network_bridge did, without a local VLAN. Such a physical
+	// network carries flat networks only.
 	Direct []string
 	Tunnel Tunnel
-	// Logger is told, at level debug, of each change, and at level warn of what goes wrong in the background. Nil: nobody.
+	// Logger is told, at level debug, of each change, and at level warn of what goes wrong in the
+	// background. Nil: nobody.
 	Logger *slog.Logger
 }
 
@@ -59,32 +65,36 @@ func (d Datapath) String() string {
 // Device is what connects a namespace with a bridge.
 type Device string
 
-// The kinds of devices. Only a device that is named after its port, as those of routers are, can be an internal port, because the name must
-// be unique on the switch. Others, such as a workload's eth0, are veths whatever is asked for.
+// The kinds of devices. Only a device that is named after its port, as those of routers are, can be
+// an internal port, because the name must be unique on the switch. Others, such as a workload's
+// eth0, are veths whatever is asked for.
 const (
-	// Auto is Internal on the kernel's datapath, and Veth on the userspace one, for what a restart of ovs-vswitchd does to them. In the
-	// kernel a port and its flows live on meanwhile. In userspace the restarted ovs-vswitchd makes new internal ports in the host's namespace, so
+	// Auto is Internal on the kernel's datapath, and Veth on the userspace one, for what a restart
+	// of ovs-vswitchd does to them. In the kernel a port and its flows live on meanwhile. In
+	// userspace the restarted ovs-vswitchd makes new internal ports in the host's namespace, so
 	// that routers lose addresses, routes and connections; a veth is only opened again.
 	Auto Device = ""
-	// Internal is a port of type internal, moved into the namespace: one device instead of two, and one hop less for a packet.
+	// Internal is a port of type internal, moved into the namespace: one device instead of two, and
+	// one hop less for a packet.
 	Internal Device = "internal"
 	// Veth is a pair, with one end in the namespace and the other a port of the bridge.
 	Veth Device = "veth"
 )
 
-// Tunnel is how this host carries VXLAN, Geneve and GRE networks to others. Tunnel ports are on a bridge of their own, joined to the integration
-// bridge by a patch pair.
+// Tunnel is how this host carries VXLAN, Geneve and GRE networks to others. Tunnel ports are on a
+// bridge of their own, joined to the integration bridge by a patch pair.
 type Tunnel struct {
 	Bridge string       // made if it is missing; empty: br-tun
 	Local  netip.Addr   // this host's tunnel address; needed only for networks of those types
 	Port   uint16       // UDP port of VXLAN; 0: 4789
 	Peers  []netip.Addr // the other hosts' tunnel addresses; Local among them does no harm
-	// Checksum asks for checksums of the outer header (RFC 6936 for VXLAN and Geneve, RFC 2784 for GRE), which some network cards need to
-	// offload work.
+	// Checksum asks for checksums of the outer header (RFC 6936 for VXLAN and Geneve, RFC 2784 for
+	// GRE), which some network cards need to offload work.
 	Checksum bool
 }
 
-// Entry is what the host is told about a workload on another one, so that nothing need be flooded to find it.
+// Entry is what the host is told about a workload on another one, so that nothing need be flooded
+// to find it.
 type Entry struct {
 	Network string
 	MAC     dataplane.MAC

@@ -35,12 +35,14 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestKilled kills processes amid their work: each port is one transaction, so that whatever moment it was, a fresh process knows what is there.
+// TestKilled kills processes amid their work: each port is one transaction, so that whatever moment
+// it was, a fresh process knows what is there.
 func TestKilled(t *testing.T) {
 	dataplanetest.RunKilled(t, backends[0].opener(), 25)
 }
 
-// datapath is the one under test. On most kernels only the userspace datapath works; make test-kernel asks for the other one.
+// datapath is the one under test. On most kernels only the userspace datapath works; make
+// test-kernel asks for the other one.
 func datapath() ovs.Datapath {
 	return ovs.Datapath(cmp.Or(os.Getenv("L3KIT_OVS_DATAPATH"), string(ovs.Netdev)))
 }

@@ -46,7 +46,8 @@ func (c Config) command(ctx context.Context, method string) (err error) {
 	return nil
 }
 
-// controlSocket is named after the process, whose number is in a file, unless it was started with --unixctl.
+// controlSocket is named after the process, whose number is in a file, unless it was started with
+// --unixctl.
 func (c Config) controlSocket() (string, error) {
 	named := filepath.Join(c.RunDir, "ovs-vswitchd.ctl")
 	if _, err := os.Stat(named); err == nil {

@@ -54,7 +54,8 @@ func (d *Driver) isHost(ns namespace.NS) (bool, error) {
 	return id == d.hostID, err
 }
 
-// evict removes a device that is in the way of a port's, from a router's namespace, in which everything is ours.
+// evict removes a device that is in the way of a port's, from a router's namespace, in which
+// everything is ours.
 func evict(a attachment) error {
 	return netdev.In(a.ns.FD, func(h *netlink.Handle) error {
 		l, err := netdev.Find(h, a.dev)
@@ -65,11 +66,13 @@ func evict(a attachment) error {
 	})
 }
 
-// newVeth makes a veth with one end in the namespace, down, and the other on the host, up. The host does not speak through its end: it neither
-// answers ARP nor has an IPv6 address. To the userspace datapath that matters, because there the host's own stack sees each packet too.
+// newVeth makes a veth with one end in the namespace, down, and the other on the host, up. The host
+// does not speak through its end: it neither answers ARP nor has an IPv6 address. To the userspace
+// datapath that matters, because there the host's own stack sees each packet too.
 //
-// Unasked the kernel makes as many queues as there are processors, and then waits, with its lock on all links held, until it may leave all but one
-// of them unused (veth_init_queues); so one is asked for.
+// Unasked the kernel makes as many queues as there are processors, and then waits, with its lock on
+// all links held, until it may leave all but one of them unused (veth_init_queues); so one is asked
+// for.
 func (d *Driver) newVeth(a attachment, name string) error {
 	attrs, mac := netlink.NewLinkAttrs(), wiring.HostMAC()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.NumTxQueues, attrs.NumRxQueues = name, a.MTU, mac[:], 1, 1
@@ -99,7 +102,8 @@ func (d *Driver) raise(l netlink.Link) error {
 	return d.host.LinkSetUp(l)
 }
 
-// fetch moves an internal port's device into the namespace, where it takes the place of one that ovs-vswitchd has given up.
+// fetch moves an internal port's device into the namespace, where it takes the place of one that
+// ovs-vswitchd has given up.
 func (d *Driver) fetch(a attachment, name string) error {
 	f, err := d.devices(a.ns, a.dev, name)
 	if err != nil {

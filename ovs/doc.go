@@ -1,8 +1,10 @@
-// Package ovs attaches ports to networks with Open vSwitch, in the way that Neutron's agents do: an integration bridge with a local VLAN for each
-// network, bridges of physical networks joined to it by patch ports, and a tunnel bridge towards the other hosts.
+// Package ovs attaches ports to networks with Open vSwitch, in the way that Neutron's agents do: an
+// integration bridge with a local VLAN for each network, bridges of physical networks joined to it
+// by patch ports, and a tunnel bridge towards the other hosts.
 //
-// It speaks OVSDB (RFC 7047) with ovsdb-server, OpenFlow with ovs-vswitchd, and rtnetlink with the kernel. ovs-ofctl must be in PATH: it is
-// started when flows change, and not otherwise. All is tested with Open vSwitch 3.1.
+// It speaks OVSDB (RFC 7047) with ovsdb-server, OpenFlow with ovs-vswitchd, and rtnetlink with the
+// kernel. ovs-ofctl must be in PATH: it is started when flows change, and not otherwise. All is
+// tested with Open vSwitch 3.1.
 //
 // # What there is on a host
 //
@@ -14,20 +16,24 @@
 //	tap<port>              a port that is a veth, a port's ID cut to eleven characters; the other end is in the router's namespace
 //	qr-<port>, qg-<port>   a port that is an internal one; its device is in the router's namespace
 //
-// A port that is on a direct physical network is on that network's bridge, without a tag. Names are Neutron's. If the integration bridge is
-// called otherwise than br-int, its name follows that of the physical bridge in the names of patch ports: int-<b>-<integration>.
+// A port that is on a direct physical network is on that network's bridge, without a tag. Names are
+// Neutron's. If the integration bridge is called otherwise than br-int, its name follows that of
+// the physical bridge in the names of patch ports: int-<b>-<integration>.
 //
-// A network's local VLAN is the lowest that no port of the switch uses when the network's first port comes. It means nothing on another
-// host. 4095 is for dead ports, and gets nowhere. A segment of a physical network, or of a type of tunnels, belongs to one network on a switch:
-// a port of a second one is [dataplane.ErrInvalid], because frames of the two would meet. Flows, which this package documents with the tables
-// that they are in, give frames the network's own VLAN or tunnel ID on their way out of br-int, and take it away on the way in.
+// A network's local VLAN is the lowest that no port of the switch uses when the network's first
+// port comes. It means nothing on another host. 4095 is for dead ports, and gets nowhere. A segment
+// of a physical network, or of a type of tunnels, belongs to one network on a switch: a port of a
+// second one is [dataplane.ErrInvalid], because frames of the two would meet. Flows, which this
+// package documents with the tables that they are in, give frames the network's own VLAN or tunnel
+// ID on their way out of br-int, and take it away on the way in.
 //
-// Bridges of ours, patch ports and tunnels stay when the last port goes: they serve the host. They carry nothing then, for the flows of a
-// network go with its last port.
+// Bridges of ours, patch ports and tunnels stay when the last port goes: they serve the host. They
+// carry nothing then, for the flows of a network go with its last port.
 //
 // # What a fresh process finds, and how
 //
-// Nothing is kept in files, nor in any process. Columns external_ids say whose a port is, and all that flows follow from:
+// Nothing is kept in files, nor in any process. Columns external_ids say whose a port is, and all
+// that flows follow from:
 //
 //	Bridge     l3kit=bridge
 //	Port       l3kit=port l3kit-bridge l3kit-router l3kit-port l3kit-network l3kit-type l3kit-physical l3kit-segment l3kit-vlan
@@ -35,9 +41,10 @@
 //	Port       l3kit=tunnel l3kit-bridge l3kit-type
 //	Interface  iface-id attached-mac iface-status=active
 //
-// A port with one of our names and without the right mark is somebody else's: it is [dataplane.ErrForeign], and never touched; so is a device of the
-// host. There is one exception: a port whose device is the port's in the port's namespace is ours, whatever became of its mark. A bridge
-// serves whoever made it, if its datapath_type is that of the configuration.
+// A port with one of our names and without the right mark is somebody else's: it is
+// [dataplane.ErrForeign], and never touched; so is a device of the host. There is one exception: a
+// port whose device is the port's in the port's namespace is ours, whatever became of its mark. A
+// bridge serves whoever made it, if its datapath_type is that of the configuration.
 //
 // Flows carry a cookie that says of which integration bridge they are (see ovs/internal/openflow).
 // So processes with different integration bridges can share the bridge of a physical network, and
@@ -45,24 +52,29 @@
 //
 // # How it is changed
 //
-// A change is one transaction, with all that it needs: bridges, patch ports, tunnels, every port of a call, VLANs. It is refused by ovsdb-server
-// if any other process has changed something since we looked (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits
-// until ovs-vswitchd says that it has acted (cur_cfg), and looks at what it says (Interface:ofport and error). If that fails, what the
-// transaction made is taken back.
+// A change is one transaction, with all that it needs: bridges, patch ports, tunnels, every port of
+// a call, VLANs. It is refused by ovsdb-server if any other process has changed something since we
+// looked (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits until
+// ovs-vswitchd says that it has acted (cur_cfg), and looks at what it says (Interface:ofport and
+// error). If that fails, what the transaction made is taken back.
 //
 // # What it costs
 //
-// A Plan that finds nothing to do costs an echo from ovsdb-server, which proves that the copy of the database is up to date, and a few system calls.
-// Plug adds a transaction, and the time that ovs-vswitchd takes, both once for all the ports of a call. That time grows with the number of all
-// ports, because ovs-vswitchd looks at all of them at each change (bridge_reconfigure in vswitchd/bridge.c): nothing here does. It does so
-// also whenever the kernel tells it of a device of the host. So a veth costs it two rounds, the first of which begins when the veth appears, and
+// A Plan that finds nothing to do costs an echo from ovsdb-server, which proves that the copy of
+// the database is up to date, and a few system calls. Plug adds a transaction, and the time that
+// ovs-vswitchd takes, both once for all the ports of a call. That time grows with the number of all
+// ports, because ovs-vswitchd looks at all of them at each change (bridge_reconfigure in
+// vswitchd/bridge.c): nothing here does. It does so also whenever the kernel tells it of a device
+// of the host. So a veth costs it two rounds, the first of which begins when the veth appears, and
 // the second, with the transaction, after that.
 //
 // # When something is started anew
 //
-// This process: it finds all, and writes nothing; but flows of ours on the bridges of physical networks that no network there accounts for are
-// removed, in the background. They are of a process that was killed between a transaction and its flows. ovsdb-server: the next call
-// connects again, and until it is back calls fail at once. ovs-vswitchd: flows are installed again in the background. On the userspace
-// datapath internal ports come back as new devices in the host's namespace: Plan names them, and Plug puts them in place of the dead
-// ones. Veths are opened again, and lose nothing.
+// This process: it finds all, and writes nothing; but flows of ours on the bridges of physical
+// networks that no network there accounts for are removed, in the background. They are of a process
+// that was killed between a transaction and its flows. ovsdb-server: the next call connects again,
+// and until it is back calls fail at once. ovs-vswitchd: flows are installed again in the
+// background. On the userspace datapath internal ports come back as new devices in the host's
+// namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again,
+// and lose nothing.
 package ovs

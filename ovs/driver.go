@@ -33,15 +33,15 @@ type Driver struct {
 	peers  peers
 	vlans  vlans
 	watch  watch
-	// writing is held from the look at the database to the transaction that follows from it, so that calls of one process do not run into
-	// each other's.
+	// writing is held from the look at the database to the transaction that follows from it, so
+	// that calls of one process do not run into each other's.
 	writing sync.Mutex
 }
 
 var _ namespace.InterfaceDriver = (*Driver)(nil)
 
-// New connects to ovsdb-server and reads what there is; ctx limits that. It changes nothing. A goroutine keeps the connection from then on, and
-// another one the flows, until Close.
+// New connects to ovsdb-server and reads what there is; ctx limits that. It changes nothing. A
+// goroutine keeps the connection from then on, and another one the flows, until Close.
 func New(ctx context.Context, c Config) (_ *Driver, err error) {
 	if c, err = c.complete(); err != nil {
 		return nil, opError("configure wiring", "", err)
@@ -93,7 +93,8 @@ func (d *Driver) release() error {
 	return errors.Join(errs...)
 }
 
-// Plan says what Plug would do. When there is nothing to do it costs one message to ovsdb-server and back, and a few system calls.
+// Plan says what Plug would do. When there is nothing to do it costs one message to ovsdb-server
+// and back, and a few system calls.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
 	steps, err := d.plan(ctx, attachment{p, ns, dev})
 	return steps, opError("plan wiring of", dev, err)
@@ -118,7 +119,8 @@ func (d *Driver) plan(ctx context.Context, a attachment) ([]dataplane.Step, erro
 	return append(c.steps, flows...), err
 }
 
-// datapathSupported asks the kernel for its own switch, if that is to be used. A module is loaded by that, if there is one.
+// datapathSupported asks the kernel for its own switch, if that is to be used. A module is loaded
+// by that, if there is one.
 func (c Config) datapathSupported() error {
 	if c.Datapath != System {
 		return nil
@@ -131,8 +133,8 @@ func (c Config) datapathSupported() error {
 	return nil // what else is wrong, ovs-vswitchd will tell
 }
 
-// Plug attaches ports, by one transaction; see [namespace.InterfaceDriver]. It waits for ovs-vswitchd until ctx ends, and takes back what it
-// made when that fails.
+// Plug attaches ports, by one transaction; see [namespace.InterfaceDriver]. It waits for
+// ovs-vswitchd until ctx ends, and takes back what it made when that fails.
 func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	var all []attachment
 	var devices []string
@@ -169,7 +171,8 @@ func (d *Driver) plug(ctx context.Context, what []attachment) error {
 	}
 }
 
-// commit has a transaction thought out, and brings it into the database, again if somebody else was faster.
+// commit has a transaction thought out, and brings it into the database, again if somebody else was
+// faster.
 func (d *Driver) commit(ctx context.Context, survey func(*session) (*change, error)) (*change, error) {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -242,7 +245,8 @@ func (d *Driver) bridges(c *change) []string {
 	return unique(names, func(name string) string { return name })
 }
 
-// settled waits until ovs-vswitchd has carried out a transaction, and reads what it says about that.
+// settled waits until ovs-vswitchd has carried out a transaction, and reads what it says about
+// that.
 func (d *Driver) settled(ctx context.Context, c *change) error {
 	if err := c.carriedOut(ctx); err != nil {
 		return d.stalled(ctx, err)
@@ -283,7 +287,8 @@ func (d *Driver) stalled(ctx context.Context, err error) error {
 	return d.db.explain(err)
 }
 
-// Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did not make is [dataplane.ErrForeign].
+// Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did
+// not make is [dataplane.ErrForeign].
 func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error {
 	return opError("unplug", dev, d.unplug(ctx, ns, dev))
 }
@@ -308,7 +313,8 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) error 
 	return evict(attachment{ns: ns, dev: dev}) // in a router's namespace also what Open vSwitch does not know of
 }
 
-// portOf finds the port that a device belongs to: by the device, or where that has gone, or is an internal port's, by its name.
+// portOf finds the port that a device belongs to: by the device, or where that has gone, or is an
+// internal port's, by its name.
 func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) {
 	ours := func(p *port) bool { return p != nil && p.mark.role == plugRole && p.mark.router == ns.Router }
 	var inside netlink.Link

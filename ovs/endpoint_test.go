@@ -64,7 +64,8 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// forward passes what comes to a listener on to ovsdb-server. The function returned cuts all connections of that moment.
+// forward passes what comes to a listener on to ovsdb-server. The function returned cuts all
+// connections of that moment.
 func (h *host) forward(l net.Listener) (cut func()) {
 	var mu sync.Mutex
 	var conns []net.Conn

@@ -10,8 +10,9 @@ import (
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
-// layout is what flows follow from: what this host's bridges hold at the moment. Ports are numbers of OpenFlow; 0 is one that ovs-vswitchd has
-// not given yet, and whatever needs it is left out. The order of things does not matter.
+// layout is what flows follow from: what this host's bridges hold at the moment. Ports are numbers
+// of OpenFlow; 0 is one that ovs-vswitchd has not given yet, and whatever needs it is left out. The
+// order of things does not matter.
 type layout struct {
 	Integration string // bridge
 	Tunnel      string // bridge; empty: none
@@ -48,11 +49,12 @@ type tunnelPort struct {
 // deadVLAN is the local VLAN of ports that belong to no network.
 const deadVLAN = 4095
 
-// flows returns the flows that are ours, for every bridge that the layout names. A bridge that has left the layout needs none any more: whatever
-// is there must be replaced by nothing, lest the next port with the old one's number be taken for it.
+// flows returns the flows that are ours, for every bridge that the layout names. A bridge that has
+// left the layout needs none any more: whatever is there must be replaced by nothing, lest the next
+// port with the old one's number be taken for it.
 //
-// A segment belongs to one network, which Plug sees to. Should several claim it all the same, that with the lowest local VLAN has it, and the
-// others stay on this host.
+// A segment belongs to one network, which Plug sees to. Should several claim it all the same, that
+// with the lowest local VLAN has it, and the others stay on this host.
 func (l layout) flows() map[string][]openflow.Flow {
 	all := map[string][]openflow.Flow{l.Integration: l.integrationFlows()}
 	for _, p := range l.Physical {
@@ -77,13 +79,15 @@ func (f *flowList) add(table uint8, priority uint16, match, actions string) {
 // otherwise is what a table does with packets that nothing else in it matches.
 func (f *flowList) otherwise(table uint8, actions string) { f.add(table, 0, "", actions) }
 
-// setVLAN rewrites the tag that a frame has. The bit 0x1000 says that there is one (vlan_vid in ovs-fields(7)).
+// setVLAN rewrites the tag that a frame has. The bit 0x1000 says that there is one (vlan_vid in
+// ovs-fields(7)).
 func setVLAN(vlan uint16) string { return fmt.Sprintf("set_field:%d->vlan_vid", 0x1000|vlan) }
 
 // pushVLAN gives a frame a tag more.
 func pushVLAN(vlan uint16) string { return "push_vlan:0x8100," + setVLAN(vlan) }
 
-// networks returns those networks for which carried holds, sorted by VLAN. No two share a VLAN or a segment.
+// networks returns those networks for which carried holds, sorted by VLAN. No two share a VLAN or a
+// segment.
 func (l layout) networks(carried func(dataplane.Network) bool) []localNetwork {
 	type segment struct {
 		kind dataplane.NetworkType

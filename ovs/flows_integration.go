@@ -7,13 +7,16 @@ import (
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
-// integrationFlows makes the integration bridge a learning switch whose VLANs are networks: its ports are tagged, and action NORMAL does
-// the rest. Frames of a physical network enter by a patch port with that network's own tags. Those that belong to a network here change
-// them for its local VLAN, and no others come in.
+// integrationFlows makes the integration bridge a learning switch whose VLANs are networks: its
+// ports are tagged, and action NORMAL does the rest. Frames of a physical network enter by a patch
+// port with that network's own tags. Those that belong to a network here change them for its local
+// VLAN, and no others come in.
 //
-// A frame without a tag and one with the tag 0, which carries only a priority (IEEE 802.1Q, 6.9), are both of the flat network.
+// A frame without a tag and one with the tag 0, which carries only a priority (IEEE 802.1Q, 6.9),
+// are both of the flat network.
 //
-// NORMAL would let dead ports talk to each other, and what they send is not tagged yet when flows see it. So they are dropped by port.
+// NORMAL would let dead ports talk to each other, and what they send is not tagged yet when flows
+// see it. So they are dropped by port.
 func (l layout) integrationFlows() []openflow.Flow {
 	const (
 		first     = 65535

@@ -9,14 +9,17 @@ import (
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
-// physicalFlows lets into a physical bridge what comes from the integration bridge and belongs to a network of the physical network, with the
-// tags of the latter. The priorities are Neutron's, so that flows which an operator put above or below those have the same effect here.
+// physicalFlows lets into a physical bridge what comes from the integration bridge and belongs to a
+// network of the physical network, with the tags of the latter. The priorities are Neutron's, so
+// that flows which an operator put above or below those have the same effect here.
 //
-// All else is the bridge's own business: how frames get from its other ports to the patch port, and how NORMAL works on it. With
-// fail_mode standalone, the default, and no controller, ovs-vswitchd itself gives a bridge the flow "priority=0 actions=NORMAL". That is a flow as
-// any other: ours do not remove it, and nobody brings it back once an operator has removed it. With fail_mode secure there is
-// none, and the operator's own flows say what passes. A NORMAL of ours would overrule them in the one case, and in the other take the place of
-// ovs-vswitchd's, so that the bridge would be dead when we go.
+// All else is the bridge's own business: how frames get from its other ports to the patch port, and
+// how NORMAL works on it. With fail_mode standalone, the default, and no controller, ovs-vswitchd
+// itself gives a bridge the flow "priority=0 actions=NORMAL". That is a flow as any other: ours do
+// not remove it, and nobody brings it back once an operator has removed it. With fail_mode secure
+// there is none, and the operator's own flows say what passes. A NORMAL of ours would overrule them
+// in the one case, and in the other take the place of ovs-vswitchd's, so that the bridge would be
+// dead when we go.
 func (l layout) physicalFlows(p physicalBridge) []openflow.Flow {
 	const (
 		translate = 4

@@ -19,7 +19,8 @@ import (
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
-// bench is a real Open vSwitch with the bridges and ports of the layout full, and asks it what becomes of a packet.
+// bench is a real Open vSwitch with the bridges and ports of the layout full, and asks it what
+// becomes of a packet.
 type bench struct {
 	t       *testing.T
 	s       *lab.Switch
@@ -28,7 +29,8 @@ type bench struct {
 	layout  layout
 }
 
-// The bench has two ports of each network on br-int, named after it: blue1 and blue2; and one on each physical bridge, wire and wire2.
+// The bench has two ports of each network on br-int, named after it: blue1 and blue2; and one on
+// each physical bridge, wire and wire2.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	needs.Root(t)
@@ -147,7 +149,8 @@ func (t trace) id() string {
 	return m[1]
 }
 
-// reaches says what a packet that was sent untagged is like when it comes to a port: "untagged" or its VLAN ID; "" if it does not come.
+// reaches says what a packet that was sent untagged is like when it comes to a port: "untagged" or
+// its VLAN ID; "" if it does not come.
 func (t trace) reaches(port string) string {
 	t.b.t.Helper()
 	text := actions.FindStringSubmatch(t.text)
@@ -210,7 +213,8 @@ func TestFlowsOnASwitch(t *testing.T) {
 	}
 }
 
-// What Open vSwitch makes of our words is what we said, so that a fresh process finds nothing to write.
+// What Open vSwitch makes of our words is what we said, so that a fresh process finds nothing to
+// write.
 func flowsSurviveTheSwitch(t *testing.T, b *bench) {
 	for name, l := range layouts() {
 		b.bring(l)

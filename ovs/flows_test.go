@@ -96,7 +96,8 @@ func TestFlows(t *testing.T) {
 	}
 }
 
-// randomLayout may contradict itself: segments, VLANs and ports that several claim, and ports that are missing.
+// randomLayout may contradict itself: segments, VLANs and ports that several claim, and ports that
+// are missing.
 func randomLayout(t *rapid.T) layout {
 	l := layout{
 		Integration: "br-int", Tunnel: rapid.SampledFrom([]string{"", "br-tun"}).Draw(t, "tunnel"),
@@ -141,7 +142,8 @@ func randomLayout(t *rapid.T) layout {
 	return l
 }
 
-// Whatever a layout says, no two flows claim one place in a table, and the order of things does not matter.
+// Whatever a layout says, no two flows claim one place in a table, and the order of things does not
+// matter.
 func TestFlowsOfAnyLayout(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := randomLayout(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
-// Tables of the tunnel bridge. Where Neutron's Open vSwitch agent has a table for the same, the number is the same.
+// Tables of the tunnel bridge. Where Neutron's Open vSwitch agent has a table for the same, the
+// number is the same.
 //
 //	0        where from: the integration bridge → 2, a tunnel → 3, 4 or 6, with its peer in xxreg0
 //	3, 4, 6  from a tunnel, by type: tunnel id → local VLAN
@@ -22,11 +23,13 @@ import (
 //	22       local VLAN → tunnel id, → 23, 24 or 26
 //	23 …     to tunnels, by type: to the peer in xxreg0, if it has a tunnel, else to all
 //
-// What comes from a tunnel meets no table that leads to one (split horizon). What a table does not know is dropped.
+// What comes from a tunnel meets no table that leads to one (split horizon). What a table does not
+// know is dropped.
 //
-// A destination is known by its host's tunnel address rather than by a port. So when a peer goes, or its port gets another number, two
-// or three flows change, whatever the number of networks and of learned destinations; and those that are behind the peer are unknown
-// at once: they are flooded for.
+// A destination is known by its host's tunnel address rather than by a port. So when a peer goes,
+// or its port gets another number, two or three flows change, whatever the number of networks and
+// of learned destinations; and those that are behind the peer are unknown at once: they are flooded
+// for.
 const (
 	tableOrigin  = 0
 	tableOut     = 2
@@ -46,10 +49,12 @@ const (
 	better = 2
 )
 
-// learnedTime is after how many seconds of silence a learned destination is unknown again, as on a bridge (IEEE 802.1D, 7.9.2).
+// learnedTime is after how many seconds of silence a learned destination is unknown again, as on a
+// bridge (IEEE 802.1D, 7.9.2).
 const learnedTime = 300
 
-// tunnelFlows makes the tunnel bridge a switch that knows, for each network, which host a destination is on.
+// tunnelFlows makes the tunnel bridge a switch that knows, for each network, which host a
+// destination is on.
 func (l layout) tunnelFlows() []openflow.Flow {
 	var f flowList
 	tunnels := l.tunnels()
@@ -92,7 +97,8 @@ func (l layout) tunnelFlows() []openflow.Flow {
 
 // entryFlows writes what the host was told. A learned destination gives way to one that was told.
 //
-// Who announces an address by a request for it (RFC 5227, 3) wants no answer, but to be heard: that is flooded.
+// Who announces an address by a request for it (RFC 5227, 3) wants no answer, but to be heard: that
+// is flooded.
 func (l layout) entryFlows(f *flowList, networks []localNetwork, tunnels []tunnelPort) {
 	known := l.entries(networks, tunnels)
 	type host struct {
@@ -124,8 +130,8 @@ type localEntry struct {
 	vlan uint16
 }
 
-// entries are those whose peer has a tunnel for their network. They are sorted, so that of two that contradict each other always the same
-// one counts.
+// entries are those whose peer has a tunnel for their network. They are sorted, so that of two that
+// contradict each other always the same one counts.
 func (l layout) entries(networks []localNetwork, tunnels []tunnelPort) []localEntry {
 	byID := make(map[string]localNetwork, len(networks))
 	for _, n := range networks {
@@ -193,8 +199,8 @@ func receiver(t dataplane.NetworkType) uint8 {
 	return 0
 }
 
-// learn makes a flow in table 20 of a frame's sender and VLAN, and of the peer that it comes from. What was learned for a network goes
-// with it, or with its local VLAN or segment.
+// learn makes a flow in table 20 of a frame's sender and VLAN, and of the peer that it comes from.
+// What was learned for a network goes with it, or with its local VLAN or segment.
 func (n localNetwork) learn() string {
 	cookie := openflow.LearnedCookie(fmt.Sprintf("%s %s %d %d", n.Network.ID, n.Network.Type, n.Network.Segment, n.VLAN))
 	return fmt.Sprintf("learn(table=%d,hard_timeout=%d,priority=%d,delete_learned,cookie=%s,"+

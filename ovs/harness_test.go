@@ -24,7 +24,8 @@ import (
 	"github.com/l3kit/l3kit/ovs"
 )
 
-// host is a machine with an Open vSwitch of its own, and with the namespaces of its routers and workloads.
+// host is a machine with an Open vSwitch of its own, and with the namespaces of its routers and
+// workloads.
 type host struct {
 	t testing.TB
 	*lab.Lab

@@ -14,12 +14,14 @@ import (
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
-// installer brings flows into bridges: when somebody plugs, and in the background when ovs-vswitchd has been started anew, for it forgets them.
+// installer brings flows into bridges: when somebody plugs, and in the background when ovs-vswitchd
+// has been started anew, for it forgets them.
 type installer struct {
 	config Config
 	wake   chan struct{} // tells the background that flows may be missing
 
-	// writing is held from working out flows until they are in their bridges, so that older ones never replace newer ones.
+	// writing is held from working out flows until they are in their bridges, so that older ones
+	// never replace newer ones.
 	writing sync.Mutex
 
 	mu      sync.Mutex
@@ -47,7 +49,8 @@ func newInstaller(c Config) *installer {
 	return n
 }
 
-// start begins to look after flows in the background, with a look at what an earlier process may have left.
+// start begins to look after flows in the background, with a look at what an earlier process may
+// have left.
 func (n *installer) start(db *dbClient) {
 	n.poke()
 	n.background.Go(func() { n.attend(db) })
@@ -68,7 +71,8 @@ func (n *installer) close() error {
 	return errors.Join(errs...)
 }
 
-// follow takes notice of a session. What happened since the one before may need other flows, and so do ports that get other numbers.
+// follow takes notice of a session. What happened since the one before may need other flows, and so
+// do ports that get other numbers.
 func (n *installer) follow(s *session) {
 	s.view.read(func() { s.view.renumbered = n.poke })
 	n.mu.Lock()
@@ -109,11 +113,13 @@ func (n *installer) attend(db *dbClient) {
 	}
 }
 
-// mend makes the flows right of the bridges of physical networks, and of all others that this process has to do with.
+// mend makes the flows right of the bridges of physical networks, and of all others that this
+// process has to do with.
 //
-// On a physical bridge no flow may outlive its network, even if nothing here ever uses that bridge again: the local VLAN that the flow lets out is
-// free for another network. On the tunnel bridge flows that are too many are left to whoever plugs: another process may have been told
-// entries, and would bring them back.
+// On a physical bridge no flow may outlive its network, even if nothing here ever uses that bridge
+// again: the local VLAN that the flow lets out is free for another network. On the tunnel bridge
+// flows that are too many are left to whoever plugs: another process may have been told entries,
+// and would bring them back.
 func (n *installer) mend(db *dbClient) error {
 	s, err := db.synced(n.lifetime)
 	if err != nil {
@@ -194,7 +200,8 @@ func (n *installer) write(ctx context.Context, s *session, names ...string) erro
 	return n.each(s, names, func(_ string, b *openflow.Bridge, want []openflow.Flow) error { return b.Replace(ctx, want) })
 }
 
-// each calls fn for bridges, with the flows that they shall have; also after one for which it failed. Nobody else writes meanwhile.
+// each calls fn for bridges, with the flows that they shall have; also after one for which it
+// failed. Nobody else writes meanwhile.
 func (n *installer) each(s *session, names []string, fn func(name string, b *openflow.Bridge, want []openflow.Flow) error) error {
 	n.writing.Lock()
 	defer n.writing.Unlock()
@@ -213,7 +220,8 @@ func (n *installer) each(s *session, names []string, fn func(name string, b *ope
 	return errors.Join(errs...)
 }
 
-// flows returns all flows. They are worked out anew only when something has changed that they follow from.
+// flows returns all flows. They are worked out anew only when something has changed that they
+// follow from.
 func (n *installer) flows(s *session) map[string][]openflow.Flow {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -240,8 +248,8 @@ func (n *installer) setEntries(entries []Entry) {
 	n.entries, n.latest = entries, flowSet{}
 }
 
-// layout describes the bridges as they are now. The view is locked. It is made of marks, not of the configuration, so that all processes on a
-// host come to the same.
+// layout describes the bridges as they are now. The view is locked. It is made of marks, not of the
+// configuration, so that all processes on a host come to the same.
 func (v *view) layout(c Config) layout {
 	l := layout{Integration: c.Integration}
 	number := func(name string) uint32 {

@@ -67,7 +67,8 @@ func TestReleaseWithoutNamespace(t *testing.T) {
 	}
 }
 
-// A process that was killed between making a veth and the transaction leaves a veth that leads into the namespace.
+// A process that was killed between making a veth and the transaction leaves a veth that leads into
+// the namespace.
 func TestHalfMade(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(ovs.Config{})
@@ -92,7 +93,8 @@ func each(n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// Several processes, and several calls in each: no VLAN is given to two networks, and no network has two.
+// Several processes, and several calls in each: no VLAN is given to two networks, and no network
+// has two.
 func TestConcurrentPlugs(t *testing.T) {
 	h := newHost(t)
 	const n, processes = 12, 3

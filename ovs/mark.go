@@ -7,8 +7,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// mark is what the external_ids of a port of ours say, and all that a fresh process knows about it: whose it is, what for, and where. The
-// keys are documented with the package.
+// mark is what the external_ids of a port of ours say, and all that a fresh process knows about it:
+// whose it is, what for, and where. The keys are documented with the package.
 type mark struct {
 	role     role
 	bridge   string // that the port is on

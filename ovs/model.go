@@ -7,8 +7,9 @@ import (
 	"github.com/ovn-org/libovsdb/model"
 )
 
-// Tables and columns of ovs-vswitchd.conf.db(5), as far as they matter here. What changes all the time, such as statistics, is left out, and
-// so never sent. Rows are not changed once they are in a view.
+// Tables and columns of ovs-vswitchd.conf.db(5), as far as they matter here. What changes all the
+// time, such as statistics, is left out, and so never sent. Rows are not changed once they are in a
+// view.
 
 type switchRow struct {
 	UUID    string   `ovsdb:"_uuid"`

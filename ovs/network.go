@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// surveyNetwork says what is wrong with the bridges that a network needs, and with what joins them to each other and to other hosts.
+// surveyNetwork says what is wrong with the bridges that a network needs, and with what joins them
+// to each other and to other hosts.
 func (d *Driver) surveyNetwork(w *work) error {
 	if w.segment.direct {
 		_, err := d.existing(w)
@@ -53,7 +54,8 @@ func (d *Driver) existing(w *work) (end, error) {
 	return end{b.Name, b.UUID}, d.checkDatapath(b)
 }
 
-// checkDatapath refuses a bridge that ports of ours would not work on: devices are made for a datapath, and patch ports lead nowhere between two.
+// checkDatapath refuses a bridge that ports of ours would not work on: devices are made for a
+// datapath, and patch ports lead nowhere between two.
 func (d *Driver) checkDatapath(b *bridgeRow) error {
 	have := Datapath(b.DatapathType)
 	if have == "system" {
@@ -66,7 +68,8 @@ func (d *Driver) checkDatapath(b *bridgeRow) error {
 	return nil
 }
 
-// surveyBridge makes a bridge of ours, or mends it. One that somebody else made serves as well, and is left as it is.
+// surveyBridge makes a bridge of ours, or mends it. One that somebody else made serves as well, and
+// is left as it is.
 func (d *Driver) surveyBridge(c *change, name string) (end, error) {
 	b := c.s.bridge(name)
 	first := c.once(name)
@@ -92,8 +95,9 @@ func (d *Driver) surveyBridge(c *change, name string) (end, error) {
 	return end{b.Name, b.UUID}, nil
 }
 
-// patchNames are those of the ports between the integration bridge and a physical network's, as Neutron calls them; unless the integration
-// bridge is not called as usual, for there may be another one.
+// patchNames are those of the ports between the integration bridge and a physical network's, as
+// Neutron calls them; unless the integration bridge is not called as usual, for there may be
+// another one.
 func (c Config) patchNames(bridge string) [2]string {
 	if c.Integration != defaultIntegration {
 		bridge += "-" + c.Integration

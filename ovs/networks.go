@@ -6,8 +6,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Networks returns the networks of a router's ports, by port ID; see [namespace.InterfaceDriver]. The
-// marks of ports name them.
+// Networks returns the networks of a router's ports, by port ID; see [namespace.InterfaceDriver].
+// The marks of ports name them.
 func (d *Driver) Networks(ctx context.Context, router string) (map[string]dataplane.Network, error) {
 	s, err := d.db.synced(ctx)
 	if err != nil {

@@ -31,11 +31,11 @@ func (p *peers) set(want []netip.Addr) {
 	p.want = want
 }
 
-// SetPeers replaces the list of the other hosts' tunnel addresses, for networks that are plugged and for
-// those to come: in one transaction, and then in the flows. An address that cannot be a peer is skipped,
-// and the others are set; then the error is [dataplane.ErrInvalid] and names it. After any other error, the
-// next Plug into such a network tries again. All processes that plug ports on a host must be given the same
-// list.
+// SetPeers replaces the list of the other hosts' tunnel addresses, for networks that are plugged
+// and for those to come: in one transaction, and then in the flows. An address that cannot be a
+// peer is skipped, and the others are set; then the error is [dataplane.ErrInvalid] and names it.
+// After any other error, the next Plug into such a network tries again. All processes that plug
+// ports on a host must be given the same list.
 func (d *Driver) SetPeers(ctx context.Context, list []netip.Addr) error {
 	want, skipped := wiring.Peers(d.config.Tunnel.Local, list)
 	d.peers.set(want)
@@ -89,9 +89,10 @@ func (s *session) tunnelTypes() []dataplane.NetworkType {
 	return slices.Sorted(maps.Keys(kinds))
 }
 
-// SetEntries replaces what this host is told about workloads on others. Entries are kept in this process, and nowhere else. Whoever starts it
-// again has to set them again: until then they stay in force, but the first Plug into a tunnelled network removes them, and the host
-// floods, and learns. All processes that plug into such networks on a host must be given the same entries.
+// SetEntries replaces what this host is told about workloads on others. Entries are kept in this
+// process, and nowhere else. Whoever starts it again has to set them again: until then they stay in
+// force, but the first Plug into a tunnelled network removes them, and the host floods, and learns.
+// All processes that plug into such networks on a host must be given the same entries.
 func (d *Driver) SetEntries(ctx context.Context, entries []Entry) error {
 	for _, e := range entries {
 		if e.Network == "" || e.MAC == (dataplane.MAC{}) || !e.Peer.IsValid() {
@@ -108,7 +109,8 @@ func (d *Driver) SetEntries(ctx context.Context, entries []Entry) error {
 	return opError("set entries", "", err)
 }
 
-// port is a tunnel port to a peer. Flows choose the tunnel ID of what leaves, and see that of what arrives.
+// port is a tunnel port to a peer. Flows choose the tunnel ID of what leaves, and see that of what
+// arrives.
 func (t Tunnel) port(kind dataplane.NetworkType, peer netip.Addr) newPort {
 	p := newPort{name: tunnelName(kind, peer), kind: string(kind), options: map[string]string{
 		"remote_ip": peer.String(), "local_ip": t.Local.String(), "key": "flow",

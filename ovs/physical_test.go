@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/ovs"
 )
 
-// Flows that an earlier process left on a physical bridge go, though nobody plugs anything: they let out a local VLAN that is free for others.
+// Flows that an earlier process left on a physical bridge go, though nobody plugs anything: they
+// let out a local VLAN that is free for others.
 func TestStaleFlowsOfPhysicalBridgesGo(t *testing.T) {
 	h := newHost(t)
 	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
@@ -36,7 +37,8 @@ func TestStaleFlowsOfPhysicalBridgesGo(t *testing.T) {
 	require.Equal(t, slices.DeleteFunc(full, lets), h.flows("br-ex"), "nothing else")
 }
 
-// Two processes, each with an integration bridge of its own, share a physical bridge, and leave each other's flows alone.
+// Two processes, each with an integration bridge of its own, share a physical bridge, and leave
+// each other's flows alone.
 func TestTwoIntegrationBridgesShareAPhysicalBridge(t *testing.T) {
 	h := newHost(t)
 	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")

@@ -18,7 +18,8 @@ const idLen = 11 // of an ID in a name: Neutron's cut
 // vethName is the host's end of a port's veth, and so the port's name on the bridge.
 func vethName(port string) string { return "tap" + port[:min(len(port), idLen)] }
 
-// internal says that a port can be an internal port: its device has a name that no other device on the switch has, and so can keep it.
+// internal says that a port can be an internal port: its device has a name that no other device on
+// the switch has, and so can keep it.
 func (a attachment) internal() bool {
 	return a.dev == dataplane.PortDevice(a.ID) || a.dev == dataplane.GatewayDevice(a.ID)
 }
@@ -183,7 +184,8 @@ func (w *work) mark(bridge string, vlan uint16) mark {
 	return mark{role: plugRole, bridge: bridge, router: w.ns.Router, port: w.ID, network: w.segment.Network, vlan: vlan}
 }
 
-// interfaceIDs are those that other tools look for: ovs-vswitchd.conf.db(5), and the integration guide of Open vSwitch.
+// interfaceIDs are those that other tools look for: ovs-vswitchd.conf.db(5), and the integration
+// guide of Open vSwitch.
 func (w *work) interfaceIDs() map[string]string {
 	return map[string]string{"iface-id": w.ID, "attached-mac": w.MAC.String(), "iface-status": "active"}
 }

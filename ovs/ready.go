@@ -8,12 +8,14 @@ import (
 	"github.com/l3kit/l3kit/internal/netdev"
 )
 
-// revalidation bounds the wait for ovs-vswitchd to bring its cached flows up to date. It does so at once after a change,
-// in a few milliseconds; but one that had finished before it was asked would answer half a second later.
+// revalidation bounds the wait for ovs-vswitchd to bring its cached flows up to date. It does so at
+// once after a change, in a few milliseconds; but one that had finished before it was asked would
+// answer half a second later.
 const revalidation = 30 * time.Millisecond
 
-// Ready waits until both ends of ports pass packets; see [namespace.InterfaceDriver]. An internal port has no end on the host. Flows are there since
-// Plug, but a flow that the datapath has cached may still lead past a port that is new, until ovs-vswitchd has looked at it again.
+// Ready waits until both ends of ports pass packets; see [namespace.InterfaceDriver]. An internal
+// port has no end on the host. Flows are there since Plug, but a flow that the datapath has cached
+// may still lead past a port that is new, until ovs-vswitchd has looked at it again.
 func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	var inside, outside []string
 	for _, a := range what {

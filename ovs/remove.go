@@ -16,8 +16,9 @@ import (
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
-// removePorts takes ports away in one transaction, with their devices, and with the flows of networks whose last ports they are. What serves
-// the whole host stays: bridges, patch pairs, tunnels.
+// removePorts takes ports away in one transaction, with their devices, and with the flows of
+// networks whose last ports they are. What serves the whole host stays: bridges, patch pairs,
+// tunnels.
 func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 	if len(ports) == 0 {
 		return nil
@@ -48,8 +49,9 @@ func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 	return errors.Join(append(errs, d.forget(ctx, c.s, ports))...)
 }
 
-// Spare says what Sweep would remove; see [namespace.InterfaceDriver]. It is ports only: bridges, patch pairs and tunnels serve the whole host, and flows
-// of networks that have gone are for whoever plugs next.
+// Spare says what Sweep would remove; see [namespace.InterfaceDriver]. It is ports only: bridges,
+// patch pairs and tunnels serve the whole host, and flows of networks that have gone are for
+// whoever plugs next.
 func (d *Driver) Spare(ctx context.Context, router string, devices []string) (steps []dataplane.Step, err error) {
 	ports, err := d.others(ctx, router, devices)
 	for _, p := range ports {
@@ -121,7 +123,8 @@ func (d *Driver) forget(ctx context.Context, s *session, ports []*port) error {
 	return d.flows.write(ctx, s, slices.Sorted(maps.Keys(bridges))...)
 }
 
-// takeBack removes what a transaction has made, after that came to nothing. What others need by now stays.
+// takeBack removes what a transaction has made, after that came to nothing. What others need by now
+// stays.
 func (d *Driver) takeBack(ctx context.Context, c *change, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -160,7 +163,8 @@ func (d *Driver) takeBack(ctx context.Context, c *change, why error) error {
 	return why
 }
 
-// needed says that a bridge, or a port between bridges or hosts, serves any other port than those that it was made for.
+// needed says that a bridge, or a port between bridges or hosts, serves any other port than those
+// that it was made for.
 func (d *Driver) needed(s *session, m made, by *change) (needed bool) {
 	s.view.read(func() {
 		for _, ports := range s.view.routers {

@@ -53,7 +53,8 @@ func TestSecondPlugWritesNothing(t *testing.T) {
 	require.Equal(t, before+1, h.transactions(), "the test would see a write")
 }
 
-// When ovs-vswitchd is started anew, a veth is opened again, and flows come back, without anybody's help.
+// When ovs-vswitchd is started anew, a veth is opened again, and flows come back, without anybody's
+// help.
 func TestDaemonRestartWithVeth(t *testing.T) {
 	h := newHost(t)
 	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
@@ -75,7 +76,8 @@ func TestDaemonRestartWithVeth(t *testing.T) {
 	require.Empty(t, plan(t, d, vm, "eth0", v))
 }
 
-// Internal ports come back in the host's namespace. Plan says so, and Plug fetches them without a transaction.
+// Internal ports come back in the host's namespace. Plan says so, and Plug fetches them without a
+// transaction.
 func TestDaemonRestartWithInternalPorts(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(ovs.Config{Device: ovs.Internal})
@@ -107,7 +109,8 @@ func TestDaemonRestartWithInternalPorts(t *testing.T) {
 	require.NotContains(t, h.devices(), "qr-port")
 }
 
-// While ovsdb-server is away calls fail at once and say so, nothing is torn down, and when it is back nobody has to do anything.
+// While ovsdb-server is away calls fail at once and say so, nothing is torn down, and when it is
+// back nobody has to do anything.
 func TestDatabaseRestart(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(ovs.Config{})

@@ -77,7 +77,8 @@ func (c Config) bridgesOf(n dataplane.Network) []string {
 	return c.bridges(s)
 }
 
-// bridges are all those that the network's frames pass through on this host, and that need flows for it.
+// bridges are all those that the network's frames pass through on this host, and that need flows
+// for it.
 func (c Config) bridges(s segment) []string {
 	switch {
 	case s.direct:
@@ -90,7 +91,8 @@ func (c Config) bridges(s segment) []string {
 	return []string{c.Integration}
 }
 
-// wire is what two networks must not have in common: their frames would meet. The zero Network stands for those that leave the host by none.
+// wire is what two networks must not have in common: their frames would meet. The zero Network
+// stands for those that leave the host by none.
 func wire(n dataplane.Network) dataplane.Network {
 	if n.Type == dataplane.NetworkLocal || n.Type == dataplane.NetworkFlat && n.Physical == "" {
 		return dataplane.Network{}
@@ -99,8 +101,9 @@ func wire(n dataplane.Network) dataplane.Network {
 	return n
 }
 
-// alone refuses a second network on a segment, as of the end of the change: ports that leave do not count any more. Two processes cannot both
-// be told that they are alone, because a transaction fails when somebody has plugged since it was thought out.
+// alone refuses a second network on a segment, as of the end of the change: ports that leave do not
+// count any more. Two processes cannot both be told that they are alone, because a transaction
+// fails when somebody has plugged since it was thought out.
 func (w *work) alone() error {
 	on := wire(w.segment.Network)
 	if on == (dataplane.Network{}) || w.was == w.segment.Network {

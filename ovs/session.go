@@ -19,8 +19,8 @@ import (
 // errOver says that the session ended while it was used.
 var errOver = errors.New("the connection ended")
 
-// session is one connection to ovsdb-server, with a view of its tables. Each connection has a view of its own, made from nothing, so that none
-// can hold what was before an outage.
+// session is one connection to ovsdb-server, with a view of its tables. Each connection has a view
+// of its own, made from nothing, so that none can hold what was before an outage.
 type session struct {
 	endpoint string
 	db       client.Client
@@ -89,7 +89,8 @@ func monitored() []client.MonitorOption {
 	}
 }
 
-// watch waits for the end. The library tells of it only who is listening at that moment, so that now and then it has to be asked.
+// watch waits for the end. The library tells of it only who is listening at that moment, so that
+// now and then it has to be asked.
 func (s *session) watch() {
 	defer close(s.gone)
 	for {
@@ -119,8 +120,9 @@ func (s *session) hangUp() {
 	<-s.gone
 }
 
-// sync brings the view up to date. ovsdb-server sends a client all that has changed before it reads the client's next request, so that its
-// answer to an echo comes after every change that was complete when the echo was sent.
+// sync brings the view up to date. ovsdb-server sends a client all that has changed before it reads
+// the client's next request, so that its answer to an echo comes after every change that was
+// complete when the echo was sent.
 func (s *session) sync(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -131,8 +133,9 @@ func (s *session) sync(ctx context.Context) error {
 	return s.failed(ctx, err)
 }
 
-// echo asks the server for an answer. The end of ctx is not the end of the question, because the library looks at the answer even when it was
-// told not to wait for it any longer, while it may just be coming in.
+// echo asks the server for an answer. The end of ctx is not the end of the question, because the
+// library looks at the answer even when it was told not to wait for it any longer, while it may
+// just be coming in.
 func (s *session) echo(ctx context.Context) error {
 	answered := make(chan error, 1)
 	go func() {
@@ -148,7 +151,8 @@ func (s *session) echo(ctx context.Context) error {
 	}
 }
 
-// failed tells the end of the context from that of the connection, and ends the latter if it is no good any more.
+// failed tells the end of the context from that of the connection, and ends the latter if it is no
+// good any more.
 func (s *session) failed(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -160,8 +164,9 @@ func (s *session) failed(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", errOver, err)
 }
 
-// transact commits operations, all or none, and returns the result of each. [errConflict] says that a wait operation found that somebody
-// was faster, and [errOver] that nobody knows. So that this is rare, the end of ctx is minded only until the operations are sent.
+// transact commits operations, all or none, and returns the result of each. [errConflict] says that
+// a wait operation found that somebody was faster, and [errOver] that nobody knows. So that this is
+// rare, the end of ctx is minded only until the operations are sent.
 func (s *session) transact(ctx context.Context, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

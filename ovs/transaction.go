@@ -12,9 +12,10 @@ import (
 // errConflict says that the database is not what it was when the transaction was thought out.
 var errConflict = errors.New("somebody else changed Open vSwitch at the same time, again and again")
 
-// transaction is a change to the database, made of verbs. It takes effect as a whole, and only on the database that it was thought out for:
-// each change of ours, and each of ovs-vsctl's, counts next_cfg up, and the transaction begins by comparing that. So two processes cannot give
-// one VLAN to two networks, and nothing can be added to a bridge that has just gone.
+// transaction is a change to the database, made of verbs. It takes effect as a whole, and only on
+// the database that it was thought out for: each change of ours, and each of ovs-vsctl's, counts
+// next_cfg up, and the transaction begins by comparing that. So two processes cannot give one VLAN
+// to two networks, and nothing can be added to a bridge that has just gone.
 type transaction struct {
 	s      *session
 	seen   switchRow // as of the view that the transaction follows from
@@ -88,7 +89,8 @@ type newPort struct {
 	interfaceID map[string]string
 }
 
-// addPort puts a port on a bridge. The bridge's UUID may be the name of one that the transaction adds.
+// addPort puts a port on a bridge. The bridge's UUID may be the name of one that the transaction
+// adds.
 func (t *transaction) addPort(bridge, uuid string, p newPort) {
 	columns := ovsdb.Row{"name": p.name, "type": p.kind, "options": textMap(p.options), "external_ids": textMap(p.interfaceID)}
 	if p.mtu > 0 {
@@ -105,7 +107,8 @@ func (t *transaction) addPort(bridge, uuid string, p newPort) {
 	t.verify = append(t.verify, p.name)
 }
 
-// addBridge makes a bridge with its local port, whose device is the host's own, and returns what the rest of the transaction can call it by.
+// addBridge makes a bridge with its local port, whose device is the host's own, and returns what
+// the rest of the transaction can call it by.
 func (t *transaction) addBridge(name string, datapath Datapath, ids map[string]string) string {
 	t.made = append(t.made, made{table: bridgeTable, name: name, op: len(t.ops)})
 	bridge := t.insert(bridgeTable, ovsdb.Row{
@@ -116,7 +119,8 @@ func (t *transaction) addBridge(name string, datapath Datapath, ids map[string]s
 	return bridge
 }
 
-// removePort takes a port off its bridge, and so deletes it with its interface: nothing refers to them any more.
+// removePort takes a port off its bridge, and so deletes it with its interface: nothing refers to
+// them any more.
 func (t *transaction) removePort(bridge, port string) {
 	t.mutate(bridgeTable, bridge, "ports", ovsdb.MutateOperationDelete, uuids(port))
 }
@@ -143,7 +147,8 @@ func (t *transaction) commit(ctx context.Context) error {
 	return nil
 }
 
-// carriedOut waits until ovs-vswitchd has acted on the transaction. What it has to say about that is in the view then.
+// carriedOut waits until ovs-vswitchd has acted on the transaction. What it has to say about that
+// is in the view then.
 func (t *transaction) carriedOut(ctx context.Context) error {
 	err := t.s.view.wait(ctx, func() bool { return t.s.view.sw.CurCfg > t.seen.NextCfg })
 	if err == nil {

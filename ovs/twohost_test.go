@@ -129,7 +129,8 @@ func requireSilence(t *testing.T, from *lab.Host, to string) {
 	require.Error(t, err, "%s has reached %s at %s", from.Name, who, to)
 }
 
-// forget ends the search for neighbours that nobody could answer when it began: when it fails, so does what has been sent since.
+// forget ends the search for neighbours that nobody could answer when it began: when it fails, so
+// does what has been sent since.
 func forget(t *testing.T, hosts ...*lab.Host) {
 	t.Helper()
 	for _, h := range hosts {
@@ -151,7 +152,8 @@ func forget(t *testing.T, hosts ...*lab.Host) {
 	}
 }
 
-// TestHostsReachEachOther has workloads of two networks on one host, and one of them, with the router, on the other.
+// TestHostsReachEachOther has workloads of two networks on one host, and one of them, with the
+// router, on the other.
 func TestHostsReachEachOther(t *testing.T) {
 	for _, kind := range []dataplane.NetworkType{dataplane.NetworkVXLAN, dataplane.NetworkGeneve, dataplane.NetworkGRE} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -187,7 +189,8 @@ func TestHostsReachEachOther(t *testing.T) {
 	}
 }
 
-// requireSegments wants packets to each of some addresses among those captured, and all of them in tunnels of that type and segment.
+// requireSegments wants packets to each of some addresses among those captured, and all of them in
+// tunnels of that type and segment.
 func requireSegments(t *testing.T, packets []lab.Packet, kind string, want map[string]uint32) {
 	t.Helper()
 	seen := map[string]int{}
@@ -205,8 +208,8 @@ func requireSegments(t *testing.T, packets []lab.Packet, kind string, want map[s
 	require.Len(t, seen, len(want), "of %d packets", len(packets))
 }
 
-// TestSameVLANIsAnotherNetworkElsewhere has two networks whose local VLANs are the other way round on the other host, and hosts with the same
-// addresses in both.
+// TestSameVLANIsAnotherNetworkElsewhere has two networks whose local VLANs are the other way round
+// on the other host, and hosts with the same addresses in both.
 func TestSameVLANIsAnotherNetworkElsewhere(t *testing.T) {
 	red, blue := vxlan("red", 100), vxlan("blue", 200)
 	_, list := nodes(t, 2)
@@ -246,7 +249,8 @@ func (nd *node) vlan(network string) string {
 	return tags[0]
 }
 
-// TestEqualSubnetsNeverMeet has three networks of the same subnet, with the same addresses, on both hosts, each with a router of its own.
+// TestEqualSubnetsNeverMeet has three networks of the same subnet, with the same addresses, on both
+// hosts, each with a router of its own.
 func TestEqualSubnetsNeverMeet(t *testing.T) {
 	const networks = 3
 	_, list := nodes(t, 2)

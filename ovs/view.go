@@ -16,8 +16,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// view is a copy of Open vSwitch's tables with the indexes that are needed here, so that looking costs the same with one port and with ten
-// thousand. The library's cache, which it is made from, keeps rows under their UUID; its changes are handed out through a queue.
+// view is a copy of Open vSwitch's tables with the indexes that are needed here, so that looking
+// costs the same with one port and with ten thousand. The library's cache, which it is made from,
+// keeps rows under their UUID; its changes are handed out through a queue.
 type view struct {
 	cache       *cache.TableCache
 	integration string          // name of the bridge
@@ -81,8 +82,9 @@ func (v *view) read(fn func()) {
 	fn()
 }
 
-// settle waits until the view has all that is in the library's cache. The queue between them can only be followed by its end: a row of a table
-// that nobody else writes to is put there as a mark, and waited for.
+// settle waits until the view has all that is in the library's cache. The queue between them can
+// only be followed by its end: a row of a table that nobody else writes to is put there as a mark,
+// and waited for.
 func (v *view) settle(ctx context.Context) error {
 	const uuid = "00000000-0000-0000-0000-000000000001"
 	v.settling.Lock()
@@ -101,7 +103,8 @@ func (v *view) settle(ctx context.Context) error {
 	return v.wait(ctx, func() bool { return v.marked >= asked })
 }
 
-// wait waits until a condition holds, which is looked at with the view locked, now and after each change.
+// wait waits until a condition holds, which is looked at with the view locked, now and after each
+// change.
 func (v *view) wait(ctx context.Context, holds func() bool) error {
 	for {
 		v.mu.Lock()
@@ -164,7 +167,8 @@ func (v *view) change(before, after model.Model) {
 	v.changed = make(chan struct{})
 }
 
-// notice tells changes, besides those of networks, that flows follow from: which bridges there are, and which numbers ports have that flows name.
+// notice tells changes, besides those of networks, that flows follow from: which bridges there are,
+// and which numbers ports have that flows name.
 func (v *view) notice(before, after model.Model) {
 	switch row := cmp.Or(after, before).(type) {
 	case *bridgeRow:
@@ -235,7 +239,8 @@ func (v *view) drop(p *port) {
 	}
 }
 
-// count keeps account of the VLANs that are in use: also those of ports which lost their tag or their mark.
+// count keeps account of the VLANs that are in use: also those of ports which lost their tag or
+// their mark.
 func (v *view) count(p *port, by int) {
 	vlans := []uint16{p.mark.vlan, uint16(value(p.Tag))}
 	if vlans[0] == vlans[1] {
@@ -281,7 +286,8 @@ func drop[K comparable](m map[K]set, k K, p *port) {
 	}
 }
 
-// sorted returns the ports of a set by name, so that steps and errors come in the same order every time.
+// sorted returns the ports of a set by name, so that steps and errors come in the same order every
+// time.
 func (s set) sorted() []*port {
 	return slices.SortedFunc(maps.Values(s), func(a, b *port) int { return strings.Compare(a.Name, b.Name) })
 }

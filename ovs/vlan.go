@@ -8,11 +8,12 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// vlans is the range of local VLANs that networks get, on one host each its own. 4095, which no network gets, is for dead ports.
+// vlans is the range of local VLANs that networks get, on one host each its own. 4095, which no
+// network gets, is for dead ports.
 type vlans struct{ first, last uint16 }
 
-// vlan chooses the local VLAN of a port that is on the bridge as p, or is not yet: that which the network has, else the lowest one which no port
-// of the switch uses.
+// vlan chooses the local VLAN of a port that is on the bridge as p, or is not yet: that which the
+// network has, else the lowest one which no port of the switch uses.
 func (d *Driver) vlan(w *work, p *port) (vlan uint16, err error) {
 	if w.segment.direct {
 		return 0, nil

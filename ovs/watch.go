@@ -21,8 +21,8 @@ type watch struct {
 }
 
 // Watch calls changed with routers whose ports somebody may have changed in the database; see
-// [namespace.WatchedWiring]. Only one Watch may be under way. Flows are not its business: missing ones
-// are installed again in the background.
+// [namespace.WatchedWiring]. Only one Watch may be under way. Flows are not its business: missing
+// ones are installed again in the background.
 func (d *Driver) Watch(ctx context.Context, changed func(router string)) error {
 	w := &d.watch
 	w.mu.Lock()
@@ -58,8 +58,8 @@ func (w *watch) tell(router string) {
 	}
 }
 
-// note tells of the routers that a row which has changed matters to. A row that is new was in nobody's
-// way. The view is locked, and does not know of the change yet.
+// note tells of the routers that a row which has changed matters to. A row that is new was in
+// nobody's way. The view is locked, and does not know of the change yet.
 func (v *view) note(before, after model.Model) {
 	switch row := before.(type) {
 	case *portRow:

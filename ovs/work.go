@@ -15,8 +15,8 @@ type attachment struct {
 	dev string
 }
 
-// change is what there is to do for some ports. Plan prints it, Plug does it: devices that the bridges are to open, one transaction, what follows
-// from that, and flows.
+// change is what there is to do for some ports. Plan prints it, Plug does it: devices that the
+// bridges are to open, one transaction, what follows from that, and flows.
 type change struct {
 	*transaction
 	works []*work

@@ -2,16 +2,19 @@ package scheduler
 
 import "github.com/l3kit/l3kit/l3"
 
-// Filter says whether a candidate may host a router: a reason of the operator's own, beside those that the service has.
+// Filter says whether a candidate may host a router: a reason of the operator's own, beside those
+// that the service has.
 type Filter func(l3.Router, l3.Candidate) bool
 
-// Filtered lets a scheduler choose among those that pass every filter. When none does, the router stays without a host until one does.
+// Filtered lets a scheduler choose among those that pass every filter. When none does, the router
+// stays without a host until one does.
 type Filtered struct {
 	Scheduler l3.Scheduler
 	Filters   []Filter
 }
 
-// Pick implements [l3.Scheduler]. It may be called concurrently if the scheduler and the filters may.
+// Pick implements [l3.Scheduler]. It may be called concurrently if the scheduler and the filters
+// may.
 func (f Filtered) Pick(r l3.Router, candidates []l3.Candidate) string {
 	var fit []l3.Candidate
 	for _, c := range candidates {

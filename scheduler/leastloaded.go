@@ -13,11 +13,13 @@ type Weights struct {
 	FloatingIP float64 // that it reported
 }
 
-// DefaultWeights count a router as much as it costs an idle host, and its parts by what they add to it.
+// DefaultWeights count a router as much as it costs an idle host, and its parts by what they add to
+// it.
 func DefaultWeights() Weights { return Weights{Router: 1, Interface: 0.2, FloatingIP: 0.05} }
 
-// LeastLoaded takes two candidates by chance and picks the one with the smaller load. The largest load stays close to the average, as it would if
-// all were compared (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001), but what agents report is late, and services
+// LeastLoaded takes two candidates by chance and picks the one with the smaller load. The largest
+// load stays close to the average, as it would if all were compared (Mitzenmacher, "The Power of
+// Two Choices in Randomized Load Balancing", 2001), but what agents report is late, and services
 // that all follow one late report would all run to the same agent.
 type LeastLoaded struct {
 	random  *random

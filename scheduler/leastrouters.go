@@ -6,8 +6,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// LeastRouters picks the candidate that hosts the fewest routers, and by chance among equals: several services that decide at once would
-// otherwise all choose the same one.
+// LeastRouters picks the candidate that hosts the fewest routers, and by chance among equals:
+// several services that decide at once would otherwise all choose the same one.
 type LeastRouters struct{ random *random }
 
 // NewLeastRouters draws from src; nil is a source of its own.

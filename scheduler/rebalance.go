@@ -14,9 +14,10 @@ type Load struct {
 // Move takes a router from one agent to another. Moving ends connections, so there should be few.
 type Move struct{ Router, From, To string }
 
-// Rebalance says which routers to move so that the numbers of routers differ by one at most, with as few moves as that takes. fits says whether
-// an agent may host a router; nil: any may. Where that keeps routers from the agents that have too few, the numbers stay apart, but no move
-// is made that does not bring them closer. The same loads give the same moves, in whatever order they come.
+// Rebalance says which routers to move so that the numbers of routers differ by one at most, with
+// as few moves as that takes. fits says whether an agent may host a router; nil: any may. Where
+// that keeps routers from the agents that have too few, the numbers stay apart, but no move is made
+// that does not bring them closer. The same loads give the same moves, in whatever order they come.
 func Rebalance(loads []Load, fits func(router, agent string) bool) []Move {
 	if len(loads) == 0 {
 		return nil
@@ -28,7 +29,8 @@ func Rebalance(loads []Load, fits func(router, agent string) bool) []Move {
 		hosts = append(hosts, &host{agent: l.Agent, routers: routers})
 		total += len(routers)
 	}
-	// The fullest agents keep one more where the total does not divide: every other choice would move more.
+	// The fullest agents keep one more where the total does not divide: every other choice would
+	// move more.
 	slices.SortFunc(hosts, func(a, b *host) int {
 		return cmp.Or(cmp.Compare(len(b.routers), len(a.routers)), cmp.Compare(a.agent, b.agent))
 	})

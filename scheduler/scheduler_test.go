@@ -127,7 +127,8 @@ func TestRebalanceKeepsToWhatFits(t *testing.T) {
 	require.Equal(t, []scheduler.Move{{Router: "r3", From: "a", To: "c"}}, moves)
 }
 
-// TestRebalanceMovesAsFewAsItTakes compares with the number that no way can do with less: what is above the share, summed up.
+// TestRebalanceMovesAsFewAsItTakes compares with the number that no way can do with less: what is
+// above the share, summed up.
 func TestRebalanceMovesAsFewAsItTakes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		counts := rapid.SliceOfN(rapid.IntRange(0, 12), 1, 8).Draw(t, "routers of agents")

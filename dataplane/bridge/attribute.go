@@ -15,7 +15,8 @@ func after(n int, payload []byte) iter.Seq2[uint16, []byte] {
 	return nlmsg.Attributes(payload[min(n, len(payload)):])
 }
 
-// The values of attributes. A value of another length than the type has is zero, as is an attribute that is not there.
+// The values of attributes. A value of another length than the type has is zero, as is an attribute
+// that is not there.
 
 func u8(v []byte) uint8 {
 	if len(v) != 1 {

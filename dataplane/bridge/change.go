@@ -7,7 +7,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// change is a difference between the host and what is wanted of it, and the way to mend it. Plan prints changes, Plug runs them.
+// change is a difference between the host and what is wanted of it, and the way to mend it. Plan
+// prints changes, Plug runs them.
 type change struct {
 	step dataplane.Step
 	do   func() error // looks devices up by name: an earlier change may have made them
@@ -27,13 +28,14 @@ func (w work) makes() bool {
 	return slices.ContainsFunc(w.port, func(c change) bool { return c.step.Op == dataplane.Add })
 }
 
-// mends says that something existing is changed, so that a second look is due: one repair may uncover another, as when IPv6 comes back to
-// a bridge whose MTU grows.
+// mends says that something existing is changed, so that a second look is due: one repair may
+// uncover another, as when IPv6 comes back to a bridge whose MTU grows.
 func (w work) mends() bool {
 	return slices.ContainsFunc(w.all(), func(c change) bool { return c.step.Op != dataplane.Add })
 }
 
-// survey looks at the host and says what there is to do. It changes nothing. A second look asks the kernel again about all that it sees.
+// survey looks at the host and says what there is to do. It changes nothing. A second look asks the
+// kernel again about all that it sees.
 func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
@@ -79,8 +81,9 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	return w, nil
 }
 
-// doubtful picks the links of which the view may be out of date. The kernel does not tell of a new alias or IPv6 mode while a device is down
-// (netdev_state_change in net/core/dev.c), and tells of a new MTU before IPv6 has acted on it.
+// doubtful picks the links of which the view may be out of date. The kernel does not tell of a new
+// alias or IPv6 mode while a device is down (netdev_state_change in net/core/dev.c), and tells of a
+// new MTU before IPv6 has acted on it.
 func doubtful(all bool, links ...*link) (doubtful []*link) {
 	for _, l := range links {
 		if l != nil && (all || !l.up) {

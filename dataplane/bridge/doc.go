@@ -1,4 +1,5 @@
-// Package bridge attaches ports to networks with Linux bridges. It needs nothing but a kernel: no daemon, no tool, no package.
+// Package bridge attaches ports to networks with Linux bridges. It needs nothing but a kernel: no
+// daemon, no tool, no package.
 //
 // # What there is on a host
 //
@@ -11,13 +12,15 @@
 //	bro<network><n>     overflow bridge n of a network with more ports than a bridge takes, 1,023
 //	tbq…, tbo<network><n>  the veth that joins overflow bridge n to the first: a star
 //
-// A flat network is one of three things. Its physical network is an existing bridge: ports go straight into that. It is an interface: the
-// interface becomes a port of a bridge of ours. It is none: a bridge of ours without an uplink, as for a local network.
+// A flat network is one of three things. Its physical network is an existing bridge: ports go
+// straight into that. It is an interface: the interface becomes a port of a bridge of ours. It is
+// none: a bridge of ours without an uplink, as for a local network.
 //
-// Bridges of ours forward at once (no spanning tree, no forward delay) and flood multicast (no snooping, which would need a querier). The
-// host itself stays silent: neither bridges nor host ends give themselves IPv6 addresses. A bridge's MTU follows its ports; an uplink's is
-// never less than that of the largest port, and is not limited by the underlying network, whose MTU must have room for the tunnel's headers: 50
-// bytes over IPv4, 70 over IPv6.
+// Bridges of ours forward at once (no spanning tree, no forward delay) and flood multicast (no
+// snooping, which would need a querier). The host itself stays silent: neither bridges nor host
+// ends give themselves IPv6 addresses. A bridge's MTU follows its ports; an uplink's is never less
+// than that of the largest port, and is not limited by the underlying network, whose MTU must have
+// room for the tunnel's headers: 50 bytes over IPv4, 70 over IPv6.
 //
 // # What a fresh process finds, and how
 //
@@ -38,15 +41,19 @@
 //
 // # What it costs
 //
-// A driver lists the host's links once, and listens from then on, so that it knows them without asking. A Plan that finds nothing to do costs
-// a few system calls, one of which asks for the port's device in its namespace; making a port costs one request. Writes of different
-// processes on one host do not disturb each other, but two that remove the last port of a network and add the first in the same instant may
-// leave the port without its bridge, until it is plugged again. Peers of a VXLAN device are read when a process first uses it: an entry that
-// somebody else removes later is missed until SetPeers.
+// A driver lists the host's links once, and listens from then on, so that it knows them without
+// asking. A Plan that finds nothing to do costs a few system calls, one of which asks for the
+// port's device in its namespace; making a port costs one request. Writes of different processes on
+// one host do not disturb each other, but two that remove the last port of a network and add the
+// first in the same instant may leave the port without its bridge, until it is plugged again. Peers
+// of a VXLAN device are read when a process first uses it: an entry that somebody else removes
+// later is missed until SetPeers.
 //
 // # Bridged frames and the host's own firewall
 //
-// Where the module br_netfilter is loaded and net.bridge.bridge-nf-call-iptables is 1 (container engines do that), the host's iptables and
-// nftables see IP packets that cross its bridges, and a FORWARD policy of drop stops them. Nothing here changes that setting, which is the
-// whole host's: either set it to 0, or accept packets between bridge ports (iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT).
+// Where the module br_netfilter is loaded and net.bridge.bridge-nf-call-iptables is 1 (container
+// engines do that), the host's iptables and nftables see IP packets that cross its bridges, and a
+// FORWARD policy of drop stops them. Nothing here changes that setting, which is the whole host's:
+// either set it to 0, or accept packets between bridge ports (iptables -I FORWARD -m physdev
+// --physdev-is-bridged -j ACCEPT).
 package bridge

@@ -22,13 +22,15 @@ import (
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
-// Config says what the host offers. With the zero Config there are local networks, and flat ones without a physical network, in the caller's
-// namespace.
+// Config says what the host offers. With the zero Config there are local networks, and flat ones
+// without a physical network, in the caller's namespace.
 type Config struct {
-	// HostNS is the path of the network namespace that has the bridges. Empty: the one that the thread which calls New is in.
+	// HostNS is the path of the network namespace that has the bridges. Empty: the one that the
+	// thread which calls New is in.
 	HostNS string
-	// Physical maps names of physical networks to devices of the host: an existing bridge, whose ports the routers' become, or an interface
-	// without addresses, which becomes a port of a bridge of ours. Neither is ever deleted or marked.
+	// Physical maps names of physical networks to devices of the host: an existing bridge, whose
+	// ports the routers' become, or an interface without addresses, which becomes a port of a
+	// bridge of ours. Neither is ever deleted or marked.
 	Physical map[string]string
 	VXLAN    VXLAN
 	// Logger is told, at level debug, of each change. Nil: nobody.
@@ -92,7 +94,8 @@ func (d *Driver) Close() error {
 	return errors.Join(d.host.close(), d.view.monitor.Close(), err)
 }
 
-// Plan says what Plug would do. When there is nothing to do it costs two system calls and one request.
+// Plan says what Plug would do. When there is nothing to do it costs two system calls and one
+// request.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
 	if err := wiring.CheckIDs(ns, p); err != nil {
 		return nil, failure.Of("plan wiring of", dev, err)
@@ -136,7 +139,8 @@ func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.At
 func (d *Driver) plugOne(ctx context.Context, p port) (first work, err error) {
 	first, err = d.plug(ctx, p)
 	if err != nil {
-		// What was made for the network must not stay behind, even if this port was the first and there is no second attempt.
+		// What was made for the network must not stay behind, even if this port was the first and
+		// there is no second attempt.
 		err = errors.Join(err, d.sweep(context.WithoutCancel(ctx), p.Network.ID))
 	}
 	if first.former != "" {
@@ -156,7 +160,8 @@ func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 		err = d.run(ctx, first.port)
 	}
 	lock.RUnlock()
-	// EXFULL: others took the last place in the bridge. ENODEV, EINVAL: another process swept the bridge.
+	// EXFULL: others took the last place in the bridge. ENODEV, EINVAL: another process swept the
+	// bridge.
 	raced := errors.Is(err, unix.EXFULL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 	if err != nil && !raced || err == nil && len(first.network) == 0 && !first.mends() {
 		return first, err
@@ -177,7 +182,8 @@ func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 	}
 }
 
-// Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did not make is [dataplane.ErrForeign].
+// Unplug takes away a device; see [namespace.InterfaceDriver]. A device of a workload that Plug did
+// not make is [dataplane.ErrForeign].
 func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error {
 	tap, err := d.unplug(ctx, ns, dev)
 	switch {
@@ -218,7 +224,8 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 			return tap, err
 		}
 	}
-	// The device may have been renamed or moved, or its namespace be gone; the mark still says which port it was for.
+	// The device may have been renamed or moved, or its namespace be gone; the mark still says
+	// which port it was for.
 	if ns.Router != "" {
 		err = d.view.read(func() {
 			for _, l := range d.view.taps[ns.Router] {
@@ -231,7 +238,8 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 	return tap, err
 }
 
-// Release takes away everything of a router, and what no network on this host needs; see [namespace.InterfaceDriver].
+// Release takes away everything of a router, and what no network on this host needs; see
+// [namespace.InterfaceDriver].
 func (d *Driver) Release(ctx context.Context, router string) error {
 	if router == "" {
 		return failure.Of("release", "router", fmt.Errorf("%w: it has no ID", dataplane.ErrInvalid))
@@ -267,8 +275,9 @@ const (
 	firstIndex  = 1 << 30
 )
 
-// newIndex chooses the interface index of a new device, so that the messages which complete it can be sent along with the one that creates
-// it, and cannot hit anything else if that fails. The kernel counts its own choices from 1; ours come from a random place high above.
+// newIndex chooses the interface index of a new device, so that the messages which complete it can
+// be sent along with the one that creates it, and cannot hit anything else if that fails. The
+// kernel counts its own choices from 1; ours come from a random place high above.
 func (d *Driver) newIndex() int { return int(d.index.Add(1)) }
 
 // batch is a list of messages for one system call.

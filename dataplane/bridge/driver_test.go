@@ -271,7 +271,8 @@ func TestForeignObjectsStay(t *testing.T) {
 	}
 }
 
-// A device in a workload's namespace that Plug did not make is neither replaced nor removed; in a router's namespace it is.
+// A device in a workload's namespace that Plug did not make is neither replaced nor removed; in a
+// router's namespace it is.
 func TestForeignDeviceInWorkload(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(bridge.Config{})
@@ -285,7 +286,8 @@ func TestForeignDeviceInWorkload(t *testing.T) {
 	require.NoError(t, vm.Do(func() error { _, err := netlink.LinkByName("eth0"); return err }))
 }
 
-// When one of several cannot be plugged, those before it go again, with their networks' bridges; what was there stays.
+// When one of several cannot be plugged, those before it go again, with their networks' bridges;
+// what was there stays.
 func TestPlugIsAllOrNone(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(bridge.Config{})
@@ -388,7 +390,8 @@ func TestReleaseWithoutNamespace(t *testing.T) {
 	require.ErrorIs(t, fresh.Release(t.Context(), ""), dataplane.ErrInvalid, "workloads have no router")
 }
 
-// The states in which a killed process can leave a network: after each system call of Plug, and of Unplug.
+// The states in which a killed process can leave a network: after each system call of Plug, and of
+// Unplug.
 func TestHalfMade(t *testing.T) {
 	h := newHost(t)
 	add := func(l netlink.Link, alias string) {
@@ -484,7 +487,8 @@ func TestMarkedWhileDown(t *testing.T) {
 	require.ErrorIs(t, d.Plug(t.Context(), router, at("qr-port", p)), dataplane.ErrForeign)
 }
 
-// A namespace that comes after another may have its inode number, and its ID on the host, or that of a third.
+// A namespace that comes after another may have its inode number, and its ID on the host, or that
+// of a third.
 func TestNamespacesComeAndGo(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(bridge.Config{})

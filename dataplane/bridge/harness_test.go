@@ -25,7 +25,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// host is a network namespace that plays the host, with the namespaces of its routers and workloads.
+// host is a network namespace that plays the host, with the namespaces of its routers and
+// workloads.
 type host struct {
 	t    testing.TB
 	dir  string
@@ -129,8 +130,9 @@ func (h *host) setAddrGenMode(name string, mode byte) error {
 	})
 }
 
-// watch returns a function that says what somebody has changed about links since it was last called. The kernel itself tells of carriers that
-// come and go, when it pleases: a message in which nothing is new that one could have set does not count.
+// watch returns a function that says what somebody has changed about links since it was last
+// called. The kernel itself tells of carriers that come and go, when it pleases: a message in which
+// nothing is new that one could have set does not count.
 func (h *host) watch() func() []string {
 	h.t.Helper()
 	m, err := monitor.Open(int(h.ns.Fd()), unix.RTNLGRP_LINK)

@@ -13,8 +13,8 @@ type holder struct {
 	routers []string // with a port on that network, sorted
 }
 
-// holderOf finds out whether another network, or somebody else, has the network's physical interface or
-// its uplink. The view is locked.
+// holderOf finds out whether another network, or somebody else, has the network's physical
+// interface or its uplink. The view is locked.
 func (v *view) holderOf(n *network) (h holder) {
 	switch {
 	case n.segment.uplink != "":

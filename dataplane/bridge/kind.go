@@ -15,8 +15,9 @@ type kinds struct {
 	known map[string]bool
 }
 
-// kindSupported asks the kernel, without making anything, whether it has a kind of devices that need settings: a request without them is invalid, unless
-// already the kind is unknown. A module that has the kind is loaded by that, as it would be by a real request.
+// kindSupported asks the kernel, without making anything, whether it has a kind of devices that
+// need settings: a request without them is invalid, unless already the kind is unknown. A module
+// that has the kind is loaded by that, as it would be by a real request.
 func (d *Driver) kindSupported(kind string) error {
 	d.kinds.mu.Lock()
 	defer d.kinds.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
-// Constants of linux/veth.h, linux/if_link.h and linux/rtnetlink.h that golang.org/x/sys/unix lacks.
+// Constants of linux/veth.h, linux/if_link.h and linux/rtnetlink.h that golang.org/x/sys/unix
+// lacks.
 const (
 	vethInfoPeer     = 1      // VETH_INFO_PEER
 	addrGenModeNone  = 1      // IN6_ADDR_GEN_MODE_NONE
@@ -161,7 +162,8 @@ func (x *vxlanInfo) decode(data []byte) {
 	}
 }
 
-// quiet reads the IPv6 address generation mode from what each address family says about a device. No IPv6 is quiet, too.
+// quiet reads the IPv6 address generation mode from what each address family says about a device.
+// No IPv6 is quiet, too.
 func quiet(families []byte) bool {
 	for family, v := range nlmsg.Attributes(families) {
 		if family != unix.AF_INET6 {

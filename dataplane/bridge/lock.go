@@ -2,8 +2,8 @@ package bridge
 
 import "sync"
 
-// locks is a readers-writer lock for each network. Who plugs into a network that is complete holds it for reading; who builds or sweeps
-// the network's bridges, for writing.
+// locks is a readers-writer lock for each network. Who plugs into a network that is complete holds
+// it for reading; who builds or sweeps the network's bridges, for writing.
 type locks struct {
 	mu sync.Mutex
 	m  map[string]*lock

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// mark is what an interface alias (IFLA_IFALIAS) of ours says, and all that a fresh process knows about a device: whose it is and what for.
-// It prints as "l3kit router=… port=… network=…". IDs contain no spaces.
+// mark is what an interface alias (IFLA_IFALIAS) of ours says, and all that a fresh process knows
+// about a device: whose it is and what for. It prints as "l3kit router=… port=… network=…". IDs
+// contain no spaces.
 type mark struct {
 	router   string // of a port; empty for a workload's
 	port     string // empty: the device serves the whole network
@@ -35,7 +36,8 @@ func (m mark) String() string {
 	return b.String()
 }
 
-// parseMark reads an alias. The zero mark says that it is not one of ours; words that it does not know are left to later versions.
+// parseMark reads an alias. The zero mark says that it is not one of ours; words that it does not
+// know are left to later versions.
 func parseMark(alias string) (m mark) {
 	words := strings.Split(alias, " ")
 	if words[0] != markPrefix {

@@ -40,7 +40,8 @@ func ifinfomsg(index int, flags uint32) []byte {
 	return b
 }
 
-// newLink creates a device. It is down; what creation does not take (alias, IPv6 mode) is for messages that follow in the same batch.
+// newLink creates a device. It is down; what creation does not take (alias, IPv6 mode) is for
+// messages that follow in the same batch.
 func newLink(index int, kind, name string, attrs, data encode) netlink.Message {
 	return request(unix.RTM_NEWLINK, netlink.Acknowledge|netlink.Create|netlink.Excl, ifinfomsg(index, 0), func(ae *netlink.AttributeEncoder) {
 		ae.String(unix.IFLA_IFNAME, name)
@@ -85,8 +86,9 @@ func newVeth(index int, name string, mtu, master int, p peer) netlink.Message {
 	})
 }
 
-// vethEnd is what both ends have alike. Unasked the kernel makes as many queues as there are processors, and then waits, with its lock on all
-// links held, until it may leave all but one of them unused (veth_init_queues); so one is asked for.
+// vethEnd is what both ends have alike. Unasked the kernel makes as many queues as there are
+// processors, and then waits, with its lock on all links held, until it may leave all but one of
+// them unused (veth_init_queues); so one is asked for.
 func vethEnd(ae *netlink.AttributeEncoder, mtu int, mac dataplane.MAC) {
 	ae.Uint32(unix.IFLA_MTU, uint32(mtu))
 	ae.Bytes(unix.IFLA_ADDRESS, mac[:])
@@ -94,7 +96,8 @@ func vethEnd(ae *netlink.AttributeEncoder, mtu int, mac dataplane.MAC) {
 	ae.Uint32(unix.IFLA_NUM_RX_QUEUES, 1)
 }
 
-// newBridge creates a bridge that forwards at once, floods multicast like any switch without snooping, and keeps its MAC whatever ports come.
+// newBridge creates a bridge that forwards at once, floods multicast like any switch without
+// snooping, and keeps its MAC whatever ports come.
 func newBridge(index int, name string) netlink.Message {
 	mac := wiring.HostMAC()
 	return newLink(index, "bridge", name, func(ae *netlink.AttributeEncoder) {
@@ -117,7 +120,8 @@ func newVLAN(index int, name string, parent, master int, vid uint16) netlink.Mes
 	})
 }
 
-// newVXLAN creates a tunnel device. It names no underlying device, so that routing may choose one, and its MTU has no limit but the port's.
+// newVXLAN creates a tunnel device. It names no underlying device, so that routing may choose one,
+// and its MTU has no limit but the port's.
 func newVXLAN(index int, name string, mtu, master int, v vxlanInfo) netlink.Message {
 	return newLink(index, "vxlan", name, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(unix.IFLA_MTU, uint32(mtu))
@@ -155,7 +159,8 @@ func setMAC(index int, mac dataplane.MAC) netlink.Message {
 	return setLink(index, func(ae *netlink.AttributeEncoder) { ae.Bytes(unix.IFLA_ADDRESS, mac[:]) })
 }
 
-// setQuiet keeps the kernel from giving the device an IPv6 address by itself, and so from speaking on the network.
+// setQuiet keeps the kernel from giving the device an IPv6 address by itself, and so from speaking
+// on the network.
 func setQuiet(index int) netlink.Message {
 	return setLink(index, func(ae *netlink.AttributeEncoder) {
 		ae.Nested(unix.IFLA_AF_SPEC, func(ae *netlink.AttributeEncoder) error {
@@ -188,7 +193,8 @@ func delLink(index int) netlink.Message {
 
 var zeroMAC = make([]byte, 6)
 
-// flood adds or deletes a peer to which a VXLAN device sends what it cannot send to one peer alone: a forwarding entry for the zero MAC.
+// flood adds or deletes a peer to which a VXLAN device sends what it cannot send to one peer alone:
+// a forwarding entry for the zero MAC.
 func flood(kind uint16, index int, peer netip.Addr) netlink.Message {
 	var flags netlink.HeaderFlags = netlink.Acknowledge
 	if kind == unix.RTM_NEWNEIGH {

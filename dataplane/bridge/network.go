@@ -11,9 +11,10 @@ import (
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
-// The kernel numbers a bridge's ports with ten bits, from 1 (BR_MAX_PORTS in net/bridge/br_private.h). A network with more ports gets
-// overflow bridges, each joined to the first by a veth, the trunk: a star, so that frames cannot run in circles. The first bridge keeps a
-// place for each trunk.
+// The kernel numbers a bridge's ports with ten bits, from 1 (BR_MAX_PORTS in
+// net/bridge/br_private.h). A network with more ports gets overflow bridges, each joined to the
+// first by a veth, the trunk: a star, so that frames cannot run in circles. The first bridge keeps
+// a place for each trunk.
 const (
 	maxPorts    = 1<<10 - 1
 	maxOverflow = 35 // see digit
@@ -52,7 +53,8 @@ func (n *network) homeName() string {
 
 func (s segment) mark(overflow int) mark { return mark{network: s.network, overflow: overflow} }
 
-// bridgeMark is the mark of the first bridge. It remembers a physical interface that is a port of it.
+// bridgeMark is the mark of the first bridge. It remembers a physical interface that is a port of
+// it.
 func (n *network) bridgeMark() mark {
 	m := n.mark(0)
 	if n.segment.physical != "" && n.segment.uplink == "" {
@@ -61,7 +63,8 @@ func (n *network) bridgeMark() mark {
 	return m
 }
 
-// survey looks up a network in the view, which is locked. tap is the port's host end, if there is one.
+// survey looks up a network in the view, which is locked. tap is the port's host end, if there is
+// one.
 func (v *view) survey(s segment, tap *link) *network {
 	n := &network{segment: s, uplink: v.names[s.uplink]}
 	if s.physical != "" {
@@ -84,7 +87,8 @@ func (v *view) survey(s segment, tap *link) *network {
 	return n
 }
 
-// strays lists the uplinks in the first bridge that the network had under another segment or another configuration.
+// strays lists the uplinks in the first bridge that the network had under another segment or
+// another configuration.
 func (v *view) strays(n *network) (strays []*link) {
 	for _, l := range v.plumbing[n.network] {
 		if l.kind != "bridge" && l.mark.overflow == 0 && l.master == n.first.index && l != n.uplink {
@@ -126,7 +130,8 @@ func (n *network) settle(v *view, tap *link) {
 	n.overflow, n.full = max(free, 0), free < 0
 }
 
-// trunks counts the places in a network's first bridge that are not kept for trunks any more, but have one.
+// trunks counts the places in a network's first bridge that are not kept for trunks any more, but
+// have one.
 func (v *view) trunks(network string) (count int) {
 	for i := 1; i <= maxOverflow; i++ {
 		if name, _ := trunkNames(network, i); v.names[name] != nil {
@@ -136,7 +141,8 @@ func (v *view) trunks(network string) (count int) {
 	return count
 }
 
-// networkChanges says what is wrong with a network's bridges and uplink, as far as the port that the survey was made for needs them.
+// networkChanges says what is wrong with a network's bridges and uplink, as far as the port that
+// the survey was made for needs them.
 func (d *Driver) networkChanges(n *network, p dataplane.Port) (changes []change, err error) {
 	if n.full {
 		return nil, fmt.Errorf("%w: network %s has a bridge and %d overflow bridges, and all are full", dataplane.ErrExhausted, n.network, maxOverflow)
@@ -221,7 +227,8 @@ func (d *Driver) strayChange(l *link, bridge string) change {
 	return change{step(dataplane.Remove, l.name, "not the uplink of bridge "+bridge+" any more"), func() error { return d.remove(l) }}
 }
 
-// trunkChanges makes or mends the veth between the first bridge and the overflow bridge of the survey.
+// trunkChanges makes or mends the veth between the first bridge and the overflow bridge of the
+// survey.
 func (d *Driver) trunkChanges(n *network, p dataplane.Port) (changes []change, err error) {
 	names, want := [2]string{}, n.mark(n.overflow)
 	names[0], names[1] = trunkNames(n.network, n.overflow)
@@ -257,8 +264,8 @@ func (d *Driver) trunkChanges(n *network, p dataplane.Port) (changes []change, e
 	return changes, nil
 }
 
-// plumbingChanges mends what a bridge's port that serves the whole network needs: to be in the bridge, up and quiet, and to let the largest
-// frames through.
+// plumbingChanges mends what a bridge's port that serves the whole network needs: to be in the
+// bridge, up and quiet, and to let the largest frames through.
 func (d *Driver) plumbingChanges(l *link, bridgeName string, bridge *link, mtu int) []change {
 	r := repair{link: l}
 	if l.mtu < mtu {

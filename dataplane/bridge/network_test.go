@@ -22,7 +22,8 @@ func flat(id string) dataplane.Network {
 	return dataplane.Network{ID: id, Type: dataplane.NetworkFlat, Physical: "ext"}
 }
 
-// wire makes a veth on the host, one end of it in a new namespace: a physical interface, and what is at the other end of its cable.
+// wire makes a veth on the host, one end of it in a new namespace: a physical interface, and what
+// is at the other end of its cable.
 func (h *host) wire(nic, addr string) namespace.NS {
 	h.t.Helper()
 	outside := h.workload("outside-" + nic)
@@ -191,7 +192,8 @@ func TestVXLANBetweenHosts(t *testing.T) {
 	requireReach(t, vms[0], vms[1], "10.0.0.2")
 	requireReach(t, vms[1], vms[0], "10.0.0.1")
 
-	// The third host knows the others, but they learn of it only now; so far broadcasts do not reach it.
+	// The third host knows the others, but they learn of it only now; so far broadcasts do not
+	// reach it.
 	requireNoReach(t, vms[0], vms[2], "10.0.0.3")
 	events := hosts[0].watch()
 	all := []netip.Addr{tunnel(0), tunnel(1), tunnel(2)}
@@ -222,7 +224,8 @@ func TestVXLANBetweenHosts(t *testing.T) {
 	plug(t, fresh, vms[0], "eth0", port(0))
 	require.Equal(t, []string{"192.0.2.2"}, hosts[0].floods("vxlan-4711"))
 
-	// A larger MTU raises the tunnel's, a smaller one does not lower it: others on the host may need it.
+	// A larger MTU raises the tunnel's, a smaller one does not lower it: others on the host may
+	// need it.
 	p := port(0)
 	p.MTU = 8000
 	plug(t, fresh, vms[0], "eth0", p)
@@ -256,7 +259,8 @@ func (h *host) floods(name string) (peers []string) {
 	return peers
 }
 
-// More ports than a bridge takes: a thousand routers on one external network. The existing bridge has ports of others, too.
+// More ports than a bridge takes: a thousand routers on one external network. The existing bridge
+// has ports of others, too.
 func TestMorePortsThanABridgeTakes(t *testing.T) {
 	for _, existing := range []bool{false, true} {
 		t.Run(fmt.Sprintf("existing=%v", existing), func(t *testing.T) {
@@ -306,7 +310,8 @@ func TestMorePortsThanABridgeTakes(t *testing.T) {
 			plug(t, fresh, one, "qg-one", portOn(network, "one", n))
 			require.Equal(t, h.link(first).Attrs().Index, h.link("tapone").Attrs().MasterIndex)
 
-			// The namespace takes its devices along. The kernel does that in its own time; here it is done at once, as one list.
+			// The namespace takes its devices along. The kernel does that in its own time; here it
+			// is done at once, as one list.
 			emptyNS(t, many)
 			require.NoError(t, fresh.Release(t.Context(), "last"))
 			require.Len(t, h.links(), 2, "the first bridge and one port")
@@ -371,7 +376,8 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// BenchmarkPlug makes ports; BenchmarkPlugFloor makes the same with as few requests as there can be, and no looking.
+// BenchmarkPlug makes ports; BenchmarkPlugFloor makes the same with as few requests as there can
+// be, and no looking.
 func BenchmarkPlug(b *testing.B) {
 	h := newHost(b)
 	d := h.driver(bridge.Config{})

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peers is the list of hosts that VXLAN devices flood to, and which devices are known to have it. The lock is held while devices are
-// written to, so that two lists never mix on one.
+// peers is the list of hosts that VXLAN devices flood to, and which devices are known to have it.
+// The lock is held while devices are written to, so that two lists never mix on one.
 type peers struct {
 	sync.Mutex
 	want   []netip.Addr

@@ -21,7 +21,8 @@ type port struct {
 
 func (p port) mark() mark { return mark{router: p.ns.Router, port: p.ID, network: p.Network.ID} }
 
-// portChanges says what is wrong with a port: the veth, its host end, and its end in the namespace, which has the ID nsid here.
+// portChanges says what is wrong with a port: the veth, its host end, and its end in the namespace,
+// which has the ID nsid here.
 func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change, error) {
 	if tap == nil {
 		return []change{d.newPort(n, p)}, nil
@@ -80,7 +81,8 @@ func (d *Driver) createPort(p port, master int) error {
 	return kindMissing("veth", d.host.write(append(b, setUp(index))...))
 }
 
-// evict removes a device of the port's name from its namespace. In a router's everything is ours; in a workload's, only what we made.
+// evict removes a device of the port's name from its namespace. In a router's everything is ours;
+// in a workload's, only what we made.
 func (d *Driver) evict(p port) error {
 	return d.inside(p.ns, func(c *netlink.Conn) error {
 		l, err := findLink(c, p.dev)
@@ -169,7 +171,8 @@ func findLink(c *netlink.Conn, name string) (*link, error) {
 	return onlyLink(answer, cause(err))
 }
 
-// farEnd returns the end of a veth in the port's namespace, which has the ID nsid here, if it is there and has the port's name; else nil.
+// farEnd returns the end of a veth in the port's namespace, which has the ID nsid here, if it is
+// there and has the port's name; else nil.
 func (d *Driver) farEnd(p port, tap *link, nsid int) (*link, error) {
 	if tap.kind != "veth" || tap.lowerNS != nsid {
 		return nil, nil

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netdev"
 )
 
-// Ready waits until bridges forward to ports; see [namespace.InterfaceDriver]. It does not wait for spanning tree, which an existing bridge may have on.
+// Ready waits until bridges forward to ports; see [namespace.InterfaceDriver]. It does not wait for
+// spanning tree, which an existing bridge may have on.
 func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	var inside, names []string
 	for _, a := range what {
@@ -57,7 +58,8 @@ func (d *Driver) forward(names []string) (bool, error) {
 		case err != nil:
 			return false, err
 		case now.kind == "veth" && now.oper != operUp:
-			// A bridge may call a new port forwarding before the kernel knows that it has no carrier yet.
+			// A bridge may call a new port forwarding before the kernel knows that it has no
+			// carrier yet.
 			return false, nil
 		case now.forwarding || now.master == 0 || stp[l.master]:
 		case l.mark.plumbing() && !now.carrier: // the network's other side is away

@@ -23,7 +23,8 @@ func (r *repair) add(fault string, m netlink.Message) {
 	r.batch = append(r.batch, m)
 }
 
-// silence keeps the host from speaking on the network through a device that has, or will have, that MTU.
+// silence keeps the host from speaking on the network through a device that has, or will have, that
+// MTU.
 func (r *repair) silence(mtu int) {
 	if !r.link.quiet {
 		r.faults = append(r.faults, "host speaks IPv6")
@@ -49,7 +50,8 @@ func (d *Driver) mend(object string, r repair) []change {
 	}}}
 }
 
-// hush stops a device from giving itself IPv6 addresses, and takes away those that it has given itself.
+// hush stops a device from giving itself IPv6 addresses, and takes away those that it has given
+// itself.
 func (d *Driver) hush(index int) error {
 	if err := d.host.write(setQuiet(index)); err != nil {
 		if errors.Is(err, unix.EAFNOSUPPORT) {

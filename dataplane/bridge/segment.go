@@ -64,7 +64,8 @@ func (c Config) device(physical string) (string, error) {
 	return "", fmt.Errorf("%w: no bridge or interface is configured for physical network %q on this host", dataplane.ErrUnsupported, physical)
 }
 
-// VXLAN is how this host takes part in VXLAN networks (RFC 7348). Frames that are not for one known peer are sent to each peer in turn.
+// VXLAN is how this host takes part in VXLAN networks (RFC 7348). Frames that are not for one known
+// peer are sent to each peer in turn.
 type VXLAN struct {
 	Local netip.Addr   // this host's tunnel address; needed only for networks of that type
 	Port  uint16       // UDP; 0: 4789

@@ -15,8 +15,9 @@ import (
 	"github.com/l3kit/l3kit/internal/dump"
 )
 
-// sockets are rtnetlink sockets in one namespace. There are as many as calls at once: a request that removes a device waits for the kernel
-// longer than one that makes a device, and must not hold it up.
+// sockets are rtnetlink sockets in one namespace. There are as many as calls at once: a request
+// that removes a device waits for the kernel longer than one that makes a device, and must not hold
+// it up.
 type sockets struct {
 	ns int // file descriptor
 
@@ -34,7 +35,8 @@ func dial(ns int) (*netlink.Conn, error) {
 	return netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns, Strict: true, MessageBufferSize: messageLen})
 }
 
-// with lends a socket to fn. One that saw an error is not used again: there may be answers left in it.
+// with lends a socket to fn. One that saw an error is not used again: there may be answers left in
+// it.
 func (s *sockets) with(fn func(*netlink.Conn) error) error {
 	s.mu.Lock()
 	if s.closed {
@@ -76,8 +78,9 @@ func (s *sockets) close() error {
 	return errors.Join(errs...)
 }
 
-// write has the kernel carry out messages in order, in one system call: a process that is killed has done all of them or none. The error
-// is that of the first message that failed. Those behind it were tried too.
+// write has the kernel carry out messages in order, in one system call: a process that is killed
+// has done all of them or none. The error is that of the first message that failed. Those behind it
+// were tried too.
 func (s *sockets) write(batch ...netlink.Message) error {
 	return s.with(func(c *netlink.Conn) error { return write(c, batch...) })
 }
@@ -143,7 +146,8 @@ func (s *sockets) links() ([]*link, error) {
 	return links, nil
 }
 
-// link reads the device with an index, in the namespace that has the ID nsid here. Without one it is unix.ENODEV, or unix.EINVAL for the ID.
+// link reads the device with an index, in the namespace that has the ID nsid here. Without one it
+// is unix.ENODEV, or unix.EINVAL for the ID.
 func (s *sockets) link(nsid, index int) (*link, error) {
 	answer, err := s.read(getLink(index, func(ae *netlink.AttributeEncoder) {
 		if nsid != sameNS {

@@ -12,8 +12,9 @@ import (
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
-// spare lists what a network has on this host and needs no more, in the order in which to remove it. The view is locked. Only marks are
-// asked, not the configuration, so that what was made under another one goes too.
+// spare lists what a network has on this host and needs no more, in the order in which to remove
+// it. The view is locked. Only marks are asked, not the configuration, so that what was made under
+// another one goes too.
 func (v *view) spare(network string) (spare []*link) {
 	plumbing := v.plumbing[network]
 	var first *link
@@ -54,8 +55,9 @@ func (v *view) spare(network string) (spare []*link) {
 	return spare
 }
 
-// sweep removes what a network needs no more. Who removes the last port of another process at the same time may remove a bridge under our
-// hands, and the other way round; the next Plug makes it again.
+// sweep removes what a network needs no more. Who removes the last port of another process at the
+// same time may remove a bridge under our hands, and the other way round; the next Plug makes it
+// again.
 func (d *Driver) sweep(ctx context.Context, network string) error {
 	lock, done := d.locks.get(network)
 	defer done()
@@ -113,7 +115,8 @@ func (d *Driver) Sweep(ctx context.Context, router string, devices []string) err
 	return failure.Of("sweep", "spare bridges", errors.Join(err, d.sweepAll(ctx)))
 }
 
-// others lists the host ends of a router's ports that are none of these devices. The view is locked.
+// others lists the host ends of a router's ports that are none of these devices. The view is
+// locked.
 func (v *view) others(router string, devices []string) (taps []*link) {
 	for _, l := range sorted(v.taps[router]) {
 		if !slices.Contains(devices, dataplane.PortDevice(l.mark.port)) && !slices.Contains(devices, dataplane.GatewayDevice(l.mark.port)) {
@@ -134,7 +137,8 @@ func (v *view) withoutPorts() (networks []string) {
 	return networks
 }
 
-// sweepAll removes what any network needs no more: also what a process left that was killed between making a bridge and its first port.
+// sweepAll removes what any network needs no more: also what a process left that was killed between
+// making a bridge and its first port.
 func (d *Driver) sweepAll(ctx context.Context) error {
 	var networks []string
 	if err := d.view.read(func() { networks = d.view.withoutPorts() }); err != nil {

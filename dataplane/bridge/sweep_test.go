@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 )
 
-// A process that is killed after it has unplugged the last port of a network, or before it has plugged the first, leaves a bridge and what
-// connects it with other hosts.
+// A process that is killed after it has unplugged the last port of a network, or before it has
+// plugged the first, leaves a bridge and what connects it with other hosts.
 func TestWhatAKilledProcessLeftIsSpare(t *testing.T) {
 	networks := map[string]struct {
 		dataplane.Network

@@ -59,8 +59,9 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	return append(changes, d.plumbingChanges(u, n.firstName(), n.first, mtu)...), nil
 }
 
-// interfaceChanges puts a physical interface into the first bridge. The interface is not ours: it gets no mark and is never deleted, and one that
-// the host itself uses is refused, for a bridge would cut it off.
+// interfaceChanges puts a physical interface into the first bridge. The interface is not ours: it
+// gets no mark and is never deleted, and one that the host itself uses is refused, for a bridge
+// would cut it off.
 func (d *Driver) interfaceChanges(n *network, p dataplane.Port) (changes []change, err error) {
 	nic := n.physical
 	if !nic.up {
@@ -90,7 +91,8 @@ func (d *Driver) raise(nic *link) []change {
 	return d.mend(nic.name, r)
 }
 
-// newUplink makes a VLAN or VXLAN device in the first bridge. It comes up last, when it has its peers.
+// newUplink makes a VLAN or VXLAN device in the first bridge. It comes up last, when it has its
+// peers.
 func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 	detail := fmt.Sprintf("VNI %d in bridge %s", n.vxlan.vni, n.firstName())
 	if n.vlan != 0 {
@@ -107,7 +109,8 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 			return kindMissing("vlan", d.host.write(append(b, setUp(index))...))
 		}
 		b := append(batch{newVXLAN(index, n.segment.uplink, p.MTU, masters[0], n.vxlan)}, d.introduce(index, n.mark(0), p.MTU)...)
-		// SetPeers either runs before this and gives the list used here, or after it and finds the device.
+		// SetPeers either runs before this and gives the list used here, or after it and finds the
+		// device.
 		d.peers.Lock()
 		defer d.peers.Unlock()
 		for _, addr := range d.peers.want {
@@ -121,11 +124,11 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 	}}
 }
 
-// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are plugged and
-// on those to come. New peers are added before old ones are removed. An address that cannot be a peer is
-// skipped, and the others are set; then the error is [dataplane.ErrInvalid] and names it. After any other
-// error, some devices may have the new list and others the old one; the next Plug into a network, or the
-// next SetPeers, completes the change.
+// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are
+// plugged and on those to come. New peers are added before old ones are removed. An address that
+// cannot be a peer is skipped, and the others are set; then the error is [dataplane.ErrInvalid] and
+// names it. After any other error, some devices may have the new list and others the old one; the
+// next Plug into a network, or the next SetPeers, completes the change.
 func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
 	want, skipped := wiring.Peers(d.config.VXLAN.Local, peers)
 	if err := d.setPeers(ctx, want); err != nil {
@@ -163,8 +166,8 @@ func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
 	return nil
 }
 
-// floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications of them that are not mixed with those of
-// every address that the device learns.
+// floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications
+// of them that are not mixed with those of every address that the device learns.
 func (d *Driver) floodChanges(l *link) ([]change, error) {
 	d.peers.Lock()
 	defer d.peers.Unlock()

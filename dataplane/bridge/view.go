@@ -11,8 +11,9 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// view is a copy of the host's links. It is read from the kernel once and kept by notifications, so that looking costs the same with one port
-// and with ten thousand. Whoever looks calls read, and sees every change that was complete by then, whoever made it.
+// view is a copy of the host's links. It is read from the kernel once and kept by notifications, so
+// that looking costs the same with one port and with ten thousand. Whoever looks calls read, and
+// sees every change that was complete by then, whoever made it.
 type view struct {
 	sockets *sockets
 	monitor *monitor.Monitor
@@ -32,7 +33,8 @@ type view struct {
 
 type set = map[int]*link
 
-// read calls fn with the view up to date and locked. fn must not block; what it takes out is immutable.
+// read calls fn with the view up to date and locked. fn must not block; what it takes out is
+// immutable.
 func (v *view) read(fn func()) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -182,7 +184,8 @@ func drop[K comparable](m map[K]set, k K, index int) {
 	}
 }
 
-// sorted returns the links of a set by name, so that steps and errors come in the same order every time.
+// sorted returns the links of a set by name, so that steps and errors come in the same order every
+// time.
 func sorted(s set) []*link {
 	links := make([]*link, 0, len(s))
 	for _, l := range s {

@@ -9,7 +9,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Benchmarks measures a dataplane: what a new router costs, one floating IP more beside many, and nothing to do.
+// Benchmarks measures a dataplane: what a new router costs, one floating IP more beside many, and
+// nothing to do.
 func Benchmarks(b *testing.B, newHarness func(testing.TB) Harness) {
 	for _, n := range []int{0, 1000} {
 		b.Run(strings.TrimSuffix(fmt.Sprintf("apply-new-%d", n), "-0"), func(b *testing.B) {

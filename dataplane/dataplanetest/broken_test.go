@@ -17,7 +17,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// TestEveryClauseBites runs each clause against dataplanes that break its promise on purpose. A clause that none of them fails proves nothing.
+// TestEveryClauseBites runs each clause against dataplanes that break its promise on purpose. A
+// clause that none of them fails proves nothing.
 func TestEveryClauseBites(t *testing.T) {
 	byClause := map[string][]defect{}
 	for _, d := range defects() {
@@ -682,7 +683,8 @@ func (h slowHost) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
 	return h.Host.Ask(ctx, to)
 }
 
-// numbHost hears no ICMP errors, and nothing comes back that is larger than largest bytes, if that is given.
+// numbHost hears no ICMP errors, and nothing comes back that is larger than largest bytes, if that
+// is given.
 type numbHost struct {
 	Host
 	largest int

@@ -81,7 +81,8 @@ func changes() []change {
 				{from: "outside", to: fip3, at: "db1", sees: outsideAddr, as: db1Addr},
 			},
 		}, {
-			// To those inside, the address is the floating IP's from then on, whoever else has it outside.
+			// To those inside, the address is the floating IP's from then on, whoever else has it
+			// outside.
 			name: "floating-ip-taken-over", from: base, to: with(base, floating(fip3, web2Addr)),
 			survive: []talk{in1, out1, shared1, sharedFar, east, hairpin1, hairpin2, six},
 			end:     []talk{former},

@@ -233,7 +233,8 @@ func failures(s *scene) {
 	}
 }
 
-// oldOrNew looks from outside at what stands after an Apply: the busy router or the grown one, in all respects.
+// oldOrNew looks from outside at what stands after an Apply: the busy router or the grown one, in
+// all respects.
 func (s *scene) oldOrNew(applied error) error {
 	sees := func(from string, want netip.Addr) bool {
 		ctx, cancel := s.soon()
@@ -303,7 +304,8 @@ func cancellations(s *scene) {
 	}
 }
 
-// ending is a context that ends after it was looked at so many times, at whatever point of an operation that is.
+// ending is a context that ends after it was looked at so many times, at whatever point of an
+// operation that is.
 type ending struct {
 	context.Context
 	cancel context.CancelFunc

@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Fake makes a harness for [dataplane.Fake]: its workloads are on a network in memory, which asks the fake host what becomes of packets.
+// Fake makes a harness for [dataplane.Fake]: its workloads are on a network in memory, which asks
+// the fake host what becomes of packets.
 func Fake(testing.TB) Harness { return newFake() }
 
 func newFake() *fake {

@@ -242,7 +242,8 @@ func (w *fakeWatch) Close() error {
 	return nil
 }
 
-// fakeStream sends when it is looked at. A connection that has ended meanwhile has lost what would have been sent.
+// fakeStream sends when it is looked at. A connection that has ended meanwhile has lost what would
+// have been sent.
 type fakeStream struct {
 	mu      sync.Mutex
 	conn    *fakeConn

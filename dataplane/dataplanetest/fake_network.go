@@ -9,7 +9,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// fakeNetwork is the links between workloads and the routers of a [dataplane.FakeHost]. A packet is walked from its sender to its end in one go.
+// fakeNetwork is the links between workloads and the routers of a [dataplane.FakeHost]. A packet is
+// walked from its sender to its end in one go.
 type fakeNetwork struct {
 	host *dataplane.FakeHost
 	open func(router string, p dataplane.Packet) (*dataplane.Flow, dataplane.Trace) // host.Open, but for tests of the suite
@@ -256,7 +257,8 @@ func (n *fakeNode) way(a netip.Addr) (via netip.Addr, out int, ok bool) {
 	return via, max(link(via), 0), longest >= 0
 }
 
-// returns says that the answer to a packet finds its way back: the receiver sends it to where the packet came from.
+// returns says that the answer to a packet finds its way back: the receiver sends it to where the
+// packet came from.
 func (n *fakeNetwork) returns(f fate) bool {
 	if f.end.node == nil || len(f.hops) == 0 && f.last.node == nil {
 		return true

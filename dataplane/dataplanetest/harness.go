@@ -11,12 +11,14 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// Harness is a host under test, empty at first, and what the suite cannot know about it. Its maker takes it away when the test ends.
+// Harness is a host under test, empty at first, and what the suite cannot know about it. Its maker
+// takes it away when the test ends.
 type Harness interface {
 	// Dataplane is the one under test.
 	Dataplane() dataplane.Dataplane
 
-	// Reopen opens the host once more, as a process does that has just started: it knows only what the host shows. The suite closes it.
+	// Reopen opens the host once more, as a process does that has just started: it knows only what
+	// the host shows. The suite closes it.
 	Reopen() (dataplane.Dataplane, error)
 
 	// Attach makes a workload on the host's networks.
@@ -25,23 +27,27 @@ type Harness interface {
 	// Router is the inside of a router that was applied, to probe from.
 	Router(ctx context.Context, id string) (Host, error)
 
-	// State is all that the host holds for a router, as text that is equal for equal configurations, however they came about; empty when
-	// there is nothing. What traffic makes, such as connections and counters, is not in it.
+	// State is all that the host holds for a router, as text that is equal for equal
+	// configurations, however they came about; empty when there is nothing. What traffic makes,
+	// such as connections and counters, is not in it.
 	State(ctx context.Context, id string) (string, error)
 
-	// HostState is the same for everything outside of routers' insides: their devices on the host's side, networks, names.
+	// HostState is the same for everything outside of routers' insides: their devices on the host's
+	// side, networks, names.
 	HostState(ctx context.Context) (string, error)
 
 	// Writes lists what fn changed on the host, insides of routers included, whoever did it.
 	Writes(ctx context.Context, fn func() error) ([]string, error)
 }
 
-// Damager is a [Harness] that can break what a dataplane made, as another process on the machine might.
+// Damager is a [Harness] that can break what a dataplane made, as another process on the machine
+// might.
 type Damager interface {
 	Damages() []Damage
 }
 
-// Damage is something that a neighbour may do to a router, whose first port is "web" and whose gateway is "ext".
+// Damage is something that a neighbour may do to a router, whose first port is "web" and whose
+// gateway is "ext".
 type Damage struct {
 	Name     string
 	Mentions string // what Plan must contain then; empty for what is none of a dataplane's business, and must be left alone
@@ -50,13 +56,15 @@ type Damage struct {
 
 // Breaker is a [Harness] that can make operations on its host fail.
 type Breaker interface {
-	// Break lets so many operations of the next Apply pass, and makes the one after them fail once. heal ends that.
+	// Break lets so many operations of the next Apply pass, and makes the one after them fail once.
+	// heal ends that.
 	Break(after int) (heal func())
 }
 
 // Trespasser is a [Harness] whose host has names that somebody else may take.
 type Trespasser interface {
-	// Trespass takes the name of a router that is not there. intact says whether the intruder's possession is untouched.
+	// Trespass takes the name of a router that is not there. intact says whether the intruder's
+	// possession is untouched.
 	Trespass(ctx context.Context, id string) (intact func() error, err error)
 }
 
@@ -89,13 +97,16 @@ type Host interface {
 	// Serve starts an echo service for TCP and UDP on all of the host's addresses.
 	Serve(port uint16) error
 
-	// Dial begins a conversation with an echo service, or, by ICMP, with any host. A zero address or port of from is for the host to choose.
+	// Dial begins a conversation with an echo service, or, by ICMP, with any host. A zero address
+	// or port of from is for the host to choose.
 	Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (Conn, error)
 
-	// Ask sends one datagram to an echo service, and waits for its answer until ctx ends. It does not send it again.
+	// Ask sends one datagram to an echo service, and waits for its answer until ctx ends. It does
+	// not send it again.
 	Ask(ctx context.Context, to netip.AddrPort) (Seen, error)
 
-	// Stream sends datagrams to an echo service, one every interval, until it is stopped. It returns when the first has come back.
+	// Stream sends datagrams to an echo service, one every interval, until it is stopped. It
+	// returns when the first has come back.
 	Stream(ctx context.Context, from, to netip.AddrPort, interval time.Duration) (Stream, error)
 
 	// Watch looks at what passes the host's eth0 from now on.
@@ -104,8 +115,8 @@ type Host interface {
 
 // Conn is a conversation.
 type Conn interface {
-	// Exchange sends a request with so many bytes of payload, and waits for the answer. An error that is [context.DeadlineExceeded]
-	// says that none came; it may come sooner than ctx ends.
+	// Exchange sends a request with so many bytes of payload, and waits for the answer. An error
+	// that is [context.DeadlineExceeded] says that none came; it may come sooner than ctx ends.
 	Exchange(ctx context.Context, payload int) (Seen, error)
 
 	Local() netip.AddrPort // of ICMP, the port is the identifier
@@ -124,7 +135,8 @@ type Stream interface {
 
 // Watch is a look at packets.
 type Watch interface {
-	// Packets returns those since the last call, without waiting. What the host has received, and maybe answered, is among them.
+	// Packets returns those since the last call, without waiting. What the host has received, and
+	// maybe answered, is among them.
 	Packets() ([]Packet, error)
 	Close() error
 }

@@ -25,7 +25,8 @@ type Site struct {
 	HostNS string // path of the network namespace that is the host's own
 	Dir    string // directory of the names of routers' namespaces
 
-	// Switch is Open vSwitch on the host. The first call starts it; from then on it is part of the host's state, and its changes are writes.
+	// Switch is Open vSwitch on the host. The first call starts it; from then on it is part of the
+	// host's state, and its changes are writes.
 	Switch func() (Switch, error)
 }
 
@@ -35,12 +36,14 @@ type Switch struct {
 	RunDir   string // where ovs-vswitchd keeps its bridges' OpenFlow sockets
 }
 
-// Opener opens a dataplane on a site, and the wiring that it is to be made with. The dataplane is given wrap(wiring), so that the suite can make
-// wiring fail; the wiring returned is used to attach workloads. Closing the dataplane must close the wiring.
+// Opener opens a dataplane on a site, and the wiring that it is to be made with. The dataplane is
+// given wrap(wiring), so that the suite can make wiring fail; the wiring returned is used to attach
+// workloads. Closing the dataplane must close the wiring.
 type Opener func(site Site, wrap func(namespace.InterfaceDriver) namespace.InterfaceDriver) (dataplane.Dataplane, namespace.InterfaceDriver, error)
 
-// Kernel makes harnesses for a dataplane that realises routers as network namespaces. It needs root, and nft for reading back what the host holds:
-// without them tests are skipped, and under CI=true they fail. It works in namespaces of its own only.
+// Kernel makes harnesses for a dataplane that realises routers as network namespaces. It needs
+// root, and nft for reading back what the host holds: without them tests are skipped, and under
+// CI=true they fail. It works in namespaces of its own only.
 func Kernel(open Opener) func(testing.TB) Harness {
 	return func(tb testing.TB) Harness {
 		tb.Helper()
@@ -157,7 +160,8 @@ func (k *kernel) State(_ context.Context, id string) (string, error) {
 	return text, err
 }
 
-// randomMAC is what the kernel makes up for the host's ends of cables, and for bridges from those of their ports.
+// randomMAC is what the kernel makes up for the host's ends of cables, and for bridges from those
+// of their ports.
 var randomMAC = regexp.MustCompile(` mac [0-9a-f:]+`)
 
 func (k *kernel) HostState(context.Context) (string, error) {

@@ -166,7 +166,8 @@ func flushRules(*netlink.Handle) error {
 	return conn.Flush()
 }
 
-// deletePort deletes a router's device. The kernel leaves the devices of its own switch to that, whose port it is then that goes.
+// deletePort deletes a router's device. The kernel leaves the devices of its own switch to that,
+// whose port it is then that goes.
 func (k *kernel) deletePort(nl *netlink.Handle, web netlink.Link) error {
 	err := nl.LinkDel(web)
 	if k.ovs != nil && errors.Is(err, unix.EOPNOTSUPP) {
@@ -175,7 +176,8 @@ func (k *kernel) deletePort(nl *netlink.Handle, web netlink.Link) error {
 	return err
 }
 
-// cut deletes the other end of a port's cable, wherever on the host that is, or its port on a switch.
+// cut deletes the other end of a port's cable, wherever on the host that is, or its port on a
+// switch.
 func (k *kernel) cut(_ context.Context, id string) error {
 	if k.ovs != nil {
 		return k.unplug("web")

@@ -55,7 +55,8 @@ type faultyWiring struct {
 	faults *faults
 }
 
-// Plug counts devices. The one that fails leaves those before it plugged: to take that back as well is more than a driver may ask for.
+// Plug counts devices. The one that fails leaves those before it plugged: to take that back as well
+// is more than a driver may ask for.
 func (w faultyWiring) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	for i := range what {
 		if err := w.faults.strike(); err != nil {

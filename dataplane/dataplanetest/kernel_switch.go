@@ -24,13 +24,15 @@ func (k *kernel) openSwitch() (_ Switch, err error) {
 	return Switch{Endpoint: k.ovs.Endpoint, RunDir: k.ovs.RunDir}, nil
 }
 
-// localVLAN is a number that a switch gives a network for itself. Which one depends on what was there before.
+// localVLAN is a number that a switch gives a network for itself. Which one depends on what was
+// there before.
 var localVLAN = regexp.MustCompile(`\b(tag=|l3kit-vlan:)\d+`)
 
 var bridgeRow = regexp.MustCompile(`(?m)^bridge (\S+) ports=(\S+)`)
 
-// withSwitch adds the configuration of Open vSwitch to the host's, if the host has it. A bridge without ports counts for nothing, because it may
-// stay; and so do the devices that ovs-vswitchd has for itself, which change as ports come and go.
+// withSwitch adds the configuration of Open vSwitch to the host's, if the host has it. A bridge
+// without ports counts for nothing, because it may stay; and so do the devices that ovs-vswitchd
+// has for itself, which change as ports come and go.
 func (k *kernel) withSwitch(state string) (string, error) {
 	if k.ovs == nil {
 		return state, nil

@@ -22,9 +22,10 @@ import (
 // killedEnv tells a copy of the test's process that it is the one to be killed, and where it works.
 const killedEnv = "L3KIT_TEST_KILLED"
 
-// RunKilled kills a process with SIGKILL in the middle of its work, as often as times says, each time at another moment. After each, a fresh process must
-// find the router, finish what was begun or take it away, and leave nothing. The process killed is this test's own program, started
-// with the name of this test: so a test calls RunKilled and nothing else.
+// RunKilled kills a process with SIGKILL in the middle of its work, as often as times says, each
+// time at another moment. After each, a fresh process must find the router, finish what was begun
+// or take it away, and leave nothing. The process killed is this test's own program, started with
+// the name of this test: so a test calls RunKilled and nothing else.
 func RunKilled(t *testing.T, open Opener, times int) {
 	if site := os.Getenv(killedEnv); site != "" {
 		workUntilKilled(t, open, site)
@@ -152,7 +153,8 @@ func (k *kernel) finish(ctx context.Context, s state, want string) (err error) {
 	return k.becomes(ctx, s, want)
 }
 
-// becomes waits for what the kernel completes by itself, after a link has come up: its link-local IPv6 address.
+// becomes waits for what the kernel completes by itself, after a link has come up: its link-local
+// IPv6 address.
 func (k *kernel) becomes(ctx context.Context, s state, want string) error {
 	ctx, cancel := context.WithTimeout(ctx, lab.Patience(patience))
 	defer cancel()

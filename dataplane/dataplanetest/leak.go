@@ -64,7 +64,8 @@ func leaks(s *scene) {
 	}
 	private := prefixes("10.0.0.0/8")[0]
 	s.never(outside, "left untranslated", func(p Packet) bool {
-		// An error tells what it is about: that may be what outside itself has asked for, db1, but no other.
+		// An error tells what it is about: that may be what outside itself has asked for, db1, but
+		// no other.
 		tells := p.ICMP != nil && p.ICMP.About != nil && p.ICMP.About.Dst.Addr() != db1Addr && private.Contains(p.ICMP.About.Dst.Addr())
 		return !p.Sent && (tells || private.Contains(p.Src.Addr()))
 	})
@@ -77,7 +78,8 @@ func leaks(s *scene) {
 	)
 }
 
-// intrusion is the port that is asked for from outside; answers to connections from inside come to other ones.
+// intrusion is the port that is asked for from outside; answers to connections from inside come to
+// other ones.
 const intrusion = servicePort + 1
 
 // press begins connections without an end: new ones, and one that stays.

@@ -155,8 +155,9 @@ func (a *attempt) expectWorkload(watch Watch) error {
 	})
 }
 
-// arrived finds the echo request among what a host received. Where sources are translated others may look alike, such as those of a conversation
-// that has ended and goes on asking; so one that came to the right place is preferred.
+// arrived finds the echo request among what a host received. Where sources are translated others
+// may look alike, such as those of a conversation that has ended and goes on asking; so one that
+// came to the right place is preferred.
 func arrived(watch Watch, a *attempt, local netip.AddrPort) (Seen, error) {
 	packets, err := watch.Packets()
 	if err != nil {
@@ -197,7 +198,8 @@ func isRequest(p Packet) bool {
 	return p.ICMP != nil && (p.ICMP.Type == 8 && p.Dst.Addr().Is4() || p.ICMP.Type == 128 && p.Dst.Addr().Is6())
 }
 
-// expectRouter wants an echo answered by the router itself, and everything else refused: nothing listens.
+// expectRouter wants an echo answered by the router itself, and everything else refused: nothing
+// listens.
 func (a *attempt) expectRouter() error {
 	ctx, cancel := a.scene.soon()
 	defer cancel()

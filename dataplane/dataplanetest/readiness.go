@@ -22,8 +22,9 @@ type question struct {
 	to   netip.Addr
 }
 
-// readiness sends single datagrams as soon as Apply has returned. Hosts know the router's MACs from before, so that they need not ask for them: a
-// datagram that meets a port which does not forward yet is lost.
+// readiness sends single datagrams as soon as Apply has returned. Hosts know the router's MACs from
+// before, so that they need not ask for them: a datagram that meets a port which does not forward
+// yet is lost.
 func readiness(s *scene) {
 	s.cast("web1", "app1", "db1", "outside")
 	all := []question{{"web1", outsideAddr}, {"outside", fip1}, {"db1", outsideAddr}, {"app1", web1Addr}, {"web1", outsideAddr6}, {"outside", app1Addr6}}

@@ -136,7 +136,8 @@ func extraRoutes(s *scene) {
 	s.check(probe{from: "web1", to: behindAddr, near: "fw"})
 }
 
-// ecmp sends to many destinations, from many ports: with two next hops, all of them by the same one is one chance in billions.
+// ecmp sends to many destinations, from many ports: with two next hops, all of them by the same one
+// is one chance in billions.
 func ecmp(s *scene) {
 	s.cast("web1", "fw", "fw2")
 	both := with(plain(),
@@ -157,8 +158,9 @@ func ecmp(s *scene) {
 	}
 }
 
-// spread counts by which host flows to the shared addresses went. It looks at each flow twice: one that changes its way is broken. By UDP, because
-// TCP itself changes its hash, and so asks for another way, when an answer takes long (sk_rethink_txhash).
+// spread counts by which host flows to the shared addresses went. It looks at each flow twice: one
+// that changes its way is broken. By UDP, because TCP itself changes its hash, and so asks for
+// another way, when an answer takes long (sk_rethink_txhash).
 func (s *scene) spread(family func(int) netip.Addr) map[string]int {
 	by := map[string]int{}
 	var mu sync.Mutex

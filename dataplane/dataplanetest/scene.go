@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// scene is a clause at work: a harness, the routers applied to it, and workloads that are made when they are first asked for.
+// scene is a clause at work: a harness, the routers applied to it, and workloads that are made when
+// they are first asked for.
 type scene struct {
 	ctx      context.Context
 	h        Harness
@@ -88,7 +89,8 @@ func (s *scene) attach(w Workload) Host {
 	return h
 }
 
-// patience is time enough for what ought to happen, on an ordinary machine; see [lab.Patience] for others.
+// patience is time enough for what ought to happen, on an ordinary machine; see [lab.Patience] for
+// others.
 const patience = 10 * time.Second
 
 func (s *scene) soon() (context.Context, context.CancelFunc) {
@@ -102,7 +104,8 @@ func (s *scene) briefly() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.ctx, lab.Patience(silence))
 }
 
-// settled waits until the host's state is the one wanted, because the kernel does some of what a change implies in its own time.
+// settled waits until the host's state is the one wanted, because the kernel does some of what a
+// change implies in its own time.
 func (s *scene) settled(what, want string, state func() (string, error)) {
 	deadline := time.Now().Add(s.patience / 2)
 	for {

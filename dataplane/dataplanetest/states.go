@@ -12,7 +12,8 @@ type state struct {
 	router dataplane.Router
 }
 
-// states are routers of one ID, chosen so that each kind of object comes, goes and changes in company of others.
+// states are routers of one ID, chosen so that each kind of object comes, goes and changes in
+// company of others.
 func states() []state {
 	base := busy()
 	gateway := func(change func(*dataplane.Gateway)) func(*dataplane.Router) {

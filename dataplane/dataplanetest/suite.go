@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// Run holds a dataplane to the contract: every clause with a harness of its own. Clauses run in parallel, as far as -parallel allows.
+// Run holds a dataplane to the contract: every clause with a harness of its own. Clauses run in
+// parallel, as far as -parallel allows.
 func Run(t *testing.T, newHarness func(testing.TB) Harness) {
 	for _, c := range clauses() {
 		t.Run(c.name, func(t *testing.T) {
@@ -37,8 +38,8 @@ type clause struct {
 // clauseTime is far more than any clause needs.
 const clauseTime = 3 * time.Minute
 
-// run tells in what way a host does not keep the promise, when what ought to happen has so much time. It has no need of a testing.T, so that the
-// suite itself can be tested.
+// run tells in what way a host does not keep the promise, when what ought to happen has so much
+// time. It has no need of a testing.T, so that the suite itself can be tested.
 func (c clause) run(ctx context.Context, h Harness, patience time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, lab.Patience(clauseTime))
 	defer cancel()

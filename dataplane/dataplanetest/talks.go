@@ -9,7 +9,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// talks are connections that are open: by TCP, and by UDP either a stream that counts losses or a conversation.
+// talks are connections that are open: by TCP, and by UDP either a stream that counts losses or a
+// conversation.
 type talks struct {
 	conns   []*openConn
 	streams []*openStream
@@ -30,7 +31,8 @@ type openStream struct {
 // interval is the pace of streams: a gap of more than this in a change shows.
 const interval = 4 * time.Millisecond
 
-// begin opens connections, and ends the clause if one cannot be opened. Streams are for those that are to survive.
+// begin opens connections, and ends the clause if one cannot be opened. Streams are for those that
+// are to survive.
 func (s *scene) begin(list []talk, stream bool) *talks {
 	open := &talks{}
 	for _, t := range list {
@@ -123,7 +125,8 @@ func (o *openStream) stop(s *scene) Flow {
 	return f
 }
 
-// pause lets the streams run for a while, so that a change comes amid them, and waits for nothing that has ceased to flow.
+// pause lets the streams run for a while, so that a change comes amid them, and waits for nothing
+// that has ceased to flow.
 func (t *talks) pause(s *scene) {
 	var wg sync.WaitGroup
 	for _, o := range t.streams {
@@ -172,8 +175,9 @@ func (t *talks) expectSame(s *scene) {
 	}))
 }
 
-// expectEnded wants every connection to be dead: no answer, or, because a datagram is also the first of a new connection, one to another
-// source. Of an ICMP conversation no source is known, so it may go on if the new router would let it begin.
+// expectEnded wants every connection to be dead: no answer, or, because a datagram is also the
+// first of a new connection, one to another source. Of an ICMP conversation no source is known, so
+// it may go on if the new router would let it begin.
 func (t *talks) expectEnded(s *scene) {
 	s.fail(s.concurrently(len(t.conns), func(i int) error {
 		o := t.conns[i]
@@ -187,8 +191,9 @@ func (t *talks) expectEnded(s *scene) {
 	}))
 }
 
-// expectAnew wants the next datagram of every conversation by UDP to begin a new connection: to be answered, and to be seen in another way
-// than before. One that still goes the old way may get lost for as long as its sender tries.
+// expectAnew wants the next datagram of every conversation by UDP to begin a new connection: to be
+// answered, and to be seen in another way than before. One that still goes the old way may get lost
+// for as long as its sender tries.
 func (t *talks) expectAnew(s *scene) {
 	s.fail(s.concurrently(len(t.conns), func(i int) error {
 		o := t.conns[i]

@@ -15,7 +15,8 @@ import (
 //	   fw .250, fw2 .251 ──┘ (10.9.0.0/24 behind)      │    2001:db8:1::/64  └── edge .1 ── 198.51.100.0/24 ── internet .10
 //	db1 .10             ── 10.0.3.0/24, fd00:3::/64 ──┘
 //
-// outside and edge have routes to the internal subnets via R, as an external network without translation would: what keeps them out is R alone.
+// outside and edge have routes to the internal subnets via R, as an external network without
+// translation would: what keeps them out is R alone.
 const servicePort = 7000 // of the echo service on every workload
 
 var (

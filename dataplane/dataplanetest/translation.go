@@ -177,7 +177,8 @@ func ownAddresses(s *scene) {
 	}
 }
 
-// overlapping puts a second router beside the first, with subnets and hosts of the same addresses on networks of their own.
+// overlapping puts a second router beside the first, with subnets and hosts of the same addresses
+// on networks of their own.
 func overlapping(s *scene) {
 	gateway2, fipTwin := addr("203.0.113.3"), addr("203.0.113.111")
 	twin := with(plain(), floating(fipTwin, web1Addr), func(r *dataplane.Router) {

@@ -19,7 +19,8 @@ type transition struct {
 	call     func(context.Context, dataplane.Dataplane) error
 }
 
-// verdicts ends contexts, and makes operations fail, at many points of changes that add and remove ports, floating IPs, addresses and routes.
+// verdicts ends contexts, and makes operations fail, at many points of changes that add and remove
+// ports, floating IPs, addresses and routes.
 func verdicts(s *scene) {
 	s.cast("web1", "app1", "db1", "outside")
 	small, large := busy(), grown()
@@ -54,7 +55,8 @@ func verdicts(s *scene) {
 	}
 }
 
-// cancelled ends the context of a call at some of the points where it is looked at, in the process that made the old router and in a fresh one.
+// cancelled ends the context of a call at some of the points where it is looked at, in the process
+// that made the old router and in a fresh one.
 func (s *scene) cancelled(t transition, seed uint64, random *rand.Rand) {
 	try := func(looks int, known bool) (used int, err error) {
 		t.prepare()

@@ -52,16 +52,16 @@ func (s *scene) announces(announced <-chan string, want string) {
 	}
 }
 
-// calm returns when what was done to routers before has been examined. Something happens to a bystander,
-// who is announced after that, and before anything else.
+// calm returns when what was done to routers before has been examined. Something happens to a
+// bystander, who is announced after that, and before anything else.
 func (s *scene) calm(announced <-chan string, other dataplane.Dataplane) {
 	s.disturbs(other)
 	s.announces(announced, "bystander")
 	s.remove("bystander")
 }
 
-// recovers is calm after damage. A link that was down comes up a while after it was told to, which may
-// have its router announced once more.
+// recovers is calm after damage. A link that was down comes up a while after it was told to, which
+// may have its router announced once more.
 func (s *scene) recovers(announced <-chan string, other dataplane.Dataplane) {
 	s.disturbs(other)
 	ctx, cancel := s.soon()

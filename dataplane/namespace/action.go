@@ -18,24 +18,25 @@ type action struct {
 
 	// oneWay marks an action that undo cannot take back.
 	oneWay bool
-	// final marks a one-way action that is done when the router wanted is in force already, to clear up after the old
-	// one. No other actions follow.
+	// final marks a one-way action that is done when the router wanted is in force already, to
+	// clear up after the old one. No other actions follow.
 	final bool
-	// around marks an action on what is on the host besides the router: that it is needed does not say that the router
-	// has changed.
+	// around marks an action on what is on the host besides the router: that it is needed does not
+	// say that the router has changed.
 	around bool
 }
 
-// finishTime bounds the finishing, or the taking back, of a change whose own context may have ended.
+// finishTime bounds the finishing, or the taking back, of a change whose own context may have
+// ended.
 const finishTime = 10 * time.Second
 
 func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 }
 
-// run does the actions in order. When one fails, it takes back that one and those before it, the last first, and returns
-// the error. From the first one-way action on, the end of the context does not stop it. Of the final actions it does
-// all, whichever fails.
+// run does the actions in order. When one fails, it takes back that one and those before it, the
+// last first, and returns the error. From the first one-way action on, the end of the context does
+// not stop it. Of the final actions it does all, whichever fails.
 func run(ctx context.Context, actions []action) error {
 	beyond := false // the first one-way action
 	var failed []error

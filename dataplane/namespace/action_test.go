@@ -11,8 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// sabotaged applies a router, and makes the action with a number fail: before it has done anything, or after it has done all. It reports false
-// if there are not so many actions.
+// sabotaged applies a router, and makes the action with a number fail: before it has done anything,
+// or after it has done all. It reports false if there are not so many actions.
 func (b *bench) sabotaged(t *testing.T, r dataplane.Router, at int, done bool, cause error) (error, bool) {
 	t.Helper()
 	k, err := b.desks.take(t.Context(), r.ID)
@@ -71,7 +71,8 @@ func TestAFailureOfAnyActionLeavesTheRouterThatTheErrorNames(t *testing.T) {
 	}
 }
 
-// A process that has just started does not know what network a device was on, so it cannot put that back.
+// A process that has just started does not know what network a device was on, so it cannot put that
+// back.
 func TestAPortMovedByAFreshProcessIsFinishedOrAdmittedLost(t *testing.T) {
 	r := threeLegs()
 	r.Ports[1].Network.ID = "net-other"

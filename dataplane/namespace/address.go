@@ -31,7 +31,8 @@ func addressSteps(op dataplane.Op, dev string, addrs []address) []dataplane.Step
 	return steps
 }
 
-// missing lists the addresses of a that b lacks, the subnets' own before the floating IPs', in order.
+// missing lists the addresses of a that b lacks, the subnets' own before the floating IPs', in
+// order.
 func missing(a, b map[netip.Prefix]struct{}) []address {
 	var list []address
 	for p := range a {

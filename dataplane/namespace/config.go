@@ -12,13 +12,16 @@ import (
 type Config struct {
 	Wiring   InterfaceDriver // attaches devices to networks; the Dataplane closes it
 	Firewall Firewall        // set by the backends' own New
-	// Replaces are firewalls that may have written into routers' namespaces before. Once Firewall's rules are in force, theirs are cleared; connections
-	// go on, because translation belongs to the connection and not to the rule that began it.
+	// Replaces are firewalls that may have written into routers' namespaces before. Once Firewall's
+	// rules are in force, theirs are cleared; connections go on, because translation belongs to the
+	// connection and not to the rule that began it.
 	Replaces []Firewall
 
-	// HostNS is the path of the network namespace that is the host's side; empty: that of the calling thread.
+	// HostNS is the path of the network namespace that is the host's side; empty: that of the
+	// calling thread.
 	HostNS string
-	// Dir is where routers' namespaces get their names; empty: /run/netns, where ip-netns(8) sees them.
+	// Dir is where routers' namespaces get their names; empty: /run/netns, where ip-netns(8) sees
+	// them.
 	Dir string
 	// Logger gets what happens in the background; nil: nothing is logged.
 	Logger *slog.Logger

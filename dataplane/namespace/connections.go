@@ -14,11 +14,12 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// A connection is stale when the router, as it is wanted now, would not forward its first packet, or would translate it
-// in another way. The model tells so of any connection, without knowledge of what the router was before; so it also finds
-// what a process killed half-way has left to do. But it has to be asked about every connection of the namespace. When the
-// router is known to have been another one until now that differs in few floating IPs alone, the connections that this
-// can have touched are known by their addresses, and the kernel picks them.
+// A connection is stale when the router, as it is wanted now, would not forward its first packet,
+// or would translate it in another way. The model tells so of any connection, without knowledge of
+// what the router was before; so it also finds what a process killed half-way has left to do. But
+// it has to be asked about every connection of the namespace. When the router is known to have been
+// another one until now that differs in few floating IPs alone, the connections that this can have
+// touched are known by their addresses, and the kernel picks them.
 
 // staleness is where to look for stale connections.
 type staleness struct {
@@ -31,18 +32,19 @@ type touch struct {
 	conntrack.Filter
 	all bool // every connection that matches is stale, and none that has begun since the rules changed matches
 
-	// rare marks connections that hardly ever exist. With a large table, which the kernel walks for each pattern, they are
-	// ended right after the change, and not as a part of it.
+	// rare marks connections that hardly ever exist. With a large table, which the kernel walks for
+	// each pattern, they are ended right after the change, and not as a part of it.
 	rare bool
 }
 
-// large is the number of connections from which on a walk of the table takes longer than everything else in a change.
+// large is the number of connections from which on a walk of the table takes longer than everything
+// else in a change.
 const large = 20_000
 
 func everywhere(r dataplane.Router) staleness { return staleness{router: r} }
 
-// maxTouches bounds the patterns to look for. The kernel walks its whole table for each, in about a tenth of the time
-// that it takes to hand over all of it.
+// maxTouches bounds the patterns to look for. The kernel walks its whole table for each, in about a
+// tenth of the time that it takes to hand over all of it.
 const maxTouches = 12
 
 // touchedBy lists what a change of floating IPs can have made stale, by P5 to P8:
@@ -124,10 +126,11 @@ func (s *site) find(ctx context.Context, where staleness) (list []conntrack.Conn
 	return slices.CompactFunc(list, func(a, b conntrack.Connection) bool { return a.Compare(b) == 0 }), err
 }
 
-// end ends the stale connections: their next packet begins a new one, by the rules that are in force now. It returns how
-// many it has ended, as far as the kernel tells.
+// end ends the stale connections: their next packet begins a new one, by the rules that are in
+// force now. It returns how many it has ended, as far as the kernel tells.
 //
-// New addresses are announced before: with many connections on the host this may take a while, and the neighbours need not wait for it.
+// New addresses are announced before: with many connections on the host this may take a while, and
+// the neighbours need not wait for it.
 func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Connection, n int, err error) {
 	before, err := s.connectionCount()
 	if err != nil || before == 0 {
@@ -224,8 +227,8 @@ func (s *site) connectionCount() (n int, err error) {
 	return n, opError("count connections of router", s.Router, err)
 }
 
-// endConnections ends the connections that are stale when its turn comes. planned is what a Plan has listed, and nothing
-// in an Apply, which finds out as it goes.
+// endConnections ends the connections that are stale when its turn comes. planned is what a Plan
+// has listed, and nothing in an Apply, which finds out as it goes.
 func (s *site) endConnections(where staleness, planned []conntrack.Connection) action {
 	steps := where.steps(planned, len(planned))
 	return action{
@@ -266,8 +269,8 @@ type judge struct {
 	known   map[addresses]bool
 }
 
-// addresses are all that the model needs to know of a connection: neither translation nor routing looks at ports, but
-// for the choice between routes of equal cost, of which all are tried.
+// addresses are all that the model needs to know of a connection: neither translation nor routing
+// looks at ports, but for the choice between routes of equal cost, of which all are tried.
 type addresses struct{ origSrc, origDst, replySrc, replyDst netip.Addr }
 
 // maxKnown bounds what a judge remembers.
@@ -298,8 +301,9 @@ func (j *judge) stale(c *conntrack.Connection) bool {
 	return answer
 }
 
-// decide compares the connection's translation with what the model says of its first packet. What no router forwards,
-// such as multicast that the kernel itself sends, is tracked all the same, and is nobody's business.
+// decide compares the connection's translation with what the model says of its first packet. What
+// no router forwards, such as multicast that the kernel itself sends, is tracked all the same, and
+// is nobody's business.
 func (j *judge) decide(a addresses) bool {
 	anyone := j.model.Trace(dataplane.Packet{Dst: a.origDst}) // sent by the router itself, which nothing filters
 	if anyone.Verdict == dataplane.Dropped {
@@ -315,9 +319,10 @@ func (j *judge) decide(a addresses) bool {
 	})
 }
 
-// entries lists the ports by which the connection's first packet may have come; conntrack does not record it. The source's
-// own port is the one that its subnet or an extra route is behind; a source behind the default route has come from outside,
-// unless it was translated as only those from inside are. The empty port stands for the router itself.
+// entries lists the ports by which the connection's first packet may have come; conntrack does not
+// record it. The source's own port is the one that its subnet or an extra route is behind; a source
+// behind the default route has come from outside, unless it was translated as only those from
+// inside are. The empty port stands for the router itself.
 func (j *judge) entries(a addresses) []string {
 	in, ok := j.model.PortTo(a.origSrc)
 	switch {

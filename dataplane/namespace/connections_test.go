@@ -79,8 +79,8 @@ func fip(id, addr, fixed string) dataplane.FloatingIP {
 	return dataplane.FloatingIP{ID: id, Addr: netip.MustParseAddr(addr), Fixed: netip.MustParseAddr(fixed)}
 }
 
-// Whatever floating IPs a router had and has: the patterns find the connections that the model says are stale, among all that the
-// old router can have carried, and none that the new one has begun.
+// Whatever floating IPs a router had and has: the patterns find the connections that the model says
+// are stale, among all that the old router can have carried, and none that the new one has begun.
 func TestPatternsFindExactlyWhatTheModelCallsStale(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		base := threeLegs()

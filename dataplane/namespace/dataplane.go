@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// Dataplane is a [dataplane.Dataplane] that realises each router as a network namespace. The backends' New functions make one.
+// Dataplane is a [dataplane.Dataplane] that realises each router as a network namespace. The
+// backends' New functions make one.
 type Dataplane struct {
 	cfg     Config
 	desks   desks
@@ -29,7 +30,8 @@ func New(cfg Config) (*Dataplane, error) {
 	return &Dataplane{cfg: cfg.withDefaults(), desks: desks{all: map[string]*desk{}}}, nil
 }
 
-// Plan implements [dataplane.Dataplane]. For a router that is not there it takes a nameless namespace to plan in, which ends with the call.
+// Plan implements [dataplane.Dataplane]. For a router that is not there it takes a nameless
+// namespace to plan in, which ends with the call.
 func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
 	k, err := d.desks.take(ctx, want.ID)
 	if err != nil {
@@ -170,8 +172,8 @@ func (d *Dataplane) List(ctx context.Context) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// Counters reads what has passed through each floating IP of a router, by its address, since its translation was added. A router that is not there
-// is [os.ErrNotExist].
+// Counters reads what has passed through each floating IP of a router, by its address, since its
+// translation was added. A router that is not there is [os.ErrNotExist].
 func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Counters, error) {
 	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
 		return nil, err
@@ -187,8 +189,8 @@ func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Cou
 	return k.site.rules.Counters(ctx)
 }
 
-// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that are due still,
-// and Watch.
+// Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that
+// are due still, and Watch.
 func (d *Dataplane) Close() error {
 	err := d.desks.close()
 	if w := d.watcher.Load(); w != nil {
@@ -246,7 +248,8 @@ func (d *Dataplane) open(k *desk, id, owner string) (fresh bool, err error) {
 	return true, f.Close() // the site has its own
 }
 
-// rehearse finds the router's namespace, or makes a nameless one to plan in, which the caller closes.
+// rehearse finds the router's namespace, or makes a nameless one to plan in, which the caller
+// closes.
 func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error) {
 	if err := d.find(k, id); !errors.Is(err, os.ErrNotExist) {
 		return k.site, false, err
@@ -259,8 +262,8 @@ func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error
 	return s, true, err
 }
 
-// takeOff takes the router off the host, whatever there is of it. Its links go down first, so that nothing passes while it
-// is taken apart: then the router is out of force, whatever is left of it.
+// takeOff takes the router off the host, whatever there is of it. Its links go down first, so that
+// nothing passes while it is taken apart: then the router is out of force, whatever is left of it.
 func (d *Dataplane) takeOff(ctx context.Context, k *desk, id string) (inForce, err error) {
 	if k.site != nil {
 		k.site.trusted = false

@@ -87,7 +87,8 @@ func variants() []dataplane.Router {
 		}),
 		edit(func(r *dataplane.Router) { r.FloatingIPs = nil }),
 
-		// The gateway's own address looks like a floating IP's; the device must not be without an address in between, or its routes are lost.
+		// The gateway's own address looks like a floating IP's; the device must not be without an
+		// address in between, or its routes are lost.
 		edit(func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("203.0.113.10/32") }),
 		edit(func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("192.0.2.10/32", "2001:db8::10/64") }),
 		// When the gateway goes, one hop of an IPv6 route goes, and an IPv4 route whole.

@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// desks give each router one worker at a time. They keep a router's site open from one call to the next.
+// desks give each router one worker at a time. They keep a router's site open from one call to the
+// next.
 type desks struct {
 	mu     sync.Mutex
 	all    map[string]*desk

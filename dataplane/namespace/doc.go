@@ -1,35 +1,41 @@
-// Package namespace realises routers as Linux network namespaces: the half that all backends share. A [Firewall] writes translation and
-// filtering, an [InterfaceDriver] attaches devices to networks; this package makes the namespace, addresses, links, routes and sysctls, ends the
-// connections that a change touches, and announces addresses to the neighbours.
+// Package namespace realises routers as Linux network namespaces: the half that all backends share.
+// A [Firewall] writes translation and filtering, an [InterfaceDriver] attaches devices to networks;
+// this package makes the namespace, addresses, links, routes and sysctls, ends the connections that
+// a change touches, and announces addresses to the neighbours.
 //
 // # Apply
 //
-// Apply observes the namespace, compares it with what the router asks for, and runs the difference as one ordered list of actions, each with
-// its inverse. Order is what keeps a half-made router from doing harm: new devices come down first, then translation and filter rules, then
-// addresses, links, routes; what leaves goes the other way round. When an action fails, the inverses of those before it run backwards.
+// Apply observes the namespace, compares it with what the router asks for, and runs the difference
+// as one ordered list of actions, each with its inverse. Order is what keeps a half-made router
+// from doing harm: new devices come down first, then translation and filter rules, then addresses,
+// links, routes; what leaves goes the other way round. When an action fails, the inverses of those
+// before it run backwards.
 //
-// Some actions have no inverse: connections that were ended do not come back, nor does a port that was unplugged. They come last, when the new
-// router is in force. From there on the end of the context does not stop Apply, and a failure does not stop the other actions.
+// Some actions have no inverse: connections that were ended do not come back, nor does a port that
+// was unplugged. They come last, when the new router is in force. From there on the end of the
+// context does not stop Apply, and a failure does not stop the other actions.
 //
 // # Trust
 //
-// Observing costs time that grows with the router. So a [Dataplane] remembers the last router that it applied, and acts on the difference to it
-// alone for as long as it can prove that nobody else wrote: the name still stands for the same namespace, the kernel has sent no notification about
-// its links, addresses, routes and device settings that is not the echo of our own writes, the sysctls read as they should, wiring is as it was, and
-// the firewall's own proof holds. Notifications are queued before the system call of whoever writes returns, so an empty queue is a proof.
-// Whatever fails in this short way falls back to the long one.
+// Observing costs time that grows with the router. So a [Dataplane] remembers the last router that
+// it applied, and acts on the difference to it alone for as long as it can prove that nobody else
+// wrote: the name still stands for the same namespace, the kernel has sent no notification about
+// its links, addresses, routes and device settings that is not the echo of our own writes, the
+// sysctls read as they should, wiring is as it was, and the firewall's own proof holds.
+// Notifications are queued before the system call of whoever writes returns, so an empty queue is a
+// proof. Whatever fails in this short way falls back to the long one.
 //
 // # Watching
 //
 // The same notifications wake [Dataplane.Watch], which examines a router in a turn of its own and
-// announces it unless the proof holds. A router costs no goroutine and, besides the socket that it has
-// anyway, one for new generations of its nftables ruleset. Names of namespaces are watched in their
-// directory (inotify(7)), so that one which is unmounted without being removed is not noticed; the
-// host's side is watched by the wiring, if that can ([WatchedWiring]). Of iptables-legacy the kernel
-// tells nothing: its fingerprint is taken twice a second, and less often where that would take more
-// than one part in fifty of a processor. What has neither notification nor proof is left to whoever
-// applies the router from time to time: sysctls other than forwarding and the reverse path filter, and
-// rules of the variant of iptables that is not written with.
+// announces it unless the proof holds. A router costs no goroutine and, besides the socket that it
+// has anyway, one for new generations of its nftables ruleset. Names of namespaces are watched in
+// their directory (inotify(7)), so that one which is unmounted without being removed is not
+// noticed; the host's side is watched by the wiring, if that can ([WatchedWiring]). Of
+// iptables-legacy the kernel tells nothing: its fingerprint is taken twice a second, and less often
+// where that would take more than one part in fifty of a processor. What has neither notification
+// nor proof is left to whoever applies the router from time to time: sysctls other than forwarding
+// and the reverse path filter, and rules of the variant of iptables that is not written with.
 //
 // # What is ours
 //

@@ -148,7 +148,8 @@ func TestAnAddressIsAnnouncedBeforeConnectionsAreExamined(t *testing.T) {
 	}
 }
 
-// With so many connections that the kernel needs long to walk them, those to an address from before it was a floating IP end a moment later.
+// With so many connections that the kernel needs long to walk them, those to an address from before
+// it was a floating IP end a moment later.
 func TestAmidManyConnectionsAnAddressTakenOverIsForgottenSoon(t *testing.T) {
 	b := newBench(t)
 	r := threeLegs()

@@ -17,8 +17,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// looseWiring makes bridges without a port, which lead nowhere: enough for what this package does by itself. Real wiring and real firewalls are held to the
-// whole contract by dataplanetest.
+// looseWiring makes bridges without a port, which lead nowhere: enough for what this package does
+// by itself. Real wiring and real firewalls are held to the whole contract by dataplanetest.
 type looseWiring struct {
 	fail     error  // of the next Plug
 	plugging func() // called by Plug; nil for nothing

@@ -18,15 +18,16 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// An address is announced three times. Linux neighbours ignore a change of an entry that is younger than their locktime (1 s,
-// arp(7)), so the announcements are further apart than that.
+// An address is announced three times. Linux neighbours ignore a change of an entry that is younger
+// than their locktime (1 s, arp(7)), so the announcements are further apart than that.
 const (
 	rounds   = 3
 	interval = 1200 * time.Millisecond
 )
 
-// herald announces the addresses of one router to their neighbours, in the background: gratuitous ARP as request and as reply, since
-// neighbours differ in which one they heed (RFC 5227 §3, RFC 5944 §4.6), and unsolicited neighbour advertisements (RFC 4861 §7.2.6).
+// herald announces the addresses of one router to their neighbours, in the background: gratuitous
+// ARP as request and as reply, since neighbours differ in which one they heed (RFC 5227 §3, RFC
+// 5944 §4.6), and unsolicited neighbour advertisements (RFC 4861 §7.2.6).
 type herald struct {
 	ns     NS
 	log    *slog.Logger
@@ -50,7 +51,8 @@ func newHerald(ns NS, log *slog.Logger) *herald {
 	return &herald{ns: ns, log: log, ctx: ctx, cancel: cancel, latest: map[netip.Prefix]*notice{}}
 }
 
-// announce starts to announce addresses, and returns at once. An address that is announced again begins anew.
+// announce starts to announce addresses, and returns at once. An address that is announced again
+// begins anew.
 func (h *herald) announce(index int, mac dataplane.MAC, addrs []netip.Prefix) {
 	mine := make(map[netip.Prefix]*notice, len(addrs))
 	h.mu.Lock()
@@ -128,8 +130,8 @@ func (h *herald) socket() (fd int, err error) {
 	return fd, err
 }
 
-// send sends a notice once, unless the address has been withdrawn or announced anew. A link that is down or gone is no error: then there
-// is nobody to tell.
+// send sends a notice once, unless the address has been withdrawn or announced anew. A link that is
+// down or gone is no error: then there is nobody to tell.
 func (h *herald) send(fd int, p netip.Prefix, n *notice) error {
 	frames, err := n.frames()
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// Inspect implements [dataplane.Dataplane]. It waits for nobody, so of a router that is being changed
-// it may see some of the change.
+// Inspect implements [dataplane.Dataplane]. It waits for nobody, so of a router that is being
+// changed it may see some of the change.
 func (d *Dataplane) Inspect(ctx context.Context, id string) (dataplane.Inspection, error) {
 	in, err := d.inspect(ctx, id)
 	if err != nil {
@@ -60,8 +60,8 @@ func (d *Dataplane) inspect(ctx context.Context, id string) (in dataplane.Inspec
 	return in, nil
 }
 
-// examine reads the router's namespace. Unlike find, it leaves a half-made one as it is, because the
-// process that makes it may be alive.
+// examine reads the router's namespace. Unlike find, it leaves a half-made one as it is, because
+// the process that makes it may be alive.
 func examine(dir, router string) (s state, err error) {
 	name := dataplane.NamespaceName(router)
 	path := filepath.Join(dir, name)

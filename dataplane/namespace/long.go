@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// long is the long way: the whole namespace is observed, and what differs from the router wanted becomes actions.
+// long is the long way: the whole namespace is observed, and what differs from the router wanted
+// becomes actions.
 type long struct {
 	*site
 	cfg    Config
@@ -109,7 +110,8 @@ func (s *site) writeSysctls(list []sysctl) error {
 	})
 }
 
-// retire takes out of traffic what leaves, before the rules go that traffic through it needs: devices, and floating IPs' addresses.
+// retire takes out of traffic what leaves, before the rules go that traffic through it needs:
+// devices, and floating IPs' addresses.
 func (l *long) retire(context.Context) error {
 	var down action
 	var leaving []string
@@ -134,9 +136,10 @@ func (l *long) retire(context.Context) error {
 	return nil
 }
 
-// retired lists the floating IPs' addresses that a device loses. A gateway's own address may look like one, when its subnet has no other. So an
-// address of which only the subnet changes is none; and none is retired when no other IPv4 address would be left for the time being, because
-// the kernel takes away all IPv4 routes through a device with its last address.
+// retired lists the floating IPs' addresses that a device loses. A gateway's own address may look
+// like one, when its subnet has no other. So an address of which only the subnet changes is none;
+// and none is retired when no other IPv4 address would be left for the time being, because the
+// kernel takes away all IPv4 routes through a device with its last address.
 func (l *long) retired(dev string) []address {
 	have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
 	gone := slices.DeleteFunc(missing(have, want), func(a address) bool { return !a.floating || holds(want, a.Addr()) })
@@ -175,8 +178,8 @@ func (l *long) rewrite(ctx context.Context) error {
 	return nil
 }
 
-// address adds what lacks before it removes what is too much, so that a subnet which stays is connected all the time. IPv6 alone cannot
-// have an address twice, with two prefix lengths.
+// address adds what lacks before it removes what is too much, so that a subnet which stays is
+// connected all the time. IPv6 alone cannot have an address twice, with two prefix lengths.
 func (l *long) address(context.Context) error {
 	for _, dev := range l.devices() {
 		have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
@@ -198,8 +201,9 @@ func (l *long) address(context.Context) error {
 	return nil
 }
 
-// holdSubnets keeps the way to IPv4 subnets in which one address takes over from another: the kernel drops the route of an address that goes before
-// it makes that of its successor, and packets in between would follow the default route. release ends it.
+// holdSubnets keeps the way to IPv4 subnets in which one address takes over from another: the
+// kernel drops the route of an address that goes before it makes that of its successor, and packets
+// in between would follow the default route. release ends it.
 func (l *long) holdSubnets(dev string, gone []address) (release func()) {
 	routes := map[routeKey]hops{}
 	for _, a := range gone {
@@ -218,8 +222,8 @@ func (l *long) holdSubnets(dev string, gone []address) (release func()) {
 	return func() { l.add(free) }
 }
 
-// changeSources changes or removes the routes through a device that name an address as their source, before it goes: the kernel would take them away
-// with it (fib_sync_down_addr).
+// changeSources changes or removes the routes through a device that name an address as their
+// source, before it goes: the kernel would take them away with it (fib_sync_down_addr).
 func (l *long) changeSources(dev string, gone []address) {
 	before, after := map[routeKey]hops{}, map[routeKey]hops{}
 	for key, have := range l.have.routes {
@@ -304,8 +308,8 @@ func (l *long) route(context.Context) error {
 	return nil
 }
 
-// outlive returns what is left of a route when a device goes: the kernel takes away an IPv4 route whole (fib_sync_down_dev), and of an IPv6
-// route the hops through the device only.
+// outlive returns what is left of a route when a device goes: the kernel takes away an IPv4 route
+// whole (fib_sync_down_dev), and of an IPv6 route the hops through the device only.
 func outlive(key routeKey, h hops, dev string) hops {
 	switch {
 	case !h.through(dev):
@@ -316,7 +320,8 @@ func outlive(key routeKey, h hops, dev string) hops {
 	return slices.DeleteFunc(slices.Clone(h), func(h hop) bool { return h.dev == dev })
 }
 
-// replace clears the rules of firewalls that were in charge before. It cannot be taken back, and so comes when all else is in place.
+// replace clears the rules of firewalls that were in charge before. It cannot be taken back, and so
+// comes when all else is in place.
 func (l *long) replace(ctx context.Context) error {
 	if l.fresh {
 		return nil
@@ -340,7 +345,8 @@ func (l *long) replace(ctx context.Context) error {
 	return nil
 }
 
-// sweep takes away what a killed process left on the host. It may have been this router's, and nothing but its name would say so.
+// sweep takes away what a killed process left on the host. It may have been this router's, and
+// nothing but its name would say so.
 func (l *long) sweep(ctx context.Context) error {
 	wanted := l.devices()
 	spare, err := l.cfg.Wiring.Spare(ctx, l.Router, append(wanted, l.leaving()...))
@@ -392,8 +398,9 @@ func (l *long) tell(context.Context) error {
 	return nil
 }
 
-// learn remembers the router, and trusts what it remembers if nobody else wrote meanwhile. A link that was there before may have been down for a
-// moment that is not ours, and have lost its routes; so then trust waits for the next look.
+// learn remembers the router, and trusts what it remembers if nobody else wrote meanwhile. A link
+// that was there before may have been down for a moment that is not ours, and have lost its routes;
+// so then trust waits for the next look.
 func (l *long) learn() {
 	links := withIndexes(l.want.links, l.index)
 	l.last = remember(l.router, links)

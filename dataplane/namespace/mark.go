@@ -14,7 +14,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// mark is what makes a namespace ours: the interface alias of lo, and the content of the file it is mounted on.
+// mark is what makes a namespace ours: the interface alias of lo, and the content of the file it is
+// mounted on.
 func mark(router string) string { return "l3kit router=" + router }
 
 const (
@@ -22,7 +23,8 @@ const (
 	loopbackIndex = 1 // LOOPBACK_IFINDEX: lo has this index in every namespace
 )
 
-// claim marks the namespace that the calling thread is in, and readies it for its first device. It returns the settings that the kernel has not.
+// claim marks the namespace that the calling thread is in, and readies it for its first device. It
+// returns the settings that the kernel has not.
 func claim(router, owner string, owning *owning) (late []sysctl, err error) {
 	w, err := newWriter()
 	if err != nil {
@@ -42,8 +44,9 @@ func claim(router, owner string, owning *owning) (late []sysctl, err error) {
 	return writeSysctls(sysctls)
 }
 
-// find opens the router's namespace. A namespace that is not there is [os.ErrNotExist]; one that is not ours, [dataplane.ErrForeign].
-// A name that a dying process left without a namespace is taken away, and does not exist.
+// find opens the router's namespace. A namespace that is not there is [os.ErrNotExist]; one that is
+// not ours, [dataplane.ErrForeign]. A name that a dying process left without a namespace is taken
+// away, and does not exist.
 func find(dir, router string) (*os.File, error) {
 	name := dataplane.NamespaceName(router)
 	path := filepath.Join(dir, name)
@@ -101,8 +104,8 @@ func owned(dir string) ([]string, error) {
 	var routers []string
 	for _, e := range entries {
 		router, ok := strings.CutPrefix(e.Name(), dataplane.NamespaceName(""))
-		// A name of ours is a file. A link may lead anywhere, and what cannot be examined there must not
-		// keep the others from being listed.
+		// A name of ours is a file. A link may lead anywhere, and what cannot be examined there
+		// must not keep the others from being listed.
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// TestLinksAreNotOurs: a link, a directory or a foreign file in the place of a name is passed over, and
-// keeps no router from being listed.
+// TestLinksAreNotOurs: a link, a directory or a foreign file in the place of a name is passed over,
+// and keeps no router from being listed.
 func TestLinksAreNotOurs(t *testing.T) {
 	needs.Root(t)
 	dir := t.TempDir()

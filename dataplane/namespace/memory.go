@@ -8,7 +8,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// memory is the router that was applied last, and the links that it had then: what can be trusted for as long as nobody else writes.
+// memory is the router that was applied last, and the links that it had then: what can be trusted
+// for as long as nobody else writes.
 type memory struct {
 	router dataplane.Router // a copy of our own
 	links  map[string]link
@@ -56,8 +57,9 @@ func (x fipIndex) has(f dataplane.FloatingIP) bool {
 	return id || addr || fixed
 }
 
-// delta is the difference between the router remembered and another, if that is in floating IPs alone, small, and valid. It finds out without
-// looking at each floating IP more than once, and examines only those that differ.
+// delta is the difference between the router remembered and another, if that is in floating IPs
+// alone, small, and valid. It finds out without looking at each floating IP more than once, and
+// examines only those that differ.
 type delta struct {
 	Delta
 	start, end int                    // what is replaced of the list remembered
@@ -87,7 +89,8 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 	return d, m.valid(want, d)
 }
 
-// valid says that the router remembered with the difference is valid. It may say no of one that is: then [dataplane.Router.Validate] decides.
+// valid says that the router remembered with the difference is valid. It may say no of one that is:
+// then [dataplane.Router.Validate] decides.
 func (m *memory) valid(want dataplane.Router, d delta) bool {
 	if len(d.Added) == 0 {
 		return true

@@ -76,7 +76,8 @@ func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]strin
 	return names, owners, nil
 }
 
-// ownHops translates a route of the main table; nil if it is not the router's, but what the kernel derives from an address or a daemon's.
+// ownHops translates a route of the main table; nil if it is not the router's, but what the kernel
+// derives from an address or a daemon's.
 func ownHops(r netlink.Route, names map[int]string, links map[string]link) hops {
 	if !ownProtocol(int(r.Protocol)) {
 		return nil

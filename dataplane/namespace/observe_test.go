@@ -12,8 +12,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Whatever others do to their own devices and addresses in the meantime, the router is read whole. Its addresses take many parts to list, and the kernel
-// marks a listing in which something changed between two parts.
+// Whatever others do to their own devices and addresses in the meantime, the router is read whole.
+// Its addresses take many parts to list, and the kernel marks a listing in which something changed
+// between two parts.
 func TestObservationIsCompleteAmidChanges(t *testing.T) {
 	b := newBench(t)
 	r := threeLegs()

@@ -20,8 +20,8 @@ const ownerPrefix = "l3kit-"
 
 func ownerName(owner string) string { return ownerPrefix + owner }
 
-// ownersOf picks the owners out of the alternative names of lo, sorted. There is more than one only if
-// somebody else wrote.
+// ownersOf picks the owners out of the alternative names of lo, sorted. There is more than one only
+// if somebody else wrote.
 func ownersOf(altNames []string) (owners []string) {
 	for _, name := range altNames {
 		if owner, ok := strings.CutPrefix(name, ownerPrefix); ok && owner != "" {

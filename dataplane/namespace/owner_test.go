@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// TestOwnerBesideTheMark: the alias of lo stays as older versions write it, who compare it as a whole.
+// TestOwnerBesideTheMark: the alias of lo stays as older versions write it, who compare it as a
+// whole.
 func TestOwnerBesideTheMark(t *testing.T) {
 	b := newBench(t)
 	r := dataplane.Router{ID: "r1", Owner: "one"}
@@ -22,8 +23,8 @@ func TestOwnerBesideTheMark(t *testing.T) {
 	require.Equal(t, []string{"l3kit-one"}, lo.AltNames)
 }
 
-// TestOwnerIsMended: what somebody else does to the owner is seen, also by the watch, and put right. What
-// is not ours stays.
+// TestOwnerIsMended: what somebody else does to the owner is seen, also by the watch, and put
+// right. What is not ours stays.
 func TestOwnerIsMended(t *testing.T) {
 	b := newBench(t)
 	r := dataplane.Router{ID: "r1", Owner: "one"}
@@ -77,8 +78,8 @@ func TestOwnerOfTwo(t *testing.T) {
 	require.Empty(t, in.Owner)
 }
 
-// TestWithoutAlternativeNames: on a kernel that has none the router is realised, and nothing is planned
-// that cannot be done.
+// TestWithoutAlternativeNames: on a kernel that has none the router is realised, and nothing is
+// planned that cannot be done.
 func TestWithoutAlternativeNames(t *testing.T) {
 	b := newBench(t)
 	b.cfg.owning.asked, b.cfg.owning.has = true, false

@@ -13,8 +13,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// plug brings devices to their networks, all in one go: wiring may have to wait for somebody, and then does so once. What a device that is made
-// anew had is lost, and so is as if it had not been there.
+// plug brings devices to their networks, all in one go: wiring may have to wait for somebody, and
+// then does so once. What a device that is made anew had is lost, and so is as if it had not been
+// there.
 func (l *long) plug(ctx context.Context) error {
 	var a action
 	var what []Attachment
@@ -35,7 +36,8 @@ func (l *long) plug(ctx context.Context) error {
 		case known:
 			undo, replaced = append(undo, l.plugAs(dev, before)), append(replaced, dev)
 		default:
-			// Of a device that another process plugged into another network, nobody here knows where that was.
+			// Of a device that another process plugged into another network, nobody here knows
+			// where that was.
 			_, there := l.have.links[dev]
 			a.oneWay = a.oneWay || there
 			undo, lost = append(undo, func(ctx context.Context) error { return l.cfg.Wiring.Unplug(ctx, l.NS, dev) }), append(lost, dev)
@@ -89,8 +91,9 @@ func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.
 	return steps
 }
 
-// before is the port that a device is now: as this process applied it, if it did, else as it is wanted; and with the MAC and MTU that the
-// device has. known says that the device is there, and was applied by this process.
+// before is the port that a device is now: as this process applied it, if it did, else as it is
+// wanted; and with the MAC and MTU that the device has. known says that the device is there, and
+// was applied by this process.
 func (l *long) before(dev string) (port dataplane.Port, known bool) {
 	have, there := l.have.links[dev]
 	if there && l.last != nil {
@@ -118,8 +121,9 @@ func (l *long) setAsBefore(dev string) func(context.Context) error {
 	}
 }
 
-// revive completes the taking back of links' going down by what the kernel dropped with them: link-local addresses, and routes, which are restored
-// when all links are up, because one may need several.
+// revive completes the taking back of links' going down by what the kernel dropped with them:
+// link-local addresses, and routes, which are restored when all links are up, because one may need
+// several.
 func (l *long) revive(devices []string) func(context.Context) error {
 	addrs := map[string][]netip.Prefix{}
 	var up []func(context.Context) error

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// changeRoutes leads from some routes to others: it adds those that were not there, changes those that had other hops, and removes the rest.
+// changeRoutes leads from some routes to others: it adds those that were not there, changes those
+// that had other hops, and removes the rest.
 func (s *site) changeRoutes(from, to map[routeKey]hops) action {
 	a := action{
 		do:   func(ctx context.Context) error { return s.writeRoutes(ctx, "add route", from, to) },
@@ -30,8 +31,9 @@ func (s *site) changeRoutes(from, to map[routeKey]hops) action {
 	return a
 }
 
-// routeOrder lists what there is in from and to in the order in which to write it: first what is in to, a route on the link before those that
-// may need it to reach their next hop; then what is not, the other way round.
+// routeOrder lists what there is in from and to in the order in which to write it: first what is in
+// to, a route on the link before those that may need it to reach their next hop; then what is not,
+// the other way round.
 func routeOrder(from, to map[routeKey]hops) []routeKey {
 	gone := maps.Clone(from)
 	maps.DeleteFunc(gone, func(k routeKey, _ hops) bool { return to[k] != nil })
@@ -55,10 +57,12 @@ func compareRoutes(routes map[routeKey]hops) func(a, b routeKey) int {
 	}
 }
 
-// writeRoutes does what changeRoutes says; op is what it is called for a route that is put. Routes of from may be there or not.
+// writeRoutes does what changeRoutes says; op is what it is called for a route that is put. Routes
+// of from may be there or not.
 //
-// The kernel refuses an IPv6 route with a next hop to whose address another route leads by another device (ip6_route_check_nh_onlink), even if that
-// one is to go or to change in the same breath. Which is why all of them make way after a refusal, and are put once more.
+// The kernel refuses an IPv6 route with a next hop to whose address another route leads by another
+// device (ip6_route_check_nh_onlink), even if that one is to go or to change in the same breath.
+// Which is why all of them make way after a refusal, and are put once more.
 func (s *site) writeRoutes(ctx context.Context, op string, from, to map[routeKey]hops) error {
 	keys := routeOrder(from, to)
 	failed, err := s.sendRoutes(ctx, keys, to)
@@ -78,7 +82,8 @@ func (s *site) writeRoutes(ctx context.Context, op string, from, to map[routeKey
 	return opError(op, k.String()+" "+to[k].String(), err)
 }
 
-// sendRoutes makes each key's route what routes has for it: nothing, if it has none. The number is that of the first key that the kernel refused.
+// sendRoutes makes each key's route what routes has for it: nothing, if it has none. The number is
+// that of the first key that the kernel refused.
 func (s *site) sendRoutes(ctx context.Context, keys []routeKey, routes map[routeKey]hops) (failed int, err error) {
 	requests := make([]request, len(keys))
 	for i, k := range keys {

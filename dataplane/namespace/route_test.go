@@ -15,7 +15,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// crossed are routers of which each is valid, and has an IPv6 route that leads away from the next hop of a route of another one.
+// crossed are routers of which each is valid, and has an IPv6 route that leads away from the next
+// hop of a route of another one.
 func crossed() []dataplane.Router {
 	legs := func(routes ...[2]string) dataplane.Router {
 		r := threeLegs()

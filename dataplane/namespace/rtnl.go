@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writer sends the rtnetlink(7) requests by which this package changes a namespace. Many requests go to the kernel in one system call, which is
-// what makes a thousand addresses cheap; and as all go through one socket, notifications that echo them are known by its port.
+// writer sends the rtnetlink(7) requests by which this package changes a namespace. Many requests
+// go to the kernel in one system call, which is what makes a thousand addresses cheap; and as all
+// go through one socket, notifications that echo them are known by its port.
 type writer struct {
 	fd   int
 	port uint32
@@ -20,7 +21,8 @@ type writer struct {
 	buf  []byte
 }
 
-// maxBatch bounds what one system call carries, so that neither it nor the errors that come back overflow a socket's buffers.
+// maxBatch bounds what one system call carries, so that neither it nor the errors that come back
+// overflow a socket's buffers.
 const maxBatch = 256
 
 // newWriter writes to the namespace that the calling thread is in.
@@ -69,7 +71,8 @@ type request struct {
 	tolerate unix.Errno
 }
 
-// send makes the changes in order. It goes on after one that the kernel refuses, and returns the first refusal, with the number of its request.
+// send makes the changes in order. It goes on after one that the kernel refuses, and returns the
+// first refusal, with the number of its request.
 func (w *writer) send(ctx context.Context, requests ...request) (failed int, err error) {
 	failed = -1
 	for start := 0; start < len(requests); start += maxBatch {
@@ -196,8 +199,9 @@ func altNameRequest(proto, flags int, name string) *nl.NetlinkRequest {
 	return r
 }
 
-// putRoute adds a route, or replaces the one with its key. That a next hop is on the link is said, because for IPv6 the kernel would look for it among
-// the routes that are there, and refuse one that a more specific extra route covers (ip6_route_check_nh).
+// putRoute adds a route, or replaces the one with its key. That a next hop is on the link is said,
+// because for IPv6 the kernel would look for it among the routes that are there, and refuse one
+// that a more specific extra route covers (ip6_route_check_nh).
 func putRoute(key routeKey, h hops, index func(dev string) int) request {
 	r := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	msg := routeMessage(key)

@@ -9,7 +9,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// proved says that the namespace is as it was when the router remembered was applied; rules apart, which have a proof of their own.
+// proved says that the namespace is as it was when the router remembered was applied; rules apart,
+// which have a proof of their own.
 func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 	if !s.undisturbed(s.last.links, false) || !s.sysctlsHold() {
 		return false
@@ -46,7 +47,8 @@ func (s *site) sysctlsHold() bool {
 	return err == nil && holds
 }
 
-// short plans the short way: the difference to the router remembered, at a cost that does not depend on what stays.
+// short plans the short way: the difference to the router remembered, at a cost that does not
+// depend on what stays.
 func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehearsal bool) ([]action, error) {
 	change := Change{Want: want, Since: &d.Delta}
 	proven, err := s.rulesProven()
@@ -100,7 +102,8 @@ func (s *site) rulesProven() (bool, error) {
 
 func (s *site) gatewayDevice() string { return dataplane.GatewayDevice(s.last.router.Gateway.ID) }
 
-// addressChanges lists the addresses that go, and those that come; a floating IP that moves keeps its address.
+// addressChanges lists the addresses that go, and those that come; a floating IP that moves keeps
+// its address.
 func addressChanges(d delta) (leaving, coming []address) {
 	before, after := addressesOf(d.Removed), addressesOf(d.Added)
 	return missing(before, after), missing(after, before)

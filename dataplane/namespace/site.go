@@ -19,7 +19,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// site is one router's namespace, opened: sockets in it, and what this process knows of it. It is used by one goroutine at a time.
+// site is one router's namespace, opened: sockets in it, and what this process knows of it. It is
+// used by one goroutine at a time.
 type site struct {
 	NS
 	path     string // the name it was opened by
@@ -58,8 +59,8 @@ func openSite(cfg Config, router string, file *os.File) (*site, error) {
 	return s, nil
 }
 
-// foundSite makes a site of the namespace that the calling thread is in, which is new. It is claimed while the sockets are opened, for each takes
-// about as long.
+// foundSite makes a site of the namespace that the calling thread is in, which is new. It is
+// claimed while the sockets are opened, for each takes about as long.
 func foundSite(cfg Config, router, owner string) (*site, error) {
 	file, err := netns.Open("")
 	if err != nil {

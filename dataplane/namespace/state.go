@@ -34,7 +34,8 @@ type routeKey struct {
 	metric int
 }
 
-// hops are the ways of a route, sorted. A single one without an address means that the destination itself is on the link.
+// hops are the ways of a route, sorted. A single one without an address means that the destination
+// itself is on the link.
 type hops []hop
 
 type hop struct {
@@ -106,8 +107,9 @@ func wantLink(p dataplane.Port, fips []dataplane.FloatingIP) link {
 	return l
 }
 
-// linkLocal is the address that a device which speaks IPv6 must have (RFC 4291 §2.1), made from its MAC (appendix A). The kernel would make
-// the same one, but in its own time, and keep it when the MAC changes; so it is told not to.
+// linkLocal is the address that a device which speaks IPv6 must have (RFC 4291 §2.1), made from its
+// MAC (appendix A). The kernel would make the same one, but in its own time, and keep it when the
+// MAC changes; so it is told not to.
 func linkLocal(m dataplane.MAC) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16([16]byte{
 		0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5],
@@ -154,8 +156,8 @@ func ownDevice(name string) bool {
 	return strings.HasPrefix(name, "qr-") || strings.HasPrefix(name, "qg-")
 }
 
-// ownProtocol says whether routes of that protocol (rtnetlink(7)) are the router's: those that people and this package make. Routing
-// daemons have numbers of their own.
+// ownProtocol says whether routes of that protocol (rtnetlink(7)) are the router's: those that
+// people and this package make. Routing daemons have numbers of their own.
 func ownProtocol(p int) bool {
 	return p == unix.RTPROT_STATIC || p == unix.RTPROT_BOOT || p == unix.RTPROT_UNSPEC
 }

@@ -15,14 +15,16 @@ import (
 // sysctl is a setting below /proc/sys/net (ip-sysctl.rst, nf_conntrack-sysctl.rst of the kernel).
 type sysctl struct {
 	name, value string
-	// told says that the kernel sends a notification when it changes (RTM_NEWNETCONF), so that it need not be read to be known.
+	// told says that the kernel sends a notification when it changes (RTM_NEWNETCONF), so that it
+	// need not be read to be known.
 	told bool
 }
 
-// sysctls are the settings of every router's namespace. Devices are made after them and inherit "default"; "all" is set where the kernel
-// combines it with the device's own value (maximum or logical or). A namespace starts with the IPv4 settings of the host's own
-// (net.core.devconf_inherit_init_net), hence also what looks like a default here. ip_forward comes first because changing it resets the
-// others (RFC 1122 host or RFC 1812 router).
+// sysctls are the settings of every router's namespace. Devices are made after them and inherit
+// "default"; "all" is set where the kernel combines it with the device's own value (maximum or
+// logical or). A namespace starts with the IPv4 settings of the host's own
+// (net.core.devconf_inherit_init_net), hence also what looks like a default here. ip_forward comes
+// first because changing it resets the others (RFC 1122 host or RFC 1812 router).
 var sysctls = []sysctl{
 	{"ipv4/ip_forward", "1", true},
 	{"ipv4/conf/all/rp_filter", "0", true},
@@ -45,7 +47,8 @@ var sysctls = []sysctl{
 	conntrackSysctl,
 }
 
-// conntrackSysctl exists once the kernel has connection tracking, which on many the first rules bring in: then it is set after those.
+// conntrackSysctl exists once the kernel has connection tracking, which on many the first rules
+// bring in: then it is set after those.
 var conntrackSysctl = sysctl{"netfilter/nf_conntrack_tcp_be_liberal", "1", false}
 
 func (s sysctl) path() string { return "/proc/sys/net/" + s.name }
@@ -60,7 +63,8 @@ func wanted(name string) string {
 	return sysctls[i].value
 }
 
-// writeSysctls sets them in the calling thread's namespace, and returns those of the optional ones that the kernel has not.
+// writeSysctls sets them in the calling thread's namespace, and returns those of the optional ones
+// that the kernel has not.
 func writeSysctls(list []sysctl) (missing []sysctl, err error) {
 	for _, s := range list {
 		err := writeShort(s.path(), s.value)
@@ -78,7 +82,8 @@ func writeSysctls(list []sysctl) (missing []sysctl, err error) {
 	return missing, nil
 }
 
-// readSysctls returns those that differ in the calling thread's namespace, with the values that they have. It leaves out those that skip picks.
+// readSysctls returns those that differ in the calling thread's namespace, with the values that
+// they have. It leaves out those that skip picks.
 func readSysctls(skip func(sysctl) bool) ([]sysctl, error) {
 	var differ []sysctl
 	buf := make([]byte, 16)
@@ -105,10 +110,12 @@ func none(sysctl) bool { return false }
 
 func told(s sysctl) bool { return s.told }
 
-// optional says that a kernel may lack the setting: one started without IPv6, or one that tracks no connections yet.
+// optional says that a kernel may lack the setting: one started without IPv6, or one that tracks no
+// connections yet.
 func optional(s sysctl) bool { return strings.HasPrefix(s.name, "ipv6/") || s == conntrackSysctl }
 
-// writeShort writes a file that is there, without what [os.WriteFile] does for others: it is in the way of every new router.
+// writeShort writes a file that is there, without what [os.WriteFile] does for others: it is in the
+// way of every new router.
 func writeShort(path, value string) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -121,7 +128,8 @@ func writeShort(path, value string) error {
 	return nil
 }
 
-// readShort reads a file that fits into buf, without the allocations of [os.ReadFile]: it is in the way of every Apply.
+// readShort reads a file that fits into buf, without the allocations of [os.ReadFile]: it is in the
+// way of every Apply.
 func readShort(path string, buf []byte) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

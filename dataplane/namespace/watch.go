@@ -25,7 +25,8 @@ type watch struct {
 	port  uint32          // of the socket that our own writes go through
 	links map[string]link // as they are known, with indexes
 	owner string          // as it is known; empty: it may be any
-	// plugged says that links were made or set since the last look. Then their way there is ours, and the last word on each is what counts.
+	// plugged says that links were made or set since the last look. Then their way there is ours,
+	// and the last word on each is what counts.
 	plugged bool
 
 	broken bool
@@ -69,7 +70,8 @@ func (w *watch) see(h unix.NlMsghdr, payload []byte) {
 	w.broken = w.broken || !good
 }
 
-// link says whether a notification tells of a link what is known of it, or of one that is not the router's.
+// link says whether a notification tells of a link what is known of it, or of one that is not the
+// router's.
 func (w *watch) link(h unix.NlMsghdr, payload []byte) (index int, expected bool) {
 	l, err := netlink.LinkDeserialize(&h, payload)
 	if err != nil {
@@ -121,8 +123,8 @@ func (w *watch) knows(index int) bool {
 	return false
 }
 
-// address says whether a notification agrees with what is known: an address of ours is there, any other is not, and
-// lo has none but the loopback ones.
+// address says whether a notification agrees with what is known: an address of ours is there, any
+// other is not, and lo has none but the loopback ones.
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
 	attrs, err := nl.ParseRouteAttr(payload[msg.Len():])
@@ -153,8 +155,8 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 	return true
 }
 
-// foreignRoute says whether a route that somebody else wrote is of no concern: of another table, a daemon's, or what the kernel derives
-// from an address, unless it was a person who took that away.
+// foreignRoute says whether a route that somebody else wrote is of no concern: of another table, a
+// daemon's, or what the kernel derives from an address, unless it was a person who took that away.
 func foreignRoute(h unix.NlMsghdr, payload []byte) bool {
 	msg := nl.DeserializeRtMsg(payload)
 	if msg.Table != unix.RT_TABLE_MAIN {

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// settleTime is how long changes gather before routers are examined. So a process that writes all
-	// the time costs a bounded number of examinations, and most of what Apply writes is accounted for
-	// by Apply itself.
+	// settleTime is how long changes gather before routers are examined. So a process that writes
+	// all the time costs a bounded number of examinations, and most of what Apply writes is
+	// accounted for by Apply itself.
 	settleTime = 50 * time.Millisecond
 	// retryTime is how long a router waits that cannot be examined.
 	retryTime = time.Second
-	// pollEvery is the time between two looks at rules of which the kernel sends no notifications. It
-	// grows so that looking takes no more than one part in pollShare of a processor.
+	// pollEvery is the time between two looks at rules of which the kernel sends no notifications.
+	// It grows so that looking takes no more than one part in pollShare of a processor.
 	pollEvery = 400 * time.Millisecond
 	pollShare = 50
 )
@@ -41,8 +41,9 @@ const (
 	suspectAll    = suspectLinks | suspectRules | suspectWiring | suspectName
 )
 
-// watcher is one Watch. Sockets, directories and wiring tell it which routers to suspect; it examines
-// those, in a turn of their own, and announces the ones that it cannot prove to be as they were applied.
+// watcher is one Watch. Sockets, directories and wiring tell it which routers to suspect; it
+// examines those, in a turn of their own, and announces the ones that it cannot prove to be as they
+// were applied.
 type watcher struct {
 	dataplane *Dataplane
 	poller    *monitor.Poller
@@ -353,8 +354,8 @@ func (w *watcher) examineSuspects(ctx context.Context) {
 	}
 }
 
-// examine announces a router that cannot be proved to be as it was applied. Of one that is not known
-// there is nothing to say; one that somebody works on is not examined.
+// examine announces a router that cannot be proved to be as it was applied. Of one that is not
+// known there is nothing to say; one that somebody works on is not examined.
 func (w *watcher) examine(ctx context.Context, router string, why suspicion) (known, examined bool) {
 	k, busy := w.dataplane.desks.try(router)
 	if k == nil {
@@ -371,8 +372,8 @@ func (w *watcher) examine(ctx context.Context, router string, why suspicion) (kn
 	proved := s.trusted
 	var err error
 	if !proved {
-		// Of our own changes not all can be told from those of others, and of those that could not be
-		// told there will be no notification.
+		// Of our own changes not all can be told from those of others, and of those that could not
+		// be told there will be no notification.
 		proved, err = w.dataplane.unchanged(ctx, s)
 	}
 	if proved && err == nil {

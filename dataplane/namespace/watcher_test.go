@@ -77,7 +77,8 @@ func TestWatchAnnouncesOnceUntilApply(t *testing.T) {
 	requireAnnounced(t, announced, "r1")
 }
 
-// Somebody who works in a router all the time, but not on what is the router's, is no reason to look at it.
+// Somebody who works in a router all the time, but not on what is the router's, is no reason to
+// look at it.
 func TestWatchIsSilentAboutOthersPossessions(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, named("r1"))
@@ -173,7 +174,8 @@ func (w *doubtfulWiring) Watch(ctx context.Context, changed func(string)) error 
 	return ctx.Err()
 }
 
-// Wiring that cannot be asked is asked again; that is no reason to announce every router of the host.
+// Wiring that cannot be asked is asked again; that is no reason to announce every router of the
+// host.
 func TestWatchAsksWiringAgain(t *testing.T) {
 	b := newBench(t)
 	w := &doubtfulWiring{looseWiring: b.wiring, changed: make(chan func(string), 1)}

@@ -33,10 +33,10 @@ func helper(name string) bool {
 // TapName returns the name of a port's tap device.
 func TapName(port string) string { return deviceName(tapPrefix, port) }
 
-// AttachTap makes a persistent tap device in the host's namespace, attached to the port's network, and
-// returns its name. The virtual machine that opens it must use the port's MAC address, and at most its
-// MTU. Calling it again mends what somebody else changed. After an error what it made is gone, unless
-// the tap device was there before.
+// AttachTap makes a persistent tap device in the host's namespace, attached to the port's network,
+// and returns its name. The virtual machine that opens it must use the port's MAC address, and at
+// most its MTU. Calling it again mends what somebody else changed. After an error what it made is
+// gone, unless the tap device was there before.
 func AttachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.NS, p dataplane.Port) (tap string, err error) {
 	before, err := Device(host, p.ID)
 	if err != nil {
@@ -52,8 +52,9 @@ func AttachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.
 func attachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.NS, p dataplane.Port) error {
 	m := mark{p.ID, p.Network.ID}
 	plugged := namespace.Attachment{Device: deviceName(plugPrefix, p.ID), Port: p}
-	// A bridge takes frames to the addresses of its ports for the host, and this one's are the virtual
-	// machine's: so what the wiring plugs has another address, as a tap device of libvirt has.
+	// A bridge takes frames to the addresses of its ports for the host, and this one's are the
+	// virtual machine's: so what the wiring plugs has another address, as a tap device of libvirt
+	// has.
 	plugged.Port.MAC[0] = 0xfe
 	for _, name := range []string{deviceName(bridgePrefix, p.ID), TapName(p.ID)} {
 		if err := owned(host, name, m); err != nil {
@@ -155,7 +156,8 @@ func ready(h *netlink.Handle, l netlink.Link, m mark, mtu int) error {
 	return nil
 }
 
-// DetachTap removes a port's tap device and what AttachTap made for it. One that is not there is fine.
+// DetachTap removes a port's tap device and what AttachTap made for it. One that is not there is
+// fine.
 func DetachTap(ctx context.Context, w namespace.InterfaceDriver, host namespace.NS, port string) error {
 	var errs []error
 	for _, prefix := range []string{tapPrefix, bridgePrefix} {

@@ -26,11 +26,11 @@ type Config struct {
 // Attach gives a namespace a device that is attached to the port's network. The device and the
 // namespace's loopback device are up when it returns, and the next packet gets through. Calling it
 // again mends what somebody else changed, and adds addresses and routes that are missing. Where the
-// namespace has a route to the same destination through another device, such as a default route, that
-// one stays and Attach adds none: [NextHops] tells.
+// namespace has a route to the same destination through another device, such as a default route,
+// that one stays and Attach adds none: [NextHops] tells.
 //
-// A device of that name that Attach did not make is [dataplane.ErrForeign]. After any other error the
-// device is gone, unless it was there before.
+// A device of that name that Attach did not make is [dataplane.ErrForeign]. After any other error
+// the device is gone, unless it was there before.
 func Attach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, device string, c Config) error {
 	before, err := w.Plan(ctx, ns, device, c.Port)
 	if err != nil {
@@ -51,8 +51,8 @@ func Attach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, d
 	return err
 }
 
-// Detach removes a device that Attach made, and what its network needed on this host for its last port.
-// A device that is not there is fine; one that Attach did not make is [dataplane.ErrForeign].
+// Detach removes a device that Attach made, and what its network needed on this host for its last
+// port. A device that is not there is fine; one that Attach did not make is [dataplane.ErrForeign].
 func Detach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, device string) error {
 	return w.Unplug(ctx, ns, device)
 }
@@ -138,8 +138,8 @@ func configure(h *netlink.Handle, device string, c Config) error {
 		return failure.Of("set link up", "lo", err)
 	}
 	for _, a := range c.Port.Addrs {
-		// Whoever allocated the address made sure that nobody else has it, so duplicate address detection
-		// would only delay the first packet.
+		// Whoever allocated the address made sure that nobody else has it, so duplicate address
+		// detection would only delay the first packet.
 		if err := h.AddrReplace(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
 			return failure.Of("add address", a.String()+" on "+device, err)
 		}

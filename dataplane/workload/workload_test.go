@@ -158,8 +158,8 @@ func (h *host) pings(from *lab.Host, to string) {
 	require.NoError(h, err, to)
 }
 
-// TestAttach: a host with nothing but a workload is reached from the host with the router, through the
-// tunnel, and afterwards nothing is left of it.
+// TestAttach: a host with nothing but a workload is reached from the host with the router, through
+// the tunnel, and afterwards nothing is left of it.
 func TestAttach(t *testing.T) {
 	for name, make := range wirings {
 		t.Run(name, func(t *testing.T) {

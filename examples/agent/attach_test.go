@@ -24,8 +24,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// TestAttach attaches a namespace to a tenant's network on a host that has nothing else of it, with the
-// settings of the agent that runs there, and detaches it.
+// TestAttach attaches a namespace to a tenant's network on a host that has nothing else of it, with
+// the settings of the agent that runs there, and detaches it.
 func TestAttach(t *testing.T) {
 	needs.Root(t)
 	needs.Program(t, "ip", "iproute2")
@@ -223,8 +223,8 @@ func links(t *testing.T, h *deployment.Host) (names []string) {
 	return names
 }
 
-// TestRequestIsFollowedToTheHost: the ID that the client was given is in the server's log, and in the
-// agent's when the router is applied and when it is removed.
+// TestRequestIsFollowedToTheHost: the ID that the client was given is in the server's log, and in
+// the agent's when the router is applied and when it is removed.
 func TestRequestIsFollowedToTheHost(t *testing.T) {
 	needs.Root(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)

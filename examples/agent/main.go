@@ -1,4 +1,5 @@
-// Command agent keeps the routers of its host as the servers of the reference deployment want them, and shows what is there.
+// Command agent keeps the routers of its host as the servers of the reference deployment want them,
+// and shows what is there.
 package main
 
 import (

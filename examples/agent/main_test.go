@@ -233,7 +233,8 @@ func newSite(t *testing.T) *site {
 	return h
 }
 
-// as is how a process gets onto the machine, with these capabilities and no others, as the service manager would start it.
+// as is how a process gets onto the machine, with these capabilities and no others, as the service
+// manager would start it.
 func (h *site) as(capabilities ...string) []string {
 	set := "-all"
 	for _, c := range capabilities {

@@ -21,8 +21,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// blow is what a neighbour with root does to the router. In its commands, PORT is the host's end of the
-// router's port, and BRIDGE what that is on.
+// blow is what a neighbour with root does to the router. In its commands, PORT is the host's end of
+// the router's port, and BRIDGE what that is on.
 type blow struct {
 	name  string
 	do    func(*repaired)
@@ -101,8 +101,8 @@ func (r *repaired) right() bool {
 	return err == nil && string(text) == "nothing to do\n"
 }
 
-// becomes waits until the router is as it was, and its wiring too, which takes a day if nobody announces
-// what has happened.
+// becomes waits until the router is as it was, and its wiring too, which takes a day if nobody
+// announces what has happened.
 func (r *repaired) becomes(want string, wired bool) {
 	r.t.Helper()
 	var got string
@@ -129,7 +129,8 @@ func lines(text string) map[string]bool {
 	return set
 }
 
-// TestWhatOthersBreakIsRepaired has an agent that checks its routers once a day, and neighbours who do not wait for that.
+// TestWhatOthersBreakIsRepaired has an agent that checks its routers once a day, and neighbours who
+// do not wait for that.
 func TestWhatOthersBreakIsRepaired(t *testing.T) {
 	needs.Program(t, "nft", "nftables")
 	needs.Program(t, "iptables-legacy-restore", "iptables")

@@ -16,8 +16,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// place is where commands are run: a checkout, whose changes go with it, in network, mount and process
-// namespaces of its own.
+// place is where commands are run: a checkout, whose changes go with it, in network, mount and
+// process namespaces of its own.
 const place = `
 set -eu
 mount --make-rprivate /
@@ -38,8 +38,8 @@ state >/run/after
 diff /run/before /run/after
 `
 
-// run runs a script in that place, and shows and returns what it prints. All of its processes end with
-// it.
+// run runs a script in that place, and shows and returns what it prints. All of its processes end
+// with it.
 func run(t *testing.T, script string) string {
 	t.Helper()
 	needs.Root(t)
@@ -85,8 +85,8 @@ func blocks(t *testing.T, mark string) []string {
 	return found
 }
 
-// TestReadme runs the commands of README's first packet as they are printed, to a packet and back to
-// nothing.
+// TestReadme runs the commands of README's first packet as they are printed, to a packet and back
+// to nothing.
 func TestReadme(t *testing.T) {
 	var script strings.Builder
 	for _, b := range blocks(t, "try") {
@@ -136,8 +136,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestReadmeOnSeveralHosts runs the blocks for a server and for a host, each in a network namespace of
-// its own with the address that the text says.
+// TestReadmeOnSeveralHosts runs the blocks for a server and for a host, each in a network namespace
+// of its own with the address that the text says.
 func TestReadmeOnSeveralHosts(t *testing.T) {
 	server, node := blocks(t, "several: server"), blocks(t, "several: node1")
 	build := "go build -o bin/ ./examples/server ./examples/agent\n"
@@ -162,8 +162,8 @@ until openstack network agent list | grep node1; do sleep 1; done
 // quoted is a text as one word of the shell.
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// TestStart: a start is quiet, an address in the log is one at which something listens, and a second
-// process on the host is refused before it writes anything.
+// TestStart: a start is quiet, an address in the log is one at which something listens, and a
+// second process on the host is refused before it writes anything.
 func TestStart(t *testing.T) {
 	said := run(t, "cp -r "+binaries(t)+" bin\n"+`
 bin/allinone 2>/run/log &

@@ -16,11 +16,13 @@ import (
 
 // agent keeps a host equal to a folder of router files.
 //
-// What is missing changes nothing. A router is deleted when the folder was read in full and no file names it; while any file has a
-// fault, or the folder cannot be read, every router stays as it is. An empty folder says something only if that very folder has held a
-// router before: otherwise it may be the wrong one, or a mount point without its file system.
+// What is missing changes nothing. A router is deleted when the folder was read in full and no file
+// names it; while any file has a fault, or the folder cannot be read, every router stays as it is.
+// An empty folder says something only if that very folder has held a router before: otherwise it
+// may be the wrong one, or a mount point without its file system.
 //
-// It takes every router of ours on the host for its own, whoever made it; so one agent serves a host.
+// It takes every router of ours on the host for its own, whoever made it; so one agent serves a
+// host.
 type agent struct {
 	folder     string
 	allowEmpty bool // an empty folder means that no router is wanted

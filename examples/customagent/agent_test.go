@@ -165,7 +165,8 @@ func TestOnceDeletesOnlyWhatItKnows(t *testing.T) {
 	}
 }
 
-// TestAnotherFolderInItsPlace: an empty mount point looks like a folder whose files were all deleted.
+// TestAnotherFolderInItsPlace: an empty mount point looks like a folder whose files were all
+// deleted.
 func TestAnotherFolderInItsPlace(t *testing.T) {
 	r := newRig(t)
 	write(t, r.dir, "a.yaml", officeAs("a"))

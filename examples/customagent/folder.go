@@ -19,12 +19,12 @@ type listing struct {
 	faults  map[string]error            // by file name: files that name no router, or not one that is to be believed
 }
 
-// complete says that every file could be read and believed. Only then does a router that is not in the listing have no file; otherwise
-// one of the files with a fault may be its own.
+// complete says that every file could be read and believed. Only then does a router that is not in
+// the listing have no file; otherwise one of the files with a fault may be its own.
 func (l listing) complete() bool { return len(l.faults) == 0 }
 
-// readFolder reads every .yaml and .yml file of dir, one router each. Files whose names begin with a dot are left to editors.
-// The error says that the folder could not be listed at all.
+// readFolder reads every .yaml and .yml file of dir, one router each. Files whose names begin with
+// a dot are left to editors. The error says that the folder could not be listed at all.
 func readFolder(dir string) (listing, error) {
 	folder, err := os.Stat(dir)
 	if err != nil {
@@ -59,8 +59,8 @@ func readFolder(dir string) (listing, error) {
 	return l, nil
 }
 
-// readRouter reads a file that holds exactly one router. A field that does not exist is a fault, not a field to skip: it may be the
-// misspelt one that somebody counts on.
+// readRouter reads a file that holds exactly one router. A field that does not exist is a fault,
+// not a field to skip: it may be the misspelt one that somebody counts on.
 func readRouter(file string) (dataplane.Router, error) {
 	var r dataplane.Router
 	text, err := os.ReadFile(file)
@@ -76,8 +76,9 @@ func readRouter(file string) (dataplane.Router, error) {
 	return r, r.Validate()
 }
 
-// documents counts the YAML documents of a text that hold anything. A line that begins with three dashes begins a document, wherever it
-// stands (YAML 1.2.2, section 9.1.2); comments and directives are nothing.
+// documents counts the YAML documents of a text that hold anything. A line that begins with three
+// dashes begins a document, wherever it stands (YAML 1.2.2, section 9.1.2); comments and directives
+// are nothing.
 func documents(text []byte) int {
 	n, empty := 0, true
 	for line := range bytes.Lines(text) {

@@ -82,7 +82,8 @@ func TestReadFolderFaults(t *testing.T) {
 	}
 }
 
-// TestReadFolderSameRouterTwice: whichever of the files is meant, taking the other would change the router.
+// TestReadFolderSameRouterTwice: whichever of the files is meant, taking the other would change the
+// router.
 func TestReadFolderSameRouterTwice(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a.yaml", "b.yaml", "c.yaml"} {

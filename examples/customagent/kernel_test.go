@@ -18,7 +18,8 @@ import (
 	"github.com/l3kit/l3kit/nftables"
 )
 
-// TestSamplesOnAHost realises the sample routers, and asks them from outside whether they are there.
+// TestSamplesOnAHost realises the sample routers, and asks them from outside whether they are
+// there.
 func TestSamplesOnAHost(t *testing.T) {
 	needs.Root(t)
 	machine, err := lab.New()

@@ -1,5 +1,6 @@
-// Command customagent keeps a host equal to a folder of router files. It is an agent in a few hundred lines: a source of routers, the loop
-// that applies them, and flags. Copy it, and put your own source in the place of the folder.
+// Command customagent keeps a host equal to a folder of router files. It is an agent in a few
+// hundred lines: a source of routers, the loop that applies them, and flags. Copy it, and put your
+// own source in the place of the folder.
 package main
 
 import (
@@ -35,7 +36,8 @@ is deleted, whoever made it.
 A router's interfaces are attached to Linux bridges, one for each network. Networks of type flat without a physical name, and local ones, get a bridge of
 their own; --physical says which bridge or interface of this host a physical network is.`
 
-// commands are what customagent can be told to do. Without a word it keeps the host equal to a folder.
+// commands are what customagent can be told to do. Without a word it keeps the host equal to a
+// folder.
 type commands struct {
 	Version kong.VersionFlag `help:"Print the version."`
 

@@ -18,8 +18,8 @@ type pace struct {
 
 // run keeps the host equal to the folder until ctx ends. Routers stay when it ends.
 //
-// Goroutines: this one alone reads the folder and knows the workers; each router has a worker, so that one that is slow or fails delays
-// no other.
+// Goroutines: this one alone reads the folder and knows the workers; each router has a worker, so
+// that one that is slow or fails delays no other.
 func (a *agent) run(ctx context.Context) error {
 	// What fails here would fail for ever: no right to do this, or no such folder.
 	if _, err := a.dataplane.List(ctx); err != nil {

@@ -54,7 +54,8 @@ func replace(inbox chan *dataplane.Router, r *dataplane.Router) {
 	inbox <- r
 }
 
-// leave says whether the worker of a router that is gone may end: not if there is a new wish already.
+// leave says whether the worker of a router that is gone may end: not if there is a new wish
+// already.
 func (c *crew) leave(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,8 +66,8 @@ func (c *crew) leave(id string) bool {
 	return true
 }
 
-// work brings one router to what is wished of it, one attempt after the other, until it is gone or ctx ends. After a failure it waits,
-// longer each time; a new wish is tried at once.
+// work brings one router to what is wished of it, one attempt after the other, until it is gone or
+// ctx ends. After a failure it waits, longer each time; a new wish is tried at once.
 func (c *crew) work(ctx context.Context, id string, inbox <-chan *dataplane.Router) {
 	var (
 		want  *dataplane.Router

@@ -1,4 +1,5 @@
-// Command embed puts one router on this host: a private network, an external one, and a floating IP. It needs root.
+// Command embed puts one router on this host: a private network, an external one, and a floating
+// IP. It needs root.
 package main
 
 import (

@@ -14,7 +14,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// inside marks the process that runs the program, twice, in namespaces of its own; with them goes all that it leaves.
+// inside marks the process that runs the program, twice, in namespaces of its own; with them goes
+// all that it leaves.
 const inside = "EMBED_TEST_INSIDE"
 
 func TestMain(m *testing.M) {

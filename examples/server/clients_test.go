@@ -87,8 +87,8 @@ func deaf(c *net.TCPConn) error {
 	return errors.Join(c.SetReadBuffer(4096), err)
 }
 
-// TestClientsCannotHoldTheServer has a server's clients do their worst, each in turn, and the server go
-// on, and end when it is told to.
+// TestClientsCannotHoldTheServer has a server's clients do their worst, each in turn, and the
+// server go on, and end when it is told to.
 func TestClientsCannotHoldTheServer(t *testing.T) {
 	s := serve(t, "--quota=network=-1", "--max-body-memory=8388608", "--write-timeout=1s", "--shutdown-timeout=1s")
 

@@ -1,5 +1,6 @@
-// Command server serves the L3 API: routers, networks, subnets, ports and floating IPs, as the OpenStack Networking API v2.0 has them, over SQLite or
-// PostgreSQL, and has agents realise what was asked for. The openstack client, gophercloud and Terraform speak to it as they are.
+// Command server serves the L3 API: routers, networks, subnets, ports and floating IPs, as the
+// OpenStack Networking API v2.0 has them, over SQLite or PostgreSQL, and has agents realise what
+// was asked for. The openstack client, gophercloud and Terraform speak to it as they are.
 package main
 
 import (

@@ -25,8 +25,9 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestPowerLoss cuts the power of the disk that the bus is on while changes are published, again and again.
-// Whatever the database has as published is still on the bus afterwards, and reaches the host.
+// TestPowerLoss cuts the power of the disk that the bus is on while changes are published, again
+// and again. Whatever the database has as published is still on the bus afterwards, and reaches the
+// host.
 func TestPowerLoss(t *testing.T) {
 	needs.Root(t)
 	const rounds, routers = 4, 4
@@ -145,7 +146,8 @@ func (p *powered) filling() string {
 	return string(m.Data)
 }
 
-// agent is an agent that registers its host, and reads until it has every router as the API shows it.
+// agent is an agent that registers its host, and reads until it has every router as the API shows
+// it.
 func (p *powered) agent() {
 	p.Helper()
 	nc, err := natsbus.Connect(p.login("h1"))

@@ -77,7 +77,8 @@ func (c *cloud) makeNetworks(ctx context.Context) error {
 	return nil
 }
 
-// port asks for a machine's port, with an address of its own choosing, and returns what wiring needs of it.
+// port asks for a machine's port, with an address of its own choosing, and returns what wiring
+// needs of it.
 func (c *cloud) port(ctx context.Context, networkName, address string) (p dataplane.Port, err error) {
 	n := c.networks[networkName]
 	made, err := ports.Create(ctx, c.client, ports.CreateOpts{
@@ -94,7 +95,8 @@ func (c *cloud) port(ctx context.Context, networkName, address string) (p datapl
 	return dataplane.Port{ID: made.ID, Network: n.segment(), MAC: mac, MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(address), 24)}}, err
 }
 
-// makeRouter asks for the router: gateway, interfaces and the extra route; and for the floating IP of www, whose answer is the last.
+// makeRouter asks for the router: gateway, interfaces and the extra route; and for the floating IP
+// of www, whose answer is the last.
 func (c *cloud) makeRouter(ctx context.Context) error {
 	r, err := routers.Create(ctx, c.client, routers.CreateOpts{
 		Name: "demo", GatewayInfo: &routers.GatewayInfo{NetworkID: c.networks[outside].ID},

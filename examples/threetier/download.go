@@ -12,13 +12,15 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// A download runs until one side ends it, at some 8 MB/s: enough that a pause shows, and little enough that two cores have time for the rest.
+// A download runs until one side ends it, at some 8 MB/s: enough that a pause shows, and little
+// enough that two cores have time for the rest.
 const (
 	chunk    = 16 << 10
 	interval = 2 * time.Millisecond
 )
 
-// enough is how much must come before a download is said to flow; and how much of one must come, before another is said to have ended.
+// enough is how much must come before a download is said to flow; and how much of one must come,
+// before another is said to have ended.
 const enough = 1 << 20
 
 // content is the byte at a place of a download: what arrives can be told from what should.
@@ -96,7 +98,8 @@ func (f *fetch) read(body io.Reader) {
 	}
 }
 
-// more waits until enough has come from now on: a measure of time in traffic. It fails when the download has ended, or stands still.
+// more waits until enough has come from now on: a measure of time in traffic. It fails when the
+// download has ended, or stands still.
 func (f *fetch) more(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("it stands still"))
 	defer cancel()

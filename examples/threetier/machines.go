@@ -14,8 +14,8 @@ import (
 	"github.com/l3kit/l3kit/ovs"
 )
 
-// machines are what the site stands on: one that has allinone, the router and the outside world, and one that has the tiers. With bridges they are
-// the same one.
+// machines are what the site stands on: one that has allinone, the router and the outside world,
+// and one that has the tiers. With bridges they are the same one.
 type machines struct {
 	router, tiers *lab.Lab
 	open          func(context.Context, *lab.Lab) (namespace.InterfaceDriver, error) // wiring on one of them
@@ -26,7 +26,8 @@ type machines struct {
 // externalBridge is the device that the outside network is on.
 const externalBridge = "br-ex"
 
-// raise makes the machines that a kind of wiring is shown on. What was made is taken away again when it fails.
+// raise makes the machines that a kind of wiring is shown on. What was made is taken away again
+// when it fails.
 func raise(ctx context.Context, how setting) (*machines, error) {
 	l, err := lab.NewIn(how.dir, "")
 	if err != nil {
@@ -67,8 +68,9 @@ func (m *machines) bridges() error {
 	})
 }
 
-// switches is two machines, each with an Open vSwitch of its own, and an Ethernet between them. The tenant's networks are tunnelled over that; the
-// outside one is what is behind the first machine's external bridge.
+// switches is two machines, each with an Open vSwitch of its own, and an Ethernet between them. The
+// tenant's networks are tunnelled over that; the outside one is what is behind the first machine's
+// external bridge.
 func (m *machines) switches(ctx context.Context, dir string) (err error) {
 	m.story = "The tiers are on another machine than the router, and Open vSwitch carries their networks over in VXLAN."
 	if m.tiers, err = lab.NewIn(dir, "tiers-"); err != nil {

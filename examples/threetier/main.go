@@ -1,6 +1,8 @@
-// Command threetier shows a router at work, the whole way. It starts allinone on a pretended machine; asks its API for a three-tier application on
-// three subnets behind a router, with an outside world before it; checks with real requests that each packet goes where it should; then
-// breaks things, and shows what became of the connections. All of it lives in network namespaces of its own: the machine's own network is not touched.
+// Command threetier shows a router at work, the whole way. It starts allinone on a pretended
+// machine; asks its API for a three-tier application on three subnets behind a router, with an
+// outside world before it; checks with real requests that each packet goes where it should; then
+// breaks things, and shows what became of the connections. All of it lives in network namespaces of
+// its own: the machine's own network is not touched.
 package main
 
 import (
@@ -80,8 +82,8 @@ func (f *flags) program() (string, error) {
 	return filepath.Join(filepath.Dir(own), "allinone"), err
 }
 
-// demonstrate builds the site, shows it, and takes it away. The error says that it could not be built, shown to the end, or taken away; what was
-// found is in the report.
+// demonstrate builds the site, shows it, and takes it away. The error says that it could not be
+// built, shown to the end, or taken away; what was found is in the report.
 func demonstrate(ctx context.Context, how setting, out *report, keep bool) (err error) {
 	short, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it hangs: not done after %s", patience))
 	defer cancel()

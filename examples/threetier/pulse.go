@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// echoPort is that of RFC 862. Tiers answer there at once, so that the time of a first packet can be told to the millisecond.
+// echoPort is that of RFC 862. Tiers answer there at once, so that the time of a first packet can
+// be told to the millisecond.
 const echoPort = 7
 
 // echo answers every datagram until the connection is closed.

@@ -39,7 +39,8 @@ func (r *report) text(s string) { fmt.Fprintln(r.out, strings.Trim(s, "\n")) }
 
 func (r *report) section(title string) { fmt.Fprintf(r.out, "\n%s\n", r.paint(bold, title)) }
 
-// check prints a row of the table: a claim, and what was seen. An error is why the claim does not hold.
+// check prints a row of the table: a claim, and what was seen. An error is why the claim does not
+// hold.
 func (r *report) check(claim, seen string, err error) {
 	mark := r.paint(green, "✓")
 	if err != nil {

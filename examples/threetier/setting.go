@@ -35,7 +35,8 @@ func (s setting) sweep() error {
 	return errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files()))
 }
 
-// lock makes sure that demonstrations, which share their names, run one at a time. It ends with the process.
+// lock makes sure that demonstrations, which share their names, run one at a time. It ends with the
+// process.
 func lock(file string) (unlock func(), err error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
 	if errors.Is(err, os.ErrPermission) {

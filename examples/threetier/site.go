@@ -103,8 +103,8 @@ func (s *site) run(ctx context.Context) error {
 // checkEvery is how often allinone looks whether somebody else has changed a router.
 const checkEvery = 2 * time.Second
 
-// populate attaches the hosts: the outside world beside the router, the tiers on their own machine. Those of the tenant have the ports that the API
-// gave them.
+// populate attaches the hosts: the outside world beside the router, the tiers on their own machine.
+// Those of the tenant have the ports that the API gave them.
 func (s *site) populate(ctx context.Context) error {
 	m := s.machines
 	for _, host := range []struct {

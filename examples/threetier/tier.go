@@ -16,7 +16,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// tier is a small web server on one machine. It says who asked, and asks the next tier before it answers.
+// tier is a small web server on one machine. It says who asked, and asks the next tier before it
+// answers.
 type tier struct {
 	name string
 	host *lab.Host
@@ -92,7 +93,8 @@ func (t *tier) answer(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(p) // whoever asked is gone, if this fails
 }
 
-// get asks a server for its page, from one of the host's addresses; an empty one leaves the choice to the kernel.
+// get asks a server for its page, from one of the host's addresses; an empty one leaves the choice
+// to the kernel.
 func get(ctx context.Context, from *lab.Host, source, url string) (*page, error) {
 	r, err := request(ctx, from, source, url)
 	if err != nil {
@@ -110,10 +112,12 @@ func get(ctx context.Context, from *lab.Host, source, url string) (*page, error)
 	return p, nil
 }
 
-// answerTime is how long is waited for what must come, so that one failure does not hide the others.
+// answerTime is how long is waited for what must come, so that one failure does not hide the
+// others.
 const answerTime = 5 * time.Second
 
-// request makes a connection of its own for each request, so that each goes through the router's rules anew.
+// request makes a connection of its own for each request, so that each goes through the router's
+// rules anew.
 func request(ctx context.Context, from *lab.Host, source, url string) (*http.Response, error) {
 	dialer := net.Dialer{Timeout: answerTime}
 	if source != "" {
@@ -123,7 +127,8 @@ func request(ctx context.Context, from *lab.Host, source, url string) (*http.Res
 	if err != nil {
 		return nil, err
 	}
-	// A Transport may still be dialling when the request has been given up, and the namespace is closed.
+	// A Transport may still be dialling when the request has been given up, and the namespace is
+	// closed.
 	var conn net.Conn
 	err = from.Do(func() (err error) {
 		conn, err = dialer.DialContext(ctx, "tcp", net.JoinHostPort(r.URL.Hostname(), cmp.Or(r.URL.Port(), "80")))

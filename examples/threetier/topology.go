@@ -2,8 +2,9 @@ package main
 
 import "net/netip"
 
-// The picture, and the addresses in it. The outside world is two hosts: one that is the provider's router and, behind it, the client; and
-// an intruder on the same network, who knows the private addresses and sends straight to the router.
+// The picture, and the addresses in it. The outside world is two hosts: one that is the provider's
+// router and, behind it, the client; and an intruder on the same network, who knows the private
+// addresses and sends straight to the router.
 const picture = `
           client 198.51.100.7
                  │
@@ -37,7 +38,8 @@ const (
 	archiveCIDR = "10.0.4.0/24"
 )
 
-// outside is the network that is not the tenant's, and the name of the physical network that carries it.
+// outside is the network that is not the tenant's, and the name of the physical network that
+// carries it.
 const outside = "outside"
 
 // plans are the networks that the API is asked for.

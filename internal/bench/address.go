@@ -12,8 +12,9 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// crowd is a device with as many addresses as a gateway with floating IPs, in a namespace with nothing else. It shows what the kernel alone takes for
-// one more: it looks at each address of the device twice (find_matching_ifa and __inet_insert_ifa in net/ipv4/devinet.c).
+// crowd is a device with as many addresses as a gateway with floating IPs, in a namespace with
+// nothing else. It shows what the kernel alone takes for one more: it looks at each address of the
+// device twice (find_matching_ifa and __inet_insert_ifa in net/ipv4/devinet.c).
 type crowd struct {
 	ns     *os.File
 	socket int

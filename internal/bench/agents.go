@@ -28,7 +28,8 @@ import (
 // hostAddrs are external addresses for many routers and their floating IPs.
 var hostAddrs = netip.MustParsePrefix("100.64.0.0/16")
 
-// agentStart measures the start of an agent that has n routers to make, and of one that finds them made.
+// agentStart measures the start of an agent that has n routers to make, and of one that finds them
+// made.
 func agentStart(ctx context.Context, n int) ([]row, error) {
 	least, err := floors(n)
 	if err != nil {
@@ -102,7 +103,8 @@ func agentStart(ctx context.Context, n int) ([]row, error) {
 	})
 }
 
-// repairs measures how long the rules of a router are away that somebody flushes, on a host with many.
+// repairs measures how long the rules of a router are away that somebody flushes, on a host with
+// many.
 func repairs(ctx context.Context, h *deployment.Host) (took []time.Duration, err error) {
 	const runs = 11
 	routers, err := h.Routers()
@@ -171,7 +173,8 @@ func startAgent(ctx context.Context, h *deployment.Host, n int) error {
 	}
 }
 
-// namespacesOf are the paths of a host's own namespace and of those of its routers, for a thread of the host.
+// namespacesOf are the paths of a host's own namespace and of those of its routers, for a thread of
+// the host.
 func namespacesOf() []string {
 	routers, _ := filepath.Glob(filepath.Join(netns.Dir, dataplane.NamespaceName("*"))) // the pattern is right
 	return append(routers, "")
@@ -192,7 +195,8 @@ func resident(pid int) (float64, error) {
 	return 0, errors.New("no VmRSS")
 }
 
-// faultsOfChildren is more than 0 when the process had children that have ended: cminflt of proc_pid_stat(5).
+// faultsOfChildren is more than 0 when the process had children that have ended: cminflt of
+// proc_pid_stat(5).
 func faultsOfChildren(pid int) (float64, error) {
 	const cminflt = 11 - 3 // after pid and comm, which are cut off, from 0
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -203,7 +207,8 @@ func faultsOfChildren(pid int) (float64, error) {
 	return strconv.ParseFloat(fields[cminflt], 64)
 }
 
-// floors makes n routers, each with a network of its own on a bridge with a VXLAN device, in the way of [floor]. It says how long that takes.
+// floors makes n routers, each with a network of its own on a bridge with a VXLAN device, in the
+// way of [floor]. It says how long that takes.
 func floors(n int) (took time.Duration, err error) {
 	l, err := lab.New()
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// applyNew measures the making of a router with n floating IPs on networks that exist, in turn with two
-// floors: the least work for the same table, and for the least table that translates the same packets.
+// applyNew measures the making of a router with n floating IPs on networks that exist, in turn with
+// two floors: the least work for the same table, and for the least table that translates the same
+// packets.
 func applyNew(ctx context.Context, name string, n, runs int) ([]row, error) {
 	s, err := newStage(ctx, nft)
 	if err != nil {
@@ -121,7 +122,8 @@ func applySame(ctx context.Context, b backend, limit float64, sizes ...int) ([]r
 	return rows, nil
 }
 
-// fipAdd measures one floating IP more, with as many present as sizes say; and in turn with that, what the kernel alone takes to add its address.
+// fipAdd measures one floating IP more, with as many present as sizes say; and in turn with that,
+// what the kernel alone takes to add its address.
 func fipAdd(ctx context.Context, b backend, limit float64, runs int, sizes ...int) (ours, kernel []row, err error) {
 	for _, n := range sizes {
 		err := withRouter(ctx, b, n, func(s *stage, r dataplane.Router) error {

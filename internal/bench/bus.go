@@ -17,9 +17,9 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// busSync measures what it costs that the bus syncs to disk before it acknowledges: from a call of the
-// service until the agent has the router, with a bus that syncs and with one that does not, in turn. Both
-// have the same database, whose own commits are synced.
+// busSync measures what it costs that the bus syncs to disk before it acknowledges: from a call of
+// the service until the agent has the router, with a bus that syncs and with one that does not, in
+// turn. Both have the same database, whose own commits are synced.
 func busSync(ctx context.Context) (rows []row, err error) {
 	const runs = 201
 	own, err := os.Executable()

@@ -49,7 +49,8 @@ func withCluster(ctx context.Context, c deployment.Config, fn func(*deployment.C
 
 const echoPort = 7
 
-// e2e measures how long after the API's answer a packet gets through, on one host: out of a new router, and in by a new floating IP.
+// e2e measures how long after the API's answer a packet gets through, on one host: out of a new
+// router, and in by a new floating IP.
 func e2e(ctx context.Context) ([]row, error) {
 	const runs = 21
 	return withCluster(ctx, deployment.Config{Hosts: 1}, func(c *deployment.Cluster, api *gophercloud.ServiceClient) ([]row, error) {
@@ -111,7 +112,8 @@ func firstPackets(ctx context.Context, c *deployment.Cluster, api *gophercloud.S
 	return router, binding, nil
 }
 
-// failover measures how long 100 routers are away when their host dies: until the last of them passes packets on another.
+// failover measures how long 100 routers are away when their host dies: until the last of them
+// passes packets on another.
 func failover(ctx context.Context) ([]row, error) {
 	const routers, runs, limit = 100, 3, 6
 	config := deployment.Config{Hosts: 3, AgentDownTime: 3 * time.Second}
@@ -120,7 +122,8 @@ func failover(ctx context.Context) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The workloads are on a host that has no agent, and the routers on the first of the two others.
+		// The workloads are on a host that has no agent, and the routers on the first of the two
+		// others.
 		compute, from, to := c.Hosts[2], c.Hosts[0], c.Hosts[1]
 		for _, h := range []*deployment.Host{compute, to} {
 			if err := h.Agent.Kill(); err != nil {

@@ -16,10 +16,12 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// floor makes the state of a router with the least netlink work that can make it, and the table that write
-// writes (see [floorTable] and [leastTable]): a namespace with a name, a veth pair a port in one message
-// each, all addresses, links and routes in one system call, one nftables transaction; no reads, no sysctls, no checks. A veth pair is made as
-// ip-link makes one, with as many queues as the kernel likes. It takes everything away again, and returns how long the making took.
+// floor makes the state of a router with the least netlink work that can make it, and the table
+// that write writes (see [floorTable] and [leastTable]): a namespace with a name, a veth pair a
+// port in one message each, all addresses, links and routes in one system call, one nftables
+// transaction; no reads, no sysctls, no checks. A veth pair is made as ip-link makes one, with as
+// many queues as the kernel likes. It takes everything away again, and returns how long the making
+// took.
 func floor(s *stage, r dataplane.Router, write tableWriter) (time.Duration, error) {
 	host, err := netns.Open(s.lab.HostNS)
 	if err != nil {
@@ -73,7 +75,8 @@ func floorPorts(r dataplane.Router) []dataplane.Port {
 	return append(r.Ports[:len(r.Ports):len(r.Ports)], r.Gateway.Port)
 }
 
-// Devices inside get the indexes 2, 3, 4 in the order of their making, which saves the floor from asking.
+// Devices inside get the indexes 2, 3, 4 in the order of their making, which saves the floor from
+// asking.
 const firstIndex = 2
 
 func bridgesOf(host *os.File, r dataplane.Router) ([]int, error) {

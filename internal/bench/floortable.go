@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// floorTable writes the same table as the backend, with as many chains, rules, sets and elements, in one
-// transaction: the floor is the least work for the same table, not for the same translation.
+// floorTable writes the same table as the backend, with as many chains, rules, sets and elements,
+// in one transaction: the floor is the least work for the same table, not for the same translation.
 func floorTable(fd int, r dataplane.Router) error {
 	c, err := nftables.New(nftables.WithNetNSFd(fd), nftables.AsLasting(), nftables.WithSockOptions(bigBuffers))
 	if err != nil {

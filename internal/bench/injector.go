@@ -16,7 +16,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// injector puts ready-made frames on a host's eth0, many in one system call, so that what is measured is what becomes of them.
+// injector puts ready-made frames on a host's eth0, many in one system call, so that what is
+// measured is what becomes of them.
 type injector struct {
 	fd    int
 	batch []mmsghdr
@@ -54,7 +55,8 @@ func newInjector(h *lab.Host) (*injector, error) {
 
 func (in *injector) close() error { return unix.Close(in.fd) }
 
-// send puts n frames on the wire; frame returns the i-th, which must stay as it is until batchLen further calls.
+// send puts n frames on the wire; frame returns the i-th, which must stay as it is until batchLen
+// further calls.
 func (in *injector) send(n int, frame func(i int) []byte) error {
 	for i := 0; i < n; {
 		k := min(batchLen, n-i)
@@ -116,7 +118,8 @@ const (
 	payloadLen  = 18
 )
 
-// udpFrame makes a frame with a UDP datagram. The UDP checksum is left out, as IPv4 allows (RFC 768).
+// udpFrame makes a frame with a UDP datagram. The UDP checksum is left out, as IPv4 allows (RFC
+// 768).
 func udpFrame(from, to dataplane.MAC, src, dst netip.AddrPort) []byte {
 	f := make([]byte, ethernetLen+ipv4Len+udpLen+payloadLen)
 	copy(f, to[:])

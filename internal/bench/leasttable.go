@@ -8,9 +8,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// leastTable writes the least table that translates the same packets as the backend's: two maps, and the
-// rules that use them. It counts nothing, and guards nothing: what the backend's table has beyond it is
-// what the difference between the two floors pays for.
+// leastTable writes the least table that translates the same packets as the backend's: two maps,
+// and the rules that use them. It counts nothing, and guards nothing: what the backend's table has
+// beyond it is what the difference between the two floors pays for.
 func leastTable(fd int, r dataplane.Router) error {
 	c, err := nftables.New(nftables.WithNetNSFd(fd), nftables.AsLasting(), nftables.WithSockOptions(bigBuffers))
 	if err != nil {

@@ -1,5 +1,6 @@
-// Command bench measures how fast l3kit is, and prints it as a table. Times are medians; where the machine's own speed would decide, they
-// are ratios to a floor or a peer that is measured in the same run, in turn. Nothing here decides a test.
+// Command bench measures how fast l3kit is, and prints it as a table. Times are medians; where the
+// machine's own speed would decide, they are ratios to a floor or a peer that is measured in the
+// same run, in turn. Nothing here decides a test.
 package main
 
 import (
@@ -23,7 +24,8 @@ func main() {
 	only := flag.String("run", "", "measure only what matches this regular expression")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to, for go tool pprof")
 	flag.Parse()
-	// A measurement that is interrupted still takes its machines away, which no further signal keeps it from.
+	// A measurement that is interrupted still takes its machines away, which no further signal
+	// keeps it from.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	if err := profiled(*profile, func() error { return run(ctx, measurements, *out, *report, *only) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -47,8 +49,8 @@ func profiled(path string, fn func() error) error {
 	return errors.Join(err, f.Close())
 }
 
-// run measures one row after the other. What cannot be measured does not keep the rest from being kept and
-// printed.
+// run measures one row after the other. What cannot be measured does not keep the rest from being
+// kept and printed.
 func run(ctx context.Context, list []measurement, out, report, only string) error {
 	if os.Geteuid() != 0 {
 		return dataplane.ErrPermission

@@ -15,13 +15,15 @@ import (
 // replyTime is how long is waited for a reply before something is taken to be broken.
 const replyTime = 20 * time.Second
 
-// firstReply sends a datagram a millisecond to the echo port of an address, and returns when one has come back.
+// firstReply sends a datagram a millisecond to the echo port of an address, and returns when one
+// has come back.
 func firstReply(ctx context.Context, from *lab.Host, to netip.Addr) error {
 	_, err := replies(ctx, from, []netip.Addr{to}, time.Millisecond)
 	return err
 }
 
-// lastReply asks all tenants' workloads by their floating IPs, and says how long it took until each had answered once.
+// lastReply asks all tenants' workloads by their floating IPs, and says how long it took until each
+// had answered once.
 func lastReply(ctx context.Context, from *lab.Host, tenants []*deployment.Tenant) (time.Duration, error) {
 	var all []netip.Addr
 	for _, t := range tenants {

@@ -95,7 +95,8 @@ func named(kind string, attributes map[string]any) map[string]any {
 	return map[string]any{kind: attributes}
 }
 
-// onSQLite runs fn with the API over a database in a file, whose changes are on the disk before they are answered.
+// onSQLite runs fn with the API over a database in a file, whose changes are on the disk before
+// they are answered.
 func onSQLite(ctx context.Context, fn func(*api) ([]row, error)) (rows []row, err error) {
 	dir, err := os.MkdirTemp("", "l3kit-bench-")
 	if err != nil {

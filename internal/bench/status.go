@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// byStatus measures lists by a status that follows from what hosts report, and from which hosts are heard: of 100,000 routers, of which
-// 1,000 are on a host that died and 10 have failed.
+// byStatus measures lists by a status that follows from what hosts report, and from which hosts are
+// heard: of 100,000 routers, of which 1,000 are on a host that died and 10 have failed.
 func byStatus(ctx context.Context, a *api) ([]row, error) {
 	const routers, hosted, failed, runs = 100_000, 1000, 10, 50
 	member := l3.Caller{Project: project, Roles: []string{l3.RoleMember}}
@@ -63,7 +63,8 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 	return rows, nil
 }
 
-// hostRouters makes routers with gateways on a network that one host alone reaches. The host is heard, unless its name is dead.
+// hostRouters makes routers with gateways on a network that one host alone reaches. The host is
+// heard, unless its name is dead.
 func (a *api) hostRouters(ctx context.Context, host string, n int) error {
 	admin := l3.Caller{Project: project, Admin: true}
 	agent, err := a.service.Heartbeat(ctx, l3.Heartbeat{Host: host, Configurations: map[string]any{"physical_networks": []string{host}}})

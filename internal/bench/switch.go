@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// applyNewSwitched measures the making of a router on Open vSwitch, in turn with the same on Linux bridges.
+// applyNewSwitched measures the making of a router on Open vSwitch, in turn with the same on Linux
+// bridges.
 func applyNewSwitched(ctx context.Context) ([]row, error) {
 	const runs = 20
 	onBridges, err := newStage(ctx, nft)
@@ -88,8 +89,9 @@ func applySameSwitched(ctx context.Context) (rows []row, err error) {
 	return rows, err
 }
 
-// plugThousand measures the plug of one port with a thousand present, as a ratio to the same with ten; and beside it what ovs-vsctl takes to add a
-// port, so that it is seen how much of that is Open vSwitch's own.
+// plugThousand measures the plug of one port with a thousand present, as a ratio to the same with
+// ten; and beside it what ovs-vsctl takes to add a port, so that it is seen how much of that is
+// Open vSwitch's own.
 func plugThousand(ctx context.Context) ([]row, error) {
 	const few, many, runs = 10, 1000, 20
 	s, err := newStage(ctx, switched)

@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// TestOneRowThatCannotBeMeasured: what comes before and after it is kept and printed, and the reason
-// stands in its place.
+// TestOneRowThatCannotBeMeasured: what comes before and after it is kept and printed, and the
+// reason stands in its place.
 func TestOneRowThatCannotBeMeasured(t *testing.T) {
 	needs.Root(t)
 	dir := t.TempDir()

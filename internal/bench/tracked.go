@@ -15,8 +15,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// fipAddTracked measures one floating IP more on a router through which so many unrelated connections go; how much memory that takes; and when the
-// outside has heard of the address.
+// fipAddTracked measures one floating IP more on a router through which so many unrelated
+// connections go; how much memory that takes; and when the outside has heard of the address.
 func fipAddTracked(ctx context.Context, limit float64, connections, runs int) ([]row, error) {
 	name := fmt.Sprint("nftables/fip-add-conntrack-", connections)
 	p, err := newPath(ctx, nft, 100, nil)

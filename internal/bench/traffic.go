@@ -26,7 +26,8 @@ type path struct {
 	router dataplane.Router
 }
 
-// newPath applies a router whose floating IPs stand for addresses that are all behind the web host, so that neighbours play no part.
+// newPath applies a router whose floating IPs stand for addresses that are all behind the web host,
+// so that neighbours play no part.
 func newPath(ctx context.Context, b backend, n int, edit func(*dataplane.Router)) (*path, error) {
 	s, err := newStage(ctx, b)
 	if err != nil {
@@ -79,7 +80,8 @@ func (p *path) forgetConnections() error {
 	})
 }
 
-// newFlows measures connections a second to floating IPs with many present, relative to one present, beside the same for a map and nothing else.
+// newFlows measures connections a second to floating IPs with many present, relative to one
+// present, beside the same for a map and nothing else.
 func newFlows(ctx context.Context, b backend, limit float64, sizes ...int) ([]row, error) {
 	var rows []row
 	for _, n := range sizes {
@@ -195,7 +197,8 @@ func trackOnly(c *nftables.Conn) error {
 	return nil
 }
 
-// forward measures packets a second of one established connection, relative to a kernel that only forwards.
+// forward measures packets a second of one established connection, relative to a kernel that only
+// forwards.
 func forward(ctx context.Context) ([]row, error) {
 	const packets = 200_000
 	fip := func(r *dataplane.Router) {
@@ -300,7 +303,8 @@ func (p *path) establish() (*establishedFlow, error) {
 	return f, nil
 }
 
-// exchange sends a datagram and its answer, so that the kernel takes the connection for established.
+// exchange sends a datagram and its answer, so that the kernel takes the connection for
+// established.
 func exchange(server *net.UDPConn, client net.Conn) error {
 	deadline := time.Now().Add(5 * time.Second)
 	if err := errors.Join(server.SetDeadline(deadline), client.SetDeadline(deadline)); err != nil {

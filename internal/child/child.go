@@ -15,9 +15,10 @@ type Child struct {
 	ended chan struct{}
 }
 
-// Start starts a program on a thread that enter brings to where it is to run, and that lives as long as it: Linux kills it when the thread ends that
-// started it, which may be sooner than when the process does (PR_SET_PDEATHSIG(2const)). Ctrl-C does not reach it, for whoever started it ends it, in
-// order. Held is closed once it has ended, or if it could not be started.
+// Start starts a program on a thread that enter brings to where it is to run, and that lives as
+// long as it: Linux kills it when the thread ends that started it, which may be sooner than when
+// the process does (PR_SET_PDEATHSIG(2const)). Ctrl-C does not reach it, for whoever started it
+// ends it, in order. Held is closed once it has ended, or if it could not be started.
 func Start(cmd *exec.Cmd, enter func(func() error) error, held ...io.Closer) (*Child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	c := &Child{cmd: cmd, ended: make(chan struct{})}

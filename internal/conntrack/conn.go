@@ -57,8 +57,8 @@ func (c *Conn) Close() error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
-// List returns the connections that a filter matches and pick wants. A kernel before 5.8 lists all, and the filter is
-// applied here. pick may be called more than once for one connection.
+// List returns the connections that a filter matches and pick wants. A kernel before 5.8 lists all,
+// and the filter is applied here. pick may be called more than once for one connection.
 func (c *Conn) List(ctx context.Context, f Filter, pick func(*Connection) bool) (list []Connection, err error) {
 	err = c.insist(ctx, func() error {
 		list = nil
@@ -84,8 +84,8 @@ func (c *Conn) End(ctx context.Context, list []Connection) error {
 	return nil
 }
 
-// EndMatching ends all connections that a filter matches, which must not be the zero Filter. A kernel that cannot delete
-// by filter (before 6.10) lists them first.
+// EndMatching ends all connections that a filter matches, which must not be the zero Filter. A
+// kernel that cannot delete by filter (before 6.10) lists them first.
 func (c *Conn) EndMatching(ctx context.Context, f Filter) error {
 	if f == (Filter{}) {
 		return errors.New("end connections: the filter matches all")
@@ -94,7 +94,8 @@ func (c *Conn) EndMatching(ctx context.Context, f Filter) error {
 		err := c.insist(ctx, func() error {
 			return c.request(ctx, msgDelete, unix.NLM_F_ACK, f.attributes(), nil)
 		})
-		// A kernel that does not know filters here takes the tuple for an incomplete key, and deletes nothing.
+		// A kernel that does not know filters here takes the tuple for an incomplete key, and
+		// deletes nothing.
 		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
@@ -107,13 +108,14 @@ func (c *Conn) EndMatching(ctx context.Context, f Filter) error {
 	return c.End(ctx, list)
 }
 
-// errInterrupted says that a listing may lack something, because the table changed while it was read.
+// errInterrupted says that a listing may lack something, because the table changed while it was
+// read.
 var errInterrupted = errors.New("the listing was interrupted")
 
 const attempts = 8
 
-// insist tries again what failed because the kernel was short of memory or busy. Each attempt has a socket of its own:
-// there may be answers left in the one before.
+// insist tries again what failed because the kernel was short of memory or busy. Each attempt has a
+// socket of its own: there may be answers left in the one before.
 func (c *Conn) insist(ctx context.Context, try func() error) (err error) {
 	pause := backoff.Backoff{Pause: 2 * time.Millisecond, Longest: time.Second}
 	for i := range attempts {
@@ -148,7 +150,8 @@ func passing(err error) bool {
 	return false
 }
 
-// request sends one request and calls see for each entry in the answer, whose payload is valid until see returns.
+// request sends one request and calls see for each entry in the answer, whose payload is valid
+// until see returns.
 func (c *Conn) request(ctx context.Context, kind uint16, flags int, attrs []byte, see func(payload []byte)) error {
 	c.seq++
 	if err := c.send(c.message(nil, kind, flags, attrs)); err != nil {

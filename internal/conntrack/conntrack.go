@@ -1,11 +1,12 @@
-// Package conntrack lists and ends the connections that the kernel tracks in a network namespace (ctnetlink).
+// Package conntrack lists and ends the connections that the kernel tracks in a network namespace
+// (ctnetlink).
 //
-// It exists for what ti-mo/conntrack v0.6.0 cannot do: its Filter knows marks, status and zones, but no addresses, and
-// its dumps hold every entry of the table in memory. Here the kernel picks connections by address (CTA_FILTER), and a
-// listing keeps nothing but what the caller picks.
+// It exists for what ti-mo/conntrack v0.6.0 cannot do: its Filter knows marks, status and zones,
+// but no addresses, and its dumps hold every entry of the table in memory. Here the kernel picks
+// connections by address (CTA_FILTER), and a listing keeps nothing but what the caller picks.
 //
-// The kernel has one table for all namespaces, so that walking it costs what the whole host has, but copying an entry
-// to user space costs several times what it takes to pass over it.
+// The kernel has one table for all namespaces, so that walking it costs what the whole host has,
+// but copying an entry to user space costs several times what it takes to pass over it.
 package conntrack
 
 import (
@@ -64,8 +65,8 @@ func (f Filter) Matches(c *Connection) bool {
 	return is(f.OrigSrc, c.Orig.Src) && is(f.OrigDst, c.Orig.Dst) && is(f.ReplySrc, c.Reply.Src) && is(f.ReplyDst, c.Reply.Dst)
 }
 
-// Kernel remembers what the running kernel has turned out not to support. The zero value assumes that it supports
-// everything. It may be used concurrently, and by any number of sockets.
+// Kernel remembers what the running kernel has turned out not to support. The zero value assumes
+// that it supports everything. It may be used concurrently, and by any number of sockets.
 type Kernel struct {
 	cannotEnd atomic.Bool // a request to delete by filter was refused
 }
@@ -96,8 +97,8 @@ const (
 	flagDst        = 1 << 1
 )
 
-// attributes encodes the filter: the addresses in tuples as if to name a connection, and, which makes it a filter, the
-// parts of the tuples that count.
+// attributes encodes the filter: the addresses in tuples as if to name a connection, and, which
+// makes it a filter, the parts of the tuples that count.
 func (f Filter) attributes() []byte {
 	var b []byte
 	orig, b := direction(b, ctaTupleOrig, f.OrigSrc, f.OrigDst)
@@ -175,8 +176,8 @@ func decodeTuple(b []byte) (t Tuple) {
 	return t
 }
 
-// keep copies what names the connection out of the buffer that it was read into: the kernel compares nothing else, and
-// refuses some of what it lists.
+// keep copies what names the connection out of the buffer that it was read into: the kernel
+// compares nothing else, and refuses some of what it lists.
 func (c *Connection) keep() {
 	var key []byte
 	for kind, v := range nlmsg.Attributes(c.key) {

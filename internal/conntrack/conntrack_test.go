@@ -113,7 +113,8 @@ func TestTheKernelPicksByAddress(t *testing.T) {
 	require.Equal(t, []string{"8.8.8.8>203.0.113.9 10.0.0.6>8.8.8.8"}, s.list(filter("", "203.0.113.9", "10.0.0.6", "")))
 	require.Empty(t, s.list(filter("10.0.0.7", "", "", "")))
 
-	// Without this the kernel would hand over the whole table, and only the check behind it would make the result right.
+	// Without this the kernel would hand over the whole table, and only the check behind it would
+	// make the result right.
 	seen := 0
 	f := filter("10.0.0.5", "", "", "203.0.113.1")
 	require.NoError(t, s.request(t.Context(), msgGet, unix.NLM_F_DUMP, f.attributes(), func([]byte) { seen++ }))
@@ -138,7 +139,8 @@ func TestEndMatchingEndsWhatMatchesAndNothingElse(t *testing.T) {
 	}
 }
 
-// The kernel refuses a request to delete that names half a connection. So does one that does not know CTA_FILTER there.
+// The kernel refuses a request to delete that names half a connection. So does one that does not
+// know CTA_FILTER there.
 func TestAKernelThatCannotDeleteByFilterIsFoundOut(t *testing.T) {
 	s := newSpace(t, new(Kernel))
 	s.populate()
@@ -168,7 +170,8 @@ func TestEndEndsWhatWasListed(t *testing.T) {
 	require.Len(t, s.list(Filter{}), 1)
 }
 
-// A connection that has the addresses and ports of one that was listed, and came after that had ended, is another one.
+// A connection that has the addresses and ports of one that was listed, and came after that had
+// ended, is another one.
 func TestAnotherConnectionOfTheSameAddressesLives(t *testing.T) {
 	s := newSpace(t, new(Kernel))
 	s.add(1, "10.0.0.5", "8.8.8.8", "8.8.8.8", "203.0.113.1")

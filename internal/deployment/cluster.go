@@ -73,7 +73,8 @@ type Cluster struct {
 	programs []*Program
 }
 
-// Start makes a cluster and returns when all of it is ready. What was made is taken away again when it fails.
+// Start makes a cluster and returns when all of it is ready. What was made is taken away again when
+// it fails.
 func Start(ctx context.Context, c Config) (_ *Cluster, err error) {
 	c.Servers = max(c.Servers, 1)
 	if c.AgentDownTime == 0 {
@@ -188,7 +189,8 @@ func (cl *Cluster) program(m *Machine, name string, c Command, args ...string) *
 	return p
 }
 
-// Program makes one that is not part of the deployment, on one of its machines. It ends with the cluster.
+// Program makes one that is not part of the deployment, on one of its machines. It ends with the
+// cluster.
 func (cl *Cluster) Program(m *Machine, name string, c Command, args ...string) *Program {
 	return cl.program(m, name, c, args...)
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// courier is a source of routers that doubles, delays and reorders what another one sends, as far as a [agent.Source] may.
+// courier is a source of routers that doubles, delays and reorders what another one sends, as far
+// as a [agent.Source] may.
 type courier struct {
 	agent.Source
 
@@ -53,7 +54,8 @@ func (c *courier) idle() bool {
 	return c.tour != nil && c.tour.busy == 0 && len(c.tour.held) == 0
 }
 
-// Watch hands on what the other source sends. What is held when a Watch ends is lost: the next one names it again.
+// Watch hands on what the other source sends. What is held when a Watch ends is lost: the next one
+// names it again.
 func (c *courier) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	ctx, stop := context.WithCancel(ctx)
 	in, err := c.Source.Watch(ctx, session)
@@ -103,7 +105,8 @@ func (t *tour) run(ctx context.Context, in <-chan agent.Event, out chan<- agent.
 	}
 }
 
-// take decides what is delivered when an event comes. Before the listing is complete all that it named must be.
+// take decides what is delivered when an event comes. Before the listing is complete all that it
+// named must be.
 func (t *tour) take(e agent.Event) (now []agent.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -73,7 +73,8 @@ func newMachine(t *testing.T, name string) *deployment.Machine {
 	return m
 }
 
-// TestMachinesHaveFilesAndNetworksOfTheirOwn: two programs that do the same on two machines do not meet, and leave nothing on this one.
+// TestMachinesHaveFilesAndNetworksOfTheirOwn: two programs that do the same on two machines do not
+// meet, and leave nothing on this one.
 func TestMachinesHaveFilesAndNetworksOfTheirOwn(t *testing.T) {
 	for i := range 2 {
 		name := fmt.Sprint("m", i)

@@ -135,7 +135,8 @@ func (h *Host) Unplug(cut bool) error {
 // ExternalPort is the external network's end of the host's cable, to capture from.
 func (h *Host) ExternalPort() string { return h.cables[2].far }
 
-// Routers are those that have a namespace on the host, by their IDs. A namespace that was made anew is another.
+// Routers are those that have a namespace on the host, by their IDs. A namespace that was made anew
+// is another.
 func (h *Host) Routers() (namespaces map[string]netns.ID, err error) {
 	namespaces = map[string]netns.ID{}
 	err = h.Do(func() error {
@@ -158,7 +159,8 @@ func (h *Host) Routers() (namespaces map[string]netns.ID, err error) {
 	return namespaces, err
 }
 
-// Ports counts the ports that routers have on the host, by the routers' IDs, as package bridge marks them.
+// Ports counts the ports that routers have on the host, by the routers' IDs, as package bridge
+// marks them.
 func (h *Host) Ports() (ports map[string]int, err error) {
 	ports = map[string]int{}
 	err = h.Do(func() error {
@@ -187,8 +189,8 @@ func (h *Host) Inside(router string) (inside *lab.Host, err error) {
 	return inside, err
 }
 
-// Reboot leaves of the host what is left when the power has failed: what is on disk, and its cables. The agent, which must not run, is to be started
-// again, and workloads are gone.
+// Reboot leaves of the host what is left when the power has failed: what is on disk, and its
+// cables. The agent, which must not run, is to be started again, and workloads are gone.
 func (h *Host) Reboot() error {
 	return h.Do(func() error {
 		names, err := os.ReadDir(netns.Dir)
@@ -209,7 +211,8 @@ func (h *Host) Reboot() error {
 			case "lo", managementDevice, tunnelDevice, externalDevice:
 				continue
 			}
-			// One end of a pair goes with the other, and both with a namespace, a moment after that has lost its name.
+			// One end of a pair goes with the other, and both with a namespace, a moment after that
+			// has lost its name.
 			if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
 				return fmt.Errorf("delete %s: %w", l.Attrs().Name, err)
 			}

@@ -23,8 +23,8 @@ type Machine struct {
 	mounts *os.File // the machine's mount namespace, which this file keeps; nil: the caller's
 }
 
-// own are the directories that a machine with a mount namespace has for itself. /var/lib is one of them as a whole, because one below it might have to
-// be made on this machine first.
+// own are the directories that a machine with a mount namespace has for itself. /var/lib is one of
+// them as a whole, because one below it might have to be made on this machine first.
 var own = []string{"/run", "/tmp", "/var/lib"}
 
 // NewMachine makes a machine, with directories of its own if it is a host.
@@ -42,8 +42,8 @@ func NewMachine(name string, host bool) (_ *Machine, err error) {
 	return m, nil
 }
 
-// newMounts makes a mount namespace. What is unmounted elsewhere is unmounted in it as well, so that it keeps nobody else's namespaces; what is mounted
-// in it is seen nowhere else.
+// newMounts makes a mount namespace. What is unmounted elsewhere is unmounted in it as well, so
+// that it keeps nobody else's namespaces; what is mounted in it is seen nowhere else.
 func newMounts() (mounts *os.File, err error) {
 	err = onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -85,7 +85,8 @@ func (m *Machine) Do(fn func() error) error {
 			if m.mounts == nil {
 				return fn()
 			}
-			// A thread that shares its working directory with others cannot change its mounts (setns(2)).
+			// A thread that shares its working directory with others cannot change its mounts
+			// (setns(2)).
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {
 				return os.NewSyscallError("unshare", err)
 			}
@@ -102,7 +103,8 @@ func (m *Machine) WriteFile(path string, text []byte, mode os.FileMode) error {
 	return m.Do(func() error { return os.WriteFile(path, text, mode) })
 }
 
-// HTTP is a client on the machine. It keeps no connections: a machine's cables are cut, and its programs killed.
+// HTTP is a client on the machine. It keeps no connections: a machine's cables are cut, and its
+// programs killed.
 func (m *Machine) HTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: m.dial}}
 }

@@ -26,8 +26,9 @@ func (f *fuse) burn() {
 	f.left--
 }
 
-// mortal is a store and a service, for a publisher that ends before or after one of its accesses: so between a commit and its publication, between
-// that and the note that it was done, or between two routers of one batch.
+// mortal is a store and a service, for a publisher that ends before or after one of its accesses:
+// so between a commit and its publication, between that and the note that it was done, or between
+// two routers of one batch.
 type mortal struct {
 	l3.Store
 	natsbus.Service

@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// busNode is a program that every process which calls [Main] can be: a node of the bus that serves nobody else, which makes two servers' nodes three.
+// busNode is a program that every process which calls [Main] can be: a node of the bus that serves
+// nobody else, which makes two servers' nodes three.
 const busNode = "bus"
 
 // node is what it is told, as JSON in its only argument.

@@ -15,7 +15,8 @@ import (
 	"github.com/l3kit/l3kit/internal/child"
 )
 
-// Command is what a program is started with: a file, which need not be there on the machine that it runs on, and additions to its environment.
+// Command is what a program is started with: a file, which need not be there on the machine that it
+// runs on, and additions to its environment.
 type Command struct {
 	File string
 	Env  []string
@@ -29,8 +30,9 @@ func Self(name string) Command {
 	return Command{File: "/proc/self/exe", Env: []string{program + "=" + name}}
 }
 
-// Main runs one of the programs and ends the process, if that is what the process was started for by way of [Self]; else it returns at once. It is to be
-// called before anything else. The program finds its arguments in os.Args, and fails by ending the process itself.
+// Main runs one of the programs and ends the process, if that is what the process was started for
+// by way of [Self]; else it returns at once. It is to be called before anything else. The program
+// finds its arguments in os.Args, and fails by ending the process itself.
 func Main(programs map[string]func()) {
 	name, ok := os.LookupEnv(program)
 	if !ok {
@@ -48,7 +50,8 @@ func Main(programs map[string]func()) {
 	os.Exit(0)
 }
 
-// Program is a program on a machine. It can be started again and again. Its methods are not to be called concurrently.
+// Program is a program on a machine. It can be started again and again. Its methods are not to be
+// called concurrently.
 type Program struct {
 	Name string
 	Args []string // may be changed for the next start
@@ -93,8 +96,8 @@ func (p *Program) Start() error {
 	return nil
 }
 
-// environment is ours without what would be flags for the programs. The race detector, if there is one, is not to hold up the end of a program by a
-// second.
+// environment is ours without what would be flags for the programs. The race detector, if there is
+// one, is not to hold up the end of a program by a second.
 func environment() []string {
 	env := []string{"GORACE=atexit_sleep_ms=0"}
 	for _, e := range os.Environ() {
@@ -130,7 +133,8 @@ func (p *Program) Wait(ctx context.Context) (status int, err error) {
 	return status, nil
 }
 
-// Terminate tells the program to end and waits until it has. A program that does not say that all is well fails.
+// Terminate tells the program to end and waits until it has. A program that does not say that all
+// is well fails.
 func (p *Program) Terminate(ctx context.Context) error {
 	if p.child == nil {
 		return fmt.Errorf("%s does not run", p.Name)

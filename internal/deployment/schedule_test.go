@@ -20,9 +20,10 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestAnyScheduleEndsRight makes random changes through the service, over a real database and a real bus, while publishers are killed at any point of
-// their work, agents restart and fail, and messages between them are doubled, held back and reordered. Each time, in the end, every host has what the
-// database says and nothing else, and every status says so.
+// TestAnyScheduleEndsRight makes random changes through the service, over a real database and a
+// real bus, while publishers are killed at any point of their work, agents restart and fail, and
+// messages between them are doubled, held back and reordered. Each time, in the end, every host has
+// what the database says and nothing else, and every status says so.
 func TestAnyScheduleEndsRight(t *testing.T) {
 	const lanes = 16
 	var all sync.WaitGroup
@@ -194,7 +195,8 @@ func (p *plane) schedule(seed uint64) {
 	p.settled(seed)
 }
 
-// change does something at random: mostly what a tenant may do, sometimes what an operator does, and what happens to machines.
+// change does something at random: mostly what a tenant may do, sometimes what an operator does,
+// and what happens to machines.
 func (p *plane) change(random *rand.Rand, s *slot) {
 	ctx, who := p.Context(), p.admin
 	h := p.hosts[random.IntN(planeHosts)]

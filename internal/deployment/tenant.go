@@ -36,7 +36,8 @@ func NewExternal(ctx context.Context, api *gophercloud.ServiceClient, physical s
 	return n.ID, err
 }
 
-// Tenant is a network behind a router to the outside, and one workload's port on it that has a floating IP.
+// Tenant is a network behind a router to the outside, and one workload's port on it that has a
+// floating IP.
 type Tenant struct {
 	Name, Router, Network, Subnet, Port, FloatingIP string // the last five are IDs, and empty for what is not there yet
 

@@ -77,8 +77,9 @@ func (s *site) tryWire(p trial, a *answer) error {
 	return s.sendBack(p, a)
 }
 
-// ask asks for the MAC of an address. Of IPv4, the ringer asks in nobody's name, which is answered whatever the router thinks of sources (RFC 5227); the
-// asker, to whom others must not answer either, in that of an address which nobody else has.
+// ask asks for the MAC of an address. Of IPv4, the ringer asks in nobody's name, which is answered
+// whatever the router thinks of sources (RFC 5227); the asker, to whom others must not answer
+// either, in that of an address which nobody else has.
 func (s *site) ask(target netip.Addr, port dataplane.Port, who dataplane.MAC) error {
 	n := frame.Neighbour{Target: target, Asker: addr("fe80::ffff:1")}
 	if target.Is4() {

@@ -30,7 +30,8 @@ func drawScenario(t *rapid.T) scenario {
 	return scenario{r, rapid.SliceOfN(drawTrials(r), 16, 24).Draw(t, "trials")} // applying a router takes as long as a hundred trials
 }
 
-// spreads says that a trial is the first one to a destination that routes share, which is worth a closer look.
+// spreads says that a trial is the first one to a destination that routes share, which is worth a
+// closer look.
 func (c scenario) spreads(i int) bool {
 	shared := func(p trial) bool { return len(expect(c.router, p).hops()) > 1 }
 	return shared(c.trials[i]) && !slices.ContainsFunc(c.trials[:i], shared)
@@ -113,7 +114,8 @@ func stayOnOneCPU(t *testing.T) {
 	})
 }
 
-// compare realises the router on every site, and fails with all that is needed to understand a difference.
+// compare realises the router on every site, and fails with all that is needed to understand a
+// difference.
 func compare(t *rapid.T, sites []*site, c scenario) {
 	if err := c.router.Validate(); err != nil {
 		t.Fatalf("a router was drawn that is not valid: %v\n%s", err, routerFile(c.router))

@@ -25,7 +25,8 @@ func expect(r dataplane.Router, p trial) expectation {
 	return e
 }
 
-// bare is the router as it routes what is not to be translated: an answer, and what conntrack does not follow.
+// bare is the router as it routes what is not to be translated: an answer, and what conntrack does
+// not follow.
 func bare(r dataplane.Router) dataplane.Router {
 	if r.Gateway == nil {
 		return r
@@ -40,8 +41,8 @@ func bare(r dataplane.Router) dataplane.Router {
 	return r
 }
 
-// strayPaths: what conntrack calls invalid is never translated. So it must not pass a gateway that translates (P9); anywhere else it is routed.
-// IPv6 is not tracked.
+// strayPaths: what conntrack calls invalid is never translated. So it must not pass a gateway that
+// translates (P9); anywhere else it is routed. IPv6 is not tracked.
 func (e expectation) strayPaths() []dataplane.Trace {
 	paths := e.bare.Paths(e.Packet)
 	for i, t := range paths {
@@ -54,15 +55,16 @@ func (e expectation) strayPaths() []dataplane.Trace {
 	return paths
 }
 
-// sourceOfAnother says that the kernel chose the source for one way, and took another then: it looks for the way again once it knows the source, which
-// makes for another hash.
+// sourceOfAnother says that the kernel chose the source for one way, and took another then: it
+// looks for the way again once it knows the source, which makes for another hash.
 func (e expectation) sourceOfAnother(a answer) bool {
 	return len(e.paths) > 1 && slices.ContainsFunc(e.paths, func(t dataplane.Trace) bool { return t.Packet.Src == a.Source })
 }
 
-// sourceByHistory says that the source which the kernel chose depends on what the router was before. Towards a next hop outside of its subnets, IPv4 takes
-// the oldest address of the gateway's device (inet_select_addr), and that may be a floating IP's. IPv6, when it leaves by a port that has no address,
-// takes that of another port, among equals the oldest (ipv6_dev_get_saddr).
+// sourceByHistory says that the source which the kernel chose depends on what the router was
+// before. Towards a next hop outside of its subnets, IPv4 takes the oldest address of the gateway's
+// device (inet_select_addr), and that may be a floating IP's. IPv6, when it leaves by a port that
+// has no address, takes that of another port, among equals the oldest (ipv6_dev_get_saddr).
 func (e expectation) sourceByHistory(a answer) bool {
 	t := e.paths[0]
 	i := slices.IndexFunc(allPorts(e.router), func(p dataplane.Port) bool { return p.ID == t.Out })
@@ -88,7 +90,8 @@ func floatsTo(r dataplane.Router, a netip.Addr) bool {
 	return slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a })
 }
 
-// answersFor says that the router must answer for the destination's MAC where the packet comes in: the address is on that very port.
+// answersFor says that the router must answer for the destination's MAC where the packet comes in:
+// the address is on that very port.
 func (e expectation) answersFor() bool {
 	if e.In == "" || !e.Dst.Is4() {
 		return false

@@ -69,7 +69,8 @@ func (e expectation) judgeFirst(t dataplane.Trace, a answer) string {
 	return nothing(a.First)
 }
 
-// translated says that a packet's source was. Then its port may be another one, even if the address happens to be the same.
+// translated says that a packet's source was. Then its port may be another one, even if the address
+// happens to be the same.
 func translated(t dataplane.Trace) bool {
 	steps := 0
 	for _, s := range t.Steps {
@@ -83,8 +84,8 @@ func translated(t dataplane.Trace) bool {
 	return steps > 0
 }
 
-// forwarded is a packet as it must leave after it came in by a wire. Of the router's own packets the kernel chooses the TTL, and leaves checksums to
-// a device that sends them nowhere.
+// forwarded is a packet as it must leave after it came in by a wire. Of the router's own packets
+// the kernel chooses the TTL, and leaves checksums to a device that sends them nowhere.
 func (e expectation) forwarded(p frame.Packet) frame.Packet {
 	if e.In != "" {
 		p.TTL, p.Intact = 63, true
@@ -99,8 +100,8 @@ func nothing(seen []sighting) string {
 	return fmt.Sprintf("%s, want nothing", seen[0])
 }
 
-// judgeDelivery requires one packet, by the port to one of the neighbours, as wanted. Its source port may differ where its source address was
-// translated.
+// judgeDelivery requires one packet, by the port to one of the neighbours, as wanted. Its source
+// port may differ where its source address was translated.
 func judgeDelivery(seen []sighting, want frame.Packet, out string, hops []netip.Addr, repick bool) string {
 	if len(seen) != 1 {
 		return fmt.Sprintf("%d packets, want one: %s", len(seen), want)
@@ -128,7 +129,8 @@ func judgeDelivery(seen []sighting, want frame.Packet, out string, hops []netip.
 	return ""
 }
 
-// judgeLocal requires the router's own answer, or refusal, if there is a way to the sender; nothing else.
+// judgeLocal requires the router's own answer, or refusal, if there is a way to the sender; nothing
+// else.
 func (e expectation) judgeLocal(t dataplane.Trace, seen []sighting, sent frame.Packet) string {
 	reachable := slices.ContainsFunc(e.bare.Paths(dataplane.Packet{Src: t.Dst, Dst: e.Src}), func(t dataplane.Trace) bool {
 		return t.Verdict == dataplane.Forwarded

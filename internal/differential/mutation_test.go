@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// mutation is a mistake that a backend could make. It is made in the kernel, after nftables has realised a router.
+// mutation is a mistake that a backend could make. It is made in the kernel, after nftables has
+// realised a router.
 type mutation struct {
 	name  string
 	needs func(dataplane.Router) bool // other routers do not show it
@@ -134,7 +135,8 @@ func sharesRoutes(r dataplane.Router) bool {
 	return false
 }
 
-// onLink: an extra route must cover the next hop, or else the default route leads there just as well.
+// onLink: an extra route must cover the next hop, or else the default route leads there just as
+// well.
 func onLink(r dataplane.Router) bool {
 	return r.Gateway != nil && slices.ContainsFunc(r.Gateway.NextHops, func(a netip.Addr) bool {
 		return !slices.ContainsFunc(r.Gateway.Addrs, func(p netip.Prefix) bool { return p.Contains(a) }) &&

@@ -32,7 +32,8 @@ func (s sighting) String() string {
 // asker asks, with a packet, for the MAC of the packet's destination.
 var asker = dataplane.MAC{0x02, 0xff}
 
-// ringer asks behind a packet for an address that the router has. Each time it is somebody else, so that no answer is taken for another.
+// ringer asks behind a packet for an address that the router has. Each time it is somebody else, so
+// that no answer is taken for another.
 func (s *site) ringer() dataplane.MAC {
 	s.serial++
 	m := dataplane.MAC{0x02, 0xfe}
@@ -87,8 +88,9 @@ func (s *site) watch(send func() error) (*watch, error) {
 	}
 }
 
-// settle waits until each port carries frames, and has its addresses. A bridge lets frames of a new device pass a little after the device is up, and the
-// kernel makes IPv6 addresses its own in the background (addrconf_dad_work), also those that need no duplicate address detection.
+// settle waits until each port carries frames, and has its addresses. A bridge lets frames of a new
+// device pass a little after the device is up, and the kernel makes IPv6 addresses its own in the
+// background (addrconf_dad_work), also those that need no duplicate address detection.
 func (s *site) settle() error {
 	until := time.Now().Add(patience)
 	for _, p := range allPorts(s.router) {
@@ -149,7 +151,8 @@ func linkLocal(m dataplane.MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
-// discard forgets what was on the wires before: announcements, which the router sends when it likes.
+// discard forgets what was on the wires before: announcements, which the router sends when it
+// likes.
 func (s *site) discard() error {
 	w := &watch{site: s}
 	for {
@@ -198,8 +201,8 @@ func (w *watch) hear(f frame.Frame, network string) error {
 	return nil
 }
 
-// housekeeping is what a router says by itself on IPv6 links: multicast listener reports (behind an extension header, RFC 9777), router and
-// neighbour discovery, and redirects.
+// housekeeping is what a router says by itself on IPv6 links: multicast listener reports (behind an
+// extension header, RFC 9777), router and neighbour discovery, and redirects.
 func housekeeping(p frame.Packet) bool {
 	const hopByHop = 0
 	if p.Proto == hopByHop {

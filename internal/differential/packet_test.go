@@ -105,8 +105,9 @@ func (f family) draw(t *rapid.T, label string, kinds []string) netip.Addr {
 	return rapid.SampledFrom(all).Draw(t, label)
 }
 
-// drawOwn makes of a packet one that a program on the router may ask for. For the addresses that mean something else to sockets than to routers
-// (ip(7): the unspecified one is the host itself, an IPv4-mapped one is IPv4, and a multicast one is no source), it takes others.
+// drawOwn makes of a packet one that a program on the router may ask for. For the addresses that
+// mean something else to sockets than to routers (ip(7): the unspecified one is the host itself, an
+// IPv4-mapped one is IPv4, and a multicast one is no source), it takes others.
 func drawOwn(t *rapid.T, f family, p *trial) {
 	if p.Dst.IsUnspecified() || p.Dst.Is4In6() || p.Dst.IsMulticast() {
 		p.Dst = f.draw(t, "destination", []string{"outside"})

@@ -115,7 +115,8 @@ func drawGateway(t *rapid.T) *dataplane.Gateway {
 	return g
 }
 
-// The addresses that floating IPs are drawn from, in the external subnet and elsewhere. No next hop is among them.
+// The addresses that floating IPs are drawn from, in the external subnet and elsewhere. No next hop
+// is among them.
 var floating = addrs("203.0.113.5", "203.0.113.6", "198.51.100.5", "203.0.113.7", "10.9.8.5", "203.0.114.5")
 
 func drawFloatingIPs(t *rapid.T, r dataplane.Router) []dataplane.FloatingIP {
@@ -135,8 +136,9 @@ func drawFloatingIPs(t *rapid.T, r dataplane.Router) []dataplane.FloatingIP {
 	return fips
 }
 
-// neighbours lists some hosts of the ports' subnets, and no floating IP. It leaves out 10.x.0.3, which another subnet of the port has as its broadcast
-// address: the kernel keeps that in its neighbour table when the subnet changes.
+// neighbours lists some hosts of the ports' subnets, and no floating IP. It leaves out 10.x.0.3,
+// which another subnet of the port has as its broadcast address: the kernel keeps that in its
+// neighbour table when the subnet changes.
 func neighbours(ports []dataplane.Port) []netip.Addr {
 	var list []netip.Addr
 	for _, p := range ports {

@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/internal/frame"
 )
 
-// trySelf sends a packet as a program in the router's namespace does, and receives as such a program does.
+// trySelf sends a packet as a program in the router's namespace does, and receives as such a
+// program does.
 func (s *site) trySelf(p trial, a *answer) error {
 	f := p.packet(a.Data)
 	ear, err := s.rawSocket(f.Dst, int(f.Proto))
@@ -61,7 +62,8 @@ func icmpOf(a netip.Addr) uint8 {
 	return unix.IPPROTO_ICMPV6
 }
 
-// rawSocket is a socket in the router's namespace that sends what follows the IP header, and receives the protocol's packets.
+// rawSocket is a socket in the router's namespace that sends what follows the IP header, and
+// receives the protocol's packets.
 func (s *site) rawSocket(of netip.Addr, proto int) (fd int, err error) {
 	domain := unix.AF_INET
 	if of.Is6() {
@@ -79,7 +81,8 @@ func (s *site) rawSocket(of netip.Addr, proto int) (fd int, err error) {
 	return fd, err
 }
 
-// send sends the packet, and fills in the source that the kernel chooses. It is no error that the kernel refuses: then nothing is sent.
+// send sends the packet, and fills in the source that the kernel chooses. It is no error that the
+// kernel refuses: then nothing is sent.
 func send(fd int, f *frame.Packet) error {
 	given := f.Src.IsValid() && !f.Src.IsUnspecified()
 	refused := given && unix.Bind(fd, sockaddr(f.Src)) != nil || unix.Connect(fd, sockaddr(f.Dst)) != nil
@@ -95,7 +98,8 @@ func send(fd int, f *frame.Packet) error {
 	return nil
 }
 
-// receive returns the packets that a socket has received, other than the one that was sent: the router may have sent it to itself.
+// receive returns the packets that a socket has received, other than the one that was sent: the
+// router may have sent it to itself.
 func receive(fd int, proto uint8, sent frame.Packet) (list []sighting, err error) {
 	control := make([]byte, 256)
 	for {

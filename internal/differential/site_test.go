@@ -168,7 +168,8 @@ func (s *site) portOf(mac dataplane.MAC) (dataplane.Port, bool) {
 	return dataplane.Port{}, false
 }
 
-// bell is a port of the router and an address on it, whose MAC the router can be asked for. A router without ports has none.
+// bell is a port of the router and an address on it, whose MAC the router can be asked for. A
+// router without ports has none.
 func (s *site) bell() (p dataplane.Port, target netip.Addr, ok bool) {
 	for _, candidate := range allPorts(s.router) {
 		for _, a := range candidate.Addrs {

@@ -13,7 +13,8 @@ type hop struct {
 	neighbour dataplane.MAC
 }
 
-// hops lists the ways that the packet's connections share, if the routes to its destination have several.
+// hops lists the ways that the packet's connections share, if the routes to its destination have
+// several.
 func (e expectation) hops() (list []hop) {
 	if e.In == "" || e.Kind != first || e.Proto != dataplane.UDP && e.Proto != dataplane.TCP {
 		return nil
@@ -26,7 +27,8 @@ func (e expectation) hops() (list []hop) {
 	return list
 }
 
-// spread sends so many connections like the packet that by chance no way is left out, and tells which of those that the model knows is.
+// spread sends so many connections like the packet that by chance no way is left out, and tells
+// which of those that the model knows is.
 func (s *site) spread(e expectation) string {
 	const each = 40 // of 8 ways, one is left out in one of 10^17 attempts
 	want := e.hops()

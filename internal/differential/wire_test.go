@@ -17,7 +17,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// wires are the far ends of all of a router's networks: one socket that puts frames on them and sees every frame.
+// wires are the far ends of all of a router's networks: one socket that puts frames on them and
+// sees every frame.
 type wires struct {
 	fd      int
 	device  map[string]int // by network
@@ -94,8 +95,8 @@ func (w *wires) next(until time.Time) (frame.Frame, string, error) {
 	}
 }
 
-// neighbourMAC is the MAC of whoever has an address. It tells the address: all of an IPv4 address, and those bytes of an IPv6 address in which
-// the ones that are drawn differ.
+// neighbourMAC is the MAC of whoever has an address. It tells the address: all of an IPv4 address,
+// and those bytes of an IPv6 address in which the ones that are drawn differ.
 func neighbourMAC(a netip.Addr) dataplane.MAC {
 	m := dataplane.MAC{0x02, 4}
 	b := a.AsSlice()

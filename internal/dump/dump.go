@@ -1,5 +1,6 @@
-// Package dump repeats netlink listings that something has interrupted. When what is listed changes between two parts of a
-// listing, the kernel says so (NLM_F_DUMP_INTR): something may be missing from it, or be there twice.
+// Package dump repeats netlink listings that something has interrupted. When what is listed changes
+// between two parts of a listing, the kernel says so (NLM_F_DUMP_INTR): something may be missing
+// from it, or be there twice.
 package dump
 
 import (
@@ -16,8 +17,8 @@ var ErrInterrupted = errors.New("the listing was interrupted by changes")
 // attempts are far more than needed: even on a busy host a listing takes milliseconds.
 const attempts = 100
 
-// Complete calls list until it returns something else than [ErrInterrupted], or the error by which vishvananda/netlink says the same. It gives
-// up after many attempts.
+// Complete calls list until it returns something else than [ErrInterrupted], or the error by which
+// vishvananda/netlink says the same. It gives up after many attempts.
 func Complete[T any](list func() (T, error)) (T, error) {
 	var none T
 	for range attempts {

@@ -20,8 +20,8 @@ type Suite struct {
 	// gateway gets another address.
 	First, SNATOff, OtherGateway []string
 
-	// Write writes into the namespace, and takes that back. Any goroutine may call it. Apply is called
-	// so many times meanwhile.
+	// Write writes into the namespace, and takes that back. Any goroutine may call it. Apply is
+	// called so many times meanwhile.
 	Write  func(Place) error
 	Rounds int
 

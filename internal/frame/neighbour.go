@@ -11,18 +11,20 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Neighbour is a question for the MAC of an address, or the answer to one: ARP (RFC 826) or neighbour discovery (RFC 4861), by the family of
-// Target.
+// Neighbour is a question for the MAC of an address, or the answer to one: ARP (RFC 826) or
+// neighbour discovery (RFC 4861), by the family of Target.
 type Neighbour struct {
 	Answer bool
 	Target netip.Addr // whose MAC it is about
-	// Asker is the address to answer to. In IPv4 it is unspecified when the asker has none; then it is zero in an answer, too.
+	// Asker is the address to answer to. In IPv4 it is unspecified when the asker has none; then it
+	// is zero in an answer, too.
 	Asker netip.Addr
 }
 
 var broadcast = dataplane.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// Marshal writes the frame. To is the MAC of the one who is asked, or who asked; a question to a zero MAC goes to all of the link.
+// Marshal writes the frame. To is the MAC of the one who is asked, or who asked; a question to a
+// zero MAC goes to all of the link.
 func (n Neighbour) Marshal(from, to dataplane.MAC) ([]byte, error) {
 	if n.Target.Is4() {
 		return n.arp(from, to)

@@ -18,9 +18,11 @@ type Packet struct {
 	Flags            uint8  // TCP
 	Type, Code       uint8  // ICMP of the family
 
-	// Data follows the header. Of an ICMP error it is the packet that it is about, from its IP header on.
+	// Data follows the header. Of an ICMP error it is the packet that it is about, from its IP
+	// header on.
 	Data []byte
-	// Intact says of a packet that was read that its checksums are right. UDP over IPv4 may have none.
+	// Intact says of a packet that was read that its checksums are right. UDP over IPv4 may have
+	// none.
 	Intact bool
 }
 
@@ -179,7 +181,8 @@ func (p Packet) Transport() []byte {
 	return b
 }
 
-// ParsePacket reads a packet from its IP header on. A quoted packet may be cut off behind the ports; what has no whole header is not a packet.
+// ParsePacket reads a packet from its IP header on. A quoted packet may be cut off behind the
+// ports; what has no whole header is not a packet.
 func ParsePacket(b []byte) (p Packet, ok bool) {
 	if len(b) == 0 {
 		return p, false

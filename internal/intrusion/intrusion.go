@@ -18,11 +18,13 @@ type Intrusion struct {
 	Victim string // another host
 	Theirs string // a router of the victim
 
-	// Sparse sends what the host's own subjects lead to the control plane with two bodies for each reply, not with all bodies and headers:
-	// each message is stored, and synced, before those of other hosts that come later.
+	// Sparse sends what the host's own subjects lead to the control plane with two bodies for each
+	// reply, not with all bodies and headers: each message is stored, and synced, before those of
+	// other hosts that come later.
 	Sparse bool
 
-	// Acks are the reply subjects of messages that wait to be acknowledged, as far as they are known.
+	// Acks are the reply subjects of messages that wait to be acknowledged, as far as they are
+	// known.
 	Acks []string
 }
 
@@ -104,10 +106,10 @@ func headers(subject string) []nats.Header {
 // flushTime is for how long the server may be busy with what was sent.
 const flushTime = 30 * time.Second
 
-// Run sends everything: every subject as target, with replies that would do harm if they were obeyed, and
-// what the host may send with each subject as reply, with every body and every header. Then it subscribes
-// to every subject. It returns the number of messages, and an error if the connection did not outlive
-// that.
+// Run sends everything: every subject as target, with replies that would do harm if they were
+// obeyed, and what the host may send with each subject as reply, with every body and every header.
+// Then it subscribes to every subject. It returns the number of messages, and an error if the
+// connection did not outlive that.
 func (i Intrusion) Run(nc *nats.Conn) (sent int, err error) {
 	nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // thousands of refusals
 	all, bodies := i.subjects(), i.bodies()

@@ -23,7 +23,8 @@ const (
 	snapLen       = 256      // enough for the headers of an ICMP error and of what it is about
 )
 
-// Capture begins to look at a device: eth0 for a workload. What it catches is kept by the kernel until it is asked for.
+// Capture begins to look at a device: eth0 for a workload. What it catches is kept by the kernel
+// until it is asked for.
 func (h *Host) Capture(device string) (*Capture, error) {
 	return h.capture(device, &Capture{fd: -1, buf: make([]byte, snapLen)})
 }
@@ -55,8 +56,8 @@ func (h *Host) capture(device string, c *Capture) (*Capture, error) {
 	return c, nil
 }
 
-// Packets returns the IP packets since the last call, without waiting. A packet that the host has received, and maybe answered, is among
-// them. It fails if any was lost.
+// Packets returns the IP packets since the last call, without waiting. A packet that the host has
+// received, and maybe answered, is among them. It fails if any was lost.
 func (c *Capture) Packets() ([]Packet, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,14 +24,16 @@ import (
 // resend is after what time without an answer a request in a datagram is sent again.
 const resend = 500 * time.Millisecond
 
-// Conn is a conversation with a [Service], or with any host's ICMP echo. Exchanges happen one at a time.
+// Conn is a conversation with a [Service], or with any host's ICMP echo. Exchanges happen one at a
+// time.
 type Conn struct {
 	mu  sync.Mutex
 	seq uint64
 	x   exchanger
 }
 
-// exchanger sends one request, and waits for its answer until its deadline, which setDeadline may shorten meanwhile.
+// exchanger sends one request, and waits for its answer until its deadline, which setDeadline may
+// shorten meanwhile.
 type exchanger interface {
 	exchange(m message) (message, error)
 	setDeadline(t time.Time) error
@@ -40,8 +42,9 @@ type exchanger interface {
 	Close() error
 }
 
-// Dial begins a conversation, from the address and port given, or those that the kernel chooses where they are zero. The port of an ICMP
-// conversation is its echo identifier. Only TCP sends anything yet.
+// Dial begins a conversation, from the address and port given, or those that the kernel chooses
+// where they are zero. The port of an ICMP conversation is its echo identifier. Only TCP sends
+// anything yet.
 func (h *Host) Dial(ctx context.Context, proto dataplane.Proto, from, to netip.AddrPort) (*Conn, error) {
 	c := &Conn{seq: rand.Uint64N(1 << 15)}
 	err := h.Do(func() (err error) {
@@ -76,9 +79,11 @@ func (h *Host) Dial(ctx context.Context, proto dataplane.Proto, from, to netip.A
 // Local is the conversation's own address and port, or echo identifier.
 func (c *Conn) Local() netip.AddrPort { return c.x.local() }
 
-// Exchange sends a request with so many bytes of payload and waits for its answer. It says what the service saw; for ICMP, Seen.Dst is
-// where the answer came from, and the rest is not known. It sends a datagram again when nothing comes for a while, as any client
-// would: [Host.Stream] is for counting losses. When ctx ends first, the error is [context.DeadlineExceeded] or [context.Canceled].
+// Exchange sends a request with so many bytes of payload and waits for its answer. It says what the
+// service saw; for ICMP, Seen.Dst is where the answer came from, and the rest is not known. It
+// sends a datagram again when nothing comes for a while, as any client would: [Host.Stream] is for
+// counting losses. When ctx ends first, the error is [context.DeadlineExceeded] or
+// [context.Canceled].
 func (c *Conn) Exchange(ctx context.Context, payload int) (Seen, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,7 +105,8 @@ func (c *Conn) Exchange(ctx context.Context, payload int) (Seen, error) {
 	return answer.Seen, err
 }
 
-// Ask sends one datagram to a [Service] and waits for its answer until ctx ends. It never sends it again.
+// Ask sends one datagram to a [Service] and waits for its answer until ctx ends. It never sends it
+// again.
 func (h *Host) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
 	c, err := h.Dial(ctx, dataplane.UDP, netip.AddrPort{}, to)
 	if err != nil {
@@ -153,7 +159,8 @@ func (s *stream) exchange(m message) (answer message, err error) {
 	return answer, nil
 }
 
-// datagrams is a conversation by UDP. Its socket is connected: it hears nobody but the one it asks, and ICMP errors are its errors.
+// datagrams is a conversation by UDP. Its socket is connected: it hears nobody but the one it asks,
+// and ICMP errors are its errors.
 type datagrams struct {
 	*net.UDPConn
 	patience
@@ -213,7 +220,8 @@ func dialEcho(from netip.AddrPort, to netip.Addr) (*echo, error) {
 	return &echo{PacketConn: c, from: from, to: to}, nil
 }
 
-// sourceFor asks the kernel what source address it would choose, in the calling thread's namespace. Nothing is sent.
+// sourceFor asks the kernel what source address it would choose, in the calling thread's namespace.
+// Nothing is sent.
 func sourceFor(to netip.Addr) (netip.Addr, error) {
 	var d net.Dialer
 	c, err := d.DialUDP(context.Background(), "udp", netip.AddrPort{}, netip.AddrPortFrom(to, 9))

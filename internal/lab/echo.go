@@ -16,7 +16,8 @@ type Seen struct {
 	Dst  netip.AddrPort `json:"dst"`  // which address of the service it was sent to
 }
 
-// message is a request, and with Seen its answer. It is one datagram of UDP, or one JSON value in a stream of TCP.
+// message is a request, and with Seen its answer. It is one datagram of UDP, or one JSON value in a
+// stream of TCP.
 type message struct {
 	Seq     uint64 `json:"seq"`
 	Payload []byte `json:"payload,omitempty"`
@@ -60,8 +61,8 @@ func (h *Host) Serve(port uint16) (*Service, error) {
 	return s, nil
 }
 
-// listen opens the two sockets of one address in the calling thread's namespace. Each address has its own, so that answers leave from the
-// address that was asked.
+// listen opens the two sockets of one address in the calling thread's namespace. Each address has
+// its own, so that answers leave from the address that was asked.
 func (s *Service) listen(at netip.AddrPort) error {
 	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 	if err != nil {

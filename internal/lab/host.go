@@ -35,8 +35,8 @@ type Host struct {
 type Spec struct {
 	Name string // unique in the lab, up to 200 characters
 
-	// Ports become the devices eth0, eth1, …. A missing ID or MAC is made from Name, a missing MTU is 1500. A host with several ports
-	// forwards between them.
+	// Ports become the devices eth0, eth1, …. A missing ID or MAC is made from Name, a missing MTU
+	// is 1500. A host with several ports forwards between them.
 	Ports []dataplane.Port
 
 	Local    []netip.Addr      // further addresses that the host answers for, on its loopback device
@@ -44,8 +44,8 @@ type Spec struct {
 	Routes   []dataplane.Route // the host's own further routes
 }
 
-// Attach makes a workload, with its ports attached to their networks by wiring. Segmentation and checksums are done in software, so that what
-// the packets carry is what a wire would carry.
+// Attach makes a workload, with its ports attached to their networks by wiring. Segmentation and
+// checksums are done in software, so that what the packets carry is what a wire would carry.
 func (l *Lab) Attach(ctx context.Context, wiring namespace.InterfaceDriver, spec Spec) (*Host, error) {
 	h, err := l.create(spec.Name, nil)
 	if err != nil {
@@ -65,7 +65,8 @@ func (l *Lab) Attach(ctx context.Context, wiring namespace.InterfaceDriver, spec
 	return h, nil
 }
 
-// Detach takes a workload that was attached off its networks. Its namespace stays until the lab is closed.
+// Detach takes a workload that was attached off its networks. Its namespace stays until the lab is
+// closed.
 func (h *Host) Detach(ctx context.Context) error {
 	var errs []error
 	for i := range h.ports {
@@ -75,8 +76,8 @@ func (h *Host) Detach(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Do runs fn on an OS thread that is in the host's namespace. A socket that fn makes can be used anywhere afterwards; goroutines that fn
-// starts are not in the namespace.
+// Do runs fn on an OS thread that is in the host's namespace. A socket that fn makes can be used
+// anywhere afterwards; goroutines that fn starts are not in the namespace.
 func (h *Host) Do(fn func() error) error { return netns.Do(h.FD(), fn) }
 
 // FD is a file descriptor open on the host's namespace, valid until the lab is closed.
@@ -86,7 +87,8 @@ func (h *Host) seam() namespace.NS { return namespace.NS{FD: h.FD()} }
 
 func device(i int) string { return "eth" + strconv.Itoa(i) }
 
-// fillIn completes a workload's port. Wiring names devices after the first characters of a port's ID, so those must differ.
+// fillIn completes a workload's port. Wiring names devices after the first characters of a port's
+// ID, so those must differ.
 func fillIn(p dataplane.Port, name string, i int) dataplane.Port {
 	sum := fnv.New64a()
 	fmt.Fprintf(sum, "%s %d", name, i)
@@ -182,8 +184,8 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// setSysctls makes the calling thread's namespace a plain host: it takes its configuration from us alone, never waits before it uses an
-// address, and sends every ICMP error.
+// setSysctls makes the calling thread's namespace a plain host: it takes its configuration from us
+// alone, never waits before it uses an address, and sends every ICMP error.
 func setSysctls(forward bool) error {
 	values := map[string]string{
 		"ipv4/conf/all/rp_filter":                "0",

@@ -37,8 +37,9 @@ func New() (*Lab, error) {
 	return l, l.start()
 }
 
-// NewIn makes a machine whose namespaces have names in dir, such as /run/netns, where people's tools find them: prefix + "host", and
-// prefix + a workload's name. The names of routers go there too. A name that is taken is [os.ErrExist]; see [Sweep].
+// NewIn makes a machine whose namespaces have names in dir, such as /run/netns, where people's
+// tools find them: prefix + "host", and prefix + a workload's name. The names of routers go there
+// too. A name that is taken is [os.ErrExist]; see [Sweep].
 func NewIn(dir, prefix string) (*Lab, error) {
 	l := &Lab{Dir: dir, dir: dir, prefix: prefix}
 	return l, l.start()
@@ -76,7 +77,8 @@ func (l *Lab) keep(h *Host) *Host {
 	return h
 }
 
-// Enter makes a host of a namespace that exists, such as a router's, so that it can be probed from inside. It is left as it is.
+// Enter makes a host of a namespace that exists, such as a router's, so that it can be probed from
+// inside. It is left as it is.
 func (l *Lab) Enter(path string) (*Host, error) {
 	ns, err := netns.Open(path)
 	if err != nil {
@@ -85,8 +87,8 @@ func (l *Lab) Enter(path string) (*Host, error) {
 	return l.keep(&Host{Name: filepath.Base(path), ns: ns}), nil
 }
 
-// Close takes the machine and its workloads away. A lab of [New] takes its routers with it; in a directory that is shared with others,
-// they are the business of whoever made them.
+// Close takes the machine and its workloads away. A lab of [New] takes its routers with it; in a
+// directory that is shared with others, they are the business of whoever made them.
 func (l *Lab) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +121,8 @@ func clear(dir string) error {
 	return errors.Join(errs...)
 }
 
-// Sweep removes every name in dir that begins with prefix: what a lab left behind whose process was killed.
+// Sweep removes every name in dir that begins with prefix: what a lab left behind whose process was
+// killed.
 func Sweep(dir, prefix string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {

@@ -48,7 +48,8 @@ func addrs(list ...string) (out []netip.Addr) {
 	return out
 }
 
-// path makes a client and a server with two forwarding hops between them, and a narrow link between the hops.
+// path makes a client and a server with two forwarding hops between them, and a narrow link between
+// the hops.
 func path(t *testing.T) (client, hop, server *lab.Host) {
 	t.Helper()
 	l := newLab(t)

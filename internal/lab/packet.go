@@ -49,7 +49,8 @@ const (
 	fragmentationNeeded                                                       = 4                // code of icmpUnreachable4, RFC 1191
 )
 
-// parse reads a packet from its IP header on. A header that is cut off is not a packet; IPv6 extension headers are not read.
+// parse reads a packet from its IP header on. A header that is cut off is not a packet; IPv6
+// extension headers are not read.
 func parse(b []byte) (p Packet, ok bool) {
 	if len(b) < 1 {
 		return p, false

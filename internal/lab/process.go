@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// process is a program that runs for as long as the caller does, unless it is ended before. What it says goes to a file.
+// process is a program that runs for as long as the caller does, unless it is ended before. What it
+// says goes to a file.
 type process struct {
 	name string
 	args []string

@@ -18,9 +18,10 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// State is the whole configuration of the namespace at path, as text that is the same whenever the configuration is: links, addresses,
-// routes, rules, the sysctls that make a router, and the listings of nft and, where they are installed, both kinds of iptables. Indexes,
-// handles, counters and what the kernel learns by itself are left out.
+// State is the whole configuration of the namespace at path, as text that is the same whenever the
+// configuration is: links, addresses, routes, rules, the sysctls that make a router, and the
+// listings of nft and, where they are installed, both kinds of iptables. Indexes, handles, counters
+// and what the kernel learns by itself are left out.
 func State(path string) (string, error) {
 	ns, err := netns.Open(path)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Stream is a steady flow of small datagrams to a [Service] and back, that counts what does not return.
+// Stream is a steady flow of small datagrams to a [Service] and back, that counts what does not
+// return.
 type Stream struct {
 	conn     *net.UDPConn
 	stop     context.CancelFunc
@@ -135,7 +136,8 @@ func (s *Stream) Stop(ctx context.Context) Flow {
 	return f
 }
 
-// Pause waits until so many datagrams more have come back, or ctx ends: a measure of time in traffic, for a change to happen amid it.
+// Pause waits until so many datagrams more have come back, or ctx ends: a measure of time in
+// traffic, for a change to happen amid it.
 func (s *Stream) Pause(ctx context.Context, datagrams int) error {
 	s.mu.Lock()
 	goal := len(s.returned) + datagrams

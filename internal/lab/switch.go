@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Switch is Open vSwitch on the machine: a database and a daemon of its own, both in the machine's namespace. Bridges that are to work without
-// the kernel's module need datapath_type=netdev. Its methods may be called concurrently, but for those that start and stop a process.
+// Switch is Open vSwitch on the machine: a database and a daemon of its own, both in the machine's
+// namespace. Bridges that are to work without the kernel's module need datapath_type=netdev. Its
+// methods may be called concurrently, but for those that start and stop a process.
 type Switch struct {
 	Endpoint string // of the database, as in ovs-vsctl --db
 	RunDir   string // where the daemon keeps its bridges' OpenFlow sockets
@@ -25,8 +26,8 @@ type Switch struct {
 // schema is where the package openvswitch-switch keeps what a database is made from.
 const schema = "/usr/share/openvswitch/vswitch.ovsschema"
 
-// Switch starts Open vSwitch, which ends with the lab, or with the calling process if that is killed. A machine has one. Any number of machines
-// can have theirs at once.
+// Switch starts Open vSwitch, which ends with the lab, or with the calling process if that is
+// killed. A machine has one. Any number of machines can have theirs at once.
 func (l *Lab) Switch(ctx context.Context) (*Switch, error) {
 	dir, err := os.MkdirTemp("", "l3kit-ovs-")
 	if err != nil {
@@ -57,7 +58,8 @@ func newSwitch(dir, ns string) *Switch {
 // file is the database itself.
 func (s *Switch) file() string { return filepath.Join(s.RunDir, "conf.db") }
 
-// environment moves everything that Open vSwitch reads or writes into the run directory (ovs-vswitchd(8)).
+// environment moves everything that Open vSwitch reads or writes into the run directory
+// (ovs-vswitchd(8)).
 func (s *Switch) environment() []string {
 	env := os.Environ()
 	for _, name := range []string{"OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"} {
@@ -96,8 +98,9 @@ func (s *Switch) StartDatabase(ctx context.Context) error {
 	})
 }
 
-// StopDatabase ends ovsdb-server. What was committed stays, and so does what ovs-vswitchd has made of it. But until the database is back,
-// ovs-vswitchd waits for its lock and does little else: it answers no OpenFlow, and its userspace datapath forwards nothing (Open vSwitch 3.1).
+// StopDatabase ends ovsdb-server. What was committed stays, and so does what ovs-vswitchd has made
+// of it. But until the database is back, ovs-vswitchd waits for its lock and does little else: it
+// answers no OpenFlow, and its userspace datapath forwards nothing (Open vSwitch 3.1).
 func (s *Switch) StopDatabase() error { return s.database.kill() }
 
 // StartDaemon starts ovs-vswitchd and returns when it has brought in what the database holds.
@@ -106,7 +109,8 @@ func (s *Switch) StartDaemon(ctx context.Context) error {
 	return s.daemon.start(ctx, func() bool { return strings.Contains(s.daemon.said(), configured) })
 }
 
-// KillDaemon ends ovs-vswitchd at once, as a crash would: devices of its ports stay as they are, and flows are lost.
+// KillDaemon ends ovs-vswitchd at once, as a crash would: devices of its ports stay as they are,
+// and flows are lost.
 func (s *Switch) KillDaemon() error { return s.daemon.kill() }
 
 // RestartDaemon is [Switch.KillDaemon] and [Switch.StartDaemon].
@@ -125,7 +129,8 @@ func (s *Switch) close() error {
 // toolTime is far more than any tool needs, when the processes run that it asks.
 const toolTime = time.Minute
 
-// Vsctl runs ovs-vsctl(8) on the database. After a change, that waits until ovs-vswitchd has made it; with --no-wait it does not.
+// Vsctl runs ovs-vsctl(8) on the database. After a change, that waits until ovs-vswitchd has made
+// it; with --no-wait it does not.
 func (s *Switch) Vsctl(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), toolTime)
 	defer cancel()

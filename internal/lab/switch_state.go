@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// Transactions counts what clients have committed to the database so far. Left out is what does not outlive ovsdb-server, such as statistics,
-// and what ovs-vswitchd reports about what it was asked for.
+// Transactions counts what clients have committed to the database so far. Left out is what does not
+// outlive ovsdb-server, such as statistics, and what ovs-vswitchd reports about what it was asked
+// for.
 func (s *Switch) Transactions() (int, error) {
 	journal, err := s.journal()
 	return len(journal), err
@@ -28,8 +29,9 @@ var reported = map[string][]string{
 	"Interface":    {"ofport", "error"},
 }
 
-// journal is what clients have committed, a line for each transaction. The database's file is a log of just that: a line that tells of the next
-// one, and a transaction; the first is the schema (ovsdb(5)).
+// journal is what clients have committed, a line for each transaction. The database's file is a log
+// of just that: a line that tells of the next one, and a transaction; the first is the schema
+// (ovsdb(5)).
 func (s *Switch) journal() (lines []string, err error) {
 	text, err := os.ReadFile(s.file())
 	if err != nil {
@@ -79,8 +81,9 @@ func asked(transaction string) (bool, error) {
 	return false, nil
 }
 
-// State is the whole configuration, as text that is the same whenever the configuration is: bridges, ports, interfaces and flows. Numbers of
-// ports, identities of rows, counters, and flows that end by themselves because they were learned are left out.
+// State is the whole configuration, as text that is the same whenever the configuration is:
+// bridges, ports, interfaces and flows. Numbers of ports, identities of rows, counters, and flows
+// that end by themselves because they were learned are left out.
 func (s *Switch) State() (string, error) {
 	rows, err := s.rows()
 	if err != nil {
@@ -95,8 +98,8 @@ func (s *Switch) State() (string, error) {
 	return strings.Join(append([]string{"# Open vSwitch"}, lines...), "\n") + "\n", nil
 }
 
-// Writes returns what fn changed, whoever did it: a line for each transaction of a client, and for each flow that went, came, or was written
-// anew though it is the same.
+// Writes returns what fn changed, whoever did it: a line for each transaction of a client, and for
+// each flow that went, came, or was written anew though it is the same.
 func (s *Switch) Writes(fn func() error) (writes []string, err error) {
 	journal, err := s.journal()
 	if err != nil {
@@ -134,7 +137,8 @@ func (s *Switch) Writes(fn func() error) (writes []string, err error) {
 	return writes, err
 }
 
-// configured are the tables and columns that make a configuration; the others are reports, or nobody's here.
+// configured are the tables and columns that make a configuration; the others are reports, or
+// nobody's here.
 var configured = []struct{ table, columns string }{
 	{"bridge", "_uuid,name,ports,datapath_type,fail_mode,protocols,controller,other_config,external_ids"},
 	{"port", "_uuid,name,interfaces,tag,trunks,vlan_mode,other_config,external_ids"},
@@ -180,7 +184,8 @@ func (s *Switch) rows() (lines []string, err error) {
 	return lines, nil
 }
 
-// plain writes a value of the database (RFC 7047, section 5.1) with names in place of UUIDs; empty for an empty set or map.
+// plain writes a value of the database (RFC 7047, section 5.1) with names in place of UUIDs; empty
+// for an empty set or map.
 func plain(v any, names map[string]string) string {
 	tagged, ok := v.([]any)
 	if !ok {
@@ -214,7 +219,8 @@ var (
 	learned   = regexp.MustCompile(`(idle|hard)_timeout=`)
 )
 
-// flows returns for each flow of every bridge, with the bridge's name before it, how many seconds it has been there.
+// flows returns for each flow of every bridge, with the bridge's name before it, how many seconds
+// it has been there.
 func (s *Switch) flows(options ...string) (map[string]float64, error) {
 	sockets, err := filepath.Glob(filepath.Join(s.RunDir, "*.mgmt"))
 	if err != nil {

@@ -208,7 +208,8 @@ func TestSwitchSaysWhyItDoesNotStart(t *testing.T) {
 	require.ErrorContains(t, err, "openvswitch-switch")
 }
 
-// TestSwitchDiesWithItsProcess kills a process that has a switch. All of them have a pipe's end, which is at its end when the last of them is.
+// TestSwitchDiesWithItsProcess kills a process that has a switch. All of them have a pipe's end,
+// which is at its end when the last of them is.
 func TestSwitchDiesWithItsProcess(t *testing.T) {
 	const child = "L3KIT_TEST_SWITCH_CHILD"
 	if os.Getenv(child) != "" {

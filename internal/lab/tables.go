@@ -45,7 +45,8 @@ func listing(name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// rulesOf leaves the comments, with their dates, and the counters of chains out of what iptables-save prints.
+// rulesOf leaves the comments, with their dates, and the counters of chains out of what
+// iptables-save prints.
 func rulesOf(listing string) (lines []string) {
 	for l := range strings.Lines(listing) {
 		l = strings.TrimSpace(l)

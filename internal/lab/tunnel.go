@@ -19,7 +19,8 @@ const (
 	transparentEthernet   = 0x6558 // of RFC 1701: what GRE and Geneve carry is a frame
 )
 
-// parseTunnel reads what follows an outer UDP header with that destination port, or for GRE the outer IP header; nil if it is no tunnel's.
+// parseTunnel reads what follows an outer UDP header with that destination port, or for GRE the
+// outer IP header; nil if it is no tunnel's.
 func parseTunnel(proto uint8, port uint16, b []byte) *Tunnel {
 	switch {
 	case proto == unix.IPPROTO_UDP && port == vxlanPort && len(b) >= 8 && b[0]&0x08 != 0: // RFC 7348, section 5

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Underlay is an Ethernet between machines, in a namespace of its own. Its embedded Host is that namespace: by [Host.CaptureAll] on the device that
-// Join returns, all that a machine sends and receives can be looked at.
+// Underlay is an Ethernet between machines, in a namespace of its own. Its embedded Host is that
+// namespace: by [Host.CaptureAll] on the device that Join returns, all that a machine sends and
+// receives can be looked at.
 type Underlay struct {
 	*Host
 	lab   *Lab
@@ -45,7 +46,8 @@ func (l *Lab) NewEthernet(name string) (*Underlay, error) {
 	return &Underlay{Host: h, lab: l}, nil
 }
 
-// Connect gives a machine a device with addresses that is the end of a cable to the underlay. far is the underlay's end.
+// Connect gives a machine a device with addresses that is the end of a cable to the underlay. far
+// is the underlay's end.
 func (u *Underlay) Connect(l *Lab, device string, addrs ...netip.Prefix) (far string, err error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("connect %s to %s: %w", device, u.Name, err) }
 	host, err := vnetns.GetFromPath(l.HostNS)
@@ -66,7 +68,8 @@ func (u *Underlay) Connect(l *Lab, device string, addrs ...netip.Prefix) (far st
 	return far, nil
 }
 
-// Cut interrupts a cable, or mends it. As with a switch that fails further on, neither end sees its carrier go.
+// Cut interrupts a cable, or mends it. As with a switch that fails further on, neither end sees its
+// carrier go.
 func (u *Underlay) Cut(far string, cut bool) error {
 	return at(u.FD(), func(nl *netlink.Handle) error {
 		link, err := nl.LinkByName(far)
@@ -101,8 +104,9 @@ func (u *Underlay) cable(host vnetns.NsHandle, near string) (far string, err err
 	})
 }
 
-// Join connects a machine: a bridge of its switch, with that datapath_type, holds a cable to the underlay and has the address. The userspace datapath
-// finds its way to other tunnel endpoints through such bridges only. The device is the underlay's end of the cable.
+// Join connects a machine: a bridge of its switch, with that datapath_type, holds a cable to the
+// underlay and has the address. The userspace datapath finds its way to other tunnel endpoints
+// through such bridges only. The device is the underlay's end of the cable.
 func (u *Underlay) Join(ctx context.Context, l *Lab, s *Switch, datapath string, addr netip.Prefix) (device string, err error) {
 	const bridge, near = "br-underlay", "underlay0"
 	fail := func(err error) (string, error) { return "", fmt.Errorf("join %s to the underlay: %w", addr, err) }

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestUnderlayCarriesTunnels asks from one machine to another, by each kind of tunnel, and looks at the frames between them.
+// TestUnderlayCarriesTunnels asks from one machine to another, by each kind of tunnel, and looks at
+// the frames between them.
 func TestUnderlayCarriesTunnels(t *testing.T) {
 	const segment = 0xabcde
 	for _, kind := range []string{"vxlan", "geneve", "gre"} {

@@ -18,8 +18,8 @@ import (
 // still is how long the kernel must have said nothing before writes are counted.
 const still = 60 * time.Millisecond
 
-// routeGroups are what configuration is announced in. Neighbours that the kernel learns by itself are not configuration, and are left out
-// when they are read.
+// routeGroups are what configuration is announced in. Neighbours that the kernel learns by itself
+// are not configuration, and are left out when they are read.
 var routeGroups = []uint32{
 	unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV4_NETCONF,
@@ -27,10 +27,12 @@ var routeGroups = []uint32{
 	unix.RTNLGRP_NEXTHOP,
 }
 
-// Writes returns what fn changed in the namespaces at paths, one line for each notification of the kernel: links, addresses, routes, rules,
-// forwarding settings, permanent neighbours (rtnetlink(7)), and nf_tables. What is not seen: other sysctls, iptables-legacy's
-// tables, and connections, which traffic makes as well. Two kinds of notification are not counted, because the kernel sends them
-// without anybody having written: a neighbour that it learned, and a link that differs in nothing but its operational state.
+// Writes returns what fn changed in the namespaces at paths, one line for each notification of the
+// kernel: links, addresses, routes, rules, forwarding settings, permanent neighbours
+// (rtnetlink(7)), and nf_tables. What is not seen: other sysctls, iptables-legacy's tables, and
+// connections, which traffic makes as well. Two kinds of notification are not counted, because the
+// kernel sends them without anybody having written: a neighbour that it learned, and a link that
+// differs in nothing but its operational state.
 func Writes(paths []string, fn func() error) (writes []string, err error) {
 	var watches []*watch
 	defer func() {
@@ -84,8 +86,9 @@ func settle(watches []*watch) error {
 	return errors.New("somebody keeps on writing, or the kernel keeps on changing things")
 }
 
-// ready says that the kernel has taken note of every carrier: only then does it complete what it does for the addresses of a link that came up,
-// which may be a second later (linkwatch, in net/core/link_watch.c).
+// ready says that the kernel has taken note of every carrier: only then does it complete what it
+// does for the addresses of a link that came up, which may be a second later (linkwatch, in
+// net/core/link_watch.c).
 func (w *watch) ready() (bool, error) {
 	ns, err := netns.Open(w.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -162,7 +165,8 @@ func (w *watch) learn() error {
 	return nil
 }
 
-// eachLink calls fn with the struct ifinfomsg of each link in the calling thread's namespace, and its attributes.
+// eachLink calls fn with the struct ifinfomsg of each link in the calling thread's namespace, and
+// its attributes.
 func eachLink(family int, fn func(b []byte)) error {
 	dump, err := syscall.NetlinkRIB(unix.RTM_GETLINK, family)
 	if err != nil {
@@ -180,7 +184,8 @@ func eachLink(family int, fn func(b []byte)) error {
 	return nil
 }
 
-// configuration returns what there is to configure in a struct ifinfomsg with its attributes, as bytes to compare.
+// configuration returns what there is to configure in a struct ifinfomsg with its attributes, as
+// bytes to compare.
 func configuration(b []byte) (linkKey, []byte) {
 	key := linkKey{b[0], binary.NativeEndian.Uint32(b[4:])}
 	now := []byte{b[8] & unix.IFF_UP}

@@ -1,16 +1,19 @@
-// Package monitor tells whether the kernel's links, addresses, routes or nftables rules have changed since somebody last looked, without
-// asking for all of them. A [Poller] tells it to those who do not look.
+// Package monitor tells whether the kernel's links, addresses, routes or nftables rules have
+// changed since somebody last looked, without asking for all of them. A [Poller] tells it to those
+// who do not look.
 //
-// The kernel queues a notification on every subscribed rtnetlink socket before the system call that caused it returns (rtnetlink(7)). So
-// whoever keeps a copy of kernel state may trust it after a [Monitor.Drain] that found nothing: nobody, in any process, has completed
-// a change that the copy lacks. What the kernel itself defers is seen when it happens: the links of a namespace whose last user
-// has gone, the carrier of a link.
+// The kernel queues a notification on every subscribed rtnetlink socket before the system call that
+// caused it returns (rtnetlink(7)). So whoever keeps a copy of kernel state may trust it after a
+// [Monitor.Drain] that found nothing: nobody, in any process, has completed a change that the copy
+// lacks. What the kernel itself defers is seen when it happens: the links of a namespace whose last
+// user has gone, the carrier of a link.
 //
 // The subscriptions of vishvananda/netlink hand notifications on by a goroutine and a channel, and
 // an empty channel proves nothing.
 //
-// A copy is kept so: [Open], then dump, then [Monitor.Drain] before each use. A change between Open and the dump is seen twice, which is
-// harmless, because a notification carries the whole object and the queue ends with its latest state.
+// A copy is kept so: [Open], then dump, then [Monitor.Drain] before each use. A change between Open
+// and the dump is seen twice, which is harmless, because a notification carries the whole object
+// and the queue ends with its latest state.
 package monitor
 
 import (
@@ -26,26 +29,31 @@ import (
 	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
-// ErrOverrun says that the kernel dropped notifications, because they came faster than they were drained: anything may have happened, and
-// everything must be read again. The Monitor remains usable; what it reports next is later than the loss.
+// ErrOverrun says that the kernel dropped notifications, because they came faster than they were
+// drained: anything may have happened, and everything must be read again. The Monitor remains
+// usable; what it reports next is later than the loss.
 var ErrOverrun = errors.New("kernel notifications were lost")
 
-// DefaultReadBuffer is how many bytes of undrained notifications a Monitor lets the kernel hold, by the kernel's own measure: about a
-// thousand links or five thousand addresses. Nothing is set aside for it.
+// DefaultReadBuffer is how many bytes of undrained notifications a Monitor lets the kernel hold, by
+// the kernel's own measure: about a thousand links or five thousand addresses. Nothing is set aside
+// for it.
 const DefaultReadBuffer = 4 << 20
 
-// bufferLen holds the largest notification that is usual: those of links with many virtual functions are the longest.
+// bufferLen holds the largest notification that is usual: those of links with many virtual
+// functions are the longest.
 const bufferLen = 32 << 10
 
-// Monitor is a subscription to netlink groups in one namespace. Its methods may be called concurrently.
+// Monitor is a subscription to netlink groups in one namespace. Its methods may be called
+// concurrently.
 type Monitor struct {
 	mu  sync.Mutex
 	fd  int // -1 when closed
 	buf []byte
 }
 
-// Open subscribes to groups (RTNLGRP_LINK and so on, of linux/rtnetlink.h) in the namespace that the file descriptor ns is open on, which
-// is not needed afterwards. Every change that begins after Open returned will be seen.
+// Open subscribes to groups (RTNLGRP_LINK and so on, of linux/rtnetlink.h) in the namespace that
+// the file descriptor ns is open on, which is not needed afterwards. Every change that begins after
+// Open returned will be seen.
 func Open(ns int, groups ...uint32) (*Monitor, error) {
 	m, err := open(ns, unix.NETLINK_ROUTE, bufferLen)
 	if err == nil {
@@ -108,8 +116,9 @@ func (m *Monitor) subscribe(groups []uint32) error {
 	return nil
 }
 
-// SetReadBuffer sets how many bytes of undrained notifications the kernel may hold before it drops some (SO_RCVBUFFORCE of socket(7)).
-// Without CAP_NET_ADMIN the system's limit applies (net.core.rmem_max), so that overruns come sooner.
+// SetReadBuffer sets how many bytes of undrained notifications the kernel may hold before it drops
+// some (SO_RCVBUFFORCE of socket(7)). Without CAP_NET_ADMIN the system's limit applies
+// (net.core.rmem_max), so that overruns come sooner.
 func (m *Monitor) SetReadBuffer(bytes int) error {
 	err := unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes)
 	if errors.Is(err, unix.EPERM) {
@@ -118,9 +127,10 @@ func (m *Monitor) SetReadBuffer(bytes int) error {
 	return os.NewSyscallError("setsockopt", err)
 }
 
-// Ignore makes the kernel leave out what is none of the reader's business: addresses and routes that were written through the netlink socket of
-// that port, as far as the kernel says so (for IPv6 addresses it does not), and routes of the local table, which follow from addresses. It
-// is for readers that write many themselves.
+// Ignore makes the kernel leave out what is none of the reader's business: addresses and routes
+// that were written through the netlink socket of that port, as far as the kernel says so (for IPv6
+// addresses it does not), and routes of the local table, which follow from addresses. It is for
+// readers that write many themselves.
 func (m *Monitor) Ignore(port uint32) error {
 	const (
 		typeAt, portAt, tableAt = 4, 12, unix.SizeofNlMsghdr + 4 // in struct nlmsghdr, and in the struct rtmsg behind it
@@ -175,11 +185,13 @@ func swap16(v uint16) uint32 {
 	return uint32(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, v)))
 }
 
-// Drain calls fn for each notification since the last Drain, in the order of the changes, and returns when there are no more. It never
-// blocks. payload follows the header, begins with the message's family header (struct ifinfomsg, ifaddrmsg, rtmsg), and is
-// valid only until fn returns. fn must not call the Monitor.
+// Drain calls fn for each notification since the last Drain, in the order of the changes, and
+// returns when there are no more. It never blocks. payload follows the header, begins with the
+// message's family header (struct ifinfomsg, ifaddrmsg, rtmsg), and is valid only until fn returns.
+// fn must not call the Monitor.
 //
-// With [ErrOverrun] fn may have been called for some of the changes. With any error the queue is no proof of anything.
+// With [ErrOverrun] fn may have been called for some of the changes. With any error the queue is no
+// proof of anything.
 func (m *Monitor) Drain(fn func(h unix.NlMsghdr, payload []byte)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -188,7 +200,8 @@ func (m *Monitor) Drain(fn func(h unix.NlMsghdr, payload []byte)) error {
 	}
 	lost := false
 	for {
-		// MSG_TRUNC makes the kernel return the real length of a message that was longer than the buffer.
+		// MSG_TRUNC makes the kernel return the real length of a message that was longer than the
+		// buffer.
 		n, from, err := unix.Recvfrom(m.fd, m.buf, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
@@ -198,8 +211,9 @@ func (m *Monitor) Drain(fn func(h unix.NlMsghdr, payload []byte)) error {
 			return nil
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.ENOBUFS):
-			// Until its queue is empty a socket that has overrun is sent nothing, and it says so only once. So the loss ends, and a
-			// dump is worth making, when all that is left has been read.
+			// Until its queue is empty a socket that has overrun is sent nothing, and it says so
+			// only once. So the loss ends, and a dump is worth making, when all that is left has
+			// been read.
 			lost = true
 		case err != nil:
 			return fmt.Errorf("receive kernel notifications: %w", err)

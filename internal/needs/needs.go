@@ -1,5 +1,6 @@
-// Package needs says what a test cannot do without. A test that lacks it is skipped on a developer's machine, and fails where CI is "true": a
-// continuous integration that skips tests has stopped to test.
+// Package needs says what a test cannot do without. A test that lacks it is skipped on a
+// developer's machine, and fails where CI is "true": a continuous integration that skips tests has
+// stopped to test.
 package needs
 
 import (
@@ -26,9 +27,10 @@ func Program(t testing.TB, name, from string) {
 	}
 }
 
-// MountNamespace runs the test that calls it again, in a process with a mount namespace of its own, and reports whether this is that
-// process. What the test mounts is seen nowhere else, and ends with the process; what is unmounted elsewhere is unmounted there too. The
-// test must return where it is false.
+// MountNamespace runs the test that calls it again, in a process with a mount namespace of its own,
+// and reports whether this is that process. What the test mounts is seen nowhere else, and ends
+// with the process; what is unmounted elsewhere is unmounted there too. The test must return where
+// it is false.
 func MountNamespace(t *testing.T) bool {
 	t.Helper()
 	Root(t)

@@ -5,8 +5,9 @@
 // given back or thrown away; a namespace has its name only once it is prepared, and a name that a
 // killed process left says whose it is.
 //
-// Linux gives each thread a namespace, and Go moves goroutines between threads; so [Do] locks the goroutine to its thread, and a
-// thread that could not be put back is thrown away rather than handed to other goroutines.
+// Linux gives each thread a namespace, and Go moves goroutines between threads; so [Do] locks the
+// goroutine to its thread, and a thread that could not be put back is thrown away rather than
+// handed to other goroutines.
 package netns
 
 import (
@@ -68,7 +69,8 @@ func IdentifyFD(fd int) (ID, error) {
 	return ID{st.Dev, st.Ino}, nil
 }
 
-// Do runs fn on a thread that is in the namespace fd is open on, and returns fn's error. It may be nested.
+// Do runs fn on a thread that is in the namespace fd is open on, and returns fn's error. It may be
+// nested.
 func Do(fd int, fn func() error) error {
 	runtime.LockOSThread()
 	home, err := unix.Open(own, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -89,7 +91,8 @@ func Do(fd int, fn func() error) error {
 	return fn()
 }
 
-// New makes a namespace without a name: it ends when the file is closed. Before New returns, prepare runs inside it.
+// New makes a namespace without a name: it ends when the file is closed. Before New returns,
+// prepare runs inside it.
 func New(prepare func() error) (*os.File, error) {
 	type result struct {
 		f   *os.File
@@ -118,9 +121,10 @@ func unshare(prepare func() error) (*os.File, error) {
 	return Open("")
 }
 
-// Create makes a namespace and gives it the name name in dir. Before it has that name, prepare runs inside it, so that nobody ever sees
-// it unprepared. The file that the namespace is mounted on carries mark, so that a name left by a process that died half-way is known; see
-// [Mark]. A name that is taken is [os.ErrExist].
+// Create makes a namespace and gives it the name name in dir. Before it has that name, prepare runs
+// inside it, so that nobody ever sees it unprepared. The file that the namespace is mounted on
+// carries mark, so that a name left by a process that died half-way is known; see [Mark]. A name
+// that is taken is [os.ErrExist].
 func Create(dir, name, mark string, prepare func() error) (*os.File, error) {
 	if err := share(dir); err != nil {
 		return nil, err
@@ -139,7 +143,8 @@ func Create(dir, name, mark string, prepare func() error) (*os.File, error) {
 	return f, nil
 }
 
-// writeMark makes the file to mount on. It appears with its content or not at all, and a process that dies here leaves nothing.
+// writeMark makes the file to mount on. It appears with its content or not at all, and a process
+// that dies here leaves nothing.
 func writeMark(dir, path, mark string) error {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o444)
 	if err != nil {
@@ -156,8 +161,8 @@ func writeMark(dir, path, mark string) error {
 	return nil
 }
 
-// Mark returns what Create wrote into the file at path, if no namespace is mounted on it: the trace of a process that died half-way.
-// A mounted namespace is "" with a nil error.
+// Mark returns what Create wrote into the file at path, if no namespace is mounted on it: the trace
+// of a process that died half-way. A mounted namespace is "" with a nil error.
 func Mark(path string) (string, error) {
 	f, err := Open(path)
 	if err == nil {
@@ -170,8 +175,8 @@ func Mark(path string) (string, error) {
 	return string(b), err
 }
 
-// Remove takes the name away. The namespace itself ends when its last user does. A name that is not there is fine. A symbolic link is
-// removed itself, and what it points to stays mounted.
+// Remove takes the name away. The namespace itself ends when its last user does. A name that is not
+// there is fine. A symbolic link is removed itself, and what it points to stays mounted.
 func Remove(dir, name string) error {
 	path := filepath.Join(dir, name)
 	for { // a name may have been mounted over more than once
@@ -189,8 +194,9 @@ func Remove(dir, name string) error {
 	return nil
 }
 
-// share makes dir a shared mount, as ip-netns does: otherwise a process in a mount namespace of its own, such as a service with a private
-// /tmp, would keep namespaces alive after their names are gone.
+// share makes dir a shared mount, as ip-netns does: otherwise a process in a mount namespace of its
+// own, such as a service with a private /tmp, would keep namespaces alive after their names are
+// gone.
 func share(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

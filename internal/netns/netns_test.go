@@ -48,7 +48,8 @@ func TestCreateOpensPreparesAndRemoves(t *testing.T) {
 	t.Cleanup(func() { _ = netns.Remove(filepath.Dir(dir), filepath.Base(dir)) }) // dir itself was made a mount point
 }
 
-// TestRemoveFollowsNoLink: a symbolic link among the names is removed, and what it points to stays mounted.
+// TestRemoveFollowsNoLink: a symbolic link among the names is removed, and what it points to stays
+// mounted.
 func TestRemoveFollowsNoLink(t *testing.T) {
 	needs.Root(t)
 	dir := t.TempDir()

@@ -40,8 +40,9 @@ func (d *Disk) Restore() error {
 	return d.refusePoll()
 }
 
-// refusePoll has the kernel ask once whether files can be polled, so that it knows that they cannot. Otherwise it asks when this process
-// opens a file of the disk, in the midst of epoll_ctl(2), of which the Go runtime believes that it does not wait; and then the answer may
+// refusePoll has the kernel ask once whether files can be polled, so that it knows that they
+// cannot. Otherwise it asks when this process opens a file of the disk, in the midst of
+// epoll_ctl(2), of which the Go runtime believes that it does not wait; and then the answer may
 // never be given.
 func (d *Disk) refusePoll() error {
 	path := filepath.Join(d.dir, ".poll")

@@ -1,3 +1,3 @@
-// Package shape holds the tests that guard the module's shape: which package may import which, which folders there are, and that each
-// package says what it is for. It has no code of its own.
+// Package shape holds the tests that guard the module's shape: which package may import which,
+// which folders there are, and that each package says what it is for. It has no code of its own.
 package shape

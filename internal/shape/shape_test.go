@@ -21,14 +21,16 @@ const (
 	module = "github.com/l3kit/l3kit"
 )
 
-// layer says what the packages of a folder may import: packages of this module by folder, and whether other people's modules too.
+// layer says what the packages of a folder may import: packages of this module by folder, and
+// whether other people's modules too.
 type layer struct {
 	folder string
 	may    []string
 	others bool
 }
 
-// The longest folder that holds a package counts. Whoever adds a package decides here where it stands.
+// The longest folder that holds a package counts. Whoever adds a package decides here where it
+// stands.
 var layers = []layer{
 	{folder: "dataplane"},
 	{folder: "dataplane/namespace", may: []string{"internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns"}, others: true},
@@ -99,8 +101,8 @@ var layers = []layer{
 		"internal/deployment", "internal/lab", "internal/netns"}, others: true},
 }
 
-// TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not get the others with it.
-// Tests may import what they like.
+// TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not
+// get the others with it. Tests may import what they like.
 func TestImportsPointDownwards(t *testing.T) {
 	for _, p := range packages(t) {
 		l, ok := layerOf(p.folder)

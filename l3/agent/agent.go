@@ -56,7 +56,8 @@ func New(c Config) (*Agent, error) {
 	return a, nil
 }
 
-// Status is the present one; before Run and after it, the zero Status. It may be called at any time.
+// Status is the present one; before Run and after it, the zero Status. It may be called at any
+// time.
 func (a *Agent) Status() (s Status) {
 	r := a.running.Load()
 	if r == nil {
@@ -71,7 +72,8 @@ func (a *Agent) Status() (s Status) {
 	}
 }
 
-// Run works until ctx ends, and then returns nil within a second of the dataplane's giving way. Routers stay as they are. It is called once.
+// Run works until ctx ends, and then returns nil within a second of the dataplane's giving way.
+// Routers stay as they are. It is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -128,8 +130,9 @@ type run struct {
 	removals   map[string][]chan error // of orphans, by ID: who waits for them
 	unlogged   map[string]time.Time    // orphans that were not logged yet, since when they are
 
-	// A wiring that knows no tunnel peers would take away the tunnels that are on the host. So an agent
-	// without a record of them applies routers when the wiring was told, or when the time is over.
+	// A wiring that knows no tunnel peers would take away the tunnels that are on the host. So an
+	// agent without a record of them applies routers when the wiring was told, or when the time is
+	// over.
 	peersSet   chan struct{}
 	peersUntil time.Time // zero: they are known
 
@@ -148,8 +151,9 @@ type (
 	refused struct{} // it was not, because the control plane refuses this agent
 )
 
-// recovery is how far an agent that is fenced has got since it was heard again. What it knows may be of before it was cut off, and routers that are
-// elsewhere by now must not have their ports for a moment even: so it reads a whole listing first.
+// recovery is how far an agent that is fenced has got since it was heard again. What it knows may
+// be of before it was cut off, and routers that are elsewhere by now must not have their ports for
+// a moment even: so it reads a whole listing first.
 type recovery int
 
 const (
@@ -158,7 +162,8 @@ const (
 	listing          // it has begun
 )
 
-// restore begins with what was applied before: first the tunnel peers, without which networks would be cut off from other hosts.
+// restore begins with what was applied before: first the tunnel peers, without which networks would
+// be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
 	if r.config.SetPeers != nil {
 		r.peersUntil = time.Now().Add(r.config.RestoreAfter)
@@ -287,7 +292,8 @@ func (r *run) fenceAt() time.Time {
 	return r.lastHeard.Add(r.config.Lease)
 }
 
-// dispatch starts workers for what is due, and says when there is more. After a worker has ended it is called again.
+// dispatch starts workers for what is due, and says when there is more. After a worker has ended it
+// is called again.
 func (r *run) dispatch(ctx context.Context) (wait time.Time) {
 	if time.Now().Before(r.peersUntil) {
 		return r.peersUntil
@@ -352,8 +358,9 @@ func (r *run) settle(done result) {
 	r.removed(done.job.id, done.err)
 }
 
-// delay is when a router's next turn comes: soon after a failure, and later with each; else when it is looked at for drift. Half of it is left to
-// chance, so that routers which failed together do not come back together.
+// delay is when a router's next turn comes: soon after a failure, and later with each; else when it
+// is looked at for drift. Half of it is left to chance, so that routers which failed together do
+// not come back together.
 func (r *run) delay(fails int) time.Duration {
 	if fails == 0 {
 		if r.config.CheckEvery < 0 {
@@ -407,7 +414,8 @@ func (r *run) sum() Status {
 	return s
 }
 
-// watch hands the source's events to the loop, and begins again when the source ends or the loop wants it.
+// watch hands the source's events to the loop, and begins again when the source ends or the loop
+// wants it.
 func (r *run) watch(ctx context.Context) {
 	for fails := 0; ; fails++ {
 		some, anew, err := r.watchOnce(ctx)
@@ -468,7 +476,8 @@ func (r *run) send(ctx context.Context, message any) {
 	}
 }
 
-// backoff is the delay before the control plane is tried again: a second first, half a minute at most.
+// backoff is the delay before the control plane is tried again: a second first, half a minute at
+// most.
 func backoff(fails int) time.Duration {
 	return jitter(min(time.Second<<min(fails, 5), 30*time.Second))
 }

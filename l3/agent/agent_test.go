@@ -19,7 +19,8 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// Tests run in a bubble in which time passes only when everything waits, so a minute's pause costs nothing and decides nothing.
+// Tests run in a bubble in which time passes only when everything waits, so a minute's pause costs
+// nothing and decides nothing.
 
 // site is a host with an agent.
 type site struct {
@@ -296,8 +297,8 @@ func TestHeartbeatCounts(t *testing.T) {
 	})
 }
 
-// TestWorkloadsAreAnnounced: a heartbeat has the ports by which workloads are attached, if that is known,
-// and Announce does not wait for the next.
+// TestWorkloadsAreAnnounced: a heartbeat has the ports by which workloads are attached, if that is
+// known, and Announce does not wait for the next.
 func TestWorkloadsAreAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

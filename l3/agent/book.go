@@ -9,7 +9,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// book is what an agent knows of its routers, and what is to be done next. It has no clock, no goroutine and no lock.
+// book is what an agent knows of its routers, and what is to be done next. It has no clock, no
+// goroutine and no lock.
 type book struct {
 	entries  map[string]*entry
 	buried   map[string]l3.Version // routers taken away, with their last version: a Put of it or of an earlier one is late
@@ -58,15 +59,16 @@ func newBook() *book {
 	return &book{entries: map[string]*entry{}, buried: map[string]l3.Version{}}
 }
 
-// restore takes a router from the cache, whose turn comes when the source has named it, or else is due. Whatever the source says of it later is at
-// least as new.
+// restore takes a router from the cache, whose turn comes when the source has named it, or else is
+// due. Whatever the source says of it later is at least as new.
 func (b *book) restore(a l3.Assignment, due time.Time) {
 	e := b.entry(a.Router.ID)
 	e.want, e.kept, e.runs = &a, true, a.Version()
 	b.enqueue(e, due, false)
 }
 
-// begin notes that a new listing starts: from the next synced on, what it did not name is an orphan.
+// begin notes that a new listing starts: from the next synced on, what it did not name is an
+// orphan.
 func (b *book) begin() { b.listing++ }
 
 // put takes a router's version, if it is news. An urgent one overtakes those that are not.
@@ -105,8 +107,9 @@ func news(a, than l3.Assignment) bool {
 	return a.Version().Newer(than.Version())
 }
 
-// gone takes a router away as of a version, unless a newer one of the same deployment is wanted here.
-// The version of an orphan does not count: its departure is a decision about that very router.
+// gone takes a router away as of a version, unless a newer one of the same deployment is wanted
+// here. The version of an orphan does not count: its departure is a decision about that very
+// router.
 func (b *book) gone(g Gone, now time.Time) {
 	last := l3.Version{Epoch: g.Epoch, Revision: g.Revision}
 	b.maxEpoch = max(b.maxEpoch, last.Epoch)
@@ -139,9 +142,9 @@ func (b *book) remove(id string, now time.Time) {
 	b.enqueue(e, now, true)
 }
 
-// synced ends a listing. Routers that it did not name are orphans: they stay as they are. It returns
-// those that were not orphans before. One that this process has not touched, and that is not on the
-// host, is not made.
+// synced ends a listing. Routers that it did not name are orphans: they stay as they are. It
+// returns those that were not orphans before. One that this process has not touched, and that is
+// not on the host, is not made.
 func (b *book) synced(onHost map[string]bool) (orphans []string) {
 	for _, id := range slices.Sorted(maps.Keys(b.entries)) {
 		e := b.entries[id]
@@ -185,7 +188,8 @@ func (b *book) fence(on bool, now time.Time) {
 	}
 }
 
-// next hands out the work whose turn has come. wait is when to ask again if there is none, zero if nothing is queued.
+// next hands out the work whose turn has come. wait is when to ask again if there is none, zero if
+// nothing is queued.
 func (b *book) next(now time.Time) (j *job, wait time.Time) {
 	if b.refused {
 		return nil, time.Time{}

@@ -28,8 +28,8 @@ type Cached struct {
 	Orphans    []string // routers that run here, and that its last complete listing did not name
 }
 
-// ReadCache reads an agent's cache, [Config.Cache], beside a running agent too. Files that are damaged are left out, and named by the error; what could
-// be read is returned with it.
+// ReadCache reads an agent's cache, [Config.Cache], beside a running agent too. Files that are
+// damaged are left out, and named by the error; what could be read is returned with it.
 func ReadCache(dir string) (Cached, error) {
 	kept, damaged, err := (&cache{dir: dir}).read()
 	if err != nil {
@@ -38,8 +38,8 @@ func ReadCache(dir string) (Cached, error) {
 	return kept, errors.Join(damaged...)
 }
 
-// cache keeps one file for each router that was applied, named after its ID. What cannot be written is
-// kept in memory and tried again; see mendCache.
+// cache keeps one file for each router that was applied, named after its ID. What cannot be written
+// is kept in memory and tried again; see mendCache.
 type cache struct {
 	dir    string
 	faulty chan struct{} // a wake-up: there is a fault
@@ -56,9 +56,9 @@ const (
 	heardFile = "heard" // its time of change is when the control plane was heard last
 )
 
-// openCache opens a cache, and creates its directory. The agent is root and obeys what it finds there, so
-// a directory that everybody can write to is refused. One that cannot be written is opened all the same:
-// an agent whose disk is full serves its host nevertheless.
+// openCache opens a cache, and creates its directory. The agent is root and obeys what it finds
+// there, so a directory that everybody can write to is refused. One that cannot be written is
+// opened all the same: an agent whose disk is full serves its host nevertheless.
 func openCache(dir string) (*cache, error) {
 	c := &cache{dir: dir, faulty: make(chan struct{}, 1), pending: map[string][]byte{}}
 	if err := c.probe(); err != nil {
@@ -100,8 +100,8 @@ func (c *cache) broken() error {
 	return c.fault
 }
 
-// store writes a file as a whole or not at all, whatever ends the machine. A nil text removes it. A name
-// has one writer at a time.
+// store writes a file as a whole or not at all, whatever ends the machine. A nil text removes it. A
+// name has one writer at a time.
 func (c *cache) store(name string, text []byte) {
 	c.mu.Lock()
 	_, waits := c.pending[name]
@@ -221,11 +221,12 @@ func (c *cache) readPeers() (peers []netip.Addr, err error) {
 	return peers, err
 }
 
-// errNotRegular is returned for what is not a regular file. The agent does not follow a symbolic link out
-// of its cache.
+// errNotRegular is returned for what is not a regular file. The agent does not follow a symbolic
+// link out of its cache.
 var errNotRegular = errors.New("not a regular file")
 
-// openFile opens a file of the cache. It follows no symbolic link, and waits for no other end of a pipe.
+// openFile opens a file of the cache. It follows no symbolic link, and waits for no other end of a
+// pipe.
 func openFile(path string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if errors.Is(err, syscall.ELOOP) {
@@ -301,7 +302,8 @@ func fileOf(router string) string { return filepath.Base(router) + suffix }
 
 func (c *cache) path(id string) string { return filepath.Join(c.dir, fileOf(id)) }
 
-// noteHeard notes when the control plane was heard: a host that fences itself has no more time because its agent starts anew.
+// noteHeard notes when the control plane was heard: a host that fences itself has no more time
+// because its agent starts anew.
 func (c *cache) noteHeard(at time.Time) error {
 	f, err := openFile(filepath.Join(c.dir, heardFile), os.O_WRONLY|os.O_CREATE)
 	if err != nil {
@@ -311,7 +313,8 @@ func (c *cache) noteHeard(at time.Time) error {
 	return errors.Join(syscall.Futimes(int(f.Fd()), []syscall.Timeval{when, when}), f.Close())
 }
 
-// lastHeard is what was noted. An agent that was never heard has its time from now on; so has one whose clock was set back.
+// lastHeard is what was noted. An agent that was never heard has its time from now on; so has one
+// whose clock was set back.
 func (c *cache) lastHeard(now time.Time) time.Time {
 	info, err := os.Lstat(filepath.Join(c.dir, heardFile))
 	if err != nil || !info.Mode().IsRegular() || info.ModTime().After(now) {
@@ -320,8 +323,8 @@ func (c *cache) lastHeard(now time.Time) time.Time {
 	return info.ModTime()
 }
 
-// mendCache tries to write what could not be written, later and later, until ctx ends, and then a last
-// time.
+// mendCache tries to write what could not be written, later and later, until ctx ends, and then a
+// last time.
 func (r *run) mendCache(ctx context.Context) {
 	defer func() { _ = r.cache.flush() }() // why it fails has been logged
 	for {

@@ -45,7 +45,8 @@ func TestAHostThatBootsAloneHasItsRouters(t *testing.T) {
 	})
 }
 
-// TestAHostThatBootsLateMakesNothingThatMoved: what is in the cache, and elsewhere by now, is not there for a moment.
+// TestAHostThatBootsLateMakesNothingThatMoved: what is in the cache, and elsewhere by now, is not
+// there for a moment.
 func TestAHostThatBootsLateMakesNothingThatMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -62,7 +63,8 @@ func TestAHostThatBootsLateMakesNothingThatMoved(t *testing.T) {
 	})
 }
 
-// TestStartOfManyRoutersInPlace: an agent that finds what it left writes nothing, neither to the host nor to its cache, and reports all.
+// TestStartOfManyRoutersInPlace: an agent that finds what it left writes nothing, neither to the
+// host nor to its cache, and reports all.
 func TestStartOfManyRoutersInPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 500
@@ -98,8 +100,8 @@ func (s *site) files() map[string]time.Time {
 	return all
 }
 
-// TestLinksInTheCacheAreNotFollowed: the agent is root, and what somebody puts into its cache neither has it
-// read or write another file, nor stop.
+// TestLinksInTheCacheAreNotFollowed: the agent is root, and what somebody puts into its cache
+// neither has it read or write another file, nor stop.
 func TestLinksInTheCacheAreNotFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

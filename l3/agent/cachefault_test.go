@@ -85,8 +85,8 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestCacheThatBreaksLater: what goes wrong while the agent runs is healed in the same way, also by the
-// agent's end.
+// TestCacheThatBreaksLater: what goes wrong while the agent runs is healed in the same way, also by
+// the agent's end.
 func TestCacheThatBreaksLater(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	disk(t, cache)

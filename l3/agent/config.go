@@ -19,27 +19,31 @@ import (
 type Config struct {
 	Host string // see [l3.CheckHostName]
 	// Machine tells this machine from others that may use the same host name by mistake. It is the
-	// same for every process on the machine until it boots. Empty: the kernel's boot ID and the network
-	// namespace. Agents of several hosts in one network namespace, as in tests, must each have another.
+	// same for every process on the machine until it boots. Empty: the kernel's boot ID and the
+	// network namespace. Agents of several hosts in one network namespace, as in tests, must each
+	// have another.
 	Machine   string
 	Source    Source
 	Dataplane dataplane.Dataplane // not closed by the agent
 
-	// Workloads lists the IDs of the ports that workloads are attached by on this host. A heartbeat has
-	// them, and [Agent.Announce] sends one at once. nil: the control plane is told of none.
+	// Workloads lists the IDs of the ports that workloads are attached by on this host. A heartbeat
+	// has them, and [Agent.Announce] sends one at once. nil: the control plane is told of none.
 	Workloads func(context.Context) ([]string, error)
 
-	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this package's own.
+	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this
+	// package's own.
 	//
-	// An agent whose cache cannot be read or written works, and [Status] has the fault. What it cannot
-	// write it keeps in memory, and writes when it can. If it ends before that, the next start finds what
-	// the disk has: older versions of routers, and routers that have left the host since. It applies them
-	// if the source is silent for RestoreAfter, and the source's word replaces them.
+	// An agent whose cache cannot be read or written works, and [Status] has the fault. What it
+	// cannot write it keeps in memory, and writes when it can. If it ends before that, the next
+	// start finds what the disk has: older versions of routers, and routers that have left the host
+	// since. It applies them if the source is silent for RestoreAfter, and the source's word
+	// replaces them.
 	Cache string
 	// SetPeers is told whenever the tunnel peers change; nil: nobody.
 	SetPeers func(context.Context, []netip.Addr) error
-	// KeepPeers is how long a tunnel peer stays after the source has ceased to name it. It should be more than the time between the heartbeats
-	// of other hosts, which name them anew. 0: 5 minutes; negative: it goes at once.
+	// KeepPeers is how long a tunnel peer stays after the source has ceased to name it. It should
+	// be more than the time between the heartbeats of other hosts, which name them anew. 0: 5
+	// minutes; negative: it goes at once.
 	KeepPeers time.Duration
 
 	// What the heartbeat says, beside the counts of routers, interfaces, gateways and floating IPs.
@@ -53,16 +57,18 @@ type Config struct {
 	RetryMin       time.Duration // delay after a router's first failure; 0: 1 s
 	RetryMax       time.Duration // that it doubles up to; 0: 1 minute
 
-	// RestoreAfter is how long after its start the agent waits for word of the source before it applies what is in the cache: after a reboot a router may
-	// be elsewhere by now, and must not be announced from here. 0: 5 s; negative: it does not wait.
+	// RestoreAfter is how long after its start the agent waits for word of the source before it
+	// applies what is in the cache: after a reboot a router may be elsewhere by now, and must not
+	// be announced from here. 0: 5 s; negative: it does not wait.
 	RestoreAfter time.Duration
 
-	// OnDisconnect says what happens to the routers when no heartbeat has got through for Lease, counted from when the last was sent, by an agent that
-	// started since, too.
+	// OnDisconnect says what happens to the routers when no heartbeat has got through for Lease,
+	// counted from when the last was sent, by an agent that started since, too.
 	OnDisconnect Disconnect
 	Lease        time.Duration // 0: 60 s; with Fence at least two heartbeats
-	// AgentDownTime is the control plane's limit, after which others get the routers; 0: not known. With Fence, New refuses a Lease that does not
-	// end a second earlier, because the routers would be in two places.
+	// AgentDownTime is the control plane's limit, after which others get the routers; 0: not known.
+	// With Fence, New refuses a Lease that does not end a second earlier, because the routers would
+	// be in two places.
 	AgentDownTime time.Duration
 
 	Logger *slog.Logger // nil: nothing is logged
@@ -123,8 +129,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.check()
 }
 
-// machine names the kernel that runs, by its boot ID (random(4)), and the network namespace in it. That
-// is the calling thread's: the process's is its first thread's, which may be inside a router just now.
+// machine names the kernel that runs, by its boot ID (random(4)), and the network namespace in it.
+// That is the calling thread's: the process's is its first thread's, which may be inside a router
+// just now.
 func machine() (string, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

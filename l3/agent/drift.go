@@ -29,8 +29,8 @@ func (r *run) watchDrift(ctx context.Context) {
 	}
 }
 
-// followDrift hands announcements to the loop until there are no more: at once, but one router's less and
-// less often while they keep coming.
+// followDrift hands announcements to the loop until there are no more: at once, but one router's
+// less and less often while they keep coming.
 func (r *run) followDrift(ctx context.Context, announced <-chan string) {
 	p := pacer{first: r.config.RetryMin, most: r.config.RetryMax, routers: map[string]pace{}}
 	due := map[string]time.Time{}
@@ -79,8 +79,8 @@ type pacer struct {
 	routers     map[string]pace
 }
 
-// pace is that of one router: when its last check was due, how many there were in a row, and how long
-// after the last the next may be.
+// pace is that of one router: when its last check was due, how many there were in a row, and how
+// long after the last the next may be.
 type pace struct {
 	last  time.Time
 	count int
@@ -90,8 +90,8 @@ type pace struct {
 // free is how many checks in a row are made at once: people do several things to a router, too.
 const free = 5
 
-// next is when a router that is announced now is to be checked. After some checks in a row the delay
-// doubles with each, and all is forgotten when there was none for twice as long.
+// next is when a router that is announced now is to be checked. After some checks in a row the
+// delay doubles with each, and all is forgotten when there was none for twice as long.
 func (p pacer) next(id string, now time.Time) time.Time {
 	maps.DeleteFunc(p.routers, func(_ string, x pace) bool { return now.Sub(x.last) > 2*max(x.delay, p.first) })
 	x := p.routers[id]
@@ -113,7 +113,8 @@ func (b *book) look(id string, now time.Time) {
 	if e == nil || e.want == nil {
 		return
 	}
-	// What was announced may have happened after the dataplane was done with what is still running here.
+	// What was announced may have happened after the dataplane was done with what is still running
+	// here.
 	if e.running || b.fenced || e.applied == e.want.Version() {
 		b.enqueue(e, now, true)
 	}

@@ -72,7 +72,8 @@ func TestWhatOthersChangeIsPutRightWithoutACheck(t *testing.T) {
 	})
 }
 
-// A neighbour who writes as often as we do must not keep us busy; and when he has enough, the router is right.
+// A neighbour who writes as often as we do must not keep us busy; and when he has enough, the
+// router is right.
 func TestANeighbourWhoFightsBackIsMetLessAndLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newDriftSite(t)
@@ -127,7 +128,8 @@ func TestAnnouncementsDoNotHastenWhatFails(t *testing.T) {
 	})
 }
 
-// What happens while a router is applied, and is announced before that is settled, is not forgotten.
+// What happens while a router is applied, and is announced before that is settled, is not
+// forgotten.
 func TestAnnouncedWhileItIsApplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, w := newDriftSite(t)

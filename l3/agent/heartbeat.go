@@ -8,8 +8,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// beat tells the control plane that the agent is alive, and the loop that the control plane is. What counts is when a heartbeat was sent: the control
-// plane cannot have heard of it earlier, so it does not take the routers away before the agent's own time for that is over.
+// beat tells the control plane that the agent is alive, and the loop that the control plane is.
+// What counts is when a heartbeat was sent: the control plane cannot have heard of it earlier, so
+// it does not take the routers away before the agent's own time for that is over.
 func (r *run) beat(ctx context.Context) {
 	started := time.Now().UTC()
 	for silent := false; ; {
@@ -21,7 +22,8 @@ func (r *run) beat(ctx context.Context) {
 			}
 			continue
 		}
-		// One that takes longer than the time to the next is given up: the connection may be new by then.
+		// One that takes longer than the time to the next is given up: the connection may be new by
+		// then.
 		attempt, cancel := context.WithTimeout(ctx, r.config.HeartbeatEvery)
 		err := r.config.Source.Heartbeat(attempt, beat)
 		cancel()
@@ -59,8 +61,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// heartbeat has the counts under the names that Neutron's agents give them, and of an agent that fences itself the time after which it does, in seconds.
-// It is false while the control plane refuses the agent.
+// heartbeat has the counts under the names that Neutron's agents give them, and of an agent that
+// fences itself the time after which it does, in seconds. It is false while the control plane
+// refuses the agent.
 func (r *run) heartbeat(ctx context.Context, started time.Time) (h l3.Heartbeat, ok bool) {
 	seen, ok := r.look(ctx)
 	if !ok || seen.status.Refused {

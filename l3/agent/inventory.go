@@ -87,16 +87,16 @@ func (r *run) workloads(ctx context.Context) []string {
 	return append([]string{}, ports...)
 }
 
-// Announce sends a heartbeat at once, because workloads were attached or detached. It does nothing before
-// Run and after it.
+// Announce sends a heartbeat at once, because workloads were attached or detached. It does nothing
+// before Run and after it.
 func (a *Agent) Announce() {
 	if r := a.running.Load(); r != nil {
 		r.beatSoon()
 	}
 }
 
-// readBack completes a router that the agent has no record of by what the host shows: whose it is, and
-// the addresses that it answers for.
+// readBack completes a router that the agent has no record of by what the host shows: whose it is,
+// and the addresses that it answers for.
 func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
 	in, err := r.config.Dataplane.Inspect(ctx, router.ID)
 	if err != nil {
@@ -111,9 +111,9 @@ func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
 	}
 }
 
-// ownerOnHost is the deployment that the routers on the host belong to, for an agent that has no record
-// of which it serves: by the records of routers that it has, and else by what the host shows. It is empty
-// if nothing tells, or if there are several.
+// ownerOnHost is the deployment that the routers on the host belong to, for an agent that has no
+// record of which it serves: by the records of routers that it has, and else by what the host
+// shows. It is empty if nothing tells, or if there are several.
 func (r *run) ownerOnHost(ctx context.Context, kept []l3.Assignment) (deployment string) {
 	owners := map[string]bool{}
 	recorded := map[string]bool{}

@@ -38,7 +38,8 @@ func TestFence(t *testing.T) {
 	})
 }
 
-// TestWhatMovedMeanwhileStaysFenced: the control plane is heard before it has said what is elsewhere by now.
+// TestWhatMovedMeanwhileStaysFenced: the control plane is heard before it has said what is
+// elsewhere by now.
 func TestWhatMovedMeanwhileStaysFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -60,7 +61,8 @@ func TestWhatMovedMeanwhileStaysFenced(t *testing.T) {
 	})
 }
 
-// TestANewStartGivesNoTime: an agent whose host is cut off has its lease from when it was heard, and not from when it was started anew.
+// TestANewStartGivesNoTime: an agent whose host is cut off has its lease from when it was heard,
+// and not from when it was started anew.
 func TestANewStartGivesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

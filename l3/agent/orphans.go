@@ -42,8 +42,8 @@ func (r *run) synced(ctx context.Context, deployment string) {
 	r.beatSoon()
 }
 
-// logOrphans logs those that are still orphans when the control plane has had the time of a heartbeat to
-// take them on, as it does with the routers of a host that was renamed.
+// logOrphans logs those that are still orphans when the control plane has had the time of a
+// heartbeat to take them on, as it does with the routers of a host that was renamed.
 func (r *run) logOrphans(ctx context.Context) {
 	if len(r.unlogged) == 0 {
 		return
@@ -62,8 +62,8 @@ func (r *run) logOrphans(ctx context.Context) {
 	}
 }
 
-// gone takes a router away, unless it is another deployment's and the departure is not meant for that
-// one. Then the router that has left is not here.
+// gone takes a router away, unless it is another deployment's and the departure is not meant for
+// that one. Then the router that has left is not here.
 func (r *run) gone(ctx context.Context, m Gone, now time.Time) {
 	e := r.book.entries[m.RouterID]
 	leaving := e != nil && e.want == nil
@@ -84,8 +84,8 @@ func (r *run) gone(ctx context.Context, m Gone, now time.Time) {
 	})
 }
 
-// ownerOf is the deployment that a router belongs to, by the agent's record or else by what the host
-// shows; empty if nothing tells.
+// ownerOf is the deployment that a router belongs to, by the agent's record or else by what the
+// host shows; empty if nothing tells.
 func (r *run) ownerOf(ctx context.Context, id string) string {
 	if e := r.book.entries[id]; e != nil && e.want != nil {
 		return e.want.Deployment
@@ -142,9 +142,9 @@ type removal struct {
 	answer chan error
 }
 
-// RemoveOrphan takes a router off the host that the control plane has no record of, and returns when it
-// is gone, or when the first attempt has failed; then it is tried again like any other. A router that
-// the control plane has a record of is ErrNotOrphan: it is deleted by the API.
+// RemoveOrphan takes a router off the host that the control plane has no record of, and returns
+// when it is gone, or when the first attempt has failed; then it is tried again like any other. A
+// router that the control plane has a record of is ErrNotOrphan: it is deleted by the API.
 func (a *Agent) RemoveOrphan(ctx context.Context, id string) error {
 	r := a.running.Load()
 	if r == nil {

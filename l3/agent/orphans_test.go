@@ -36,8 +36,9 @@ func (c *controlPlane) become(deployment string) {
 	c.mend()
 }
 
-// TestAnotherDeploymentRemovesNothing: a control plane that is empty, or somebody else's, leaves what
-// runs alone, over restarts of the agent too, and the first one has its routers back when it returns.
+// TestAnotherDeploymentRemovesNothing: a control plane that is empty, or somebody else's, leaves
+// what runs alone, over restarts of the agent too, and the first one has its routers back when it
+// returns.
 func TestAnotherDeploymentRemovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -148,8 +149,8 @@ func TestRemoveOrphan(t *testing.T) {
 	})
 }
 
-// TestRecordedDepartureOfAnOrphan: an administrator removes an orphan through the control plane, whose
-// versions have nothing to do with the orphan's.
+// TestRecordedDepartureOfAnOrphan: an administrator removes an orphan through the control plane,
+// whose versions have nothing to do with the orphan's.
 func TestRecordedDepartureOfAnOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -183,8 +184,8 @@ func TestSameVersionAnotherContent(t *testing.T) {
 	})
 }
 
-// TestRefused: an agent whose host name another machine uses applies nothing, not even what it has in
-// its cache, and does not send heartbeats; when the other is gone it works.
+// TestRefused: an agent whose host name another machine uses applies nothing, not even what it has
+// in its cache, and does not send heartbeats; when the other is gone it works.
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -248,8 +249,8 @@ func must[T any](v T, err error) T {
 }
 
 // TestHostThatLostItsCache: what runs is known from the host: another deployment's listing removes
-// nothing, and is told whose the routers are and which addresses they have. The listing of their own
-// deployment takes them on as they are.
+// nothing, and is told whose the routers are and which addresses they have. The listing of their
+// own deployment takes them on as they are.
 func TestHostThatLostItsCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -336,8 +337,8 @@ func TestDeploymentThatCannotBeAnOwner(t *testing.T) {
 // lines counts the lines that were logged with a text.
 func lines(log *bytes.Buffer, text string) int { return strings.Count(log.String(), text) }
 
-// TestOrphansThatAreTakenOn: a control plane that gives the host the routers that run there, when it has
-// seen them in an inventory, makes no noise. Orphans that stay are logged once.
+// TestOrphansThatAreTakenOn: a control plane that gives the host the routers that run there, when
+// it has seen them in an inventory, makes no noise. Orphans that stay are logged once.
 func TestOrphansThatAreTakenOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -418,8 +419,8 @@ func TestRoutersThatWereNotThere(t *testing.T) {
 	})
 }
 
-// TestDeploymentWithoutARecord: an agent whose note of the deployment is lost knows it from its routers,
-// if they name one and not several.
+// TestDeploymentWithoutARecord: an agent whose note of the deployment is lost knows it from its
+// routers, if they name one and not several.
 func TestDeploymentWithoutARecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -443,8 +444,9 @@ func TestDeploymentWithoutARecord(t *testing.T) {
 	})
 }
 
-// TestDepartureOfARouterThatIsAnothersNow: what one deployment has deleted is not the router that runs
-// for another under the same ID, whether the agent knows that by its cache or by the host alone.
+// TestDepartureOfARouterThatIsAnothersNow: what one deployment has deleted is not the router that
+// runs for another under the same ID, whether the agent knows that by its cache or by the host
+// alone.
 func TestDepartureOfARouterThatIsAnothersNow(t *testing.T) {
 	for _, cached := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// peers is the tunnel peers that the wiring has. One that the control plane does not name any more stays
-// for a while: the control plane may have lost its memory, or a clock may have jumped past the time at
-// which all of them expire, and each is named again with its host's next heartbeat.
+// peers is the tunnel peers that the wiring has. One that the control plane does not name any more
+// stays for a while: the control plane may have lost its memory, or a clock may have jumped past
+// the time at which all of them expire, and each is named again with its host's next heartbeat.
 type peers struct {
 	named []netip.Addr
 	until map[netip.Addr]time.Time // those that are not named any more
@@ -68,8 +68,9 @@ func (r *run) offerPeers(now time.Time) {
 	r.peers <- all
 }
 
-// tellPeers tells the wiring of the tunnel peers, the newest list only, again and again until it takes it. It has a goroutine of its own, so that a
-// switch which does not answer holds up nothing else.
+// tellPeers tells the wiring of the tunnel peers, the newest list only, again and again until it
+// takes it. It has a goroutine of its own, so that a switch which does not answer holds up nothing
+// else.
 func (r *run) tellPeers(ctx context.Context) {
 	for {
 		select {

@@ -28,8 +28,9 @@ func TestPeers(t *testing.T) {
 	})
 }
 
-// TestPeersAreTriedAgainAndKept: a switch that refuses holds up no router; and who starts anew tells the wiring before it touches a router, as otherwise
-// networks would be cut off until the control plane is heard.
+// TestPeersAreTriedAgainAndKept: a switch that refuses holds up no router; and who starts anew
+// tells the wiring before it touches a router, as otherwise networks would be cut off until the
+// control plane is heard.
 func TestPeersAreTriedAgainAndKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (
@@ -78,8 +79,8 @@ func TestPeersAreTriedAgainAndKept(t *testing.T) {
 	})
 }
 
-// TestPeersThatAreNotNamedStayForAWhile: a control plane that has lost its memory, or whose clock has jumped
-// past the time at which they expire, does not cut a host off the others.
+// TestPeersThatAreNotNamedStayForAWhile: a control plane that has lost its memory, or whose clock
+// has jumped past the time at which they expire, does not cut a host off the others.
 func TestPeersThatAreNotNamedStayForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -139,8 +140,9 @@ func TestPeersThatAreNotNamedStayForAWhile(t *testing.T) {
 	})
 }
 
-// TestRoutersWaitForPeers: an agent without a record of the tunnel peers applies nothing before they are
-// set, because the wiring would take away the tunnels that are there. It does not wait for ever.
+// TestRoutersWaitForPeers: an agent without a record of the tunnel peers applies nothing before
+// they are set, because the wiring would take away the tunnels that are there. It does not wait for
+// ever.
 func TestRoutersWaitForPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -33,7 +33,8 @@ func TestReportsWaitForTheControlPlane(t *testing.T) {
 	})
 }
 
-// TestReportsOfASilentBus: a bus that answers nothing holds up no router, and what waits for it does not grow.
+// TestReportsOfASilentBus: a bus that answers nothing holds up no router, and what waits for it
+// does not grow.
 func TestReportsOfASilentBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -12,8 +12,9 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// TestAnyScheduleEndsRight sends a history of routers that come, change, move and go, with messages doubled, delayed and out of order, connections cut and
-// Applies failing. Whatever happens, the host ends as the control plane has it.
+// TestAnyScheduleEndsRight sends a history of routers that come, change, move and go, with messages
+// doubled, delayed and out of order, connections cut and Applies failing. Whatever happens, the
+// host ends as the control plane has it.
 func TestAnyScheduleEndsRight(t *testing.T) {
 	for seed := range uint64(500) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

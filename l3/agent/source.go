@@ -8,21 +8,26 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Source is where a host's routers come from, and where word of them goes. Its methods may be called concurrently.
+// Source is where a host's routers come from, and where word of them goes. Its methods may be
+// called concurrently.
 type Source interface {
-	// Watch first opens the host's session: it is [ErrRefused] while an agent on another machine has
-	// it. Then it yields the host's routers: all of them, then Synced, then each change, until ctx ends or the source cannot go on; then it
-	// closes the channel. The agent watches again, with a delay. Within one Watch messages may be doubled, late and out of order; one from before
-	// it, that the agent never had, must not come after its Synced, for nothing would tell it from a router that is new.
+	// Watch first opens the host's session: it is [ErrRefused] while an agent on another machine
+	// has it. Then it yields the host's routers: all of them, then Synced, then each change, until
+	// ctx ends or the source cannot go on; then it closes the channel. The agent watches again,
+	// with a delay. Within one Watch messages may be doubled, late and out of order; one from
+	// before it, that the agent never had, must not come after its Synced, for nothing would tell
+	// it from a router that is new.
 	Watch(ctx context.Context, session l3.Session) (<-chan Event, error)
 
-	// Report and Heartbeat return when the message is safe with the control plane, or why it is not.
+	// Report and Heartbeat return when the message is safe with the control plane, or why it is
+	// not.
 	Report(ctx context.Context, r l3.Report) error
 	Heartbeat(ctx context.Context, h l3.Heartbeat) error
 }
 
-// ErrRefused is returned by [Source.Watch] when the control plane refuses this agent, because another
-// machine uses its host name. The agent then applies nothing, not even from its cache, and tries again.
+// ErrRefused is returned by [Source.Watch] when the control plane refuses this agent, because
+// another machine uses its host name. The agent then applies nothing, not even from its cache, and
+// tries again.
 var ErrRefused = errors.New("the control plane refuses this agent")
 
 // Event is one message of a [Source]: Put, Gone, Synced or Peers.
@@ -32,8 +37,8 @@ type (
 	// Put says that the host is to realise a router, in this version.
 	Put struct{ l3.Assignment }
 
-	// Gone says that the host is to take a router away, as of its last version here. A Put of that one or of an earlier one that comes later is
-	// late; a newer one brings the router back.
+	// Gone says that the host is to take a router away, as of its last version here. A Put of that
+	// one or of an earlier one that comes later is late; a newer one brings the router back.
 	Gone struct {
 		RouterID        string
 		Deployment      string // that has recorded it; empty: the router's own
@@ -42,8 +47,8 @@ type (
 		Orphan          bool   // it is to be taken away even if it belongs to another deployment; see [l3.Departure]
 	}
 
-	// Synced says that every router that the deployment has recorded for the host has been named since
-	// the Watch began. What runs beside those is an orphan, and stays.
+	// Synced says that every router that the deployment has recorded for the host has been named
+	// since the Watch began. What runs beside those is an orphan, and stays.
 	Synced struct{ Deployment string }
 
 	// Peers are the tunnel addresses of all hosts, this one's may be among them.

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// controlPlane is a Source that a test speaks through. What it is given it keeps, and lists to whoever watches anew.
+// controlPlane is a Source that a test speaks through. What it is given it keeps, and lists to
+// whoever watches anew.
 type controlPlane struct {
 	mu sync.Mutex
 	// deployment is what the control plane calls itself; refusing is why it refuses the agent.

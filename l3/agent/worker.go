@@ -45,9 +45,9 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	return r
 }
 
-// Realised is the router that an agent applies for an assignment: its owner is the deployment, so that
-// the host knows whose the router is when the agent has lost its cache. A deployment whose ID cannot be
-// an owner is left out.
+// Realised is the router that an agent applies for an assignment: its owner is the deployment, so
+// that the host knows whose the router is when the agent has lost its cache. A deployment whose ID
+// cannot be an owner is left out.
 func Realised(want l3.Assignment) dataplane.Router {
 	r := want.Router
 	if want.Deployment != "" && (dataplane.Router{ID: "any", Owner: want.Deployment}).Validate() == nil {

@@ -10,14 +10,14 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Audit reads a whole database, in one transaction, and says what no rule allows. It does not trust the store's keys: what they should make
-// impossible is looked for too.
+// Audit reads a whole database, in one transaction, and says what no rule allows. It does not trust
+// the store's keys: what they should make impossible is looked for too.
 func Audit(ctx context.Context, store l3.Store) error { return Auditor{}.Audit(ctx, store) }
 
 // Auditor is Audit with what only the caller can know.
 type Auditor struct {
-	// Quotas are the defaults in force, by resource. Nil: quotas are not looked at. A limit may have been lowered later, so that is for tests
-	// that do not.
+	// Quotas are the defaults in force, by resource. Nil: quotas are not looked at. A limit may
+	// have been lowered later, so that is for tests that do not.
 	Quotas map[string]int
 }
 
@@ -196,7 +196,8 @@ func (d *database) metas() {
 	}
 }
 
-// ofSecurityGroups: rules belong to groups that exist, and each project has one default group at most.
+// ofSecurityGroups: rules belong to groups that exist, and each project has one default group at
+// most.
 func (d *database) ofSecurityGroups() {
 	defaults := map[string]string{}
 	for _, g := range d.groups {

@@ -82,7 +82,8 @@ func (d *database) ofSubnets() {
 	}
 }
 
-// ofPorts: each has addresses of its network's subnets, a MAC address of its own, and whatever it belongs to exists.
+// ofPorts: each has addresses of its network's subnets, a MAC address of its own, and whatever it
+// belongs to exists.
 func (d *database) ofPorts() {
 	type station struct {
 		network string
@@ -117,7 +118,8 @@ func (d *database) ofPorts() {
 	}
 }
 
-// ofAddresses: what ports have is claimed for them, and the other way round, and nothing is twice there.
+// ofAddresses: what ports have is claimed for them, and the other way round, and nothing is twice
+// there.
 func (d *database) ofAddresses() {
 	type place struct {
 		subnet  string
@@ -153,7 +155,8 @@ func (d *database) ofAddresses() {
 	}
 }
 
-// freeAddresses: what the store says is the lowest free address of a subnet's pools is that, and what is claimed is not free.
+// freeAddresses: what the store says is the lowest free address of a subnet's pools is that, and
+// what is claimed is not free.
 func (d *database) freeAddresses(ctx context.Context, tx l3.Tx, found *[]error) error {
 	taken := map[string]map[netip.Addr]bool{}
 	for _, c := range d.claims {

@@ -18,7 +18,8 @@ func (d *database) portsOf(routerID string, owners ...string) []l3.Port {
 	return list
 }
 
-// ofRouters: their ports are theirs, on subnets that are apart, and their gateways are on external networks.
+// ofRouters: their ports are theirs, on subnets that are apart, and their gateways are on external
+// networks.
 func (d *database) ofRouters() {
 	for _, p := range d.ports {
 		if p.DeviceOwner != l3.OwnerRouterInterface && p.DeviceOwner != l3.OwnerRouterGateway {
@@ -107,7 +108,8 @@ func (d *database) ofRoutes() {
 	}
 }
 
-// ofFloatingIPs: each has its address by a port of its own, and is bound to what exists, through a router that reaches both sides.
+// ofFloatingIPs: each has its address by a port of its own, and is bound to what exists, through a
+// router that reaches both sides.
 func (d *database) ofFloatingIPs() {
 	type bound struct {
 		port    string
@@ -169,7 +171,8 @@ func (d *database) ofBound(f l3.FloatingIP) {
 	}
 }
 
-// ofHosting: a router has one host at most, which exists, and its state says the same as its binding.
+// ofHosting: a router has one host at most, which exists, and its state says the same as its
+// binding.
 func (d *database) ofHosting() {
 	hosts := map[string]string{}
 	for _, a := range d.agents {

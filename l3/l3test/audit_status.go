@@ -7,8 +7,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// ofStatus: the status that is stored with routers, their ports and floating IPs, so that lists can be filtered by it, is the one that
-// follows from what the hosts have reported. A former version has left routers and floating IPs without one.
+// ofStatus: the status that is stored with routers, their ports and floating IPs, so that lists can
+// be filtered by it, is the one that follows from what the hosts have reported. A former version
+// has left routers and floating IPs without one.
 func (d *database) ofStatus() {
 	for _, r := range d.routers {
 		st := d.states[r.ID]

@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Postgres is a PostgreSQL server of one's own, which nothing outside of this machine can reach. It ends with the process that has started
-// it, however that ends, and leaves nothing behind.
+// Postgres is a PostgreSQL server of one's own, which nothing outside of this machine can reach. It
+// ends with the process that has started it, however that ends, and leaves nothing behind.
 type Postgres struct {
 	dir  string // of the socket, and of the data
 	life io.Closer
@@ -30,8 +30,9 @@ type Postgres struct {
 // ErrNoPostgres says that the server's programs are not installed.
 var ErrNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt install postgresql-15)")
 
-// server is what runs for as long as somebody holds the other end of its standard input. Its arguments are the directory and the server's
-// options. The order of strings is that of a language, not of bytes, so that whoever relies on the server's is noticed.
+// server is what runs for as long as somebody holds the other end of its standard input. Its
+// arguments are the directory and the server's options. The order of strings is that of a language,
+// not of bytes, so that whoever relies on the server's is noticed.
 const server = `
 dir=$1; shift
 trap '' INT HUP TERM
@@ -50,7 +51,8 @@ func StartPostgres(ctx context.Context, options ...string) (_ *Postgres, err err
 	if err != nil {
 		return nil, err
 	}
-	// The path of a socket has at most 107 bytes (unix(7)), so the directory is not one of a test's.
+	// The path of a socket has at most 107 bytes (unix(7)), so the directory is not one of a
+	// test's.
 	dir, err := os.MkdirTemp("/tmp", "l3pg")
 	if err != nil {
 		return nil, err
@@ -130,7 +132,8 @@ func (p *Postgres) Close() error {
 	return errors.Join(err, p.cmd.Wait())
 }
 
-// Database makes an empty schema, which is as good as a database and made much faster, and returns its URL.
+// Database makes an empty schema, which is as good as a database and made much faster, and returns
+// its URL.
 func (p *Postgres) Database(ctx context.Context) (string, error) {
 	conn, err := pgx.Connect(ctx, p.url(""))
 	if err != nil {

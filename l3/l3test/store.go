@@ -12,7 +12,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// RunStore holds a store to the contract of [l3.Store], clause by clause. Open gives an empty one for each.
+// RunStore holds a store to the contract of [l3.Store], clause by clause. Open gives an empty one
+// for each.
 func RunStore(t *testing.T, open func(*testing.T) l3.Store) {
 	for _, c := range []struct {
 		clause string

@@ -228,7 +228,8 @@ func quotaLimits(t *testing.T, s l3.Store) {
 	})
 }
 
-// outboxOrder adds from many goroutines while another takes away, which must see every notice once, in the order of its sender.
+// outboxOrder adds from many goroutines while another takes away, which must see every notice once,
+// in the order of its sender.
 func outboxOrder(t *testing.T, s l3.Store) {
 	ctx := t.Context()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -12,8 +12,9 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// Stores runs a test on a fresh store of every kind: SQLite, and PostgreSQL in a server that all tests of a program share. Where PostgreSQL
-// is not installed the test is skipped, or fails if CI=true.
+// Stores runs a test on a fresh store of every kind: SQLite, and PostgreSQL in a server that all
+// tests of a program share. Where PostgreSQL is not installed the test is skipped, or fails if
+// CI=true.
 func Stores(t *testing.T, test func(t *testing.T, store l3.Store)) {
 	t.Helper()
 	for name, address := range Databases() {

@@ -39,9 +39,9 @@ func AgentImports(host string) []Import {
 		{Local: localReport, Subject: subjectReports + h},
 		{Local: localRouters, Subject: next(bucketRouters), Stream: true},
 		{Local: localPeers, Subject: next(bucketPeers), Stream: true},
-		// nats-server gives every account the API of JetStream, to answer that it has none. Releases
-		// before 2.11.4 let any account purge any other through it. This import takes its place, and
-		// leads to a subject that nobody listens to.
+		// nats-server gives every account the API of JetStream, to answer that it has none.
+		// Releases before 2.11.4 let any account purge any other through it. This import takes its
+		// place, and leads to a subject that nobody listens to.
 		{Local: "$JS.API.>", Subject: "refused." + h + ".>"},
 	}
 }
@@ -103,8 +103,8 @@ func AccountsConfig(password func(user string) string, hosts ...string) (string,
 	return b.String(), nil
 }
 
-// quote writes JSON that nats-server's configuration takes. It leaves > as it is, because nats-server
-// does not read the escape that json.Marshal writes.
+// quote writes JSON that nats-server's configuration takes. It leaves > as it is, because
+// nats-server does not read the escape that json.Marshal writes.
 func quote(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

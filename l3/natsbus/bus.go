@@ -20,8 +20,8 @@ type Options struct {
 	Replicas int           // servers that keep each message; 0: 1
 	Lifetime time.Duration // how long an agent that is not heard of any more stays a tunnel peer; 0: 24 hours
 
-	// TakeOver makes a bus that belonged to another deployment this deployment's. What the bus had is
-	// forgotten. No host is told to remove anything.
+	// TakeOver makes a bus that belonged to another deployment this deployment's. What the bus had
+	// is forgotten. No host is told to remove anything.
 	TakeOver bool
 
 	Server string       // names this process in the claim on the database; empty: host name and process ID
@@ -44,8 +44,8 @@ type Bus struct {
 
 // Open creates the streams that are missing, and opens the bus for the deployment whose database
 // desired reads. It waits for a cluster that has no quorum yet, until ctx ends. It fails with
-// [OtherDeploymentError] when the bus belongs to another deployment, and with [l3.OtherBusError] while
-// another bus serves the database. The bus does not close the connection.
+// [OtherDeploymentError] when the bus belongs to another deployment, and with [l3.OtherBusError]
+// while another bus serves the database. The bus does not close the connection.
 func Open(ctx context.Context, nc *nats.Conn, desired l3.Desired, o Options) (*Bus, error) {
 	o.Replicas = max(o.Replicas, 1)
 	if o.Lifetime == 0 {

@@ -65,7 +65,8 @@ func (c *cluster) open(t *testing.T, urls []string) *rig {
 	return r
 }
 
-// TestClusterNodesStoppedInTurn: with two of three servers everything goes on, and nobody is told that something is gone.
+// TestClusterNodesStoppedInTurn: with two of three servers everything goes on, and nobody is told
+// that something is gone.
 func TestClusterNodesStoppedInTurn(t *testing.T) {
 	c := newCluster(t)
 	r := c.open(t, c.urls)
@@ -115,7 +116,8 @@ func (r *rig) healthy() bool {
 	return true
 }
 
-// TestListingFromAServerThatLags: one that is just back, and behind the others, answers readers with what it has. Nobody may take that for everything.
+// TestListingFromAServerThatLags: one that is just back, and behind the others, answers readers
+// with what it has. Nobody may take that for everything.
 func TestListingFromAServerThatLags(t *testing.T) {
 	const routers, behind = 50, 800
 	c := newCluster(t)

@@ -17,9 +17,9 @@ type Login struct {
 	Server *Server  // in this process
 	URLs   []string // nats://host:port or tls://host:port
 
-	// Host is the host of an agent; empty: this is the control plane. An embedded server authenticates both
-	// by Password; see [Credential]. Another NATS may want a file with credentials (a JWT and its key)
-	// instead, or a client's certificate in TLS.
+	// Host is the host of an agent; empty: this is the control plane. An embedded server
+	// authenticates both by Password; see [Credential]. Another NATS may want a file with
+	// credentials (a JWT and its key) instead, or a client's certificate in TLS.
 	Host            string
 	Password        string
 	CredentialsFile string
@@ -28,8 +28,8 @@ type Login struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Connect connects to the bus, and connects again whenever the connection is lost. It fails when there is
-// no connection at first.
+// Connect connects to the bus, and connects again whenever the connection is lost. It fails when
+// there is no connection at first.
 func Connect(l Login) (*nats.Conn, error) {
 	if l.Server == nil && len(l.URLs) == 0 {
 		return nil, errors.New("connect to bus: neither Login.Server nor Login.URLs is given")
@@ -100,8 +100,8 @@ func (l Login) options() []nats.Option {
 
 var errCut = errors.New("the connection to the bus was lost")
 
-// whileConnected returns a context that ends when the connection is lost: an answer that was on its way
-// is lost too, and need not be waited for. end must be called.
+// whileConnected returns a context that ends when the connection is lost: an answer that was on its
+// way is lost too, and need not be waited for. end must be called.
 func whileConnected(ctx context.Context, nc *nats.Conn) (_ context.Context, end func()) {
 	ctx, stop := context.WithCancelCause(ctx)
 	lost := nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)

@@ -14,16 +14,16 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Consumer hands what agents send, heartbeats and reports, to the service. Several may run; each message
-// goes to one of them, and to another when that one fails.
+// Consumer hands what agents send, heartbeats and reports, to the service. Several may run; each
+// message goes to one of them, and to another when that one fails.
 type Consumer struct {
 	hosting l3.Hosting
 	bus     *Bus
 
 	// To be set before Run.
 
-	// Late is the age at which a heartbeat is ignored: it was sent before the control plane was away. The
-	// clocks of the servers must not differ by as much. 0: 30 s
+	// Late is the age at which a heartbeat is ignored: it was sent before the control plane was
+	// away. The clocks of the servers must not differ by as much. 0: 30 s
 	Late     time.Duration
 	Heard    func()       // called for each heartbeat that was taken; nil: not called
 	Reported func()       // called for each report that was taken; nil: not called
@@ -42,8 +42,8 @@ const (
 	durable = "control"
 	readers = 4 // of each stream
 
-	// takeTime is how long the service may be busy with one message; then it is tried again, by another
-	// process if there is one.
+	// takeTime is how long the service may be busy with one message; then it is tried again, by
+	// another process if there is one.
 	takeTime = 5 * time.Second
 	// leaveTime is how long a process whose service fails leaves the messages to the others.
 	leaveTime = time.Second
@@ -87,9 +87,9 @@ func (c *Consumer) read(ctx context.Context, stream string, take func(context.Co
 	}
 }
 
-// CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by whichever
-// process. An error says that agents cannot be heard now: the bus stores nothing, nobody reads it, or
-// what was read cannot be stored. [l3.Failover] calls it.
+// CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by
+// whichever process. An error says that agents cannot be heard now: the bus stores nothing, nobody
+// reads it, or what was read cannot be stored. [l3.Failover] calls it.
 func (c *Consumer) CaughtUp(ctx context.Context) error {
 	mark, err := c.bus.probe(ctx)
 	if err != nil {
@@ -178,8 +178,8 @@ func (c *Consumer) settle(ctx context.Context, m jetstream.Msg, err error) error
 	return err
 }
 
-// drop logs why a message, or its tunnel address, is ignored: once a minute for each subject, because
-// an agent repeats what it sends.
+// drop logs why a message, or its tunnel address, is ignored: once a minute for each subject,
+// because an agent repeats what it sends.
 func (c *Consumer) drop(m jetstream.Msg, err error) {
 	if c.limit.allow(m.Subject()) {
 		c.Logger.Error("ignoring what an agent sent", "subject", m.Subject(), "err", err)

@@ -49,7 +49,8 @@ func TestCaughtUp(t *testing.T) {
 	require.ErrorContains(t, soon(), "the bus stores no heartbeats")
 }
 
-// TestFailingProcessLeavesWordsToOthers: one that is cut off from its database does not hold up what the other can store.
+// TestFailingProcessLeavesWordsToOthers: one that is cut off from its database does not hold up
+// what the other can store.
 func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 	r := newRig(t)
 	sick, well := &hosting{}, &hosting{}
@@ -72,7 +73,8 @@ func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 	require.NoError(t, good.CaughtUp(t.Context()))
 }
 
-// TestPeersExpire: a host that is silent for a lifetime is no tunnel peer any more; the others are told.
+// TestPeersExpire: a host that is silent for a lifetime is no tunnel peer any more; the others are
+// told.
 func TestPeersExpire(t *testing.T) {
 	r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})}
 	r.nc = connect(t, natsbus.Login{Server: r.server})

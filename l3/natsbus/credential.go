@@ -16,16 +16,16 @@ const (
 // AgentUser returns the user name of a host's agent.
 func AgentUser(host string) string { return agentUser + host }
 
-// Credential returns the password of a host's agent under an embedded server's secret. It is derived
-// from the secret, so servers store no passwords, and all servers with the secret accept it. Only a new
-// secret revokes it.
+// Credential returns the password of a host's agent under an embedded server's secret. It is
+// derived from the secret, so servers store no passwords, and all servers with the secret accept
+// it. Only a new secret revokes it.
 func Credential(secret []byte, host string) string { return Password(secret, AgentUser(host)) }
 
 // ControlCredential returns the password of [ControlUser].
 func ControlCredential(secret []byte) string { return Password(secret, ControlUser) }
 
-// Password returns the password of a user: HMAC-SHA-256 (RFC 2104) of a prefix and the user name, in
-// base64url without padding.
+// Password returns the password of a user: HMAC-SHA-256 (RFC 2104) of a prefix and the user name,
+// in base64url without padding.
 func Password(secret []byte, user string) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("l3kit natsbus\x00" + user))

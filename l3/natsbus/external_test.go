@@ -14,8 +14,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// oldest is the first release of nats-server that can serve as a bus: it has a time to live for single
-// messages, and markers for those that expire.
+// oldest is the first release of nats-server that can serve as a bus: it has a time to live for
+// single messages, and markers for those that expire.
 const oldest = "v2.11.0"
 
 // natsServer returns the program nats-server in a version; empty: the one that this module uses.
@@ -48,8 +48,8 @@ func natsServer(t *testing.T, version string) string {
 	return program
 }
 
-// external runs nats-server as a process of its own, with accounts as they are printed for operators, and
-// returns its URL.
+// external runs nats-server as a process of its own, with accounts as they are printed for
+// operators, and returns its URL.
 func external(t *testing.T, version, jetstream, accounts string) string {
 	t.Helper()
 	listen := freePort(t)

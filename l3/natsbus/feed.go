@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// feed reads the messages of a consumer that the control plane has made for the host, in the order in
-// which they were written.
+// feed reads the messages of a consumer that the control plane has made for the host, in the order
+// in which they were written.
 type feed struct {
 	nc      *nats.Conn
 	subject string // that asks for the next messages
@@ -56,9 +56,9 @@ var pull = func() []byte {
 	return text
 }()
 
-// read hands each message to take until ctx ends, take fails, or messages cannot be read; then it returns
-// why. It can be called again, and goes on where it was. Messages that were lost in between are detected:
-// by a message with a gap before it, or by errGap when none has come since.
+// read hands each message to take until ctx ends, take fails, or messages cannot be read; then it
+// returns why. It can be called again, and goes on where it was. Messages that were lost in between
+// are detected: by a message with a gap before it, or by errGap when none has come since.
 func (f *feed) read(ctx context.Context, take func(message) error) error {
 	ctx, end := whileConnected(ctx, f.nc)
 	defer end()

@@ -12,8 +12,8 @@ import (
 
 // completeValue is the value of $KV.routers.complete. It declares that the bus has all routers.
 //
-// A new filling says that the history of the bus before it cannot be relied on: the bus was lost, is
-// an older copy, or follows a database that was restored. Agents then read everything from the
+// A new filling says that the history of the bus before it cannot be relied on: the bus was lost,
+// is an older copy, or follows a database that was restored. Agents then read everything from the
 // beginning.
 type completeValue struct {
 	Filling string `json:"filling"` // random
@@ -30,8 +30,8 @@ func (b *Bus) filling(ctx context.Context) (string, entry, error) {
 	return v.Filling, was, nil
 }
 
-// setFilling declares that the bus has all routers, under a new name, and makes all agents read them
-// from the beginning.
+// setFilling declares that the bus has all routers, under a new name, and makes all agents read
+// them from the beginning.
 func (b *Bus) setFilling(ctx context.Context) error {
 	text, err := json.Marshal(completeValue{Filling: rand.Text()})
 	if err != nil {

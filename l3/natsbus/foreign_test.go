@@ -31,8 +31,8 @@ func foreign(t *testing.T, o *server.Options) (url string) {
 	return "nats://" + s.Addr().String()
 }
 
-// whole exchanges everything with an agent: routers, reports and peers. And the agent may do no more
-// than with an embedded server.
+// whole exchanges everything with an agent: routers, reports and peers. And the agent may do no
+// more than with an embedded server.
 func whole(t *testing.T, control, agent natsbus.Login) {
 	t.Helper()
 	r := &rig{T: t, nc: connect(t, control)}
@@ -56,7 +56,8 @@ func whole(t *testing.T, control, agent natsbus.Login) {
 	require.ErrorIs(t, <-refused, nats.ErrPermissionViolation)
 }
 
-// accountsConfig is what an operator adds to the configuration, with passwords that are the users' names.
+// accountsConfig is what an operator adds to the configuration, with passwords that are the users'
+// names.
 func accountsConfig(t *testing.T, hosts ...string) string {
 	t.Helper()
 	text, err := natsbus.AccountsConfig(func(user string) string { return user }, hosts...)
@@ -64,7 +65,8 @@ func accountsConfig(t *testing.T, hosts ...string) string {
 	return text
 }
 
-// TestForeignNATSWithPasswords: the operator adds the accounts to the configuration as they are printed.
+// TestForeignNATSWithPasswords: the operator adds the accounts to the configuration as they are
+// printed.
 func TestForeignNATSWithPasswords(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, []byte(accountsConfig(t, "h2", "h.1", "*")), 0o600))

@@ -17,8 +17,9 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestServerDiskFullForAWhile: while the disk is full the bus says that it is not ready. When there is
-// space again it works again, without a restart of the process, and nothing that was acknowledged is lost.
+// TestServerDiskFullForAWhile: while the disk is full the bus says that it is not ready. When there
+// is space again it works again, without a restart of the process, and nothing that was
+// acknowledged is lost.
 func TestServerDiskFullForAWhile(t *testing.T) {
 	if !needs.MountNamespace(t) {
 		return

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heal restarts nats-server, in this process, after it could not write to disk, as soon as it can again:
-// nats-server gives a stream up that it could not write to, or all of JetStream, until it is started again.
+// heal restarts nats-server, in this process, after it could not write to disk, as soon as it can
+// again: nats-server gives a stream up that it could not write to, or all of JetStream, until it is
+// started again.
 func (s *Server) heal(ctx context.Context) {
 	for sleep(ctx, 500*time.Millisecond) {
 		n := s.current()

@@ -52,8 +52,8 @@ func (b *Bus) setSelf(i identity) {
 	b.identity = i
 }
 
-// identify reads the identity of the bus, and gives it one if it has none. A bus of another deployment
-// is refused, or taken over if the options say so.
+// identify reads the identity of the bus, and gives it one if it has none. A bus of another
+// deployment is refused, or taken over if the options say so.
 func (b *Bus) identify(ctx context.Context) error {
 	d, err := b.desired.Deployment(ctx)
 	if err != nil {
@@ -167,8 +167,8 @@ func (b *Bus) claim(ctx context.Context) error {
 	return b.desired.ClaimBus(ctx, b.ID(), b.options.Server)
 }
 
-// Claim renews the record in the database that this bus serves it. It is a real write: what readiness
-// asks for.
+// Claim renews the record in the database that this bus serves it. It is a real write: what
+// readiness asks for.
 func (b *Bus) Claim(ctx context.Context) error {
 	err := b.claim(ctx)
 	if errors.Is(err, l3.ErrOtherBus) {
@@ -182,8 +182,8 @@ func (b *Bus) Release(ctx context.Context) error {
 	return b.desired.ReleaseBus(ctx, b.ID(), b.options.Server)
 }
 
-// claimFirst claims the database. If another bus has a claim, it waits until it is renewed, which means
-// that the other bus is in use and this one is refused, or has lapsed.
+// claimFirst claims the database. If another bus has a claim, it waits until it is renewed, which
+// means that the other bus is in use and this one is refused, or has lapsed.
 func (b *Bus) claimFirst(ctx context.Context) error {
 	var seen time.Time
 	for {

@@ -22,10 +22,10 @@ import (
 )
 
 // TestLoginReachesOnlyItsHost holds the login of one agent and sends everything that could reach
-// something else: every verb of JetStream and every subject of the system as target, and each of them as
-// reply, with bodies that make JetStream answer with nothing, and with headers that it obeys. Afterwards
-// all streams, keys and consumers of others are byte for byte what they were, and nobody but the host
-// itself has received a message.
+// something else: every verb of JetStream and every subject of the system as target, and each of
+// them as reply, with bodies that make JetStream answer with nothing, and with headers that it
+// obeys. Afterwards all streams, keys and consumers of others are byte for byte what they were, and
+// nobody but the host itself has received a message.
 func TestLoginReachesOnlyItsHost(t *testing.T) {
 	servers := map[string]func(t *testing.T) (control, agent func(host string) natsbus.Login){
 		"embedded": func(t *testing.T) (control, agent func(host string) natsbus.Login) {
@@ -178,8 +178,8 @@ func (a *target) untouched(when string, attack func()) {
 	}
 }
 
-// expected says whether a message in the control plane's account may come from the attacker's agent, or
-// comes from the control plane, from this test or from the victim.
+// expected says whether a message in the control plane's account may come from the attacker's
+// agent, or comes from the control plane, from this test or from the victim.
 func (a *target) expected(subject string) bool {
 	if slices.Contains(mine.Own(), subject) {
 		return true
@@ -197,7 +197,8 @@ func (a *target) expected(subject string) bool {
 	return strings.HasPrefix(subject, "refused.h1.") // nobody listens there
 }
 
-// ordered is the name of a consumer with which the control plane compares, and which ends by itself.
+// ordered is the name of a consumer with which the control plane compares, and which ends by
+// itself.
 var ordered = regexp.MustCompile(`^[A-Za-z0-9]{22}_[0-9]+$`)
 
 // snapshot has everything that the bus has, but what is the attacker's own.

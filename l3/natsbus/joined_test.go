@@ -16,7 +16,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestJoined: from a call of the service to the kernel's stand-in on a host, and back to the status that the caller sees.
+// TestJoined: from a call of the service to the kernel's stand-in on a host, and back to the status
+// that the caller sees.
 func TestJoined(t *testing.T) {
 	r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})}
 	r.nc = connect(t, natsbus.Login{Server: r.server})

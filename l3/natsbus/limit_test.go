@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestOneLoginIsBounded: what one host's login can make the server keep has limits, and other hosts go on.
+// TestOneLoginIsBounded: what one host's login can make the server keep has limits, and other hosts
+// go on.
 func TestOneLoginIsBounded(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1", "h2")

@@ -9,7 +9,8 @@ import (
 )
 
 // serverLog writes nats-server's log to slog. It remembers what nats-server says nowhere else: that
-// something is fatal, after which nats-server would end the process, and that it has given up its store.
+// something is fatal, after which nats-server would end the process, and that it has given up its
+// store.
 type serverLog struct {
 	log    *slog.Logger
 	broken atomic.Bool // it has given up a stream, or all of JetStream

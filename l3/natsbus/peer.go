@@ -26,8 +26,8 @@ type peer struct {
 // errPeer is returned for a tunnel address that no host can send to.
 var errPeer = errors.New("the tunnel address cannot be used")
 
-// checkPeer refuses addresses that are not those of one host on a shared network. Whether a host can
-// use IPv4 or IPv6 depends on its wiring, which skips the addresses of the other family.
+// checkPeer refuses addresses that are not those of one host on a shared network. Whether a host
+// can use IPv4 or IPv6 depends on its wiring, which skips the addresses of the other family.
 func checkPeer(addr netip.Addr) error {
 	switch v4 := addr.Unmap(); {
 	case !addr.IsValid():

@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestUnusablePeersAreSkipped: one host's bad tunnel address keeps no other host from being a peer, whether
-// it comes in a heartbeat or is on the bus already. The heartbeat itself counts.
+// TestUnusablePeersAreSkipped: one host's bad tunnel address keeps no other host from being a peer,
+// whether it comes in a heartbeat or is on the bus already. The heartbeat itself counts.
 func TestUnusablePeersAreSkipped(t *testing.T) {
 	r := newRig(t)
 	h := &hosting{}

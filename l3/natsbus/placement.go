@@ -16,12 +16,12 @@ import (
 var errNewer = errors.New("the bus has a later version than the database")
 
 // settle makes the key of a router on a host say what the database records, and reports whether it
-// had to be written. Where nothing is recorded, as when the host has confirmed that the router is gone, the
-// key is removed, which tells the host nothing.
+// had to be written. Where nothing is recorded, as when the host has confirmed that the router is
+// gone, the key is removed, which tells the host nothing.
 //
-// Several processes may do so at once. Each reads the key, then compiles, and writes only over what it
-// read. So what is written was compiled after what it replaces, and a process that was held up for long
-// between reading and writing changes nothing.
+// Several processes may do so at once. Each reads the key, then compiles, and writes only over what
+// it read. So what is written was compiled after what it replaces, and a process that was held up
+// for long between reading and writing changes nothing.
 func (b *Bus) settle(ctx context.Context, desired l3.Desired, host, routerID string) (changed bool, err error) {
 	subject := subjectOf(bucketRouters, routerKey(host, routerID))
 	for {

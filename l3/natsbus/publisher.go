@@ -15,8 +15,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Publisher publishes what was committed, opens the sessions of agents, and keeps the bus in repair.
-// Several may run, on one store, in one process or many: what they do twice changes nothing.
+// Publisher publishes what was committed, opens the sessions of agents, and keeps the bus in
+// repair. Several may run, on one store, in one process or many: what they do twice changes
+// nothing.
 type Publisher struct {
 	store   l3.Store
 	service Service
@@ -45,7 +46,8 @@ func NewPublisher(store l3.Store, service Service, bus *Bus) *Publisher {
 // Bus returns the bus that the publisher writes to.
 func (p *Publisher) Bus() *Bus { return p.bus }
 
-// Wake says that there is something in the outbox. It does not block; l3.Config.Published may call it.
+// Wake says that there is something in the outbox. It does not block; l3.Config.Published may call
+// it.
 func (p *Publisher) Wake() {
 	select {
 	case p.wake <- struct{}{}:
@@ -53,8 +55,9 @@ func (p *Publisher) Wake() {
 	}
 }
 
-// Run publishes until ctx ends, and then returns nil. Before anything else it compares the bus with the
-// database. It fails when the connection is closed, and when another deployment has taken the bus over.
+// Run publishes until ctx ends, and then returns nil. Before anything else it compares the bus with
+// the database. It fails when the connection is closed, and when another deployment has taken the
+// bus over.
 func (p *Publisher) Run(ctx context.Context) error {
 	r := *p
 	if r.Poll == 0 {
@@ -133,7 +136,8 @@ func (t *turns) unprepare() {
 // turn publishes everything that there is to publish.
 func (t *turns) turn(ctx context.Context) error {
 	if err := t.bus.troubled(); err != nil {
-		// While another bus serves the database, this process publishes nothing and opens no session.
+		// While another bus serves the database, this process publishes nothing and opens no
+		// session.
 		t.unprepare()
 		return err
 	}
@@ -184,8 +188,8 @@ const (
 	parallel = 16  // keys written at once
 )
 
-// drain publishes the first notices of the outbox, and returns how many there were. They are done when
-// the bus has stored what they are about; see [ServerConfig] for what stored means.
+// drain publishes the first notices of the outbox, and returns how many there were. They are done
+// when the bus has stored what they are about; see [ServerConfig] for what stored means.
 func (p *Publisher) drain(ctx context.Context) (int, error) {
 	var notices []l3.Notice
 	err := p.store.View(ctx, func(tx l3.Tx) (err error) {
@@ -206,9 +210,9 @@ func (p *Publisher) drain(ctx context.Context) (int, error) {
 	return len(notices), nil
 }
 
-// publish settles the routers that the notices are about: each router's hosts in the order of their last
-// notices, so that the host that a router has left hears of it first, and each host once, because the
-// present state is published.
+// publish settles the routers that the notices are about: each router's hosts in the order of their
+// last notices, so that the host that a router has left hears of it first, and each host once,
+// because the present state is published.
 func (p *Publisher) publish(ctx context.Context, notices []l3.Notice) error {
 	hosts := map[string][]string{}
 	for _, n := range notices {
@@ -230,8 +234,8 @@ func (p *Publisher) publish(ctx context.Context, notices []l3.Notice) error {
 	return g.Wait()
 }
 
-// settle publishes one router. A router that cannot be compiled keeps no other waiting: its host stays
-// with what it has.
+// settle publishes one router. A router that cannot be compiled keeps no other waiting: its host
+// stays with what it has.
 func (p *Publisher) settle(ctx context.Context, host, routerID string) (changed bool, err error) {
 	changed, err = p.bus.settle(ctx, p.service, host, routerID)
 	if errors.Is(err, dataplane.ErrInvalid) {

@@ -34,7 +34,8 @@ func TestPublisherTellsHosts(t *testing.T) {
 	require.Empty(t, late.have)
 }
 
-// TestPublisherHeldUp: one that was held up for long between compiling and writing does not bring back what has moved.
+// TestPublisherHeldUp: one that was held up for long between compiling and writing does not bring
+// back what has moved.
 func TestPublisherHeldUp(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1", "h2")
@@ -66,7 +67,8 @@ func TestPublisherHeldUp(t *testing.T) {
 	require.Zero(t, seen.number())
 }
 
-// TestPublisherKilled: what was published without being marked as done is published again, which writes nothing.
+// TestPublisherKilled: what was published without being marked as done is published again, which
+// writes nothing.
 func TestPublisherKilled(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1")
@@ -86,7 +88,8 @@ func TestPublisherKilled(t *testing.T) {
 	require.Empty(t, seen.gone)
 }
 
-// TestPublisherWaitsForTheDatabase: what cannot be compiled yet is neither lost nor taken for gone, and is published as it is by then.
+// TestPublisherWaitsForTheDatabase: what cannot be compiled yet is neither lost nor taken for gone,
+// and is published as it is by then.
 func TestPublisherWaitsForTheDatabase(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1")

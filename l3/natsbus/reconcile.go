@@ -20,9 +20,9 @@ import (
 type place struct{ host, routerID string }
 
 // ReconcileNow compares everything that the bus has with the database, and writes what differs. It
-// first tells the database what the bus has, which shows that the database was restored to an earlier
-// state. If it was, or if the bus had lost something, all agents are made to read from the beginning.
-// Several processes may do so at once, and while others publish.
+// first tells the database what the bus has, which shows that the database was restored to an
+// earlier state. If it was, or if the bus had lost something, all agents are made to read from the
+// beginning. Several processes may do so at once, and while others publish.
 func (p *Publisher) ReconcileNow(ctx context.Context) error {
 	if err := p.reconcile(ctx); err != nil {
 		return fmt.Errorf("compare the bus with the database: %w", err)
@@ -120,8 +120,8 @@ func (p *Publisher) waiting(ctx context.Context) (map[place]bool, error) {
 	return waiting, err
 }
 
-// settleAll settles routers and returns how many had to be written although nothing was waiting to be
-// published of them.
+// settleAll settles routers and returns how many had to be written although nothing was waiting to
+// be published of them.
 func (p *Publisher) settleAll(ctx context.Context, places []place, waiting map[place]bool) (lost int, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
@@ -160,8 +160,8 @@ func (p *Publisher) checkHost(ctx context.Context, host string) error {
 	return err
 }
 
-// queued returns what the bus has, for the database. What cannot be read is left out, and is written
-// again.
+// queued returns what the bus has, for the database. What cannot be read is left out, and is
+// written again.
 func queued(have map[place][]byte) []l3.Placement {
 	all := make([]l3.Placement, 0, len(have))
 	for at, text := range have {

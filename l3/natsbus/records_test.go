@@ -86,8 +86,8 @@ func TestHeartbeatOfATakenHost(t *testing.T) {
 	require.ErrorIs(t, err, jetstream.ErrMsgNotFound, "it is no tunnel peer either")
 }
 
-// TestBusOfAnotherDeployment is refused, unless it is taken over. Then nobody is told that anything is
-// gone.
+// TestBusOfAnotherDeployment is refused, unless it is taken over. Then nobody is told that anything
+// is gone.
 func TestBusOfAnotherDeployment(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1")
@@ -119,8 +119,8 @@ func TestBusOfAnotherDeployment(t *testing.T) {
 	require.Empty(t, again.gone)
 }
 
-// TestOneBusForADatabase: a second bus is refused while the first is in use, and not later. A publisher
-// that finds another bus in use stops, and goes on when that one has gone.
+// TestOneBusForADatabase: a second bus is refused while the first is in use, and not later. A
+// publisher that finds another bus in use stops, and goes on when that one has gone.
 func TestOneBusForADatabase(t *testing.T) {
 	w := newWorld("h1")
 	one := newRig(t)
@@ -152,9 +152,9 @@ func TestOneBusForADatabase(t *testing.T) {
 	one.bus = bus
 }
 
-// TestRestoredDatabase: the bus knows later versions than the database. The database is told, and its
-// versions, which are higher then, reach the hosts. A router that it does not know any more is not
-// removed from its host.
+// TestRestoredDatabase: the bus knows later versions than the database. The database is told, and
+// its versions, which are higher then, reach the hosts. A router that it does not know any more is
+// not removed from its host.
 func TestRestoredDatabase(t *testing.T) {
 	for _, running := range []bool{false, true} {
 		t.Run(fmt.Sprintf("publisher running %t", running), func(t *testing.T) {
@@ -195,8 +195,8 @@ func TestRestoredDatabase(t *testing.T) {
 	}
 }
 
-// TestOlderCopyOfTheBus: what the database published since is written again, and everybody reads from the
-// beginning, also an agent that had read further than the copy has come.
+// TestOlderCopyOfTheBus: what the database published since is written again, and everybody reads
+// from the beginning, also an agent that had read further than the copy has come.
 func TestOlderCopyOfTheBus(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1")
@@ -227,8 +227,8 @@ func TestOlderCopyOfTheBus(t *testing.T) {
 	require.Equal(t, uint64(2), again.have["r1"].Revision)
 }
 
-// TestWhatIsNotRecordedIsNotRemoved: a key of which the database has no record goes, and no host hears of
-// that. A router of another deployment is passed over.
+// TestWhatIsNotRecordedIsNotRemoved: a key of which the database has no record goes, and no host
+// hears of that. A router of another deployment is passed over.
 func TestWhatIsNotRecordedIsNotRemoved(t *testing.T) {
 	r := newRig(t)
 	w := newWorld("h1")

@@ -12,8 +12,8 @@ import (
 )
 
 // TestRunningServerRepairs damages everything that a bus is made of, one after the other. Without a
-// restart, agents get changes again, heartbeats and reports arrive, and nobody is told that anything is
-// gone.
+// restart, agents get changes again, heartbeats and reports arrive, and nobody is told that
+// anything is gone.
 func TestRunningServerRepairs(t *testing.T) {
 	type damage struct {
 		what string

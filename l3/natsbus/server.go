@@ -28,8 +28,8 @@ type ServerConfig struct {
 	// Cluster joins servers to one bus. Three or five of them go on when fewer than half are lost.
 	Cluster *ClusterConfig
 
-	// Unsynced acknowledges messages before they are on disk, so that a power loss can take back what the
-	// database has as published. It is for measurements.
+	// Unsynced acknowledges messages before they are on disk, so that a power loss can take back
+	// what the database has as published. It is for measurements.
 	Unsynced bool
 
 	Logger *slog.Logger // nil: nothing is logged
@@ -54,8 +54,8 @@ type Server struct {
 	running *server.Server // nil: it was shut down
 }
 
-// StartServer starts a server and returns when it accepts connections. In a cluster it may take longer
-// until there are enough servers for [Open].
+// StartServer starts a server and returns when it accepts connections. In a cluster it may take
+// longer until there are enough servers for [Open].
 func StartServer(c ServerConfig) (_ *Server, err error) {
 	if len(c.Secret) < 16 {
 		return nil, errors.New("start bus: ServerConfig.Secret has less than 16 bytes")
@@ -129,8 +129,9 @@ func (s *Server) start() error {
 	return nil
 }
 
-// claim locks a directory until the file that it returns is closed: two servers would damage each other's
-// files. It also writes to the directory, because nats-server would notice late that it cannot.
+// claim locks a directory until the file that it returns is closed: two servers would damage each
+// other's files. It also writes to the directory, because nats-server would notice late that it
+// cannot.
 func claim(dir string) (_ *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -210,8 +211,8 @@ func (s *Server) URL() string {
 	return "nats://" + n.Addr().String()
 }
 
-// InProcessConn returns a connection without a socket. With it a Server is what nats.InProcessServer
-// takes.
+// InProcessConn returns a connection without a socket. With it a Server is what
+// nats.InProcessServer takes.
 func (s *Server) InProcessConn() (net.Conn, error) {
 	n := s.current()
 	if n == nil {

@@ -23,23 +23,23 @@ const (
 
 	// agentMetadata marks the consumers that are made for agents.
 	agentMetadata = "l3kit-host"
-	// idleConsumer is how long a consumer outlives the last request of its agent. Within that time an
-	// agent can go on reading while no control plane answers.
+	// idleConsumer is how long a consumer outlives the last request of its agent. Within that time
+	// an agent can go on reading while no control plane answers.
 	idleConsumer = time.Hour
 
 	peersMarkTime = 5 * time.Second
 	markLife      = 24 * time.Hour
 )
 
-// sessions answers the agents that ask to be served: it creates the consumers that a host reads, and
-// writes marks.
+// sessions answers the agents that ask to be served: it creates the consumers that a host reads,
+// and writes marks.
 //
-// A mark is a message that is written at a host's request. A host that has read up to the mark, and has
-// nothing pending, has everything that was there when it asked. Without marks it could not know: in a
-// cluster any server may answer a reader, and one that is just back, and behind the others, does not
-// say so. The mark among a host's routers also names the session, before its consumers are created and
-// after. So a host notices that it reads the consumers of another session: of a request that nobody waits
-// for any more, and that was worked on late.
+// A mark is a message that is written at a host's request. A host that has read up to the mark, and
+// has nothing pending, has everything that was there when it asked. Without marks it could not
+// know: in a cluster any server may answer a reader, and one that is just back, and behind the
+// others, does not say so. The mark among a host's routers also names the session, before its
+// consumers are created and after. So a host notices that it reads the consumers of another
+// session: of a request that nobody waits for any more, and that was worked on late.
 type sessions struct {
 	bus    *Bus
 	attach func(context.Context, l3.Session) error // [l3.Hosting].Attach
@@ -77,7 +77,8 @@ func (s *sessions) serve(ctx context.Context) (stop func(), err error) {
 		if !ok || host == "" {
 			return
 		}
-		// However fast one host asks, it has one turn at a time, and others wait for no more than that.
+		// However fast one host asks, it has one turn at a time, and others wait for no more than
+		// that.
 		if !s.begin(host) {
 			s.respond(request, host, sessionAnswer{Error: "another request of the host is being worked on"})
 			return
@@ -198,9 +199,10 @@ func (s *sessions) open(ctx context.Context, r sessionRequest) (a sessionAnswer,
 	return a, nil
 }
 
-// consume creates the consumer of a host, in place of the one that it had: a consumer cannot be told to
-// start elsewhere. It reads what was written after a sequence number; 0: the last value of each key, and
-// then what is written. It returns the number, or 0 if the stream has not come as far.
+// consume creates the consumer of a host, in place of the one that it had: a consumer cannot be
+// told to start elsewhere. It reads what was written after a sequence number; 0: the last value of
+// each key, and then what is written. It returns the number, or 0 if the stream has not come as
+// far.
 func (s *sessions) consume(ctx context.Context, bucket, host, keys string, after uint64) (uint64, error) {
 	stream := s.bus.stream(bucket)
 	c := jetstream.ConsumerConfig{
@@ -228,8 +230,8 @@ func (s *sessions) consume(ctx context.Context, bucket, host, keys string, after
 	}
 }
 
-// deleteConsumer deletes a consumer if it exists. In a cluster, the server that had it may be lost. Then
-// nobody confirms, and the consumer is deleted all the same.
+// deleteConsumer deletes a consumer if it exists. In a cluster, the server that had it may be lost.
+// Then nobody confirms, and the consumer is deleted all the same.
 func deleteConsumer(ctx context.Context, s jetstream.Stream, consumer string) error {
 	attempt, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

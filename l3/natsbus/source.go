@@ -23,8 +23,8 @@ type Source struct {
 	log  *slog.Logger
 }
 
-// NewSource returns the source of a host. There is one at a time: a second one takes the messages of the
-// first, which begins again, and so on. It does not close the connection. log may be nil.
+// NewSource returns the source of a host. There is one at a time: a second one takes the messages
+// of the first, which begins again, and so on. It does not close the connection. log may be nil.
 func NewSource(nc *nats.Conn, host string, log *slog.Logger) (*Source, error) {
 	if host == "" {
 		return nil, errors.New("open source of routers: the host is missing")
@@ -36,8 +36,8 @@ func NewSource(nc *nats.Conn, host string, log *slog.Logger) (*Source, error) {
 }
 
 // Watch opens the session of the host and yields its routers. It waits while no control plane opens
-// sessions. After an interruption it goes on where it was. It closes the channel only where it cannot, or
-// when somebody has closed the connection.
+// sessions. After an interruption it goes on where it was. It closes the channel only where it
+// cannot, or when somebody has closed the connection.
 func (s *Source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
 	session.Host = s.host
 	answer, err := s.wait(ctx, sessionRequest{Session: session})
@@ -71,8 +71,8 @@ func (s *Source) wait(ctx context.Context, r sessionRequest) (sessionAnswer, err
 	}
 }
 
-// ErrNoSessions is returned by [Source.Watch] while no control plane is connected to the bus, such as
-// when it is starting.
+// ErrNoSessions is returned by [Source.Watch] while no control plane is connected to the bus, such
+// as when it is starting.
 var ErrNoSessions = errors.New("no control plane opens sessions")
 
 // open asks the control plane for the session of the host.

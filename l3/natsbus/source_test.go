@@ -112,7 +112,8 @@ func (w *world) revision(id string) uint64 {
 	return w.at[id].Revision
 }
 
-// TestServerRestarted: what was acknowledged is there, watches go on, and nobody is told that something is gone.
+// TestServerRestarted: what was acknowledged is there, watches go on, and nobody is told that
+// something is gone.
 func TestServerRestarted(t *testing.T) {
 	dir := t.TempDir()
 	c := natsbus.ServerConfig{Secret: secret, Dir: dir, Listen: freePort(t)}

@@ -18,8 +18,8 @@ const (
 )
 
 // configs returns the configuration of the streams. Buckets are written out as streams, because a
-// bucket that NATS's client makes lets whoever may write one key delete all of them, with the header
-// Nats-Rollup.
+// bucket that NATS's client makes lets whoever may write one key delete all of them, with the
+// header Nats-Rollup.
 func (b *Bus) configs() []jetstream.StreamConfig {
 	bucket := func(name string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
@@ -86,8 +86,8 @@ func (b *Bus) repairStream(ctx context.Context, want jetstream.StreamConfig) (ch
 	return changed, nil
 }
 
-// replace deletes a stream and creates it. What it had comes again: from the database, with the next
-// heartbeats, and from the agents, which send their inventories.
+// replace deletes a stream and creates it. What it had comes again: from the database, with the
+// next heartbeats, and from the agents, which send their inventories.
 func (b *Bus) replace(ctx context.Context, c jetstream.StreamConfig) error {
 	if err := b.js.DeleteStream(ctx, c.Name); err != nil {
 		return err

@@ -5,22 +5,23 @@ import (
 	"strings"
 )
 
-// Names of what the bus keeps in the control plane's account. A bucket is the stream KV_<bucket> with
-// the subjects $KV.<bucket>.<key>.
+// Names of what the bus keeps in the control plane's account. A bucket is the stream KV_<bucket>
+// with the subjects $KV.<bucket>.<key>.
 const (
 	bucketRouters = "routers"
 	bucketAgents  = "agents"
 	bucketPeers   = "peers"
 	streamReports = "reports"
 
-	// keyComplete and keyIdentity are keys of the bucket routers. No router has them, because the key
-	// of a router on a host has two parts.
+	// keyComplete and keyIdentity are keys of the bucket routers. No router has them, because the
+	// key of a router on a host has two parts.
 	keyComplete = "complete"
 	keyIdentity = "identity"
-	// keyProbe is a key of the bucket agents. No host has it, because the key of a host has one part.
+	// keyProbe is a key of the bucket agents. No host has it, because the key of a host has one
+	// part.
 	keyProbe = "control.probe"
-	// keyMark is a key of the bucket peers, and the second part of a key of the bucket routers. It is
-	// the token of the empty name, which no host and no router has.
+	// keyMark is a key of the bucket peers, and the second part of a key of the bucket routers. It
+	// is the token of the empty name, which no host and no router has.
 	keyMark = "="
 
 	subjectReports = "reports."
@@ -32,7 +33,8 @@ func subjectOf(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 func routerKey(host, routerID string) string { return Token(host) + "." + Token(routerID) }
 
-// Token writes a name as one part of a subject, so that no name can widen an import: letters, digits,
+// Token writes a name as one part of a subject, so that no name can widen an import: letters,
+// digits,
 // - and _ stand for themselves, every other byte is = and two hexadecimal digits. "node1.example" is
 // "node1=2Eexample". The empty name is a single =.
 func Token(name string) string {

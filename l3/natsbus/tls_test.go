@@ -59,7 +59,8 @@ func (a *authority) issue(name string) []tls.Certificate {
 	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 }
 
-// TestTLS: agents believe the server by its authority, the server, if it wants to, agents by theirs, and passwords count all the same.
+// TestTLS: agents believe the server by its authority, the server, if it wants to, agents by
+// theirs, and passwords count all the same.
 func TestTLS(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	for name, config := range map[string]*tls.Config{

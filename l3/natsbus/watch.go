@@ -89,9 +89,9 @@ func (w *watch) read(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// resume opens the session again, to go on after the last message. While no control plane answers it
-// reads on with the consumers of the session before, if they still exist. It does not do so while it
-// asks: it would take messages from the consumers that are made for the new session.
+// resume opens the session again, to go on after the last message. While no control plane answers
+// it reads on with the consumers of the session before, if they still exist. It does not do so
+// while it asks: it would take messages from the consumers that are made for the new session.
 func (w *watch) resume(ctx context.Context) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		a, err := w.open(ctx, w.request())
@@ -147,8 +147,8 @@ func (w *watch) emit(ctx context.Context, e agent.Event) error {
 	}
 }
 
-// takeRouter passes a message on. When a message was lost before it, the session is opened again. Until a
-// control plane does so, what comes is passed on, and is read again later.
+// takeRouter passes a message on. When a message was lost before it, the session is opened again.
+// Until a control plane does so, what comes is passed on, and is read again later.
 func (w *watch) takeRouter(ctx context.Context, m message) error {
 	other := false // the consumer is another session's
 	if m.subject == subjectOf(bucketRouters, routerKey(w.host, "")) {

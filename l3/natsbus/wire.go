@@ -109,8 +109,8 @@ type report struct {
 	Seq         uint64            `json:"seq,omitempty"`
 }
 
-// maxReason bounds a reason in a report, in bytes, so that a report of thousands of floating IPs fits
-// into a message.
+// maxReason bounds a reason in a report, in bytes, so that a report of thousands of floating IPs
+// fits into a message.
 const maxReason = 1024
 
 func encodeReport(r l3.Report) ([]byte, error) {

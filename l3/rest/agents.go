@@ -141,7 +141,8 @@ var (
 		},
 	}
 
-	// agentStamp is a time in the form that Neutron has for agents alone, and that clients read: UTC, without saying so.
+	// agentStamp is a time in the form that Neutron has for agents alone, and that clients read:
+	// UTC, without saying so.
 	agentStamp = value[time.Time]{
 		schema: schema{"type": "string"},
 		write: func(b []byte, t time.Time) []byte {

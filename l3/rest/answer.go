@@ -23,7 +23,8 @@ func (a *api) send(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// fail answers with an error. What is not the client's fault goes to the log, and the client learns only that it happened.
+// fail answers with an error. What is not the client's fault goes to the log, and the client learns
+// only that it happened.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var (
 		refused  *l3.Error
@@ -93,7 +94,8 @@ func badRequest(format string, args ...any) error {
 	return &l3.Error{Name: "HTTPBadRequest", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
-// badForm is badRequest under the name that Neutron gives to what is wrong with a request as a whole.
+// badForm is badRequest under the name that Neutron gives to what is wrong with a request as a
+// whole.
 func badForm(format string, args ...any) error {
 	return &l3.Error{Name: "BadRequest", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }

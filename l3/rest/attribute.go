@@ -24,8 +24,9 @@ const (
 	found = filtered | sorted
 )
 
-// attribute is one of a resource R, which callers describe by an S. The tables of attributes are all that this package knows about a resource:
-// requests are read, answers written, lists filtered and sorted by them, and the OpenAPI document says what they say.
+// attribute is one of a resource R, which callers describe by an S. The tables of attributes are
+// all that this package knows about a resource: requests are read, answers written, lists filtered
+// and sorted by them, and the OpenAPI document says what they say.
 type attribute[R, S any] struct {
 	name   string
 	uses   use
@@ -64,8 +65,8 @@ func shown[R, S, Out, In any](name string, c codec[Out, In], uses use, get func(
 	return a
 }
 
-// constant is an attribute that is the same for every resource here: one of an extension that is not
-// served, which clients expect. As a sort key it decides nothing.
+// constant is an attribute that is the same for every resource here: one of an extension that is
+// not served, which clients expect. As a sort key it decides nothing.
 func constant[R, S, Out any](name string, c codec[Out, Out], text string, v Out) attribute[R, S] {
 	a := shown[R, S](name, c, 0, func(*R) Out { return v })
 	a.uses, a.stored = found, ""
@@ -159,8 +160,8 @@ func (a *api) sightOf(who l3.Caller, resource string) sight {
 // shows reports whether a caller with a sight sees the attribute.
 func (a *attribute[R, S]) shows(sees sight) bool { return a.uses&guarded == 0 || sees(a.name) }
 
-// seen returns the attributes that a caller sees of a resource, of those with the given names, or of
-// all.
+// seen returns the attributes that a caller sees of a resource, of those with the given names, or
+// of all.
 func (t table[R, S]) seen(sees sight, names []string) table[R, S] {
 	out := make(table[R, S], 0, len(t))
 	for _, a := range t {
@@ -189,8 +190,9 @@ func (t table[R, S]) write(b []byte, r *R) []byte {
 	return append(b, '}')
 }
 
-// read makes a spec of a JSON object in a request that makes (inPost) or changes (inPut) a resource. Errors are ones of fault, with what is wrong with
-// the value of an attribute under the attribute's name.
+// read makes a spec of a JSON object in a request that makes (inPost) or changes (inPut) a
+// resource. Errors are ones of fault, with what is wrong with the value of an attribute under the
+// attribute's name.
 func (t table[R, S]) read(object map[string]any, in use) (S, error) {
 	var s S
 	if err := t.unknown(object); err != nil {
@@ -323,8 +325,8 @@ func (s schema) nullable() schema {
 	return out
 }
 
-// asGiven is the schema of a value in a request, where a number may be a string, and a boolean may be
-// one or a number.
+// asGiven is the schema of a value in a request, where a number may be a string, and a boolean may
+// be one or a number.
 func (s schema) asGiven() schema {
 	out := maps.Clone(s)
 	switch s["type"] {

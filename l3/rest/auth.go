@@ -13,8 +13,9 @@ import (
 
 // Auth says who a request is from.
 type Auth interface {
-	// Authenticate fails with *[Unauthorized] for a caller that it does not believe, with *[Unavailable] while it cannot know. It is called
-	// concurrently, once for a request, and before anything of the request's body is read.
+	// Authenticate fails with *[Unauthorized] for a caller that it does not believe, with
+	// *[Unavailable] while it cannot know. It is called concurrently, once for a request, and
+	// before anything of the request's body is read.
 	Authenticate(r *http.Request) (l3.Caller, error)
 }
 
@@ -49,8 +50,8 @@ func caller(project, user string, roles []string) l3.Caller {
 // its own DNS server resolves to 127.0.0.1 (DNS rebinding). So a request must be for a host that no
 // page can choose: an IP address, localhost, or one of Names.
 type None struct {
-	// Default is who sends requests without any of these headers, which is all that the openstack client sends with its auth type none.
-	// The zero Caller: nobody, they are answered with 401.
+	// Default is who sends requests without any of these headers, which is all that the openstack
+	// client sends with its auth type none. The zero Caller: nobody, they are answered with 401.
 	Default l3.Caller
 	// Names are the host names, without ports, that clients call the API by.
 	Names []string
@@ -81,8 +82,8 @@ func (n None) Authenticate(r *http.Request) (l3.Caller, error) {
 	return caller(project, user, roles), nil
 }
 
-// serves reports whether a request's Host is one that only a client with a connection to this API can
-// have meant. HTTP/1.0 has none, and no browser speaks it.
+// serves reports whether a request's Host is one that only a client with a connection to this API
+// can have meant. HTTP/1.0 has none, and no browser speaks it.
 func (n None) serves(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -94,8 +95,9 @@ func (n None) serves(host string) bool {
 	return slices.ContainsFunc(n.Names, func(name string) bool { return strings.EqualFold(name, host) })
 }
 
-// MayListen refuses addresses that others than this machine can reach: whoever reaches an API that believes everybody owns it. It takes what
-// [net.Listen] takes. Names are looked up, and all of their addresses must be loopback.
+// MayListen refuses addresses that others than this machine can reach: whoever reaches an API that
+// believes everybody owns it. It takes what [net.Listen] takes. Names are looked up, and all of
+// their addresses must be loopback.
 func (None) MayListen(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -128,7 +128,8 @@ func TestStrangersLearnNothing(t *testing.T) {
 	}
 }
 
-// identity is a Keystone with a service account, a user boss who is administrator of the project tenants, and whatever tokens a test adds.
+// identity is a Keystone with a service account, a user boss who is administrator of the project
+// tenants, and whatever tokens a test adds.
 type identity struct {
 	*httptest.Server
 	logins, questions atomic.Int32

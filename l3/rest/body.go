@@ -83,8 +83,8 @@ func notUTF8(raw []byte) int {
 	return -1
 }
 
-// loneSurrogate returns where JSON first escapes half of a surrogate pair without the other half, or
-// -1. Decoders replace it.
+// loneSurrogate returns where JSON first escapes half of a surrogate pair without the other half,
+// or -1. Decoders replace it.
 func loneSurrogate(raw []byte) int {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {

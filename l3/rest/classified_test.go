@@ -14,7 +14,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// What can be done with an attribute that a request gives. Nothing may be accepted and have no effect in silence.
+// What can be done with an attribute that a request gives. Nothing may be accepted and have no
+// effect in silence.
 const (
 	realised = "realised" // hosts, addresses, permissions or quotas follow from it, or it is a label that people look for
 	stored   = "stored"   // accepted and shown, and nothing acts on it: the OpenAPI document says so
@@ -71,7 +72,8 @@ var classes = map[string]string{
 	"quota.*": realised, // a limit of each resource
 }
 
-// TestEveryAttributeIsClassified takes the attributes of all requests from the OpenAPI document. A new one fails it, until it is decided what it does.
+// TestEveryAttributeIsClassified takes the attributes of all requests from the OpenAPI document. A
+// new one fails it, until it is decided what it does.
 func TestEveryAttributeIsClassified(t *testing.T) {
 	w := httptest.NewRecorder()
 	rest.New(rest.Config{Service: &fake{}, Auth: rest.None{}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))

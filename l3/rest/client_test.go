@@ -26,8 +26,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// cloud is a service on an empty store behind its API, with gophercloud as the client of an administrator and of two projects. Everything that is said
-// is held to the OpenAPI document.
+// cloud is a service on an empty store behind its API, with gophercloud as the client of an
+// administrator and of two projects. Everything that is said is held to the OpenAPI document.
 type cloud struct {
 	*testing.T
 	service              *l3.Service
@@ -172,7 +172,8 @@ func (c *cloud) floatingIP(network, port string) *floatingips.FloatingIP {
 	return ok(floatingips.Create(c.Context(), c.member, floatingips.CreateOpts{FloatingNetworkID: network, PortID: port}).Extract())(c)
 }
 
-// tiers is what most tests of routers and floating IPs begin with: an external network, a router, a network with a subnet on it, and a port there.
+// tiers is what most tests of routers and floating IPs begin with: an external network, a router, a
+// network with a subnet on it, and a port there.
 type tiers struct {
 	public       *networks.Network
 	publicSubnet *subnets.Subnet

@@ -6,8 +6,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// extension is a part of the API beyond its core, under the alias and the date that Neutron knows it by. A client that finds the alias relies on all
-// of it, so one stands here only when nothing of it is missing.
+// extension is a part of the API beyond its core, under the alias and the date that Neutron knows
+// it by. A client that finds the alias relies on all of it, so one stands here only when nothing of
+// it is missing.
 type extension struct {
 	Alias       string   `json:"alias"`
 	Name        string   `json:"name"`

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// fake answers what a test gives it and notes what it was asked. Methods that no test needs are nil and panic.
+// fake answers what a test gives it and notes what it was asked. Methods that no test needs are nil
+// and panic.
 type fake struct {
 	rest.Service
 

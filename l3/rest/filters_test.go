@@ -14,8 +14,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// unfiltered are the attributes that lists cannot be filtered by: objects and lists of objects, as in
-// Neutron, and what is worked out for each resource that is shown.
+// unfiltered are the attributes that lists cannot be filtered by: objects and lists of objects, as
+// in Neutron, and what is worked out for each resource that is shown.
 var unfiltered = map[string]string{
 	"networks":                  "segments",
 	"subnets":                   "allocation_pools host_routes",
@@ -27,8 +27,8 @@ var unfiltered = map[string]string{
 	"network-ip-availabilities": "total_ips used_ips subnet_ip_availability",
 }
 
-// unsorted are the attributes that lists can be filtered by and not sorted: lists, those of a network's
-// first segment, and what follows from other resources.
+// unsorted are the attributes that lists can be filtered by and not sorted: lists, those of a
+// network's first segment, and what follows from other resources.
 var unsorted = map[string]string{
 	"networks": "tags subnets availability_zones" +
 		" provider:network_type provider:physical_network provider:segmentation_id",
@@ -121,8 +121,8 @@ func filterValue(v any) (text string, ok bool) {
 	return fmt.Sprint(v), true
 }
 
-// TestEveryAttributeCanBeFilteredAndSorted: whoever adds an attribute makes it one that lists can be
-// filtered and sorted by, or lists it above.
+// TestEveryAttributeCanBeFilteredAndSorted: whoever adds an attribute makes it one that lists can
+// be filtered and sorted by, or lists it above.
 func TestEveryAttributeCanBeFilteredAndSorted(t *testing.T) {
 	e := newEstate(t, rest.None{}, func(person string) []string {
 		return []string{"X-Project-Id", projectID, "X-Roles", strings.Join(personsRoles[person], ",")}

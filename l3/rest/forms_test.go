@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TestBulkItemsMayBeWrapped: each item of a bulk request may be in an object with the resource's name,
-// as some clients send it; all or none are made.
+// TestBulkItemsMayBeWrapped: each item of a bulk request may be in an object with the resource's
+// name, as some clients send it; all or none are made.
 func TestBulkItemsMayBeWrapped(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		at := c.tiers()

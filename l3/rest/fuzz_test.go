@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// FuzzBody gives the decoder of every resource what clients could send. Whatever it does not take is refused with 4xx, and nothing panics.
+// FuzzBody gives the decoder of every resource what clients could send. Whatever it does not take
+// is refused with 4xx, and nothing panics.
 func FuzzBody(f *testing.F) {
 	for _, seed := range []string{
 		`{"router": {"name": "r", "external_gateway_info": {"network_id": "6b6b1a5e-5f4a-4b9e-9d0a-0f5f3a1c2d3e", "external_fixed_ips": [{}]}}}`,

@@ -17,7 +17,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// TestHostileValuesAreNever500 puts values that do not belong there into every attribute and every parameter that the OpenAPI document knows.
+// TestHostileValuesAreNever500 puts values that do not belong there into every attribute and every
+// parameter that the OpenAPI document knows.
 func TestHostileValuesAreNever500(t *testing.T) {
 	hostile := []string{`null`, `""`, `"\u0000"`, `"\ud800"`, `-1`, `0`, `1.5`, `1e400`, `9223372036854775808`, `true`, `"true"`, `[]`, `[null]`, `[{}]`, `{}`,
 		`{"network_id": null}`, `"` + strings.Repeat("x", 300) + `"`, `"0.0.0.0/0"`, `"::/0"`, `"255.255.255.255"`, `"::"`, `"fe80::1%eth0"`, `"ff:ff:ff:ff:ff:ff"`,

@@ -19,11 +19,13 @@ import (
 
 // KeystoneConfig is how to ask Keystone v3.
 type KeystoneConfig struct {
-	// Service is the account that asks: IdentityEndpoint, a user or an application credential, and a scope. Its role must let it validate tokens.
+	// Service is the account that asks: IdentityEndpoint, a user or an application credential, and
+	// a scope. Its role must let it validate tokens.
 	Service gophercloud.AuthOptions
 	// PublicURL is where clients get tokens; empty: Service.IdentityEndpoint.
 	PublicURL string
-	// Fresh bounds how long a token is believed without asking again, and so how long a revoked one still works; 0: 1 minute.
+	// Fresh bounds how long a token is believed without asking again, and so how long a revoked one
+	// still works; 0: 1 minute.
 	Fresh time.Duration
 	// Timeout bounds a question; 0: 10 s.
 	Timeout time.Duration
@@ -52,7 +54,8 @@ type knownToken struct {
 // maxKnown bounds the tokens that are remembered. One that was forgotten is asked for again.
 const maxKnown = 10_000
 
-// NewKeystone makes an Auth. It does not connect: whether Keystone is there shows when requests come.
+// NewKeystone makes an Auth. It does not connect: whether Keystone is there shows when requests
+// come.
 func NewKeystone(c KeystoneConfig) (*Keystone, error) {
 	provider, err := openstack.NewClient(c.Service.IdentityEndpoint)
 	if err != nil {
@@ -91,7 +94,8 @@ func (k *Keystone) Authenticate(r *http.Request) (l3.Caller, error) {
 	if who, ok := k.remembered(key); ok {
 		return who, nil
 	}
-	// Others may wait for the same answer, so the first of them going away does not end the question.
+	// Others may wait for the same answer, so the first of them going away does not end the
+	// question.
 	answer := k.asking.DoChan(string(key[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), k.config.Timeout)
 		defer cancel()

@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Limits bound what clients can make a server hold and do. A zero is replaced by the default. Whoever
-// serves the handler bounds connections and time; see [Busy].
+// Limits bound what clients can make a server hold and do. A zero is replaced by the default.
+// Whoever serves the handler bounds connections and time; see [Busy].
 type Limits struct {
 	// Body is the bytes of a request's body; default 1 MiB. More is answered with 413.
 	Body int64
@@ -24,8 +24,8 @@ type Limits struct {
 	// Bodies is the bytes of all bodies that are being received or worked on; default 64 MiB. A
 	// request that exceeds it is answered with 503.
 	Bodies int64
-	// Answers is the bytes of all answers to GET that are being sent; default 256 MiB. A request that
-	// exceeds it is answered with 503, unless no other is being sent.
+	// Answers is the bytes of all answers to GET that are being sent; default 256 MiB. A request
+	// that exceeds it is answered with 503, unless no other is being sent.
 	Answers int64
 }
 
@@ -132,8 +132,9 @@ func (a *api) tooMany() error {
 // maxDepth is how deep JSON may be nested for [crowded] to look at it; encoding/json refuses more.
 const maxDepth = 10_000
 
-// crowded reports whether a list, or an object, in a JSON text has more than so many elements. It is
-// found out before the text is parsed, because its values take many times the memory of the text.
+// crowded reports whether a list, or an object, in a JSON text has more than so many elements. It
+// is found out before the text is parsed, because its values take many times the memory of the
+// text.
 func crowded(raw []byte, most int) bool {
 	commas, quoted := []int{}, false
 	for i := 0; i < len(raw); i++ {

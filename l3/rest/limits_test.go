@@ -55,7 +55,8 @@ func TestListsInBodiesAreBounded(t *testing.T) {
 	require.Len(t, made, 5, "all or none")
 }
 
-// TestCostlyQueriesAreRefused: what took PostgreSQL minutes to plan, and was beyond SQLite's limits.
+// TestCostlyQueriesAreRefused: what took PostgreSQL minutes to plan, and was beyond SQLite's
+// limits.
 func TestCostlyQueriesAreRefused(t *testing.T) {
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
 		service, err := l3.New(l3.Config{Store: store})
@@ -97,8 +98,8 @@ func half(t *testing.T, server *httptest.Server, size int) net.Conn {
 	return c
 }
 
-// TestBodiesInFlightAreBounded: clients that send large bodies slowly are told to come again when they
-// hold too much between them, and what they held is given back, however they end.
+// TestBodiesInFlightAreBounded: clients that send large bodies slowly are told to come again when
+// they hold too much between them, and what they held is given back, however they end.
 func TestBodiesInFlightAreBounded(t *testing.T) {
 	const body = 256 << 10
 	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})

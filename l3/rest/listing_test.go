@@ -11,8 +11,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TestSortingByListsAndObjects: the lists and objects that Neutron sorts by are sorted by as the JSON
-// that they are, over pages too.
+// TestSortingByListsAndObjects: the lists and objects that Neutron sorts by are sorted by as the
+// JSON that they are, over pages too.
 func TestSortingByListsAndObjects(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		for host, zone := range map[string]string{"h1": "east", "h2": "west"} {
@@ -60,7 +60,8 @@ func TestSortingByListsAndObjects(t *testing.T) {
 	})
 }
 
-// TestFiltersForWhatCannotBe: values that an attribute cannot have are refused, where Neutron does so.
+// TestFiltersForWhatCannotBe: values that an attribute cannot have are refused, where Neutron does
+// so.
 func TestFiltersForWhatCannotBe(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		group := idOf(c.T, second(c.raw(c.member, "POST", "security-groups", `{"security_group": {"name": "g"}}`)))

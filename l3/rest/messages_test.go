@@ -54,8 +54,8 @@ func TestGoLikeFindsGo(t *testing.T) {
 	}
 }
 
-// TestMessages: requests that clients get wrong, with the words by which they tell the refusals apart.
-// They are those of neutron-server 21. None names anything of Go; nor do those of
+// TestMessages: requests that clients get wrong, with the words by which they tell the refusals
+// apart. They are those of neutron-server 21. None names anything of Go; nor do those of
 // [TestHostileValuesAreNever500].
 func TestMessages(t *testing.T) {
 	onClouds(t, func(c *cloud) {

@@ -35,8 +35,8 @@ func listsOf(s any, envelope string) []string {
 	return names
 }
 
-// TestNullIsNoList: null in the place of a list is refused and changes nothing, whatever the list is
-// of, but for those that Neutron empties.
+// TestNullIsNoList: null in the place of a list is refused and changes nothing, whatever the list
+// is of, but for those that Neutron empties.
 func TestNullIsNoList(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		at := c.tiers()

@@ -18,8 +18,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// held holds requests and answers to the OpenAPI document: what the handler answers with success must have been a request that the document allows,
-// and every answer must be as it says.
+// held holds requests and answers to the OpenAPI document: what the handler answers with success
+// must have been a request that the document allows, and every answer must be as it says.
 type held struct {
 	t      *testing.T
 	next   http.Handler

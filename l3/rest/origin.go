@@ -11,10 +11,10 @@ import (
 var errCrossSite = &l3.Error{Name: "HTTPForbidden", Status: http.StatusForbidden,
 	Message: "The request comes from a web page of another site."}
 
-// crossSite reports whether a browser sent a request for a web page of another site. Browsers say so
-// in Sec-Fetch-Site, older ones leave it at Origin; other clients send neither. Such a request is
-// refused even where it would need a token, which no page has: a browser may have been given a way
-// in that this package knows nothing of, such as a certificate or a proxy's cookie.
+// crossSite reports whether a browser sent a request for a web page of another site. Browsers say
+// so in Sec-Fetch-Site, older ones leave it at Origin; other clients send neither. Such a request
+// is refused even where it would need a token, which no page has: a browser may have been given a
+// way in that this package knows nothing of, such as a certificate or a proxy's cookie.
 func (a *api) crossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none": // none: the user, by the address bar

@@ -54,7 +54,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 			return `{"rbac_policy": {"object_type": "network", "object_id": "` + network + `", "action": "access_as_shared", "target_tenant": "` + target + `"}}`
 		}
 
-		// Members see the subnets of a shared network, and of one that is external alone they do not.
+		// Members see the subnets of a shared network, and of one that is external alone they do
+		// not.
 		status, answer = ask("member", "GET", "subnets", "")
 		require.Equal(c, http.StatusOK, status, answer)
 		for _, id := range []string{at.subnet.ID, sharedSubnet, bothSubnet} {
@@ -117,8 +118,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 	})
 }
 
-// TestAdministratorsAttributes: what a member may give of each resource, attribute by attribute. The
-// answers are those of neutron-server 21.
+// TestAdministratorsAttributes: what a member may give of each resource, attribute by attribute.
+// The answers are those of neutron-server 21.
 func TestAdministratorsAttributes(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		at := c.tiers()

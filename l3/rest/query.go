@@ -137,8 +137,8 @@ type link struct {
 	Href string `json:"href"`
 }
 
-// links lead to the pages beside one with n resources, from the first ID to the last. As in Neutron, a full page may be followed by an empty one,
-// from which a link leads back to the last.
+// links lead to the pages beside one with n resources, from the first ID to the last. As in
+// Neutron, a full page may be followed by an empty one, from which a link leads back to the last.
 func links(where string, params url.Values, q l3.Query, n int, first, last string) []link {
 	out := []link{}
 	add := func(rel, marker string, reverse bool) {
@@ -166,8 +166,8 @@ func links(where string, params url.Values, q l3.Query, n int, first, last strin
 	return out
 }
 
-// pairs filters a list of objects by the values of their members: fixed_ips=ip_address=10.0.0.1. Members with the ending _substr are found by a part
-// of their value.
+// pairs filters a list of objects by the values of their members: fixed_ips=ip_address=10.0.0.1.
+// Members with the ending _substr are found by a part of their value.
 func pairs(stored string, members map[string]func(string) (any, error)) func(values []string) ([]l3.Filter, error) {
 	return func(values []string) ([]l3.Filter, error) {
 		var out []l3.Filter

@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// quotas registers what differs from other resources: the names of the limits are the service's, and a project without any of its own has quotas too.
+// quotas registers what differs from other resources: the names of the limits are the service's,
+// and a project without any of its own has quotas too.
 func (a *api) quotas() {
 	a.resources = append(a.resources, resource{"quotas", "quota", "quotas"})
 	limits := schema{"type": "object", "additionalProperties": boolean.schema.asGiven()}

@@ -1,7 +1,9 @@
-// Package rest serves an L3 service as the OpenStack Networking API v2.0, which the openstack client, gophercloud and Terraform speak.
+// Package rest serves an L3 service as the OpenStack Networking API v2.0, which the openstack
+// client, gophercloud and Terraform speak.
 //
-// What there is to know about a resource is a table of its attributes (networks.go, routers.go and so on), one attribute a line. The code that reads
-// requests and writes answers is the same for all of them, and so is the OpenAPI document at /openapi.json.
+// What there is to know about a resource is a table of its attributes (networks.go, routers.go and
+// so on), one attribute a line. The code that reads requests and writes answers is the same for all
+// of them, and so is the OpenAPI document at /openapi.json.
 package rest
 
 import (
@@ -145,8 +147,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// bare returns the request without what Neutron allows at the end of a path: a slash, and .json, which
-// clients of its first releases send. A tag may end in .json itself.
+// bare returns the request without what Neutron allows at the end of a path: a slash, and .json,
+// which clients of its first releases send. A tag may end in .json itself.
 func bare(r *http.Request) *http.Request {
 	was := r.URL.EscapedPath() // in which a slash that belongs to a name is %2F
 	to := was
@@ -252,7 +254,8 @@ func (a *api) nowhere(w http.ResponseWriter, r *http.Request) {
 	a.refuse(w, r, errNoMethod)
 }
 
-// refuse fails a request once it is known whose it is: strangers do not learn which paths there are.
+// refuse fails a request once it is known whose it is: strangers do not learn which paths there
+// are.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if _, stranger := a.auth.Authenticate(r); stranger != nil {
 		err = stranger
@@ -270,13 +273,15 @@ func (p *probe) Header() http.Header         { return p.header }
 func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
 func (p *probe) WriteHeader(status int)      { p.status = status }
 
-// direct says whether a path is without detours such as // and .., which the mux would answer with a redirect.
+// direct says whether a path is without detours such as // and .., which the mux would answer with
+// a redirect.
 func direct(escaped string) bool {
 	short := path.Clean(escaped)
 	return escaped == short || short != "/" && escaped == short+"/"
 }
 
-// clean says whether text can be looked for in every store: PostgreSQL refuses a NUL, and bytes that are not UTF-8.
+// clean says whether text can be looked for in every store: PostgreSQL refuses a NUL, and bytes
+// that are not UTF-8.
 func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 var (

@@ -352,7 +352,8 @@ func TestExtensions(t *testing.T) {
 	require.Equal(t, 404, ask(api(&fake{}), "GET", "/v2.0/extensions/dvr", "").Code)
 }
 
-// TestBadRequests shows that what is wrong is refused with a 4xx that names it, before the service hears of it.
+// TestBadRequests shows that what is wrong is refused with a 4xx that names it, before the service
+// hears of it.
 func TestBadRequests(t *testing.T) {
 	put, post := "PUT /v2.0/routers/r", "POST /v2.0/routers"
 	cases := []struct {

@@ -119,7 +119,8 @@ var (
 		},
 	}
 
-	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond the prefix.
+	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond
+	// the prefix.
 	sourceOrNo = func() value[netip.Prefix] {
 		v := orNull(value[netip.Prefix]{cidr.schema, appendPrefix, host.read, canonical(host.read)})
 		read := v.read

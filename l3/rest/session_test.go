@@ -20,7 +20,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// session is a person at the openstack client, with an agent on one host that reports whatever it is given as done.
+// session is a person at the openstack client, with an agent on one host that reports whatever it
+// is given as done.
 type session struct {
 	*testing.T
 	commands   *json.Encoder // one command line's words
@@ -31,8 +32,8 @@ type session struct {
 // The client is Debian's, and so is the Python that it is written in.
 const python = "/usr/bin/python3"
 
-// driver runs command lines as the script openstack does, each by itself, but without starting Python and reading the client's thousands of modules for
-// each: that takes seconds.
+// driver runs command lines as the script openstack does, each by itself, but without starting
+// Python and reading the client's thousands of modules for each: that takes seconds.
 const driver = `
 import contextlib, io, json, sys
 from openstackclient import shell
@@ -46,7 +47,8 @@ for line in sys.stdin:
     print(json.dumps({"code": code or 0, "out": out.getvalue()}), flush=True)
 `
 
-// newSession starts the client with an environment. It goes on in the transcript of the test's name where L3KIT_TRANSCRIPTS is a directory.
+// newSession starts the client with an environment. It goes on in the transcript of the test's name
+// where L3KIT_TRANSCRIPTS is a directory.
 func newSession(t *testing.T, environment ...string) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	client := exec.CommandContext(ctx, python, "-c", driver)
@@ -84,7 +86,8 @@ func needClient(t *testing.T) {
 	}
 }
 
-// try runs a command line, whose words are between blanks or within quotes, and returns what it printed and its exit status.
+// try runs a command line, whose words are between blanks or within quotes, and returns what it
+// printed and its exit status.
 func (s *session) try(format string, args ...any) (string, int) {
 	s.Helper()
 	line := fmt.Sprintf(format, args...)
@@ -132,8 +135,8 @@ func (s *session) value(field, format string, args ...any) string {
 	return strings.TrimSpace(s.run(format+" -f value -c '"+field+"'", args...))
 }
 
-// TestOpenStackClientBuildsAndRemovesThreeTiers needs no Keystone: with the auth type none the client asks the endpoint that it is told, and says nothing
-// about who it is, so None.Default does.
+// TestOpenStackClientBuildsAndRemovesThreeTiers needs no Keystone: with the auth type none the
+// client asks the endpoint that it is told, and says nothing about who it is, so None.Default does.
 func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	needClient(t)
 	store := l3test.Open(t, l3test.SQLiteURL(t))
@@ -284,7 +287,8 @@ func settle(t *testing.T, service *l3.Service, host string) {
 	}
 }
 
-// TestOpenStackClientWithKeystone is what needs a Keystone: the client looks projects up there before it asks for their quotas.
+// TestOpenStackClientWithKeystone is what needs a Keystone: the client looks projects up there
+// before it asks for their quotas.
 func TestOpenStackClientWithKeystone(t *testing.T) {
 	needClient(t)
 	k := newIdentity(t)

@@ -33,7 +33,8 @@ func standard[R, S any](meta func(*R) *l3.Meta, project func(*S, string), tags f
 	)
 }
 
-// tagged filters by tags, which a parameter lists between commas. Those of a parameter given twice are taken together.
+// tagged filters by tags, which a parameter lists between commas. Those of a parameter given twice
+// are taken together.
 func tagged(op l3.Op) func(values []string) ([]l3.Filter, error) {
 	return func(values []string) ([]l3.Filter, error) {
 		f := l3.Filter{Field: "tags", Op: op}

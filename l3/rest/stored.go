@@ -1,7 +1,7 @@
 package rest
 
-// storedOnly returns, of a resource's attributes, those that are accepted and shown, and that nothing
-// acts on, with the reason, which the OpenAPI document gives.
+// storedOnly returns, of a resource's attributes, those that are accepted and shown, and that
+// nothing acts on, with the reason, which the OpenAPI document gives.
 func storedOnly(resource string) map[string]string {
 	const (
 		firewall  = "security groups are not enforced"

@@ -16,7 +16,8 @@ import (
 
 // Tokens knows callers by fixed tokens in X-Auth-Token. Make one with [ReadTokens].
 type Tokens struct {
-	// By the hash of the token, so that how long a search takes says nothing about the tokens that there are.
+	// By the hash of the token, so that how long a search takes says nothing about the tokens that
+	// there are.
 	callers map[[sha256.Size]byte]l3.Caller
 }
 

@@ -21,8 +21,8 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 )
 
-// world is a cloud of two projects, p1 and p2, which see nothing of each other. Two worlds that were
-// asked the same things differ in IDs, MAC addresses and request IDs only.
+// world is a cloud of two projects, p1 and p2, which see nothing of each other. Two worlds that
+// were asked the same things differ in IDs, MAC addresses and request IDs only.
 type world struct {
 	*estate
 	foreign map[string]string // IDs of what p2 has, by what they are of
@@ -286,9 +286,9 @@ func (n node) each(value any, fn func(any)) {
 	}
 }
 
-// TestUnseenIsAbsent asks every question about every kind of thing that the caller does not see, and
-// about one that does not exist. Nothing in the answers tells which is which, and nothing that is not
-// the caller's changes.
+// TestUnseenIsAbsent asks every question about every kind of thing that the caller does not see,
+// and about one that does not exist. Nothing in the answers tells which is which, and nothing that
+// is not the caller's changes.
 func TestUnseenIsAbsent(t *testing.T) {
 	t.Parallel()
 	there, elsewhere := newWorld(t), newWorld(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// codec is a type of values: how they are written as JSON, read from JSON and from the value of a filter, and described in OpenAPI. Resources hold Out,
-// specs take In, which mostly are the same.
+// codec is a type of values: how they are written as JSON, read from JSON and from the value of a
+// filter, and described in OpenAPI. Resources hold Out, specs take In, which mostly are the same.
 type codec[Out, In any] struct {
 	schema schema
 	write  func(b []byte, v Out) []byte
@@ -27,7 +27,8 @@ type codec[Out, In any] struct {
 // value is a codec whose values are read and written alike.
 type value[T any] = codec[T, T]
 
-// longest is as much text as names, and whatever else has no limit of its own, may have: characters.
+// longest is as much text as names, and whatever else has no limit of its own, may have:
+// characters.
 const longest = 255
 
 var (
@@ -236,7 +237,8 @@ func orNothing(parse func(string) (any, error)) func(string) (any, error) {
 	}
 }
 
-// canonical reads a filter's text as a body's string is read, and gives it in the form that is stored.
+// canonical reads a filter's text as a body's string is read, and gives it in the form that is
+// stored.
 func canonical[T fmt.Stringer](read func(any) (T, error)) func(string) (any, error) {
 	return func(s string) (any, error) {
 		v, err := read(s)
@@ -247,7 +249,8 @@ func canonical[T fmt.Stringer](read func(any) (T, error)) func(string) (any, err
 	}
 }
 
-// appendString appends a JSON string. Nearly every string needs no escapes; for others encoding/json knows the rules.
+// appendString appends a JSON string. Nearly every string needs no escapes; for others
+// encoding/json knows the rules.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {

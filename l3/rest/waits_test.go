@@ -37,7 +37,8 @@ func (d slow) Apply(ctx context.Context, want dataplane.Router) (dataplane.Plan,
 	return d.Dataplane.Apply(ctx, want)
 }
 
-// deployment is the API in front of the service, the message queue, and agents with a stand-in for the kernel.
+// deployment is the API in front of the service, the message queue, and agents with a stand-in for
+// the kernel.
 type deployment struct {
 	*cloud
 	connect func(host string) agent.Source
@@ -114,12 +115,14 @@ func inBackground(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// statuses are what Terraform's provider waits through and for: any other status is a failure. It asks at once, and again and again.
+// statuses are what Terraform's provider waits through and for: any other status is a failure. It
+// asks at once, and again and again.
 type statuses struct{ pending, target []string }
 
 var (
 	building = []string{"BUILD", "PENDING_CREATE", "PENDING_UPDATE"}
-	// As in the provider's resources: openstack_networking_router_v2, _router_interface_v2 and _floatingip_v2 (or _associate_v2).
+	// As in the provider's resources: openstack_networking_router_v2, _router_interface_v2 and
+	// _floatingip_v2 (or _associate_v2).
 	ofRouter     = statuses{building, []string{"ACTIVE"}}
 	ofInterface  = statuses{building, []string{"ACTIVE", "DOWN"}}
 	ofFloatingIP = statuses{[]string{"DOWN"}, []string{"ACTIVE"}}
@@ -164,7 +167,8 @@ func (d *deployment) portStatus(id string) func() (string, error) {
 	}
 }
 
-// TestTerraformWaits makes, changes and deletes what Terraform's provider would, and waits as it does, 50 times in a row.
+// TestTerraformWaits makes, changes and deletes what Terraform's provider would, and waits as it
+// does, 50 times in a row.
 func TestTerraformWaits(t *testing.T) {
 	d := deploy(t, "public", "second")
 	first, _ := d.external("public", "203.0.113.0/24")
@@ -211,8 +215,8 @@ func TestTerraformWaits(t *testing.T) {
 	}
 }
 
-// TestGophercloudWaits waits with gophercloud's helper as its acceptance tests do: for a router, its interface's port and a floating IP, and while the
-// router moves to another host.
+// TestGophercloudWaits waits with gophercloud's helper as its acceptance tests do: for a router,
+// its interface's port and a floating IP, and while the router moves to another host.
 func TestGophercloudWaits(t *testing.T) {
 	d := deploy(t, "public")
 	public, _ := d.external("public", "203.0.113.0/24")
@@ -257,7 +261,8 @@ func TestGophercloudWaits(t *testing.T) {
 		require.Equal(d, want, strings.Count(body, `"id":`), "%s: %s", query, body)
 	}
 
-	// It moves by hand: it is DOWN until it is added to another agent, which no failover forestalls.
+	// It moves by hand: it is DOWN until it is added to another agent, which no failover
+	// forestalls.
 	other := "h1"
 	if hosts[0].Host == other {
 		other = "h2"

@@ -35,8 +35,8 @@ func browse(t *testing.T, url, method, host, body string, headers ...string) (*h
 	return answer, string(text)
 }
 
-// TestWebPagesAreNobody sends what the browser of somebody who reads a malicious page sends to an API
-// on loopback, whose callers are administrators.
+// TestWebPagesAreNobody sends what the browser of somebody who reads a malicious page sends to an
+// API on loopback, whose callers are administrators.
 func TestWebPagesAreNobody(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tokens.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("- {token: t, project: p, roles: [admin]}"), 0o600))
@@ -98,8 +98,8 @@ func TestWebPagesAreNobody(t *testing.T) {
 	}
 }
 
-// TestWhoMayCallByWhichName: clients, and pages of the API's own origin, are served by every name that
-// no other site can have.
+// TestWhoMayCallByWhichName: clients, and pages of the API's own origin, are served by every name
+// that no other site can have.
 func TestWhoMayCallByWhichName(t *testing.T) {
 	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)

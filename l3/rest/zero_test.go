@@ -35,7 +35,8 @@ func TestZeroIsANumber(t *testing.T) {
 			require.Equal(c, http.StatusBadRequest, status, "%s: %s", r.body, answer)
 			require.Contains(c, messageOf(c.T, answer), r.says, r.body)
 		}
-		// A flat network has no ID, for which gophercloud says 0: it is found by none, and not by 0.
+		// A flat network has no ID, for which gophercloud says 0: it is found by none, and not by
+		// 0.
 		c.external("flat", "203.0.113.0/24")
 		status, answer := c.raw(c.admin, "POST", "networks", `{"network": {"provider:network_type": "local", "provider:segmentation_id": 0}}`)
 		require.Equal(c, http.StatusCreated, status, answer)

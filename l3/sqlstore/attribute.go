@@ -28,8 +28,9 @@ const (
 	boolean
 )
 
-// attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every value of a struct, and of the elements of a
-// list. A map is asked for as the JSON that it is; raw JSON cannot be asked for.
+// attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every
+// value of a struct, and of the elements of a list. A map is asked for as the JSON that it is; raw
+// JSON cannot be asked for.
 func attributesOf(t reflect.Type) map[string]attribute {
 	found := map[string]attribute{}
 	explore(t, attribute{}, nil, found)
@@ -41,7 +42,8 @@ var (
 	timestamp = reflect.TypeFor[time.Time]()
 )
 
-// explore adds what a value of type t holds, which is at the place at and has the name that consists of names.
+// explore adds what a value of type t holds, which is at the place at and has the name that
+// consists of names.
 func explore(t reflect.Type, at attribute, names []string, found map[string]attribute) {
 	switch {
 	case t.Implements(marshaler) || t == timestamp || t.Kind() == reflect.String || t.Kind() == reflect.Map:
@@ -77,13 +79,15 @@ func explore(t reflect.Type, at attribute, names []string, found map[string]attr
 	found[strings.Join(names, ".")] = at
 }
 
-// values are those of a filter, as the database compares them. The empty string is no value of its own: it is what an absent one counts as.
+// values are those of a filter, as the database compares them. The empty string is no value of its
+// own: it is what an absent one counts as.
 type values struct {
 	list  []any // all of them string, int64 or bool, as the attribute's kind says
 	empty bool  // the empty string is among them
 }
 
-// valuesOf checks and converts. A string that cannot be in a document is left out: nothing is equal to it, and nothing contains it.
+// valuesOf checks and converts. A string that cannot be in a document is left out: nothing is equal
+// to it, and nothing contains it.
 func valuesOf(field string, k kind, given []any) (values, error) {
 	var vs values
 	for _, v := range given {

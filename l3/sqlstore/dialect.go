@@ -5,14 +5,16 @@ import (
 	"strings"
 )
 
-// dialect is how the two databases say the same in different words. What comes from documents is a string, an integer or a boolean of the
-// database.
+// dialect is how the two databases say the same in different words. What comes from documents is a
+// string, an integer or a boolean of the database.
 type dialect interface {
-	// scalar is the value at a path of from, which is an expression for a document or for an element of a list. If there is none it is null,
-	// but for strings, of which it is the empty one. Strings are equal if their bytes are, and ordered by them. An index has to be on the same
-	// expression.
+	// scalar is the value at a path of from, which is an expression for a document or for an
+	// element of a list. If there is none it is null, but for strings, of which it is the empty
+	// one. Strings are equal if their bytes are, and ordered by them. An index has to be on the
+	// same expression.
 	scalar(from string, path []string, k kind) string
-	// elements is a table, and the beginning of a condition, with a row for each element of the list at a path; none if there is no list.
+	// elements is a table, and the beginning of a condition, with a row for each element of the
+	// list at a path; none if there is no list.
 	elements(from string, path []string, as string) string
 	// element is the expression for one of them, for scalar and elements.
 	element(as string) string
@@ -66,7 +68,8 @@ func (sqliteDialect) sortable(value string, k kind) string {
 	return "COALESCE(" + value + ", -9223372036854775808)"
 }
 
-// jsonPath is a path in the words of SQLite. The names are those of Go types' tags, which have no quotes.
+// jsonPath is a path in the words of SQLite. The names are those of Go types' tags, which have no
+// quotes.
 func jsonPath(path []string) string { return `$."` + strings.Join(path, `"."`) + `"` }
 
 // postgresDialect is PostgreSQL's words.
@@ -130,7 +133,8 @@ func (postgresDialect) sortable(value string, k kind) string {
 	return value
 }
 
-// jsonSteps is a path in the words of PostgreSQL. The names are those of Go types' tags, which have no quotes.
+// jsonSteps is a path in the words of PostgreSQL. The names are those of Go types' tags, which have
+// no quotes.
 func jsonSteps(path []string) string {
 	steps := ""
 	for _, name := range path {

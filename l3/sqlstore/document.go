@@ -16,7 +16,8 @@ var encoding1 = json.JoinOptions(
 	jsonv1.OmitEmptyWithLegacySemantics(true),
 )
 
-// encode writes a document. PostgreSQL cannot keep the character NUL in a string, and both refuse it, so that they keep the same.
+// encode writes a document. PostgreSQL cannot keep the character NUL in a string, and both refuse
+// it, so that they keep the same.
 func encode(v any) ([]byte, error) {
 	doc, err := json.Marshal(v, encoding1)
 	if err != nil {
@@ -28,7 +29,8 @@ func encode(v any) ([]byte, error) {
 	return doc, nil
 }
 
-// hasNUL looks for the escape of NUL, which is written in no other way, before which there is an even number of backslashes.
+// hasNUL looks for the escape of NUL, which is written in no other way, before which there is an
+// even number of backslashes.
 func hasNUL(doc []byte) bool {
 	escape := []byte(`\u0000`)
 	for {

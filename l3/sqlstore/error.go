@@ -7,8 +7,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// ErrUnknown is an Update whose connection was lost at the commit, when nobody could be asked any more whether it had come through. It has
-// an effect as a whole, or none.
+// ErrUnknown is an Update whose connection was lost at the commit, when nobody could be asked any
+// more whether it had come through. It has an effect as a whole, or none.
 var ErrUnknown = errors.New("it is unknown whether the change was committed")
 
 // ErrNewer is a database that a later version of this package has made.
@@ -30,7 +30,8 @@ func (e *retryError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *retryError) Unwrap() error { return e.err }
 
-// judged makes a retryError of what another attempt may mend. What may have had an effect is not attempted again.
+// judged makes a retryError of what another attempt may mend. What may have had an effect is not
+// attempted again.
 func judged(db database, err error) error {
 	if err == nil || errors.Is(err, ErrUnknown) {
 		return err

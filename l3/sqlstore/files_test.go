@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// TestFilesAreTheOwnersAlone: whatever the umask, and through a link that leads nowhere yet. What is
-// there keeps its permissions.
+// TestFilesAreTheOwnersAlone: whatever the umask, and through a link that leads nowhere yet. What
+// is there keeps its permissions.
 func TestFilesAreTheOwnersAlone(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")

@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// TestIndexes: an index is used only for the very expression that it is on, so each is tried with the query that it is there for.
+// TestIndexes: an index is used only for the very expression that it is on, so each is tried with
+// the query that it is there for.
 func TestIndexes(t *testing.T) {
 	for name, address := range l3test.Databases() {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +40,8 @@ func TestIndexes(t *testing.T) {
 				require.Contains(t, plan, "agents_heartbeat")
 			}
 
-			// Few statuses are on many rows: the index on them has the order, and gives way to any other.
+			// Few statuses are on many rows: the index on them has the order, and gives way to any
+			// other.
 			status := l3.Filter{Field: "status", Values: []any{"ACTIVE"}}
 			elsewhere := l3.Filter{Field: "host", Op: l3.NotIn, Values: []any{"h"}}
 			own := []l3.Filter{{Field: "project_id", Values: []any{"p"}}}

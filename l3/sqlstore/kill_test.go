@@ -23,8 +23,8 @@ import (
 // killedWriter names the database to the process that is to be killed.
 const killedWriter = "L3_TEST_WRITER"
 
-// TestWriterProcess is no test: it is the process that TestKilledProcessLosesNothing kills. It says the ID of every port that it was told
-// is stored.
+// TestWriterProcess is no test: it is the process that TestKilledProcessLosesNothing kills. It says
+// the ID of every port that it was told is stored.
 func TestWriterProcess(t *testing.T) {
 	address := os.Getenv(killedWriter)
 	if address == "" {
@@ -88,7 +88,8 @@ func addPort(ctx context.Context, s l3.Store) (id string, err error) {
 	return id, err
 }
 
-// TestKilledProcessLosesNothing: kill -9 in the middle of writing loses no answered change and leaves nothing half done.
+// TestKilledProcessLosesNothing: kill -9 in the middle of writing loses no answered change and
+// leaves nothing half done.
 func TestKilledProcessLosesNothing(t *testing.T) {
 	for name, address := range map[string]func(testing.TB) string{
 		"sqlite":        func(t testing.TB) string { return "sqlite:" + t.TempDir() + "/l3.db" },

@@ -17,8 +17,8 @@ var migrations embed.FS
 
 // migrateSQLite brings the tables up to date.
 func migrateSQLite(ctx context.Context, db *sql.DB) error {
-	// Two processes that open a new file at once both begin with the first step. One of them is refused, and finds it done when it looks
-	// again.
+	// Two processes that open a new file at once both begin with the first step. One of them is
+	// refused, and finds it done when it looks again.
 	const attempts = 20
 	for i := 1; ; i++ {
 		err := migrate(ctx, goose.DialectSQLite3, db, "migrations/sqlite")
@@ -34,7 +34,8 @@ func migratePostgres(ctx context.Context, db *sql.DB) error {
 	return migrate(ctx, goose.DialectPostgres, db, "migrations/postgres", goose.WithSessionLocker(schemaLock{}))
 }
 
-// schemaLock lets one process at a time migrate a schema. The server drops it when the connection ends.
+// schemaLock lets one process at a time migrate a schema. The server drops it when the connection
+// ends.
 type schemaLock struct{}
 
 const schemaLockID = "hashtext('l3 migrations of ' || current_schema())"

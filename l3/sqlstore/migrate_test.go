@@ -23,8 +23,8 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// dump writes testdata/version-N.{sqlite,postgres}.sql, of a database as this version makes it. It is run once, before the release of a
-// version.
+// dump writes testdata/version-N.{sqlite,postgres}.sql, of a database as this version makes it. It
+// is run once, before the release of a version.
 var dump = flag.String("dump", "", "write a dump of a database, as of the version with this number")
 
 // fill puts something into every table.
@@ -84,7 +84,8 @@ func intact(t *testing.T, s l3.Store) {
 	require.NoError(t, err)
 }
 
-// TestFromEveryVersion opens databases as every released version has left them. Afterwards they have what a new one has.
+// TestFromEveryVersion opens databases as every released version has left them. Afterwards they
+// have what a new one has.
 func TestFromEveryVersion(t *testing.T) {
 	for name, address := range l3test.Databases() {
 		files, err := filepath.Glob("testdata/version-*." + name + ".sql")

@@ -8,8 +8,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// outbox is [l3.Outbox] in a transaction. One transaction at a time changes something, so the order of the numbers is that of the commits,
-// and nobody sees a notice while one with a lower number can still appear.
+// outbox is [l3.Outbox] in a transaction. One transaction at a time changes something, so the order
+// of the numbers is that of the commits, and nobody sees a notice while one with a lower number can
+// still appear.
 type outbox struct{ tx *tx }
 
 // Add puts notices behind all others.

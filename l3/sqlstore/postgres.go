@@ -16,7 +16,8 @@ import (
 type postgresDB struct {
 	postgresDialect
 	pool *pgxpool.Pool
-	// endTime is for how long an answer to the end of a transaction is waited for, whatever becomes of those who wanted it.
+	// endTime is for how long an answer to the end of a transaction is waited for, whatever becomes
+	// of those who wanted it.
 	endTime time.Duration
 }
 

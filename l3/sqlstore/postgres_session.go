@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresSession is a connection. Statements whose answer nobody waits for, such as BEGIN, go out with the one that follows, in one round
-// trip.
+// postgresSession is a connection. Statements whose answer nobody waits for, such as BEGIN, go out
+// with the one that follows, in one round trip.
 type postgresSession struct {
 	conn    *pgx.Conn
 	db      *postgresDB
@@ -135,8 +135,9 @@ type postgresRow struct{ pgx.Rows }
 
 func (r postgresRow) document() ([]byte, error) { return r.RawValues()[0], nil }
 
-// begin takes effect with the first statement. The lock comes before the snapshot, which is taken by the first statement that reads
-// (PostgreSQL's manual, LOCK), so the transaction sees everything that was committed before it. Others may still read, and pg_dump too.
+// begin takes effect with the first statement. The lock comes before the snapshot, which is taken
+// by the first statement that reads (PostgreSQL's manual, LOCK), so the transaction sees everything
+// that was committed before it. Others may still read, and pg_dump too.
 func (s *postgresSession) begin(context.Context) error {
 	if s.conn.IsClosed() {
 		return &lostError{errors.New("it was closed")}
@@ -231,8 +232,9 @@ func (s *postgresSession) close() error {
 	return s.conn.Close(ctx)
 }
 
-// grace is a context that ends a little after ctx. A statement that is cut off costs the connection, and others share its transaction, so
-// one that the server is busy with is given the time to end.
+// grace is a context that ends a little after ctx. A statement that is cut off costs the
+// connection, and others share its transaction, so one that the server is busy with is given the
+// time to end.
 func grace(ctx context.Context) (context.Context, func()) {
 	if ctx.Done() == nil {
 		return ctx, func() {}

@@ -200,7 +200,8 @@ func TestConnectionLostInside(t *testing.T) {
 	require.Equal(t, 2, runs)
 }
 
-// TestServerIsAway: whoever has no patience gets his context's error, and the cause with it; the store's own has an end too.
+// TestServerIsAway: whoever has no patience gets his context's error, and the cause with it; the
+// store's own has an end too.
 func TestServerIsAway(t *testing.T) {
 	p, address := startProxy(t, l3test.PostgresURL(t))
 	s := l3test.Open(t, address)
@@ -223,7 +224,8 @@ func TestServerIsAway(t *testing.T) {
 	}
 }
 
-// TestAskedToRunAgain: PostgreSQL may refuse a transaction because of what others do who do not take the lock.
+// TestAskedToRunAgain: PostgreSQL may refuse a transaction because of what others do who do not
+// take the lock.
 func TestAskedToRunAgain(t *testing.T) {
 	address := l3test.PostgresURL(t)
 	s := l3test.Open(t, address)

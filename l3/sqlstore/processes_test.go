@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3/l3test"
 )
 
-// TestSeveralStoresOnOneDatabase: what keeps the transactions of one process apart does so between processes too.
+// TestSeveralStoresOnOneDatabase: what keeps the transactions of one process apart does so between
+// processes too.
 func TestSeveralStoresOnOneDatabase(t *testing.T) {
 	for name, address := range l3test.Databases() {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,8 @@ type builder struct {
 // id is the attribute that is a column too.
 const id = "id"
 
-// value is the expression for an attribute that is not in a list, or that is a list of plain values:
-// for that, its JSON.
+// value is the expression for an attribute that is not in a list, or that is a list of plain
+// values: for that, its JSON.
 func (b *builder) value(field string) (string, attribute, error) {
 	if field == id {
 		return "id", attribute{}, nil
@@ -35,7 +35,8 @@ func (b *builder) value(field string) (string, attribute, error) {
 	return b.dialect.scalar("doc", a.path, a.kind), a, nil
 }
 
-// where is the condition that all filters hold, and one of scope if there are any. It is empty if that is always so, and never null.
+// where is the condition that all filters hold, and one of scope if there are any. It is empty if
+// that is always so, and never null.
 func (b *builder) where(filters, scope []l3.Filter) (string, error) {
 	var terms []string
 	for _, f := range filters {
@@ -122,7 +123,8 @@ func (b *builder) filter(f l3.Filter) (string, error) {
 	return "", refuse("filter of '%s': no such comparison: %d", f.Field, f.Op)
 }
 
-// some is the condition that the attribute, or an element of it, is one of the values, or contains one.
+// some is the condition that the attribute, or an element of it, is one of the values, or contains
+// one.
 func (b *builder) some(field string, a attribute, vs values, contains bool) string {
 	from, open, closing := "doc", "", ""
 	for _, list := range a.lists {
@@ -173,7 +175,8 @@ type key struct {
 	desc  bool
 }
 
-// keys are those of the query, and the ID last, in the direction of the one before it, so that an index can have both.
+// keys are those of the query, and the ID last, in the direction of the one before it, so that an
+// index can have both.
 func (b *builder) keys(q l3.Query) ([]key, error) {
 	var keys []key
 	byID := false
@@ -219,7 +222,8 @@ func (b *builder) after(keys []key, at []any) string {
 	return term
 }
 
-// afterAll is the same for keys of one direction, in the words that the databases find an index for.
+// afterAll is the same for keys of one direction, in the words that the databases find an index
+// for.
 func (b *builder) afterAll(keys []key, at []any) string {
 	var values, parameters []string
 	for i, k := range keys {

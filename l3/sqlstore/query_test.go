@@ -23,7 +23,8 @@ type subject[R any] struct {
 	table func(l3.Tx) l3.Table[R]
 	draw  func(*rapid.T, l3.Meta) R
 	meta  func(R) l3.Meta
-	// single are attributes with one value: a string, a bool or an int; nil is none. Strings have no nil.
+	// single are attributes with one value: a string, a bool or an int; nil is none. Strings have
+	// no nil.
 	single map[string]func(R) any
 	lists  map[string]func(R) []string
 }
@@ -242,7 +243,8 @@ func (c subject[R]) drawFilter(t *rapid.T) l3.Filter {
 	return f
 }
 
-// kind is what an attribute's values are; the attributes of which some are missing are of the kind that their names say.
+// kind is what an attribute's values are; the attributes of which some are missing are of the kind
+// that their names say.
 func (c subject[R]) kind(field string) string {
 	switch {
 	case c.lists[field] != nil:

@@ -5,9 +5,9 @@ import (
 	"context"
 )
 
-// runs is which numbers of a space are in use, as the longest runs of consecutive ones. So the lowest free number behind any is found by
-// one look into an index, however many are taken: it follows the run, if there is one. A number is big-endian bytes, as many for all of a
-// space.
+// runs is which numbers of a space are in use, as the longest runs of consecutive ones. So the
+// lowest free number behind any is found by one look into an index, however many are taken: it
+// follows the run, if there is one. A number is big-endian bytes, as many for all of a space.
 type runs struct {
 	tx    *tx
 	space string

@@ -13,7 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3/l3test"
 )
 
-// TestFreeAddressesAsPlainGo claims and releases at random in a few addresses, of which some are at the ends of what there is.
+// TestFreeAddressesAsPlainGo claims and releases at random in a few addresses, of which some are at
+// the ends of what there is.
 func TestFreeAddressesAsPlainGo(t *testing.T) {
 	bases := []netip.Addr{netip.MustParseAddr("10.0.0.250"), netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("255.255.255.244"),
 		netip.MustParseAddr("2001:db8::fffa"), netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff4")}

@@ -12,7 +12,8 @@ import (
 // segments is [l3.Segments] in a transaction.
 type segments struct{ tx *tx }
 
-// Claim takes a segment. A segment that has neither an ID nor a physical network, such as a local one, is nothing that another could want.
+// Claim takes a segment. A segment that has neither an ID nor a physical network, such as a local
+// one, is nothing that another could want.
 func (s segments) Claim(ctx context.Context, seg l3.Segment, networkID string) error {
 	if seg.ID == 0 && seg.Physical == "" {
 		return nil

@@ -2,13 +2,14 @@ package sqlstore
 
 import "context"
 
-// session runs statements in a transaction. Parameters are $1, $2, …, in both databases. After an error the transaction is of no use, with
-// one exception.
+// session runs statements in a transaction. Parameters are $1, $2, …, in both databases. After an
+// error the transaction is of no use, with one exception.
 type session interface {
 	// exec returns how many rows were changed.
 	exec(ctx context.Context, query string, args ...any) (int64, error)
-	// try is exec, with each of several lists of arguments, for a statement that a unique key may refuse. If it refuses one, the error is
-	// [l3.TakenError], none has had an effect, and the transaction goes on.
+	// try is exec, with each of several lists of arguments, for a statement that a unique key may
+	// refuse. If it refuses one, the error is [l3.TakenError], none has had an effect, and the
+	// transaction goes on.
 	try(ctx context.Context, query string, args ...[]any) (int64, error)
 	// query calls each for every row that is found, and stops at its error.
 	query(ctx context.Context, each func(row) error, query string, args ...any) error
@@ -29,7 +30,8 @@ type writing interface {
 	// mark makes the place to go back to, which is the beginning before.
 	mark(ctx context.Context) error
 	back() error
-	// commit fails with ErrUnknown if it may have had an effect; with every other error it has had none.
+	// commit fails with ErrUnknown if it may have had an effect; with every other error it has had
+	// none.
 	commit() error
 	// rollback ends the transaction, in whatever state it is.
 	rollback() error

@@ -16,8 +16,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// sqliteDB is a file, with a few connections that read. The journal is a write-ahead log, so that they and the one that writes are not in
-// each other's way.
+// sqliteDB is a file, with a few connections that read. The journal is a write-ahead log, so that
+// they and the one that writes are not in each other's way.
 type sqliteDB struct {
 	sqliteDialect
 	dsn     string
@@ -48,7 +48,8 @@ func openSQLite(ctx context.Context, path string) (_ *sqliteDB, err error) {
 	case "":
 		return nil, errors.New("the path of the SQLite file is missing")
 	case ":memory:":
-		// SQLite's own databases in memory have no write-ahead log: there readers and the writer would meet.
+		// SQLite's own databases in memory have no write-ahead log: there readers and the writer
+		// would meet.
 		if db.remove, err = os.MkdirTemp("", "l3-"); err != nil {
 			return nil, err
 		}
@@ -63,7 +64,8 @@ func openSQLite(ctx context.Context, path string) (_ *sqliteDB, err error) {
 	if db.pool, err = sql.Open("sqlite", db.dsn); err != nil {
 		return nil, err
 	}
-	// A connection reads the planner's statistics once. The migrations write them, so their connections are closed.
+	// A connection reads the planner's statistics once. The migrations write them, so their
+	// connections are closed.
 	if err := migrateSQLite(ctx, db.pool); err != nil {
 		return nil, err
 	}
@@ -111,8 +113,8 @@ func createPrivate(path string) error {
 	return errors.Join(err, os.Remove(file.Name()))
 }
 
-// Files returns the names of the files that a database is in: none for one that is not in SQLite, or
-// in memory. It is for whoever backs them up or looks after their permissions.
+// Files returns the names of the files that a database is in: none for one that is not in SQLite,
+// or in memory. It is for whoever backs them up or looks after their permissions.
 func Files(address string) []string {
 	scheme, rest, _ := strings.Cut(address, ":")
 	path, _, _ := strings.Cut(rest, "?")

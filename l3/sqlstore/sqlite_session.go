@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// sqliteSession is a connection. Its statements are not interrupted when a context ends: SQLite would roll back the whole transaction,
-// which others share.
+// sqliteSession is a connection. Its statements are not interrupted when a context ends: SQLite
+// would roll back the whole transaction, which others share.
 type sqliteSession struct {
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
@@ -153,7 +153,8 @@ func (s *sqliteSession) close() error {
 	return s.conn.Close()
 }
 
-// sqliteTaken makes a TakenError of what a unique key has refused. SQLite names an index if it is on expressions, and else the columns.
+// sqliteTaken makes a TakenError of what a unique key has refused. SQLite names an index if it is
+// on expressions, and else the columns.
 func sqliteTaken(err error) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) || e.Code() != lib.SQLITE_CONSTRAINT_UNIQUE && e.Code() != lib.SQLITE_CONSTRAINT_PRIMARYKEY {

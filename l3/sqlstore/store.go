@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Store is a database. Its methods may be called concurrently, and several processes may use one database.
+// Store is a database. Its methods may be called concurrently, and several processes may use one
+// database.
 type Store struct {
 	db     database
 	kinds  *kinds
@@ -28,8 +29,8 @@ func newStore(db database) *Store {
 // Close waits for the change that is under way and closes the connections. A second Close is fine.
 func (s *Store) Close() error { return errors.Join(s.writer.close(), s.db.close()) }
 
-// View runs fn on the state that the last commit left. It waits for nobody who writes. When the connection is lost, fn is run again on
-// another.
+// View runs fn on the state that the last commit left. It waits for nobody who writes. When the
+// connection is lost, fn is run again on another.
 func (s *Store) View(ctx context.Context, fn func(l3.Tx) error) error {
 	return s.retry(ctx, func() error {
 		var own error // fn's
@@ -46,9 +47,10 @@ func (s *Store) View(ctx context.Context, fn func(l3.Tx) error) error {
 	})
 }
 
-// Update runs fn in a transaction; see [l3.Store]. It is run again when the database asks for it, and when the connection is lost before
-// the commit is sent. When it is lost at the commit, PostgreSQL is asked how the transaction ended; the error is [ErrUnknown] if it cannot
-// be reached. fn must not call Update, which would wait for itself.
+// Update runs fn in a transaction; see [l3.Store]. It is run again when the database asks for it,
+// and when the connection is lost before the commit is sent. When it is lost at the commit,
+// PostgreSQL is asked how the transaction ended; the error is [ErrUnknown] if it cannot be reached.
+// fn must not call Update, which would wait for itself.
 func (s *Store) Update(ctx context.Context, fn func(l3.Tx) error) error {
 	return s.retry(ctx, func() error {
 		return s.writer.update(ctx, func(on session) (broken, err error) {
@@ -63,8 +65,8 @@ func (s *Store) Update(ctx context.Context, fn func(l3.Tx) error) error {
 	})
 }
 
-// stubborn is how often fn may update what has changed since it was read. Nothing but fn changes anything in a transaction, so if it
-// happens again then fn brings from outside what it has read.
+// stubborn is how often fn may update what has changed since it was read. Nothing but fn changes
+// anything in a transaction, so if it happens again then fn brings from outside what it has read.
 const stubborn = 3
 
 // retry runs fn until it succeeds, or fails for good, or ctx ends.
@@ -105,7 +107,8 @@ func (s *Store) retry(ctx context.Context, fn func() error) error {
 	}
 }
 
-// backOff is up to 1 ms at first and up to half a second later. It is random, so that those who were in each other's way do not meet again.
+// backOff is up to 1 ms at first and up to half a second later. It is random, so that those who
+// were in each other's way do not meet again.
 func backOff(attempt int) time.Duration {
 	return rand.N(min(time.Millisecond<<min(attempt, 10), 500*time.Millisecond)) + 1
 }

@@ -43,8 +43,8 @@ func (t table[R]) List(ctx context.Context, q l3.Query) ([]R, error) {
 	return found, nil
 }
 
-// selection is a query as a statement. Where the page begins is read here: the marker's own values make a condition that an index can be
-// used for.
+// selection is a query as a statement. Where the page begins is read here: the marker's own values
+// make a condition that an index can be used for.
 func (t table[R]) selection(ctx context.Context, q l3.Query) (string, []any, error) {
 	b := t.builder()
 	keys, err := b.keys(q)
@@ -76,8 +76,8 @@ func (t table[R]) selection(ctx context.Context, q l3.Query) (string, []any, err
 	return text, b.args, nil
 }
 
-// keysOf reads what a marker is ordered by. One that is not in the scope does not exist: whoever asks
-// must not find it out, nor where it is in the order.
+// keysOf reads what a marker is ordered by. One that is not in the scope does not exist: whoever
+// asks must not find it out, nor where it is in the order.
 func (t table[R]) keysOf(ctx context.Context, id string, keys []key, scope []l3.Filter) ([]any, error) {
 	b := t.builder()
 	where := "id = " + b.add(id)

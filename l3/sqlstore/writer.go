@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// writer lets one transaction of this process change something at a time, and commits those together that wait for each other: each runs
-// within a savepoint of its own, the last, which nobody waits behind, commits for all, and none of them has an answer before that. So the
-// cost of a commit, which is a write to the disk, is shared when there is much to do, and nobody waits for company when there is little.
+// writer lets one transaction of this process change something at a time, and commits those
+// together that wait for each other: each runs within a savepoint of its own, the last, which
+// nobody waits behind, commits for all, and none of them has an answer before that. So the cost of
+// a commit, which is a write to the disk, is shared when there is much to do, and nobody waits for
+// company when there is little.
 type writer struct {
 	db      database
 	turn    chan struct{} // holds a token; whoever has taken it may use what follows
@@ -39,7 +41,8 @@ func newWriter(db database) *writer {
 	return w
 }
 
-// body is what a transaction does. Broken is an error that the transaction cannot go on after, even if the body did.
+// body is what a transaction does. Broken is an error that the transaction cannot go on after, even
+// if the body did.
 type body func(on session) (broken, err error)
 
 // update runs fn and commits.
@@ -64,7 +67,8 @@ func (w *writer) take(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		w.waiting.Add(-1)
-		// Somebody may have left his group open for this caller. Whoever takes the token from now on does not count on him any more.
+		// Somebody may have left his group open for this caller. Whoever takes the token from now
+		// on does not count on him any more.
 		go func() {
 			<-w.turn
 			w.pass()
@@ -82,7 +86,8 @@ func (w *writer) pass() {
 	w.turn <- struct{}{}
 }
 
-// member runs fn as one of a group, which it returns, and passes the token. After an error fn has had no effect.
+// member runs fn as one of a group, which it returns, and passes the token. After an error fn has
+// had no effect.
 func (w *writer) member(ctx context.Context, fn body) (*group, error) {
 	returned := false // it is not, when fn panics or ends its goroutine
 	defer func() {
@@ -156,7 +161,8 @@ func (w *writer) retreat() {
 	}
 }
 
-// finish ends the transaction, which cause has made impossible unless it is nil. The members get err.
+// finish ends the transaction, which cause has made impossible unless it is nil. The members get
+// err.
 func (w *writer) finish(cause, err error) {
 	g := w.group
 	w.group = nil

@@ -94,7 +94,8 @@ func (f *fakeDB) does(name string, broken, err error) body {
 	}
 }
 
-// together runs bodies in their order, each waiting for its turn before the one before has ended, and returns their errors.
+// together runs bodies in their order, each waiting for its turn before the one before has ended,
+// and returns their errors.
 func together(w *writer, bodies ...body) []error {
 	errs := make([]error, len(bodies))
 	var group sync.WaitGroup
@@ -142,7 +143,8 @@ func TestWriterWhoFailsFailsAlone(t *testing.T) {
 	}
 }
 
-// TestWriterBrokenTransaction: whoever breaks it has the error, and those who were in it before are to try again.
+// TestWriterBrokenTransaction: whoever breaks it has the error, and those who were in it before are
+// to try again.
 func TestWriterBrokenTransaction(t *testing.T) {
 	for cause, connection := range map[error][]string{errWrong: {"rollback"}, errBusy: {"rollback"}, errGone: {"close"}} {
 		f := &fakeDB{}
@@ -159,7 +161,8 @@ func TestWriterBrokenTransaction(t *testing.T) {
 	}
 }
 
-// TestWriterBrokenAndSilent: a body that says nothing of the error that it has met has failed nevertheless.
+// TestWriterBrokenAndSilent: a body that says nothing of the error that it has met has failed
+// nevertheless.
 func TestWriterBrokenAndSilent(t *testing.T) {
 	f := &fakeDB{}
 	w := newWriter(f)

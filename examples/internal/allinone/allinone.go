@@ -109,8 +109,8 @@ func (r *Run) part(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
-// server is the one that suits the agent: who calls without saying who he is may do everything, and tenants' networks stay on this host unless it has
-// an address for tunnels.
+// server is the one that suits the agent: who calls without saying who he is may do everything, and
+// tenants' networks stay on this host unless it has an address for tunnels.
 func (r *Run) server() *control.Server {
 	s := &control.Server{Service: r.Service, Bus: control.Bus{Embedded: r.Embedded}}
 	if s.Service.Auth.AdminProject == "" {

@@ -34,8 +34,8 @@ type Control struct {
 	publisher atomic.Pointer[natsbus.Publisher]
 }
 
-// Open finds out everything that can be wrong: it checks the flags, takes the addresses, opens the database and connects to the bus. When it fails
-// nothing of that stays.
+// Open finds out everything that can be wrong: it checks the flags, takes the addresses, opens the
+// database and connects to the bus. When it fails nothing of that stays.
 func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err error) {
 	if err := errors.Join(s.Service.check(), s.Bus.check()); err != nil {
 		return nil, err
@@ -128,20 +128,23 @@ func (c *Control) Close() error {
 	return nil
 }
 
-// wake tells the publisher that there is something in the outbox. Before there is one nobody needs to be told: it begins with looking.
+// wake tells the publisher that there is something in the outbox. Before there is one nobody needs
+// to be told: it begins with looking.
 func (c *Control) wake() {
 	if p := c.publisher.Load(); p != nil {
 		p.Wake()
 	}
 }
 
-// busPatience is for how long a bus that is not ready holds up the start: it may be that it never will be, and somebody looks on.
+// busPatience is for how long a bus that is not ready holds up the start: it may be that it never
+// will be, and somebody looks on.
 const busPatience = 2 * time.Second
 
 // databasePatience is for how long readiness waits for a database that may not answer at all.
 const databasePatience = 5 * time.Second
 
-// openBus opens the bus, if it is ready. One of which enough servers are not there yet is opened while the API is served already.
+// openBus opens the bus, if it is ready. One of which enough servers are not there yet is opened
+// while the API is served already.
 func (c *Control) openBus(ctx context.Context) error {
 	if c.flags.Bus.clustered() {
 		return nil

@@ -48,7 +48,8 @@ func TestRequestBecomesActive(t *testing.T) {
 	require.NotContains(t, s.metrics(), "l3kit_bus_reports_total 0")
 }
 
-// TestFailover: a dead agent's routers are elsewhere a little after --agent-down-time, through all of the server's own wiring.
+// TestFailover: a dead agent's routers are elsewhere a little after --agent-down-time, through all
+// of the server's own wiring.
 func TestFailover(t *testing.T) {
 	const routers = 20
 	s := start(t, "--agent-down-time=3s", "--quota=router=-1", "--quota=network=-1", "--quota=subnet=-1")
@@ -84,7 +85,8 @@ func TestFailover(t *testing.T) {
 	require.Contains(t, s.metrics(), fmt.Sprintf("l3kit_failover_moves_total %d", routers))
 }
 
-// TestTwoServersAndAClusterOfThree: the API serves before there is a quorum, and when one server is gone the other does its work.
+// TestTwoServersAndAClusterOfThree: the API serves before there is a quorum, and when one server is
+// gone the other does its work.
 func TestTwoServersAndAClusterOfThree(t *testing.T) {
 	for name, database := range l3test.Databases() {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +126,8 @@ func TestTwoServersAndAClusterOfThree(t *testing.T) {
 	}
 }
 
-// TestOpenLeavesNothing: what was begun when something turns out to be wrong is ended; TestMain looks for what runs.
+// TestOpenLeavesNothing: what was begun when something turns out to be wrong is ended; TestMain
+// looks for what runs.
 func TestOpenLeavesNothing(t *testing.T) {
 	busy := freeAddress(t)
 	s := start(t, "--bus-listen="+busy)
@@ -145,7 +148,8 @@ func TestOpenLeavesNothing(t *testing.T) {
 	s.call(http.MethodGet, "routers", nil, http.StatusOK)
 }
 
-// TestOtherDeployment: a bus that belongs to another database is refused, with the flags that help, once.
+// TestOtherDeployment: a bus that belongs to another database is refused, with the flags that help,
+// once.
 func TestOtherDeployment(t *testing.T) {
 	dir := "--bus-dir=" + filepath.Join(t.TempDir(), "bus")
 	start(t, dir).stop()
@@ -160,7 +164,8 @@ func TestOtherDeployment(t *testing.T) {
 	start(t, dir, "--bus-take-over")
 }
 
-// TestHostNames: without authentication, a page of a site whose name leads to this server is refused.
+// TestHostNames: without authentication, a page of a site whose name leads to this server is
+// refused.
 func TestHostNames(t *testing.T) {
 	s := start(t, "--allowed-hosts=network.example", "--url=http://public.example:9696/")
 	own, err := os.Hostname()

@@ -15,8 +15,8 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// TestReadinessWhenTheDatabaseIsFull: the process is not ready from the first write that fails until one
-// works again.
+// TestReadinessWhenTheDatabaseIsFull: the process is not ready from the first write that fails
+// until one works again.
 func TestReadinessWhenTheDatabaseIsFull(t *testing.T) {
 	needs.Root(t)
 	const mark = "L3KIT_TEST_MOUNT_NAMESPACE"

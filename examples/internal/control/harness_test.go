@@ -48,7 +48,8 @@ type server struct {
 	stop    func()
 }
 
-// flags parses what a user would write; what the test does not say is in a directory of its own, and listens anywhere.
+// flags parses what a user would write; what the test does not say is in a directory of its own,
+// and listens anywhere.
 func flags(t *testing.T, args ...string) *control.Server {
 	t.Helper()
 	dir := t.TempDir()

@@ -59,7 +59,8 @@ func (c *census) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is prometheus's. Without the database these metrics are missing, and the others are there.
+// Collect is prometheus's. Without the database these metrics are missing, and the others are
+// there.
 func (c *census) Collect(found chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// answer answers a request of the API, measures how long that takes, and logs it: at debug, and what is
-// refused at info.
+// answer answers a request of the API, measures how long that takes, and logs it: at debug, and
+// what is refused at info.
 func (c *Control) answer(w http.ResponseWriter, r *http.Request) {
 	start, noted := time.Now(), &notedAnswer{ResponseWriter: w, status: http.StatusOK}
 	method, path := r.Method, r.URL.RequestURI()

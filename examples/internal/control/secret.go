@@ -45,8 +45,8 @@ func readSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-// makeSecret reads the secret, and makes the file if it is missing: whole or not at all, and one only,
-// however many do so at once. It reports whether it made the file.
+// makeSecret reads the secret, and makes the file if it is missing: whole or not at all, and one
+// only, however many do so at once. It reports whether it made the file.
 func makeSecret(path string) (secret []byte, made bool, err error) {
 	if secret, err = readSecret(path); !errors.Is(err, fs.ErrNotExist) {
 		return secret, false, err

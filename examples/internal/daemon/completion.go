@@ -137,8 +137,8 @@ func joined(words []string) (out []string, last bool) {
 	return out, last
 }
 
-// flagsOf lists the flags that can follow a command: its own, its parents', and those of the command
-// that runs when none is named.
+// flagsOf lists the flags that can follow a command: its own, its parents', and those of the
+// command that runs when none is named.
 func flagsOf(node *kong.Node) []*kong.Flag {
 	all := slices.Clone(node.Flags)
 	if node.DefaultCmd != nil {

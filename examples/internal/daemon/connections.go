@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// limited is a listener with a limit of connections. Some more are accepted, so that their clients can
-// be told why they are not served. Beyond these, clients wait until the kernel can hand them over.
+// limited is a listener with a limit of connections. Some more are accepted, so that their clients
+// can be told why they are not served. Beyond these, clients wait until the kernel can hand them
+// over.
 type limited struct {
 	net.Listener
 	most   int64

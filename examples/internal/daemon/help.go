@@ -4,8 +4,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// help prints the help of a binary, or of one of its commands. The binary's own has the flags of the
-// command that runs when none is named.
+// help prints the help of a binary, or of one of its commands. The binary's own has the flags of
+// the command that runs when none is named.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
 	options.Compact, options.FlagsLast, options.NoAppDescFormat = true, true, true
 	// That each flag can be set in the environment is said once.

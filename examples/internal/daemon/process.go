@@ -57,7 +57,8 @@ type check struct {
 	ok   func(context.Context) error
 }
 
-// Ready adds what must hold for the process to be ready to work: /readyz says 503, and why, when it does not, and before the first is added.
+// Ready adds what must hold for the process to be ready to work: /readyz says 503, and why, when it
+// does not, and before the first is added.
 func (p *Process) Ready(name string, ok func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,7 +68,8 @@ func (p *Process) Ready(name string, ok func(context.Context) error) {
 // Part works until its context ends, and then returns nil, or fails.
 type Part func(context.Context, *Process) error
 
-// Run runs parts until ctx ends or one of them fails or is done; then the others are told to end, and are waited for.
+// Run runs parts until ctx ends or one of them fails or is done; then the others are told to end,
+// and are waited for.
 func (f Flags) Run(ctx context.Context, parts ...Part) error {
 	p := &Process{Log: f.logger(), Metrics: prometheus.NewRegistry()}
 	p.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

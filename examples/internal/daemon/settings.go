@@ -17,8 +17,8 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
-// ownFlags takes flags with the tag own from the environment, and so from the file: those that say what one call of a command is to do, some of which are
-// named like flags of another command.
+// ownFlags takes flags with the tag own from the environment, and so from the file: those that say
+// what one call of a command is to do, some of which are named like flags of another command.
 func ownFlags() kong.Option {
 	return kong.PostBuild(func(k *kong.Kong) error {
 		eachFlag(k.Model.Node, func(f *kong.Flag) {
@@ -40,7 +40,8 @@ func eachFlag(n *kong.Node, fn func(*kong.Flag)) {
 }
 
 // ConfigFile is a flag that names a YAML file of settings. Each is a flag by its name, of whichever
-// command: a binary's commands share one file. The command line and the environment take precedence.
+// command: a binary's commands share one file. The command line and the environment take
+// precedence.
 type ConfigFile string
 
 // BeforeResolve is called by kong.
@@ -156,8 +157,8 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	return value, nil
 }
 
-// value returns what a flag is set to as the text of the file, so that it means what it means on the
-// command line: there is no duration without a unit, and a password may look like a number.
+// value returns what a flag is set to as the text of the file, so that it means what it means on
+// the command line: there is no duration without a unit, and a password may look like a number.
 func (s *settings) value(flag *kong.Flag) (any, error) {
 	n := s.nodes[flag.Name]
 	kind := flag.Target.Kind()

@@ -45,14 +45,16 @@ const (
 	maxHeader = 64 << 10
 )
 
-// Web is an HTTP server that listens, and serves once it is told to: so that an address which is taken is found before anything is begun.
+// Web is an HTTP server that listens, and serves once it is told to: so that an address which is
+// taken is found before anything is begun.
 type Web struct {
 	server   *http.Server
 	listener net.Listener
 	shutdown time.Duration
 }
 
-// CheckAddress refuses what can never be an address to listen at: HOST:PORT, where HOST may be empty.
+// CheckAddress refuses what can never be an address to listen at: HOST:PORT, where HOST may be
+// empty.
 func CheckAddress(flag, address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

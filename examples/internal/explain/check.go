@@ -16,16 +16,19 @@ import (
 	"github.com/l3kit/l3kit/internal/frame"
 )
 
-// How long a check waits. Most are over in a millisecond. But a router asks for a silent neighbour only once a second, and gives up after three (arp(7));
-// then it tells the sender, for whom it may have to ask as well.
+// How long a check waits. Most are over in a millisecond. But a router asks for a silent neighbour
+// only once a second, and gives up after three (arp(7)); then it tells the sender, for whom it may
+// have to ask as well.
 const (
 	checkTime  = 2 * time.Second
 	settleTime = 8 * time.Second
 )
 
-// check sends a packet through the router and says what the kernel did with it. No host is needed at either end: the packet is put on the cable of the
-// port that it arrives by, and what leaves is seen on the router's own devices. If the packet has to wait there for the MAC of the next hop, the
-// question for that tells the way, and the connection that the kernel has noted tells the translation.
+// check sends a packet through the router and says what the kernel did with it. No host is needed
+// at either end: the packet is put on the cable of the port that it arrives by, and what leaves is
+// seen on the router's own devices. If the packet has to wait there for the MAC of the next hop,
+// the question for that tells the way, and the connection that the kernel has noted tells the
+// translation.
 func (h Host) check(ctx context.Context, r dataplane.Router, p dataplane.Packet, paths []dataplane.Trace) (*finding, error) {
 	if p.In == "" {
 		return nil, errors.New("--check is for packets that arrive by a port, and this one the router itself sends")
@@ -51,7 +54,8 @@ func (h Host) check(ctx context.Context, r dataplane.Router, p dataplane.Packet,
 	return f, nil
 }
 
-// unused chooses a source port, if none was asked for, such that the packet is no part of a connection.
+// unused chooses a source port, if none was asked for, such that the packet is no part of a
+// connection.
 func (s *site) unused(p dataplane.Packet) (dataplane.Packet, error) {
 	chosen := p.SrcPort != 0
 	for range 100 {
@@ -111,8 +115,9 @@ func (s *site) send(ctx context.Context, p dataplane.Packet) (*finding, error) {
 	}
 }
 
-// transmit sends the packet, and behind it a question that the router's kernel answers by itself. One CPU carries both through the router, one after the
-// other; so once there is an answer, whatever became of the packet has happened. A gateway without an address cannot be asked.
+// transmit sends the packet, and behind it a question that the router's kernel answers by itself.
+// One CPU carries both through the router, one after the other; so once there is an answer,
+// whatever became of the packet has happened. A gateway without an address cannot be asked.
 func (w *probe) transmit() error {
 	frames := [][]byte{frame.Carry(w.sent, w.ringer, w.mac).Marshal()}
 	if own, ok := w.own(); ok {
@@ -136,7 +141,8 @@ func (w *probe) transmit() error {
 	})
 }
 
-// hear returns what a frame that the router sent by a port tells of the packet; nil if that is nothing, or not enough.
+// hear returns what a frame that the router sent by a port tells of the packet; nil if that is
+// nothing, or not enough.
 func (w *probe) hear(f frame.Frame, port string) *finding {
 	if n, ok := f.Neighbour(); ok {
 		switch {
@@ -175,7 +181,8 @@ func (w *probe) hear(f frame.Frame, port string) *finding {
 	return nil
 }
 
-// nobodyListens tells the ICMP errors of a host without the service (RFC 792, RFC 4443 3.1) from those of a router without a way.
+// nobodyListens tells the ICMP errors of a host without the service (RFC 792, RFC 4443 3.1) from
+// those of a router without a way.
 func nobodyListens(p frame.Packet) bool {
 	const protocol4, port4, port6 = 2, 3, 4
 	if p.Src.Is4() {
@@ -184,7 +191,8 @@ func nobodyListens(p frame.Packet) bool {
 	return p.Type == frame.Unreachable6 && p.Code == port6
 }
 
-// conclude says what became of a packet that was dealt with but not seen; nil if more may come. It waits for a neighbour's MAC, or is gone.
+// conclude says what became of a packet that was dealt with but not seen; nil if more may come. It
+// waits for a neighbour's MAC, or is gone.
 func (w *probe) conclude(last bool) (*finding, error) {
 	src, dst := w.packet.Src, w.packet.Dst
 	if src.Is4() {

@@ -23,7 +23,8 @@ import (
 	"github.com/l3kit/l3kit/nftables"
 )
 
-// bench is a machine with the router of the file on it, and hosts for most of the addresses that packets come from and go to.
+// bench is a machine with the router of the file on it, and hosts for most of the addresses that
+// packets come from and go to.
 type bench struct {
 	t      *testing.T
 	on     Host
@@ -147,7 +148,8 @@ func TestCheckDisagrees(t *testing.T) {
 	require.Contains(t, said, "local to the router")
 }
 
-// TestCheckSeesThatThereIsNoWay: the router file has a default route for IPv4 and IPv6, and the router has lost both.
+// TestCheckSeesThatThereIsNoWay: the router file has a default route for IPv4 and IPv6, and the
+// router has lost both.
 func TestCheckSeesThatThereIsNoWay(t *testing.T) {
 	b := newBench(t)
 	nl, err := netlink.NewHandleAt(vnetns.NsHandle(b.inside.FD()))
@@ -179,7 +181,8 @@ func TestCheckOfAnAbsentRouter(t *testing.T) {
 	require.ErrorContains(t, err, "the router is not on this host")
 }
 
-// TestCheckLeavesConnectionsAlone: a packet with the ports of one that goes on would become part of it.
+// TestCheckLeavesConnectionsAlone: a packet with the ports of one that goes on would become part of
+// it.
 func TestCheckLeavesConnectionsAlone(t *testing.T) {
 	b := newBench(t)
 	c, err := conntrack.Dial(&mnetlink.Config{NetNS: b.inside.FD()})

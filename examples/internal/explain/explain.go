@@ -31,7 +31,8 @@ type Host struct {
 	Dir string // where routers' namespaces have their names; empty: /run/netns
 }
 
-// ErrDisagrees is that a packet was sent, and the kernel did something else with it than the model. The answer was printed all the same.
+// ErrDisagrees is that a packet was sent, and the kernel did something else with it than the model.
+// The answer was printed all the same.
 var ErrDisagrees = errors.New("the kernel does not do what the model says")
 
 // explanation is what is printed.

@@ -92,7 +92,8 @@ func (s *site) close() {
 	}
 }
 
-// findDevices notes the devices of all ports, and returns that of one. It runs in the router's namespace.
+// findDevices notes the devices of all ports, and returns that of one. It runs in the router's
+// namespace.
 func (s *site) findDevices(in string) (vnetlink.Link, error) {
 	var device vnetlink.Link
 	for _, p := range ports(s.router) {
@@ -187,8 +188,9 @@ func (s *site) own() (netip.Addr, bool) {
 	return s.in.Addrs[0].Addr(), true
 }
 
-// settle waits until the router asks for none of the neighbours that it may need for a packet or its answer: while it does, it holds packets back without
-// a further question, and nothing would be seen.
+// settle waits until the router asks for none of the neighbours that it may need for a packet or
+// its answer: while it does, it holds packets back without a further question, and nothing would be
+// seen.
 func (s *site) settle(ctx context.Context, p dataplane.Packet, paths []dataplane.Trace) error {
 	paths = append(dataplane.NewModel(s.router).Paths(dataplane.Packet{Dst: p.Src}), paths...)
 	var needed []netip.Addr
@@ -240,8 +242,8 @@ func (s *site) owns(a netip.Addr) bool {
 	})
 }
 
-// connection finds what the kernel has noted of the connection that a packet begins. Asking for it alone would wait for an answer that some kernels
-// leave out; so all are read.
+// connection finds what the kernel has noted of the connection that a packet begins. Asking for it
+// alone would wait for an answer that some kernels leave out; so all are read.
 func (s *site) connection(p dataplane.Packet) (f conntrack.Flow, found bool, err error) {
 	family := conntrack.NewFilter().Family(unix.AF_INET)
 	if p.Src.Is6() {

@@ -17,7 +17,8 @@ const others fs.FileMode = 0o007
 const groupWrite fs.FileMode = 0o020
 
 // Secret refuses a file with a secret that everybody can read, or others than the owner can change.
-// Its group may read it: a service often has no other access to its secrets. The flag names the file.
+// Its group may read it: a service often has no other access to its secrets. The flag names the
+// file.
 func Secret(flag, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// Agent keeps the routers of this host as the control plane wants them. Its fields are flags for kong.
+// Agent keeps the routers of this host as the control plane wants them. Its fields are flags for
+// kong.
 type Agent struct {
 	Host             string `placeholder:"NAME" help:"Name by which the servers know this host. Default: the machine's host name."`
 	AvailabilityZone string `default:"nova" help:"Availability zone of the host."`
@@ -52,19 +53,20 @@ func (a *Agent) Name() (string, error) {
 	return name, nil
 }
 
-// Part is the agent as a part of a process. The login is completed with the host's name. It returns when its context ends, and leaves every router as it
-// is.
+// Part is the agent as a part of a process. The login is completed with the host's name. It returns
+// when its context ends, and leaves every router as it is.
 func (a *Agent) Part(login natsbus.Login) daemon.Part { return a.part(login, 0) }
 
-// Claim makes this process the agent of the host until the claim is closed, for those who do something
-// else before they run Part. It fails while another agent runs.
+// Claim makes this process the agent of the host until the claim is closed, for those who do
+// something else before they run Part. It fails while another agent runs.
 func (a *Agent) Claim() (io.Closer, error) {
 	l, err := a.claim()
 	a.claimed = l
 	return l, err
 }
 
-// part is Part for those who know after which time the servers give routers to others; 0: not known.
+// part is Part for those who know after which time the servers give routers to others; 0: not
+// known.
 func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 	return func(ctx context.Context, p *daemon.Process) (err error) {
 		if login.Host, err = a.Name(); err != nil {
@@ -171,7 +173,8 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 	return c, nil
 }
 
-// configurations are what the heartbeat says, under the names that Neutron's agents use where they have one.
+// configurations are what the heartbeat says, under the names that Neutron's agents use where they
+// have one.
 func (a *Agent) configurations() map[string]any {
 	c := map[string]any{
 		"agent_mode": "legacy", "dataplane": a.Dataplane, "wiring": a.Wiring,

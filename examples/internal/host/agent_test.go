@@ -190,8 +190,8 @@ func TestBridgesOfWorkloadsThatHaveGone(t *testing.T) {
 	require.False(t, there("brqblue"))
 }
 
-// TestWorkloadsThatHaveGone: Open vSwitch keeps the port of a workload that has gone with its namespace.
-// It is removed, and no other workload's.
+// TestWorkloadsThatHaveGone: Open vSwitch keeps the port of a workload that has gone with its
+// namespace. It is removed, and no other workload's.
 func TestWorkloadsThatHaveGone(t *testing.T) {
 	r := newRig(t)
 	s := r.withSwitch()
@@ -220,7 +220,8 @@ func TestWorkloadsThatHaveGone(t *testing.T) {
 	require.NotContains(t, ports(), "tap22222222-b")
 }
 
-// TestBootWithoutServers: the machine has forgotten everything, and nobody answers; later somebody does.
+// TestBootWithoutServers: the machine has forgotten everything, and nobody answers; later somebody
+// does.
 func TestBootWithoutServers(t *testing.T) {
 	r := newRig(t)
 	b := newBus(t, loopback)

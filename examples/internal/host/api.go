@@ -132,8 +132,9 @@ func configOf(ctx context.Context, c *gophercloud.ServiceClient, p apiPort) (w w
 	return w, nil
 }
 
-// bind says in the API on which host a port is. It fails when somebody else has bound the port since it
-// was read, so that two hosts never take one port. Other changes, such as of its status, do no harm.
+// bind says in the API on which host a port is. It fails when somebody else has bound the port
+// since it was read, so that two hosts never take one port. Other changes, such as of its status,
+// do no harm.
 func bind(ctx context.Context, c *gophercloud.ServiceClient, p *apiPort, host string) error {
 	for was := p.HostID; p.HostID != host; {
 		err := bindIfMatch(ctx, c, p, host)

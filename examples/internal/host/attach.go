@@ -191,7 +191,8 @@ func (a *Attach) workload() (*os.File, error) {
 	return ns, nil
 }
 
-// notHost refuses the host's own namespace, whose addresses and routes the workload's would mix with.
+// notHost refuses the host's own namespace, whose addresses and routes the workload's would mix
+// with.
 func (a *Attach) notHost(flag string, ns *os.File) error {
 	host, err := netns.Open(a.ns)
 	if err != nil {

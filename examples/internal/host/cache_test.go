@@ -15,8 +15,8 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// TestCacheOnABadDisk: the agent serves its host from the message queue, is not ready and says why, and
-// keeps everything once the disk is good again.
+// TestCacheOnABadDisk: the agent serves its host from the message queue, is not ready and says why,
+// and keeps everything once the disk is good again.
 func TestCacheOnABadDisk(t *testing.T) {
 	ballast := func(dir string) string { return filepath.Join(dir, "ballast") }
 	for name, c := range map[string]struct{ harm, heal func(dir string) error }{
@@ -66,8 +66,8 @@ func TestCacheOnABadDisk(t *testing.T) {
 	}
 }
 
-// TestInspectWithoutACache: the deployment of a router that nothing on disk tells of is read from the
-// kernel. With the cache, plan says when somebody has taken it away.
+// TestInspectWithoutACache: the deployment of a router that nothing on disk tells of is read from
+// the kernel. With the cache, plan says when somebody has taken it away.
 func TestInspectWithoutACache(t *testing.T) {
 	r := newRig(t)
 	b := newBus(t, loopback)

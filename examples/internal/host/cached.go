@@ -17,7 +17,8 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// look opens the host beside a running agent, or without one, to look at it: what was applied last, and what is there.
+// look opens the host beside a running agent, or without one, to look at it: what was applied last,
+// and what is there.
 func (m *Machine) look(ctx context.Context) (*site, agent.Cached, error) {
 	kept, err := m.cached()
 	if err != nil {
@@ -50,7 +51,8 @@ func (m *Machine) checkCache() error {
 	return nil
 }
 
-// choose picks the routers that were asked for, by their IDs or enough of the beginning; none asked for: all.
+// choose picks the routers that were asked for, by their IDs or enough of the beginning; none asked
+// for: all.
 func choose(ids, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return ids, nil

@@ -16,9 +16,9 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 )
 
-// socket is the name of a unix socket in the abstract namespace (unix(7)), which a network namespace
-// has of its own, and which goes with the process that listens. So one agent serves a host, whatever
-// its cache is, and the commands of the binary find it.
+// socket is the name of a unix socket in the abstract namespace (unix(7)), which a network
+// namespace has of its own, and which goes with the process that listens. So one agent serves a
+// host, whatever its cache is, and the commands of the binary find it.
 const socket = "@l3kit-agent"
 
 // claim makes this process the agent of the host, and is refused while another is.
@@ -66,8 +66,8 @@ func holder() string {
 	return fmt.Sprintf(", process %d", peer.Pid)
 }
 
-// trusted reports whether a process may be an agent, or ask one: a name in the abstract namespace has no
-// permissions of its own.
+// trusted reports whether a process may be an agent, or ask one: a name in the abstract namespace
+// has no permissions of its own.
 func trusted(peer *unix.Ucred) bool { return peer.Uid == 0 || int(peer.Uid) == os.Geteuid() }
 
 func credentials(c *net.UnixConn) (cred *unix.Ucred, err error) {
@@ -96,7 +96,8 @@ type reply struct {
 // commandTime is for a command that does not go on talking.
 const commandTime = 10 * time.Second
 
-// obey does what commands ask until ctx ends. Only processes of root, or of this one's user, may ask.
+// obey does what commands ask until ctx ends. Only processes of root, or of this one's user, may
+// ask.
 func obey(ctx context.Context, l *net.UnixListener, loop *agent.Agent, settings map[string]any, log *slog.Logger) {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	for {

@@ -16,7 +16,8 @@ type Commands struct {
 	Completion daemon.Completion `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
 }
 
-// Tools are the commands that work beside a running agent. See [Beside] for where their settings come from.
+// Tools are the commands that work beside a running agent. See [Beside] for where their settings
+// come from.
 type Tools struct {
 	Attach  Attach  `cmd:"" beside:"" help:"Attach a network namespace, a container or a virtual machine to a port."`
 	Detach  Detach  `cmd:"" beside:"" help:"Detach what is attached to a port."`

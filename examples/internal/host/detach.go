@@ -19,8 +19,8 @@ type Detach struct {
 	Machine
 }
 
-// Run is called by kong. A port that the API does not have any more is detached by its ID. Of a port
-// whose workload has gone it removes what is left on the host.
+// Run is called by kong. A port that the API does not have any more is detached by its ID. Of a
+// port whose workload has gone it removes what is left on the host.
 func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTime)
 	defer cancel()

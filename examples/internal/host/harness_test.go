@@ -37,7 +37,8 @@ var (
 	loopback = netip.MustParseAddrPort("127.0.0.1:0")
 )
 
-// bus is a message queue with a control plane that a test speaks for, in the words of package natsbus.
+// bus is a message queue with a control plane that a test speaks for, in the words of package
+// natsbus.
 type bus struct {
 	t      *testing.T
 	server *natsbus.Server
@@ -73,7 +74,8 @@ func (records) Deployment(context.Context) (l3.Deployment, error) {
 
 func (records) ClaimBus(context.Context, string, string) error { return nil }
 
-// session gives a host its consumers, and tells it up to where it must read for a listing to be complete.
+// session gives a host its consumers, and tells it up to where it must read for a listing to be
+// complete.
 func (b *bus) session(request *nats.Msg) {
 	host := strings.TrimPrefix(request.Subject, "session.")
 	answer := map[string]any{"session": "1", "deployment": testDeployment, "filling": "1"}

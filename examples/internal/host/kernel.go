@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel is what the heartbeat says of the kernel: its release, and which of the parts that routers can use it has shown to have.
+// kernel is what the heartbeat says of the kernel: its release, and which of the parts that routers
+// can use it has shown to have.
 func kernel() map[string]any {
 	features := []string{}
 	for _, f := range []struct{ name, path string }{

@@ -44,8 +44,8 @@ func lock(cache string, log *slog.Logger) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// diskFault reports whether an error is one that passes, or that somebody has to see to while the agent
-// works, rather than a mistake in its flags.
+// diskFault reports whether an error is one that passes, or that somebody has to see to while the
+// agent works, rather than a mistake in its flags.
 func diskFault(err error) bool {
 	for _, fault := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO} {
 		if errors.Is(err, fault) {

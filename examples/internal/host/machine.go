@@ -78,8 +78,8 @@ func (s *site) workloads(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(ports)), err
 }
 
-// checkPhysical refuses physical networks that no router could use on this host. Somebody may change
-// the host later; then the routers concerned are in ERROR and say why.
+// checkPhysical refuses physical networks that no router could use on this host. Somebody may
+// change the host later; then the routers concerned are in ERROR and say why.
 func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {
 	for _, name := range slices.Sorted(maps.Keys(m.Physical)) {
 		device := m.Physical[name]
@@ -153,7 +153,8 @@ func checkInterface(device string) error {
 // rehearsal is the ID of what is planned to find out whether it could be made.
 const rehearsal = "l3kit-rehearsal"
 
-// open begins to work on the host, and writes nothing. It fails when no router could be realised here.
+// open begins to work on the host, and writes nothing. It fails when no router could be realised
+// here.
 func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr) (_ *site, err error) {
 	if m.Dataplane == "iptables" {
 		if err := installed("--dataplane=iptables", "iptables-restore"); err != nil {
@@ -173,7 +174,8 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel, that a router takes.
+	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel,
+	// that a router takes.
 	if _, err := d.Plan(ctx, dataplane.Router{ID: rehearsal}); err != nil {
 		return nil, errors.Join(fmt.Errorf("routers cannot be realised here: %w", err), d.Close())
 	}
@@ -232,7 +234,8 @@ func installed(flag, program string) error {
 	return nil
 }
 
-// physicalNetworks names them. No name is another word than no list: a host without a list is taken to reach all.
+// physicalNetworks names them. No name is another word than no list: a host without a list is taken
+// to reach all.
 func (m *Machine) physicalNetworks() []string {
 	return append([]string{}, slices.Sorted(maps.Keys(m.Physical))...)
 }

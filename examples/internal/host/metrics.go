@@ -45,7 +45,8 @@ type timed struct {
 	apply *prometheus.HistogramVec
 }
 
-// Apply is the dataplane's. One that is given up, because the agent ends, says nothing about the time that it takes.
+// Apply is the dataplane's. One that is given up, because the agent ends, says nothing about the
+// time that it takes.
 func (t timed) Apply(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
 	begin := time.Now()
 	plan, err := t.Dataplane.Apply(ctx, want)

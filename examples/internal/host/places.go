@@ -31,8 +31,8 @@ func (p place) String() string {
 	return p.device + " in the network namespace " + p.path
 }
 
-// eachPlace calls fn for each place that a port is attached at, in all namespaces that have a name or a
-// process.
+// eachPlace calls fn for each place that a port is attached at, in all namespaces that have a name
+// or a process.
 func (m *Machine) eachPlace(port string, fn func(place, namespace.NS) error) error {
 	own := cmp.Or(m.ns, "/proc/self/ns/net")
 	return eachNamespace(own, func(path string, id netns.ID, ns namespace.NS) error {
@@ -58,8 +58,8 @@ func (p place) in(ns *os.File) (bool, error) {
 	return id == p.id, err
 }
 
-// eachNamespace calls fn once for each network namespace that has a name or a process, and first for
-// the host's own.
+// eachNamespace calls fn once for each network namespace that has a name or a process, and first
+// for the host's own.
 func eachNamespace(own string, fn func(path string, id netns.ID, ns namespace.NS) error) error {
 	seen := map[netns.ID]bool{}
 	for _, pattern := range []string{own, filepath.Join(netns.Dir, "*"), "/proc/[0-9]*/ns/net"} {
@@ -92,8 +92,8 @@ func eachNamespace(own string, fn func(path string, id netns.ID, ns namespace.NS
 // workloads stands for them where a wiring asks for a router's ID.
 const workloads = ""
 
-// removeLeft removes the ports of workloads that gone reports, without need of their namespaces, and
-// what serves networks that have no port on this host. It returns the IDs of the ports.
+// removeLeft removes the ports of workloads that gone reports, without need of their namespaces,
+// and what serves networks that have no port on this host. It returns the IDs of the ports.
 func removeLeft(ctx context.Context, w wiring, gone func(port string) bool) (left []string, err error) {
 	ports, err := w.Networks(ctx, workloads)
 	if err != nil {

@@ -27,10 +27,10 @@ const unitConfig = "/etc/l3kit/agent.yaml"
 // besideTag marks the commands that take the settings of the agent beside which they run.
 const besideTag = "beside"
 
-// Beside gives commands the settings of the agent that runs on the host. Where none runs, it gives those
-// of the file that l3kit-agent.service names, and for what that does not set, those that the last agent
-// noted in its cache. What is on the command line, in the environment or in the file of --config takes
-// precedence.
+// Beside gives commands the settings of the agent that runs on the host. Where none runs, it gives
+// those of the file that l3kit-agent.service names, and for what that does not set, those that the
+// last agent noted in its cache. What is on the command line, in the environment or in the file of
+// --config takes precedence.
 func Beside() kong.Option { return kong.Resolvers(&beside{file: unitConfig}) }
 
 // beside is a [kong.Resolver].
@@ -166,8 +166,8 @@ func readNote(cache string) (settings map[string]any, err error) {
 	return settings, nil
 }
 
-// settings are those of the agent that commands beside it need, by the names of their flags. Paths are
-// absolute, because a command may run in another directory.
+// settings are those of the agent that commands beside it need, by the names of their flags. Paths
+// are absolute, because a command may run in another directory.
 func (a *Agent) settings(host string) map[string]any {
 	m := a.Machine
 	all := map[string]any{

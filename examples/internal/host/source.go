@@ -16,7 +16,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// source is an [agent.Source] over a connection that may not be there yet: a host that boots before its servers has its routers meanwhile. Who asks waits.
+// source is an [agent.Source] over a connection that may not be there yet: a host that boots before
+// its servers has its routers meanwhile. Who asks waits.
 type source struct {
 	login natsbus.Login
 	log   *slog.Logger
@@ -37,8 +38,9 @@ func newSource(l natsbus.Login, log *slog.Logger) *source {
 	return &source{login: l, log: log, there: make(chan struct{})}
 }
 
-// keep has a connection until ctx ends, and then returns nil. It fails when the bus refuses the login before it ever accepted it: that is a mistake of
-// whoever started us. Later it may be one of somebody else's, who puts it right.
+// keep has a connection until ctx ends, and then returns nil. It fails when the bus refuses the
+// login before it ever accepted it: that is a mistake of whoever started us. Later it may be one of
+// somebody else's, who puts it right.
 func (s *source) keep(ctx context.Context) error {
 	for accepted, said := false, false; ; {
 		nc, err := s.connect(ctx)
@@ -84,7 +86,8 @@ func (s *source) connect(ctx context.Context) (*nats.Conn, error) {
 	}
 }
 
-// use has callers use a connection until ctx ends, or until it is closed for good, which happens when the bus refuses a login that it accepted before.
+// use has callers use a connection until ctx ends, or until it is closed for good, which happens
+// when the bus refuses a login that it accepted before.
 func (s *source) use(ctx context.Context, nc *nats.Conn) error {
 	defer nc.Close()
 	closed := nc.StatusChanged(nats.CLOSED)
@@ -185,8 +188,8 @@ func (s *source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Ev
 	return events, err
 }
 
-// sessionPatience is how long a control plane that is starting may take to open sessions before that is
-// an error.
+// sessionPatience is how long a control plane that is starting may take to open sessions before
+// that is an error.
 const sessionPatience = 5 * time.Second
 
 // Report is [agent.Source]'s.

@@ -1,6 +1,6 @@
-// Package setting marks errors that are the fault of a binary's settings: starting it again with the
-// same ones fails again. The binary then exits with [Status], which the service manager is told not
-// to answer by a restart.
+// Package setting marks errors that are the fault of a binary's settings: starting it again with
+// the same ones fails again. The binary then exits with [Status], which the service manager is told
+// not to answer by a restart.
 package setting
 
 import (

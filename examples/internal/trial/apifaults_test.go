@@ -42,7 +42,8 @@ func (f *lostAndFound) readiness(limit time.Duration) string {
 	return string(text)
 }
 
-// clients is what hangs on to the server: hundreds that ask and never read, and hundreds that send slowly.
+// clients is what hangs on to the server: hundreds that ask and never read, and hundreds that send
+// slowly.
 func (f *lostAndFound) clients() {
 	const deaf, slow = 300, 200
 	var open []net.Conn
@@ -94,8 +95,8 @@ func (f *lostAndFound) clients() {
 	})
 }
 
-// frozenDatabase stops PostgreSQL where it is, so that nobody hears of it and everybody waits. Changes that
-// are asked for meanwhile are answered in bounded time.
+// frozenDatabase stops PostgreSQL where it is, so that nobody hears of it and everybody waits.
+// Changes that are asked for meanwhile are answered in bounded time.
 func (f *lostAndFound) frozenDatabase() {
 	pause := 22 * time.Second // longer than an agent is silent before it is taken for dead
 	if text := os.Getenv("TRIAL_DATABASE_PAUSE"); text != "" {
@@ -132,8 +133,8 @@ func (f *lostAndFound) refused(tenant *deployment.Tenant) error {
 	return err
 }
 
-// fullDatabase has PostgreSQL on a disk that is full for some seconds, of which PostgreSQL dies or not. It is
-// started again by whoever makes room.
+// fullDatabase has PostgreSQL on a disk that is full for some seconds, of which PostgreSQL dies or
+// not. It is started again by whoever makes room.
 func (f *lostAndFound) fullDatabase() {
 	f.lossless("full database", f.tenants, func() {
 		f.db.onSmallDisk("192m")

@@ -148,7 +148,8 @@ func (f *lostAndFound) agents() map[string]string {
 	return ids
 }
 
-// lostStreams deletes every stream of the bus, one after the other, as an administrator of the bus can.
+// lostStreams deletes every stream of the bus, one after the other, as an administrator of the bus
+// can.
 func (f *lostAndFound) lostStreams() {
 	f.lossless("lost streams", f.tenants, func() {
 		for i, name := range intrusion.Streams {
@@ -248,8 +249,8 @@ func fill(path string) error {
 	return nil
 }
 
-// powerLoss cuts the power of the server's machine while changes are published. Whatever was not synced to
-// the bus's disk is lost; the database is on another machine.
+// powerLoss cuts the power of the server's machine while changes are published. Whatever was not
+// synced to the bus's disk is lost; the database is on another machine.
 func (f *lostAndFound) powerLoss() {
 	dir := f.busDir + ".disk"
 	require.NoError(f, os.Mkdir(dir, 0o700))
@@ -299,7 +300,8 @@ func (f *lostAndFound) powerLoss() {
 	require.NoError(f, disk.Unmount())
 }
 
-// plantedLinks puts symbolic links where a host's agent keeps its files and the names of namespaces.
+// plantedLinks puts symbolic links where a host's agent keeps its files and the names of
+// namespaces.
 func (f *lostAndFound) plantedLinks() {
 	h := f.Hosts[2]
 	cache := f.agentFlag(h, "--cache")

@@ -52,7 +52,8 @@ func (d *database) pid() int {
 	return pid
 }
 
-// freeze stops all of the server's processes where they are, so that nobody hears of it and everybody waits. It returns what lets them go on.
+// freeze stops all of the server's processes where they are, so that nobody hears of it and
+// everybody waits. It returns what lets them go on.
 func (d *database) freeze() (thaw func()) {
 	d.Helper()
 	pid := d.pid()

@@ -34,7 +34,8 @@ func (s *site) dwellers(h *deployment.Host, tenants []*deployment.Tenant) (here 
 	return here
 }
 
-// moved waits until none of the tenants' routers is on a host by the database, and all are ACTIVE elsewhere.
+// moved waits until none of the tenants' routers is on a host by the database, and all are ACTIVE
+// elsewhere.
 func (s *site) moved(from *deployment.Host, tenants []*deployment.Tenant) {
 	s.Helper()
 	require.Eventually(s, func() bool {
@@ -61,7 +62,8 @@ func (s *site) left(h *deployment.Host, tenants []*deployment.Tenant) {
 	}, lab.Patience(20*time.Second), 10*time.Millisecond, "%s lets go", h.Name)
 }
 
-// failover does something after which a host is lost, and measures for each tenant how long nothing came back. It returns the longest.
+// failover does something after which a host is lost, and measures for each tenant how long nothing
+// came back. It returns the longest.
 func (s *site) failover(tenants []*deployment.Tenant, lose func()) (longest time.Duration) {
 	s.Helper()
 	streams := s.streams(tenants)
@@ -92,7 +94,8 @@ func (s *site) failover(tenants []*deployment.Tenant, lose func()) (longest time
 	return longest
 }
 
-// TestLostHostIsReplaced kills a host's agent and cuts all its cables. Its routers are elsewhere soon. When it returns, it lets go.
+// TestLostHostIsReplaced kills a host's agent and cuts all its cables. Its routers are elsewhere
+// soon. When it returns, it lets go.
 func TestLostHostIsReplaced(t *testing.T) {
 	s := start(t, quick(3))
 	tenants := s.tenants("t", 12)
@@ -110,7 +113,8 @@ func TestLostHostIsReplaced(t *testing.T) {
 	s.moved(victim, here)
 
 	t.Run("it returns with its routers still in the kernel", func(t *testing.T) {
-		// Its agent runs before the other cables are mended: an agent cannot take back what a kernel says without it.
+		// Its agent runs before the other cables are mended: an agent cannot take back what a
+		// kernel says without it.
 		before := len(victim.Agent.Said())
 		s.lossless("return", here, func() {
 			require.NoError(t, victim.Isolate(false))
@@ -127,7 +131,8 @@ func TestLostHostIsReplaced(t *testing.T) {
 		require.NotContains(t, said, `msg="router applied"`, "it lets go before it does anything else")
 	})
 
-	// It is lost again, with routers of its own; and now its memory too, so that it has them in the agent's cache only.
+	// It is lost again, with routers of its own; and now its memory too, so that it has them in the
+	// agent's cache only.
 	more := s.tenants("more", 6)
 	s.active(s.api(), more...)
 	here = s.dwellers(victim, more)

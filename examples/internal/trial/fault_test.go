@@ -17,8 +17,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestRouterThatCannotBeRealised has hosts whose agents claim a physical network that they had when they
-// started.
+// TestRouterThatCannotBeRealised has hosts whose agents claim a physical network that they had when
+// they started.
 func TestRouterThatCannotBeRealised(t *testing.T) {
 	const bridge = "none0"
 	s := start(t, deployment.Config{Hosts: 2, AgentFlags: func(h *deployment.Host) []string {
@@ -71,7 +71,8 @@ func TestRouterThatCannotBeRealised(t *testing.T) {
 	})
 }
 
-// TestWhatIsWrongIsOneLine starts each binary with something wrong, on a machine where all is well otherwise.
+// TestWhatIsWrongIsOneLine starts each binary with something wrong, on a machine where all is well
+// otherwise.
 func TestWhatIsWrongIsOneLine(t *testing.T) {
 	s := start(t, deployment.Config{Hosts: 2})
 	server, host, free := s.Servers[0].Machine, s.Hosts[0].Machine, s.Hosts[1].Machine // free has no agent

@@ -11,8 +11,9 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestHostThatWasCutOff cuts a host off the bus, and nothing else, for longer than agent_down_time. Its routers move, and change; one floating IP goes to
-// another tenant. When the host is back, no packet goes through it that should not.
+// TestHostThatWasCutOff cuts a host off the bus, and nothing else, for longer than agent_down_time.
+// Its routers move, and change; one floating IP goes to another tenant. When the host is back, no
+// packet goes through it that should not.
 func TestHostThatWasCutOff(t *testing.T) {
 	s := start(t, quick(3))
 	tenants := s.tenants("t", 9)
@@ -56,7 +57,8 @@ func TestHostThatWasCutOff(t *testing.T) {
 	}
 }
 
-// TestFencedHostStopsInTime has hosts that give up when they are cut off. At no time two hosts have a router's ports.
+// TestFencedHostStopsInTime has hosts that give up when they are cut off. At no time two hosts have
+// a router's ports.
 func TestFencedHostStopsInTime(t *testing.T) {
 	const lease = 1500 * time.Millisecond
 	c := quick(3)

@@ -14,9 +14,9 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestHostsThatLostTheirCache: agents that start without a cache, under a server with an empty database,
-// remove nothing. The kernel tells them whose the routers are and which addresses they have, and those
-// are not given to others. Under their own server the routers are adopted.
+// TestHostsThatLostTheirCache: agents that start without a cache, under a server with an empty
+// database, remove nothing. The kernel tells them whose the routers are and which addresses they
+// have, and those are not given to others. Under their own server the routers are adopted.
 func TestHostsThatLostTheirCache(t *testing.T) {
 	db := newDatabase(t)
 	f := &lostAndFound{

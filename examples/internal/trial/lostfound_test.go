@@ -28,9 +28,10 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestLostAndFound has traffic through forty routers while the control plane loses its memory, is attacked
-// from within, and meets faults of its machines and clients, one after the other. Each time no packet is lost, nothing is removed that was not deleted, the API
-// says what the hosts have, and no address is in two places.
+// TestLostAndFound has traffic through forty routers while the control plane loses its memory, is
+// attacked from within, and meets faults of its machines and clients, one after the other. Each
+// time no packet is lost, nothing is removed that was not deleted, the API says what the hosts
+// have, and no address is in two places.
 func TestLostAndFound(t *testing.T) {
 	if !needs.MountNamespace(t) { // disks are mounted, of which some get full and one loses its power
 		return
@@ -147,8 +148,8 @@ func (f *lostAndFound) start() {
 	f.ready(f.server)
 }
 
-// sound requires that everything is as it should be: each router in the place that the API names, in
-// the namespace that it always had, ACTIVE, its packets passing, and no address in two places.
+// sound requires that everything is as it should be: each router in the place that the API names,
+// in the namespace that it always had, ACTIVE, its packets passing, and no address in two places.
 func (f *lostAndFound) sound(what string) {
 	f.Helper()
 	f.active(f.api(), f.tenants...)
@@ -217,7 +218,8 @@ func (f *lostAndFound) hosted() map[string][]string {
 	return all
 }
 
-// stranger makes a tenant and returns it when its router works. Its addresses must not be another's.
+// stranger makes a tenant and returns it when its router works. Its addresses must not be
+// another's.
 func (f *lostAndFound) stranger(name string) *deployment.Tenant {
 	f.Helper()
 	made := f.site.tenants(name, 1)[0]
@@ -280,9 +282,9 @@ func (f *lostAndFound) emptyDatabase() {
 	f.removeOrphan(home, foreign.Router)
 }
 
-// foreign makes a router for a deployment that is not the hosts' own, and sees that no address and no
-// segment is given to it that is in use. Its external network is on the wire of another one, so that it
-// has none.
+// foreign makes a router for a deployment that is not the hosts' own, and sees that no address and
+// no segment is given to it that is in use. Its external network is on the wire of another one, so
+// that it has none.
 func (f *lostAndFound) foreign(external string) *deployment.Tenant {
 	f.Helper()
 	ctx := within(f.T, 40*time.Second)
@@ -427,7 +429,8 @@ func (f *lostAndFound) onBus(do func(context.Context, jetstream.JetStream)) {
 	}))
 }
 
-// restoredDatabase brings back a backup of the database, after which routers were made, changed and moved.
+// restoredDatabase brings back a backup of the database, after which routers were made, changed and
+// moved.
 func (f *lostAndFound) restoredDatabase() {
 	changed, moved := f.tenants[5], f.tenants[6]
 	var late *deployment.Tenant
@@ -635,8 +638,8 @@ func (f *lostAndFound) oldName() {
 	})
 }
 
-// rename starts a host's agent, which does not run, by another name. It returns when the host's routers
-// are bound to that.
+// rename starts a host's agent, which does not run, by another name. It returns when the host's
+// routers are bound to that.
 func (f *lostAndFound) rename(h *deployment.Host, name string) {
 	f.Helper()
 	secret, err := os.ReadFile(f.flag("--bus-secret-file"))

@@ -25,7 +25,8 @@ type site struct {
 	external string
 }
 
-// start starts a cluster that ends with the test. If the test fails, what its programs said last is shown.
+// start starts a cluster that ends with the test. If the test fails, what its programs said last is
+// shown.
 func start(t *testing.T, c deployment.Config) *site {
 	t.Helper()
 	needs.Root(t)

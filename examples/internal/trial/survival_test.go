@@ -11,8 +11,10 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestNothingIsTornDown has four agents with forty routers, two servers on PostgreSQL and three nodes of the bus, two of them in the servers. One after the
-// other is restarted, killed and stopped, and no packet is lost: what forwards needs none of them. What is asked meanwhile is realised.
+// TestNothingIsTornDown has four agents with forty routers, two servers on PostgreSQL and three
+// nodes of the bus, two of them in the servers. One after the other is restarted, killed and
+// stopped, and no packet is lost: what forwards needs none of them. What is asked meanwhile is
+// realised.
 func TestNothingIsTornDown(t *testing.T) {
 	db := newDatabase(t)
 	s := start(t, deployment.Config{Servers: 2, Database: db.URL, Hosts: 4, AgentDownTime: 2 * time.Minute, Heartbeat: 2 * time.Second})

@@ -14,7 +14,8 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
-// TestMain is the binaries too, so that the race detector looks at them and no Go tool is needed when the tests run.
+// TestMain is the binaries too, so that the race detector looks at them and no Go tool is needed
+// when the tests run.
 func TestMain(m *testing.M) {
 	deployment.Main(map[string]func(){
 		"server": func() { daemon.Main("server", "", &control.Commands{}) },

@@ -27,9 +27,10 @@ type Bridge struct {
 	closed bool
 }
 
-// Open prepares for the bridge whose socket is <run directory>/<bridge>.mgmt. Flows of ours are those that were written for the same owner, in
-// this process or another: it must be the same text in all processes that mean the same flows. Open connects to nobody: Plan and Replace do,
-// whenever there is no connection. Without ovs-ofctl in PATH it is [dataplane.ErrUnsupported].
+// Open prepares for the bridge whose socket is <run directory>/<bridge>.mgmt. Flows of ours are
+// those that were written for the same owner, in this process or another: it must be the same text
+// in all processes that mean the same flows. Open connects to nobody: Plan and Replace do, whenever
+// there is no connection. Without ovs-ofctl in PATH it is [dataplane.ErrUnsupported].
 func Open(socket, owner string) (*Bridge, error) {
 	b := &Bridge{
 		name:    strings.TrimSuffix(filepath.Base(socket), ".mgmt"),
@@ -46,9 +47,10 @@ func Open(socket, owner string) (*Bridge, error) {
 	return b, nil
 }
 
-// Changed yields a value after somebody else changed flows of ours, or the connection ended, as it does when ovs-vswitchd stops or the
-// bridge is deleted. Several changes may yield one value. Nothing is heard while there is no connection: whoever is told should call Replace
-// until it succeeds.
+// Changed yields a value after somebody else changed flows of ours, or the connection ended, as it
+// does when ovs-vswitchd stops or the bridge is deleted. Several changes may yield one value.
+// Nothing is heard while there is no connection: whoever is told should call Replace until it
+// succeeds.
 func (b *Bridge) Changed() <-chan struct{} { return b.changed }
 
 func (b *Bridge) notify() {
@@ -67,9 +69,10 @@ func (b *Bridge) Close() error {
 	return nil
 }
 
-// Plan says which flows Replace would add and remove. What it would remove is known by cookie only. When nothing has changed since the
-// last call it costs one system call, and no process is started unless a flow was there before the connection, or was changed under its
-// cookie. [ErrAway] says that there is nobody to ask.
+// Plan says which flows Replace would add and remove. What it would remove is known by cookie only.
+// When nothing has changed since the last call it costs one system call, and no process is started
+// unless a flow was there before the connection, or was changed under its cookie. [ErrAway] says
+// that there is nobody to ask.
 func (b *Bridge) Plan(ctx context.Context, flows []Flow) (add, remove []Flow, err error) {
 	if err := b.acquire(ctx); err != nil {
 		return nil, nil, b.error("plan flows of", err)
@@ -79,8 +82,9 @@ func (b *Bridge) Plan(ctx context.Context, flows []Flow) (add, remove []Flow, er
 	return d.add, d.remove, b.error("plan flows of", err)
 }
 
-// Replace makes these the bridge's flows of ours: all of them take effect at once, or none does. Those that are there already keep their
-// counters, and flows of others stay. After a failure, or when ctx ends meanwhile, all have been made or none.
+// Replace makes these the bridge's flows of ours: all of them take effect at once, or none does.
+// Those that are there already keep their counters, and flows of others stay. After a failure, or
+// when ctx ends meanwhile, all have been made or none.
 func (b *Bridge) Replace(ctx context.Context, flows []Flow) error {
 	if err := b.acquire(ctx); err != nil {
 		return b.error("write flows of", err)

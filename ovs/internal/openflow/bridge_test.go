@@ -21,8 +21,8 @@ import (
 
 type flow = openflow.Flow
 
-// some are flows with every kind of match and action that the ovs wiring uses, in forms that ovs-ofctl prints differently in different
-// versions of OpenFlow.
+// some are flows with every kind of match and action that the ovs wiring uses, in forms that
+// ovs-ofctl prints differently in different versions of OpenFlow.
 func some() []flow {
 	return []flow{
 		{0, 1, "in_port=1", "resubmit(,2)"},

@@ -9,7 +9,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// complain makes one line of what ovs-ofctl(8) says on its standard error: a few lines, among them its log, and those about its input by number.
+// complain makes one line of what ovs-ofctl(8) says on its standard error: a few lines, among them
+// its log, and those about its input by number.
 func complain(text, input string, err error) error {
 	var said []string
 	for line := range strings.Lines(text) {

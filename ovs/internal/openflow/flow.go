@@ -40,15 +40,17 @@ const (
 	markMask    cookie = 0xffffffff << 32
 )
 
-// markOf is the upper half of the cookies of an owner's flows. Two owners share one, once in 65,536 pairs.
+// markOf is the upper half of the cookies of an owner's flows. Two owners share one, once in 65,536
+// pairs.
 func markOf(owner string) cookie { return ownMark | hash(owner)&0xffff<<32 }
 
 func (c cookie) mark() cookie { return c & markMask }
 
 func (c cookie) String() string { return fmt.Sprintf("0x%016x", uint64(c)) }
 
-// LearnedCookie is the cookie that a learn action has to give to the flows it makes, with the flag delete_learned. Actions with different
-// keys must not make flows in common: when the last learn action with one cookie goes, the switch removes all that it taught.
+// LearnedCookie is the cookie that a learn action has to give to the flows it makes, with the flag
+// delete_learned. Actions with different keys must not make flows in common: when the last learn
+// action with one cookie goes, the switch removes all that it taught.
 func LearnedCookie(key string) string { return (learnedMark | hash(key)).String() }
 
 func hash(text string) cookie {
@@ -58,7 +60,8 @@ func hash(text string) cookie {
 	return cookie(uint32(sum>>32) ^ uint32(sum))
 }
 
-// id is what a present flow is compared by. Several flows may share one, once in four billion times.
+// id is what a present flow is compared by. Several flows may share one, once in four billion
+// times.
 type id struct {
 	table  uint8
 	cookie cookie
@@ -71,8 +74,8 @@ type wanted struct {
 	count map[id]int
 }
 
-// want prepares a set for comparing, with the mark that the flows are to have. Two flows for one place in a table are an error, for only the
-// latter would be there.
+// want prepares a set for comparing, with the mark that the flows are to have. Two flows for one
+// place in a table are an error, for only the latter would be there.
 func want(mark cookie, flows []Flow) (*wanted, error) {
 	type place struct {
 		table    uint8

@@ -78,7 +78,8 @@ func appctl(t testing.TB, s ovs, args ...string) {
 	require.NoError(t, err, string(out))
 }
 
-// send lets the bridge handle a frame, as if it had come in at port 1, and returns when that is done.
+// send lets the bridge handle a frame, as if it had come in at port 1, and returns when that is
+// done.
 func send(t testing.TB, s ovs, vlan, source int) {
 	t.Helper()
 	ofctl(t, s, "packet-out", "br0", fmt.Sprintf("in_port=1,packet=%x,actions=resubmit(,0)", frame(vlan, source)))

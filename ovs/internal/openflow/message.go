@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// The messages of OpenFlow 1.0 that a watch needs (OpenFlow Switch Specification 1.0.0, section 5), and Open vSwitch's flow monitor
-// (include/openflow/nicira-ext.h).
+// The messages of OpenFlow 1.0 that a watch needs (OpenFlow Switch Specification 1.0.0, section 5),
+// and Open vSwitch's flow monitor (include/openflow/nicira-ext.h).
 const (
 	version10 = 1
 	headerLen = 8 // version, type, length, transaction

@@ -15,7 +15,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// The first bytes on the wire: HELLO, and OFPST_VENDOR with one nx_flow_monitor_request for all tables, as ovs-ofctl monitor sends them.
+// The first bytes on the wire: HELLO, and OFPST_VENDOR with one nx_flow_monitor_request for all
+// tables, as ovs-ofctl monitor sends them.
 func TestGreeting(t *testing.T) {
 	require.Equal(t, "0100000800000000"+
 		"01100028"+"00000001"+"ffff0000"+"00002320"+"00000002"+"00000000"+

@@ -52,7 +52,8 @@ func (o ofctl) add(ctx context.Context, socket, bundle string) error {
 	return err
 }
 
-// differ returns the cookies of those flows that the bridge does not have just so. Timeouts, if somebody set one, count.
+// differ returns the cookies of those flows that the bridge does not have just so. Timeouts, if
+// somebody set one, count.
 func (o ofctl) differ(ctx context.Context, socket, flows string) (map[cookie]bool, error) {
 	const differences = 2 // exit status
 	output, err := o.run(ctx, flows, "diff-flows", "/dev/stdin", "unix:"+socket)

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// table is what is present of our flows on a bridge. It is made of the switch's own list and of its news.
+// table is what is present of our flows on a bridge. It is made of the switch's own list and of its
+// news.
 type table struct {
 	mark    cookie            // of the flows that are ours
 	places  map[string]cookie // of the flows of ours, by their place
@@ -119,7 +120,8 @@ func (t *table) diff(w *wanted) difference {
 	return d
 }
 
-// doubtful returns those wanted flows which are there, but may do something else; as ovs-ofctl reads them.
+// doubtful returns those wanted flows which are there, but may do something else; as ovs-ofctl
+// reads them.
 func (t *table) doubtful(w *wanted) string {
 	var b strings.Builder
 	for i, k := range w.ids {

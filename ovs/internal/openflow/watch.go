@@ -12,18 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrAway says that nobody answers for the bridge: ovs-vswitchd does not run, or there is no such bridge.
+// ErrAway says that nobody answers for the bridge: ovs-vswitchd does not run, or there is no such
+// bridge.
 var ErrAway = errors.New("ovs-vswitchd does not answer")
 
 // readLen is how many bytes are taken from the socket at a time.
 const readLen = 64 << 10
 
-// watch is a connection on which ovs-vswitchd tells what becomes of a bridge's flows. It ends for good when the connection does. One goroutine
-// reads the news as they come; whoever needs the latest ones calls look.
+// watch is a connection on which ovs-vswitchd tells what becomes of a bridge's flows. It ends for
+// good when the connection does. One goroutine reads the news as they come; whoever needs the
+// latest ones calls look.
 //
-// ovs-vswitchd writes news to the socket at once, as long as there is room. So if the socket is empty, and nothing has come since ovs-vswitchd
-// last answered us, then nothing waits on its side either. After news there may be more that found no room, and ovs-vswitchd is asked: its
-// answer comes behind them. When they are far too many, it pauses, and later makes up for what it left out.
+// ovs-vswitchd writes news to the socket at once, as long as there is room. So if the socket is
+// empty, and nothing has come since ovs-vswitchd last answered us, then nothing waits on its side
+// either. After news there may be more that found no room, and ovs-vswitchd is asked: its answer
+// comes behind them. When they are far too many, it pauses, and later makes up for what it left
+// out.
 type watch struct {
 	conn   net.Conn
 	raw    syscall.RawConn
@@ -103,9 +107,9 @@ func (w *watch) speak(known int) {
 	w.tell()
 }
 
-// look calls fn with the flows of ours that the bridge has: every change is in it that was complete when look was called. When nothing
-// has happened since the last look that costs one system call. With an error the watch is over, unless it is that of ctx. It must not be
-// called concurrently.
+// look calls fn with the flows of ours that the bridge has: every change is in it that was complete
+// when look was called. When nothing has happened since the last look that costs one system call.
+// With an error the watch is over, unless it is that of ctx. It must not be called concurrently.
 func (w *watch) look(ctx context.Context, fn func(*table)) error {
 	if err := w.raw.Control(func(fd uintptr) { w.read(int(fd)) }); err != nil { //nolint:errcheck // what read returns is kept
 		return err
