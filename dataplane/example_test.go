@@ -44,8 +44,7 @@ func ExampleRouter_Trace() {
 		Proto: dataplane.TCP,
 	}))
 	// Output:
-	// tcp 198.51.100.9:40000 → 203.0.113.5:80: forwarded by web to 10.0.0.5, as 198.51.100.9 →
-	// 10.0.0.5
+	// tcp 198.51.100.9:40000 → 203.0.113.5:80: forwarded by web to 10.0.0.5, as 198.51.100.9 → 10.0.0.5
 	//   ingress      arrives by the gateway ext
 	//   translation  203.0.113.5 is a floating IP of 10.0.0.5
 	//   routing      10.0.0.5 is in 10.0.0.0/24, connected by port web
