@@ -30,6 +30,9 @@ func (c *comparison) workloads(ctx context.Context, tx Tx, a Agent, attached []s
 		is[id] = true
 	}
 	bound, err := workloadsOn(ctx, tx, a.Host)
+	if err != nil {
+		return err
+	}
 	for _, p := range bound {
 		after := p
 		after.bindTo(a.Host, &a)
@@ -41,7 +44,7 @@ func (c *comparison) workloads(ctx context.Context, tx Tx, a Agent, attached []s
 			c.ports = append(c.ports, after)
 		}
 	}
-	return err
+	return nil
 }
 
 // bindTo sets what follows from the host that a workload's port is bound to; a is nil if no agent

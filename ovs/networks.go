@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -20,4 +21,29 @@ func (d *Driver) Networks(ctx context.Context, router string) (map[string]datapl
 		}
 	})
 	return networks, nil
+}
+
+// Attached returns, sorted, those ports of [Driver.Networks] whose devices exist: Open vSwitch
+// keeps the port of a device that has gone with its namespace. It tells that only of devices that
+// are not internal, within some seconds.
+func (d *Driver) Attached(ctx context.Context, router string) ([]string, error) {
+	s, err := d.db.synced(ctx)
+	if err != nil {
+		return nil, opError("read wiring of", "router "+router, err)
+	}
+	var attached []string
+	s.view.read(func() {
+		for name, p := range s.view.routers[router] {
+			if i := s.view.interfaces[name]; i != nil && !i.gone() {
+				attached = append(attached, p.mark.port)
+			}
+		}
+	})
+	slices.Sort(attached)
+	return attached, nil
+}
+
+// gone reports whether the device does not exist, as far as ovs-vswitchd knows.
+func (i *interfaceRow) gone() bool {
+	return i.Type != "internal" && i.IfIndex != nil && *i.IfIndex == 0
 }

@@ -234,10 +234,9 @@ func (a *target) snapshot() map[string]string {
 		for sequence := s.State.FirstSeq; sequence <= s.State.LastSeq; sequence++ {
 			m, err := stream.GetMsg(ctx, sequence)
 			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-				// The client takes the headers of a refusal that NATS sent to a subject of the stream
-				// for an answer to itself.
+				// The client takes the headers of a refusal that NATS sent to a subject of the
+				// stream for an answer to itself.
 				require.Contains(a, mine.Own(), a.subject(ctx, name, sequence), err)
-				continue
 			}
 			if err != nil {
 				continue

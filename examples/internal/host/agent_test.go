@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +208,11 @@ func TestWorkloadsThatHaveGone(t *testing.T) {
 	attached(t, w, "22222222-b")()
 	defer attached(t, w, "33333333-c")()
 	require.Contains(t, ports(), "tap11111111-a")
+	eventually(t, func() bool {
+		all, err := (&site{wiring: w}).workloads(t.Context())
+		require.NoError(t, err)
+		return slices.Equal(all, []string{"33333333-c"})
+	}, "the ports of those that have gone are not reported as attached")
 	left, err := removeLeft(t.Context(), w, func(port string) bool { return port == "11111111-a" })
 	require.NoError(t, err)
 	require.Equal(t, []string{"11111111-a"}, left)

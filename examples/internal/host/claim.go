@@ -85,7 +85,7 @@ func credentials(c *net.UnixConn) (cred *unix.Ucred, err error) {
 type request struct {
 	Remove   string `json:"remove,omitempty"`   // ID of an orphan
 	Settings bool   `json:"settings,omitempty"` // which settings the agent has
-	Announce bool   `json:"announce,omitempty"` // a workload was attached or detached
+	Announce bool   `json:"announce,omitempty"` // a workload was attached: report it now
 }
 
 type reply struct {

@@ -74,6 +74,9 @@ func (s *site) SetPeers(ctx context.Context, agents []netip.Addr) error {
 
 // workloads lists the IDs of the ports that workloads are attached by, whoever attached them.
 func (s *site) workloads(ctx context.Context) ([]string, error) {
+	if w, ok := s.wiring.(*ovs.Driver); ok {
+		return w.Attached(ctx, workloads)
+	}
 	ports, err := s.wiring.Networks(ctx, workloads)
 	return slices.Sorted(maps.Keys(ports)), err
 }
