@@ -44,6 +44,6 @@ func (d *Driver) Attached(ctx context.Context, router string) ([]string, error) 
 }
 
 // gone reports whether the device does not exist, as far as ovs-vswitchd knows.
-func (i *interfaceRow) gone() bool {
-	return i.Type != "internal" && i.IfIndex != nil && *i.IfIndex == 0
+func (r *interfaceRow) gone() bool {
+	return r.Type != "internal" && r.IfIndex != nil && *r.IfIndex == 0
 }
