@@ -42,7 +42,7 @@ func (f *lostAndFound) intruder() {
 	f.lossless("intruder", f.tenants, func() {
 		before := f.onOthers()
 		sent, err := intrusion.Intrusion{
-			Host: intruderHost, Router: theirs, Victim: natsbus.Token(victim.Name), Theirs: natsbus.Token(theirs), Sparse: true,
+			Host: intruderHost, Router: theirs, Victim: natsbus.Token(victim.Name), Theirs: natsbus.Token(theirs),
 		}.Run(nc)
 		require.NoError(f, err)
 		began := time.Now()
