@@ -135,8 +135,9 @@ func (c *Consumer) readOnce(ctx context.Context, stream string, take func(contex
 	}
 }
 
-// consumer returns the consumer of all control planes. It writes only what differs: in a cluster, each
-// write is one that all servers must sync, and readers ask again and again while a leader is missing.
+// consumer returns the consumer of all control planes. It writes only what differs: in a cluster,
+// each write is one that all servers must sync, and readers ask again and again while a leader is
+// missing.
 func (c *Consumer) consumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{
 		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * takeTime, MaxAckPending: 1000,

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// bounds lists what an agent may send, and how much of it in a second and at once. An agent waits for
-// the answer to one message before it sends the next of the kind. When it starts, it reports every
-// router. Requests to consumers are bounded less strictly: they cost little, and nothing is stored.
+// bounds lists what an agent may send, and how much of it in a second and at once. An agent waits
+// for the answer to one message before it sends the next of the kind. When it starts, it reports
+// every router. Requests to consumers are bounded less strictly: they cost little, and nothing is
+// stored.
 var bounds = [...]bound{
 	{localSession, subjectSession, 10, 20, sendFirst},
 	{localHeartbeat, subjectOf(bucketAgents, ""), 20, 20, sendLatest},
@@ -53,10 +54,10 @@ const (
 	answerTime = sessionTime
 )
 
-// relay passes what agents send on to streams and to the control plane. They work off the messages of
-// all hosts in turn, and a stream syncs each. So a host that sends without end must be slowed down before
-// its messages are in the same queue as those of others: one message of a kind and a host is on its way
-// at a time.
+// relay passes what agents send on to streams and to the control plane. They work off the messages
+// of all hosts in turn, and a stream syncs each. So a host that sends without end must be slowed
+// down before its messages are in the same queue as those of others: one message of a kind and a
+// host is on its way at a time.
 //
 // Only the content of a message is passed on, with neither header nor reply subject of an agent.
 type relay struct {
@@ -72,8 +73,8 @@ type relay struct {
 	busy  sync.WaitGroup
 }
 
-// relayed returns the subject at which the relay of a server takes messages. Each server of a cluster
-// relays what its own clients send.
+// relayed returns the subject at which the relay of a server takes messages. Each server of a
+// cluster relays what its own clients send.
 func relayed(serverID, local, host string) string {
 	return "relay." + serverID + "." + local + "." + host
 }
@@ -245,8 +246,8 @@ func (r *relay) next(l *lane) (askers []*nats.Msg) {
 	return askers
 }
 
-// pass sends the last of some messages, and passes the answer on to all of them. Without an answer, the
-// agents send again.
+// pass sends the last of some messages, and passes the answer on to all of them. Without an answer,
+// the agents send again.
 func (r *relay) pass(subject string, askers []*nats.Msg) {
 	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
 	defer cancel()

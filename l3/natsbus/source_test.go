@@ -139,8 +139,8 @@ func TestServerRestarted(t *testing.T) {
 	require.False(t, seen.closed)
 }
 
-// freePort returns an address that nobody listens at. Its port is below those that the kernel gives to
-// outgoing connections, such as the attempts of servers to reach each other.
+// freePort returns an address that nobody listens at. Its port is below those that the kernel gives
+// to outgoing connections, such as the attempts of servers to reach each other.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	for {

@@ -164,8 +164,8 @@ func join(t *testing.T, login natsbus.Login, host string, beat time.Duration) (*
 	return kernel, stop
 }
 
-// freeAddress returns an address that nobody listens at. Its port is below those that the kernel gives
-// to outgoing connections, such as the attempts of servers to reach each other.
+// freeAddress returns an address that nobody listens at. Its port is below those that the kernel
+// gives to outgoing connections, such as the attempts of servers to reach each other.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for {
