@@ -18,11 +18,6 @@ type Intrusion struct {
 	Victim string // another host
 	Theirs string // a router of the victim
 
-	// Sparse sends what the host's own subjects lead to the control plane with two bodies for each
-	// reply, not with all bodies and headers: each message is stored, and synced, before those of
-	// other hosts that come later.
-	Sparse bool
-
 	// Acks are the reply subjects of messages that wait to be acknowledged, as far as they are
 	// known.
 	Acks []string
@@ -129,17 +124,12 @@ func (i Intrusion) Run(nc *nats.Conn) (sent int, err error) {
 			replies = append(all, "")
 		}
 		for _, reply := range replies {
-			sparse := i.Sparse && mine && reply != ""
-			with := bodies
-			if sparse {
-				with = []string{"", `{"batch":1,"no_wait":true}`}
-			}
-			for _, body := range with {
+			for _, body := range bodies {
 				if err := send(&nats.Msg{Subject: to, Reply: reply, Data: []byte(body)}); err != nil {
 					return sent, err
 				}
 			}
-			if !mine || sparse {
+			if !mine {
 				continue
 			}
 			for _, h := range headers(reply) {

@@ -15,6 +15,7 @@ const (
 	localReport    = "report"
 	localRouters   = "routers.next"
 	localPeers     = "peers.next"
+	localDiscard   = "discard" // which nobody imports; see relay
 )
 
 // Import is a service of the control plane's account that a host's account imports. A message to
@@ -32,18 +33,22 @@ type Import struct {
 // reaches the control plane through one of these or it reaches nobody.
 func AgentImports(host string) []Import {
 	h := Token(host)
-	next := func(bucket string) string { return "$JS.API.CONSUMER.MSG.NEXT." + streamOf(bucket) + "." + h }
 	return []Import{
 		{Local: localSession, Subject: subjectSession + h},
 		{Local: localHeartbeat, Subject: subjectOf(bucketAgents, h)},
 		{Local: localReport, Subject: subjectReports + h},
-		{Local: localRouters, Subject: next(bucketRouters), Stream: true},
-		{Local: localPeers, Subject: next(bucketPeers), Stream: true},
+		{Local: localRouters, Subject: nextSubject(bucketRouters, h), Stream: true},
+		{Local: localPeers, Subject: nextSubject(bucketPeers, h), Stream: true},
 		// nats-server gives every account the API of JetStream, to answer that it has none.
 		// Releases before 2.11.4 let any account purge any other through it. This import takes its
 		// place, and leads to a subject that nobody listens to.
 		{Local: "$JS.API.>", Subject: "refused." + h + ".>"},
 	}
+}
+
+// nextSubject returns the subject of requests to the consumer of a host.
+func nextSubject(bucket, host string) string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + streamOf(bucket) + "." + host
 }
 
 // Permissions are the subjects that a user may use, in the form of nats-server's configuration.

@@ -110,9 +110,7 @@ func (c *Consumer) CaughtUp(ctx context.Context) error {
 }
 
 func (c *Consumer) readOnce(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) error {
-	consumer, err := c.bus.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * takeTime, MaxAckPending: 1000,
-	})
+	consumer, err := c.consumer(ctx, stream)
 	if err != nil {
 		return err
 	}
@@ -135,6 +133,25 @@ func (c *Consumer) readOnce(ctx context.Context, stream string, take func(contex
 			return err
 		}
 	}
+}
+
+// consumer returns the consumer of all control planes. It writes only what differs: in a cluster,
+// each write is one that all servers must sync, and readers ask again and again while a leader is
+// missing.
+func (c *Consumer) consumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	want := jetstream.ConsumerConfig{
+		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * takeTime, MaxAckPending: 1000,
+	}
+	consumer, err := c.bus.js.Consumer(ctx, stream, durable)
+	if err == nil {
+		have := consumer.CachedInfo().Config
+		if have.AckPolicy == want.AckPolicy && have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending {
+			return consumer, nil
+		}
+	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, err
+	}
+	return c.bus.js.CreateOrUpdateConsumer(ctx, stream, want)
 }
 
 // giveBack leaves what was fetched already to other processes.

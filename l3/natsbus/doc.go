@@ -30,6 +30,14 @@
 // agent creates no consumers, because a consumer may deliver anywhere. Its user may publish to the
 // first five subjects, and may subscribe to _INBOX.> only; see [AgentPermissions].
 //
+// An embedded server takes sessions, heartbeats and reports at relay.<server>.<kind>.<host>, and
+// passes their content on to the subjects in the table: one message of a kind and a host at a time,
+// and at most 10 sessions, 20 heartbeats and 200 reports of a host in a second. Of the heartbeats
+// that wait, the latest is stored, and its acknowledgement answers all. So a host that sends
+// without end does not delay the others: its messages wait, are answered with {"error": …}, or are
+// discarded for some seconds, with the status 503. Requests to consumers are bounded to 500 in a second. Another NATS
+// has no such bounds.
+//
 // # Login
 //
 // An embedded server knows the user control, and for each host the user agent:<name>, with the name

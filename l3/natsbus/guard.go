@@ -18,16 +18,30 @@ type guard struct {
 	secret []byte
 	server *server.Server
 	log    *serverLog
+	ready  chan struct{} // closed when agents may log in
 
 	mu    sync.Mutex
 	hosts map[string]*server.Account
+}
+
+// imports lists what the account of a host imports. What the relay takes goes through it.
+func (g *guard) imports(host string) []Import {
+	all := AgentImports(host)
+	for n, i := range all {
+		for _, b := range bounds {
+			if i.Local == b.local && b.mode != count {
+				all[n].Subject = relayed(g.server.ID(), i.Local, Token(host))
+			}
+		}
+	}
+	return all
 }
 
 // export offers the services that hosts import. No configuration but the guard's adds an import, so
 // the exports need no list of accounts.
 func (g *guard) export() error {
 	control := g.server.GlobalAccount()
-	for _, i := range AgentImports("*") {
+	for _, i := range g.imports("*") {
 		subject := strings.Replace(i.Subject, Token("*"), "*", 1) // which Token has escaped
 		response := server.Singleton
 		if i.Stream {
@@ -48,7 +62,7 @@ func (g *guard) account(host string) (*server.Account, error) {
 		return a, nil
 	}
 	a, _ := g.server.LookupOrRegisterAccount(hostAccount + Token(host))
-	for _, i := range AgentImports(host) {
+	for _, i := range g.imports(host) {
 		if err := a.AddServiceImport(g.server.GlobalAccount(), i.Local, i.Subject); err != nil {
 			return nil, fmt.Errorf("import %s into account %s: %w", i.Subject, a.GetName(), err)
 		}
@@ -72,6 +86,7 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 	if !ok {
 		return false
 	}
+	<-g.ready
 	account, err := g.account(host)
 	if err != nil {
 		g.log.Errorf("refuse the agent of host %s: %v", host, err)
@@ -84,7 +99,7 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 	user.Account = account
 	may := AgentPermissions()
 	user.Permissions = &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: may.Publish.Allow},
+		Publish:   &server.SubjectPermission{Allow: append(may.Publish.Allow, localDiscard)},
 		Subscribe: &server.SubjectPermission{Allow: may.Subscribe.Allow},
 	}
 	c.RegisterUser(user)

@@ -2,6 +2,7 @@ package natsbus_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/l3kit/l3kit/l3"
@@ -52,4 +53,18 @@ func (h *hosting) setBroken(is bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.broken = is
+}
+
+// beat returns the last heartbeat of a host.
+func (h *hosting) beat(host string) l3.Heartbeat {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.beats[host]
+}
+
+// reported reports whether a host has reported a generation.
+func (h *hosting) reported(host string, generation uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.reports, func(r l3.Report) bool { return r.Host == host && r.Generation == generation })
 }

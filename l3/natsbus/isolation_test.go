@@ -187,6 +187,7 @@ func (a *target) expected(subject string) bool {
 	}
 	for _, prefix := range []string{
 		"_R_.", "_INBOX.", "$JS.EVENT.", // answers, and notices
+		"relay.", // on its way to what an agent may reach
 		"$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.", "$JS.API.CONSUMER.", "$JS.API.DIRECT.GET.", "$JS.API.STREAM.LIST", "$JS.ACK.",
 		"$KV.routers.h1.=", "$KV.peers.=", "$KV.agents.control.probe", "$JS.FC.",
 		"$JS.API.CONSUMER.MSG.NEXT.KV_routers.h2", "$JS.API.CONSUMER.MSG.NEXT.KV_peers.h2",

@@ -52,6 +52,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	running *server.Server // nil: it was shut down
+	relay   *relay         // of that server
 }
 
 // StartServer starts a server and returns when it accepts connections. In a cluster it may take
@@ -91,7 +92,9 @@ func (s *Server) start() error {
 		return fmt.Errorf("start bus on %s, in %s: %w", s.config.Listen, s.config.Dir, err)
 	}
 	options := s.config.options()
-	auth := &guard{secret: s.config.Secret, log: s.log, hosts: map[string]*server.Account{}}
+	auth := &guard{secret: s.config.Secret, log: s.log, ready: make(chan struct{}), hosts: map[string]*server.Account{}}
+	allow := sync.OnceFunc(func() { close(auth.ready) })
+	defer allow()
 	options.CustomClientAuthentication = auth
 	n, err := server.NewServer(options)
 	if err != nil {
@@ -115,14 +118,19 @@ func (s *Server) start() error {
 	if err == nil {
 		err = s.log.fatal()
 	}
+	var relay *relay
+	if err == nil {
+		relay, err = startRelay(n, s.config.Secret, s.log)
+	}
 	if err != nil {
+		allow()
 		n.Shutdown()
 		n.WaitForShutdown()
 		return failed(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = n
+	s.running, s.relay = n, relay
 	if at, ok := n.Addr().(*net.TCPAddr); ok { // which a restart must use again
 		s.config.Listen = at.AddrPort()
 	}
@@ -230,10 +238,11 @@ func (s *Server) Shutdown() {
 
 func (s *Server) halt() {
 	s.mu.Lock()
-	n := s.running
-	s.running = nil
+	n, relay := s.running, s.relay
+	s.running, s.relay = nil, nil
 	s.mu.Unlock()
 	if n != nil {
+		relay.close()
 		n.Shutdown()
 		n.WaitForShutdown()
 	}

@@ -134,6 +134,10 @@ func (s *Source) Heartbeat(ctx context.Context, h l3.Heartbeat) error {
 
 // store sends a message and waits until JetStream has acknowledged it.
 func (s *Source) store(ctx context.Context, subject string, text []byte) error {
+	ctx, end := whileConnected(ctx, s.nc)
+	defer end()
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	m, err := s.nc.RequestWithContext(ctx, subject, text)
 	if err != nil {
 		return err

@@ -2,7 +2,9 @@ package natsbus_test
 
 import (
 	"context"
+	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
@@ -136,12 +139,20 @@ func TestServerRestarted(t *testing.T) {
 	require.False(t, seen.closed)
 }
 
+// freePort returns an address that nobody listens at. Its port is below those that the kernel gives
+// to outgoing connections, such as the attempts of servers to reach each other.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return netip.MustParseAddrPort(l.Addr().String())
+	for {
+		address := netip.AddrPortFrom(loopback.Addr(), uint16(10_000+rand.IntN(20_000)))
+		l, err := net.Listen("tcp", address.String())
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		return address
+	}
 }
 
 // TestWatchNeedsAFilledBus: what the control plane never wrote is not gone.
