@@ -56,6 +56,9 @@ func connect(ctx context.Context, cfg Config, began func(*session)) (*dbClient, 
 
 // current returns the session. If there is none it tries to begin one.
 func (c *dbClient) current(ctx context.Context) (*session, error) {
+	if err := ctx.Err(); err != nil { // select takes either of two that are ready
+		return nil, err
+	}
 	select {
 	case <-c.turn:
 	case <-ctx.Done():

@@ -236,3 +236,29 @@ func TestRefusedByDaemon(t *testing.T) {
 	require.Equal(t, []string{"br-int patch-tun", "br-int tapgre 2", "br-int taplocal 1", "br-tun gre-c0000202", "br-tun patch-int", "br-x rival"}, h.ports())
 	plug(t, d, router, "qr-gre", gre)
 }
+
+func TestEndedContexts(t *testing.T) {
+	h := newHost(t)
+	d := h.driver(ovs.Config{})
+	router := h.router("r1")
+	wanted := portOn(local("n1"), "a", 1)
+	plug(t, d, router, "qr-a", wanted)
+	before := h.ports()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for name, call := range map[string]func() error{
+		"Plan":     func() error { _, err := d.Plan(ended, router, "qr-a", wanted); return err },
+		"Unplug":   func() error { return d.Unplug(ended, router, "qr-a") },
+		"Release":  func() error { return d.Release(ended, "r1") },
+		"Routers":  func() error { _, err := d.Routers(ended); return err },
+		"Networks": func() error { _, err := d.Networks(ended, "r1"); return err },
+		"Attached": func() error { _, err := d.Attached(ended, "r1"); return err },
+		"Spare":    func() error { _, err := d.Spare(ended, "r1", nil); return err },
+		"Sweep":    func() error { return d.Sweep(ended, "r1", nil) },
+	} {
+		for range 30 { // a select takes either of two that are ready
+			require.ErrorIs(t, call(), context.Canceled, name)
+		}
+	}
+	require.Equal(t, before, h.ports())
+}

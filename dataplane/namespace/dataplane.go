@@ -156,6 +156,9 @@ func (d *Dataplane) delete(ctx context.Context, id string) (inForce, err error) 
 
 // List implements [dataplane.Dataplane].
 func (d *Dataplane) List(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := d.desks.open(); err != nil {
 		return nil, err
 	}

@@ -35,8 +35,8 @@
 // and at most 10 sessions, 20 heartbeats and 200 reports of a host in a second. Of the heartbeats
 // that wait, the latest is stored, and its acknowledgement answers all. So a host that sends
 // without end does not delay the others: its messages wait, are answered with {"error": …}, or are
-// discarded for some seconds, with the status 503. Requests to consumers are bounded to 500 in a second. Another NATS
-// has no such bounds.
+// discarded for some seconds, with the status 503. Requests to consumers are bounded to 500 in a
+// second. Another NATS has no such bounds.
 //
 // # Login
 //
