@@ -12,7 +12,7 @@ func (s *Service) depart(ctx context.Context, w *work, st RouterState) error {
 
 func (s *Service) record(ctx context.Context, w *work, st RouterState, orphan bool) error {
 	d := Departure{
-		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Generation, Request: requestOf(ctx), At: s.now(),
+		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Generation, Request: RequestOf(ctx), At: s.now(),
 		Orphan: orphan,
 	}
 	err := w.Departures().Update(ctx, &d)

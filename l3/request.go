@@ -11,8 +11,8 @@ func WithRequest(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestKey{}, id)
 }
 
-// requestOf returns the ID of the request on whose behalf ctx is; empty: of none.
-func requestOf(ctx context.Context) string {
+// RequestOf returns the ID that [WithRequest] gave a context; empty: none.
+func RequestOf(ctx context.Context) string {
 	id, _ := ctx.Value(requestKey{}).(string)
 	return id
 }

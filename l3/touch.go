@@ -60,7 +60,7 @@ func (s *Service) advance(ctx context.Context, w *work, in Intent) (RouterState,
 		return st, nil
 	}
 	st.Generation++
-	st.Request = requestOf(ctx)
+	st.Request = RequestOf(ctx)
 	st.Lagging = 0
 	st.Inside = translatable(r)
 	if st.Wanted {
