@@ -30,12 +30,6 @@ type Agent struct {
 	Alive   bool     `json:"-"` // heard of within the service's AgentDownTime
 }
 
-// replaces reports whether another agent is the same machine's under the name that it had before: a
-// machine has one agent, and the other was not heard since this one was.
-func (a Agent) replaces(other Agent) bool {
-	return a.Machine != "" && a.Machine == other.Machine && !other.HeartbeatAt.After(a.AttachedAt)
-}
-
 // Heartbeat is what an agent reports of itself and of its host.
 type Heartbeat struct {
 	Host             string

@@ -24,6 +24,9 @@ type BusClaim struct {
 	SeenAt time.Time `json:"seen_at"` // when it was renewed
 }
 
+// BusClaimTime is how long a message queue's claim on a database lasts without being renewed.
+const BusClaimTime = 30 * time.Second
+
 // Departure records that a router has left a host: it was deleted, moved, or has nothing to realise
 // any more. It outlives the router, until the host confirms that the router is gone. Without a
 // departure no host removes a router.

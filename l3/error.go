@@ -2,7 +2,6 @@ package l3
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 )
 
@@ -49,26 +48,4 @@ func (e *Error) Is(target error) bool {
 		return e.Status == http.StatusPreconditionFailed
 	}
 	return false
-}
-
-func refuse(status int, name, format string, args ...any) error {
-	return &Error{Name: name, Status: status, Message: fmt.Sprintf(format, args...)}
-}
-
-func badRequest(name, format string, args ...any) error {
-	return refuse(http.StatusBadRequest, name, format, args...)
-}
-
-func invalid(format string, args ...any) error { return badRequest("InvalidInput", format, args...) }
-
-func forbidden(format string, args ...any) error {
-	return refuse(http.StatusForbidden, "PolicyNotAuthorized", format, args...)
-}
-
-func notFound(name, format string, args ...any) error {
-	return refuse(http.StatusNotFound, name, format, args...)
-}
-
-func conflict(name, format string, args ...any) error {
-	return refuse(http.StatusConflict, name, format, args...)
 }

@@ -9,9 +9,6 @@ type RBACPolicy struct {
 	TargetProject string `json:"target_project"` // * is every project
 }
 
-// everyone is the target of a policy that is for every project.
-const everyone = "*"
-
 // The actions of RBAC policies.
 const (
 	AccessAsShared   = "access_as_shared"

@@ -1,6 +1,9 @@
 package l3
 
-import "net/netip"
+import (
+	"math/big"
+	"net/netip"
+)
 
 // Subnet is a block of addresses on a network.
 type Subnet struct {
@@ -54,3 +57,21 @@ type SubnetSpec struct {
 	ServiceTypes    *[]string
 	Tags            *[]string // at creation
 }
+
+// Contains reports whether an address is in the range.
+func (r AddressRange) Contains(a netip.Addr) bool {
+	return a.BitLen() == r.First.BitLen() && r.First.Compare(a) <= 0 && a.Compare(r.Last) <= 0
+}
+
+// Overlaps reports whether the ranges share an address.
+func (r AddressRange) Overlaps(o AddressRange) bool {
+	return r.Contains(o.First) || o.Contains(r.First)
+}
+
+// Size is how many addresses there are from the first to the last.
+func (r AddressRange) Size() *big.Int {
+	first, last := new(big.Int).SetBytes(r.First.AsSlice()), new(big.Int).SetBytes(r.Last.AsSlice())
+	return last.Sub(last, first).Add(last, big.NewInt(1))
+}
+
+func (r AddressRange) String() string { return r.First.String() + "-" + r.Last.String() }

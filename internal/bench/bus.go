@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
+	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
+	"github.com/nats-io/nats.go"
 )
 
 // busSync measures what it costs that the bus syncs to disk before it acknowledges: from a call of
@@ -59,7 +59,7 @@ func busSync(ctx context.Context) (rows []row, err error) {
 
 // line is a service with a bus, and what one agent receives.
 type line struct {
-	service *l3.Service
+	service *service.Service
 	router  string
 	events  <-chan agent.Event
 	closers []func() error
@@ -90,7 +90,7 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 		return nil
 	})
 	var publisher *natsbus.Publisher
-	if l.service, err = l3.New(l3.Config{Store: store, Published: func() { publisher.Wake() }}); err != nil {
+	if l.service, err = service.New(service.Config{Store: store, Published: func() { publisher.Wake() }}); err != nil {
 		return nil, err
 	}
 	control, err := l.connect(natsbus.Login{Server: server})

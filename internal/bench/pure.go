@@ -8,13 +8,14 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/scheduler"
 )
 
 // compile measures what it takes to derive a router of three ports and a thousand floating IPs.
 func compile(context.Context) ([]row, error) {
 	const floatingIPs, runs = 1000, 50
-	in := l3.Intent{
+	in := service.Intent{
 		Router:   l3.Router{Meta: l3.Meta{ID: "r"}, AdminStateUp: true, EnableSNAT: true},
 		Networks: map[string]l3.Network{}, Subnets: map[string]l3.Subnet{},
 	}
@@ -43,7 +44,7 @@ func compile(context.Context) ([]row, error) {
 	for range runs {
 		var out dataplane.Router
 		d, err := timed(func() (err error) {
-			out, err = l3.Compile(in)
+			out, err = service.Compile(in)
 			return err
 		})
 		if err != nil {

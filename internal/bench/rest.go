@@ -19,12 +19,13 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
 // api is the REST API on loopback, with a client.
 type api struct {
-	service *l3.Service
+	service *service.Service
 	store   *sqlstore.Store
 	server  *http.Server
 	client  *http.Client
@@ -39,7 +40,7 @@ func serve(ctx context.Context, database string) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := l3.New(l3.Config{Store: store, Quotas: map[string]int{"router": -1, "floatingip": -1, "port": -1}})
+	service, err := service.New(service.Config{Store: store, Quotas: map[string]int{"router": -1, "floatingip": -1, "port": -1}})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/natsbus"
+	"github.com/l3kit/l3kit/l3/service"
+	"github.com/stretchr/testify/require"
 )
 
 // TestAnyScheduleEndsRight makes random changes through the service, over a real database and a
@@ -50,7 +50,7 @@ const (
 // plane is a control plane with three agents, whose hosts are in memory.
 type plane struct {
 	*testing.T
-	*l3.Service
+	*service.Service
 	store    l3.Store
 	admin    l3.Caller
 	external string
@@ -83,7 +83,7 @@ func newPlane(t *testing.T) *plane {
 	t.Cleanup(control.Close)
 	p := &plane{T: t, store: store, admin: l3.Caller{Project: "p", Admin: true}}
 	p.press = &press{store: store, random: rand.New(rand.NewPCG(0, 0)), honest: true}
-	p.Service, err = l3.New(l3.Config{Store: store, Published: p.press.wake})
+	p.Service, err = service.New(service.Config{Store: store, Published: p.press.wake})
 	require.NoError(t, err)
 	bus, err := natsbus.Open(t.Context(), control, p.Service, natsbus.Options{})
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // world is a small database without a fault, which tests then damage.
@@ -106,7 +107,7 @@ func (w *world) store(t *testing.T, also func(context.Context, l3.Tx) error) l3.
 }
 
 func TestAuditFindsNothingWhereNothingIsWrong(t *testing.T) {
-	require.NoError(t, l3test.Auditor{Quotas: l3.DefaultQuotas()}.Audit(t.Context(), newWorld().store(t, nil)))
+	require.NoError(t, l3test.Auditor{Quotas: service.DefaultQuotas()}.Audit(t.Context(), newWorld().store(t, nil)))
 }
 
 // TestAuditBites damages one thing at a time.
@@ -226,7 +227,7 @@ func TestAuditBitesAddresses(t *testing.T) {
 		},
 	} {
 		t.Run(finding, func(t *testing.T) {
-			err := l3test.Auditor{Quotas: l3.DefaultQuotas()}.Audit(t.Context(), newWorld().store(t, damage))
+			err := l3test.Auditor{Quotas: service.DefaultQuotas()}.Audit(t.Context(), newWorld().store(t, damage))
 			require.ErrorContains(t, err, finding)
 		})
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/natsbus"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // TestJoined: from a call of the service to the kernel's stand-in on a host, and back to the status
@@ -23,7 +24,7 @@ func TestJoined(t *testing.T) {
 	r.nc = connect(t, natsbus.Login{Server: r.server})
 	store := l3test.Open(t, l3test.SQLiteURL(t))
 	var publisher atomic.Pointer[natsbus.Publisher]
-	service, err := l3.New(l3.Config{Store: store, Published: func() { publisher.Load().Wake() }})
+	service, err := service.New(service.Config{Store: store, Published: func() { publisher.Load().Wake() }})
 	require.NoError(t, err)
 	r.bus, err = natsbus.Open(t.Context(), r.nc, service, natsbus.Options{})
 	require.NoError(t, err)

@@ -24,13 +24,14 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // cloud is a service on an empty store behind its API, with gophercloud as the client of an
 // administrator and of two projects. Everything that is said is held to the OpenAPI document.
 type cloud struct {
 	*testing.T
-	service              *l3.Service
+	service              *service.Service
 	handler              http.Handler
 	now                  *time.Time
 	admin, member, other *gophercloud.ServiceClient
@@ -40,7 +41,7 @@ type cloud struct {
 func onClouds(t *testing.T, test func(c *cloud)) {
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
 		now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-		service, err := l3.New(l3.Config{Store: store, Now: func() time.Time { return now }})
+		service, err := service.New(service.Config{Store: store, Now: func() time.Time { return now }})
 		require.NoError(t, err)
 		h := holdToOpenAPI(t, rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)}))
 		server := httptest.NewServer(h)

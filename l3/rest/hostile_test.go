@@ -15,6 +15,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // TestHostileValuesAreNever500 puts values that do not belong there into every attribute and every
@@ -25,7 +26,7 @@ func TestHostileValuesAreNever500(t *testing.T) {
 		`"` + networkID + `"`, `["` + networkID + `"]`, `[{"subnet_id": "` + networkID + `"}]`, `[{"ip_address": "255.255.255.255"}]`,
 		`[{"start": "::", "end": "0.0.0.0"}]`, `[{"destination": "0.0.0.0/0", "nexthop": "::"}]`, `"*"`, `"%s' OR 1=1 --"`, `["a", "a"]`}
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
-		service, err := l3.New(l3.Config{Store: store})
+		service, err := service.New(service.Config{Store: store})
 		require.NoError(t, err)
 		h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
 		w := httptest.NewRecorder()

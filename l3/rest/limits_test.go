@@ -16,12 +16,13 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 const patience = 60 * time.Second
 
 func TestListsInBodiesAreBounded(t *testing.T) {
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
 	require.NoError(t, err)
 	h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t), Limits: rest.Limits{Items: 3}})
 	list := func(n int, element string) string { return strings.Repeat(element+",", n-1) + element }
@@ -59,7 +60,7 @@ func TestListsInBodiesAreBounded(t *testing.T) {
 // limits.
 func TestCostlyQueriesAreRefused(t *testing.T) {
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
-		service, err := l3.New(l3.Config{Store: store})
+		service, err := service.New(service.Config{Store: store})
 		require.NoError(t, err)
 		h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
 		words := func(n int) string {
@@ -102,7 +103,7 @@ func half(t *testing.T, server *httptest.Server, size int) net.Conn {
 // they hold too much between them, and what they held is given back, however they end.
 func TestBodiesInFlightAreBounded(t *testing.T) {
 	const body = 256 << 10
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
 	require.NoError(t, err)
 	server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: rest.None{}, Limits: rest.Limits{Body: body, Bodies: 4*body + body/4}}))
 	t.Cleanup(server.Close)
@@ -140,7 +141,7 @@ func TestBodiesInFlightAreBounded(t *testing.T) {
 
 // TestAnswersInFlightAreBounded: lists that their clients do not read do not pile up.
 func TestAnswersInFlightAreBounded(t *testing.T) {
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
 	require.NoError(t, err)
 	specs := make([]l3.NetworkSpec, 500)
 	for i := range specs {

@@ -17,6 +17,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // personsRoles are the callers of the tests of roles, all of one project.
@@ -79,7 +80,7 @@ type estate struct {
 
 func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *estate {
 	t.Helper()
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)
 	beat(t, service, "host-1")
 	e := &estate{T: t, ids: map[string]string{"agent": "", "tag": "blue", "alias": "router", "project": projectID}, headers: headers,
@@ -336,7 +337,7 @@ func (a auditor) Allows(who l3.Caller, rule string, to l3.Relation) bool {
 }
 
 func TestPolicyCanBeReplaced(t *testing.T) {
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Policy: auditor{}})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Policy: auditor{}})
 	require.NoError(t, err)
 	h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
 	outside := made(t, h, "networks", `{"network": {"router:external": true}}`)

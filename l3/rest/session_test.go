@@ -18,6 +18,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // session is a person at the openstack client, with an agent on one host that reports whatever it
@@ -140,7 +141,7 @@ func (s *session) value(field, format string, args ...any) string {
 func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	needClient(t)
 	store := l3test.Open(t, l3test.SQLiteURL(t))
-	service, err := l3.New(l3.Config{Store: store})
+	service, err := service.New(service.Config{Store: store})
 	require.NoError(t, err)
 	boss := l3.Caller{Project: projectID, User: "operator", Admin: true}
 	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: service, Auth: rest.None{Default: boss}, Logger: logger(t)})))
@@ -272,13 +273,13 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 }
 
 // beat has an agent say that it is alive.
-func beat(t *testing.T, service *l3.Service, host string) {
+func beat(t *testing.T, service *service.Service, host string) {
 	_, err := service.Heartbeat(t.Context(), l3.Heartbeat{Host: host, Binary: "l3kit-agent"})
 	require.NoError(t, err)
 }
 
 // settle has a host report that it has applied everything.
-func settle(t *testing.T, service *l3.Service, host string) {
+func settle(t *testing.T, service *service.Service, host string) {
 	t.Helper()
 	all, err := service.DesiredOn(t.Context(), host)
 	require.NoError(t, err)
@@ -292,7 +293,7 @@ func settle(t *testing.T, service *l3.Service, host string) {
 func TestOpenStackClientWithKeystone(t *testing.T) {
 	needClient(t)
 	k := newIdentity(t)
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)
 	auth, err := rest.NewKeystone(rest.KeystoneConfig{
 		Service: gophercloud.AuthOptions{IdentityEndpoint: k.URL + "/v3", Username: "neutron", Password: "x", DomainID: "default"}})

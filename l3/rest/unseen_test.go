@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // world is a cloud of two projects, p1 and p2, which see nothing of each other. Two worlds that
@@ -32,7 +32,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Now: func() time.Time { return now },
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Now: func() time.Time { return now },
 		Quotas: map[string]int{"network": -1, "subnet": -1, "port": -1, "router": -1, "floatingip": -1, "security_group": -1, "security_group_rule": -1, "rbac_policy": -1}})
 	require.NoError(t, err)
 	beat(t, service, "host-1")

@@ -22,11 +22,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // slow is a dataplane that takes its time, as a kernel does.
@@ -54,7 +54,7 @@ func deploy(t *testing.T, physical ...string) *deployment {
 	t.Cleanup(nc.Close)
 	store := l3test.Open(t, l3test.SQLiteURL(t))
 	var publisher atomic.Pointer[natsbus.Publisher]
-	rules, err := l3.New(l3.Config{
+	rules, err := service.New(service.Config{
 		Store: store, Published: func() { publisher.Load().Wake() }, Logger: logger(t),
 		Quotas: map[string]int{"router": -1, "network": -1, "subnet": -1, "port": -1},
 	})
@@ -64,7 +64,7 @@ func deploy(t *testing.T, physical ...string) *deployment {
 	publisher.Store(natsbus.NewPublisher(store, rules, bus))
 	inBackground(t, publisher.Load().Run)
 	inBackground(t, natsbus.NewConsumer(rules, bus).Run)
-	inBackground(t, l3.Failover{Service: rules, DownTime: time.Second}.Run)
+	inBackground(t, service.Failover{Service: rules, DownTime: time.Second}.Run)
 	h := holdToOpenAPI(t, rest.New(rest.Config{Service: rules, Auth: rest.None{}, Logger: logger(t)}))
 	api := httptest.NewServer(h)
 	t.Cleanup(api.Close)

@@ -14,6 +14,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // browse sends what a browser sends, over a connection, and returns the answer and its body.
@@ -69,7 +70,7 @@ func TestWebPagesAreNobody(t *testing.T) {
 				continue
 			}
 			t.Run(name+"/"+mode, func(t *testing.T) {
-				service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+				service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 				require.NoError(t, err)
 				server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: auth, Logger: logger(t)}))
 				t.Cleanup(server.Close)
@@ -101,7 +102,7 @@ func TestWebPagesAreNobody(t *testing.T) {
 // TestWhoMayCallByWhichName: clients, and pages of the API's own origin, are served by every name
 // that no other site can have.
 func TestWhoMayCallByWhichName(t *testing.T) {
-	service, err := l3.New(l3.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)
 	auth := rest.None{Default: l3.Caller{Project: "demo", Admin: true}, Names: []string{"Network.example"}}
 	server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: auth, URL: "https://public.example/network", Logger: logger(t)}))

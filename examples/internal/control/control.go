@@ -9,15 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
+	"golang.org/x/sync/errgroup"
 )
 
 // Control is a server that has what it needs, and has not begun. It is served once, and closed.
@@ -26,7 +26,7 @@ type Control struct {
 	process   *daemon.Process
 	metrics   *metrics
 	store     *sqlstore.Store
-	service   *l3.Service
+	service   *service.Service
 	api       http.Handler
 	web       *daemon.Web
 	link      *link
@@ -62,7 +62,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 		return nil, fmt.Errorf("--database: %w", err)
 	}
 	files.WarnOfOthers(p.Log, sqlstore.Files(s.Service.Database)...)
-	if c.service, err = l3.New(l3.Config{
+	if c.service, err = service.New(service.Config{
 		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
 		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges,
 		RemoveOrphans: s.Service.Orphans == "remove", Published: c.wake, Logger: p.Log,
@@ -222,7 +222,7 @@ func (c *Control) carry(ctx context.Context) error {
 	c.publisher.Store(publisher)
 	consumer := natsbus.NewConsumer(c.service, c.bus.Load())
 	consumer.Heard, consumer.Reported, consumer.Logger = c.metrics.heartbeats.Inc, c.metrics.reports.Inc, log
-	failover := l3.Failover{
+	failover := service.Failover{
 		Service: c.service, DownTime: c.flags.Service.AgentDownTime, Rate: c.flags.Service.FailoverRate,
 		Hearing: consumer.CaughtUp, Moved: c.metrics.moved, Logger: log,
 	}

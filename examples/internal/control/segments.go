@@ -6,11 +6,11 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/examples/internal/setting"
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // segments reads what --tenant-networks says: TYPE:FIRST:LAST, vlan:PHYSICAL:FIRST:LAST, or local.
-func segments(texts []string) (ranges []l3.SegmentRange, err error) {
+func segments(texts []string) (ranges []service.SegmentRange, err error) {
 	for _, text := range texts {
 		r, err := segment(text)
 		if err != nil {
@@ -21,7 +21,7 @@ func segments(texts []string) (ranges []l3.SegmentRange, err error) {
 	return ranges, nil
 }
 
-func segment(text string) (r l3.SegmentRange, err error) {
+func segment(text string) (r service.SegmentRange, err error) {
 	parts := strings.Split(text, ":")
 	r.Type = dataplane.NetworkType(parts[0])
 	if parts = parts[1:]; r.Type == dataplane.NetworkLocal && len(parts) == 0 {

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/scheduler"
 )
 
@@ -64,7 +64,7 @@ func (s *Service) check() error {
 	case s.FailoverRate < 1:
 		return setting.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
 	}
-	known := l3.DefaultQuotas()
+	known := service.DefaultQuotas()
 	for resource := range s.Quota {
 		if _, ok := known[resource]; !ok {
 			return setting.Errorf("--quota: there is no quota for %q, only for %s", resource, strings.Join(slices.Sorted(maps.Keys(known)), ", "))

@@ -1,0 +1,53 @@
+package service
+
+import (
+	"context"
+	"errors"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// depart records that a router leaves its host, and has the host told.
+func (s *Service) depart(ctx context.Context, w *work, st l3.RouterState) error {
+	return s.record(ctx, w, st, false)
+}
+
+func (s *Service) record(ctx context.Context, w *work, st l3.RouterState, orphan bool) error {
+	d := l3.Departure{
+		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Generation, Request: l3.RequestOf(ctx), At: s.now(),
+		Orphan: orphan,
+	}
+	err := w.Departures().Update(ctx, &d)
+	if errors.Is(err, l3.ErrAbsent) {
+		err = w.Departures().Insert(ctx, d)
+	}
+	if err != nil {
+		return err
+	}
+	return s.notify(ctx, w, st, true)
+}
+
+// arrive drops the record that a router left the host that it is on now.
+func arrive(ctx context.Context, w *work, st l3.RouterState) error {
+	return dropDeparture(ctx, w, onHost(st.Host, st.ID))
+}
+
+func dropDeparture(ctx context.Context, w *work, id string) error {
+	if err := w.Departures().Delete(ctx, id); err != nil && !errors.Is(err, l3.ErrAbsent) {
+		return err
+	}
+	return nil
+}
+
+// confirm takes a host's word that a router is no longer there, which ends the record of its
+// departure unless the router has left again in a later version.
+func (s *Service) confirm(ctx context.Context, w *work, r l3.Report) error {
+	d, err := w.Departures().Get(ctx, onHost(r.Host, r.RouterID))
+	if errors.Is(err, l3.ErrAbsent) {
+		return nil
+	}
+	if err != nil || d.Version().Newer(l3.Version{Epoch: r.Epoch, Revision: r.Generation}) {
+		return err
+	}
+	return dropDeparture(ctx, w, d.ID)
+}

@@ -1,0 +1,91 @@
+package service
+
+import (
+	"context"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// DesiredOf compiles what the host of a router must realise. A router that has no host, or nothing
+// to realise, is NotFound.
+func (s *Service) DesiredOf(ctx context.Context, routerID string) (a l3.Assignment, err error) {
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		all, err := assignments(ctx, tx, []string{routerID})
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return notFound("RouterNotHosted", "Router %s has nothing to realise, or no host", routerID)
+		}
+		a = all[0]
+		return nil
+	})
+	return a, err
+}
+
+// DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known
+// has nothing.
+func (s *Service) DesiredOn(ctx context.Context, host string) (all []l3.Assignment, err error) {
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		all, err = assignmentsOn(ctx, tx, host)
+		return err
+	})
+	return all, err
+}
+
+func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]l3.Assignment, error) {
+	agents, err := tx.Agents().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("host", host)}})
+	if err != nil || len(agents) == 0 {
+		return []l3.Assignment{}, err
+	}
+	hosted, err := tx.Bindings().List(ctx, agents[0].ID)
+	if err != nil {
+		return nil, err
+	}
+	return assignments(ctx, tx, routerIDs(hosted))
+}
+
+// assignments compiles those of the routers that have a host and something to realise.
+func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]l3.Assignment, error) {
+	h, err := hostsOf(ctx, tx, routerIDs)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make([]string, 0, len(h.states))
+	for _, id := range routerIDs {
+		if st := h.states[id]; st.Wanted && st.AgentID != "" {
+			wanted = append(wanted, id)
+		}
+	}
+	routers, err := listOf(ctx, tx.Routers(), "id", wanted)
+	if err != nil {
+		return nil, err
+	}
+	intents, err := join(ctx, tx, routers)
+	if err != nil {
+		return nil, err
+	}
+	fips, err := listOf(ctx, tx.FloatingIPs(), "router_id", wanted)
+	if err != nil {
+		return nil, err
+	}
+	byRouter := map[string][]l3.FloatingIP{}
+	for _, f := range fips {
+		byRouter[f.RouterID] = append(byRouter[f.RouterID], f)
+	}
+	d, err := tx.Deployment().Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]l3.Assignment, len(intents))
+	for i, in := range intents {
+		in.FloatingIPs = byRouter[in.Router.ID]
+		r, err := Compile(in)
+		if err != nil {
+			return nil, err
+		}
+		st := h.states[in.Router.ID]
+		all[i] = l3.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Generation, Epoch: st.Epoch, Request: st.Request, Router: r}
+	}
+	return all, nil
+}

@@ -1,0 +1,247 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// CreateFloatingIPs takes public addresses, and binds those whose port is given.
+func (s *Service) CreateFloatingIPs(ctx context.Context, who l3.Caller, specs ...l3.FloatingIPSpec) (made []l3.FloatingIP, err error) {
+	err = s.update(ctx, func(w *work) error {
+		made = make([]l3.FloatingIP, len(specs))
+		for i, spec := range specs {
+			if made[i], err = s.createFloatingIP(ctx, w, who, spec); err != nil {
+				return err
+			}
+		}
+		return s.describeFloatingIPs(ctx, w, who, made)
+	})
+	return made, err
+}
+
+func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, spec l3.FloatingIPSpec) (l3.FloatingIP, error) {
+	const rule = "create_floatingip"
+	owner, err := s.project(who, rule, spec.ProjectID)
+	if err != nil {
+		return l3.FloatingIP{}, err
+	}
+	if err := s.may(who, rule, relationToProject(who, owner)); err != nil {
+		return l3.FloatingIP{}, err
+	}
+	if err := s.mayGive(who, rule, relationToProject(who, owner), givenAttribute{"floating_ip_address", spec.Address != nil}); err != nil {
+		return l3.FloatingIP{}, err
+	}
+	if err := text("description", spec.Description); err != nil {
+		return l3.FloatingIP{}, err
+	}
+	n, _, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	if err != nil {
+		return l3.FloatingIP{}, err
+	}
+	if !n.External {
+		return l3.FloatingIP{}, badRequest("BadRequest", "Bad floatingip request: Network %s is not a valid external network.", n.ID)
+	}
+	f := l3.FloatingIP{Meta: s.newMeta(owner, "", or(spec.Description, "")), NetworkID: n.ID}
+	if f.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+		return f, err
+	}
+	b, err := s.wish(ctx, w, who, f, spec)
+	if err != nil {
+		return f, err
+	}
+	if err := s.checkQuota(ctx, w, owner, "floatingip"); err != nil {
+		return f, err
+	}
+	if err := s.takeAddress(ctx, w, who, &f, spec); err != nil {
+		return f, err
+	}
+	if err := s.bindTo(ctx, w, &f, b); err != nil {
+		return f, err
+	}
+	return f, taken(w.FloatingIPs().Insert(ctx, f), f)
+}
+
+// takeAddress makes the port that holds the floating IP's address.
+func (s *Service) takeAddress(ctx context.Context, w *work, who l3.Caller, f *l3.FloatingIP, spec l3.FloatingIPSpec) error {
+	subnets, err := w.Subnets().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", f.NetworkID), {Field: "ip_version", Values: []any{4}}}})
+	if err != nil {
+		return err
+	}
+	if len(subnets) == 0 {
+		return badRequest("ExternalIpAddressExhausted", "External network %s has no IPv4 subnet to take an address from", f.NetworkID)
+	}
+	var want []l3.FixedIPSpec
+	asked := l3.FixedIPSpec{SubnetID: or(spec.SubnetID, ""), IPAddress: or(spec.Address, netip.Addr{})}
+	if asked != (l3.FixedIPSpec{}) {
+		if err := s.askable(ctx, w, who, f.NetworkID, asked, subnets); err != nil {
+			return err
+		}
+		want = []l3.FixedIPSpec{asked}
+	}
+	p, err := s.makePort(ctx, w, l3.Port{NetworkID: f.NetworkID, AdminStateUp: true, DeviceID: f.ID, DeviceOwner: l3.OwnerFloatingIP}, want)
+	if err != nil {
+		return err
+	}
+	f.OwnPort, f.SubnetID, f.Address = p.ID, p.FixedIPs[0].SubnetID, p.FixedIPs[0].IPAddress
+	return nil
+}
+
+// askable refuses what a floating IP cannot be: an IPv6 address, that of the external network's own
+// router, and one of a subnet that is not the external network's, or that does not exist for the
+// caller.
+func (s *Service) askable(ctx context.Context, tx l3.Tx, who l3.Caller, networkID string, asked l3.FixedIPSpec, subnets []l3.Subnet) error {
+	if asked.IPAddress.IsValid() && !asked.IPAddress.Is4() {
+		return invalid("Invalid input for floating_ip_address. Reason: %s is not an IPv4 address.", asked.IPAddress)
+	}
+	found := asked.SubnetID == ""
+	for _, subnet := range subnets {
+		found = found || subnet.ID == asked.SubnetID
+		if asked.IPAddress.IsValid() && subnet.GatewayIP == asked.IPAddress {
+			return badRequest("BadRequest", "Bad floatingip request: %s is the gateway of subnet %s", asked.IPAddress, subnet.ID)
+		}
+	}
+	if found {
+		return nil
+	}
+	sub, err := tx.Subnets().Get(ctx, asked.SubnetID)
+	switch {
+	case err == nil && sub.NetworkID == networkID:
+		return badRequest("BadRequest", "Bad floatingip request: Subnet %s is not an IPv4 subnet of the external network", asked.SubnetID)
+	case err != nil && !errors.Is(err, l3.ErrAbsent):
+		return err
+	}
+	if _, _, err := s.subnet(ctx, tx, who, asked.SubnetID); err != nil {
+		return err
+	}
+	return wrongSubnet(networkID, asked.SubnetID)
+}
+
+// GetFloatingIP answers with a floating IP of the caller's project.
+func (s *Service) GetFloatingIP(ctx context.Context, who l3.Caller, id string) (f l3.FloatingIP, err error) {
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		if f, _, err = s.floatingIP(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return s.describeFloatingIP(ctx, tx, who, &f)
+	})
+	return f, err
+}
+
+// ListFloatingIPs lists the floating IPs of the caller's project.
+func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query) (fips []l3.FloatingIP, err error) {
+	q.Scope = s.ownScope(who, "get_floatingip")
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		fips, err = listLive(ctx, s, tx, q, "host", derived[l3.FloatingIP]{
+			list:  tx.FloatingIPs().List,
+			fill:  func(fips []l3.FloatingIP) error { return s.describeFloatingIPs(ctx, tx, who, fips) },
+			value: func(f *l3.FloatingIP) any { return string(f.Status) },
+			id:    func(f *l3.FloatingIP) string { return f.ID },
+		})
+		return err
+	})
+	return fips, err
+}
+
+// UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in
+// which nothing is given unbinds; the port that it is bound to, given again, is no change.
+func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string, spec l3.FloatingIPSpec, cond l3.If) (f l3.FloatingIP, err error) {
+	err = s.update(ctx, func(w *work) error {
+		var to l3.Relation
+		if f, to, err = s.floatingIP(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.may(who, "update_floatingip", to); err != nil {
+			return err
+		}
+		if err := checkIf(cond, f.Meta); err != nil {
+			return err
+		}
+		if err := changeable(spec); err != nil {
+			return err
+		}
+		if err := s.updateFloatingIP(ctx, w, who, &f, spec); err != nil {
+			return err
+		}
+		return s.describeFloatingIP(ctx, w, who, &f)
+	})
+	return f, err
+}
+
+func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, f *l3.FloatingIP, spec l3.FloatingIPSpec) error {
+	before := *f
+	set(&f.Description, spec.Description)
+	if spec.PortID == nil && spec.Description == nil && spec.FixedIP == nil {
+		spec.PortID = new(string)
+	}
+	b := binding{f.PortID, f.FixedIP, f.RouterID}
+	switch {
+	case spec.PortID == nil:
+	case *spec.PortID == f.PortID && or(spec.FixedIP, f.FixedIP) == f.FixedIP:
+	default:
+		var err error
+		if b, err = s.wish(ctx, w, who, *f, spec); err != nil {
+			return err
+		}
+	}
+	if b != (binding{f.PortID, f.FixedIP, f.RouterID}) {
+		if err := s.bindTo(ctx, w, f, b); err != nil {
+			return err
+		}
+	} else if before.Description == f.Description {
+		return nil
+	}
+	f.UpdatedAt = s.now()
+	return taken(w.FloatingIPs().Update(ctx, f), *f)
+}
+
+// changeable refuses what a floating IP keeps for life.
+func changeable(spec l3.FloatingIPSpec) error {
+	switch {
+	case spec.NetworkID != nil, spec.SubnetID != nil, spec.Address != nil, spec.ProjectID != nil:
+		return badRequest("HTTPBadRequest", "The network, the subnet, the address and the project of a floating IP cannot be updated")
+	case spec.PortID == nil && or(spec.FixedIP, netip.Addr{}).IsValid():
+		return badRequest("BadRequest", "Bad floatingip request: fixed_ip_address cannot be specified without a port_id.")
+	}
+	return text("description", spec.Description)
+}
+
+// DeleteFloatingIP unbinds a floating IP and gives its address back.
+func (s *Service) DeleteFloatingIP(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
+	return s.update(ctx, func(w *work) error {
+		f, to, err := s.floatingIP(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_floatingip", to); err != nil {
+			return err
+		}
+		if err := checkIf(cond, f.Meta); err != nil {
+			return err
+		}
+		if err := s.bindTo(ctx, w, &f, binding{}); err != nil {
+			return err
+		}
+		if err := w.FloatingIPs().Delete(ctx, id); err != nil {
+			return err
+		}
+		return s.dropPort(ctx, w, l3.Port{Meta: l3.Meta{ID: f.OwnPort}})
+	})
+}
+
+func (s *Service) describeFloatingIP(ctx context.Context, tx l3.Tx, who l3.Caller, f *l3.FloatingIP) error {
+	one := []l3.FloatingIP{*f}
+	err := s.describeFloatingIPs(ctx, tx, who, one)
+	*f = one[0]
+	return err
+}
+
+// taken says what it means when the store has one that is bound to the same fixed address.
+func taken(err error, f l3.FloatingIP) error {
+	if errors.Is(err, l3.ErrTaken) {
+		return alreadyBound(f, f.PortID, f.FixedIP)
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package service
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// maxReason bounds what is kept of the reason of a failure, in bytes.
+const maxReason = 4096
+
+// Report takes what the host of a router reports of it. A report of an earlier host, or one that is
+// older than what is known, changes nothing; nor does one of a generation that is yet to come,
+// which the next inventory of the host explains.
+func (s *Service) Report(ctx context.Context, r l3.Report) error {
+	return s.update(ctx, func(w *work) error {
+		if r.Gone {
+			return s.confirm(ctx, w, r)
+		}
+		st, err := stateOf(ctx, w, r.RouterID)
+		if err != nil {
+			return err
+		}
+		if st.AgentID == "" || st.Host != r.Host || st.Epoch != r.Epoch || r.Generation < st.Reported || r.Generation > st.Generation {
+			return nil
+		}
+		if r.Generation == st.Reported && laterThan(&st, r) {
+			return nil
+		}
+		reason := tidy(r.Error)
+		fips := make(map[string]string)
+		for id, why := range r.FloatingIPs {
+			if why = tidy(why); why != reason {
+				fips[id] = why // the others share the router's fate
+			}
+		}
+		after := st
+		after.Reported, after.Error, after.FloatingIPs = r.Generation, reason, fips
+		if reason == "" {
+			after.Applied = r.Generation
+		}
+		after.ReportedAt, after.ReportedBy, after.ReportedSeq, after.Lagging = r.At.UTC(), r.Instance, r.Seq, 0
+		if reflect.DeepEqual(st, after) {
+			return nil
+		}
+		return save(ctx, w, after)
+	})
+}
+
+// laterThan reports whether what is known was reported after r: by the numbers that one process
+// gives, or, of two processes, by the clock of the message queue.
+func laterThan(st *l3.RouterState, r l3.Report) bool {
+	if r.Instance != "" && r.Instance == st.ReportedBy {
+		return st.ReportedSeq > r.Seq
+	}
+	return !r.At.IsZero() && r.At.Before(st.ReportedAt)
+}
+
+// tidy makes text of a reason that every store can keep.
+func tidy(reason string) string {
+	reason = reason[:min(len(reason), maxReason)]
+	return strings.ReplaceAll(strings.ToValidUTF8(reason, "\uFFFD"), "\x00", "\uFFFD")
+}

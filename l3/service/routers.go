@@ -1,0 +1,258 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// CreateRouters makes routers. One with a gateway is given a host at once, any other when it first
+// has something to realise.
+func (s *Service) CreateRouters(ctx context.Context, who l3.Caller, specs ...l3.RouterSpec) (made []l3.Router, err error) {
+	err = s.update(ctx, func(w *work) error {
+		made = make([]l3.Router, len(specs))
+		for i, spec := range specs {
+			if made[i], err = s.createRouter(ctx, w, who, spec); err != nil {
+				return err
+			}
+		}
+		if !slices.ContainsFunc(made, func(r l3.Router) bool { return r.Gateway != nil }) {
+			hosting{}.describe(s, who, made) // none has anything to realise: there is nothing to read
+			return nil
+		}
+		return s.describeRouters(ctx, w, who, made)
+	})
+	return made, err
+}
+
+func (s *Service) createRouter(ctx context.Context, w *work, who l3.Caller, spec l3.RouterSpec) (l3.Router, error) {
+	if spec.Routes != nil {
+		return l3.Router{}, badRequest("HTTPBadRequest", "Attribute 'routes' not allowed in POST")
+	}
+	owner, err := s.project(who, "create_router", spec.ProjectID)
+	if err != nil {
+		return l3.Router{}, err
+	}
+	if err := s.mayGiveRouter(who, "create_router", relationToProject(who, owner), spec); err != nil {
+		return l3.Router{}, err
+	}
+	if err := checkRouterSpec(spec); err != nil {
+		return l3.Router{}, err
+	}
+	if err := s.checkHints(ctx, w, or(spec.AZHints, nil)); err != nil {
+		return l3.Router{}, err
+	}
+	if err := s.checkQuota(ctx, w, owner, "router"); err != nil {
+		return l3.Router{}, err
+	}
+	r := l3.Router{
+		Meta:         s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")),
+		AdminStateUp: true,
+		Routes:       []l3.Route{},
+		AZHints:      append([]string{}, or(spec.AZHints, nil)...),
+		EnableSNAT:   true,
+	}
+	if r.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
+		return r, err
+	}
+	applyRouterSpec(spec, &r)
+	r.Status, _ = settledState(new(l3.RouterState), r.AdminStateUp)
+	if spec.Gateway != nil {
+		if err := s.setGateway(ctx, w, who, Intent{Router: r}, &r, *spec.Gateway); err != nil {
+			return r, err
+		}
+	}
+	if err := w.Routers().Insert(ctx, r); err != nil {
+		return r, err
+	}
+	if r.Gateway == nil {
+		return r, nil // nothing to realise yet
+	}
+	return r, s.touch(ctx, w, r.ID)
+}
+
+// GetRouter answers with a router of the caller's project.
+func (s *Service) GetRouter(ctx context.Context, who l3.Caller, id string) (r l3.Router, err error) {
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		if r, _, err = s.router(ctx, tx, who, id); err != nil {
+			return err
+		}
+		return s.describeRouter(ctx, tx, who, &r)
+	})
+	return r, err
+}
+
+// ListRouters lists the routers of the caller's project.
+func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) (routers []l3.Router, err error) {
+	q.Scope = s.ownScope(who, "get_router")
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		routers, err = listLive(ctx, s, tx, q, "host", derived[l3.Router]{
+			list:  tx.Routers().List,
+			fill:  func(routers []l3.Router) error { return s.describeRouters(ctx, tx, who, routers) },
+			value: func(r *l3.Router) any { return string(r.Status) },
+			id:    func(r *l3.Router) string { return r.ID },
+		})
+		return err
+	})
+	return routers, err
+}
+
+// UpdateRouter changes a router, also its gateway and the list of its routes.
+func (s *Service) UpdateRouter(ctx context.Context, who l3.Caller, id string, spec l3.RouterSpec, cond l3.If) (r l3.Router, err error) {
+	err = s.update(ctx, func(w *work) error {
+		var to l3.Relation
+		if r, to, err = s.router(ctx, w, who, id); err != nil {
+			return err
+		}
+		if err := s.mayGiveRouter(who, "update_router", to, spec); err != nil {
+			return err
+		}
+		if err := checkIf(cond, r.Meta); err != nil {
+			return err
+		}
+		if err := checkRouterSpec(spec); err != nil {
+			return err
+		}
+		if err := s.updateRouter(ctx, w, who, &r, spec); err != nil {
+			return err
+		}
+		return s.describeRouter(ctx, w, who, &r)
+	})
+	return r, err
+}
+
+func (s *Service) updateRouter(ctx context.Context, w *work, who l3.Caller, r *l3.Router, spec l3.RouterSpec) error {
+	before := *r
+	applyRouterSpec(spec, r)
+	if spec.Gateway != nil {
+		in, err := intentOf(ctx, w, r.ID)
+		if err != nil {
+			return err
+		}
+		if err := s.setGateway(ctx, w, who, in, r, *spec.Gateway); err != nil {
+			return err
+		}
+	}
+	if spec.Routes != nil {
+		if err := s.setRoutes(ctx, w, r, *spec.Routes); err != nil {
+			return err
+		}
+	}
+	return s.keepRouter(ctx, w, before, r)
+}
+
+// keepRouter writes what changed of a router, and has it realised if a host would see the
+// difference.
+func (s *Service) keepRouter(ctx context.Context, w *work, before l3.Router, r *l3.Router) error {
+	same := before.AdminStateUp == r.AdminStateUp && before.EnableSNAT == r.EnableSNAT && equalGateways(before.Gateway, r.Gateway) &&
+		slices.Equal(before.Routes, r.Routes)
+	if same && before.Name == r.Name && before.Description == r.Description && before.Distributed == r.Distributed && before.HA == r.HA {
+		return nil
+	}
+	if err := s.saveRouter(ctx, w, r); err != nil || same {
+		return err
+	}
+	return s.touch(ctx, w, r.ID)
+}
+
+// saveRouter writes a router; its revision grows.
+func (s *Service) saveRouter(ctx context.Context, w *work, r *l3.Router) error {
+	r.UpdatedAt = s.now()
+	return w.Routers().Update(ctx, r)
+}
+
+// DeleteRouter deletes a router without interfaces, and its gateway with it.
+func (s *Service) DeleteRouter(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
+	return s.update(ctx, func(w *work) error {
+		r, to, err := s.router(ctx, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_router", to); err != nil {
+			return err
+		}
+		if err := checkIf(cond, r.Meta); err != nil {
+			return err
+		}
+		in, err := intentOf(ctx, w, id)
+		if err != nil {
+			return err
+		}
+		for i := range in.Ports {
+			if in.Ports[i].DeviceOwner == l3.OwnerRouterInterface {
+				return conflict("RouterInUse", "Router %s has ports still attached: %s", id, in.Ports[i].ID)
+			}
+		}
+		if n, err := w.FloatingIPs().Count(ctx, oneOf("router_id", id)); err != nil || n > 0 {
+			return orElse(err, conflict("RouterInUse", "Router %s still has floating IPs: %d", id, n))
+		}
+		return s.deleteRouter(ctx, w, in)
+	})
+}
+
+func (s *Service) deleteRouter(ctx context.Context, w *work, in Intent) error {
+	st, err := stateOf(ctx, w, in.Router.ID)
+	if err != nil {
+		return err
+	}
+	if err := s.release(ctx, w, &st); err != nil {
+		return err
+	}
+	for _, p := range in.Ports {
+		if err := s.dropPort(ctx, w, p); err != nil {
+			return err
+		}
+	}
+	if err := w.RouterStates().Delete(ctx, in.Router.ID); err != nil && !errors.Is(err, l3.ErrAbsent) {
+		return err
+	}
+	return w.Routers().Delete(ctx, in.Router.ID)
+}
+
+// mayGiveRouter refuses what the policy does not let a caller give. The rule is create_router or
+// update_router.
+func (s *Service) mayGiveRouter(who l3.Caller, rule string, to l3.Relation, spec l3.RouterSpec) error {
+	if err := s.may(who, rule, to); err != nil {
+		return err
+	}
+	gw := or(spec.Gateway, l3.GatewaySpec{})
+	return s.mayGive(who, rule, to,
+		givenAttribute{"distributed", spec.Distributed != nil},
+		givenAttribute{"ha", spec.HA != nil},
+		givenAttribute{"external_gateway_info:enable_snat", gw.EnableSNAT != nil},
+		givenAttribute{"external_gateway_info:external_fixed_ips", gw.FixedIPs != nil},
+	)
+}
+
+// checkRouterSpec refuses what cannot be stored.
+func checkRouterSpec(spec l3.RouterSpec) error {
+	if flavor := or(spec.FlavorID, ""); flavor != "" {
+		return notFound("FlavorNotFound", "Flavor %s could not be found: there are none", flavor)
+	}
+	if or(spec.Distributed, false) {
+		return badRequest("BadRequest", "Bad router request: distributed routers are not supported")
+	}
+	if or(spec.HA, false) {
+		return badRequest("BadRequest", "Bad router request: HA routers are not supported: a router is on one host, and moves when that is not heard")
+	}
+	return texts(spec.Name, spec.Description)
+}
+
+// applyRouterSpec takes over the plain attributes.
+func applyRouterSpec(spec l3.RouterSpec, r *l3.Router) {
+	set(&r.Name, spec.Name)
+	set(&r.Description, spec.Description)
+	set(&r.AdminStateUp, spec.AdminStateUp)
+	set(&r.Distributed, spec.Distributed)
+	set(&r.HA, spec.HA)
+}
+
+// orElse is the first error, or the second.
+func orElse(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}

@@ -1,0 +1,262 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// The functions below find a resource that the policy lets the caller see. Any other is answered
+// for as if it did not exist. They also return how it is related to the caller.
+
+func (s *Service) network(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Network, l3.Relation, error) {
+	absent := notFound("NetworkNotFound", "Network %s could not be found.", id)
+	n, err := found(ctx, tx.Networks(), id, absent)
+	if err != nil {
+		return l3.Network{}, 0, err
+	}
+	to, err := relationToNetwork(ctx, tx, who, n)
+	return visible(s, who, "get_network", n, to, err, absent)
+}
+
+func (s *Service) subnet(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Subnet, l3.Relation, error) {
+	absent := notFound("SubnetNotFound", "Subnet %s could not be found.", id)
+	sub, err := found(ctx, tx.Subnets(), id, absent)
+	if err != nil {
+		return l3.Subnet{}, 0, err
+	}
+	to, err := relationOnNetwork(ctx, tx, who, sub.ProjectID, sub.NetworkID)
+	return visible(s, who, "get_subnet", sub, to, err, absent)
+}
+
+func (s *Service) port(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Port, l3.Relation, error) {
+	absent := notFound("PortNotFound", "Port %s could not be found.", id)
+	p, err := found(ctx, tx.Ports(), id, absent)
+	if err != nil {
+		return l3.Port{}, 0, err
+	}
+	to, err := relationOnNetwork(ctx, tx, who, p.ProjectID, p.NetworkID)
+	return visible(s, who, "get_port", p, to, err, absent)
+}
+
+func (s *Service) router(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Router, l3.Relation, error) {
+	absent := notFound("RouterNotFound", "Router %s could not be found", id)
+	r, err := found(ctx, tx.Routers(), id, absent)
+	return visible(s, who, "get_router", r, relationToProject(who, r.ProjectID), err, absent)
+}
+
+func (s *Service) floatingIP(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.FloatingIP, l3.Relation, error) {
+	absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found", id)
+	f, err := found(ctx, tx.FloatingIPs(), id, absent)
+	return visible(s, who, "get_floatingip", f, relationToProject(who, f.ProjectID), err, absent)
+}
+
+func (s *Service) securityGroup(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.SecurityGroup, l3.Relation, error) {
+	absent := notFound("SecurityGroupNotFound", "Security group %s does not exist", id)
+	g, err := found(ctx, tx.SecurityGroups(), id, absent)
+	return visible(s, who, "get_security_group", g, relationToProject(who, g.ProjectID), err, absent)
+}
+
+func (s *Service) securityGroupRule(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.SecurityGroupRule, l3.Relation, error) {
+	absent := notFound("SecurityGroupRuleNotFound", "Security group rule %s does not exist", id)
+	r, err := found(ctx, tx.SecurityGroupRules(), id, absent)
+	return visible(s, who, "get_security_group_rule", r, relationToProject(who, r.ProjectID), err, absent)
+}
+
+func (s *Service) rbacPolicy(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.RBACPolicy, l3.Relation, error) {
+	absent := notFound("RbacPolicyNotFound", "RBAC policy of type network with ID %s not found", id)
+	p, err := found(ctx, tx.RBACPolicies(), id, absent)
+	return visible(s, who, "get_rbac_policy", p, relationToProject(who, p.ProjectID), err, absent)
+}
+
+// found gets a resource; absent is the error when it does not exist.
+func found[R any](ctx context.Context, table l3.Table[R], id string, absent error) (R, error) {
+	r, err := table.Get(ctx, id)
+	if errors.Is(err, l3.ErrAbsent) {
+		err = absent
+	}
+	return r, err
+}
+
+// visible passes on a resource that the caller may get, and nothing of any other.
+func visible[R any](s *Service, who l3.Caller, rule string, r R, to l3.Relation, err, absent error) (R, l3.Relation, error) {
+	if err == nil && !s.Allows(who, rule, to) {
+		err = absent
+	}
+	if err != nil {
+		var none R
+		return none, 0, err
+	}
+	return r, to, nil
+}
+
+// relationToNetwork is how a network is related to a caller. Callers that the policy is not asked
+// about are related to nothing.
+func relationToNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, n l3.Network) (l3.Relation, error) {
+	if who.Admin {
+		return 0, nil
+	}
+	if to := relationToNetworkOfProject(who, n.ProjectID); to != 0 {
+		return to, nil
+	}
+	policies, err := policiesFor(ctx, tx, who, oneOf("object_id", n.ID))
+	var to l3.Relation
+	for _, p := range policies {
+		to |= relationBy(p.Action)
+	}
+	return to, err
+}
+
+// relationOnNetwork is how a resource of a project on a network is related to a caller.
+func relationOnNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, project, networkID string) (l3.Relation, error) {
+	if who.Admin {
+		return 0, nil
+	}
+	n, err := tx.Networks().Get(ctx, networkID)
+	if err != nil {
+		return 0, err
+	}
+	to, err := relationToNetwork(ctx, tx, who, n)
+	return to&^l3.RelationOwner | relationToProject(who, project), err
+}
+
+func relationBy(action string) l3.Relation {
+	if action == l3.AccessAsShared {
+		return l3.RelationShared
+	}
+	return l3.RelationExternal
+}
+
+// policiesFor lists the RBAC policies by which a caller sees what is not its own.
+func policiesFor(ctx context.Context, tx l3.Tx, who l3.Caller, more ...l3.Filter) ([]l3.RBACPolicy, error) {
+	return tx.RBACPolicies().List(ctx, l3.Query{Filters: append(more, oneOf("target_project", everyone, who.Project))})
+}
+
+// The scopes below bound a list to what the policy lets a caller get; see [Query].
+
+// ownScope is the scope of resources that are related to a caller by their owner alone.
+func (s *Service) ownScope(who l3.Caller, rule string) []l3.Filter {
+	switch {
+	case s.Allows(who, rule, 0):
+		return nil
+	case s.Allows(who, rule, l3.RelationOwner):
+		return []l3.Filter{ownProject(who)}
+	}
+	return []l3.Filter{nothing()}
+}
+
+func (s *Service) networkScope(ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
+	if s.Allows(who, rule, 0) {
+		return nil, nil
+	}
+	var scope []l3.Filter
+	if s.Allows(who, rule, l3.RelationOwner) || s.Allows(who, rule, l3.RelationNetworkOwner) {
+		scope = append(scope, ownProject(who))
+	}
+	ids, err := s.sharedNetworks(ctx, tx, who, rule)
+	if len(ids) > 0 {
+		scope = append(scope, oneOf("id", ids...))
+	}
+	return orNothing(scope), err
+}
+
+// onNetworkScope is the scope of subnets and ports, which are related to a caller by their network
+// too.
+func (s *Service) onNetworkScope(ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
+	if s.Allows(who, rule, 0) {
+		return nil, nil
+	}
+	var scope []l3.Filter
+	if s.Allows(who, rule, l3.RelationOwner) {
+		scope = append(scope, ownProject(who))
+	}
+	networks, err := s.sharedNetworks(ctx, tx, who, rule)
+	if err != nil {
+		return nil, err
+	}
+	if s.Allows(who, rule, l3.RelationNetworkOwner) {
+		own, err := tx.Networks().List(ctx, l3.Query{Scope: []l3.Filter{ownProject(who)}})
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, networkIDs(own)...)
+	}
+	if len(networks) > 0 {
+		scope = append(scope, oneOf("network_id", networks...))
+	}
+	return orNothing(scope), nil
+}
+
+// sharedNetworks returns the IDs of networks that a rule allows a caller because they are shared
+// with it, or external.
+func (s *Service) sharedNetworks(ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]string, error) {
+	var actions []string
+	for _, action := range []string{l3.AccessAsShared, l3.AccessAsExternal} {
+		if s.Allows(who, rule, relationBy(action)) {
+			actions = append(actions, action)
+		}
+	}
+	if actions == nil {
+		return nil, nil
+	}
+	policies, err := policiesFor(ctx, tx, who, oneOf("action", actions...))
+	ids := objects(policies)
+	slices.Sort(ids)
+	return slices.Compact(ids), err
+}
+
+// ownProject finds what belongs to the caller's project. A caller without one owns nothing: what
+// has no owner does not belong to it.
+func ownProject(who l3.Caller) l3.Filter {
+	if who.Project == "" {
+		return nothing()
+	}
+	return oneOf("project_id", who.Project)
+}
+
+// orNothing returns a scope, or one that nothing is in when it is empty: an empty one holds
+// everything.
+func orNothing(scope []l3.Filter) []l3.Filter {
+	if len(scope) == 0 {
+		return []l3.Filter{nothing()}
+	}
+	return scope
+}
+
+// nothing is a filter that nothing passes.
+func nothing() l3.Filter { return l3.Filter{Field: "id", Op: l3.In} }
+
+func networkIDs(networks []l3.Network) []string {
+	ids := make([]string, len(networks))
+	for i, n := range networks {
+		ids[i] = n.ID
+	}
+	return ids
+}
+
+func objects(policies []l3.RBACPolicy) []string {
+	ids := make([]string, len(policies))
+	for i, p := range policies {
+		ids[i] = p.ObjectID
+	}
+	return ids
+}
+
+// relationToNetworkOfProject returns how a network of a project, which nobody shares, is related to
+// the caller.
+func relationToNetworkOfProject(c l3.Caller, project string) l3.Relation {
+	if relationToProject(c, project) == 0 {
+		return 0
+	}
+	return l3.RelationOwner | l3.RelationNetworkOwner
+}
+
+// relationToProject returns how a resource of a project is related to the caller.
+func relationToProject(c l3.Caller, project string) l3.Relation {
+	if project != "" && c.Project == project {
+		return l3.RelationOwner
+	}
+	return 0
+}
