@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
-	"github.com/nats-io/nats.go"
 )
 
 // busSync measures what it costs that the bus syncs to disk before it acknowledges: from a call of

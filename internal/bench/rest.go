@@ -40,7 +40,7 @@ func serve(ctx context.Context, database string) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := service.New(service.Config{Store: store, Quotas: map[string]int{"router": -1, "floatingip": -1, "port": -1}})
+	svc, err := service.New(service.Config{Store: store, Quotas: map[string]int{"router": -1, "floatingip": -1, "port": -1}})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -49,8 +49,8 @@ func serve(ctx context.Context, database string) (*api, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	a := &api{
-		service: service, store: store, url: "http://" + listener.Addr().String() + "/v2.0/",
-		server: &http.Server{Handler: rest.New(rest.Config{Service: service, Auth: rest.None{}})},
+		service: svc, store: store, url: "http://" + listener.Addr().String() + "/v2.0/",
+		server: &http.Server{Handler: rest.New(rest.Config{Service: svc, Auth: rest.None{}})},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}},
 	}
 	go func() { _ = a.server.Serve(listener) }() // its end is close's

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/l3"
@@ -17,7 +19,6 @@ import (
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/service"
-	"github.com/stretchr/testify/require"
 )
 
 // TestAnyScheduleEndsRight makes random changes through the service, over a real database and a

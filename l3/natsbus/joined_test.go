@@ -24,15 +24,15 @@ func TestJoined(t *testing.T) {
 	r.nc = connect(t, natsbus.Login{Server: r.server})
 	store := l3test.Open(t, l3test.SQLiteURL(t))
 	var publisher atomic.Pointer[natsbus.Publisher]
-	service, err := service.New(service.Config{Store: store, Published: func() { publisher.Load().Wake() }})
+	svc, err := service.New(service.Config{Store: store, Published: func() { publisher.Load().Wake() }})
 	require.NoError(t, err)
-	r.bus, err = natsbus.Open(t.Context(), r.nc, service, natsbus.Options{})
+	r.bus, err = natsbus.Open(t.Context(), r.nc, svc, natsbus.Options{})
 	require.NoError(t, err)
-	p := natsbus.NewPublisher(store, service, r.bus)
+	p := natsbus.NewPublisher(store, svc, r.bus)
 	p.Poll = time.Hour // it is woken
 	publisher.Store(p)
 	background(t, p.Run)
-	background(t, natsbus.NewConsumer(service, r.bus).Run)
+	background(t, natsbus.NewConsumer(svc, r.bus).Run)
 
 	host := &dataplane.FakeHost{}
 	peers := make(chan []netip.Addr, 16)
@@ -48,23 +48,23 @@ func TestJoined(t *testing.T) {
 	background(t, a.Run)
 
 	ctx, who := t.Context(), l3.Caller{Project: "p1", Admin: true}
-	networks, err := service.CreateNetworks(ctx, who, l3.NetworkSpec{})
+	networks, err := svc.CreateNetworks(ctx, who, l3.NetworkSpec{})
 	require.NoError(t, err)
-	subnets, err := service.CreateSubnets(ctx, who, l3.SubnetSpec{NetworkID: &networks[0].ID, CIDR: new(netip.MustParsePrefix("10.0.1.0/24"))})
+	subnets, err := svc.CreateSubnets(ctx, who, l3.SubnetSpec{NetworkID: &networks[0].ID, CIDR: new(netip.MustParsePrefix("10.0.1.0/24"))})
 	require.NoError(t, err)
-	routers, err := service.CreateRouters(ctx, who, l3.RouterSpec{})
+	routers, err := svc.CreateRouters(ctx, who, l3.RouterSpec{})
 	require.NoError(t, err)
 	id := routers[0].ID
 	spec := l3.InterfaceSpec{SubnetID: subnets[0].ID}
-	_, err = service.AddRouterInterface(ctx, who, id, spec)
+	_, err = svc.AddRouterInterface(ctx, who, id, spec)
 	require.NoError(t, err)
 	active := func() bool {
-		seen, err := service.GetRouter(ctx, who, id)
+		seen, err := svc.GetRouter(ctx, who, id)
 		require.NoError(t, err)
 		return seen.Status == l3.StatusActive
 	}
 	require.Eventually(t, active, patience, 10*time.Millisecond, "the router is ACTIVE")
-	desired, err := service.DesiredOf(ctx, id)
+	desired, err := svc.DesiredOf(ctx, id)
 	require.NoError(t, err)
 	realised, ok := host.Router(id)
 	require.True(t, ok)
@@ -76,13 +76,13 @@ func TestJoined(t *testing.T) {
 		}
 	}
 
-	_, err = service.RemoveRouterInterface(ctx, who, id, spec)
+	_, err = svc.RemoveRouterInterface(ctx, who, id, spec)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		_, there := host.Router(id)
 		return !there
 	}, patience, 10*time.Millisecond, "with nothing to realise it is taken away")
-	_, err = service.AddRouterInterface(ctx, who, id, spec)
+	_, err = svc.AddRouterInterface(ctx, who, id, spec)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		_, there := host.Router(id)

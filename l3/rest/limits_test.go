@@ -22,9 +22,9 @@ import (
 const patience = 60 * time.Second
 
 func TestListsInBodiesAreBounded(t *testing.T) {
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
 	require.NoError(t, err)
-	h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t), Limits: rest.Limits{Items: 3}})
+	h := rest.New(rest.Config{Service: svc, Auth: rest.None{}, Logger: logger(t), Limits: rest.Limits{Items: 3}})
 	list := func(n int, element string) string { return strings.Repeat(element+",", n-1) + element }
 	id := made(t, h, "routers", `{"router": {}}`)
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func TestListsInBodiesAreBounded(t *testing.T) {
 			require.Contains(t, message, "more than 3 elements")
 		}
 	}
-	made, err := service.ListNetworks(t.Context(), l3.System(), l3.Query{})
+	made, err := svc.ListNetworks(t.Context(), l3.System(), l3.Query{})
 	require.NoError(t, err)
 	require.Len(t, made, 5, "all or none")
 }
@@ -60,9 +60,9 @@ func TestListsInBodiesAreBounded(t *testing.T) {
 // limits.
 func TestCostlyQueriesAreRefused(t *testing.T) {
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
-		service, err := service.New(service.Config{Store: store})
+		svc, err := service.New(service.Config{Store: store})
 		require.NoError(t, err)
-		h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
+		h := rest.New(rest.Config{Service: svc, Auth: rest.None{}, Logger: logger(t)})
 		words := func(n int) string {
 			var all []string
 			for i := range n {
@@ -103,9 +103,9 @@ func half(t *testing.T, server *httptest.Server, size int) net.Conn {
 // they hold too much between them, and what they held is given back, however they end.
 func TestBodiesInFlightAreBounded(t *testing.T) {
 	const body = 256 << 10
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
 	require.NoError(t, err)
-	server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: rest.None{}, Limits: rest.Limits{Body: body, Bodies: 4*body + body/4}}))
+	server := httptest.NewServer(rest.New(rest.Config{Service: svc, Auth: rest.None{}, Limits: rest.Limits{Body: body, Bodies: 4*body + body/4}}))
 	t.Cleanup(server.Close)
 	post := func(size int) int {
 		t.Helper()
@@ -141,17 +141,17 @@ func TestBodiesInFlightAreBounded(t *testing.T) {
 
 // TestAnswersInFlightAreBounded: lists that their clients do not read do not pile up.
 func TestAnswersInFlightAreBounded(t *testing.T) {
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Quotas: map[string]int{"network": -1}})
 	require.NoError(t, err)
 	specs := make([]l3.NetworkSpec, 500)
 	for i := range specs {
 		specs[i].Description = new(strings.Repeat("x", 255))
 	}
 	for range 20 {
-		_, err = service.CreateNetworks(t.Context(), l3.Caller{Project: "p", Roles: []string{l3.RoleMember}}, specs...)
+		_, err = svc.CreateNetworks(t.Context(), l3.Caller{Project: "p", Roles: []string{l3.RoleMember}}, specs...)
 		require.NoError(t, err)
 	}
-	server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: rest.None{}, Limits: rest.Limits{Answers: 1 << 20}}))
+	server := httptest.NewServer(rest.New(rest.Config{Service: svc, Auth: rest.None{}, Limits: rest.Limits{Answers: 1 << 20}}))
 	t.Cleanup(server.Close)
 	get := func(query string) int {
 		answer, _ := browse(t, server.URL+"/v2.0/networks"+query, "GET", "", "", "X-Project-Id", "p", "X-Roles", "reader")

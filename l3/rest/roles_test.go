@@ -80,11 +80,11 @@ type estate struct {
 
 func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *estate {
 	t.Helper()
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)
-	beat(t, service, "host-1")
+	beat(t, svc, "host-1")
 	e := &estate{T: t, ids: map[string]string{"agent": "", "tag": "blue", "alias": "router", "project": projectID}, headers: headers,
-		handler: holdToOpenAPI(t, rest.New(rest.Config{Service: service, Auth: auth, Logger: logger(t)}))}
+		handler: holdToOpenAPI(t, rest.New(rest.Config{Service: svc, Auth: auth, Logger: logger(t)}))}
 	e.make("networks", `{"network": {"name": "inside"}}`)
 	e.make("subnets", `{"subnet": {"network_id": "$networks", "ip_version": 4, "cidr": "10.0.0.0/24"}}`)
 	e.make("ports", `{"port": {"network_id": "$networks"}}`)
@@ -337,9 +337,9 @@ func (a auditor) Allows(who l3.Caller, rule string, to l3.Relation) bool {
 }
 
 func TestPolicyCanBeReplaced(t *testing.T) {
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Policy: auditor{}})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Policy: auditor{}})
 	require.NoError(t, err)
-	h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
+	h := rest.New(rest.Config{Service: svc, Auth: rest.None{}, Logger: logger(t)})
 	outside := made(t, h, "networks", `{"network": {"router:external": true}}`)
 	made(t, h, "subnets", `{"subnet": {"network_id": "`+outside+`", "ip_version": 4, "cidr": "203.0.113.0/24"}}`)
 	router := made(t, h, "routers", `{"router": {"project_id": "p", "external_gateway_info": {"network_id": "`+outside+`"}}}`)

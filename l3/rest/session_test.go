@@ -141,12 +141,12 @@ func (s *session) value(field, format string, args ...any) string {
 func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	needClient(t)
 	store := l3test.Open(t, l3test.SQLiteURL(t))
-	service, err := service.New(service.Config{Store: store})
+	svc, err := service.New(service.Config{Store: store})
 	require.NoError(t, err)
 	boss := l3.Caller{Project: projectID, User: "operator", Admin: true}
-	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: service, Auth: rest.None{Default: boss}, Logger: logger(t)})))
+	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: svc, Auth: rest.None{Default: boss}, Logger: logger(t)})))
 	t.Cleanup(server.Close)
-	beat(t, service, "host-1")
+	beat(t, svc, "host-1")
 	s := newSession(t, "OS_AUTH_TYPE=none", "OS_ENDPOINT="+server.URL)
 
 	s.run("network agent list")
@@ -171,7 +171,7 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 		s.run("router add subnet core %s", subnet)
 	}
 	require.Equal(t, "BUILD", s.value("status", "router show core"), "nothing has realised it yet")
-	settle(t, service, "host-1")
+	settle(t, svc, "host-1")
 	require.Equal(t, "ACTIVE", s.value("status", "router show core"))
 	s.run("port list --router core")
 	s.run("network agent list --router core")
@@ -189,7 +189,7 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	address := s.value("floating_ip_address", "floating ip create public --description 'the way in'")
 	s.run("floating ip list")
 	s.run("floating ip set --port web1 %s", address)
-	settle(t, service, "host-1")
+	settle(t, svc, "host-1")
 	require.Equal(t, "ACTIVE", s.value("status", "floating ip show %s", address))
 	require.Equal(t, "10.0.0.10", s.value("fixed_ip_address", "floating ip show %s", address))
 	s.run("floating ip set --port app1 %s", address)
@@ -273,18 +273,18 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 }
 
 // beat has an agent say that it is alive.
-func beat(t *testing.T, service *service.Service, host string) {
-	_, err := service.Heartbeat(t.Context(), l3.Heartbeat{Host: host, Binary: "l3kit-agent"})
+func beat(t *testing.T, svc *service.Service, host string) {
+	_, err := svc.Heartbeat(t.Context(), l3.Heartbeat{Host: host, Binary: "l3kit-agent"})
 	require.NoError(t, err)
 }
 
 // settle has a host report that it has applied everything.
-func settle(t *testing.T, service *service.Service, host string) {
+func settle(t *testing.T, svc *service.Service, host string) {
 	t.Helper()
-	all, err := service.DesiredOn(t.Context(), host)
+	all, err := svc.DesiredOn(t.Context(), host)
 	require.NoError(t, err)
 	for _, a := range all {
-		require.NoError(t, service.Report(t.Context(), l3.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision}))
+		require.NoError(t, svc.Report(t.Context(), l3.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision}))
 	}
 }
 
@@ -293,12 +293,12 @@ func settle(t *testing.T, service *service.Service, host string) {
 func TestOpenStackClientWithKeystone(t *testing.T) {
 	needClient(t)
 	k := newIdentity(t)
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)
 	auth, err := rest.NewKeystone(rest.KeystoneConfig{
 		Service: gophercloud.AuthOptions{IdentityEndpoint: k.URL + "/v3", Username: "neutron", Password: "x", DomainID: "default"}})
 	require.NoError(t, err)
-	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: service, Auth: auth, Logger: logger(t)})))
+	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: svc, Auth: auth, Logger: logger(t)})))
 	t.Cleanup(server.Close)
 	k.set(func() { k.network = server.URL })
 	s := newSession(t, "OS_AUTH_URL="+k.URL+"/v3", "OS_USERNAME=boss", "OS_PASSWORD=x", "OS_PROJECT_NAME=tenants", "OS_USER_DOMAIN_ID=default",

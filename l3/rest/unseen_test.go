@@ -32,12 +32,12 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Now: func() time.Time { return now },
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t)), Now: func() time.Time { return now },
 		Quotas: map[string]int{"network": -1, "subnet": -1, "port": -1, "router": -1, "floatingip": -1, "security_group": -1, "security_group_rule": -1, "rbac_policy": -1}})
 	require.NoError(t, err)
-	beat(t, service, "host-1")
+	beat(t, svc, "host-1")
 	w := &world{foreign: map[string]string{}}
-	w.estate = &estate{T: t, ids: map[string]string{}, handler: rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)}),
+	w.estate = &estate{T: t, ids: map[string]string{}, handler: rest.New(rest.Config{Service: svc, Auth: rest.None{}, Logger: logger(t)}),
 		headers: func(person string) []string {
 			project := map[string]string{"admin": "operators", "theirs": "p2"}[person]
 			if project == "" {

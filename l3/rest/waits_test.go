@@ -54,18 +54,18 @@ func deploy(t *testing.T, physical ...string) *deployment {
 	t.Cleanup(nc.Close)
 	store := l3test.Open(t, l3test.SQLiteURL(t))
 	var publisher atomic.Pointer[natsbus.Publisher]
-	rules, err := service.New(service.Config{
+	svc, err := service.New(service.Config{
 		Store: store, Published: func() { publisher.Load().Wake() }, Logger: logger(t),
 		Quotas: map[string]int{"router": -1, "network": -1, "subnet": -1, "port": -1},
 	})
 	require.NoError(t, err)
-	bus, err := natsbus.Open(t.Context(), nc, rules, natsbus.Options{})
+	bus, err := natsbus.Open(t.Context(), nc, svc, natsbus.Options{})
 	require.NoError(t, err)
-	publisher.Store(natsbus.NewPublisher(store, rules, bus))
+	publisher.Store(natsbus.NewPublisher(store, svc, bus))
 	inBackground(t, publisher.Load().Run)
-	inBackground(t, natsbus.NewConsumer(rules, bus).Run)
-	inBackground(t, service.Failover{Service: rules, DownTime: time.Second}.Run)
-	h := holdToOpenAPI(t, rest.New(rest.Config{Service: rules, Auth: rest.None{}, Logger: logger(t)}))
+	inBackground(t, natsbus.NewConsumer(svc, bus).Run)
+	inBackground(t, service.Failover{Service: svc, DownTime: time.Second}.Run)
+	h := holdToOpenAPI(t, rest.New(rest.Config{Service: svc, Auth: rest.None{}, Logger: logger(t)}))
 	api := httptest.NewServer(h)
 	t.Cleanup(api.Close)
 	client := func(project, role string) *gophercloud.ServiceClient {
@@ -74,7 +74,7 @@ func deploy(t *testing.T, physical ...string) *deployment {
 			MoreHeaders: map[string]string{"X-Project-Id": project, "X-User-Id": "u", "X-Roles": role},
 		}
 	}
-	d := &deployment{cloud: &cloud{T: t, service: rules, handler: h, admin: client("admins", "admin"), member: client("p1", "member")}}
+	d := &deployment{cloud: &cloud{T: t, service: svc, handler: h, admin: client("admins", "admin"), member: client("p1", "member")}}
 	d.connect = func(host string) agent.Source {
 		login := natsbus.Login{Server: server, Host: host, Password: natsbus.Credential([]byte(secret), host)}
 		nc, err := natsbus.Connect(login)

@@ -70,9 +70,9 @@ func TestWebPagesAreNobody(t *testing.T) {
 				continue
 			}
 			t.Run(name+"/"+mode, func(t *testing.T) {
-				service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+				svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 				require.NoError(t, err)
-				server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: auth, Logger: logger(t)}))
+				server := httptest.NewServer(rest.New(rest.Config{Service: svc, Auth: auth, Logger: logger(t)}))
 				t.Cleanup(server.Close)
 				for _, headers := range c.headers {
 					headers = append(headers, "X-Auth-Token", "t") // which only makes it harder
@@ -91,7 +91,7 @@ func TestWebPagesAreNobody(t *testing.T) {
 				for name := range preflight.Header {
 					require.NotContains(t, name, "Access-Control")
 				}
-				made, err := service.ListNetworks(t.Context(), l3.System(), l3.Query{})
+				made, err := svc.ListNetworks(t.Context(), l3.System(), l3.Query{})
 				require.NoError(t, err)
 				require.Empty(t, made)
 			})
@@ -102,10 +102,10 @@ func TestWebPagesAreNobody(t *testing.T) {
 // TestWhoMayCallByWhichName: clients, and pages of the API's own origin, are served by every name
 // that no other site can have.
 func TestWhoMayCallByWhichName(t *testing.T) {
-	service, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
+	svc, err := service.New(service.Config{Store: l3test.Open(t, l3test.SQLiteURL(t))})
 	require.NoError(t, err)
 	auth := rest.None{Default: l3.Caller{Project: "demo", Admin: true}, Names: []string{"Network.example"}}
-	server := httptest.NewServer(rest.New(rest.Config{Service: service, Auth: auth, URL: "https://public.example/network", Logger: logger(t)}))
+	server := httptest.NewServer(rest.New(rest.Config{Service: svc, Auth: auth, URL: "https://public.example/network", Logger: logger(t)}))
 	t.Cleanup(server.Close)
 	for _, host := range []string{"", "127.0.0.1", "127.0.0.1:9696", "localhost:9696", "LOCALHOST", "localhost.", "[::1]:9696", "[::1]", "192.0.2.1", "network.example:80", "network.example"} {
 		for _, headers := range [][]string{

@@ -67,9 +67,9 @@ func TestKilledUnderLoad(t *testing.T) {
 func serveUntilKilled(t *testing.T, address string) {
 	store, err := sqlstore.Open(t.Context(), address)
 	require.NoError(t, err)
-	service, err := service.New(service.Config{Store: store})
+	svc, err := service.New(service.Config{Store: store})
 	require.NoError(t, err)
-	l := newLoad(t.Context(), service, func(line string) { fmt.Fprintln(os.Stdout, "journal", line) })
+	l := newLoad(t.Context(), svc, func(line string) { fmt.Fprintln(os.Stdout, "journal", line) })
 	require.NoError(t, l.prepare())
 	for {
 		require.NoError(t, l.run(t.Context(), 1000))

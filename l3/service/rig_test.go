@@ -64,9 +64,9 @@ func newRig(t *testing.T, store l3.Store) *rig {
 		member: l3.Caller{Project: "p1", Roles: []string{l3.RoleMember}},
 		other:  l3.Caller{Project: "p2", Roles: []string{l3.RoleMember}},
 	}
-	service, err := service.New(service.Config{Store: store, Now: r.clock.Now, Quotas: map[string]int{"floatingip": 2000, "port": 5000}})
+	svc, err := service.New(service.Config{Store: store, Now: r.clock.Now, Quotas: map[string]int{"floatingip": 2000, "port": 5000}})
 	require.NoError(t, err)
-	r.Service = service
+	r.Service = svc
 	t.Cleanup(func() {
 		if !t.Failed() {
 			require.NoError(t, l3test.Audit(context.Background(), store), "the auditor of invariants")

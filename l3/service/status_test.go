@@ -178,9 +178,9 @@ func TestRouterOnItsWayIsBuild(t *testing.T) {
 func TestRouterWithoutHostExplainsItself(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		var log bytes.Buffer
-		rules, err := service.New(service.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		svc, err := service.New(service.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(r, err)
-		r.Service = rules
+		r.Service = svc
 		reason := func(who l3.Caller, id string) string {
 			got := ok(r.GetRouter(r.Context(), who, id))(r)
 			require.Equal(r, l3.StatusDown, got.Status)
@@ -509,9 +509,9 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 func TestAgentThatWasNeverHeard(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		var log bytes.Buffer
-		rules, err := service.New(service.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		svc, err := service.New(service.Config{Store: r.store, Now: r.clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(r, err)
-		r.Service = rules
+		r.Service = svc
 		r.agent("h1")
 		router := r.router(l3.RouterSpec{AZHints: &[]string{"nova"}})
 		require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h2", Instance: "process", Machine: "machine"}))

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/examples/internal/setting"
@@ -17,7 +19,6 @@ import (
 	"github.com/l3kit/l3kit/l3/rest"
 	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
-	"golang.org/x/sync/errgroup"
 )
 
 // Control is a server that has what it needs, and has not begun. It is served once, and closed.

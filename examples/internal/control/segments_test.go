@@ -3,8 +3,9 @@ package control
 import (
 	"testing"
 
-	"github.com/l3kit/l3kit/l3/service"
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 func TestTenantNetworks(t *testing.T) {
