@@ -21,7 +21,7 @@ import (
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/powerloss"
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

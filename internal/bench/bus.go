@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // courier is a source of routers that doubles, delays and reorders what another one sends, as far

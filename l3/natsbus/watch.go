@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // watch is one [Source.Watch].

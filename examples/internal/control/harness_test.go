@@ -27,7 +27,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/examples/internal/control"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

@@ -14,7 +14,7 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

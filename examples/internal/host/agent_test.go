@@ -22,7 +22,7 @@ import (
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // TestCacheOnABadDisk: the agent serves its host from the message queue, is not ready and says why,

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/netns"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // socket is the name of a unix socket in the abstract namespace (unix(7)), which a network

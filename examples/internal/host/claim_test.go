@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // TestOneAgentOnAHost: whatever its cache is, a second agent is refused, and the first goes on.

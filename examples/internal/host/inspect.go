@@ -12,7 +12,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // Inspect is the command that shows the routers of this host.

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // Plan is the command that says how the host differs from what was applied last.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // of is a router that a deployment asks for.

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // controlPlane is a Source that a test speaks through. What it is given it keeps, and lists to

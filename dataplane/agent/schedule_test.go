@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/agent"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // TestAnyScheduleEndsRight sends a history of routers that come, change, move and go, with messages
