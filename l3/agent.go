@@ -30,20 +30,6 @@ type Agent struct {
 	Alive   bool     `json:"-"` // heard of within the service's AgentDownTime
 }
 
-// Heartbeat is what an agent reports of itself and of its host.
-type Heartbeat struct {
-	Host             string
-	Binary           string
-	AvailabilityZone string // empty: nova
-	StartedAt        time.Time
-	Configurations   map[string]any
-
-	Instance   string     // as in [Session]; empty: the agent does not hold sessions, and is not checked
-	Machine    string     // likewise
-	Deployment string     // that the agent serves; empty: not known yet
-	Inventory  *Inventory // nil: the agent sends none
-}
-
 // PhysicalNetworks are those that an agent can reach, by its configuration "physical_networks", a
 // list of strings; ok is false when it does not say, and then it is taken to reach all.
 func (a Agent) PhysicalNetworks() (names []string, ok bool) {
@@ -110,28 +96,6 @@ type RouterState struct {
 	ReportedSeq uint64            `json:"reported_seq,omitempty"` // as Report.Seq
 
 	Lagging int `json:"lagging,omitempty"` // inventories in a row that showed that the host has not tried the version
-}
-
-// Report is what an agent says of a router that it hosts.
-type Report struct {
-	Host        string
-	RouterID    string
-	Epoch       uint64
-	Generation  uint64            // that was applied, or tried; see Router.Generation
-	Error       string            // why it could not be applied; empty: it was
-	FloatingIPs map[string]string // by ID: why one could not; empty: it was. One that is not named shares the router's fate.
-
-	// Gone reports that the router is no longer on the host. Epoch and Generation are those of the
-	// departure.
-	Gone bool
-	// Instance and Seq order the reports and inventories of one process; see [Inventory].
-	Instance string
-	Seq      uint64
-
-	// At tells two reports of one generation apart, of which the first may say that it failed and
-	// the second that it was applied, if they come in another order. It is by one clock for all
-	// reports of a router; zero: nobody knows, and it is taken for the newest.
-	At time.Time
 }
 
 // AvailabilityZone is a group of agents.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // Deployment is the identity of a database. It is made with the database and never changes, so that
@@ -52,9 +54,9 @@ type Placement struct {
 	Deployment string
 	Epoch      uint64
 	Revision   uint64
-	Request    string      // see [WithRequest]
-	Assignment *Assignment // nil: the router has left the host; see [Departure]
-	Orphan     bool        // as Departure.Orphan
+	Request    string            // see [WithRequest]
+	Assignment *agent.Assignment // nil: the router has left the host; see [Departure]
+	Orphan     bool              // as Departure.Orphan
 }
 
 // ErrOtherBus is returned by [Desired.ClaimBus] while another message queue serves the database.

@@ -1,6 +1,10 @@
 package l3
 
-import "context"
+import (
+	"context"
+
+	"github.com/l3kit/l3kit/dataplane/agent"
+)
 
 // If is what must hold for a change to be made.
 type If struct {
@@ -113,15 +117,15 @@ type Hosting interface {
 	RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error
 	// Attach gives an agent's process the session of its host, or returns ErrHostTaken while an
 	// agent on another machine has it and is alive.
-	Attach(ctx context.Context, session Session) error
+	Attach(ctx context.Context, session agent.Session) error
 	// Heartbeat registers an agent, or notes that it is alive; one that comes up takes the routers
 	// that nobody hosts and that it fits. Its inventory corrects the status of the host's routers,
 	// confirms departures, and shows orphans. It is ErrHostTaken as for Attach, and changes nothing
 	// then.
-	Heartbeat(ctx context.Context, h Heartbeat) (Agent, error)
+	Heartbeat(ctx context.Context, h agent.Heartbeat) (Agent, error)
 	// Report takes what an agent says of a router. One of an earlier epoch or generation changes
 	// nothing.
-	Report(ctx context.Context, r Report) error
+	Report(ctx context.Context, r agent.Report) error
 }
 
 // Quotas bounds what a project may have. They are kept under every lock that concurrent creation
@@ -184,9 +188,9 @@ type Desired interface {
 	// so. What the queue has that is older changes nothing.
 	Reconcile(ctx context.Context, queued []Placement) (restored bool, err error)
 	// DesiredOf compiles what the host of a router must realise now; see [Compile].
-	DesiredOf(ctx context.Context, routerID string) (Assignment, error)
+	DesiredOf(ctx context.Context, routerID string) (agent.Assignment, error)
 	// DesiredOn lists everything that a host must realise.
-	DesiredOn(ctx context.Context, host string) ([]Assignment, error)
+	DesiredOn(ctx context.Context, host string) ([]agent.Assignment, error)
 }
 
 // IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/l3kit/l3kit/l3"
 )
 
 // Agent keeps one host as its source says.
@@ -447,7 +445,7 @@ func (r *run) watch(ctx context.Context) {
 func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	events, err := r.config.Source.Watch(ctx, l3.Session{
+	events, err := r.config.Source.Watch(ctx, Session{
 		Host: r.config.Host, Instance: r.instance, Machine: r.config.Machine, Deployment: r.served(ctx),
 	})
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -71,7 +70,7 @@ func (s *site) routers() []string {
 }
 
 // has says that the host has exactly these routers, as they are wanted.
-func (s *site) has(want ...l3.Assignment) {
+func (s *site) has(want ...agent.Assignment) {
 	s.t.Helper()
 	ids := []string{}
 	for _, a := range want {
@@ -125,8 +124,8 @@ func (w *watched) log() []string {
 }
 
 // router is one with a port, whose MTU tells the versions apart.
-func router(id string, epoch, revision uint64) l3.Assignment {
-	return l3.Assignment{Epoch: epoch, Revision: revision, Router: dataplane.Router{
+func router(id string, epoch, revision uint64) agent.Assignment {
+	return agent.Assignment{Epoch: epoch, Revision: revision, Router: dataplane.Router{
 		ID: id,
 		Ports: []dataplane.Port{{
 			ID: "port-of-" + id, Network: dataplane.Network{ID: "network-of-" + id}, MAC: dataplane.MAC{2, 0, 0, 0, 0, 1},
@@ -147,7 +146,7 @@ func TestAppliesWhatItIsGivenAndReports(t *testing.T) {
 		synctest.Wait()
 		s.has(router("r1", 1, 2), router("r2", 1, 1))
 		report, _ := s.plane.lastReport("r1")
-		require.Equal(t, l3.Report{
+		require.Equal(t, agent.Report{
 			Host: "host1", RouterID: "r1", Epoch: 1, Generation: 2, FloatingIPs: map[string]string{}, Instance: report.Instance, Seq: report.Seq,
 		}, report)
 		require.NotEmpty(t, report.Instance)
@@ -251,22 +250,22 @@ func TestSilenceTakesNothingAway(t *testing.T) {
 
 		s.plane.mend()
 		after(time.Minute)
-		s.has(router("r1", 1, 1), l3.Assignment{Router: stray})
+		s.has(router("r1", 1, 1), agent.Assignment{Router: stray})
 		require.Equal(t, []string{"stray"}, s.agent.Status().Orphans)
 
 		s.plane.cut()
 		after(time.Hour)
-		s.has(router("r1", 1, 1), l3.Assignment{Router: stray})
+		s.has(router("r1", 1, 1), agent.Assignment{Router: stray})
 		delete(s.plane.routers, "r1") // without a record
 		s.plane.routers["r2"] = router("r2", 1, 1)
 		s.plane.mend()
 		after(time.Minute)
-		s.has(router("r1", 1, 1), router("r2", 1, 1), l3.Assignment{Router: stray})
+		s.has(router("r1", 1, 1), router("r2", 1, 1), agent.Assignment{Router: stray})
 		require.Equal(t, []string{"r1", "stray"}, s.agent.Status().Orphans)
 
 		s.plane.take("r1") // which records that it has left
 		after(time.Minute)
-		s.has(router("r2", 1, 1), l3.Assignment{Router: stray})
+		s.has(router("r2", 1, 1), agent.Assignment{Router: stray})
 	})
 }
 

@@ -5,18 +5,16 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/l3kit/l3kit/l3"
 )
 
 // book is what an agent knows of its routers, and what is to be done next. It has no clock, no
 // goroutine and no lock.
 type book struct {
 	entries  map[string]*entry
-	buried   map[string]l3.Version // routers taken away, with their last version: a Put of it or of an earlier one is late
-	maxEpoch uint64                // the highest that the deployment has named
-	listing  int                   // counts the listings that began; see begin
-	turn     uint64                // of the entry queued last
+	buried   map[string]Version // routers taken away, with their last version: a Put of it or of an earlier one is late
+	maxEpoch uint64             // the highest that the deployment has named
+	listing  int                // counts the listings that began; see begin
+	turn     uint64             // of the entry queued last
 	queue    queue
 	fenced   bool
 	refused  bool // nothing is done while the control plane refuses the agent
@@ -25,18 +23,18 @@ type book struct {
 // entry is one router.
 type entry struct {
 	id      string
-	want    *l3.Assignment // nil: it is to be taken away
-	last    l3.Version     // with which it leaves
-	request string         // because of which it leaves
-	kept    bool           // it is from the cache, and nothing was done about it yet
-	orphan  bool           // a complete listing did not name it
-	stray   bool           // it is to be taken away, and is shown as an orphan until an inventory lacks it
-	applied l3.Version     // that this process has applied and that is on the host
-	runs    l3.Version     // that is on the host as far as is known: applied, or by an earlier process; zero: not known
-	listed  int            // the last listing that named it
-	running bool           // a worker has it
-	again   bool           // it changed while a worker had it
-	fails   int            // in a row
+	want    *Assignment // nil: it is to be taken away
+	last    Version     // with which it leaves
+	request string      // because of which it leaves
+	kept    bool        // it is from the cache, and nothing was done about it yet
+	orphan  bool        // a complete listing did not name it
+	stray   bool        // it is to be taken away, and is shown as an orphan until an inventory lacks it
+	applied Version     // that this process has applied and that is on the host
+	runs    Version     // that is on the host as far as is known: applied, or by an earlier process; zero: not known
+	listed  int         // the last listing that named it
+	running bool        // a worker has it
+	again   bool        // it changed while a worker had it
+	fails   int         // in a row
 
 	due    time.Time // when its turn comes
 	urgent bool      // before those that are not
@@ -47,21 +45,21 @@ type entry struct {
 // job is what a worker is to do: bring a router to want, or take it away.
 type job struct {
 	id      string
-	want    *l3.Assignment // nil: take it away
-	last    l3.Version     // with which it leaves
-	request string         // because of which it leaves
-	check   bool           // it was applied already: look whether it still is
-	fence   bool           // leave nothing of it but its name
-	stray   bool           // it is taken away as an orphan
+	want    *Assignment // nil: take it away
+	last    Version     // with which it leaves
+	request string      // because of which it leaves
+	check   bool        // it was applied already: look whether it still is
+	fence   bool        // leave nothing of it but its name
+	stray   bool        // it is taken away as an orphan
 }
 
 func newBook() *book {
-	return &book{entries: map[string]*entry{}, buried: map[string]l3.Version{}}
+	return &book{entries: map[string]*entry{}, buried: map[string]Version{}}
 }
 
 // restore takes a router from the cache, whose turn comes when the source has named it, or else is
 // due. Whatever the source says of it later is at least as new.
-func (b *book) restore(a l3.Assignment, due time.Time) {
+func (b *book) restore(a Assignment, due time.Time) {
 	e := b.entry(a.Router.ID)
 	e.want, e.kept, e.runs = &a, true, a.Version()
 	b.enqueue(e, due, false)
@@ -72,7 +70,7 @@ func (b *book) restore(a l3.Assignment, due time.Time) {
 func (b *book) begin() { b.listing++ }
 
 // put takes a router's version, if it is news. An urgent one overtakes those that are not.
-func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
+func (b *book) put(a Assignment, urgent bool, now time.Time) {
 	id := a.Router.ID
 	b.maxEpoch = max(b.maxEpoch, a.Epoch)
 	if last, ok := b.buried[id]; ok && !a.Version().Newer(last) {
@@ -89,7 +87,7 @@ func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 		return
 	}
 	if e.want != nil && e.want.Deployment != a.Deployment {
-		e.applied, e.runs = l3.Version{}, l3.Version{} // the versions of two deployments have nothing in common
+		e.applied, e.runs = Version{}, Version{} // the versions of two deployments have nothing in common
 	}
 	e.want, e.fails = &a, 0
 	b.enqueue(e, now, urgent)
@@ -97,7 +95,7 @@ func (b *book) put(a l3.Assignment, urgent bool, now time.Time) {
 
 // news reports whether an assignment replaces another. One of the same version with another content
 // does: it comes from a database that was restored, and has counted to the same version again.
-func news(a, than l3.Assignment) bool {
+func news(a, than Assignment) bool {
 	if a.Deployment != than.Deployment {
 		return true
 	}
@@ -111,7 +109,7 @@ func news(a, than l3.Assignment) bool {
 // here. The version of an orphan does not count: its departure is a decision about that very
 // router.
 func (b *book) gone(g Gone, now time.Time) {
-	last := l3.Version{Epoch: g.Epoch, Revision: g.Revision}
+	last := Version{Epoch: g.Epoch, Revision: g.Revision}
 	b.maxEpoch = max(b.maxEpoch, last.Epoch)
 	e := b.entries[g.RouterID]
 	same := g.Deployment == "" || e != nil && e.want != nil && e.want.Deployment == g.Deployment
@@ -183,7 +181,7 @@ func (b *book) fence(on bool, now time.Time) {
 		if e.orphan && e.kept {
 			continue // it is not on the host, and is not made
 		}
-		e.applied, e.runs, e.fails = l3.Version{}, l3.Version{}, 0
+		e.applied, e.runs, e.fails = Version{}, Version{}, 0
 		b.enqueue(e, now, true)
 	}
 }
@@ -213,7 +211,7 @@ func (b *book) done(j *job, err error, now time.Time, delay func(fails int) time
 	e.running = false
 	switch {
 	case err != nil:
-		e.applied, e.runs = l3.Version{}, l3.Version{}
+		e.applied, e.runs = Version{}, Version{}
 		e.fails++
 	case j.want == nil:
 		if e.want == nil && !e.again {

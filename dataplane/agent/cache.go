@@ -15,14 +15,12 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/l3kit/l3kit/l3"
 )
 
 // Cached is what an agent keeps on disk.
 type Cached struct {
-	Routers []l3.Assignment // applied last, by ID; Host is not kept
-	Peers   []netip.Addr    // tunnel peers; nil: never heard of
+	Routers []Assignment // applied last, by ID; Host is not kept
+	Peers   []netip.Addr // tunnel peers; nil: never heard of
 
 	Deployment string   // that the host serves; empty: not known
 	Orphans    []string // routers that run here, and that its last complete listing did not name
@@ -203,7 +201,7 @@ type listed struct {
 
 func (c *cache) keepListing(l listed) { c.storeJSON(listFile, l) }
 
-func (c *cache) readRouter(id string) (a l3.Assignment, err error) {
+func (c *cache) readRouter(id string) (a Assignment, err error) {
 	if err := readJSON(c.path(id), &a); err != nil {
 		return a, err
 	}
@@ -266,7 +264,7 @@ func readJSON(path string, v any) error {
 }
 
 // keep keeps a router that was applied.
-func (c *cache) keep(a l3.Assignment) { c.storeJSON(fileOf(a.Router.ID), a) }
+func (c *cache) keep(a Assignment) { c.storeJSON(fileOf(a.Router.ID), a) }
 
 // remove forgets a router.
 func (c *cache) remove(id string) { c.store(fileOf(id), nil) }

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -179,7 +178,7 @@ func TestReadCache(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "r1.json"), []byte(`{"revision": 2, "epoch": 1, "router": {"id": "r1"}}`), 0o600))
 	kept, err := agent.ReadCache(dir)
 	require.NoError(t, err)
-	require.Equal(t, []l3.Assignment{{Revision: 2, Epoch: 1, Router: dataplane.Router{ID: "r1"}}}, kept.Routers)
+	require.Equal(t, []agent.Assignment{{Revision: 2, Epoch: 1, Router: dataplane.Router{ID: "r1"}}}, kept.Routers)
 	require.Nil(t, kept.Peers)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "r2.json"), []byte(`{"router": {"id": "r1"}}`), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "r3.json"), []byte(`{`), 0o600))

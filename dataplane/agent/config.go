@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 )
 
 // Config is what an [Agent] is made of. Host, Source and Dataplane must be given.
@@ -84,7 +83,7 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
-	hostName := l3.CheckHostName(c.Host)
+	hostName := CheckHostName(c.Host)
 	switch {
 	case c.Host == "":
 		return c, errors.New("agent: Config.Host is missing")

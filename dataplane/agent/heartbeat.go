@@ -4,9 +4,21 @@ import (
 	"context"
 	"maps"
 	"time"
-
-	"github.com/l3kit/l3kit/l3"
 )
+
+// Heartbeat is what an agent reports of itself and of its host.
+type Heartbeat struct {
+	Host             string
+	Binary           string
+	AvailabilityZone string // empty: nova
+	StartedAt        time.Time
+	Configurations   map[string]any
+
+	Instance   string     // as in [Session]; empty: the agent does not hold sessions, and is not checked
+	Machine    string     // likewise
+	Deployment string     // that the agent serves; empty: not known yet
+	Inventory  *Inventory // nil: the agent sends none
+}
 
 // beat tells the control plane that the agent is alive, and the loop that the control plane is.
 // What counts is when a heartbeat was sent: the control plane cannot have heard of it earlier, so
@@ -64,7 +76,7 @@ func earlier(a, b time.Time) time.Time {
 // heartbeat has the counts under the names that Neutron's agents give them, and of an agent that
 // fences itself the time after which it does, in seconds. It is false while the control plane
 // refuses the agent.
-func (r *run) heartbeat(ctx context.Context, started time.Time) (h l3.Heartbeat, ok bool) {
+func (r *run) heartbeat(ctx context.Context, started time.Time) (h Heartbeat, ok bool) {
 	seen, ok := r.look(ctx)
 	if !ok || seen.status.Refused {
 		return h, false
@@ -82,7 +94,7 @@ func (r *run) heartbeat(ctx context.Context, started time.Time) (h l3.Heartbeat,
 	if err != nil && ctx.Err() == nil {
 		r.log.Error("cannot list the routers on this host; the control plane keeps what it knows", "err", err)
 	}
-	return l3.Heartbeat{
+	return Heartbeat{
 		Host: r.config.Host, Binary: r.config.Binary, AvailabilityZone: r.config.AvailabilityZone,
 		StartedAt: started, Configurations: configurations,
 		Instance: r.instance, Machine: r.config.Machine, Deployment: seen.deployment, Inventory: inventory,

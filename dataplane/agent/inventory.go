@@ -4,11 +4,62 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane"
 )
+
+// Inventory lists what is on a host, whoever asked for it.
+type Inventory struct {
+	// Seq orders the inventories and reports of one process: a report with a higher number is
+	// newer.
+	Seq      uint64          `json:"seq"`
+	MaxEpoch uint64          `json:"max_epoch"` // the highest epoch that the agent has seen
+	Routers  []RunningRouter `json:"routers"`
+	// Ports are the IDs of the ports that workloads are attached by; nil: the agent does not know.
+	Ports []string `json:"ports,omitzero"`
+}
+
+// RunningRouter is a router in an [Inventory].
+type RunningRouter struct {
+	ID       string `json:"id"`
+	Epoch    uint64 `json:"epoch,omitempty"`    // of the version that was applied; 0: not known
+	Revision uint64 `json:"revision,omitempty"` // likewise
+
+	// Orphan says that the agent has no record of the router in its control plane's listing.
+	Orphan     bool       `json:"orphan,omitempty"`
+	Deployment string     `json:"deployment,omitempty"` // of an orphan: who asked for it; empty: not known
+	Addrs      []HeldAddr `json:"addrs,omitempty"`      // of an orphan: its addresses on its networks
+}
+
+// HeldAddr is an address that an orphan answers for.
+type HeldAddr struct {
+	Network dataplane.Network `json:"network"`
+	Addr    netip.Addr        `json:"addr"`
+}
+
+// HeldAddrs lists the addresses that a router answers for, with their networks.
+func HeldAddrs(r dataplane.Router) []HeldAddr {
+	var held []HeldAddr
+	add := func(p dataplane.Port) {
+		for _, a := range p.Addrs {
+			held = append(held, HeldAddr{p.Network, a.Addr()})
+		}
+	}
+	for _, p := range r.Ports {
+		add(p)
+	}
+	if r.Gateway == nil {
+		return held
+	}
+	add(r.Gateway.Port)
+	for _, f := range r.FloatingIPs {
+		held = append(held, HeldAddr{r.Gateway.Network, f.Addr})
+	}
+	return held
+}
 
 // snapshot is what the loop knows at one moment, for an inventory.
 type snapshot struct {
@@ -17,7 +68,7 @@ type snapshot struct {
 	deployment string
 	maxEpoch   uint64
 	complete   bool
-	routers    map[string]l3.RunningRouter
+	routers    map[string]RunningRouter
 }
 
 // snapshot is called by the loop.
@@ -25,14 +76,14 @@ func (r *run) snapshot() snapshot {
 	r.seq++
 	s := snapshot{
 		seq: r.seq, status: r.sum(), deployment: r.deployment, maxEpoch: r.book.maxEpoch, complete: r.complete,
-		routers: make(map[string]l3.RunningRouter, len(r.book.entries)),
+		routers: make(map[string]RunningRouter, len(r.book.entries)),
 	}
 	for id, e := range r.book.entries {
-		router := l3.RunningRouter{ID: id, Epoch: e.runs.Epoch, Revision: e.runs.Revision}
+		router := RunningRouter{ID: id, Epoch: e.runs.Epoch, Revision: e.runs.Revision}
 		router.Orphan = e.orphan
 		// Before a listing is complete, it is not known what the control plane has no record of.
 		if e.want != nil && (e.orphan || !r.live && e.listed != r.book.listing) {
-			router.Deployment, router.Addrs = e.want.Deployment, l3.HeldAddrs(e.want.Router)
+			router.Deployment, router.Addrs = e.want.Deployment, HeldAddrs(e.want.Router)
 		}
 		s.routers[id] = router
 	}
@@ -54,16 +105,16 @@ func (r *run) look(ctx context.Context) (snapshot, bool) {
 
 // inventory lists what is on the host, with the versions that the loop knows. It is made after the
 // snapshot, so a router that was applied meanwhile has a report of its own.
-func (r *run) inventory(ctx context.Context, seen snapshot) (*l3.Inventory, error) {
+func (r *run) inventory(ctx context.Context, seen snapshot) (*Inventory, error) {
 	onHost, err := r.config.Dataplane.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	inv := &l3.Inventory{Seq: seen.seq, MaxEpoch: seen.maxEpoch, Routers: make([]l3.RunningRouter, len(onHost))}
+	inv := &Inventory{Seq: seen.seq, MaxEpoch: seen.maxEpoch, Routers: make([]RunningRouter, len(onHost))}
 	for i, id := range onHost {
 		router, known := seen.routers[id]
 		if !known {
-			router = l3.RunningRouter{ID: id, Orphan: seen.complete}
+			router = RunningRouter{ID: id, Orphan: seen.complete}
 			r.readBack(ctx, &router)
 		}
 		inv.Routers[i] = router
@@ -97,7 +148,7 @@ func (a *Agent) Announce() {
 
 // readBack completes a router that the agent has no record of by what the host shows: whose it is,
 // and the addresses that it answers for.
-func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
+func (r *run) readBack(ctx context.Context, router *RunningRouter) {
 	in, err := r.config.Dataplane.Inspect(ctx, router.ID)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) && ctx.Err() == nil { // else it was removed since
@@ -107,14 +158,14 @@ func (r *run) readBack(ctx context.Context, router *l3.RunningRouter) {
 	}
 	router.Deployment = in.Owner
 	for _, h := range in.Held {
-		router.Addrs = append(router.Addrs, l3.HeldAddr(h))
+		router.Addrs = append(router.Addrs, HeldAddr(h))
 	}
 }
 
 // ownerOnHost is the deployment that the routers on the host belong to, for an agent that has no
 // record of which it serves: by the records of routers that it has, and else by what the host
 // shows. It is empty if nothing tells, or if there are several.
-func (r *run) ownerOnHost(ctx context.Context, kept []l3.Assignment) (deployment string) {
+func (r *run) ownerOnHost(ctx context.Context, kept []Assignment) (deployment string) {
 	owners := map[string]bool{}
 	recorded := map[string]bool{}
 	for _, a := range kept {

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -28,7 +27,7 @@ func TestFence(t *testing.T) {
 		after(9 * time.Second)
 		s.has(router("r1", 1, 1))
 		after(2 * time.Second)
-		s.has(l3.Assignment{Router: dataplane.Router{ID: "r1"}})
+		s.has(agent.Assignment{Router: dataplane.Router{ID: "r1"}})
 		require.True(t, s.agent.Status().Fenced)
 
 		s.plane.mend()
@@ -76,7 +75,7 @@ func TestANewStartGivesNoTime(t *testing.T) {
 		s.start()
 		s.has(router("r1", 1, 1))
 		after(5 * time.Second)
-		s.has(l3.Assignment{Router: dataplane.Router{ID: "r1"}})
+		s.has(agent.Assignment{Router: dataplane.Router{ID: "r1"}})
 		s.end()
 
 		applied := len(s.dataplane.log())
@@ -103,7 +102,7 @@ func TestTheLeaseCountsFromTheSending(t *testing.T) {
 		after(4 * time.Second)
 		s.has(router("r1", 1, 1))
 		after(2 * time.Second)
-		s.has(l3.Assignment{Router: dataplane.Router{ID: "r1"}})
+		s.has(agent.Assignment{Router: dataplane.Router{ID: "r1"}})
 	})
 }
 
@@ -113,7 +112,7 @@ type slow struct {
 	time.Duration
 }
 
-func (s *slow) Heartbeat(ctx context.Context, h l3.Heartbeat) error {
+func (s *slow) Heartbeat(ctx context.Context, h agent.Heartbeat) error {
 	select {
 	case <-time.After(s.Duration):
 		return s.Source.Heartbeat(ctx, h)

@@ -7,8 +7,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/l3kit/l3kit/l3"
 )
 
 // synced notes that the listing of a deployment is complete.
@@ -79,7 +77,7 @@ func (r *run) gone(ctx context.Context, m Gone, now time.Time) {
 	r.log.Warn("a router has left this host, and another deployment's router of the same ID runs on it: that one stays",
 		"router", m.RouterID, "left", m.Deployment, "runs", owner)
 	r.seq++
-	r.reports.put(l3.Report{
+	r.reports.put(Report{
 		Host: r.config.Host, RouterID: m.RouterID, Epoch: m.Epoch, Generation: m.Revision, Gone: true, Instance: r.instance, Seq: r.seq,
 	})
 }

@@ -17,12 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // of is a router that a deployment asks for.
-func of(deployment string, a l3.Assignment) l3.Assignment {
+func of(deployment string, a agent.Assignment) agent.Assignment {
 	a.Deployment = deployment
 	return a
 }
@@ -62,8 +61,8 @@ func TestAnotherDeploymentRemovesNothing(t *testing.T) {
 			h := s.plane.lastHeartbeat()
 			require.Equal(t, "two", h.Deployment)
 			require.Len(t, h.Inventory.Routers, 2)
-			require.Equal(t, l3.RunningRouter{
-				ID: "r1", Epoch: 7, Revision: 3, Orphan: true, Deployment: "one", Addrs: l3.HeldAddrs(r1.Router),
+			require.Equal(t, agent.RunningRouter{
+				ID: "r1", Epoch: 7, Revision: 3, Orphan: true, Deployment: "one", Addrs: agent.HeldAddrs(r1.Router),
 			}, h.Inventory.Routers[0])
 			require.Zero(t, h.Inventory.MaxEpoch, "epochs of another deployment say nothing about this one")
 			kept, err := agent.ReadCache(s.config.Cache)
@@ -219,8 +218,8 @@ func TestInventory(t *testing.T) {
 		s.dataplane.fail("r3", errors.New("not now"))
 		s.start()
 		after(time.Minute)
-		running := func() []l3.RunningRouter { return s.plane.lastHeartbeat().Inventory.Routers }
-		want := []l3.RunningRouter{{ID: "r1", Epoch: 1, Revision: 2}, {ID: "r2", Epoch: 5, Revision: 1}}
+		running := func() []agent.RunningRouter { return s.plane.lastHeartbeat().Inventory.Routers }
+		want := []agent.RunningRouter{{ID: "r1", Epoch: 1, Revision: 2}, {ID: "r2", Epoch: 5, Revision: 1}}
 		require.Equal(t, want, running())
 		require.EqualValues(t, 5, s.plane.lastHeartbeat().Inventory.MaxEpoch)
 		seqs := []uint64{}
@@ -273,9 +272,9 @@ func TestHostThatLostItsCache(t *testing.T) {
 		s.has(r1, r2)
 		require.Equal(t, []string{"r1", "r2"}, s.agent.Status().Orphans)
 		require.Equal(t, "one", s.plane.sessions[len(s.plane.sessions)-1].Deployment)
-		require.Equal(t, l3.RunningRouter{
+		require.Equal(t, agent.RunningRouter{
 			ID: "r1", Orphan: true, Deployment: "one",
-			Addrs: []l3.HeldAddr{{
+			Addrs: []agent.HeldAddr{{
 				Network: dataplane.Network{ID: "network-of-r1", Type: dataplane.NetworkLocal}, Addr: netip.MustParseAddr("10.0.0.1"),
 			}},
 		}, s.plane.lastHeartbeat().Inventory.Routers[0])

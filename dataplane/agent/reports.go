@@ -4,22 +4,20 @@ import (
 	"context"
 	"maps"
 	"sync"
-
-	"github.com/l3kit/l3kit/l3"
 )
 
 // reports are those that the control plane does not have yet: the newest of each router.
 type reports struct {
 	mu    sync.Mutex
-	queue map[string]l3.Report
+	queue map[string]Report
 	wake  chan struct{}
 }
 
 func newReports() *reports {
-	return &reports{queue: map[string]l3.Report{}, wake: make(chan struct{}, 1)}
+	return &reports{queue: map[string]Report{}, wake: make(chan struct{}, 1)}
 }
 
-func (q *reports) put(r l3.Report) {
+func (q *reports) put(r Report) {
 	q.mu.Lock()
 	q.queue[r.RouterID] = r
 	q.mu.Unlock()
@@ -29,16 +27,16 @@ func (q *reports) put(r l3.Report) {
 	}
 }
 
-func (q *reports) take() map[string]l3.Report {
+func (q *reports) take() map[string]Report {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	taken := q.queue
-	q.queue = map[string]l3.Report{}
+	q.queue = map[string]Report{}
 	return taken
 }
 
 // putBack keeps what could not be sent, unless there is newer word.
-func (q *reports) putBack(unsent map[string]l3.Report) {
+func (q *reports) putBack(unsent map[string]Report) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	newer := q.queue
@@ -73,7 +71,7 @@ func (q *reports) deliver(ctx context.Context, a *Agent) {
 }
 
 // sendAll removes from the map what was sent.
-func sendAll(ctx context.Context, s Source, unsent map[string]l3.Report) error {
+func sendAll(ctx context.Context, s Source, unsent map[string]Report) error {
 	for id, r := range unsent {
 		if err := s.Report(ctx, r); err != nil {
 			return err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -79,7 +78,7 @@ func (s *silent) spoken() chan struct{} {
 
 func (s *silent) speak() { close(s.spoken()) }
 
-func (s *silent) Report(ctx context.Context, r l3.Report) error {
+func (s *silent) Report(ctx context.Context, r agent.Report) error {
 	select {
 	case <-s.spoken():
 		return s.Source.Report(ctx, r)

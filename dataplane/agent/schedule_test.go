@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -62,7 +61,7 @@ func anySchedule(t *testing.T, random *rand.Rand) {
 		s.dataplane.fail(fmt.Sprint("r", i), nil)
 	}
 	after(5 * time.Minute)
-	var want []l3.Assignment
+	var want []agent.Assignment
 	for _, a := range s.plane.routers {
 		want = append(want, a)
 	}

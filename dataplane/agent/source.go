@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-
-	"github.com/l3kit/l3kit/l3"
 )
 
 // Source is where a host's routers come from, and where word of them goes. Its methods may be
@@ -17,12 +15,12 @@ type Source interface {
 	// with a delay. Within one Watch messages may be doubled, late and out of order; one from
 	// before it, that the agent never had, must not come after its Synced, for nothing would tell
 	// it from a router that is new.
-	Watch(ctx context.Context, session l3.Session) (<-chan Event, error)
+	Watch(ctx context.Context, session Session) (<-chan Event, error)
 
 	// Report and Heartbeat return when the message is safe with the control plane, or why it is
 	// not.
-	Report(ctx context.Context, r l3.Report) error
-	Heartbeat(ctx context.Context, h l3.Heartbeat) error
+	Report(ctx context.Context, r Report) error
+	Heartbeat(ctx context.Context, h Heartbeat) error
 }
 
 // ErrRefused is returned by [Source.Watch] when the control plane refuses this agent, because
@@ -35,7 +33,7 @@ type Event any
 
 type (
 	// Put says that the host is to realise a router, in this version.
-	Put struct{ l3.Assignment }
+	Put struct{ Assignment }
 
 	// Gone says that the host is to take a router away, as of its last version here. A Put of that
 	// one or of an earlier one that comes later is late; a newer one brings the router back.

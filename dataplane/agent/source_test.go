@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -18,11 +17,11 @@ type controlPlane struct {
 	// deployment is what the control plane calls itself; refusing is why it refuses the agent.
 	deployment string
 	refusing   error
-	sessions   []l3.Session
+	sessions   []agent.Session
 	away       bool
 	deaf       bool // to heartbeats
 	silent     bool // it lists nothing
-	routers    map[string]l3.Assignment
+	routers    map[string]agent.Assignment
 	left       map[string]agent.Gone // until the agent confirms it
 	watch      chan agent.Event
 	stop       context.CancelFunc
@@ -30,17 +29,17 @@ type controlPlane struct {
 	held       []agent.Event // in this watch
 	had        []agent.Event // that the agent has received
 
-	reports    []l3.Report
-	heartbeats []l3.Heartbeat
+	reports    []agent.Report
+	heartbeats []agent.Heartbeat
 }
 
 var errAway = errors.New("the control plane is away")
 
 func newControlPlane() *controlPlane {
-	return &controlPlane{routers: map[string]l3.Assignment{}, left: map[string]agent.Gone{}}
+	return &controlPlane{routers: map[string]agent.Assignment{}, left: map[string]agent.Gone{}}
 }
 
-func (c *controlPlane) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
+func (c *controlPlane) Watch(ctx context.Context, session agent.Session) (<-chan agent.Event, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away {
@@ -89,20 +88,20 @@ func (c *controlPlane) Watch(ctx context.Context, session l3.Session) (<-chan ag
 	return events, nil
 }
 
-func (c *controlPlane) Report(_ context.Context, r l3.Report) error {
+func (c *controlPlane) Report(_ context.Context, r agent.Report) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away {
 		return errAway
 	}
 	c.reports = append(c.reports, r)
-	if g, ok := c.left[r.RouterID]; ok && r.Gone && !(l3.Version{Epoch: g.Epoch, Revision: g.Revision}).Newer(l3.Version{Epoch: r.Epoch, Revision: r.Generation}) {
+	if g, ok := c.left[r.RouterID]; ok && r.Gone && !(agent.Version{Epoch: g.Epoch, Revision: g.Revision}).Newer(agent.Version{Epoch: r.Epoch, Revision: r.Generation}) {
 		delete(c.left, r.RouterID)
 	}
 	return nil
 }
 
-func (c *controlPlane) Heartbeat(_ context.Context, h l3.Heartbeat) error {
+func (c *controlPlane) Heartbeat(_ context.Context, h agent.Heartbeat) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away || c.deaf {
@@ -113,7 +112,7 @@ func (c *controlPlane) Heartbeat(_ context.Context, h l3.Heartbeat) error {
 }
 
 // put assigns routers to the host.
-func (c *controlPlane) put(assignments ...l3.Assignment) {
+func (c *controlPlane) put(assignments ...agent.Assignment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range assignments {
@@ -189,7 +188,7 @@ func (c *controlPlane) deafen(on bool) {
 	c.deaf = on
 }
 
-func (c *controlPlane) lastReport(id string) (last l3.Report, ok bool) {
+func (c *controlPlane) lastReport(id string) (last agent.Report, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range c.reports {
@@ -200,7 +199,7 @@ func (c *controlPlane) lastReport(id string) (last l3.Report, ok bool) {
 	return last, ok
 }
 
-func (c *controlPlane) lastHeartbeat() l3.Heartbeat {
+func (c *controlPlane) lastHeartbeat() agent.Heartbeat {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.heartbeats[len(c.heartbeats)-1]

@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 )
 
 // result is what became of a job.
 type result struct {
 	job       *job
 	err       error
-	report    *l3.Report // nil: there is nothing to report
-	corrected int        // 1: the router had drifted, and was put right
+	report    *Report // nil: there is nothing to report
+	corrected int     // 1: the router had drifted, and was put right
 }
 
 // cause is the request of the API because of which a job is done; empty: none.
@@ -48,7 +47,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 // Realised is the router that an agent applies for an assignment: its owner is the deployment, so
 // that the host knows whose the router is when the agent has lost its cache. A deployment whose ID
 // cannot be an owner is left out.
-func Realised(want l3.Assignment) dataplane.Router {
+func Realised(want Assignment) dataplane.Router {
 	r := want.Router
 	if want.Deployment != "" && (dataplane.Router{ID: "any", Owner: want.Deployment}).Validate() == nil {
 		r.Owner = want.Deployment
@@ -57,7 +56,7 @@ func Realised(want l3.Assignment) dataplane.Router {
 }
 
 // remove takes a router away, and reports that it is gone.
-func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
+func (a *Agent) remove(ctx context.Context, j *job) (*Report, error) {
 	_, absent := a.config.Dataplane.Inspect(ctx, j.id)
 	if err := a.config.Dataplane.Delete(ctx, j.id); err != nil {
 		return nil, err
@@ -68,11 +67,11 @@ func (a *Agent) remove(ctx context.Context, j *job) (*l3.Report, error) {
 	if a.cache != nil {
 		a.cache.remove(j.id)
 	}
-	return &l3.Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Generation: j.last.Revision, Gone: true}, nil
+	return &Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Generation: j.last.Revision, Gone: true}, nil
 }
 
 // apply brings a router to its version, and reports either way.
-func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, error) {
+func (a *Agent) apply(ctx context.Context, want *Assignment) (*Report, error) {
 	begin := time.Now()
 	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if ctx.Err() != nil {
@@ -93,7 +92,7 @@ func (a *Agent) apply(ctx context.Context, want *l3.Assignment) (*l3.Report, err
 }
 
 // check puts a router right that is not as it was left.
-func (a *Agent) check(ctx context.Context, want *l3.Assignment) (report *l3.Report, corrected int, err error) {
+func (a *Agent) check(ctx context.Context, want *Assignment) (report *Report, corrected int, err error) {
 	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if err == nil && plan.Empty() || ctx.Err() != nil {
 		return nil, 0, err
@@ -107,8 +106,8 @@ func (a *Agent) check(ctx context.Context, want *l3.Assignment) (report *l3.Repo
 }
 
 // report says what became of a version.
-func (a *Agent) report(want *l3.Assignment, err error) *l3.Report {
-	r := &l3.Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
+func (a *Agent) report(want *Assignment, err error) *Report {
+	r := &Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
 	if err != nil {
 		r.Error = reason(err)
 	}

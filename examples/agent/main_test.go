@@ -18,13 +18,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/examples/internal/control"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/needs"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 
 var patience = lab.Patience(30 * time.Second)
 
-// agent is a command that runs the agent, behind others such as setpriv.
-func agent(ctx context.Context, before []string, args ...string) *exec.Cmd {
+// process is a command that runs the agent, behind others such as setpriv.
+func process(ctx context.Context, before []string, args ...string) *exec.Cmd {
 	all := append(append(before[:len(before):len(before)], os.Args[0]), args...)
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
 	cmd.Env = append(os.Environ(), asMain+"=1")
@@ -56,7 +56,7 @@ func refusal(t *testing.T, before []string, args ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := agent(ctx, before, args...)
+	cmd := process(ctx, before, args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	err := cmd.Run()
@@ -213,7 +213,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, machine.Close()) })
 	cache := t.TempDir()
-	text, err := json.Marshal(l3.Assignment{Epoch: 1, Revision: 1, Router: office})
+	text, err := json.Marshal(agent.Assignment{Epoch: 1, Revision: 1, Router: office})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(cache, "office.json"), text, 0o600))
 	h := &site{t: t, machine: machine, flags: []string{"--cache", cache, "--namespaces", machine.Dir}}
@@ -247,7 +247,7 @@ func (h *site) as(capabilities ...string) []string {
 func (h *site) start(before []string, more ...string) (stop func()) {
 	h.t.Helper()
 	var said bytes.Buffer
-	cmd := agent(h.t.Context(), before, append(append([]string{"--bus=nats://127.0.0.1:1", "--bus-password=x", "--host=host1"}, h.flags...), more...)...)
+	cmd := process(h.t.Context(), before, append(append([]string{"--bus=nats://127.0.0.1:1", "--bus-password=x", "--host=host1"}, h.flags...), more...)...)
 	cmd.Stderr = &said
 	require.NoError(h.t, cmd.Start())
 	return func() {
@@ -260,7 +260,7 @@ func (h *site) start(before []string, more ...string) (stop func()) {
 // show runs one of the commands that look.
 func (h *site) show(before []string, args ...string) string {
 	h.t.Helper()
-	cmd := agent(h.t.Context(), before, append(args, h.flags...)...)
+	cmd := process(h.t.Context(), before, append(args, h.flags...)...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	text, err := cmd.Output()
@@ -312,7 +312,7 @@ func TestCapabilities(t *testing.T) {
 		all := h.as(capabilities...)
 		stop := h.start(all)
 		require.Eventually(t, func() bool {
-			return agent(t.Context(), all, append([]string{"plan"}, h.flags...)...).Run() == nil
+			return process(t.Context(), all, append([]string{"plan"}, h.flags...)...).Run() == nil
 		}, patience, 100*time.Millisecond, "it is there")
 		stop()
 		require.Contains(t, h.show(all, "inspect"), "as it was applied")

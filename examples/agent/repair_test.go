@@ -97,7 +97,7 @@ func (r *repaired) state() string {
 
 // right says that the router is as the agent has applied it.
 func (r *repaired) right() bool {
-	text, err := agent(r.t.Context(), r.all, append([]string{"plan"}, r.flags...)...).Output()
+	text, err := process(r.t.Context(), r.all, append([]string{"plan"}, r.flags...)...).Output()
 	return err == nil && string(text) == "nothing to do\n"
 }
 

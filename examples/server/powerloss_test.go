@@ -18,10 +18,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/powerloss"
-	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -155,12 +154,12 @@ func (p *powered) agent() {
 	defer nc.Close()
 	source, err := natsbus.NewSource(nc, "h1", nil)
 	require.NoError(p, err)
-	require.NoError(p, source.Heartbeat(p.Context(), l3.Heartbeat{StartedAt: time.Now(), Instance: "i", Machine: "m"}))
+	require.NoError(p, source.Heartbeat(p.Context(), agent.Heartbeat{StartedAt: time.Now(), Instance: "i", Machine: "m"}))
 	require.Eventually(p, func() bool {
 		var all struct{ Agents []any }
 		return p.call(http.MethodGet, "agents", nil, &all) == http.StatusOK && len(all.Agents) == 1
 	}, patience, 20*time.Millisecond)
-	events, err := source.Watch(p.Context(), l3.Session{Instance: "i", Machine: "m"})
+	events, err := source.Watch(p.Context(), agent.Session{Instance: "i", Machine: "m"})
 	require.NoError(p, err)
 	var all struct {
 		Routers []struct {

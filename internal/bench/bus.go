@@ -11,8 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
@@ -110,7 +110,7 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 		stop()
 		return <-ended
 	})
-	if _, err := l.service.Heartbeat(ctx, l3.Heartbeat{Host: "h"}); err != nil {
+	if _, err := l.service.Heartbeat(ctx, agent.Heartbeat{Host: "h"}); err != nil {
 		return nil, err
 	}
 	if err := l.furnish(ctx); err != nil {
@@ -125,7 +125,7 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 		return nil, err
 	}
 	for { // until the publisher serves
-		if l.events, err = source.Watch(run, l3.Session{Host: "h", Instance: "i", Machine: "m"}); err == nil {
+		if l.events, err = source.Watch(run, agent.Session{Host: "h", Instance: "i", Machine: "m"}); err == nil {
 			return l, nil
 		}
 		select {

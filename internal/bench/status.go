@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -30,7 +31,7 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 		return nil, err
 	}
 	for i, want := range all {
-		r := l3.Report{Host: want.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
+		r := agent.Report{Host: want.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
 		if i < failed {
 			r.Error = "no room"
 		}
@@ -67,7 +68,7 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 // heard, unless its name is dead.
 func (a *api) hostRouters(ctx context.Context, host string, n int) error {
 	admin := l3.Caller{Project: project, Admin: true}
-	agent, err := a.service.Heartbeat(ctx, l3.Heartbeat{Host: host, Configurations: map[string]any{"physical_networks": []string{host}}})
+	on, err := a.service.Heartbeat(ctx, agent.Heartbeat{Host: host, Configurations: map[string]any{"physical_networks": []string{host}}})
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (a *api) hostRouters(ctx context.Context, host string, n int) error {
 		return err
 	}
 	return a.store.Update(ctx, func(tx l3.Tx) error {
-		a, err := tx.Agents().Get(ctx, agent.ID)
+		a, err := tx.Agents().Get(ctx, on.ID)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -19,7 +18,7 @@ type courier struct {
 	random *rand.Rand
 	honest bool
 	tour   *tour // the last one
-	old    []l3.Report
+	old    []agent.Report
 }
 
 // tour is one Watch. The courier's lock is for it too.
@@ -56,7 +55,7 @@ func (c *courier) idle() bool {
 
 // Watch hands on what the other source sends. What is held when a Watch ends is lost: the next one
 // names it again.
-func (c *courier) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
+func (c *courier) Watch(ctx context.Context, session agent.Session) (<-chan agent.Event, error) {
 	ctx, stop := context.WithCancel(ctx)
 	in, err := c.Source.Watch(ctx, session)
 	if err != nil {
@@ -159,9 +158,9 @@ func (t *tour) delivered(events []agent.Event) {
 }
 
 // Report sends a report once or twice, and now and then after it one of an earlier version.
-func (c *courier) Report(ctx context.Context, r l3.Report) error {
+func (c *courier) Report(ctx context.Context, r agent.Report) error {
 	c.mu.Lock()
-	send := []l3.Report{r}
+	send := []agent.Report{r}
 	if !c.honest {
 		switch c.random.IntN(3) {
 		case 0:

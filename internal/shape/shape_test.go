@@ -33,6 +33,7 @@ type layer struct {
 // stands.
 var layers = []layer{
 	{folder: "dataplane"},
+	{folder: "dataplane/agent", may: []string{"dataplane"}},
 	{folder: "dataplane/namespace", may: []string{"internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/bridge", may: []string{"internal/nlmsg", "internal/wiring", "internal/failure", "internal/dump", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/workload", may: []string{"internal/netdev", "internal/failure", "dataplane", "dataplane/namespace"}, others: true},
@@ -43,12 +44,12 @@ var layers = []layer{
 
 	{folder: "ovs", may: []string{"internal/backoff", "internal/wiring", "internal/failure", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 
-	{folder: "l3", may: []string{"dataplane"}, others: true},
+	{folder: "l3", may: []string{"dataplane", "dataplane/agent"}},
+	{folder: "l3/service", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
-	{folder: "l3/rest", may: []string{"l3", "dataplane"}, others: true},
-	{folder: "l3/natsbus", may: []string{"l3", "l3/agent", "dataplane"}, others: true},
-	{folder: "l3/agent", may: []string{"l3", "dataplane"}},
-	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane"}, others: true},
+	{folder: "l3/rest", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
+	{folder: "l3/natsbus", may: []string{"l3", "dataplane/agent", "dataplane"}, others: true},
+	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "scheduler", may: []string{"l3"}},
 
 	{folder: "ovs/internal/openflow", may: []string{"internal/failure", "dataplane"}, others: true},
@@ -76,7 +77,7 @@ var layers = []layer{
 	{folder: "internal/picture"},
 	{folder: "internal/shape"},
 	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables", "iptables",
-		"ovs", "l3", "l3/agent", "l3/natsbus", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
+		"ovs", "l3", "dataplane/agent", "l3/natsbus", "l3/service", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
 	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
@@ -88,10 +89,10 @@ var layers = []layer{
 	{folder: "examples/internal/daemon", may: []string{"examples/internal/files", "examples/internal/setting"}, others: true},
 	{folder: "examples/internal/explain", may: []string{"internal/dump", "dataplane", "internal/frame", "internal/netns"}, others: true},
 	{folder: "examples/internal/host", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "dataplane/workload", "nftables", "iptables", "ovs",
-		"l3", "l3/agent", "l3/natsbus", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain",
+		"l3", "dataplane/agent", "l3/natsbus", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain",
 		"examples/internal/files", "examples/internal/setting", "internal/netns"}, others: true},
 	{folder: "examples/internal/control", may: []string{"examples/internal/certificates", "examples/internal/daemon",
-		"examples/internal/files", "examples/internal/setting", "dataplane", "l3", "l3/natsbus", "l3/rest", "l3/sqlstore", "scheduler"}, others: true},
+		"examples/internal/files", "examples/internal/setting", "dataplane", "dataplane/agent", "l3", "l3/natsbus", "l3/rest", "l3/service", "l3/sqlstore", "scheduler"}, others: true},
 	{folder: "examples/internal/allinone", may: []string{"examples/internal/control", "examples/internal/daemon", "examples/internal/host", "dataplane",
 		"l3"}, others: true},
 	{folder: "examples/internal/trial"},

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -146,7 +147,7 @@ func (d *database) ofAddresses() {
 		}
 	}
 	for at, port := range claimed {
-		if o, held := d.orphans[port]; held && slices.ContainsFunc(o.Addrs, func(h l3.HeldAddr) bool { return h.Addr == at.address }) {
+		if o, held := d.orphans[port]; held && slices.ContainsFunc(o.Addrs, func(h agent.HeldAddr) bool { return h.Addr == at.address }) {
 			continue
 		}
 		if had[at] != port {

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -82,7 +82,7 @@ func TestClusterNodesStoppedInTurn(t *testing.T) {
 		c.servers[i].Shutdown()
 		w.put("h1", "r1")
 		seen.until(fmt.Sprintf("a change without server %d", i), func() bool { return seen.have["r1"].Revision == w.revision("r1") })
-		report := l3.Report{RouterID: "r1", Epoch: 1, Generation: w.revision("r1")}
+		report := agent.Report{RouterID: "r1", Epoch: 1, Generation: w.revision("r1")}
 		require.Eventually(t, func() bool { return source.Report(t.Context(), report) == nil }, patience, 50*time.Millisecond)
 		require.Eventually(t, func() bool {
 			h.mu.Lock()

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -27,7 +27,7 @@ func TestCaughtUp(t *testing.T) {
 	require.Eventually(t, func() bool { return soon() == nil }, patience, time.Millisecond)
 	source := r.source("h1")
 	for range 50 {
-		require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{Binary: time.Now().String()}))
+		require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{Binary: time.Now().String()}))
 		require.NoError(t, c.CaughtUp(t.Context()))
 		h.mu.Lock()
 		heard := h.beats["h1"]
@@ -36,14 +36,14 @@ func TestCaughtUp(t *testing.T) {
 		require.Equal(t, "h1", heard.Host)
 	}
 	h.setBroken(true)
-	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{}))
+	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.Error(t, soon(), "what was read cannot be stored")
-	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{}))
+	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.Error(t, soon(), "the newer one, which replaces it, neither")
 	h.setBroken(false)
 	require.NoError(t, c.CaughtUp(t.Context()), "it comes again")
 	stop()
-	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{}))
+	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.ErrorContains(t, soon(), "heartbeats wait to be taken")
 	r.server.Shutdown()
 	require.ErrorContains(t, soon(), "the bus stores no heartbeats")
@@ -62,9 +62,9 @@ func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 	source := r.source("h1")
 	const reports = 100
 	for i := range reports {
-		require.NoError(t, source.Report(t.Context(), l3.Report{RouterID: "r", Epoch: 1, Generation: uint64(i)}))
+		require.NoError(t, source.Report(t.Context(), agent.Report{RouterID: "r", Epoch: 1, Generation: uint64(i)}))
 	}
-	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{}))
+	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.Eventually(t, func() bool {
 		well.mu.Lock()
 		defer well.mu.Unlock()
@@ -83,7 +83,7 @@ func TestPeersExpire(t *testing.T) {
 	background(t, natsbus.NewConsumer(&hosting{}, r.bus).Run)
 	one, two := r.source("h1"), r.source("h2")
 	beat := func(s *natsbus.Source, address string) error {
-		return s.Heartbeat(t.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: address}})
+		return s.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: address}})
 	}
 	seen := watch(t, one)
 	require.NoError(t, beat(two, "192.0.2.2"))

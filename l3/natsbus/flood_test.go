@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -82,12 +82,12 @@ func TestFloodOfOneHost(t *testing.T) {
 		instance, generation := fmt.Sprint(i), uint64(i)+1
 		began := time.Now()
 		stored.until(t, "the heartbeat is stored", began, func() bool {
-			return victim.Heartbeat(t.Context(), l3.Heartbeat{Instance: instance}) == nil
+			return victim.Heartbeat(t.Context(), agent.Heartbeat{Instance: instance}) == nil
 		})
 		taken.until(t, "the heartbeat is taken", began, func() bool { return h.beat("h2").Instance == instance })
 		began = time.Now()
 		stored.until(t, "the report is stored", began, func() bool {
-			return victim.Report(t.Context(), l3.Report{RouterID: "r1", Epoch: 1, Generation: generation}) == nil
+			return victim.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1, Generation: generation}) == nil
 		})
 		reported.until(t, "the report is taken", began, func() bool { return h.reported("h2", generation) })
 		began = time.Now()
@@ -112,6 +112,6 @@ func TestFloodOfOneHost(t *testing.T) {
 	require.Eventually(t, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		return own.Heartbeat(ctx, l3.Heartbeat{Instance: "calm"}) == nil && h.beat("h1").Instance == "calm"
+		return own.Heartbeat(ctx, agent.Heartbeat{Instance: "calm"}) == nil && h.beat("h1").Instance == "calm"
 	}, patience, 10*time.Millisecond)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -33,7 +33,7 @@ func foreign(t *testing.T, o *server.Options) (url string) {
 
 // whole exchanges everything with an agent: routers, reports and peers. And the agent may do no
 // more than with an embedded server.
-func whole(t *testing.T, control, agent natsbus.Login) {
+func whole(t *testing.T, control, login natsbus.Login) {
 	t.Helper()
 	r := &rig{T: t, nc: connect(t, control)}
 	r.open(natsbus.Options{})
@@ -41,15 +41,15 @@ func whole(t *testing.T, control, agent natsbus.Login) {
 	w.put("h.1", "r1")
 	r.publish(w)
 	background(t, natsbus.NewConsumer(h, r.bus).Run)
-	nc := connect(t, agent)
+	nc := connect(t, login)
 	refused := make(chan error, 1)
 	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
 	source, err := natsbus.NewSource(nc, "h.1", nil)
 	require.NoError(t, err)
 	seen := watch(t, source)
 	seen.until("the router", func() bool { return seen.synced == 1 && len(seen.have) == 1 })
-	require.NoError(t, source.Report(t.Context(), l3.Report{RouterID: "r1", Epoch: 1}))
-	require.NoError(t, source.Heartbeat(t.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}))
+	require.NoError(t, source.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1}))
+	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}))
 	seen.until("itself as a peer", func() bool { return len(seen.peers) == 1 && seen.peers[0] == netip.MustParseAddr("192.0.2.1") })
 	require.Empty(t, refused)
 	require.NoError(t, nc.Publish("reports.h2", nil))

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/needs"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -40,7 +40,7 @@ func TestServerDiskFullForAWhile(t *testing.T) {
 	beat := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		return source.Heartbeat(ctx, l3.Heartbeat{StartedAt: time.Now().UTC(), Configurations: map[string]any{"ballast": string(make([]byte, 100<<10))}})
+		return source.Heartbeat(ctx, agent.Heartbeat{StartedAt: time.Now().UTC(), Configurations: map[string]any{"ballast": string(make([]byte, 100<<10))}})
 	}
 	ready := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

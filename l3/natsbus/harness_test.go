@@ -16,8 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -131,7 +131,7 @@ type world struct {
 	l3.Store
 	mu         sync.Mutex
 	deployment l3.Deployment
-	at         map[string]l3.Assignment
+	at         map[string]agent.Assignment
 	left       map[string]l3.Placement // by host/router
 	epoch      uint64
 	hosts      []string
@@ -144,7 +144,7 @@ type world struct {
 	dones      int
 	queued     [][]l3.Placement // given to Reconcile
 	taken      map[string]error // by host: why its session is refused
-	attached   []l3.Session
+	attached   []agent.Session
 }
 
 // deployment is that of a world that does not say otherwise.
@@ -152,7 +152,7 @@ const deployment = "00000000-0000-4000-8000-000000000001"
 
 func newWorld(hosts ...string) *world {
 	return &world{
-		deployment: l3.Deployment{ID: deployment}, at: map[string]l3.Assignment{}, left: map[string]l3.Placement{},
+		deployment: l3.Deployment{ID: deployment}, at: map[string]agent.Assignment{}, left: map[string]l3.Placement{},
 		hosts: hosts, taken: map[string]error{},
 	}
 }
@@ -185,7 +185,7 @@ func (w *world) put(host string, ids ...string) {
 			epoch = w.epoch
 			delete(w.left, host+"/"+id)
 		}
-		w.at[id] = l3.Assignment{
+		w.at[id] = agent.Assignment{
 			Host: host, Deployment: w.deployment.ID, Epoch: epoch, Revision: was.Revision + 1, Router: dataplane.Router{ID: id},
 		}
 		w.notice(host, id, epoch, false)
@@ -222,7 +222,7 @@ const claimTime = 2 * time.Second
 
 func (w *world) Hosts(context.Context) ([]string, error) { return w.hosts, nil }
 
-func (w *world) Attach(_ context.Context, s l3.Session) error {
+func (w *world) Attach(_ context.Context, s agent.Session) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.attached = append(w.attached, s)
@@ -305,9 +305,9 @@ func (w *world) PlacementsOn(_ context.Context, host string) (all []l3.Placement
 	return all, nil
 }
 
-func (w *world) DesiredOf(context.Context, string) (l3.Assignment, error) { panic("not called") }
+func (w *world) DesiredOf(context.Context, string) (agent.Assignment, error) { panic("not called") }
 
-func (w *world) DesiredOn(context.Context, string) ([]l3.Assignment, error) { panic("not called") }
+func (w *world) DesiredOn(context.Context, string) ([]agent.Assignment, error) { panic("not called") }
 
 func (w *world) View(_ context.Context, fn func(l3.Tx) error) error {
 	w.mu.Lock()
@@ -348,7 +348,7 @@ func (o worldOutbox) Done(_ context.Context, upTo uint64) error {
 type watcher struct {
 	t      *testing.T
 	mu     sync.Mutex
-	have   map[string]l3.Assignment
+	have   map[string]agent.Assignment
 	puts   int
 	gone   map[string]uint64
 	synced int
@@ -361,12 +361,12 @@ type watcher struct {
 
 func watch(t *testing.T, s agent.Source) *watcher {
 	t.Helper()
-	w := &watcher{t: t, have: map[string]l3.Assignment{}, gone: map[string]uint64{}}
+	w := &watcher{t: t, have: map[string]agent.Assignment{}, gone: map[string]uint64{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var events <-chan agent.Event
 	require.Eventually(t, func() bool {
 		var err error
-		events, err = s.Watch(ctx, l3.Session{})
+		events, err = s.Watch(ctx, agent.Session{})
 		return err == nil
 	}, patience, 20*time.Millisecond)
 	done := make(chan struct{})

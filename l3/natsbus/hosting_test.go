@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -15,11 +16,11 @@ type hosting struct {
 	fail    int // reports that it cannot store
 	broken  bool
 	taken   string // host whose name another machine uses
-	reports []l3.Report
-	beats   map[string]l3.Heartbeat
+	reports []agent.Report
+	beats   map[string]agent.Heartbeat
 }
 
-func (h *hosting) Report(_ context.Context, r l3.Report) error {
+func (h *hosting) Report(_ context.Context, r agent.Report) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.broken {
@@ -33,7 +34,7 @@ func (h *hosting) Report(_ context.Context, r l3.Report) error {
 	return nil
 }
 
-func (h *hosting) Heartbeat(_ context.Context, b l3.Heartbeat) (l3.Agent, error) {
+func (h *hosting) Heartbeat(_ context.Context, b agent.Heartbeat) (l3.Agent, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.broken {
@@ -43,7 +44,7 @@ func (h *hosting) Heartbeat(_ context.Context, b l3.Heartbeat) (l3.Agent, error)
 		return l3.Agent{}, &l3.HostTakenError{Host: b.Host}
 	}
 	if h.beats == nil {
-		h.beats = map[string]l3.Heartbeat{}
+		h.beats = map[string]agent.Heartbeat{}
 	}
 	h.beats[b.Host] = b
 	return l3.Agent{Host: b.Host}, nil
@@ -56,7 +57,7 @@ func (h *hosting) setBroken(is bool) {
 }
 
 // beat returns the last heartbeat of a host.
-func (h *hosting) beat(host string) l3.Heartbeat {
+func (h *hosting) beat(host string) agent.Heartbeat {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.beats[host]
@@ -66,5 +67,5 @@ func (h *hosting) beat(host string) l3.Heartbeat {
 func (h *hosting) reported(host string, generation uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.reports, func(r l3.Report) bool { return r.Host == host && r.Generation == generation })
+	return slices.ContainsFunc(h.reports, func(r agent.Report) bool { return r.Host == host && r.Generation == generation })
 }

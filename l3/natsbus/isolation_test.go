@@ -17,8 +17,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/intrusion"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -28,23 +28,23 @@ import (
 // obeys. Afterwards all streams, keys and consumers of others are byte for byte what they were, and
 // nobody but the host itself has received a message.
 func TestLoginReachesOnlyItsHost(t *testing.T) {
-	servers := map[string]func(t *testing.T) (control, agent func(host string) natsbus.Login){
-		"embedded": func(t *testing.T) (control, agent func(host string) natsbus.Login) {
+	servers := map[string]func(t *testing.T) (control, host func(name string) natsbus.Login){
+		"embedded": func(t *testing.T) (control, host func(name string) natsbus.Login) {
 			s := start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})
 			urls := []string{s.URL()}
 			return func(string) natsbus.Login {
 					return natsbus.Login{URLs: urls, Password: natsbus.ControlCredential(secret)}
-				}, func(host string) natsbus.Login {
-					return natsbus.Login{URLs: urls, Host: host, Password: natsbus.Credential(secret, host)}
+				}, func(name string) natsbus.Login {
+					return natsbus.Login{URLs: urls, Host: name, Password: natsbus.Credential(secret, name)}
 				}
 		},
 	}
-	servers["embedded cluster"] = func(t *testing.T) (control, agent func(host string) natsbus.Login) {
+	servers["embedded cluster"] = func(t *testing.T) (control, host func(name string) natsbus.Login) {
 		c := newCluster(t)
 		return func(string) natsbus.Login {
 				return natsbus.Login{URLs: c.urls[:1], Password: natsbus.ControlCredential(secret)}
 			}, func(host string) natsbus.Login { // by way of another server than the control plane
-				return natsbus.Login{URLs: c.urls[nodes-1:], Host: host, Password: natsbus.Credential(secret, host)}
+				return natsbus.Login{URLs: c.urls[nodes-1:], Host: name, Password: natsbus.Credential(secret, name)}
 			}
 	}
 	for name, c := range map[string]struct{ version, jetstream string }{
@@ -52,18 +52,18 @@ func TestLoginReachesOnlyItsHost(t *testing.T) {
 		"external without strict":    {"", "strict: false"},
 		"external in an old version": {oldest, "sync_interval: always"},
 	} {
-		servers[name] = func(t *testing.T) (control, agent func(host string) natsbus.Login) {
+		servers[name] = func(t *testing.T) (control, host func(name string) natsbus.Login) {
 			urls := []string{external(t, c.version, c.jetstream, accountsConfig(t, "h1", "h2"))}
 			return func(string) natsbus.Login { return natsbus.Login{URLs: urls, Password: "control"} },
-				func(host string) natsbus.Login {
-					return natsbus.Login{URLs: urls, Host: host, Password: natsbus.AgentUser(host)}
+				func(name string) natsbus.Login {
+					return natsbus.Login{URLs: urls, Host: name, Password: natsbus.AgentUser(name)}
 				}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		t.Run(name, func(t *testing.T) {
-			control, agent := servers[name](t)
-			attacked(t, control("")).by(connect(t, agent("h1")), agent("h2"))
+			control, host := servers[name](t)
+			attacked(t, control("")).by(connect(t, host("h1")), host("h2"))
 		})
 	}
 }
@@ -101,7 +101,7 @@ func (a *target) by(attacker *nats.Conn, victim natsbus.Login) {
 	own := watch(a.T, source(attacker, "h1"))
 	seen := watch(a.T, theirs)
 	for host, s := range map[string]*natsbus.Source{"192.0.2.2": theirs, "192.0.2.1": source(attacker, "h1")} {
-		require.NoError(a, s.Heartbeat(a.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: host}}))
+		require.NoError(a, s.Heartbeat(a.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: host}}))
 	}
 	w.put("", "deleted")
 	seen.until("everything is there", func() bool { return seen.synced == 1 && len(seen.have) == 1 && len(seen.peers) == 2 })
@@ -109,7 +109,7 @@ func (a *target) by(attacker *nats.Conn, victim natsbus.Login) {
 	own.stop() // what it may break of its own is of no interest
 	stopConsumer()
 	for i := range uint64(3) {
-		require.NoError(a, theirs.Report(a.Context(), l3.Report{RouterID: "theirs", Epoch: 2, Generation: i + 1}))
+		require.NoError(a, theirs.Report(a.Context(), agent.Report{RouterID: "theirs", Epoch: 2, Generation: i + 1}))
 	}
 	unread, err := a.js.Consumer(a.Context(), "reports", "control")
 	require.NoError(a, err)

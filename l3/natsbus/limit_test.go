@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -51,11 +51,11 @@ func TestOneLoginIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	stored := 0
 	for ; err == nil && stored < 1000; stored++ {
-		err = source.Report(t.Context(), l3.Report{RouterID: "r", Epoch: 1})
+		err = source.Report(t.Context(), agent.Report{RouterID: "r", Epoch: 1})
 	}
 	require.ErrorContains(t, err, "maximum messages per subject exceeded")
 	require.Equal(t, 257, stored, "reports")
-	require.ErrorContains(t, source.Heartbeat(t.Context(), l3.Heartbeat{Binary: strings.Repeat("x", 2<<20)}), "message size exceeds maximum")
+	require.ErrorContains(t, source.Heartbeat(t.Context(), agent.Heartbeat{Binary: strings.Repeat("x", 2<<20)}), "message size exceeds maximum")
 
 	// Sessions that nobody waits for.
 	for range 20_000 {
@@ -63,7 +63,7 @@ func TestOneLoginIsBounded(t *testing.T) {
 	}
 	w.put("h2", "r1")
 	seen.until("the other host's change", func() bool { return seen.have["r1"].Revision == 2 })
-	require.NoError(t, r.source("h2").Report(t.Context(), l3.Report{RouterID: "r1", Epoch: 1}))
+	require.NoError(t, r.source("h2").Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1}))
 	again := watch(t, r.source("h2"))
 	again.until("the other host has a session", func() bool { return again.synced == 1 })
 }

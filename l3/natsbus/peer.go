@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // TunnelAddress is the configuration of a heartbeat that has the host's address for tunnels, as a
@@ -55,7 +55,7 @@ func decodePeer(host string, text []byte) (netip.Addr, error) {
 
 // setPeer records the tunnel address of a heartbeat for a lifetime from now on. It writes when the
 // address has changed, and again before half of the lifetime is over.
-func (b *Bus) setPeer(ctx context.Context, h l3.Heartbeat) error {
+func (b *Bus) setPeer(ctx context.Context, h agent.Heartbeat) error {
 	text, _ := h.Configurations[TunnelAddress].(string)
 	if text == "" {
 		return nil

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -21,7 +21,7 @@ func TestUnusablePeersAreSkipped(t *testing.T) {
 	seen := watch(t, one)
 	beat := func(s *natsbus.Source, address any) {
 		t.Helper()
-		require.NoError(t, s.Heartbeat(t.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: address}}))
+		require.NoError(t, s.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: address}}))
 	}
 	_, err := r.jetstream().Publish(t.Context(), "$KV.peers.old", []byte(`{"host":"old","address":"127.0.0.1"}`))
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -35,7 +36,7 @@ type Publisher struct {
 type Service interface {
 	l3.Desired
 	// Attach is that of [l3.Hosting].
-	Attach(ctx context.Context, session l3.Session) error
+	Attach(ctx context.Context, session agent.Session) error
 }
 
 // NewPublisher returns a publisher. Nothing runs before [Publisher.Run].

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -22,7 +22,7 @@ func TestSessionOpensWithTheService(t *testing.T) {
 	w := newWorld("h1", "h2")
 	w.taken["h2"] = &l3.HostTakenError{Host: "h2", Machine: "m9"}
 	r.publish(w)
-	session := l3.Session{Instance: "i", Machine: "m", Deployment: "d"}
+	session := agent.Session{Instance: "i", Machine: "m", Deployment: "d"}
 	source := r.source("h1")
 	require.Eventually(t, func() bool {
 		_, err := source.Watch(t.Context(), session)
@@ -32,7 +32,7 @@ func TestSessionOpensWithTheService(t *testing.T) {
 	w.mu.Lock()
 	require.Equal(t, session, w.attached[len(w.attached)-1])
 	w.mu.Unlock()
-	_, err := r.source("h2").Watch(t.Context(), l3.Session{})
+	_, err := r.source("h2").Watch(t.Context(), agent.Session{})
 	require.ErrorIs(t, err, agent.ErrRefused)
 	require.ErrorContains(t, err, "in use by the agent on machine m9")
 
@@ -63,9 +63,9 @@ func TestHeartbeatOfATakenHost(t *testing.T) {
 	refused := make(chan struct{}, 10)
 	c.Refused = func() { refused <- struct{}{} }
 	background(t, c.Run)
-	beat := l3.Heartbeat{
+	beat := agent.Heartbeat{
 		Instance: "i", Machine: "m", Deployment: "d", Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"},
-		Inventory: &l3.Inventory{Seq: 7, MaxEpoch: 9, Routers: []l3.RunningRouter{{ID: "r", Epoch: 9, Revision: 3}}},
+		Inventory: &agent.Inventory{Seq: 7, MaxEpoch: 9, Routers: []agent.RunningRouter{{ID: "r", Epoch: 9, Revision: 3}}},
 	}
 	require.NoError(t, r.source("h1").Heartbeat(t.Context(), beat))
 	<-refused
@@ -144,7 +144,7 @@ func TestOneBusForADatabase(t *testing.T) {
 	require.ErrorIs(t, one.bus.Ready(t.Context()), l3.ErrOtherBus)
 	later, cancelLater := context.WithTimeout(t.Context(), time.Second)
 	defer cancelLater()
-	_, err = one.source("h1").Watch(later, l3.Session{})
+	_, err = one.source("h1").Watch(later, agent.Session{})
 	require.Error(t, err, "it opens no sessions")
 	require.Equal(t, 1, w.pending(), "it publishes nothing")
 	require.NoError(t, second.Release(t.Context()))
@@ -177,7 +177,7 @@ func TestRestoredDatabase(t *testing.T) {
 				stop()
 			}
 			w.mu.Lock()
-			w.at = map[string]l3.Assignment{"r1": backup}
+			w.at = map[string]agent.Assignment{"r1": backup}
 			w.epoch = backup.Epoch
 			w.mu.Unlock()
 			w.put("h1", "r1")
@@ -275,7 +275,7 @@ func TestDepartureOfAnOrphan(t *testing.T) {
 	var events <-chan agent.Event
 	require.Eventually(t, func() (ok bool) {
 		var err error
-		events, err = source.Watch(t.Context(), l3.Session{Instance: "i", Machine: "m"})
+		events, err = source.Watch(t.Context(), agent.Session{Instance: "i", Machine: "m"})
 		return err == nil
 	}, patience, 10*time.Millisecond)
 	heard := map[string]bool{}

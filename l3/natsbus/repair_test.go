@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -79,7 +79,7 @@ func TestRunningServerRepairs(t *testing.T) {
 			p := r.publish(w)
 			background(t, natsbus.NewConsumer(h, p.Bus()).Run)
 			source := r.source("h1")
-			beat := l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}
+			beat := agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}
 			require.Eventually(t, func() bool { return source.Heartbeat(t.Context(), beat) == nil }, patience, 10*time.Millisecond)
 			seen := watch(t, source)
 			seen.until("everything is there", func() bool { return seen.synced == 1 && len(seen.have) == 2 && len(seen.peers) == 1 })
@@ -105,7 +105,7 @@ func TestRunningServerRepairs(t *testing.T) {
 			beat.StartedAt = started
 			require.Eventually(t, func() bool {
 				_ = source.Heartbeat(t.Context(), beat)
-				_ = source.Report(t.Context(), l3.Report{RouterID: "r1", Epoch: 1, Generation: 2})
+				_ = source.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1, Generation: 2})
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				return h.beats["h1"].StartedAt.Equal(started) && len(h.reports) > 0

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -42,7 +43,7 @@ const (
 // session: of a request that nobody waits for any more, and that was worked on late.
 type sessions struct {
 	bus    *Bus
-	attach func(context.Context, l3.Session) error // [l3.Hosting].Attach
+	attach func(context.Context, agent.Session) error // [l3.Hosting].Attach
 	log    *slog.Logger
 	// check compares what the bus has for a host with the database.
 	check func(ctx context.Context, host string) error
@@ -58,7 +59,7 @@ type sessions struct {
 }
 
 func newSessions(
-	b *Bus, attach func(context.Context, l3.Session) error, log *slog.Logger, check func(context.Context, string) error,
+	b *Bus, attach func(context.Context, agent.Session) error, log *slog.Logger, check func(context.Context, string) error,
 ) *sessions {
 	return &sessions{
 		bus: b, attach: attach, log: log, check: check,

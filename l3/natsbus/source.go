@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
@@ -38,7 +37,7 @@ func NewSource(nc *nats.Conn, host string, log *slog.Logger) (*Source, error) {
 // Watch opens the session of the host and yields its routers. It waits while no control plane opens
 // sessions. After an interruption it goes on where it was. It closes the channel only where it
 // cannot, or when somebody has closed the connection.
-func (s *Source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
+func (s *Source) Watch(ctx context.Context, session agent.Session) (<-chan agent.Event, error) {
 	session.Host = s.host
 	answer, err := s.wait(ctx, sessionRequest{Session: session})
 	if err != nil {
@@ -107,7 +106,7 @@ func (s *Source) open(ctx context.Context, r sessionRequest) (a sessionAnswer, e
 }
 
 // Report returns when the report is stored.
-func (s *Source) Report(ctx context.Context, r l3.Report) error {
+func (s *Source) Report(ctx context.Context, r agent.Report) error {
 	r.Host = s.host
 	text, err := encodeReport(r)
 	if err == nil {
@@ -120,7 +119,7 @@ func (s *Source) Report(ctx context.Context, r l3.Report) error {
 }
 
 // Heartbeat returns when the heartbeat is stored.
-func (s *Source) Heartbeat(ctx context.Context, h l3.Heartbeat) error {
+func (s *Source) Heartbeat(ctx context.Context, h agent.Heartbeat) error {
 	h.Host = s.host
 	text, err := encodeHeartbeat(h)
 	if err == nil {

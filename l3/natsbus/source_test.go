@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -160,7 +160,7 @@ func TestWatchNeedsAFilledBus(t *testing.T) {
 	r := newRig(t)
 	soon, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err := r.source("h1").Watch(soon, l3.Session{})
+	_, err := r.source("h1").Watch(soon, agent.Session{})
 	require.ErrorContains(t, err, "no control plane opens sessions")
 }
 
@@ -171,14 +171,14 @@ func TestReportsAndHeartbeatsArrive(t *testing.T) {
 	r.publish(newWorld("h1", "h.2"))
 	one, two := r.source("h1"), r.source("h.2")
 	seen := watch(t, one)
-	want := l3.Report{
+	want := agent.Report{
 		Host: "h.2", RouterID: "r1", Epoch: 3, Generation: 9, Error: "no", FloatingIPs: map[string]string{"f": "why"}, Gone: true, Instance: "i", Seq: 4,
 	}
 	require.NoError(t, two.Report(t.Context(), want))
 	started := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i, s := range []*natsbus.Source{one, two} {
 		says := map[string]any{natsbus.TunnelAddress: []string{"192.0.2.1", "192.0.2.2"}[i]}
-		beat := l3.Heartbeat{Binary: "b", AvailabilityZone: "z", StartedAt: started, Configurations: says}
+		beat := agent.Heartbeat{Binary: "b", AvailabilityZone: "z", StartedAt: started, Configurations: says}
 		require.NoError(t, s.Heartbeat(t.Context(), beat))
 	}
 	require.Eventually(t, func() bool {
@@ -191,7 +191,7 @@ func TestReportsAndHeartbeatsArrive(t *testing.T) {
 	require.Equal(t, want, h.reports[0])
 	seen.until("peers", func() bool { return len(seen.peers) == 2 })
 	require.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, seen.peers)
-	require.NoError(t, two.Heartbeat(t.Context(), l3.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.9"}}))
+	require.NoError(t, two.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.9"}}))
 	seen.until("a changed peer", func() bool { return len(seen.peers) == 2 && seen.peers[1] == netip.MustParseAddr("192.0.2.9") })
 }
 
@@ -207,7 +207,7 @@ func TestNonsenseIsDropped(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	require.NoError(t, r.source("h1").Report(t.Context(), l3.Report{RouterID: "r", Epoch: 1}))
+	require.NoError(t, r.source("h1").Report(t.Context(), agent.Report{RouterID: "r", Epoch: 1}))
 	control, err := jetstream.New(r.nc)
 	require.NoError(t, err)
 	stream, err := control.Stream(t.Context(), "reports")
@@ -219,7 +219,7 @@ func TestNonsenseIsDropped(t *testing.T) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	require.Len(t, h.reports, 1)
-	require.Equal(t, l3.Report{Host: "h1", RouterID: "r", Epoch: 1, At: h.reports[0].At}, h.reports[0])
+	require.Equal(t, agent.Report{Host: "h1", RouterID: "r", Epoch: 1, At: h.reports[0].At}, h.reports[0])
 	require.Empty(t, h.beats)
 }
 

@@ -11,14 +11,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // watch is one [Source.Watch].
 type watch struct {
 	*Source
-	session l3.Session
+	session agent.Session
 	events  chan agent.Event
 
 	mu      sync.Mutex

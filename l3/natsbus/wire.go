@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -41,8 +42,8 @@ func (v routerValue) placement(routerID string) l3.Placement {
 	return p
 }
 
-func (v routerValue) assignment() l3.Assignment {
-	return l3.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router}
+func (v routerValue) assignment() agent.Assignment {
+	return agent.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router}
 }
 
 // newer orders the values of one key.
@@ -71,7 +72,7 @@ func decodeRouter(host, routerID string, text []byte) (v routerValue, err error)
 
 // sessionRequest is an agent's request to be served.
 type sessionRequest struct {
-	l3.Session
+	agent.Session
 	// After and Filling ask to go on after the message with that stream sequence number, in that
 	// filling of the bucket. 0: from the beginning.
 	After   uint64 `json:"after,omitempty"`
@@ -113,7 +114,7 @@ type report struct {
 // fits into a message.
 const maxReason = 1024
 
-func encodeReport(r l3.Report) ([]byte, error) {
+func encodeReport(r agent.Report) ([]byte, error) {
 	w := report{
 		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Generation, Error: shorten(r.Error),
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
@@ -138,15 +139,15 @@ func shorten(reason string) string {
 	return strings.Clone(reason[:end])
 }
 
-func decodeReport(host string, text []byte) (l3.Report, error) {
+func decodeReport(host string, text []byte) (agent.Report, error) {
 	var r report
 	if err := json.Unmarshal(text, &r); err != nil {
-		return l3.Report{}, err
+		return agent.Report{}, err
 	}
 	if r.Host != host || r.RouterID == "" || r.Epoch == 0 && !r.Gone {
-		return l3.Report{}, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
+		return agent.Report{}, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
 	}
-	return l3.Report{
+	return agent.Report{
 		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Generation: r.Revision, Error: r.Error, FloatingIPs: r.FloatingIPs,
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
 	}, nil
@@ -154,26 +155,26 @@ func decodeReport(host string, text []byte) (l3.Report, error) {
 
 // heartbeat is an [l3.Heartbeat] on the wire.
 type heartbeat struct {
-	Host             string         `json:"host"`
-	Binary           string         `json:"binary,omitempty"`
-	AvailabilityZone string         `json:"availability_zone,omitempty"`
-	StartedAt        time.Time      `json:"started_at"`
-	Configurations   map[string]any `json:"configurations,omitempty"`
-	Instance         string         `json:"instance,omitempty"`
-	Machine          string         `json:"machine,omitempty"`
-	Deployment       string         `json:"deployment,omitempty"`
-	Inventory        *l3.Inventory  `json:"inventory,omitempty"`
+	Host             string           `json:"host"`
+	Binary           string           `json:"binary,omitempty"`
+	AvailabilityZone string           `json:"availability_zone,omitempty"`
+	StartedAt        time.Time        `json:"started_at"`
+	Configurations   map[string]any   `json:"configurations,omitempty"`
+	Instance         string           `json:"instance,omitempty"`
+	Machine          string           `json:"machine,omitempty"`
+	Deployment       string           `json:"deployment,omitempty"`
+	Inventory        *agent.Inventory `json:"inventory,omitempty"`
 }
 
-func encodeHeartbeat(h l3.Heartbeat) ([]byte, error) { return json.Marshal(heartbeat(h)) }
+func encodeHeartbeat(h agent.Heartbeat) ([]byte, error) { return json.Marshal(heartbeat(h)) }
 
-func decodeHeartbeat(host string, text []byte) (l3.Heartbeat, error) {
+func decodeHeartbeat(host string, text []byte) (agent.Heartbeat, error) {
 	var h heartbeat
 	if err := json.Unmarshal(text, &h); err != nil {
-		return l3.Heartbeat{}, err
+		return agent.Heartbeat{}, err
 	}
 	if h.Host != host {
-		return l3.Heartbeat{}, fmt.Errorf("it is of host %q", h.Host)
+		return agent.Heartbeat{}, fmt.Errorf("it is of host %q", h.Host)
 	}
-	return l3.Heartbeat(h), nil
+	return agent.Heartbeat(h), nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/rest"
@@ -150,8 +151,8 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	s := newSession(t, "OS_AUTH_TYPE=none", "OS_ENDPOINT="+server.URL)
 
 	s.run("network agent list")
-	agent := s.value("ID", "network agent list --host host-1")
-	s.run("network agent show %s", agent)
+	id := s.value("ID", "network agent list --host host-1")
+	s.run("network agent show %s", id)
 	s.run("extension list --network")
 	s.run("availability zone list --network")
 
@@ -175,7 +176,7 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	require.Equal(t, "ACTIVE", s.value("status", "router show core"))
 	s.run("port list --router core")
 	s.run("network agent list --router core")
-	s.run("router list --agent %s", agent)
+	s.run("router list --agent %s", id)
 	s.fails("Conflict", "router delete core")
 
 	for i, tier := range []string{"web", "app", "db"} {
@@ -248,11 +249,11 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	s.run("network rbac delete %s", rbac)
 
 	// The router moves away from its agent, and back.
-	s.run("network agent remove router --l3 %s spine", agent)
+	s.run("network agent remove router --l3 %s spine", id)
 	require.Empty(t, s.value("ID", "network agent list --router spine"))
-	s.run("network agent add router --l3 %s spine", agent)
-	s.run("network agent set --disable --description 'to be mended' %s", agent)
-	s.run("network agent set --enable %s", agent)
+	s.run("network agent add router --l3 %s spine", id)
+	s.run("network agent set --disable --description 'to be mended' %s", id)
+	s.run("network agent set --enable %s", id)
 
 	// Everything goes, in order.
 	for fip := range strings.FieldsSeq(s.value("ID", "floating ip list")) {
@@ -274,7 +275,7 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 
 // beat has an agent say that it is alive.
 func beat(t *testing.T, svc *service.Service, host string) {
-	_, err := svc.Heartbeat(t.Context(), l3.Heartbeat{Host: host, Binary: "l3kit-agent"})
+	_, err := svc.Heartbeat(t.Context(), agent.Heartbeat{Host: host, Binary: "l3kit-agent"})
 	require.NoError(t, err)
 }
 
@@ -284,7 +285,7 @@ func settle(t *testing.T, svc *service.Service, host string) {
 	all, err := svc.DesiredOn(t.Context(), host)
 	require.NoError(t, err)
 	for _, a := range all {
-		require.NoError(t, svc.Report(t.Context(), l3.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision}))
+		require.NoError(t, svc.Report(t.Context(), agent.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision}))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -18,7 +19,7 @@ import (
 //   - A router that belongs elsewhere, or nowhere, leaves, if that was recorded or follows from the
 //     records of the same deployment. A router that is not known at all is an orphan.
 //   - A port of a workload that is bound to the host is ACTIVE while it is attached there.
-func (s *Service) compare(ctx context.Context, a l3.Agent, h l3.Heartbeat) error {
+func (s *Service) compare(ctx context.Context, a l3.Agent, h agent.Heartbeat) error {
 	// Most inventories change nothing, and do not wait for those who write.
 	var c comparison
 	err := s.config.Store.View(ctx, func(tx l3.Tx) (err error) {
@@ -62,11 +63,11 @@ func (c *comparison) empty() bool {
 	return len(c.later)+len(c.states)+len(c.lagging)+len(c.misplaced)+len(c.renamed)+len(c.leaving)+len(c.orphans)+len(c.ended)+len(c.ports) == 0
 }
 
-func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h l3.Heartbeat) (c comparison, err error) {
+func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent.Heartbeat) (c comparison, err error) {
 	if c.deployment, err = tx.Deployment().Get(ctx); err != nil {
 		return c, err
 	}
-	running := make(map[string]l3.RunningRouter, len(h.Inventory.Routers))
+	running := make(map[string]agent.RunningRouter, len(h.Inventory.Routers))
 	for _, r := range h.Inventory.Routers {
 		running[r.ID] = r
 	}
@@ -83,7 +84,7 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h l3.He
 		c.hosted(st, h, r, runs && !c.foreign(r)) // it is replaced
 	}
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
-		c.later = append(c.later, sighting{host: h.Host, version: l3.Version{Epoch: h.Inventory.MaxEpoch}})
+		c.later = append(c.later, sighting{host: h.Host, version: agent.Version{Epoch: h.Inventory.MaxEpoch}})
 	}
 	if err := c.workloads(ctx, tx, a, h.Inventory.Ports); err != nil {
 		return c, err
@@ -92,7 +93,7 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h l3.He
 }
 
 // hosted compares a router that belongs to the host.
-func (c *comparison) hosted(st l3.RouterState, h l3.Heartbeat, r l3.RunningRouter, runs bool) {
+func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.RunningRouter, runs bool) {
 	if runs && r.Version().Newer(st.Version()) {
 		c.later = append(c.later, sighting{host: h.Host, routerID: st.ID, version: r.Version(), runs: true})
 		return
@@ -121,7 +122,7 @@ func (c *comparison) hosted(st l3.RouterState, h l3.Heartbeat, r l3.RunningRoute
 }
 
 // strangers compares the routers that run on the host and do not belong to it.
-func (c *comparison) strangers(ctx context.Context, tx l3.Tx, s *Service, a l3.Agent, h l3.Heartbeat, running map[string]l3.RunningRouter) error {
+func (c *comparison) strangers(ctx context.Context, tx l3.Tx, s *Service, a l3.Agent, h agent.Heartbeat, running map[string]agent.RunningRouter) error {
 	noted, err := tx.Orphans().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("host", h.Host)}})
 	if err != nil {
 		return err
@@ -157,7 +158,7 @@ func (c *comparison) strangers(ctx context.Context, tx l3.Tx, s *Service, a l3.A
 }
 
 // foreign reports whether a router belongs to another deployment, whose versions mean nothing here.
-func (c *comparison) foreign(r l3.RunningRouter) bool {
+func (c *comparison) foreign(r agent.RunningRouter) bool {
 	return r.Deployment != "" && r.Deployment != c.deployment.ID
 }
 
@@ -166,7 +167,7 @@ func (c *comparison) leaves(routerID string) bool {
 }
 
 // stranger sorts a router that does not belong to the host. It is returned if it is an orphan.
-func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Agent, h l3.Heartbeat, r l3.RunningRouter) (*l3.Orphan, error) {
+func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Agent, h agent.Heartbeat, r agent.RunningRouter) (*l3.Orphan, error) {
 	_, err := tx.Routers().Get(ctx, r.ID)
 	known := err == nil
 	if err != nil && !errors.Is(err, l3.ErrAbsent) {
@@ -214,7 +215,7 @@ func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Ag
 	return nil, nil
 }
 
-func orphanOf(h l3.Heartbeat, r l3.RunningRouter) *l3.Orphan {
+func orphanOf(h agent.Heartbeat, r agent.RunningRouter) *l3.Orphan {
 	return &l3.Orphan{
 		ID: onHost(h.Host, r.ID), Host: h.Host, RouterID: r.ID, Epoch: r.Epoch, Revision: r.Revision,
 		Deployment: r.Deployment, Addrs: r.Addrs,
@@ -224,7 +225,7 @@ func orphanOf(h l3.Heartbeat, r l3.RunningRouter) *l3.Orphan {
 // renamed reports whether a router is where it belongs, under another name of its host: the host
 // that it is bound to is the same machine, or runs it as it is bound and is not heard of any more.
 // What the machine's agent is now runs that very router, in whatever version its cache has it.
-func (s *Service) renamed(ctx context.Context, tx l3.Tx, st l3.RouterState, a l3.Agent, h l3.Heartbeat, r l3.RunningRouter) (bool, error) {
+func (s *Service) renamed(ctx context.Context, tx l3.Tx, st l3.RouterState, a l3.Agent, h agent.Heartbeat, r agent.RunningRouter) (bool, error) {
 	if !st.Wanted || st.AgentID == "" || st.Host == h.Host {
 		return false, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -41,12 +42,12 @@ func dropDeparture(ctx context.Context, w *work, id string) error {
 
 // confirm takes a host's word that a router is no longer there, which ends the record of its
 // departure unless the router has left again in a later version.
-func (s *Service) confirm(ctx context.Context, w *work, r l3.Report) error {
+func (s *Service) confirm(ctx context.Context, w *work, r agent.Report) error {
 	d, err := w.Departures().Get(ctx, onHost(r.Host, r.RouterID))
 	if errors.Is(err, l3.ErrAbsent) {
 		return nil
 	}
-	if err != nil || d.Version().Newer(l3.Version{Epoch: r.Epoch, Revision: r.Generation}) {
+	if err != nil || d.Version().Newer(agent.Version{Epoch: r.Epoch, Revision: r.Generation}) {
 		return err
 	}
 	return dropDeparture(ctx, w, d.ID)

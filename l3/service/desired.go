@@ -3,12 +3,13 @@ package service
 import (
 	"context"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 // DesiredOf compiles what the host of a router must realise. A router that has no host, or nothing
 // to realise, is NotFound.
-func (s *Service) DesiredOf(ctx context.Context, routerID string) (a l3.Assignment, err error) {
+func (s *Service) DesiredOf(ctx context.Context, routerID string) (a agent.Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		all, err := assignments(ctx, tx, []string{routerID})
 		if err != nil {
@@ -25,7 +26,7 @@ func (s *Service) DesiredOf(ctx context.Context, routerID string) (a l3.Assignme
 
 // DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known
 // has nothing.
-func (s *Service) DesiredOn(ctx context.Context, host string) (all []l3.Assignment, err error) {
+func (s *Service) DesiredOn(ctx context.Context, host string) (all []agent.Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		all, err = assignmentsOn(ctx, tx, host)
 		return err
@@ -33,10 +34,10 @@ func (s *Service) DesiredOn(ctx context.Context, host string) (all []l3.Assignme
 	return all, err
 }
 
-func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]l3.Assignment, error) {
+func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]agent.Assignment, error) {
 	agents, err := tx.Agents().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("host", host)}})
 	if err != nil || len(agents) == 0 {
-		return []l3.Assignment{}, err
+		return []agent.Assignment{}, err
 	}
 	hosted, err := tx.Bindings().List(ctx, agents[0].ID)
 	if err != nil {
@@ -46,7 +47,7 @@ func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]l3.Assignment,
 }
 
 // assignments compiles those of the routers that have a host and something to realise.
-func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]l3.Assignment, error) {
+func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]agent.Assignment, error) {
 	h, err := hostsOf(ctx, tx, routerIDs)
 	if err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]l3.Assign
 	if err != nil {
 		return nil, err
 	}
-	all := make([]l3.Assignment, len(intents))
+	all := make([]agent.Assignment, len(intents))
 	for i, in := range intents {
 		in.FloatingIPs = byRouter[in.Router.ID]
 		r, err := Compile(in)
@@ -85,7 +86,7 @@ func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]l3.Assign
 			return nil, err
 		}
 		st := h.states[in.Router.ID]
-		all[i] = l3.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Generation, Epoch: st.Epoch, Request: st.Request, Router: r}
+		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Generation, Epoch: st.Epoch, Request: st.Request, Router: r}
 	}
 	return all, nil
 }

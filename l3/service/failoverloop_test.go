@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/service"
@@ -109,7 +110,7 @@ func (s *site) beat(host string) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, downTime/3)
 	defer cancel()
-	if _, err := s.Heartbeat(ctx, l3.Heartbeat{Host: host}); err == nil {
+	if _, err := s.Heartbeat(ctx, agent.Heartbeat{Host: host}); err == nil {
 		s.lastBeat.Store(host, time.Now())
 	}
 }
@@ -300,7 +301,7 @@ func TestRescheduleJudgesAsOfItsBeginning(t *testing.T) {
 		s.store.hung.Store(&back)
 		s.wg.Go(func() {
 			time.Sleep(2 * downTime)
-			_, err := other.Heartbeat(s.ctx, l3.Heartbeat{Host: "h1"})
+			_, err := other.Heartbeat(s.ctx, agent.Heartbeat{Host: "h1"})
 			require.NoError(t, err)
 			close(back)
 		})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -317,7 +318,7 @@ func TestFloatingIPStatus(t *testing.T) {
 		require.Equal(r, l3.StatusDown, see(g).Status)
 
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
-		report := l3.Report{Host: a.Host, RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, FloatingIPs: map[string]string{g.ID: "no room"}}
+		report := agent.Report{Host: a.Host, RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, FloatingIPs: map[string]string{g.ID: "no room"}}
 		require.NoError(r, r.Report(r.Context(), report))
 		require.Equal(r, l3.StatusActive, see(f).Status)
 		require.Equal(r, l3.StatusError, see(g).Status)

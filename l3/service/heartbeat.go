@@ -5,19 +5,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 // Heartbeat implements [Hosting]. An agent that comes up, or that reports of itself what may make
 // more routers fit it, takes the routers that nobody hosts.
-func (s *Service) Heartbeat(ctx context.Context, h l3.Heartbeat) (a l3.Agent, err error) {
+func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent, err error) {
 	if h.AvailabilityZone == "" {
 		h.AvailabilityZone = defaultZone
 	}
 	if h.Host == "" {
 		return a, invalid("Invalid input for host. Reason: it is missing.")
 	}
-	if err := l3.CheckHostName(h.Host); err != nil {
+	if err := agent.CheckHostName(h.Host); err != nil {
 		return a, invalid("Invalid input for host. Reason: %s.", err)
 	}
 	for name, value := range map[string]*string{
@@ -80,17 +81,17 @@ func reachesAsMuch(a l3.Agent, b l3.Agent) bool {
 
 // superseded reports whether a heartbeat is of a process that ended before the one that has the
 // host's session began: it was late.
-func superseded(h l3.Heartbeat, a l3.Agent) bool {
+func superseded(h agent.Heartbeat, a l3.Agent) bool {
 	return a.Instance != "" && h.Instance != a.Instance && !h.StartedAt.After(a.StartedAt)
 }
 
 // overtaken reports whether the process has sent a newer inventory, which was taken first.
-func overtaken(h l3.Heartbeat, a l3.Agent) bool {
+func overtaken(h agent.Heartbeat, a l3.Agent) bool {
 	return h.Inventory != nil && h.Instance == a.Instance && h.Inventory.Seq <= a.InventorySeq
 }
 
 // noteHeartbeat takes over what an agent says of itself.
-func noteHeartbeat(h l3.Heartbeat, a *l3.Agent) {
+func noteHeartbeat(h agent.Heartbeat, a *l3.Agent) {
 	a.Binary, a.AvailabilityZone, a.StartedAt = h.Binary, h.AvailabilityZone, h.StartedAt.UTC()
 	a.Configurations, a.ResourcesSynced = h.Configurations, true
 	if h.Instance == "" {

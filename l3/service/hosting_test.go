@@ -6,18 +6,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 func TestAgentRegistersByHeartbeat(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		started := r.clock.Now().Add(-time.Minute)
-		a := r.beat(l3.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started, Configurations: map[string]any{"routers": 3.0}})
+		a := r.beat(agent.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started, Configurations: map[string]any{"routers": 3.0}})
 		require.True(r, a.Alive && a.AdminStateUp && a.ResourcesSynced)
 		require.Equal(r, []string{"L3 agent", "l3kit-agent", "h1", "nova"}, []string{a.Type, a.Binary, a.Host, a.AvailabilityZone})
 		require.Equal(r, a, func() l3.Agent { got := ok(r.GetAgent(r.Context(), r.admin, a.ID))(r); got.Orphans = nil; return got }())
 		r.clock.sleep(time.Minute)
-		again := r.beat(l3.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started})
+		again := r.beat(agent.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started})
 		require.Equal(r, a.ID, again.ID)
 		require.Equal(r, a.CreatedAt, again.CreatedAt)
 		require.Equal(r, r.clock.Now(), again.HeartbeatAt)
@@ -28,7 +29,7 @@ func TestAgentRegistersByHeartbeat(t *testing.T) {
 		alive := func(is bool) l3.Query { return l3.Query{Filters: []l3.Filter{{Field: "alive", Values: []any{is}}}} }
 		require.Empty(r, ok(r.ListAgents(r.Context(), r.admin, alive(true)))(r))
 		require.Len(r, ok(r.ListAgents(r.Context(), r.admin, alive(false)))(r), 1)
-		_, err := r.Heartbeat(r.Context(), l3.Heartbeat{})
+		_, err := r.Heartbeat(r.Context(), agent.Heartbeat{})
 		r.refused(err, 400, "InvalidInput")
 	})
 }
@@ -65,9 +66,9 @@ func TestAgentUpdate(t *testing.T) {
 
 func TestAvailabilityZones(t *testing.T) {
 	onRigs(t, func(r *rig) {
-		r.beat(l3.Heartbeat{Host: "h1"})
-		r.beat(l3.Heartbeat{Host: "h2"})
-		east := r.beat(l3.Heartbeat{Host: "h3", AvailabilityZone: "east"})
+		r.beat(agent.Heartbeat{Host: "h1"})
+		r.beat(agent.Heartbeat{Host: "h2"})
+		east := r.beat(agent.Heartbeat{Host: "h3", AvailabilityZone: "east"})
 		ok(r.UpdateAgent(r.Context(), r.admin, east.ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
 		require.Equal(r, []l3.AvailabilityZone{
 			{Name: "east", Resource: "network", State: "unavailable"}, {Name: "east", Resource: "router", State: "unavailable"},
@@ -172,7 +173,7 @@ func TestDisabledAgentHostsNothing(t *testing.T) {
 
 func TestHostingUnfitAgent(t *testing.T) {
 	onRigs(t, func(r *rig) {
-		right, wrong, east := r.agent("h1", "public"), r.agent("h2", "private"), r.beat(l3.Heartbeat{Host: "h3", AvailabilityZone: "east"})
+		right, wrong, east := r.agent("h1", "public"), r.agent("h2", "private"), r.beat(agent.Heartbeat{Host: "h3", AvailabilityZone: "east"})
 		router := r.router(l3.RouterSpec{
 			Gateway: &l3.GatewaySpec{NetworkID: r.external("public", "203.0.113.0/24").ID}, AZHints: &[]string{"nova"},
 		})
@@ -235,7 +236,7 @@ func TestReportOfAnEarlierEpochOrGenerationChangesNothing(t *testing.T) {
 		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status, "the current generation is not applied yet")
 		say := func(host string, epoch, generation uint64, problem string) l3.Status {
 			r.Helper()
-			require.NoError(r, r.Report(r.Context(), l3.Report{Host: host, RouterID: router.ID, Epoch: epoch, Generation: generation, Error: problem}))
+			require.NoError(r, r.Report(r.Context(), agent.Report{Host: host, RouterID: router.ID, Epoch: epoch, Generation: generation, Error: problem}))
 			return r.see(router.ID).Status
 		}
 		now := ok(r.DesiredOf(r.Context(), router.ID))(r)
@@ -256,7 +257,7 @@ func TestReportOfAnEarlierEpochOrGenerationChangesNothing(t *testing.T) {
 		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, a.ID, router.ID))
 		require.Equal(r, l3.StatusBuild, say("h1", now.Epoch, now.Revision, ""), "the same host in an earlier epoch")
 		require.Equal(r, l3.StatusActive, say("h1", now.Epoch+2, now.Revision, ""))
-		require.NoError(r, r.Report(r.Context(), l3.Report{Host: "h1", RouterID: "nobody", Epoch: 1, Generation: 1}))
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: "h1", RouterID: "nobody", Epoch: 1, Generation: 1}))
 	})
 }
 

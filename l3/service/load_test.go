@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/service"
@@ -181,7 +182,7 @@ func (l *load) prepare() error {
 }
 
 func (l *load) create(ctx context.Context) error {
-	if _, err := l.Heartbeat(ctx, l3.Heartbeat{Host: "h1"}); err != nil {
+	if _, err := l.Heartbeat(ctx, agent.Heartbeat{Host: "h1"}); err != nil {
 		return err
 	}
 	for i, cidr := range []string{"10.0.1.0/28", "10.0.1.0/28", "10.0.2.0/28"} {

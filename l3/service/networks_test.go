@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/service"
 )
@@ -378,7 +379,7 @@ func TestNetworkAvailabilityZoneHints(t *testing.T) {
 		require.NoError(r, hints("nova"))
 		r.refused(hints("nova", "east"), 404, "AvailabilityZoneNotFound")
 		require.Len(r, ok(r.ListNetworks(r.Context(), r.member, l3.Query{}))(r), 1)
-		r.beat(l3.Heartbeat{Host: "h2", AvailabilityZone: "east"})
+		r.beat(agent.Heartbeat{Host: "h2", AvailabilityZone: "east"})
 		require.NoError(r, hints("nova", "east"))
 		r.refused(hints("east", "east"), 400, "InvalidInput")
 	})

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -120,14 +121,14 @@ func hold(ctx context.Context, w *work, o l3.Orphan) (taken []netip.Addr, err er
 }
 
 // heldOn reports whether the address is on the wire of a network.
-func heldOn(h l3.HeldAddr, n l3.Network) bool {
+func heldOn(h agent.HeldAddr, n l3.Network) bool {
 	if h.Network.ID == n.ID {
 		return true
 	}
 	return h.Network.Type != dataplane.NetworkLocal && slices.Contains(n.Segments, heldSegment(h))
 }
 
-func heldSegment(h l3.HeldAddr) l3.Segment {
+func heldSegment(h agent.HeldAddr) l3.Segment {
 	return l3.Segment{Type: h.Network.Type, Physical: h.Network.Physical, ID: h.Network.Segment}
 }
 

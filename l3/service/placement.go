@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -120,7 +121,7 @@ func (s *Service) PlacementsOn(ctx context.Context, host string) (all []l3.Place
 	return all, err
 }
 
-func placementOfAssignment(a l3.Assignment) l3.Placement {
+func placementOfAssignment(a agent.Assignment) l3.Placement {
 	return l3.Placement{
 		Host: a.Host, RouterID: a.Router.ID, Deployment: a.Deployment, Epoch: a.Epoch, Revision: a.Revision, Request: a.Request, Assignment: &a,
 	}

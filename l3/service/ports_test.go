@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/service"
 )
@@ -213,7 +214,7 @@ func TestPortOfRouterKeepsItsAddresses(t *testing.T) {
 func TestPortDownIsToldToTheHost(t *testing.T) {
 	published := 0
 	onStoresWith(t, service.Config{Published: func() { published++ }}, func(t *testing.T, c *cloud) {
-		_, err := c.Heartbeat(t.Context(), l3.Heartbeat{Host: "h"})
+		_, err := c.Heartbeat(t.Context(), agent.Heartbeat{Host: "h"})
 		require.NoError(t, err)
 		sub := c.subnet(c.network(alice, l3.NetworkSpec{}), "10.0.0.0/24")
 		r, err := c.CreateRouters(t.Context(), alice, l3.RouterSpec{})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -166,12 +167,12 @@ func TestRaceFailover(t *testing.T) {
 			case 0:
 				_, err = r.Reschedule(ctx, 100)
 			case 1:
-				_, err = r.Heartbeat(ctx, l3.Heartbeat{Host: "h2"})
+				_, err = r.Heartbeat(ctx, agent.Heartbeat{Host: "h2"})
 			case 2:
 				router := routers[i/4]
 				_, err = r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, EnableSNAT: new(false)})
 			default:
-				err = r.Report(ctx, l3.Report{Host: a.Host, RouterID: routers[i/4].ID, Epoch: 1, Generation: 1})
+				err = r.Report(ctx, agent.Report{Host: a.Host, RouterID: routers[i/4].ID, Epoch: 1, Generation: 1})
 			}
 			return err
 		})

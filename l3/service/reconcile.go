@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -37,9 +38,9 @@ func (s *Service) Reconcile(ctx context.Context, queued []l3.Placement) (restore
 // sighting is a router in a version that a host, or the message queue, has.
 type sighting struct {
 	host, routerID string
-	version        l3.Version
-	runs           bool           // false: it has left the host
-	assignment     *l3.Assignment // nil: not known
+	version        agent.Version
+	runs           bool              // false: it has left the host
+	assignment     *agent.Assignment // nil: not known
 }
 
 // outrun makes the versions of routers newer than every version that was seen. The database has
@@ -163,7 +164,7 @@ func (s *Service) strand(ctx context.Context, w *work, seen []sighting) error {
 			Epoch: v.version.Epoch, Revision: v.version.Revision,
 		}
 		if v.assignment != nil {
-			o.Deployment, o.Addrs = v.assignment.Deployment, l3.HeldAddrs(v.assignment.Router)
+			o.Deployment, o.Addrs = v.assignment.Deployment, agent.HeldAddrs(v.assignment.Router)
 		}
 		if err := s.keepOrphan(ctx, w, o); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/service"
 )
@@ -30,27 +31,27 @@ func (r *rig) host(name string) *host {
 }
 
 // runs sends a heartbeat whose inventory has these routers.
-func (h *host) runs(routers ...l3.RunningRouter) l3.Agent {
+func (h *host) runs(routers ...agent.RunningRouter) l3.Agent {
 	h.Helper()
 	d := ok(h.Deployment(h.Context()))(h.rig)
 	h.seq++
-	inventory := &l3.Inventory{Seq: h.seq, Routers: routers}
+	inventory := &agent.Inventory{Seq: h.seq, Routers: routers}
 	for _, r := range routers {
 		if r.Deployment == "" || r.Deployment == d.ID {
 			inventory.MaxEpoch = max(inventory.MaxEpoch, r.Epoch)
 		}
 	}
-	return h.beat(l3.Heartbeat{
+	return h.beat(agent.Heartbeat{
 		Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: d.ID, Inventory: inventory,
 	})
 }
 
 // applies has the host report everything that it must realise.
-func (h *host) applies() (running []l3.RunningRouter) {
+func (h *host) applies() (running []agent.RunningRouter) {
 	h.Helper()
 	for _, a := range ok(h.DesiredOn(h.Context(), h.name))(h.rig) {
 		h.seq++
-		require.NoError(h, h.Report(h.Context(), l3.Report{
+		require.NoError(h, h.Report(h.Context(), agent.Report{
 			Host: h.name, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision, Instance: h.instance, Seq: h.seq,
 		}))
 		running = append(running, run(a))
@@ -58,8 +59,8 @@ func (h *host) applies() (running []l3.RunningRouter) {
 	return running
 }
 
-func run(a l3.Assignment) l3.RunningRouter {
-	return l3.RunningRouter{ID: a.Router.ID, Epoch: a.Epoch, Revision: a.Revision}
+func run(a agent.Assignment) agent.RunningRouter {
+	return agent.RunningRouter{ID: a.Router.ID, Epoch: a.Epoch, Revision: a.Revision}
 }
 
 // placement is what is recorded of a router on a host: "here", "left" or "nothing".
@@ -100,7 +101,7 @@ func TestDeparturesOutliveTheRouter(t *testing.T) {
 		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, agents[there.name], router.ID))
 		require.Equal(r, "left", r.placement(here.name, router.ID))
 		require.Equal(r, "here", r.placement(there.name, router.ID))
-		require.NoError(r, r.Report(r.Context(), l3.Report{Host: here.name, RouterID: router.ID, Epoch: first.Epoch - 1, Generation: 99, Gone: true}))
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: here.name, RouterID: router.ID, Epoch: first.Epoch - 1, Generation: 99, Gone: true}))
 		require.Equal(r, "left", r.placement(here.name, router.ID), "it confirms an earlier departure")
 		hosts := ok(r.Hosts(r.Context()))(r)
 		require.Equal(r, []string{"h1", "h2"}, hosts)
@@ -125,7 +126,7 @@ func TestDeparturesOutliveTheRouter(t *testing.T) {
 		require.Equal(r, hosts, ok(r.Hosts(r.Context()))(r))
 		p := ok(r.PlacementOf(r.Context(), here.name, router.ID))(r)
 		require.Equal(r, []l3.Placement{p}, ok(r.PlacementsOn(r.Context(), here.name))(r))
-		require.NoError(r, r.Report(r.Context(), l3.Report{Host: here.name, RouterID: router.ID, Epoch: p.Epoch, Generation: p.Revision, Gone: true}))
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: here.name, RouterID: router.ID, Epoch: p.Epoch, Generation: p.Revision, Gone: true}))
 		require.Equal(r, "nothing", r.placement(here.name, router.ID))
 		require.Equal(r, "left", r.placement(there.name, router.ID), "that host has not confirmed it")
 	})
@@ -169,7 +170,7 @@ func TestInventoryKeepsStatusTrue(t *testing.T) {
 		h.runs(running...)
 		h.seq = reported
 		is(l3.StatusActive, "the inventory was made before the report")
-		h.runs(l3.RunningRouter{ID: router.ID}) // drifted, and cannot be put right
+		h.runs(agent.RunningRouter{ID: router.ID}) // drifted, and cannot be put right
 		is(l3.StatusBuild, "it does not run in any version that is known")
 		h.runs(newer...)
 		is(l3.StatusActive, "the report was lost")
@@ -178,7 +179,7 @@ func TestInventoryKeepsStatusTrue(t *testing.T) {
 		// all.
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
 		h.seq++
-		require.NoError(r, r.Report(r.Context(), l3.Report{
+		require.NoError(r, r.Report(r.Context(), agent.Report{
 			Host: "h1", RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, Error: "no device", Instance: h.instance, Seq: h.seq,
 		}))
 		is(l3.StatusError, "it failed")
@@ -198,11 +199,11 @@ func TestOrphansAreKept(t *testing.T) {
 		addr := netip.MustParseAddr
 		tenants := dataplane.Network{ID: "foreign", Type: dataplane.NetworkVXLAN, Segment: 2}
 		public := dataplane.Network{ID: "of another deployment", Type: dataplane.NetworkFlat, Physical: "public"}
-		held := []l3.HeldAddr{{Network: tenants, Addr: addr("10.9.0.1")}}
+		held := []agent.HeldAddr{{Network: tenants, Addr: addr("10.9.0.1")}}
 		for _, a := range []string{"203.0.113.2", "203.0.113.3", "203.0.113.4"} {
-			held = append(held, l3.HeldAddr{Network: public, Addr: addr(a)})
+			held = append(held, agent.HeldAddr{Network: public, Addr: addr(a)})
 		}
-		orphan := l3.RunningRouter{ID: "orphan", Epoch: 7, Revision: 3, Orphan: true, Deployment: "another", Addrs: held}
+		orphan := agent.RunningRouter{ID: "orphan", Epoch: 7, Revision: 3, Orphan: true, Deployment: "another", Addrs: held}
 		a := h.runs(orphan)
 		shown := ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans
 		require.Len(r, shown, 1)
@@ -239,7 +240,7 @@ func TestOrphansAreKept(t *testing.T) {
 		require.Equal(r, addr("203.0.113.2"), r.fip(ext, "").Address)
 
 		// What a port has already is a conflict, which is shown.
-		h.runs(l3.RunningRouter{ID: "late", Orphan: true, Addrs: []l3.HeldAddr{{Network: public, Addr: addr("203.0.113.5")}}})
+		h.runs(agent.RunningRouter{ID: "late", Orphan: true, Addrs: []agent.HeldAddr{{Network: public, Addr: addr("203.0.113.5")}}})
 		require.Equal(r, []netip.Addr{addr("203.0.113.5")}, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans[0].Conflicts)
 	})
 }
@@ -253,13 +254,13 @@ func TestOrphanRemovedOnAFreshDatabase(t *testing.T) {
 		require.NoError(r, err)
 		r.Service = service
 		h := r.host("h1")
-		a := h.runs(l3.RunningRouter{ID: "orphan", Orphan: true})
+		a := h.runs(agent.RunningRouter{ID: "orphan", Orphan: true})
 		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, a.ID, "orphan"))
 		removal := ok(r.PlacementOf(r.Context(), "h1", "orphan"))(r)
 		h.seq++
-		h.beat(l3.Heartbeat{
+		h.beat(agent.Heartbeat{
 			Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: removal.Deployment,
-			Inventory: &l3.Inventory{Seq: h.seq, MaxEpoch: removal.Epoch},
+			Inventory: &agent.Inventory{Seq: h.seq, MaxEpoch: removal.Epoch},
 		})
 		require.Empty(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans)
 		require.NotContains(r, log.String(), "restored")
@@ -281,7 +282,7 @@ func TestRouterThatIsAnothers(t *testing.T) {
 		running := h1.applies()
 		h1.runs(running...)
 		h2 := r.host("h2")
-		theirs := l3.RunningRouter{ID: router.ID, Epoch: 900, Revision: 900, Orphan: true, Deployment: "another"}
+		theirs := agent.RunningRouter{ID: router.ID, Epoch: 900, Revision: 900, Orphan: true, Deployment: "another"}
 		agent := h2.runs(theirs)
 		orphans := func() []l3.Orphan { return ok(r.GetAgent(r.Context(), r.admin, agent.ID))(r).Orphans }
 		require.Len(r, orphans(), 1)
@@ -316,14 +317,14 @@ func TestRouterThatIsAnothers(t *testing.T) {
 func TestOrphansMayBeRemoved(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h := r.host("h1")
-		h.runs(l3.RunningRouter{ID: "orphan", Orphan: true})
+		h.runs(agent.RunningRouter{ID: "orphan", Orphan: true})
 		require.Equal(r, "nothing", r.placement("h1", "orphan"))
 		service, err := service.New(service.Config{Store: r.store, Now: r.clock.Now, RemoveOrphans: true})
 		require.NoError(t, err)
 		r.Service = service
-		h.runs(l3.RunningRouter{ID: "orphan", Orphan: true})
+		h.runs(agent.RunningRouter{ID: "orphan", Orphan: true})
 		require.Equal(r, "left", r.placement("h1", "orphan"), "it was one before the service was told to remove it")
-		h.runs(l3.RunningRouter{ID: "another", Orphan: true})
+		h.runs(agent.RunningRouter{ID: "another", Orphan: true})
 		require.Equal(r, "left", r.placement("h1", "another"))
 	})
 }
@@ -331,30 +332,30 @@ func TestOrphansMayBeRemoved(t *testing.T) {
 // TestRestoredDatabase: hosts that know later versions than the database show that it was restored.
 // Then what it publishes is newer than all they know, and routers stay where they run by now.
 func TestRestoredDatabase(t *testing.T) {
-	for name, show := range map[string]func(r *rig, h1, h2 *host, ours, theirs []l3.RunningRouter, maxEpoch uint64){
-		"by inventories": func(r *rig, h1, h2 *host, ours, theirs []l3.RunningRouter, _ uint64) {
+	for name, show := range map[string]func(r *rig, h1, h2 *host, ours, theirs []agent.RunningRouter, maxEpoch uint64){
+		"by inventories": func(r *rig, h1, h2 *host, ours, theirs []agent.RunningRouter, _ uint64) {
 			h2.runs(theirs...)
 			h1.runs(ours...)
 		},
-		"by the message queue": func(r *rig, h1, h2 *host, ours, theirs []l3.RunningRouter, _ uint64) {
+		"by the message queue": func(r *rig, h1, h2 *host, ours, theirs []agent.RunningRouter, _ uint64) {
 			var queued []l3.Placement
-			for host, all := range map[string][]l3.RunningRouter{"h1": ours, "h2": theirs} {
+			for host, all := range map[string][]agent.RunningRouter{"h1": ours, "h2": theirs} {
 				for _, v := range all {
 					queued = append(queued, l3.Placement{
 						Host: host, RouterID: v.ID, Epoch: v.Epoch, Revision: v.Revision,
-						Assignment: &l3.Assignment{Host: host, Epoch: v.Epoch, Revision: v.Revision, Router: dataplane.Router{ID: v.ID}},
+						Assignment: &agent.Assignment{Host: host, Epoch: v.Epoch, Revision: v.Revision, Router: dataplane.Router{ID: v.ID}},
 					})
 				}
 			}
 			require.True(r, ok(r.Reconcile(r.Context(), queued))(r))
 			require.False(r, ok(r.Reconcile(r.Context(), queued))(r), "it is put right")
 		},
-		"by an epoch that is over": func(r *rig, h1, h2 *host, ours, theirs []l3.RunningRouter, maxEpoch uint64) {
+		"by an epoch that is over": func(r *rig, h1, h2 *host, ours, theirs []agent.RunningRouter, maxEpoch uint64) {
 			d := ok(r.Deployment(r.Context()))(r)
 			h2.seq++
-			h2.beat(l3.Heartbeat{
+			h2.beat(agent.Heartbeat{
 				Host: "h2", Instance: h2.instance, Machine: h2.machine, Deployment: d.ID,
-				Inventory: &l3.Inventory{Seq: h2.seq, MaxEpoch: maxEpoch, Routers: theirs},
+				Inventory: &agent.Inventory{Seq: h2.seq, MaxEpoch: maxEpoch, Routers: theirs},
 			})
 		},
 	} {
@@ -370,8 +371,8 @@ func TestRestoredDatabase(t *testing.T) {
 				// What follows happened after the backup was made, so that the database knows
 				// nothing of it.
 				keptA, movedA := ok(r.DesiredOf(r.Context(), kept.ID))(r), ok(r.DesiredOf(r.Context(), moved.ID))(r)
-				ours := []l3.RunningRouter{{ID: kept.ID, Epoch: keptA.Epoch, Revision: keptA.Revision + 4}}
-				theirs := []l3.RunningRouter{
+				ours := []agent.RunningRouter{{ID: kept.ID, Epoch: keptA.Epoch, Revision: keptA.Revision + 4}}
+				theirs := []agent.RunningRouter{
 					{ID: moved.ID, Epoch: movedA.Epoch + 10, Revision: movedA.Revision + 1}, {ID: "newcomer", Epoch: 15, Revision: 1},
 				}
 				show(r, h1, h2, ours, theirs, 20)
@@ -384,8 +385,8 @@ func TestRestoredDatabase(t *testing.T) {
 				require.Equal(r, "h1", keptB.Host)
 				require.Equal(r, "h2", movedB.Host, "it stays where it is by now")
 				require.Equal(r, "left", r.placement("h1", moved.ID), "and has left the other")
-				for _, newer := range []struct{ is, than l3.Version }{
-					{keptB.Version(), ours[0].Version()}, {movedB.Version(), theirs[0].Version()}, {movedB.Version(), l3.Version{Epoch: 15, Revision: 1}},
+				for _, newer := range []struct{ is, than agent.Version }{
+					{keptB.Version(), ours[0].Version()}, {movedB.Version(), theirs[0].Version()}, {movedB.Version(), agent.Version{Epoch: 15, Revision: 1}},
 				} {
 					require.True(r, newer.is.Newer(newer.than), "%v is newer than %v", newer.is, newer.than)
 				}
@@ -438,9 +439,9 @@ func TestLateHeartbeatOfAnEarlierProcess(t *testing.T) {
 		h := r.host("h1")
 		router := r.router()
 		r.attach(router, r.inside("10.0.1.0/24"))
-		require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h1", Instance: "again", Machine: h.machine}))
+		require.NoError(r, r.Attach(r.Context(), agent.Session{Host: "h1", Instance: "again", Machine: h.machine}))
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
-		require.NoError(r, r.Report(r.Context(), l3.Report{
+		require.NoError(r, r.Report(r.Context(), agent.Report{
 			Host: "h1", RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, Instance: "again", Seq: 5,
 		}))
 		h.runs()
@@ -463,7 +464,7 @@ func TestMisplacedRoutersLeave(t *testing.T) {
 		r.attach(router, r.inside("10.0.1.0/24"))
 		running := h1.applies()
 		h2 := r.host("h2")
-		stale := []l3.RunningRouter{{ID: router.ID, Epoch: running[0].Epoch, Revision: running[0].Revision}}
+		stale := []agent.RunningRouter{{ID: router.ID, Epoch: running[0].Epoch, Revision: running[0].Revision}}
 		h2.runs(stale...)
 		require.Equal(r, "left", r.placement("h2", router.ID), "a copy of the machine has started under another name")
 		require.Equal(r, "here", r.placement("h1", router.ID))
@@ -478,9 +479,9 @@ func TestMisplacedRoutersLeave(t *testing.T) {
 		require.Equal(r, l3.StatusActive, r.see(router.ID).Status)
 
 		// It takes its old name back, with the cache that it had then, or with none.
-		for i, seen := range [][]l3.RunningRouter{running, {{ID: router.ID}}} {
+		for i, seen := range [][]agent.RunningRouter{running, {{ID: router.ID}}} {
 			name := []string{"h1", "h3"}[i]
-			require.NoError(r, r.Attach(r.Context(), l3.Session{Host: name, Instance: "later", Machine: h1.machine}))
+			require.NoError(r, r.Attach(r.Context(), agent.Session{Host: name, Instance: "later", Machine: h1.machine}))
 			require.Equal(r, "nothing", r.placement(name, router.ID))
 			again := &host{rig: r, name: name, instance: "later", machine: h1.machine}
 			again.runs(seen...)
@@ -514,7 +515,7 @@ func TestDepartureOfAnotherName(t *testing.T) {
 		agents["h3"] = renamed.runs().ID
 		move("h2", "h3")
 		require.Equal(r, "here", r.placement("h3", router.ID))
-		require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h1", Instance: "later", Machine: h1.machine}))
+		require.NoError(r, r.Attach(r.Context(), agent.Session{Host: "h1", Instance: "later", Machine: h1.machine}))
 		require.Equal(r, "nothing", r.placement("h1", router.ID))
 		require.Equal(r, "left", r.placement("h2", router.ID))
 	})
@@ -548,10 +549,10 @@ func TestTwoAgentsOfOneMachine(t *testing.T) {
 func TestSessions(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		attach := func(instance, machine string) error {
-			return r.Attach(r.Context(), l3.Session{Host: "h1", Instance: instance, Machine: machine})
+			return r.Attach(r.Context(), agent.Session{Host: "h1", Instance: instance, Machine: machine})
 		}
 		beat := func(instance, machine string) error {
-			_, err := r.Heartbeat(r.Context(), l3.Heartbeat{Host: "h1", Instance: instance, Machine: machine})
+			_, err := r.Heartbeat(r.Context(), agent.Heartbeat{Host: "h1", Instance: instance, Machine: machine})
 			return err
 		}
 		require.ErrorIs(r, attach("", "m"), l3.ErrInvalid)
@@ -599,7 +600,7 @@ func TestClockSetForward(t *testing.T) {
 			r.attach(router, r.inside(cidr))
 			routers = append(routers, router)
 		}
-		running := map[*host][]l3.RunningRouter{h1: h1.applies(), h2: h2.applies()}
+		running := map[*host][]agent.RunningRouter{h1: h1.applies(), h2: h2.applies()}
 		before := append(ok(r.DesiredOn(r.Context(), "h1"))(r), ok(r.DesiredOn(r.Context(), "h2"))(r)...)
 		r.clock.sleep(24 * time.Hour)
 		_, err := r.Reschedule(r.Context(), 100)
@@ -622,12 +623,12 @@ func TestHostClockSetBack(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		d := ok(r.Deployment(r.Context()))(r)
 		beat := func(instance string, started time.Time) l3.Agent {
-			return r.beat(l3.Heartbeat{
-				Host: "h1", Instance: instance, Machine: "m", StartedAt: started, Deployment: d.ID, Inventory: &l3.Inventory{Seq: 1},
+			return r.beat(agent.Heartbeat{
+				Host: "h1", Instance: instance, Machine: "m", StartedAt: started, Deployment: d.ID, Inventory: &agent.Inventory{Seq: 1},
 			})
 		}
 		attach := func(instance string) {
-			require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h1", Instance: instance, Machine: "m"}))
+			require.NoError(r, r.Attach(r.Context(), agent.Session{Host: "h1", Instance: instance, Machine: "m"}))
 		}
 		now := r.clock.Now()
 		attach("first")
@@ -675,25 +676,25 @@ func TestOrphansOfAnAgentThatHasNotReadTheListing(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		h := r.host("h1")
 		wire := dataplane.Network{ID: "foreign", Type: dataplane.NetworkVXLAN, Segment: 1}
-		running := l3.RunningRouter{
-			ID: "orphan", Orphan: true, Deployment: "another", Addrs: []l3.HeldAddr{{Network: wire, Addr: netip.MustParseAddr("10.9.0.1")}},
+		running := agent.RunningRouter{
+			ID: "orphan", Orphan: true, Deployment: "another", Addrs: []agent.HeldAddr{{Network: wire, Addr: netip.MustParseAddr("10.9.0.1")}},
 		}
 		h.runs(running)
 		for _, before := range []string{"", "another"} {
 			h.instance = "process after that of " + before
 			h.seq = 1
 			running.Orphan = false
-			a := h.beat(l3.Heartbeat{
+			a := h.beat(agent.Heartbeat{
 				Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: before, StartedAt: r.clock.Now(),
-				Inventory: &l3.Inventory{Seq: h.seq, Routers: []l3.RunningRouter{running}},
+				Inventory: &agent.Inventory{Seq: h.seq, Routers: []agent.RunningRouter{running}},
 			})
 			require.Len(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans, 1, "served before: %q", before)
 			r.clock.sleep(time.Second)
 		}
 		require.NotEqual(r, uint32(1), r.network(r.member).Segments[0].ID, "the segment is the orphan's")
-		a := h.beat(l3.Heartbeat{
+		a := h.beat(agent.Heartbeat{
 			Host: h.name, Instance: h.instance, Machine: h.machine, Deployment: "another", StartedAt: r.clock.Now(),
-			Inventory: &l3.Inventory{Seq: h.seq + 1},
+			Inventory: &agent.Inventory{Seq: h.seq + 1},
 		})
 		require.Empty(r, ok(r.GetAgent(r.Context(), r.admin, a.ID))(r).Orphans, "it does not run any more")
 	})

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -14,7 +15,7 @@ const maxReason = 4096
 // Report takes what the host of a router reports of it. A report of an earlier host, or one that is
 // older than what is known, changes nothing; nor does one of a generation that is yet to come,
 // which the next inventory of the host explains.
-func (s *Service) Report(ctx context.Context, r l3.Report) error {
+func (s *Service) Report(ctx context.Context, r agent.Report) error {
 	return s.update(ctx, func(w *work) error {
 		if r.Gone {
 			return s.confirm(ctx, w, r)
@@ -51,7 +52,7 @@ func (s *Service) Report(ctx context.Context, r l3.Report) error {
 
 // laterThan reports whether what is known was reported after r: by the numbers that one process
 // gives, or, of two processes, by the clock of the message queue.
-func laterThan(st *l3.RouterState, r l3.Report) bool {
+func laterThan(st *l3.RouterState, r agent.Report) bool {
 	if r.Instance != "" && r.Instance == st.ReportedBy {
 		return st.ReportedSeq > r.Seq
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -18,7 +19,7 @@ func TestReportsOfOneGenerationInAnyOrder(t *testing.T) {
 		a := ok(r.DesiredOf(r.Context(), made.ID))(r)
 		first := r.clock.Now()
 		say := func(after time.Duration, why string) l3.Status {
-			require.NoError(r, r.Report(r.Context(), l3.Report{
+			require.NoError(r, r.Report(r.Context(), agent.Report{
 				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, Error: why, At: first.Add(after),
 			}))
 			return r.see(made.ID).Status

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/service"
@@ -189,19 +190,19 @@ func (r *rig) agent(host string, physical ...string) l3.Agent {
 	if len(physical) > 0 {
 		says["physical_networks"] = physical
 	}
-	return r.beat(l3.Heartbeat{Host: host, Configurations: says})
+	return r.beat(agent.Heartbeat{Host: host, Configurations: says})
 }
 
-func (r *rig) beat(h l3.Heartbeat) l3.Agent {
+func (r *rig) beat(h agent.Heartbeat) l3.Agent {
 	r.Helper()
 	return ok(r.Heartbeat(r.Context(), h))(r)
 }
 
 // report has the host of a router say that it applied what it must realise now.
-func (r *rig) report(routerID string) l3.Assignment {
+func (r *rig) report(routerID string) agent.Assignment {
 	r.Helper()
 	a := ok(r.DesiredOf(r.Context(), routerID))(r)
-	require.NoError(r, r.Report(r.Context(), l3.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision}))
+	require.NoError(r, r.Report(r.Context(), agent.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision}))
 	return a
 }
 

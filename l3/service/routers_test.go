@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -211,8 +212,8 @@ func TestRouterAvailabilityZoneHints(t *testing.T) {
 		ok(r.CreateRouters(r.Context(), r.member, l3.RouterSpec{AZHints: &[]string{"nova"}}))(r)
 		_, err := r.CreateRouters(r.Context(), r.member, l3.RouterSpec{AZHints: &[]string{"east"}})
 		r.refused(err, 404, "AvailabilityZoneNotFound")
-		r.beat(l3.Heartbeat{Host: "h1"})
-		r.beat(l3.Heartbeat{Host: "h2", AvailabilityZone: "east"})
+		r.beat(agent.Heartbeat{Host: "h1"})
+		r.beat(agent.Heartbeat{Host: "h2", AvailabilityZone: "east"})
 		_, err = r.CreateRouters(r.Context(), r.member, l3.RouterSpec{AZHints: &[]string{"east", "east"}})
 		r.refused(err, 400, "InvalidInput")
 		router := r.router(l3.RouterSpec{AZHints: &[]string{"east"}})

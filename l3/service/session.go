@@ -6,15 +6,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 // Attach implements [Hosting].
-func (s *Service) Attach(ctx context.Context, session l3.Session) error {
+func (s *Service) Attach(ctx context.Context, session agent.Session) error {
 	if session.Host == "" || session.Instance == "" || session.Machine == "" {
 		return invalid("Invalid input for session. Reason: host, instance or machine is missing.")
 	}
-	if err := l3.CheckHostName(session.Host); err != nil {
+	if err := agent.CheckHostName(session.Host); err != nil {
 		return invalid("Invalid input for host. Reason: %s.", err)
 	}
 	for name, value := range map[string]*string{"instance": &session.Instance, "machine": &session.Machine} {
@@ -48,7 +49,7 @@ func (s *Service) Attach(ctx context.Context, session l3.Session) error {
 
 // rejoin drops the departures from a host of routers that the same machine runs by now under
 // another name: it has one agent, and the session is that agent's.
-func (s *Service) rejoin(ctx context.Context, w *work, session l3.Session) error {
+func (s *Service) rejoin(ctx context.Context, w *work, session agent.Session) error {
 	names, err := w.Agents().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("machine", session.Machine)}})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/service"
 )
@@ -25,14 +26,14 @@ func (r *rig) seePort(who l3.Caller, id string) l3.Port {
 func (r *rig) fails(routerID, why string) {
 	r.Helper()
 	a := ok(r.DesiredOf(r.Context(), routerID))(r)
-	require.NoError(r, r.Report(r.Context(), l3.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision, Error: why}))
+	require.NoError(r, r.Report(r.Context(), agent.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision, Error: why}))
 }
 
 // TestPortsOfRoutersFollowTheirHost: they are ACTIVE once the host has applied the router with
 // them, on that host, and as long as it lives.
 func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 	onRigs(t, func(r *rig) {
-		a := r.beat(l3.Heartbeat{Host: "h1", Configurations: map[string]any{"wiring": "ovs"}})
+		a := r.beat(agent.Heartbeat{Host: "h1", Configurations: map[string]any{"wiring": "ovs"}})
 		made := r.router(l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: r.external("", "203.0.113.0/24").ID}})
 		first := r.attach(made, r.inside("10.0.1.0/24")).PortID
 		gateway := r.see(made.ID).Gateway.PortID
@@ -87,7 +88,7 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 		r.clock.sleep(76 * time.Second)
 		p = r.seePort(r.admin, first)
 		require.Equal(r, []any{l3.StatusDown, "h1"}, []any{p.Status, p.Binding.HostID}, "its host is not heard")
-		b := r.beat(l3.Heartbeat{Host: "h2", Configurations: map[string]any{"wiring": "bridge"}})
+		b := r.beat(agent.Heartbeat{Host: "h2", Configurations: map[string]any{"wiring": "bridge"}})
 		require.Equal(r, 1, ok(r.Reschedule(r.Context(), 10))(r))
 		p = r.seePort(r.admin, first)
 		require.Equal(r, []any{l3.StatusDown, "h2", "bridge"}, []any{p.Status, p.Binding.HostID, p.Binding.VIFType})
@@ -123,8 +124,8 @@ func TestPortsThatAreNotRouters(t *testing.T) {
 // by.
 func TestInventoryCorrectsPorts(t *testing.T) {
 	onRigs(t, func(r *rig) {
-		beat := func(seq uint64, running ...l3.RunningRouter) {
-			r.beat(l3.Heartbeat{Host: "h1", Instance: "i", StartedAt: r.clock.Now(), Inventory: &l3.Inventory{Seq: seq, Routers: running}})
+		beat := func(seq uint64, running ...agent.RunningRouter) {
+			r.beat(agent.Heartbeat{Host: "h1", Instance: "i", StartedAt: r.clock.Now(), Inventory: &agent.Inventory{Seq: seq, Routers: running}})
 		}
 		beat(1)
 		made := r.routerTo(r.external("", "203.0.113.0/24"))
@@ -133,7 +134,7 @@ func TestInventoryCorrectsPorts(t *testing.T) {
 		require.Equal(r, l3.StatusActive, r.seePort(r.admin, port).Status)
 		beat(2)
 		require.Equal(r, l3.StatusDown, r.seePort(r.admin, port).Status, "it does not run, whatever was reported")
-		beat(3, l3.RunningRouter{ID: made.ID, Epoch: now.Epoch, Revision: now.Revision})
+		beat(3, agent.RunningRouter{ID: made.ID, Epoch: now.Epoch, Revision: now.Revision})
 		require.Equal(r, l3.StatusActive, r.seePort(r.admin, port).Status)
 	})
 }
@@ -252,7 +253,7 @@ func TestRouterWithoutHostExplainsItself(t *testing.T) {
 func TestRouterInAZoneWithoutAgentsExplainsItself(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		r.agent("h1")
-		a := r.beat(l3.Heartbeat{Host: "h2", AvailabilityZone: "east"})
+		a := r.beat(agent.Heartbeat{Host: "h2", AvailabilityZone: "east"})
 		made := r.router(l3.RouterSpec{AZHints: &[]string{"east"}, Gateway: &l3.GatewaySpec{NetworkID: r.external("", "203.0.113.0/24").ID}})
 		require.Equal(r, "h2", r.hostOf(made.ID))
 		require.NoError(r, r.DeleteAgent(r.Context(), r.admin, a.ID))
@@ -322,7 +323,7 @@ func TestListsByStatusAreWhatResourcesShow(t *testing.T) {
 							why[f.ID] = "full"
 						}
 					}
-					require.NoError(r, r.Report(ctx, l3.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, FloatingIPs: why}))
+					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, FloatingIPs: why}))
 				}
 			case 6:
 				if _, err := r.DesiredOf(ctx, made.ID); err == nil {
@@ -454,7 +455,7 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 		report := func(reason string, fips map[string]string) {
 			r.Helper()
 			a := ok(r.DesiredOf(ctx, made.ID))(r)
-			require.NoError(r, r.Report(ctx, l3.Report{
+			require.NoError(r, r.Report(ctx, agent.Report{
 				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, Error: reason, FloatingIPs: fips,
 			}))
 		}
@@ -514,7 +515,7 @@ func TestAgentThatWasNeverHeard(t *testing.T) {
 		r.Service = svc
 		r.agent("h1")
 		router := r.router(l3.RouterSpec{AZHints: &[]string{"nova"}})
-		require.NoError(r, r.Attach(r.Context(), l3.Session{Host: "h2", Instance: "process", Machine: "machine"}))
+		require.NoError(r, r.Attach(r.Context(), agent.Session{Host: "h2", Instance: "process", Machine: "machine"}))
 		ok(r.Reschedule(r.Context(), 10))(r)
 		require.NotContains(r, log.String(), "not heard any more")
 

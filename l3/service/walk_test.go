@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -45,12 +46,12 @@ type walk struct {
 	ports    []l3.Port
 	routers  []l3.Router
 	fips     []l3.FloatingIP
-	before   map[string]l3.Assignment
+	before   map[string]agent.Assignment
 }
 
 func newWalk(r *rig, rng *rand.Rand, granted map[string]int) *walk {
 	r.Helper()
-	w := &walk{rig: r, rand: rng, granted: granted, before: map[string]l3.Assignment{}}
+	w := &walk{rig: r, rand: rng, granted: granted, before: map[string]agent.Assignment{}}
 	w.external = []l3.Network{r.external("", "203.0.113.0/24", "2001:db8:e::/64"), r.external("", "198.51.100.0/24", "10.0.0.0/22")}
 	shared := r.network(r.member)
 	for _, cidr := range []string{"10.0.1.0/24", "2001:db8:1::/64", "2001:db8:2::/64"} {
@@ -159,7 +160,7 @@ func (w *walk) look() {
 		require.NoError(w, err)
 		told[router] = true
 	}
-	now := map[string]l3.Assignment{}
+	now := map[string]agent.Assignment{}
 	all, err := w.DesiredOn(w.Context(), "h1")
 	require.NoError(w, err, "whatever the service allows compiles\n%s", w.history())
 	for _, a := range all {

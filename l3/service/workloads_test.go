@@ -6,14 +6,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 // attached is a heartbeat of a host that has these ports attached.
-func attached(host string, seq uint64, ports ...string) l3.Heartbeat {
-	return l3.Heartbeat{
+func attached(host string, seq uint64, ports ...string) agent.Heartbeat {
+	return agent.Heartbeat{
 		Host: host, Instance: "i-" + host, Machine: "m-" + host, Configurations: map[string]any{"wiring": "ovs"},
-		Inventory: &l3.Inventory{Seq: seq, Ports: append([]string{}, ports...)},
+		Inventory: &agent.Inventory{Seq: seq, Ports: append([]string{}, ports...)},
 	}
 }
 
@@ -122,7 +123,7 @@ func TestPortsOfWorkloadsFollowTheirHost(t *testing.T) {
 func TestStatusRaisesTheRevision(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ctx := r.Context()
-		r.beat(l3.Heartbeat{Host: "h1"})
+		r.beat(agent.Heartbeat{Host: "h1"})
 		external := r.external("", "203.0.113.0/24")
 		made := r.router(l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: external.ID}})
 		require.Equal(r, l3.StatusBuild, made.Status)

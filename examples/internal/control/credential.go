@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/examples/internal/setting"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -19,7 +19,7 @@ type Credential struct {
 
 // Run is called by kong. It does not depend on whether the server has started yet.
 func (c *Credential) Run(out io.Writer) error {
-	if err := l3.CheckHostName(c.Host); err != nil {
+	if err := agent.CheckHostName(c.Host); err != nil {
 		return setting.Invalid(err)
 	}
 	secret, made, err := makeSecret(c.SecretFile)
@@ -51,7 +51,7 @@ type Accounts struct {
 // Run is called by kong.
 func (c *Accounts) Run(out io.Writer) error {
 	for _, host := range c.Hosts {
-		if err := l3.CheckHostName(host); err != nil {
+		if err := agent.CheckHostName(host); err != nil {
 			return setting.Invalid(err)
 		}
 	}

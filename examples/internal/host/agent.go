@@ -11,10 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
-	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -38,14 +37,14 @@ type Agent struct {
 // Name is the host's name.
 func (a *Agent) Name() (string, error) {
 	if a.Host != "" {
-		if err := l3.CheckHostName(a.Host); err != nil {
+		if err := agent.CheckHostName(a.Host); err != nil {
 			return "", setting.For("--host", err)
 		}
 		return a.Host, nil
 	}
 	name, err := os.Hostname()
 	if err == nil {
-		err = l3.CheckHostName(name)
+		err = agent.CheckHostName(name)
 	}
 	if err != nil {
 		return "", setting.Errorf("--host is missing, and the machine's name does not serve: %w", err)

@@ -12,9 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/examples/internal/setting"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // look opens the host beside a running agent, or without one, to look at it: what was applied last,
@@ -90,15 +89,15 @@ func one(ids []string, asked string) (string, error) {
 }
 
 // byID finds a router among those that were applied last; false: it is not among them.
-func byID(kept []l3.Assignment, id string) (l3.Assignment, bool) {
-	i := slices.IndexFunc(kept, func(a l3.Assignment) bool { return a.Router.ID == id })
+func byID(kept []agent.Assignment, id string) (agent.Assignment, bool) {
+	i := slices.IndexFunc(kept, func(a agent.Assignment) bool { return a.Router.ID == id })
 	if i < 0 {
-		return l3.Assignment{}, false
+		return agent.Assignment{}, false
 	}
 	return kept[i], true
 }
 
-func ids(kept []l3.Assignment) []string {
+func ids(kept []agent.Assignment) []string {
 	all := make([]string, len(kept))
 	for i, a := range kept {
 		all[i] = a.Router.ID

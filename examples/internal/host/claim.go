@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // socket is the name of a unix socket in the abstract namespace (unix(7)), which a network

@@ -10,9 +10,8 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
 // Inspect is the command that shows the routers of this host.
@@ -119,7 +118,7 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 	return seen
 }
 
-func (s *site) compare(ctx context.Context, seen *sighting, a l3.Assignment) error {
+func (s *site) compare(ctx context.Context, seen *sighting, a agent.Assignment) error {
 	seen.Epoch, seen.Revision, seen.Applied = a.Epoch, a.Revision, &a.Router
 	plan, err := s.Plan(ctx, agent.Realised(a))
 	if err == nil && !plan.Empty() {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -170,7 +169,7 @@ func (s *source) wait(ctx context.Context) (*connection, error) {
 }
 
 // Watch is [agent.Source]'s. It ends with the connection: the next one is to be watched then.
-func (s *source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Event, error) {
+func (s *source) Watch(ctx context.Context, session agent.Session) (<-chan agent.Event, error) {
 	c, err := s.wait(ctx)
 	if err != nil {
 		return nil, err
@@ -193,7 +192,7 @@ func (s *source) Watch(ctx context.Context, session l3.Session) (<-chan agent.Ev
 const sessionPatience = 5 * time.Second
 
 // Report is [agent.Source]'s.
-func (s *source) Report(ctx context.Context, r l3.Report) error {
+func (s *source) Report(ctx context.Context, r agent.Report) error {
 	c, err := s.wait(ctx)
 	if err != nil {
 		return err
@@ -202,7 +201,7 @@ func (s *source) Report(ctx context.Context, r l3.Report) error {
 }
 
 // Heartbeat is [agent.Source]'s.
-func (s *source) Heartbeat(ctx context.Context, h l3.Heartbeat) error {
+func (s *source) Heartbeat(ctx context.Context, h agent.Heartbeat) error {
 	c, err := s.wait(ctx)
 	if err != nil {
 		return err

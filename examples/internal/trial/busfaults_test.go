@@ -22,11 +22,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/deployment"
 	"github.com/l3kit/l3kit/internal/intrusion"
 	"github.com/l3kit/l3kit/internal/lab"
 	"github.com/l3kit/l3kit/internal/powerloss"
-	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -49,7 +49,7 @@ func (f *lostAndFound) intruder() {
 		source, err := natsbus.NewSource(nc, intruderHost, nil)
 		require.NoError(f, err)
 		require.Eventually(f, func() bool {
-			return source.Heartbeat(within(f.T, 20*time.Second), l3.Heartbeat{}) == nil
+			return source.Heartbeat(within(f.T, 20*time.Second), agent.Heartbeat{}) == nil
 		}, lab.Patience(60*time.Second), 100*time.Millisecond, "the bus takes from it again, too")
 		f.Logf("%d messages, and what the host sends was discarded for %s", sent, time.Since(began).Round(time.Millisecond))
 		require.Equal(f, before, f.onOthers())
@@ -116,7 +116,7 @@ func (f *lostAndFound) badPeers() {
 			"224.0.0.1", "127.0.0.1", "::1", "0.0.0.0", "::", "255.255.255.255", "240.0.0.1", "0.1.2.3", "ff02::1", "fe80::1", "fe80::1%eth0",
 			"2001:db8::1%eth0", "::ffff:198.18.1.200", "", "host1", "198.18.1", 7, nil, []string{"198.18.1.200"},
 		} {
-			require.NoError(f, source.Heartbeat(within(f.T, 20*time.Second), l3.Heartbeat{
+			require.NoError(f, source.Heartbeat(within(f.T, 20*time.Second), agent.Heartbeat{
 				StartedAt: time.Now(), Instance: "intruder", Machine: "intruder", Configurations: map[string]any{natsbus.TunnelAddress: address},
 			}))
 			time.Sleep(20 * time.Millisecond) // so that the next one does not take its place before it was read

@@ -1,6 +1,8 @@
-package l3
+package agent
 
-import "fmt"
+import (
+	"fmt"
+)
 
 // maxHostName is what the database and Neutron's clients hold.
 const maxHostName = 255
