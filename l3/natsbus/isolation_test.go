@@ -43,7 +43,7 @@ func TestLoginReachesOnlyItsHost(t *testing.T) {
 		c := newCluster(t)
 		return func(string) natsbus.Login {
 				return natsbus.Login{URLs: c.urls[:1], Password: natsbus.ControlCredential(secret)}
-			}, func(host string) natsbus.Login { // by way of another server than the control plane
+			}, func(name string) natsbus.Login { // by way of another server than the control plane
 				return natsbus.Login{URLs: c.urls[nodes-1:], Host: name, Password: natsbus.Credential(secret, name)}
 			}
 	}
