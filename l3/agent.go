@@ -67,13 +67,13 @@ type RouterBinding struct {
 // hosts report, neither of which grows Router.Revision unless its status changes. There is none
 // before there is something to realise, or a host.
 type RouterState struct {
-	ID         string `json:"id"`                // of the router
-	Generation uint64 `json:"generation"`        // counts the changes of what a host must realise
-	Request    string `json:"request,omitempty"` // that caused the last of them; see [WithRequest]
-	Wanted     bool   `json:"wanted"`            // there is something to realise
-	AgentID    string `json:"agent_id"`          // that hosts it, as [Bindings] has it; empty: none does
-	Host       string `json:"host"`              // of that agent
-	Epoch      uint64 `json:"epoch"`             // of that binding
+	ID       string `json:"id"`                // of the router
+	Revision uint64 `json:"generation"`        // counts the changes of what a host must realise
+	Request  string `json:"request,omitempty"` // that caused the last of them; see [WithRequest]
+	Wanted   bool   `json:"wanted"`            // there is something to realise
+	AgentID  string `json:"agent_id"`          // that hosts it, as [Bindings] has it; empty: none does
+	Host     string `json:"host"`              // of that agent
+	Epoch    uint64 `json:"epoch"`             // of that binding
 	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up,
 	// while the gateway is up too.
 	Inside []netip.Prefix `json:"inside,omitempty"`
@@ -87,8 +87,8 @@ type RouterState struct {
 	Removed bool `json:"removed,omitempty"`
 
 	// What the host of this epoch reported.
-	Reported    uint64            `json:"reported"`               // generation that it applied, or tried; 0: nothing yet
-	Applied     uint64            `json:"applied,omitempty"`      // generation that runs; 0: none
+	Reported    uint64            `json:"reported"`               // revision that it applied, or tried; 0: nothing yet
+	Applied     uint64            `json:"applied,omitempty"`      // revision that runs; 0: none
 	Error       string            `json:"error,omitempty"`        // why it could not be applied
 	FloatingIPs map[string]string `json:"floating_ips,omitempty"` // by ID: why one could not
 	ReportedAt  time.Time         `json:"reported_at,omitzero"`   // as Report.At

@@ -37,7 +37,7 @@ type Departure struct {
 	Host     string    `json:"host"`
 	RouterID string    `json:"router_id"`
 	Epoch    uint64    `json:"epoch"`             // of the last binding to the host
-	Revision uint64    `json:"revision"`          // the router's last generation there
+	Revision uint64    `json:"revision"`          // the router's last revision there
 	Request  string    `json:"request,omitempty"` // because of which it left; see [WithRequest]
 	At       time.Time `json:"at"`
 

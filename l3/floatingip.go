@@ -6,14 +6,14 @@ import "net/netip"
 // Name is empty.
 type FloatingIP struct {
 	Meta
-	NetworkID  string     `json:"floating_network_id"`
-	SubnetID   string     `json:"subnet_id"` // that the address is of
-	Address    netip.Addr `json:"floating_ip_address"`
-	OwnPort    string     `json:"own_port_id"` // holds the address; hidden
-	PortID     string     `json:"port_id"`     // bound to; empty: unbound
-	FixedIP    netip.Addr `json:"fixed_ip_address"`
-	RouterID   string     `json:"router_id"`  // that translates; empty: unbound
-	Generation uint64     `json:"generation"` // of the router, with which it was bound
+	NetworkID     string     `json:"floating_network_id"`
+	SubnetID      string     `json:"subnet_id"` // that the address is of
+	Address       netip.Addr `json:"floating_ip_address"`
+	OwnPort       string     `json:"own_port_id"` // holds the address; hidden
+	PortID        string     `json:"port_id"`     // bound to; empty: unbound
+	FixedIP       netip.Addr `json:"fixed_ip_address"`
+	RouterID      string     `json:"router_id"`  // that translates; empty: unbound
+	StateRevision uint64     `json:"generation"` // of the router's [RouterState], with which it was bound
 
 	// These follow from the router's [RouterState]. Status is stored as it is while Host is alive.
 	Status       Status       `json:"status"`

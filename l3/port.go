@@ -11,15 +11,15 @@ import (
 // IP's address.
 type Port struct {
 	Meta
-	NetworkID    string        `json:"network_id"`
-	AdminStateUp bool          `json:"admin_state_up"`
-	Status       Status        `json:"status"`      // while the host that it is bound to is alive
-	MAC          dataplane.MAC `json:"mac_address"` // unique in the network
-	FixedIPs     []FixedIP     `json:"fixed_ips"`
-	DeviceID     string        `json:"device_id"`
-	DeviceOwner  string        `json:"device_owner"`
-	Binding      Binding       `json:"binding"`
-	Generation   uint64        `json:"generation,omitempty"` // of the router that owns it, with which it was plugged in; 0: it is not
+	NetworkID     string        `json:"network_id"`
+	AdminStateUp  bool          `json:"admin_state_up"`
+	Status        Status        `json:"status"`      // while the host that it is bound to is alive
+	MAC           dataplane.MAC `json:"mac_address"` // unique in the network
+	FixedIPs      []FixedIP     `json:"fixed_ips"`
+	DeviceID      string        `json:"device_id"`
+	DeviceOwner   string        `json:"device_owner"`
+	Binding       Binding       `json:"binding"`
+	StateRevision uint64        `json:"generation,omitempty"` // of the [RouterState] of the router that owns it, with which it was plugged in; 0: it is not
 
 	// These are validated and kept, so that clients work. Nothing here enforces them.
 	PortSecurityEnabled bool          `json:"port_security_enabled"`

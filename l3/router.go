@@ -23,7 +23,7 @@ type Router struct {
 	Host              string   `json:"host"` // without which it is DOWN; empty: none
 	StatusReason      string   `json:"-"`    // why Status is DOWN or ERROR; an attribute of ours
 	AvailabilityZones []string `json:"-"`    // of the agent
-	Generation        uint64   `json:"-"`    // counts the changes of what a host must realise
+	StateRevision     uint64   `json:"-"`    // as RouterState.Revision
 }
 
 // GatewayInfo is a router's attachment to an external network.

@@ -123,7 +123,7 @@ type Hosting interface {
 	// confirms departures, and shows orphans. It is ErrHostTaken as for Attach, and changes nothing
 	// then.
 	Heartbeat(ctx context.Context, h agent.Heartbeat) (Agent, error)
-	// Report takes what an agent says of a router. One of an earlier epoch or generation changes
+	// Report takes what an agent says of a router. One of an earlier epoch or revision changes
 	// nothing.
 	Report(ctx context.Context, r agent.Report) error
 }

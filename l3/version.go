@@ -16,5 +16,5 @@ func (d Departure) Version() agent.Version {
 
 // Version returns the version that the router's host must realise.
 func (st *RouterState) Version() agent.Version {
-	return agent.Version{Epoch: st.Epoch, Revision: st.Generation}
+	return agent.Version{Epoch: st.Epoch, Revision: st.Revision}
 }

@@ -78,7 +78,7 @@ func (r *run) gone(ctx context.Context, m Gone, now time.Time) {
 		"router", m.RouterID, "left", m.Deployment, "runs", owner)
 	r.seq++
 	r.reports.put(Report{
-		Host: r.config.Host, RouterID: m.RouterID, Epoch: m.Epoch, Generation: m.Revision, Gone: true, Instance: r.instance, Seq: r.seq,
+		Host: r.config.Host, RouterID: m.RouterID, Epoch: m.Epoch, Revision: m.Revision, Gone: true, Instance: r.instance, Seq: r.seq,
 	})
 }
 

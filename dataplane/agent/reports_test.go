@@ -28,7 +28,7 @@ func TestReportsWaitForTheControlPlane(t *testing.T) {
 		after(time.Minute)
 		report, ok := s.plane.lastReport("r1")
 		require.True(t, ok)
-		require.EqualValues(t, 2, report.Generation)
+		require.EqualValues(t, 2, report.Revision)
 	})
 }
 
@@ -54,7 +54,7 @@ func TestReportsOfASilentBus(t *testing.T) {
 		synctest.Wait()
 		require.LessOrEqual(t, len(s.plane.reports), 3, "of each router the newest, and the one that was on its way")
 		report, _ := s.plane.lastReport("r1")
-		require.EqualValues(t, versions, report.Generation)
+		require.EqualValues(t, versions, report.Revision)
 		_, ok := s.plane.lastReport("r2")
 		require.True(t, ok)
 	})

@@ -95,7 +95,7 @@ func (c *controlPlane) Report(_ context.Context, r agent.Report) error {
 		return errAway
 	}
 	c.reports = append(c.reports, r)
-	if g, ok := c.left[r.RouterID]; ok && r.Gone && !(agent.Version{Epoch: g.Epoch, Revision: g.Revision}).Newer(agent.Version{Epoch: r.Epoch, Revision: r.Generation}) {
+	if g, ok := c.left[r.RouterID]; ok && r.Gone && !(agent.Version{Epoch: g.Epoch, Revision: g.Revision}).Newer(agent.Version{Epoch: r.Epoch, Revision: r.Revision}) {
 		delete(c.left, r.RouterID)
 	}
 	return nil

@@ -67,7 +67,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*Report, error) {
 	if a.cache != nil {
 		a.cache.remove(j.id)
 	}
-	return &Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Generation: j.last.Revision, Gone: true}, nil
+	return &Report{Host: a.config.Host, RouterID: j.id, Epoch: j.last.Epoch, Revision: j.last.Revision, Gone: true}, nil
 }
 
 // apply brings a router to its version, and reports either way.
@@ -107,7 +107,7 @@ func (a *Agent) check(ctx context.Context, want *Assignment) (report *Report, co
 
 // report says what became of a version.
 func (a *Agent) report(want *Assignment, err error) *Report {
-	r := &Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
+	r := &Report{Host: a.config.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Revision: want.Revision}
 	if err != nil {
 		r.Error = reason(err)
 	}

@@ -31,7 +31,7 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 		return nil, err
 	}
 	for i, want := range all {
-		r := agent.Report{Host: want.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Generation: want.Revision}
+		r := agent.Report{Host: want.Host, RouterID: want.Router.ID, Epoch: want.Epoch, Revision: want.Revision}
 		if i < failed {
 			r.Error = "no room"
 		}

@@ -167,7 +167,7 @@ func (c *courier) Report(ctx context.Context, r agent.Report) error {
 			send = append(send, r)
 		case 1:
 			for _, old := range c.old {
-				if old.RouterID == r.RouterID && old.Epoch <= r.Epoch && old.Generation < r.Generation {
+				if old.RouterID == r.RouterID && old.Epoch <= r.Epoch && old.Revision < r.Revision {
 					send = append(send, old)
 					break
 				}

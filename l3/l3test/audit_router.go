@@ -206,8 +206,8 @@ func (d *database) ofHosting() {
 			d.report("router %s: its state has agent %q, host %q and epoch %d, its binding %q, %q and %d",
 				st.ID, st.AgentID, st.Host, st.Epoch, b.AgentID, b.Host, b.Epoch)
 		}
-		if st.Wanted && st.Generation == 0 || st.Reported > st.Generation {
-			d.report("router %s is of generation %d, wanted: %t, and generation %d was reported", st.ID, st.Generation, st.Wanted, st.Reported)
+		if st.Wanted && st.Revision == 0 || st.Reported > st.Revision {
+			d.report("router %s is of revision %d, wanted: %t, and revision %d was reported", st.ID, st.Revision, st.Wanted, st.Reported)
 		}
 	}
 	for _, b := range d.bindings {
@@ -226,8 +226,8 @@ func (d *database) ofHosting() {
 		}
 	}
 	for _, f := range d.floatingIPs {
-		if st := d.states[f.RouterID]; f.RouterID != "" && f.Generation > st.Generation {
-			d.report("floating IP %s was bound with generation %d of router %s, which is of generation %d", f.ID, f.Generation, f.RouterID, st.Generation)
+		if st := d.states[f.RouterID]; f.RouterID != "" && f.StateRevision > st.Revision {
+			d.report("floating IP %s was bound with revision %d of router %s, which is of revision %d", f.ID, f.StateRevision, f.RouterID, st.Revision)
 		}
 	}
 }

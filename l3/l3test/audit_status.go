@@ -25,15 +25,15 @@ func (d *database) ofStatus() {
 		}
 		for _, p := range d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerRouterGateway) {
 			want := l3.StatusDown
-			if host != "" && p.AdminStateUp && p.Generation > 0 && p.Generation <= st.Applied {
+			if host != "" && p.AdminStateUp && p.StateRevision > 0 && p.StateRevision <= st.Applied {
 				want = l3.StatusActive
 			}
 			if p.Status != want || p.Binding.HostID != host || host != "" == (p.Binding.VIFType == "unbound") {
 				d.report("port %s of router %s is stored as %s on host %q (%s), and is %s on %q",
 					p.ID, r.ID, p.Status, p.Binding.HostID, p.Binding.VIFType, want, host)
 			}
-			if up := r.AdminStateUp && p.AdminStateUp; up != (p.Generation > 0) || p.Generation > st.Generation {
-				d.report("port %s of router %s, which is of generation %d, was plugged in with generation %d", p.ID, r.ID, st.Generation, p.Generation)
+			if up := r.AdminStateUp && p.AdminStateUp; up != (p.StateRevision > 0) || p.StateRevision > st.Revision {
+				d.report("port %s of router %s, which is of revision %d, was plugged in with revision %d", p.ID, r.ID, st.Revision, p.StateRevision)
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func routerStatus(r l3.Router, st l3.RouterState) l3.Status {
 		}
 		return l3.StatusBuild
 	}
-	if st.Reported < st.Generation {
+	if st.Reported < st.Revision {
 		return l3.StatusBuild
 	}
 	if st.Error != "" {
@@ -93,7 +93,7 @@ func routerStatus(r l3.Router, st l3.RouterState) l3.Status {
 }
 
 func floatingIPStatus(f l3.FloatingIP, st l3.RouterState) l3.Status {
-	if f.RouterID == "" || st.Reported == 0 || st.Reported < f.Generation ||
+	if f.RouterID == "" || st.Reported == 0 || st.Reported < f.StateRevision ||
 		!slices.ContainsFunc(st.Inside, func(p netip.Prefix) bool { return p.Contains(f.FixedIP) }) {
 		return l3.StatusDown
 	}

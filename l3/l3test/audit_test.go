@@ -56,9 +56,9 @@ func newWorld() *world {
 		port:    port("port", "p", "inside", "private", "10.0.0.1", l3.OwnerRouterInterface, "router"),
 		own:     port("own", "", "outside", "public", "192.0.2.2", l3.OwnerFloatingIP, "fip"),
 		router:  l3.Router{Meta: meta("router", "p"), Routes: []l3.Route{{Destination: netip.MustParsePrefix("172.16.0.0/12"), NextHop: addr("10.0.0.2")}}},
-		state:   l3.RouterState{ID: "router", Generation: 3, Wanted: true, AgentID: "agent", Host: "h", Epoch: 1},
+		state:   l3.RouterState{ID: "router", Revision: 3, Wanted: true, AgentID: "agent", Host: "h", Epoch: 1},
 		fip: l3.FloatingIP{Meta: meta("fip", "p"), NetworkID: "outside", SubnetID: "public", Address: addr("192.0.2.2"), OwnPort: "own",
-			PortID: "server", FixedIP: addr("10.0.0.2"), RouterID: "router", Generation: 2},
+			PortID: "server", FixedIP: addr("10.0.0.2"), RouterID: "router", StateRevision: 2},
 		group:  l3.SecurityGroup{Meta: meta("group", "p")},
 		rule:   l3.SecurityGroupRule{Meta: meta("rule", "p"), SecurityGroupID: "group", RemoteGroupID: "group"},
 		policy: l3.RBACPolicy{Meta: meta("policy", "admin"), ObjectID: "outside", Action: l3.AccessAsExternal, TargetProject: "*"},
@@ -69,7 +69,7 @@ func newWorld() *world {
 	w.fip.Status, w.fip.Host = l3.StatusActive, "h"
 	w.own.Status = l3.StatusNone
 	for _, p := range []*l3.Port{&w.gateway, &w.port} {
-		p.AdminStateUp, p.Status, p.Generation, p.Binding = true, l3.StatusActive, 1, l3.Binding{HostID: "h", VIFType: "ovs"}
+		p.AdminStateUp, p.Status, p.StateRevision, p.Binding = true, l3.StatusActive, 1, l3.Binding{HostID: "h", VIFType: "ovs"}
 	}
 	w.server.AdminStateUp, w.server.Status, w.server.Binding.HostID = true, l3.StatusActive, "h"
 	w.group.Name, w.server.SecurityGroups = "default", []string{"group"}
@@ -154,8 +154,8 @@ func TestAuditBites(t *testing.T) {
 		"its state says \"\"":                func(w *world) { w.state.AgentID, w.state.Host = "", "" },
 		"its state has agent":                func(w *world) { w.state.Epoch = 2 },
 		"a state of router gone":             func(w *world) { w.state.ID = "gone" },
-		"and generation 4 was reported":      func(w *world) { w.state.Reported = 4 },
-		"was bound with generation 9":        func(w *world) { w.fip.Generation = 9 },
+		"and revision 4 was reported":      func(w *world) { w.state.Reported = 4 },
+		"was bound with revision 9":        func(w *world) { w.fip.StateRevision = 9 },
 		"router router is bound to agent":    func(w *world) { w.router.ID = "other" },
 		"is of epoch 1 of router router":     func(w *world) { w.state.Epoch = 0 },
 
@@ -166,8 +166,8 @@ func TestAuditBites(t *testing.T) {
 		`port port of router router is stored as ACTIVE`:              func(w *world) { w.state.Applied = 0 },
 		`is stored as ACTIVE on host "" (ovs)`:                        func(w *world) { w.port.Binding.HostID = "" },
 		`is stored as ACTIVE on host "h" (unbound)`:                   func(w *world) { w.port.Binding.VIFType = "unbound" },
-		`of generation 3, was plugged in with generation 0`:           func(w *world) { w.port.Generation = 0 },
-		`of generation 3, was plugged in with generation 4`:           func(w *world) { w.port.Generation = 4 },
+		`of revision 3, was plugged in with revision 0`:           func(w *world) { w.port.StateRevision = 0 },
+		`of revision 3, was plugged in with revision 4`:           func(w *world) { w.port.StateRevision = 4 },
 		`floating IP fip is stored as ACTIVE on host "h", and is DOWN`: func(w *world) {
 			w.state.Inside = nil
 		},

@@ -97,7 +97,7 @@ func storedAsGiven(t *testing.T, s l3.Store) {
 	agent.HeartbeatAt = time.Date(2026, 1, 1, 0, 0, 0, 123456789, time.UTC)
 	two := 2
 	rule := l3.SecurityGroupRule{Meta: meta("p", ""), PortRangeMin: &two}
-	state := l3.RouterState{ID: "r", Generation: 1 << 60, Inside: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
+	state := l3.RouterState{ID: "r", Revision: 1 << 60, Inside: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
 	update(t, s, func(tx l3.Tx) error {
 		return errors.Join(tx.Ports().Insert(ctx, port), tx.Routers().Insert(ctx, router), tx.Agents().Insert(ctx, agent),
 			tx.SecurityGroupRules().Insert(ctx, rule), tx.RouterStates().Insert(ctx, state))

@@ -82,12 +82,12 @@ func TestClusterNodesStoppedInTurn(t *testing.T) {
 		c.servers[i].Shutdown()
 		w.put("h1", "r1")
 		seen.until(fmt.Sprintf("a change without server %d", i), func() bool { return seen.have["r1"].Revision == w.revision("r1") })
-		report := agent.Report{RouterID: "r1", Epoch: 1, Generation: w.revision("r1")}
+		report := agent.Report{RouterID: "r1", Epoch: 1, Revision: w.revision("r1")}
 		require.Eventually(t, func() bool { return source.Report(t.Context(), report) == nil }, patience, 50*time.Millisecond)
 		require.Eventually(t, func() bool {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			return len(h.reports) > 0 && h.reports[len(h.reports)-1].Generation == report.Generation
+			return len(h.reports) > 0 && h.reports[len(h.reports)-1].Revision == report.Revision
 		}, patience, 10*time.Millisecond)
 		c.start(t, i)
 		w.put("h1", "r2")

@@ -62,7 +62,7 @@ func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 	source := r.source("h1")
 	const reports = 100
 	for i := range reports {
-		require.NoError(t, source.Report(t.Context(), agent.Report{RouterID: "r", Epoch: 1, Generation: uint64(i)}))
+		require.NoError(t, source.Report(t.Context(), agent.Report{RouterID: "r", Epoch: 1, Revision: uint64(i)}))
 	}
 	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.Eventually(t, func() bool {

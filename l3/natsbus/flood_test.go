@@ -79,7 +79,7 @@ func TestFloodOfOneHost(t *testing.T) {
 	require.Eventually(t, func() bool { return h.beat("h1").Instance == "flood" }, patience, time.Millisecond)
 	var stored, taken, reported, changed delays
 	for i := range rounds {
-		instance, generation := fmt.Sprint(i), uint64(i)+1
+		instance, revision := fmt.Sprint(i), uint64(i)+1
 		began := time.Now()
 		stored.until(t, "the heartbeat is stored", began, func() bool {
 			return victim.Heartbeat(t.Context(), agent.Heartbeat{Instance: instance}) == nil
@@ -87,9 +87,9 @@ func TestFloodOfOneHost(t *testing.T) {
 		taken.until(t, "the heartbeat is taken", began, func() bool { return h.beat("h2").Instance == instance })
 		began = time.Now()
 		stored.until(t, "the report is stored", began, func() bool {
-			return victim.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1, Generation: generation}) == nil
+			return victim.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1, Revision: revision}) == nil
 		})
-		reported.until(t, "the report is taken", began, func() bool { return h.reported("h2", generation) })
+		reported.until(t, "the report is taken", began, func() bool { return h.reported("h2", revision) })
 		began = time.Now()
 		w.put("h2", "r1")
 		changed.until(t, "the change is at the agent", began, func() bool {

@@ -63,9 +63,9 @@ func (h *hosting) beat(host string) agent.Heartbeat {
 	return h.beats[host]
 }
 
-// reported reports whether a host has reported a generation.
-func (h *hosting) reported(host string, generation uint64) bool {
+// reported reports whether a host has reported a revision.
+func (h *hosting) reported(host string, revision uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.reports, func(r agent.Report) bool { return r.Host == host && r.Generation == generation })
+	return slices.ContainsFunc(h.reports, func(r agent.Report) bool { return r.Host == host && r.Revision == revision })
 }

@@ -109,7 +109,7 @@ func (a *target) by(attacker *nats.Conn, victim natsbus.Login) {
 	own.stop() // what it may break of its own is of no interest
 	stopConsumer()
 	for i := range uint64(3) {
-		require.NoError(a, theirs.Report(a.Context(), agent.Report{RouterID: "theirs", Epoch: 2, Generation: i + 1}))
+		require.NoError(a, theirs.Report(a.Context(), agent.Report{RouterID: "theirs", Epoch: 2, Revision: i + 1}))
 	}
 	unread, err := a.js.Consumer(a.Context(), "reports", "control")
 	require.NoError(a, err)

@@ -105,7 +105,7 @@ func TestRunningServerRepairs(t *testing.T) {
 			beat.StartedAt = started
 			require.Eventually(t, func() bool {
 				_ = source.Heartbeat(t.Context(), beat)
-				_ = source.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1, Generation: 2})
+				_ = source.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1, Revision: 2})
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				return h.beats["h1"].StartedAt.Equal(started) && len(h.reports) > 0

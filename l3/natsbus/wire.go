@@ -116,7 +116,7 @@ const maxReason = 1024
 
 func encodeReport(r agent.Report) ([]byte, error) {
 	w := report{
-		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Generation, Error: shorten(r.Error),
+		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Revision, Error: shorten(r.Error),
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
 	}
 	if len(r.FloatingIPs) > 0 {
@@ -148,7 +148,7 @@ func decodeReport(host string, text []byte) (agent.Report, error) {
 		return agent.Report{}, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
 	}
 	return agent.Report{
-		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Generation: r.Revision, Error: r.Error, FloatingIPs: r.FloatingIPs,
+		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Revision, Error: r.Error, FloatingIPs: r.FloatingIPs,
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
 	}, nil
 }

@@ -285,7 +285,7 @@ func settle(t *testing.T, svc *service.Service, host string) {
 	all, err := svc.DesiredOn(t.Context(), host)
 	require.NoError(t, err)
 	for _, a := range all {
-		require.NoError(t, svc.Report(t.Context(), agent.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision}))
+		require.NoError(t, svc.Report(t.Context(), agent.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Revision: a.Revision}))
 	}
 }
 

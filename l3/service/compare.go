@@ -98,14 +98,14 @@ func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.Runnin
 		c.later = append(c.later, sighting{host: h.Host, routerID: st.ID, version: r.Version(), runs: true})
 		return
 	}
-	have := uint64(0) // generation that runs
+	have := uint64(0) // revision that runs
 	if runs && r.Epoch == st.Epoch {
 		have = r.Revision
 	}
 	newer := st.ReportedBy == h.Instance && st.ReportedSeq > h.Inventory.Seq // it was reported after this inventory was made
 	switch {
 	case newer:
-	case st.Error == "" && st.Reported != have || st.Error != "" && have == st.Generation:
+	case st.Error == "" && st.Reported != have || st.Error != "" && have == st.Revision:
 		st.Reported, st.Applied, st.Error, st.FloatingIPs, st.Lagging = have, have, "", nil, 0
 		st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq
 		c.states = append(c.states, st)
@@ -113,7 +113,7 @@ func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.Runnin
 		st.Applied = have // what runs while a later version fails
 		c.states = append(c.states, st)
 	}
-	if st.Reported < st.Generation || r.Orphan { // of an orphan the host's listing says nothing
+	if st.Reported < st.Revision || r.Orphan { // of an orphan the host's listing says nothing
 		if h.Deployment == c.deployment.ID {
 			st.Lagging++
 		}
@@ -191,7 +191,7 @@ func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Ag
 		return nil, nil
 	}
 	// The departure is newer than everything that was said of the router on this host.
-	left := l3.RouterState{ID: r.ID, Host: h.Host, Epoch: max(r.Epoch, c.deployment.Epoch, 1), Generation: r.Revision}
+	left := l3.RouterState{ID: r.ID, Host: h.Host, Epoch: max(r.Epoch, c.deployment.Epoch, 1), Revision: r.Revision}
 	d, err := tx.Departures().Get(ctx, onHost(h.Host, r.ID))
 	switch {
 	case err != nil && !errors.Is(err, l3.ErrAbsent):
@@ -252,7 +252,7 @@ func (s *Service) remind(ctx context.Context, w *work, st l3.RouterState, a l3.A
 		return s.notify(ctx, w, st, false)
 	}
 	s.log.Warn("a host does not try the version of a router that it should realise: the router is bound to it in a new epoch",
-		"router", st.ID, "host", st.Host, "epoch", st.Epoch, "revision", st.Generation)
+		"router", st.ID, "host", st.Host, "epoch", st.Epoch, "revision", st.Revision)
 	if err := s.bind(ctx, w, &st, a); err != nil {
 		return err
 	}

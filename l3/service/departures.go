@@ -15,7 +15,7 @@ func (s *Service) depart(ctx context.Context, w *work, st l3.RouterState) error 
 
 func (s *Service) record(ctx context.Context, w *work, st l3.RouterState, orphan bool) error {
 	d := l3.Departure{
-		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Generation, Request: l3.RequestOf(ctx), At: s.now(),
+		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Revision, Request: l3.RequestOf(ctx), At: s.now(),
 		Orphan: orphan,
 	}
 	err := w.Departures().Update(ctx, &d)
@@ -47,7 +47,7 @@ func (s *Service) confirm(ctx context.Context, w *work, r agent.Report) error {
 	if errors.Is(err, l3.ErrAbsent) {
 		return nil
 	}
-	if err != nil || d.Version().Newer(agent.Version{Epoch: r.Epoch, Revision: r.Generation}) {
+	if err != nil || d.Version().Newer(agent.Version{Epoch: r.Epoch, Revision: r.Revision}) {
 		return err
 	}
 	return dropDeparture(ctx, w, d.ID)

@@ -318,7 +318,7 @@ func TestFloatingIPStatus(t *testing.T) {
 		require.Equal(r, l3.StatusDown, see(g).Status)
 
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
-		report := agent.Report{Host: a.Host, RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, FloatingIPs: map[string]string{g.ID: "no room"}}
+		report := agent.Report{Host: a.Host, RouterID: router.ID, Epoch: a.Epoch, Revision: a.Revision, FloatingIPs: map[string]string{g.ID: "no room"}}
 		require.NoError(r, r.Report(r.Context(), report))
 		require.Equal(r, l3.StatusActive, see(f).Status)
 		require.Equal(r, l3.StatusError, see(g).Status)

@@ -66,7 +66,7 @@ func TestGatewayEnableSNAT(t *testing.T) {
 		require.True(r, router.Gateway.EnableSNAT)
 		off := ok(r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, EnableSNAT: new(false)}))(r)
 		require.False(r, off.Gateway.EnableSNAT)
-		require.Equal(r, router.Generation+1, off.Generation)
+		require.Equal(r, router.StateRevision+1, off.StateRevision)
 		kept := ok(r.setGateway(r.member, router.ID, l3.GatewaySpec{NetworkID: other.ID}))(r)
 		require.False(r, kept.Gateway.EnableSNAT, "omitted, it keeps what is stored")
 		cleared := ok(r.setGateway(r.member, router.ID, l3.GatewaySpec{}))(r)

@@ -143,7 +143,7 @@ func (s *Service) explainLoss(ctx context.Context, w *work, st *l3.RouterState, 
 	return nil
 }
 
-// settle tells the host that a router has now, and writes where it is. The generation stays: what
+// settle tells the host that a router has now, and writes where it is. The revision stays: what
 // must be realised did not change.
 func (s *Service) settle(ctx context.Context, w *work, st l3.RouterState) error {
 	if st.AgentID != "" && st.Wanted {

@@ -233,14 +233,14 @@ func TestReportOfAnEarlierEpochOrGenerationChangesNothing(t *testing.T) {
 		require.Equal(r, l3.StatusActive, before.Status)
 
 		r.attach(router, r.inside("10.0.2.0/24"))
-		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status, "the current generation is not applied yet")
-		say := func(host string, epoch, generation uint64, problem string) l3.Status {
+		require.Equal(r, l3.StatusBuild, r.see(router.ID).Status, "the current revision is not applied yet")
+		say := func(host string, epoch, revision uint64, problem string) l3.Status {
 			r.Helper()
-			require.NoError(r, r.Report(r.Context(), agent.Report{Host: host, RouterID: router.ID, Epoch: epoch, Generation: generation, Error: problem}))
+			require.NoError(r, r.Report(r.Context(), agent.Report{Host: host, RouterID: router.ID, Epoch: epoch, Revision: revision, Error: problem}))
 			return r.see(router.ID).Status
 		}
 		now := ok(r.DesiredOf(r.Context(), router.ID))(r)
-		require.Equal(r, l3.StatusBuild, say("h1", now.Epoch, first.Revision, ""), "an old generation")
+		require.Equal(r, l3.StatusBuild, say("h1", now.Epoch, first.Revision, ""), "an old revision")
 		require.Equal(r, l3.StatusBuild, say("h1", now.Epoch, now.Revision+1, ""), "one that is yet to come")
 		require.Equal(r, l3.StatusBuild, say("h2", now.Epoch, now.Revision, ""), "not its host")
 		require.Equal(r, l3.StatusError, say("h1", now.Epoch, now.Revision, "full"))
@@ -257,7 +257,7 @@ func TestReportOfAnEarlierEpochOrGenerationChangesNothing(t *testing.T) {
 		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, a.ID, router.ID))
 		require.Equal(r, l3.StatusBuild, say("h1", now.Epoch, now.Revision, ""), "the same host in an earlier epoch")
 		require.Equal(r, l3.StatusActive, say("h1", now.Epoch+2, now.Revision, ""))
-		require.NoError(r, r.Report(r.Context(), agent.Report{Host: "h1", RouterID: "nobody", Epoch: 1, Generation: 1}))
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: "h1", RouterID: "nobody", Epoch: 1, Revision: 1}))
 	})
 }
 

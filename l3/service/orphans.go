@@ -74,7 +74,7 @@ func (s *Service) removeOrphan(ctx context.Context, w *work, o l3.Orphan) error 
 	case err != nil && !errors.Is(err, l3.ErrAbsent):
 		return err
 	}
-	return s.evict(ctx, w, l3.RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Generation: revision}, true)
+	return s.evict(ctx, w, l3.RouterState{ID: o.RouterID, Host: o.Host, Epoch: epoch, Revision: revision}, true)
 }
 
 // evict records that a router leaves a host that it was not bound to in that epoch. Until then, the

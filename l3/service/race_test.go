@@ -107,7 +107,7 @@ func TestRaceAFloatingIPWantedByManyPorts(t *testing.T) {
 		last := ok(r.GetFloatingIP(r.Context(), r.member, f.ID))(r)
 		got1 := r.report(router.ID)
 		require.Equal(r, last.FixedIP, got1.Router.FloatingIPs[0].Fixed)
-		require.Equal(r, last.Generation, got1.Revision)
+		require.Equal(r, last.StateRevision, got1.Revision)
 	})
 }
 
@@ -172,7 +172,7 @@ func TestRaceFailover(t *testing.T) {
 				router := routers[i/4]
 				_, err = r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, EnableSNAT: new(false)})
 			default:
-				err = r.Report(ctx, agent.Report{Host: a.Host, RouterID: routers[i/4].ID, Epoch: 1, Generation: 1})
+				err = r.Report(ctx, agent.Report{Host: a.Host, RouterID: routers[i/4].ID, Epoch: 1, Revision: 1})
 			}
 			return err
 		})

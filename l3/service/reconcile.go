@@ -107,10 +107,10 @@ func statesOf(ctx context.Context, tx l3.Tx, seen []sighting) (map[string]l3.Rou
 // renew binds a router anew, to the host that runs it in a later version than the database has, or
 // else to the one that it is bound to. The new epoch is newer than all that anybody knows.
 func (s *Service) renew(ctx context.Context, w *work, st l3.RouterState, seen sighting) error {
-	st.Generation = max(st.Generation, seen.version.Revision) + 1
+	st.Revision = max(st.Revision, seen.version.Revision) + 1
 	if !st.Wanted && seen.runs {
 		// The backup knows that there is nothing to realise.
-		return s.depart(ctx, w, l3.RouterState{ID: st.ID, Host: seen.host, Epoch: seen.version.Epoch, Generation: st.Generation})
+		return s.depart(ctx, w, l3.RouterState{ID: st.ID, Host: seen.host, Epoch: seen.version.Epoch, Revision: st.Revision})
 	}
 	a := l3.Agent{ID: st.AgentID, Host: st.Host}
 	if seen.runs && seen.host != st.Host {

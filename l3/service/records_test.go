@@ -52,7 +52,7 @@ func (h *host) applies() (running []agent.RunningRouter) {
 	for _, a := range ok(h.DesiredOn(h.Context(), h.name))(h.rig) {
 		h.seq++
 		require.NoError(h, h.Report(h.Context(), agent.Report{
-			Host: h.name, RouterID: a.Router.ID, Epoch: a.Epoch, Generation: a.Revision, Instance: h.instance, Seq: h.seq,
+			Host: h.name, RouterID: a.Router.ID, Epoch: a.Epoch, Revision: a.Revision, Instance: h.instance, Seq: h.seq,
 		}))
 		running = append(running, run(a))
 	}
@@ -101,7 +101,7 @@ func TestDeparturesOutliveTheRouter(t *testing.T) {
 		require.NoError(r, r.AddRouterToAgent(r.Context(), r.admin, agents[there.name], router.ID))
 		require.Equal(r, "left", r.placement(here.name, router.ID))
 		require.Equal(r, "here", r.placement(there.name, router.ID))
-		require.NoError(r, r.Report(r.Context(), agent.Report{Host: here.name, RouterID: router.ID, Epoch: first.Epoch - 1, Generation: 99, Gone: true}))
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: here.name, RouterID: router.ID, Epoch: first.Epoch - 1, Revision: 99, Gone: true}))
 		require.Equal(r, "left", r.placement(here.name, router.ID), "it confirms an earlier departure")
 		hosts := ok(r.Hosts(r.Context()))(r)
 		require.Equal(r, []string{"h1", "h2"}, hosts)
@@ -126,7 +126,7 @@ func TestDeparturesOutliveTheRouter(t *testing.T) {
 		require.Equal(r, hosts, ok(r.Hosts(r.Context()))(r))
 		p := ok(r.PlacementOf(r.Context(), here.name, router.ID))(r)
 		require.Equal(r, []l3.Placement{p}, ok(r.PlacementsOn(r.Context(), here.name))(r))
-		require.NoError(r, r.Report(r.Context(), agent.Report{Host: here.name, RouterID: router.ID, Epoch: p.Epoch, Generation: p.Revision, Gone: true}))
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: here.name, RouterID: router.ID, Epoch: p.Epoch, Revision: p.Revision, Gone: true}))
 		require.Equal(r, "nothing", r.placement(here.name, router.ID))
 		require.Equal(r, "left", r.placement(there.name, router.ID), "that host has not confirmed it")
 	})
@@ -157,7 +157,7 @@ func TestInventoryKeepsStatusTrue(t *testing.T) {
 		is(l3.StatusActive, "it is back")
 
 		r.attach(router, r.inside("10.0.2.0/24"))
-		is(l3.StatusBuild, "a new generation")
+		is(l3.StatusBuild, "a new revision")
 		r.notices(nil)
 		h.runs(running...)
 		is(l3.StatusBuild, "the host has not tried it")
@@ -180,7 +180,7 @@ func TestInventoryKeepsStatusTrue(t *testing.T) {
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
 		h.seq++
 		require.NoError(r, r.Report(r.Context(), agent.Report{
-			Host: "h1", RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, Error: "no device", Instance: h.instance, Seq: h.seq,
+			Host: "h1", RouterID: router.ID, Epoch: a.Epoch, Revision: a.Revision, Error: "no device", Instance: h.instance, Seq: h.seq,
 		}))
 		is(l3.StatusError, "it failed")
 		h.runs()
@@ -442,7 +442,7 @@ func TestLateHeartbeatOfAnEarlierProcess(t *testing.T) {
 		require.NoError(r, r.Attach(r.Context(), agent.Session{Host: "h1", Instance: "again", Machine: h.machine}))
 		a := ok(r.DesiredOf(r.Context(), router.ID))(r)
 		require.NoError(r, r.Report(r.Context(), agent.Report{
-			Host: "h1", RouterID: router.ID, Epoch: a.Epoch, Generation: a.Revision, Instance: "again", Seq: 5,
+			Host: "h1", RouterID: router.ID, Epoch: a.Epoch, Revision: a.Revision, Instance: "again", Seq: 5,
 		}))
 		h.runs()
 		require.Equal(r, l3.StatusActive, r.see(router.ID).Status)

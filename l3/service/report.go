@@ -13,7 +13,7 @@ import (
 const maxReason = 4096
 
 // Report takes what the host of a router reports of it. A report of an earlier host, or one that is
-// older than what is known, changes nothing; nor does one of a generation that is yet to come,
+// older than what is known, changes nothing; nor does one of a revision that is yet to come,
 // which the next inventory of the host explains.
 func (s *Service) Report(ctx context.Context, r agent.Report) error {
 	return s.update(ctx, func(w *work) error {
@@ -24,10 +24,10 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 		if err != nil {
 			return err
 		}
-		if st.AgentID == "" || st.Host != r.Host || st.Epoch != r.Epoch || r.Generation < st.Reported || r.Generation > st.Generation {
+		if st.AgentID == "" || st.Host != r.Host || st.Epoch != r.Epoch || r.Revision < st.Reported || r.Revision > st.Revision {
 			return nil
 		}
-		if r.Generation == st.Reported && laterThan(&st, r) {
+		if r.Revision == st.Reported && laterThan(&st, r) {
 			return nil
 		}
 		reason := tidy(r.Error)
@@ -38,9 +38,9 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 			}
 		}
 		after := st
-		after.Reported, after.Error, after.FloatingIPs = r.Generation, reason, fips
+		after.Reported, after.Error, after.FloatingIPs = r.Revision, reason, fips
 		if reason == "" {
-			after.Applied = r.Generation
+			after.Applied = r.Revision
 		}
 		after.ReportedAt, after.ReportedBy, after.ReportedSeq, after.Lagging = r.At.UTC(), r.Instance, r.Seq, 0
 		if reflect.DeepEqual(st, after) {

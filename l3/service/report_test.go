@@ -20,7 +20,7 @@ func TestReportsOfOneGenerationInAnyOrder(t *testing.T) {
 		first := r.clock.Now()
 		say := func(after time.Duration, why string) l3.Status {
 			require.NoError(r, r.Report(r.Context(), agent.Report{
-				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, Error: why, At: first.Add(after),
+				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, Error: why, At: first.Add(after),
 			}))
 			return r.see(made.ID).Status
 		}

@@ -144,12 +144,12 @@ func realiseState(st *l3.RouterState, p *l3.Port, on l3.Binding, routerUp bool) 
 	}
 	switch {
 	case !routerUp || !p.AdminStateUp:
-		p.Generation = 0
-	case p.Generation == 0:
-		p.Generation = st.Generation
+		p.StateRevision = 0
+	case p.StateRevision == 0:
+		p.StateRevision = st.Revision
 	}
 	p.Status = l3.StatusDown
-	if on.HostID != "" && p.Generation > 0 && st.Applied >= p.Generation {
+	if on.HostID != "" && p.StateRevision > 0 && st.Applied >= p.StateRevision {
 		p.Status = l3.StatusActive
 	}
 }
@@ -181,7 +181,7 @@ func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3
 	case st.Error != "":
 		usual = l3.StatusError
 	}
-	narrow := before.ID != "" && before.Generation > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
+	narrow := before.ID != "" && before.Revision > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
 		before.Error == st.Error && len(before.FloatingIPs)+len(st.FloatingIPs) == 0 && slices.Equal(before.Inside, st.Inside)
 	if narrow {
 		// Those that were bound meanwhile are stored as DOWN; see bindTo.

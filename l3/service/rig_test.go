@@ -202,7 +202,7 @@ func (r *rig) beat(h agent.Heartbeat) l3.Agent {
 func (r *rig) report(routerID string) agent.Assignment {
 	r.Helper()
 	a := ok(r.DesiredOf(r.Context(), routerID))(r)
-	require.NoError(r, r.Report(r.Context(), agent.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision}))
+	require.NoError(r, r.Report(r.Context(), agent.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Revision: a.Revision}))
 	return a
 }
 

@@ -130,7 +130,7 @@ func TestRouterRevision(t *testing.T) {
 
 		named := ok(r.UpdateRouter(r.Context(), r.member, router.ID, l3.RouterSpec{Name: new("x")}, l3.If{}))(r)
 		require.Equal(r, router.Revision+1, named.Revision)
-		require.Equal(r, router.Generation, named.Generation)
+		require.Equal(r, router.StateRevision, named.StateRevision)
 		require.Empty(r, r.notices(nil), "a host does not see the name")
 	})
 }

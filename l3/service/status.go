@@ -31,7 +31,7 @@ func settledState(st *l3.RouterState, up bool) (l3.Status, string) {
 		return l3.StatusBuild, "" // an agent can host it, and will be given it
 	case st.AgentID == "":
 		return l3.StatusDown, "No agent can host the router: " + st.Unhosted
-	case st.Reported < st.Generation:
+	case st.Reported < st.Revision:
 		return l3.StatusBuild, ""
 	case st.Error != "":
 		return l3.StatusError, st.Error
@@ -49,7 +49,7 @@ func dependsOn(st *l3.RouterState, up bool) string {
 
 // floatingState returns the status of a floating IP as long as the router's host is alive.
 func floatingState(st *l3.RouterState, f *l3.FloatingIP) (l3.Status, string) {
-	if f.RouterID == "" || st.Reported < f.Generation || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
+	if f.RouterID == "" || st.Reported < f.StateRevision || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
 		return l3.StatusDown, ""
 	}
 	why, named := st.FloatingIPs[f.ID]
@@ -129,7 +129,7 @@ func (h hosting) describe(s *Service, who l3.Caller, routers []l3.Router) {
 		if r.StatusReason == "" && r.Gateway != nil && len(r.Gateway.FixedIPs) == 0 {
 			r.StatusReason = unaddressed
 		}
-		r.Generation = st.Generation
+		r.StateRevision = st.Revision
 		r.AvailabilityZones = []string{}
 		if a.ID != "" {
 			r.AvailabilityZones = append(r.AvailabilityZones, a.AvailabilityZone)

@@ -26,7 +26,7 @@ func (r *rig) seePort(who l3.Caller, id string) l3.Port {
 func (r *rig) fails(routerID, why string) {
 	r.Helper()
 	a := ok(r.DesiredOf(r.Context(), routerID))(r)
-	require.NoError(r, r.Report(r.Context(), agent.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Generation: a.Revision, Error: why}))
+	require.NoError(r, r.Report(r.Context(), agent.Report{Host: a.Host, RouterID: routerID, Epoch: a.Epoch, Revision: a.Revision, Error: why}))
 }
 
 // TestPortsOfRoutersFollowTheirHost: they are ACTIVE once the host has applied the router with
@@ -323,7 +323,7 @@ func TestListsByStatusAreWhatResourcesShow(t *testing.T) {
 							why[f.ID] = "full"
 						}
 					}
-					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, FloatingIPs: why}))
+					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, FloatingIPs: why}))
 				}
 			case 6:
 				if _, err := r.DesiredOf(ctx, made.ID); err == nil {
@@ -418,7 +418,7 @@ func TestStatusOfAFormerVersionsResources(t *testing.T) {
 			}
 			for _, id := range []string{made.Gateway.PortID, r.routerPorts(made.ID)[0].ID} {
 				x := ok(tx.Ports().Get(ctx, id))(r)
-				x.Status, x.Generation, x.Binding = l3.StatusDown, 0, l3.Binding{VNICType: "normal", VIFType: "unbound"}
+				x.Status, x.StateRevision, x.Binding = l3.StatusDown, 0, l3.Binding{VNICType: "normal", VIFType: "unbound"}
 				require.NoError(r, tx.Ports().Refresh(ctx, &x))
 			}
 			return nil
@@ -456,7 +456,7 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 			r.Helper()
 			a := ok(r.DesiredOf(ctx, made.ID))(r)
 			require.NoError(r, r.Report(ctx, agent.Report{
-				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Generation: a.Revision, Error: reason, FloatingIPs: fips,
+				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, Error: reason, FloatingIPs: fips,
 			}))
 		}
 		found(l3.StatusDown, l3.StatusDown)

@@ -8,7 +8,7 @@ import (
 )
 
 // touch is called with every change of what hosts must realise of routers, after it was written.
-// The routers' generations grow, one that has something to realise gets a host, and the hosts will
+// The routers' revisions grow, one that has something to realise gets a host, and the hosts will
 // be told, in the order of the routers. What no host could realise is refused. The routers'
 // revisions stay.
 func (s *Service) touch(ctx context.Context, w *work, routerIDs ...string) error {
@@ -61,7 +61,7 @@ func (s *Service) advance(ctx context.Context, w *work, in Intent) (l3.RouterSta
 	if !had && !st.Wanted {
 		return st, nil
 	}
-	st.Generation++
+	st.Revision++
 	st.Request = l3.RequestOf(ctx)
 	st.Lagging = 0
 	st.Inside = translatable(r)
@@ -98,7 +98,7 @@ func (s *Service) notify(ctx context.Context, w *work, st l3.RouterState, gone b
 	return w.Outbox().Add(ctx, l3.Notice{Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Gone: gone, At: s.now()})
 }
 
-// stateOf reads a router's state; with Generation 0 there is none.
+// stateOf reads a router's state; with Revision 0 there is none.
 func stateOf(ctx context.Context, tx l3.Tx, routerID string) (l3.RouterState, error) {
 	st, err := tx.RouterStates().Get(ctx, routerID)
 	if errors.Is(err, l3.ErrAbsent) {

@@ -135,7 +135,7 @@ func (s *Service) bindTo(ctx context.Context, w *work, f *l3.FloatingIP, b bindi
 			return err
 		}
 	}
-	f.PortID, f.FixedIP, f.RouterID, f.Generation = b.port, b.fixed, b.router, 0
+	f.PortID, f.FixedIP, f.RouterID, f.StateRevision = b.port, b.fixed, b.router, 0
 	f.Status, f.Host = l3.StatusDown, ""
 	if b.router == "" {
 		return nil
@@ -148,7 +148,7 @@ func (s *Service) bindTo(ctx context.Context, w *work, f *l3.FloatingIP, b bindi
 		return err
 	}
 	st, err := s.advance(ctx, w, in)
-	f.Generation = st.Generation
+	f.StateRevision = st.Revision
 	return err
 }
 

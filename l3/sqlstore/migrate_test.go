@@ -44,7 +44,7 @@ func fill(t *testing.T, s l3.Store) {
 		require.NoError(t, tx.Agents().Insert(ctx, l3.Agent{ID: "agent", Host: "host"}))
 		b := l3.RouterBinding{RouterID: "router", AgentID: "agent", Host: "host"}
 		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		state := l3.RouterState{ID: "router", Generation: 1, Wanted: true, AgentID: "agent", Host: "host", Epoch: 1}
+		state := l3.RouterState{ID: "router", Revision: 1, Wanted: true, AgentID: "agent", Host: "host", Epoch: 1}
 		require.NoError(t, tx.RouterStates().Insert(ctx, state))
 		require.NoError(t, tx.Outbox().Add(ctx, l3.Notice{Host: "host", RouterID: "router", Epoch: 1, At: minute}))
 		require.NoError(t, tx.SecurityGroups().Insert(ctx, l3.SecurityGroup{Meta: testMeta("group")}))
