@@ -154,8 +154,8 @@ func TestAuditBites(t *testing.T) {
 		"its state says \"\"":                func(w *world) { w.state.AgentID, w.state.Host = "", "" },
 		"its state has agent":                func(w *world) { w.state.Epoch = 2 },
 		"a state of router gone":             func(w *world) { w.state.ID = "gone" },
-		"and revision 4 was reported":      func(w *world) { w.state.Reported = 4 },
-		"was bound with revision 9":        func(w *world) { w.fip.StateRevision = 9 },
+		"and revision 4 was reported":        func(w *world) { w.state.Reported = 4 },
+		"was bound with revision 9":          func(w *world) { w.fip.StateRevision = 9 },
 		"router router is bound to agent":    func(w *world) { w.router.ID = "other" },
 		"is of epoch 1 of router router":     func(w *world) { w.state.Epoch = 0 },
 
@@ -166,8 +166,8 @@ func TestAuditBites(t *testing.T) {
 		`port port of router router is stored as ACTIVE`:              func(w *world) { w.state.Applied = 0 },
 		`is stored as ACTIVE on host "" (ovs)`:                        func(w *world) { w.port.Binding.HostID = "" },
 		`is stored as ACTIVE on host "h" (unbound)`:                   func(w *world) { w.port.Binding.VIFType = "unbound" },
-		`of revision 3, was plugged in with revision 0`:           func(w *world) { w.port.StateRevision = 0 },
-		`of revision 3, was plugged in with revision 4`:           func(w *world) { w.port.StateRevision = 4 },
+		`of revision 3, was plugged in with revision 0`:               func(w *world) { w.port.StateRevision = 0 },
+		`of revision 3, was plugged in with revision 4`:               func(w *world) { w.port.StateRevision = 4 },
 		`floating IP fip is stored as ACTIVE on host "h", and is DOWN`: func(w *world) {
 			w.state.Inside = nil
 		},
