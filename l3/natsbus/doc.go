@@ -128,7 +128,7 @@
 //
 // The configurations have the counts routers, interfaces, ex_gw_ports and floating_ips, the list
 // physical_networks, and [TunnelAddress]. The inventory lists what runs on the host, whoever asked
-// for it; see [l3.Inventory]. deployment is the one that the agent serves.
+// for it; see [agent.Inventory]. deployment is the one that the agent serves.
 //
 // A report says what became of a version of a router:
 //

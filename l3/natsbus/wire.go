@@ -97,7 +97,7 @@ type markValue struct {
 	Session string `json:"session,omitempty"`
 }
 
-// report is an [l3.Report] on the wire.
+// report is an [agent.Report] on the wire.
 type report struct {
 	Host        string            `json:"host"`
 	RouterID    string            `json:"router_id"`
@@ -153,7 +153,7 @@ func decodeReport(host string, text []byte) (agent.Report, error) {
 	}, nil
 }
 
-// heartbeat is an [l3.Heartbeat] on the wire.
+// heartbeat is an [agent.Heartbeat] on the wire.
 type heartbeat struct {
 	Host             string           `json:"host"`
 	Binary           string           `json:"binary,omitempty"`
