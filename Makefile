@@ -53,6 +53,10 @@ test-kernel: ## what depends on the kernel, under Debian's, in a virtual machine
 lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes
 	@$(GOLANGCI) run
 
+.PHONY: api
+api: ## how the exported API differs from the newest release, or from the commit before, for CHANGELOG
+	@.ci/api
+
 .PHONY: bench
 bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json and internal/bench/RESULTS.md keep it
 	@.ci/need nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch pg_ctlcluster=postgresql
