@@ -20,7 +20,10 @@ type Fake struct {
 	watch   *fakeWatch        // nil: nobody watches
 }
 
-var _ Watcher = (*Fake)(nil)
+var (
+	_ Watcher   = (*Fake)(nil)
+	_ Announcer = (*Fake)(nil)
+)
 
 // NewFake opens a dataplane on a host. Several on one host, one after the other or at once, are
 // like processes on one machine. A nil host is a new one.
@@ -105,6 +108,24 @@ func (f *Fake) Inspect(ctx context.Context, id string) (Inspection, error) {
 		return Inspection{}, wrap(op, id, os.ErrNotExist)
 	}
 	return inspectionOf(r.router), nil
+}
+
+// Announce counts; see [FakeHost.Announced].
+func (f *Fake) Announce(ctx context.Context, id string) error {
+	const op = "announce"
+	if err := f.ready(ctx, op, id, Router{ID: id}.Validate); err != nil {
+		return err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	if f.host.routers[id] == nil {
+		return wrap(op, id, os.ErrNotExist)
+	}
+	if f.host.announced == nil {
+		f.host.announced = make(map[string]int)
+	}
+	f.host.announced[id]++
+	return nil
 }
 
 // Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.

@@ -19,15 +19,16 @@ type routerValue struct {
 	Deployment string            `json:"deployment,omitempty"`
 	Revision   uint64            `json:"revision"`
 	Epoch      uint64            `json:"epoch"`
-	Request    string            `json:"request,omitempty"` // that caused it; see [l3.WithRequest]
-	Router     *dataplane.Router `json:"router"`            // null: the router has left the host
-	Orphan     bool              `json:"orphan,omitempty"`  // see [l3.Departure]
+	Request    string            `json:"request,omitempty"`  // that caused it; see [l3.WithRequest]
+	Router     *dataplane.Router `json:"router"`             // null: the router has left the host
+	Orphan     bool              `json:"orphan,omitempty"`   // see [l3.Departure]
+	Announce   uint64            `json:"announce,omitempty"` // see [agent.Assignment]
 }
 
 func valueOf(p l3.Placement) routerValue {
 	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch, Request: p.Request, Orphan: p.Orphan}
 	if p.Assignment != nil {
-		v.Router = &p.Assignment.Router
+		v.Router, v.Announce = &p.Assignment.Router, p.Assignment.Announce
 	}
 	return v
 }
@@ -43,7 +44,7 @@ func (v routerValue) placement(routerID string) l3.Placement {
 }
 
 func (v routerValue) assignment() agent.Assignment {
-	return agent.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router}
+	return agent.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router, Announce: v.Announce}
 }
 
 // newer orders the values of one key.
