@@ -20,10 +20,7 @@ type Fake struct {
 	watch   *fakeWatch        // nil: nobody watches
 }
 
-var (
-	_ Watcher   = (*Fake)(nil)
-	_ Announcer = (*Fake)(nil)
-)
+var _ Watcher = (*Fake)(nil)
 
 // NewFake opens a dataplane on a host. Several on one host, one after the other or at once, are
 // like processes on one machine. A nil host is a new one.
@@ -110,7 +107,7 @@ func (f *Fake) Inspect(ctx context.Context, id string) (Inspection, error) {
 	return inspectionOf(r.router), nil
 }
 
-// Announce counts; see [FakeHost.Announced].
+// Announce is only counted; see [FakeHost.Announced].
 func (f *Fake) Announce(ctx context.Context, id string) error {
 	const op = "announce"
 	if err := f.ready(ctx, op, id, Router{ID: id}.Validate); err != nil {

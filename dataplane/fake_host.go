@@ -55,7 +55,7 @@ func (h *FakeHost) Router(id string) (Router, bool) {
 	return r.router.Clone(), true
 }
 
-// Announced is how often [Announcer] was asked to announce a router.
+// Announced is how often a router was to be announced again; see [Dataplane].
 func (h *FakeHost) Announced(id string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -374,7 +374,6 @@ func TestIncompleteConfigurations(t *testing.T) {
 func TestAnnouncesWhatAnotherHostHadToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.config.Dataplane = dataplane.NewFake(s.host)
 		s.start()
 		put := func(epoch, revision, announce uint64) int {
 			a := router("r1", epoch, revision)

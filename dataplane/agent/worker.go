@@ -102,14 +102,12 @@ func movedHere(want *Assignment, runs Version) bool {
 
 // announce tells the neighbours of a router that it is here.
 func (a *Agent) announce(ctx context.Context, want *Assignment) {
-	d, ok := a.config.Dataplane.(dataplane.Announcer)
-	if !ok {
-		return
-	}
-	if err := d.Announce(ctx, want.Router.ID); err != nil && ctx.Err() == nil {
+	if err := a.config.Dataplane.Announce(ctx, want.Router.ID); err != nil && ctx.Err() == nil {
 		a.log.Error("cannot announce a router that another host had too: its neighbours may not find it for a while",
 			"router", want.Router.ID, "request", want.Request, "err", err)
+		return
 	}
+	a.log.Info("router announced: another host has let go of it", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision)
 }
 
 // check puts a router right that is not as it was left.

@@ -7,9 +7,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-var _ dataplane.Announcer = (*Dataplane)(nil)
-
-// Announce implements [dataplane.Announcer].
+// Announce implements [dataplane.Dataplane].
 func (d *Dataplane) Announce(ctx context.Context, id string) error {
 	if err := d.announce(ctx, id); err != nil {
 		return &dataplane.OpError{Op: "announce router", Object: id, Err: err}

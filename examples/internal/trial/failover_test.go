@@ -142,6 +142,7 @@ func TestLostHostIsReplaced(t *testing.T) {
 
 	t.Run("its routers are on the network before its agent", func(t *testing.T) {
 		streams := s.streams(here)
+		time.Sleep(3 * time.Second) // the announcements after the move are over
 		require.NoError(t, victim.Unplug(false))
 		for _, tenant := range here { // the switches hear the routers' MAC addresses from here last
 			inside, err := victim.Inside(tenant.Router)
