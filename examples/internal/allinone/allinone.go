@@ -59,6 +59,12 @@ func Main() { daemon.Main("allinone", description, &Commands{}, host.Beside()) }
 
 // Run is called by kong.
 func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error {
+	if err := r.CheckFlags(r.AgentDownTime); err != nil {
+		return err
+	}
+	if err := daemon.CheckDistinct(daemon.Listener{Flag: "--listen", Address: r.Listen}, daemon.Listener{Flag: "--metrics", Address: flags.Metrics}); err != nil {
+		return err
+	}
 	if err := privileged(); err != nil {
 		return err
 	}
@@ -104,7 +110,7 @@ func (r *Run) part(ctx context.Context, p *daemon.Process) (err error) {
 		if !c.Ready(ctx) {
 			return nil
 		}
-		return r.Agent.Part(c.Login(name))(ctx, p)
+		return r.Agent.Part(c.Login(name), r.AgentDownTime)(ctx, p)
 	})
 	return g.Wait()
 }

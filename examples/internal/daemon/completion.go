@@ -12,7 +12,7 @@ import (
 // Completion is the command that completes command lines in shells.
 type Completion struct {
 	Shell string   `arg:"" enum:"bash,zsh,fish,words" help:"bash, zsh or fish: print a script for it. In bash: source <(PROGRAM completion bash)."`
-	Words []string `arg:"" optional:"" passthrough:"" help:"Of the command line, for the scripts, which call completion words."`
+	Words []string `arg:"" optional:"" passthrough:"" empty:"" help:"Of the command line, for the scripts, which call completion words."`
 }
 
 // scripts ask the binary, so that they never differ from it. %[1]s is its name.
