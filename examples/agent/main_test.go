@@ -347,7 +347,7 @@ func TestCapabilities(t *testing.T) {
 		start := append([]string{"--bus-password=x", "--bus=nats://127.0.0.1:1"}, h.flags...)
 		line, status := refusal(t, h.as(), start...)
 		require.Contains(t, line, "needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")
-		require.Equal(t, 1, status)
+		require.Equal(t, notPermitted, status)
 		for i, c := range capabilities {
 			rest := append(append([]string{}, capabilities[:i]...), capabilities[i+1:]...)
 			args := start
@@ -357,31 +357,50 @@ func TestCapabilities(t *testing.T) {
 				stop()
 				args = append([]string{"explain", "off", "--from=10.0.1.5", "--to=203.0.113.1", "--check"}, h.flags...)
 			}
-			line, _ := refusal(t, h.as(rest...), args...)
+			line, status := refusal(t, h.as(rest...), args...)
 			require.Contains(t, line, "operation not permitted", "without %s", c)
+			require.Equal(t, notPermitted, status, "without %s", c)
 		}
 	})
 }
 
-// TestCommandsWithoutRoot: beside an agent of root, a command of somebody else says what it lacks.
-func TestCommandsWithoutRoot(t *testing.T) {
+// notPermitted is EX_NOPERM of sysexits(3).
+const notPermitted = 77
+
+// TestWithoutRoot: what an ordinary user starts says what it lacks, beside an agent of root and
+// without one.
+func TestWithoutRoot(t *testing.T) {
 	h := newSite(t)
-	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
-	defer stop()
-	h.passes()
 	binary, err := os.Open(os.Args[0]) // in a directory that nobody else may enter
 	require.NoError(t, err)
 	defer binary.Close()
-	const nobody = "65534"
-	for _, args := range [][]string{{"inspect"}, {"plan"}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+	refused := func(says string, args ...string) {
+		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
+		const nobody = "65534"
 		cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + h.machine.HostNS, "setpriv", "--reuid=" + nobody, "--regid=" + nobody,
 			"--clear-groups", "/proc/self/fd/3"}, args...)...)
 		cmd.Env, cmd.ExtraFiles = append(os.Environ(), asMain+"=1"), []*os.File{binary}
 		text, err := cmd.CombinedOutput()
+		require.NoError(t, ctx.Err())
 		require.Error(t, err)
-		require.Regexp(t, `^agent: error: .*ask the agent of this host, process \d+: this needs root: run the command as root\n$`, string(text), "%v", args)
+		require.Regexp(t, `^agent: error: .*`+says+`.*\n$`, string(text), "%v", args)
+		require.Equal(t, notPermitted, cmd.ProcessState.ExitCode(), "%v", args)
+	}
+	const root = `needs root \(CAP_NET_ADMIN and CAP_SYS_ADMIN\)`
+	refused(root, "--bus-password=x", "--cache="+h.flags[1])
+	const none = "--cache=/nonexistent/l3kit"
+	for _, args := range [][]string{{"inspect", none}, {"plan", none}, {"clean", none}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+		refused(root, args...)
+	}
+	refused("permission denied", "inspect", "--cache="+h.flags[1])
+
+	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
+	defer stop()
+	h.passes()
+	for _, args := range [][]string{{"inspect"}, {"plan"}, {"remove", "office"}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+		refused(`ask the agent of this host, process \d+: `+root+`: run the command as root`, args...)
 	}
 }
 

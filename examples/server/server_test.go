@@ -254,7 +254,7 @@ func TestCommandsPrint(t *testing.T) {
 		{[]string{"--version"}, "github.com/l3kit/l3kit"},
 		{[]string{"--help"}, "openstack"},
 		{[]string{"--help"}, "--agent-down-time"},
-		{[]string{"--help"}, "Exit status: 0 success, 1 failure, 77 not permitted (run it as root), 80 invalid flag or setting."},
+		{[]string{"--help"}, "Exit status: 0 success, 1 failure, 77 not permitted, 80 invalid flag or setting."},
 		{[]string{"run", "--help"}, "--agent-down-time"},
 		{[]string{"credential", "--version"}, "server github.com/l3kit/l3kit"},
 	} {

@@ -39,7 +39,7 @@ type Service struct {
 	FailoverRate  int            `default:"100" help:"Maximum number of routers moved away from dead agents per second."`
 	MaxRoutes     int            `default:"30" help:"Maximum number of extra routes of a router."`
 	PhysicalMTU   int            `default:"1500" help:"MTU of the network that carries the tunnels. It bounds the MTU of networks."`
-	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
+	Quota         map[string]int `placeholder:"RESOURCE=LIMIT;..." help:"Default quotas of projects, such as router=10; -1 is unlimited."`
 
 	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database, which may be empty, does not know: ${enum}."`
 

@@ -47,7 +47,7 @@ func Main(name, description string, commands any, more ...kong.Option) {
 }
 
 const exitStatus = `
-Exit status: 0 success, 1 failure, 77 not permitted (run it as root), 80 invalid flag or setting.
+Exit status: 0 success, 1 failure, 77 not permitted, 80 invalid flag or setting.
 `
 
 // parseArgs reads a command line, and refuses values that are empty.

@@ -43,6 +43,9 @@ func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 	if err := a.check(); err != nil {
 		return err
 	}
+	if err := Privileged(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, attachTime)
 	defer cancel()
 	host, err := (&Agent{Host: a.Host}).Name()

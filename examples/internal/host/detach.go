@@ -22,6 +22,9 @@ type Detach struct {
 // Run is called by kong. A port that the API does not have any more is detached by its ID. Of a
 // port whose workload has gone it removes what is left on the host.
 func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
+	if err := Privileged(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, attachTime)
 	defer cancel()
 	host, err := (&Agent{Host: d.Host}).Name()
