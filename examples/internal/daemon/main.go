@@ -46,9 +46,7 @@ func Main(name, description string, commands any, more ...kong.Option) {
 	}
 }
 
-const exitStatus = `
-Exit status: 0 success, 1 failure, 77 not permitted, 80 invalid flag or setting.
-`
+const exitStatus = "\nExit status: 0 success, 1 failure, 77 not permitted, 80 invalid flag or setting."
 
 // parseArgs reads a command line, and refuses values that are empty.
 func parseArgs(parser *kong.Kong, args []string) (*kong.Context, error) {
