@@ -38,7 +38,7 @@ test: ## every test, with the race detector; installs by apt what the tests need
 
 .PHONY: try
 try: ## the commands of README, as they are printed, in namespaces of their own: to a first packet and back to nothing
-	@.ci/need nft=nftables openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping
+	@.ci/need nft=nftables ovs-vswitchd=openvswitch-switch openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping
 	@go test -count=1 -v $(if $(AS_ROOT),-exec='$(AS_ROOT)') -run '^TestReadme' ./examples/allinone
 
 .PHONY: picture

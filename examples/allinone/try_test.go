@@ -136,6 +136,72 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// switches starts Open vSwitch, whose files are in /run.
+const switches = `
+mkdir /run/openvswitch
+quiet="-vconsole:off -vsyslog:off -vfile:off"
+ovsdb-tool create /run/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema
+ovsdb-server /run/openvswitch/conf.db --remote=punix:/run/openvswitch/db.sock --detach --pidfile $quiet
+ovs-vsctl --no-wait init
+ovs-vswitchd unix:/run/openvswitch/db.sock --detach --pidfile $quiet
+`
+
+// resources makes what README's first packet has the openstack client make, which takes seconds for
+// each.
+const resources = `
+python3 - <<'END'
+import json, time, urllib.error, urllib.request
+
+def send(method, path, body):
+    data = body and json.dumps(body).encode()
+    request = urllib.request.Request("http://127.0.0.1:9696/v2.0/" + path, data, {"Content-Type": "application/json"}, method=method)
+    return json.load(urllib.request.urlopen(request))
+
+def make(kind, **body):
+    return send("POST", kind + "s", {kind: body})[kind]["id"]
+
+while True:
+    try:
+        send("GET", "networks", None)
+        break
+    except urllib.error.URLError:
+        time.sleep(0.1)
+public = make("network", name="public", **{"router:external": True, "provider:network_type": "flat", "provider:physical_network": "public"})
+make("subnet", network_id=public, ip_version=4, cidr="203.0.113.0/24", gateway_ip="203.0.113.1", enable_dhcp=False)
+blue = make("network", name="blue")
+subnet = make("subnet", network_id=blue, ip_version=4, cidr="10.0.1.0/24")
+router = make("router", name="blue", external_gateway_info={"network_id": public})
+send("PUT", "routers/" + router + "/add_router_interface", {"subnet_id": subnet})
+make("port", network_id=blue, name="vm1")
+while send("GET", "routers/" + router, None)["router"]["status"] != "ACTIVE":
+    time.sleep(0.1)
+END
+`
+
+// TestReadmeOnOpenVSwitch starts the service as README says for Open vSwitch, in user space, and
+// ends with what the first packet ends with.
+func TestReadmeOnOpenVSwitch(t *testing.T) {
+	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+	needs.Program(t, "python3", "python3")
+	first, ovs := blocks(t, "try"), blocks(t, "ovs")
+	const build = "go build -o bin/ ./examples/allinone\n"
+	require.Contains(t, first[0], build)
+	replace := strings.NewReplacer(build, "cp -r "+binaries(t)+" bin\n",
+		"add-br br-ex", "add-br br-ex -- set bridge br-ex datapath_type=netdev", "--wiring ovs", "--wiring ovs --ovs-datapath netdev")
+	started := replace.Replace(first[0] + ovs[0])
+	require.Equal(t, 2, strings.Count(started, "netdev"))
+	attached, cleaned := first[len(first)-3], first[len(first)-1]
+	require.Contains(t, attached, " attach vm1 ")
+	said := run(t, switches+started+resources+attached+ovs[1]+cleaned+strings.Join(blocks(t, "ovs clean"), "")+`
+[ -z "$(ovs-vsctl list-br)" ]
+ovs-appctl -t ovs-vswitchd exit
+ovs-appctl -t ovsdb-server exit
+`+same)
+	require.Contains(t, said, " 0% packet loss")
+	require.Regexp(t, `(?s)Bridge br-int\n.*Port tap[0-9a-f-]{11}\n +tag: \d`, said)
+	require.Contains(t, said, "options: {peer=phy-br-ex}")
+}
+
 // TestReadmeOnSeveralHosts runs the blocks for a server and for a host, each in a network namespace
 // of its own with the address that the text says.
 func TestReadmeOnSeveralHosts(t *testing.T) {
