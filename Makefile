@@ -33,7 +33,7 @@ demo: build/threetier build/allinone ## a three-tier application by the API, beh
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
-		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish
+		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish systemctl=systemd
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
 .PHONY: try

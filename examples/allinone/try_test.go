@@ -72,13 +72,18 @@ func run(t *testing.T, script string) string {
 	return string(said)
 }
 
-// blocks are the commands of a text: those that stand in blocks behind a mark.
+// blocks are the commands of README: those that stand in blocks behind a mark.
 func blocks(t *testing.T, mark string) []string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	return blocksOf(t, "README.md", mark)
+}
+
+func blocksOf(t *testing.T, file, mark string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", file))
 	require.NoError(t, err)
 	var found []string
-	for _, m := range regexp.MustCompile("(?s)<!-- "+regexp.QuoteMeta(mark)+" -->\n```sh\n(.*?)```\n").FindAllStringSubmatch(string(readme), -1) {
+	for _, m := range regexp.MustCompile("(?s)<!-- "+regexp.QuoteMeta(mark)+" -->\n```sh\n(.*?)```\n").FindAllStringSubmatch(string(text), -1) {
 		found = append(found, m[1])
 	}
 	require.NotEmpty(t, found)
@@ -209,20 +214,62 @@ func TestReadmeOnSeveralHosts(t *testing.T) {
 	build := "go build -o bin/ ./examples/server ./examples/agent\n"
 	require.Contains(t, server[0], build)
 	server[0] = strings.Replace(server[0], build, "cp -r "+binaries(t)+" bin\n", 1) // the same
-	said := run(t, `
-ip netns add node1
-ip link add lan type veth peer name lan netns node1
-ip address add 192.0.2.10/24 dev lan
-ip link set lan up
-ip -n node1 address add 192.0.2.11/24 dev lan
-ip -n node1 link set lan up
-ip -n node1 link add eth1 type veth peer name far
-`+strings.Join(server, "")+`
+	said := run(t, twoHosts+strings.Join(server, "")+`
 ip netns exec node1 bash -euc `+quoted(strings.Join(node, "")+"\nsleep infinity")+` &
 export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9696
 until openstack network agent list | grep node1; do sleep 1; done
 `)
 	require.Regexp(t, `node1 .* :-\) `, said)
+}
+
+// twoHosts is this machine, the server of the texts, and the first host, a network namespace.
+const twoHosts = `
+ip netns add node1
+ip link add lan type veth peer name lan netns node1
+ip address add 192.0.2.10/24 dev lan
+ip link set lan up
+ip -n node1 link set lo up
+ip -n node1 address add 192.0.2.11/24 dev lan
+ip -n node1 link set lan up
+ip -n node1 link add eth1 type veth peer name far
+`
+
+// TestInstall runs the blocks with which OPERATIONS.md installs the services, and then what the
+// units start, with the files that were written.
+func TestInstall(t *testing.T) {
+	needs.Program(t, "systemctl", "systemd")
+	step := func(mark string) string {
+		// No systemd runs that could start a service. Nothing of that would get through sudo.
+		return strings.ReplaceAll(blocksOf(t, "OPERATIONS.md", "install: "+mark)[0], "sudo ", "")
+	}
+	build := "go build -o bin/ ./examples/server ./examples/agent\n"
+	require.Contains(t, step("server"), build)
+	install := strings.Replace(step("server"), build, "cp -r "+binaries(t)+" bin\n", 1)
+	said := run(t, twoHosts+`
+systemctl() { [ "$1 $2" = "enable --now" ] && SYSTEMD_OFFLINE=1 command systemctl enable "$3"; }
+for dir in /etc /usr/local; do
+	mkdir -p /run/over$dir/upper /run/over$dir/work
+	mount -t overlay overlay -o "lowerdir=$dir,upperdir=/run/over$dir/upper,workdir=/run/over$dir/work" $dir
+done
+mkdir -p /var/lib/l3kit/server
+start() { sed -n 's/^ExecStart=//p' "/etc/systemd/system/multi-user.target.wants/$1.service"; }
+`+install+`
+(cd /var/lib/l3kit/server && exec $(start l3kit-server)) &
+until [ -s /var/lib/l3kit/server/l3kit-bus.secret ]; do sleep 0.1; done
+`+strings.ReplaceAll(step("password"), "l3kit-server", "/usr/local/bin/l3kit-server")+`
+mkdir /run/node1
+cp bin/agent examples/agent/l3kit-agent.service node1.password /run/node1
+cd /run/node1
+`+step("node1")+`
+ip netns exec node1 $(start l3kit-agent) &
+ready() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/9698 && printf "GET /readyz HTTP/1.0\r\n\r\n" >&3 && cat <&3'; }
+export -f ready
+until ip netns exec node1 bash -c ready 2>/dev/null | grep -o '200 OK'; do sleep 0.1; done
+systemd-analyze verify --recursive-errors=no /etc/systemd/system/l3kit-*.service
+echo verified
+`)
+	require.Contains(t, said, "200 OK")
+	require.Contains(t, said, "verified")
 }
 
 // quoted is a text as one word of the shell.
