@@ -184,7 +184,7 @@ func TestAttach(t *testing.T) {
 	command.Env = append(slices.Clone(reachable), "L3KIT_API=http://127.0.0.1:1")
 	said, status = agent(here, "detach", "second")
 	require.Equal(t, 1, status, said)
-	require.Contains(t, said, "no port with this ID is attached on this host, and the API does not say which one has this name: read ports: ")
+	require.Contains(t, said, "no port with this ID is attached on this host, and the API does not say which has this name: read ports: ")
 	said, status = agent(here, "detach", second.ID)
 	require.Zero(t, status, said)
 	require.Contains(t, said, "detached port "+second.ID+"\n")

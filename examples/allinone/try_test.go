@@ -276,7 +276,8 @@ echo verified
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // TestStart: a start is quiet, an address in the log is one at which something listens, and a
-// second process on the host is refused before it writes anything.
+// second process on the host, or one with flags that are wrong, is refused before it writes
+// anything.
 func TestStart(t *testing.T) {
 	said := run(t, "cp -r "+binaries(t)+" bin\n"+`
 bin/allinone 2>/run/log &
@@ -290,6 +291,10 @@ cd /run/elsewhere
 echo "status $?, left: $(ls -A)"
 "$binary" --listen :9696 --force-listen --cache /run/elsewhere/cache && exit 1
 echo "status $?, left: $(ls -A)"
+for wrong in --heartbeat=26s --metrics=127.0.0.1:9696; do
+	"$binary" $wrong && exit 1
+	echo "status $?, left: $(ls -A)"
+done
 for address in $(grep -oE '[0-9.]+:[0-9]+' /run/log | grep '^127'); do
 	(exec 3<>"/dev/tcp/${address%:*}/${address#*:}") && echo "listens: $address"
 done
@@ -297,6 +302,9 @@ grep -E 'level=(WARN|ERROR)' /run/log && exit 1
 echo quiet
 `)
 	require.Equal(t, 2, strings.Count(said, "status 1, left: \n"))
+	require.Equal(t, 2, strings.Count(said, "status 80, left: \n"))
+	require.Contains(t, said, "--heartbeat: 26s is more than 25s, a third of --agent-down-time")
+	require.Contains(t, said, "--listen 127.0.0.1:9696 and --metrics 127.0.0.1:9696 are the same address")
 	require.Contains(t, said, "another agent runs on this host, process ")
 	require.Contains(t, said, "listens: 127.0.0.1:9696")
 	require.NotContains(t, said, "4222")

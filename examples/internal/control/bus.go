@@ -42,7 +42,7 @@ type Bus struct {
 type Embedded struct {
 	Dir        string `name:"bus-dir" default:"l3kit-bus" placeholder:"DIR" help:"Directory of the embedded bus; created if missing."`
 	TakeOver   bool   `name:"bus-take-over" help:"Take over a bus that belongs to another database: empty it. Hosts keep what they run."`
-	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"File with the secret that agent passwords derive from; created if missing."`
+	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"Secret that agent passwords derive from; created if missing."`
 }
 
 // check refuses flags that do not go together.

@@ -102,7 +102,8 @@ func (d *Detach) find(ctx context.Context, w wiring, api *gophercloud.ServiceCli
 	case here:
 		return apiPort{ID: d.Port}, err, nil
 	}
-	return port, nil, fmt.Errorf("detach port %s: no port with this ID is attached on this host, and the API does not say which one has this name: %w", d.Port, err)
+	return port, nil, fmt.Errorf("detach port %s: no port with this ID is attached on this host, and the API does not say which has this name: %w",
+		d.Port, err)
 }
 
 // here reports whether the host has something of a port with the ID that was given.
