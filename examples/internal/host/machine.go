@@ -17,6 +17,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/setting"
+	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
@@ -128,7 +129,7 @@ func (m *Machine) checkTunnel() error {
 		return nil
 	}
 	return m.inHost(func() error {
-		addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 		if err != nil {
 			return fmt.Errorf("list the addresses of this host: %w", err)
 		}
@@ -149,7 +150,7 @@ func checkInterface(device string) error {
 	if err != nil || l.Type() == "bridge" {
 		return err
 	}
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
