@@ -1,6 +1,8 @@
 // Command customagent keeps a host equal to a folder of router files. It is an agent in a few
 // hundred lines: a source of routers, the loop that applies them, and flags. Copy it, and put your
-// own source in the place of the folder.
+// own source in the place of the folder. Leave out the command explain, whose package is internal
+// to this repository; nothing else is, which is why flags are read here without the package that
+// the other binaries share.
 package main
 
 import (
@@ -61,9 +63,9 @@ type keep struct {
 	Physical   map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Bridge or interface of this host that carries a physical network."`
 	VXLANLocal netip.Addr        `name:"vxlan-local" placeholder:"ADDR" help:"This host's address for VXLAN networks."`
 	VXLANPort  uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
-	VXLANPeers []netip.Addr      `name:"vxlan-peers" placeholder:"ADDR,..." help:"Other hosts of the VXLAN networks."`
+	VXLANPeers []netip.Addr      `name:"vxlan-peers" placeholder:"ADDR" help:"Other hosts of the VXLAN networks."`
 
-	LogLevel slog.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. debug prints every step."`
+	LogLevel slog.Level `default:"info" help:"debug, info, warn or error. debug prints every step."`
 }
 
 // Validate is called by kong.
@@ -73,6 +75,9 @@ func (f *keep) Validate() error {
 	}
 	if f.Resync <= 0 {
 		return fmt.Errorf("--resync must be more than 0")
+	}
+	if f.VXLANPort == 0 {
+		return fmt.Errorf("--vxlan-port: 0 is not a port")
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ func TestFolderIsTheDefaultCommand(t *testing.T) {
 	}
 	_, err := command(t, "--json", folder)
 	require.ErrorContains(t, err, "--json prints a plan", "flags are still checked against each other")
+	_, err = command(t, "--vxlan-port=0", folder)
+	require.ErrorContains(t, err, "--vxlan-port: 0 is not a port")
 }
 
 func TestExplainReadsAFile(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/setting"
+	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
@@ -25,17 +26,17 @@ import (
 // Machine is a host, and how routers are realised on it, as flags for kong. All commands have them.
 type Machine struct {
 	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What translates and filters packets: ${enum}. Routers of the other one are taken over."`
-	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks: Linux bridges, or Open vSwitch."`
+	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks, Linux bridges or Open vSwitch: ${enum}."`
 
 	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks, each with a bridge or an interface without addresses."`
 	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it the host has no vxlan, geneve and gre networks."`
-	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
+	TunnelPeers   []netip.Addr      `placeholder:"ADDR" help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
 	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
 
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
 
-	Cache      string `default:"/var/lib/l3kit/agent" help:"Directory for applied routers, which come back after a reboot without servers."`
-	Namespaces string `default:"/run/netns" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns."`
+	Cache      string `default:"/var/lib/l3kit/agent" placeholder:"DIR" help:"Directory for applied routers, which come back after a reboot without servers."`
+	Namespaces string `default:"/run/netns" placeholder:"DIR" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns only."`
 
 	ns string // path of the network namespace that is the host's; empty: the caller's
 }
@@ -46,8 +47,8 @@ type Switch struct {
 	RunDir      string   `placeholder:"DIR" help:"Directory of the sockets of ovs-vswitchd. Default: /run/openvswitch."`
 	Datapath    string   `enum:"system,netdev" default:"system" help:"Datapath of bridges: ${enum}."`
 	Device      string   `enum:"auto,internal,veth" default:"auto" help:"Kind of device that connects a router to the switch: ${enum}."`
-	Integration string   `default:"br-int" help:"Integration bridge; created if missing."`
-	Tunnel      string   `default:"br-tun" help:"Tunnel bridge; created if missing."`
+	Integration string   `default:"br-int" placeholder:"NAME" help:"Integration bridge; created if missing."`
+	Tunnel      string   `default:"br-tun" placeholder:"NAME" help:"Tunnel bridge; created if missing."`
 	Checksum    bool     `help:"Compute the checksums of tunnels' outer headers, which some network cards need."`
 	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports are plugged into their own bridge instead of the integration bridge."`
 
@@ -79,6 +80,14 @@ func (s *site) workloads(ctx context.Context) ([]string, error) {
 	}
 	ports, err := s.wiring.Networks(ctx, workloads)
 	return slices.Sorted(maps.Keys(ports)), err
+}
+
+// check refuses what is wrong on every host.
+func (m *Machine) check() error {
+	if m.VXLANPort == 0 {
+		return setting.Errorf("--vxlan-port: 0 is not a port: give one from 1 to 65535")
+	}
+	return nil
 }
 
 // checkPhysical refuses physical networks that no router could use on this host. Somebody may
@@ -120,7 +129,7 @@ func (m *Machine) checkTunnel() error {
 		return nil
 	}
 	return m.inHost(func() error {
-		addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 		if err != nil {
 			return fmt.Errorf("list the addresses of this host: %w", err)
 		}
@@ -141,7 +150,7 @@ func checkInterface(device string) error {
 	if err != nil || l.Type() == "bridge" {
 		return err
 	}
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -186,6 +195,9 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 }
 
 func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []netip.Addr) (wiring, error) {
+	if err := m.check(); err != nil {
+		return nil, err
+	}
 	if m.Wiring == "bridge" {
 		w, err := bridge.New(bridge.Config{
 			HostNS: m.ns, Physical: m.Physical, VXLAN: bridge.VXLAN{Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers}, Logger: log,
