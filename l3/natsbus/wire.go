@@ -44,7 +44,9 @@ func (v routerValue) placement(routerID string) l3.Placement {
 }
 
 func (v routerValue) assignment() agent.Assignment {
-	return agent.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router, Announce: v.Announce}
+	return agent.Assignment{
+		Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Announce: v.Announce, Router: *v.Router,
+	}
 }
 
 // newer orders the values of one key.
