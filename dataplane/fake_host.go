@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"sync"
 )
@@ -20,9 +21,10 @@ type FakeHost struct {
 
 // fakeRouter is a router as the host has it.
 type fakeRouter struct {
-	router Router
-	model  *Model
-	flows  []*Flow // alive, in the order in which they began
+	router   Router
+	model    *Model
+	flows    []*Flow                 // alive, in the order in which they began
+	counters map[netip.Addr]Counters // by floating IP
 }
 
 type failure struct {
@@ -85,7 +87,7 @@ func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
 	changed := r.router.Clone()
 	change(&changed)
 	changed.ID = id
-	r.router, r.model = changed, NewModel(changed)
+	r.router, r.model, r.counters = changed, NewModel(changed), counted(changed, r)
 	h.touch(id, nil)
 	return true
 }
@@ -124,7 +126,7 @@ func (h *FakeHost) change(want Router) (change, error) {
 	}
 	c.steps = now.steps(inventoryOf(c.router))
 	for _, f := range c.end {
-		c.steps = append(c.steps, Step{Op: Remove, Kind: "connections", Object: f.Trace.Packet.String(), Disturbs: true})
+		c.steps = append(c.steps, Step{Op: Remove, Kind: KindConnections, Object: f.Trace.Packet.String(), Disturbs: true})
 	}
 	return c, nil
 }
@@ -159,7 +161,9 @@ func (h *FakeHost) commit(c *change) (inForce, err error) {
 	for _, f := range c.end {
 		f.ended.Store(true)
 	}
-	h.routers[c.router.ID] = &fakeRouter{router: c.router, model: c.model, flows: c.keep}
+	h.routers[c.router.ID] = &fakeRouter{
+		router: c.router, model: c.model, flows: c.keep, counters: counted(c.router, h.routers[c.router.ID]),
+	}
 	h.writes += uint64(len(c.steps))
 	return ErrNewInForce, err
 }

@@ -240,7 +240,7 @@ func TestFakeMendsWhatOthersChanged(t *testing.T) {
 	require.True(t, host.Tamper("r1", func(r *dataplane.Router) { r.Routes = nil }))
 	require.False(t, host.Tamper("r2", nil))
 	plan := mustApply(t, fake, threeTier())
-	require.Equal(t, []dataplane.Step{{Op: dataplane.Add, Kind: "route", Object: "10.9.0.0/16 via 10.0.1.9"}}, plan.Steps)
+	require.Equal(t, []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindRoute, Object: "10.9.0.0/16 via 10.0.1.9"}}, plan.Steps)
 	require.Equal(t, before, host.State("r1"))
 }
 

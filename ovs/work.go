@@ -49,7 +49,7 @@ type action struct {
 }
 
 func step(op dataplane.Op, object, detail string) dataplane.Step {
-	return dataplane.Step{Op: op, Kind: "wiring", Object: object, Detail: detail}
+	return dataplane.Step{Op: op, Kind: dataplane.KindWiring, Object: object, Detail: detail}
 }
 
 func (c *change) add(object, format string, args ...any) {

@@ -257,7 +257,7 @@ func (where staleness) steps(list []conntrack.Connection, n int) []dataplane.Ste
 		detail += ", …"
 	}
 	return []dataplane.Step{{
-		Op: dataplane.Remove, Kind: "connections", Object: strconv.Itoa(n), Detail: detail, Disturbs: true,
+		Op: dataplane.Remove, Kind: dataplane.KindConnections, Object: strconv.Itoa(n), Detail: detail, Disturbs: true,
 	}}
 }
 

@@ -20,7 +20,10 @@ type Dataplane struct {
 	watcher atomic.Pointer[watcher] // nil: nobody watches
 }
 
-var _ dataplane.Watcher = (*Dataplane)(nil)
+var (
+	_ dataplane.Watcher       = (*Dataplane)(nil)
+	_ dataplane.CounterReader = (*Dataplane)(nil)
+)
 
 // New makes a Dataplane of a firewall and wiring. It touches nothing yet.
 func New(cfg Config) (*Dataplane, error) {
@@ -175,9 +178,13 @@ func (d *Dataplane) List(ctx context.Context) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// Counters reads what has passed through each floating IP of a router, by its address, since its
-// translation was added. A router that is not there is [os.ErrNotExist].
-func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Counters, error) {
+// Counters implements [dataplane.CounterReader].
+func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]dataplane.Counters, error) {
+	counters, err := d.counters(ctx, id)
+	return counters, opError("read counters of", "router "+id, err)
+}
+
+func (d *Dataplane) counters(ctx context.Context, id string) (map[netip.Addr]dataplane.Counters, error) {
 	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func TestApplyMakesWhatIsWanted(t *testing.T) {
 	p = b.apply(t, threeLegs())
 	// the firewall of this test forgets with its process; everything else must be found as it is
 	require.Len(t, p.Steps, 1)
-	require.Equal(t, "rules", p.Steps[0].Kind)
+	require.Equal(t, dataplane.KindRules, p.Steps[0].Kind)
 }
 
 func TestPlanOfANewRouterIsWhatApplyDoes(t *testing.T) {

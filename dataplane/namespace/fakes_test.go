@@ -36,7 +36,7 @@ func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Por
 			return nil, nil
 		}
 	}
-	return []dataplane.Step{{Op: op, Kind: "wiring", Object: dev}}, nil
+	return []dataplane.Step{{Op: op, Kind: dataplane.KindWiring, Object: dev}}, nil
 }
 
 func (w *looseWiring) Plug(_ context.Context, ns NS, what ...Attachment) error {
@@ -123,7 +123,7 @@ func (r *openRules) Plan(_ context.Context, c Change) ([]dataplane.Step, error) 
 	if r.have != nil && r.have.Equal(c.Want) {
 		return nil, nil
 	}
-	return []dataplane.Step{{Op: dataplane.Change, Kind: "rules", Object: c.Want.ID}}, nil
+	return []dataplane.Step{{Op: dataplane.Change, Kind: dataplane.KindRules, Object: c.Want.ID}}, nil
 }
 
 func (r *openRules) Apply(_ context.Context, c Change) (func(context.Context) error, error) {
@@ -140,8 +140,8 @@ func (r *openRules) Apply(_ context.Context, c Change) (func(context.Context) er
 func (r *openRules) Present(context.Context) (bool, error) { return r.have != nil, nil }
 func (r *openRules) Clear(context.Context) error           { return nil }
 func (r *openRules) Close() error                          { return nil }
-func (r *openRules) Counters(context.Context) (map[netip.Addr]Counters, error) {
-	return map[netip.Addr]Counters{}, nil
+func (r *openRules) Counters(context.Context) (map[netip.Addr]dataplane.Counters, error) {
+	return map[netip.Addr]dataplane.Counters{}, nil
 }
 
 type bench struct {

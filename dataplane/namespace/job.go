@@ -61,7 +61,7 @@ func (d *Dataplane) longJob(ctx context.Context, s *site, want dataplane.Router,
 	}
 	j := &job{actions: l.actions, learn: l.learn}
 	if fresh {
-		j.first = []dataplane.Step{{Op: dataplane.Add, Kind: "namespace", Object: dataplane.NamespaceName(want.ID)}}
+		j.first = []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindNamespace, Object: dataplane.NamespaceName(want.ID)}}
 		owned, err := s.owns(d.cfg.owning, want.Owner)
 		if err != nil {
 			return nil, err

@@ -96,7 +96,7 @@ func (l *long) sysctls(context.Context) error {
 	}
 	for _, s := range differ {
 		a.steps = append(a.steps, dataplane.Step{
-			Op: dataplane.Change, Kind: "sysctl", Object: s.dotted(), Detail: wanted(s.name) + ", was " + s.value,
+			Op: dataplane.Change, Kind: dataplane.KindSysctl, Object: s.dotted(), Detail: wanted(s.name) + ", was " + s.value,
 		})
 	}
 	l.add(a)
@@ -334,7 +334,7 @@ func (l *long) replace(ctx context.Context) error {
 		if present {
 			l.add(action{
 				final: true,
-				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
+				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindRules, Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
 				do: func(ctx context.Context) error {
 					_, err := l.ofFirewall(f, func(r Rules) (bool, error) { return false, r.Clear(ctx) })
 					return err

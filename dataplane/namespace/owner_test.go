@@ -45,15 +45,15 @@ func TestOwnerIsMended(t *testing.T) {
 			require.NoError(t, change(h, lo))
 		})
 		select {
-		case id := <-announced:
-			require.Equal(t, "r1", id, name)
+		case d := <-announced:
+			require.Equal(t, dataplane.Drift{Router: "r1", Kind: dataplane.KindLink}, d, name) // the owner is a name of lo
 		case <-time.After(10 * time.Second):
 			t.Fatalf("%s: not announced", name)
 		}
 		plan, err := b.Plan(t.Context(), r)
 		require.NoError(t, err)
 		require.Len(t, plan.Steps, 1, name)
-		require.Equal(t, "owner", plan.Steps[0].Kind)
+		require.Equal(t, dataplane.KindOwner, plan.Steps[0].Kind)
 		require.False(t, plan.Disturbs())
 		require.Equal(t, plan.Steps, b.apply(t, r).Steps)
 		require.Empty(t, b.apply(t, r).Steps, name)

@@ -73,14 +73,14 @@ func (l *long) plugSteps(ctx context.Context, dev string) ([]dataplane.Step, err
 	if have, there := l.have.links[dev]; there {
 		steps = append(steps, linkChanges(dev, have, port)...)
 	} else if len(steps) == 0 {
-		steps = []dataplane.Step{{Op: dataplane.Add, Kind: "link", Object: dev}}
+		steps = []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindLink, Object: dev}}
 	}
 	return steps, nil
 }
 
 func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.Step) {
 	change := func(detail string, disturbs bool) {
-		steps = append(steps, dataplane.Step{Op: dataplane.Change, Kind: "link", Object: dev, Detail: detail, Disturbs: disturbs})
+		steps = append(steps, dataplane.Step{Op: dataplane.Change, Kind: dataplane.KindLink, Object: dev, Detail: detail, Disturbs: disturbs})
 	}
 	if have.mac != port.MAC {
 		change(fmt.Sprintf("MAC %s, was %s", port.MAC, have.mac), true)
@@ -161,7 +161,7 @@ func (l *long) unplug(context.Context) error {
 	for _, dev := range l.leaving() {
 		l.add(action{
 			final: true,
-			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "wiring", Object: dev, Disturbs: true}},
+			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindWiring, Object: dev, Disturbs: true}},
 			do:    func(ctx context.Context) error { return l.unplugDevice(ctx, dev) },
 		})
 	}

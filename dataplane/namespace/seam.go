@@ -48,9 +48,8 @@ type Rules interface {
 	// Clear takes that away, after another backend's rules have come into force. Absent is fine.
 	Clear(ctx context.Context) error
 
-	// Counters reads what has passed through each floating IP, by its address, since its
-	// translation was added.
-	Counters(ctx context.Context) (map[netip.Addr]Counters, error)
+	// Counters reads what has passed through each floating IP; see [dataplane.CounterReader].
+	Counters(ctx context.Context) (map[netip.Addr]dataplane.Counters, error)
 
 	// Close releases sockets. The rules stay.
 	Close() error
@@ -82,15 +81,6 @@ type Change struct {
 
 // Delta is a difference in floating IPs. One that changed is in both lists.
 type Delta struct{ Removed, Added []dataplane.FloatingIP }
-
-// Counters is what has passed through a floating IP.
-type Counters struct {
-	In  Traffic // towards the floating IP
-	Out Traffic // from it
-}
-
-// Traffic counts whole IP packets.
-type Traffic struct{ Packets, Bytes uint64 }
 
 // Attachment is a device, by the name that it has in its namespace, and the port that it is.
 type Attachment struct {

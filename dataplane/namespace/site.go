@@ -215,7 +215,7 @@ func (s *site) setLink(dev string, up bool) action {
 	}
 	return action{
 		steps: []dataplane.Step{{
-			Op: dataplane.Change, Kind: "link", Object: dev, Detail: upDown(up) + ", was " + upDown(!up), Disturbs: !up,
+			Op: dataplane.Change, Kind: dataplane.KindLink, Object: dev, Detail: upDown(up) + ", was " + upDown(!up), Disturbs: !up,
 		}},
 		do:   set(up),
 		undo: set(!up),

@@ -29,29 +29,35 @@ type watch struct {
 	// and the last word on each is what counts.
 	plugged bool
 
-	broken bool
-	last   map[int]bool // with plugged: whether the last word on a link was as known
+	broken dataplane.Kind // of the first thing that is not as known; empty: nothing
+	last   map[int]bool   // with plugged: whether the last word on a link was as known
 }
 
 // undisturbed drains the queue, and says whether what is known still holds.
 func (s *site) undisturbed(links map[string]link, plugged bool) bool {
+	holds, _ := s.look(links, plugged)
+	return holds
+}
+
+// look is undisturbed, and tells the kind of something that does not hold, if that is known.
+func (s *site) look(links map[string]link, plugged bool) (holds bool, differs dataplane.Kind) {
 	w := watch{port: s.write.port, links: links, plugged: plugged, last: map[int]bool{}}
 	if s.last != nil {
 		w.owner = s.last.owner
 	}
-	if err := s.events.Drain(w.see); err != nil || w.broken {
-		return false
+	if err := s.events.Drain(w.see); err != nil || w.broken != "" {
+		return false, w.broken
 	}
 	for _, good := range w.last {
 		if !good {
-			return false
+			return false, dataplane.KindLink
 		}
 	}
-	return true
+	return true, ""
 }
 
 func (w *watch) see(h unix.NlMsghdr, payload []byte) {
-	good := true
+	good, kind := true, dataplane.KindLink
 	switch h.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		index, expected := w.link(h, payload)
@@ -61,13 +67,15 @@ func (w *watch) see(h unix.NlMsghdr, payload []byte) {
 			good = expected
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		good = w.address(h.Type, payload)
+		good, kind = w.address(h.Type, payload), dataplane.KindAddress
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		good = h.Pid == w.port || foreignRoute(h, payload)
+		good, kind = h.Pid == w.port || foreignRoute(h, payload), dataplane.KindRoute
 	default: // a setting of a device; a new one reports its own
-		good = w.plugged || w.foreignSetting(payload)
+		good, kind = w.plugged || w.foreignSetting(payload), dataplane.KindSysctl
 	}
-	w.broken = w.broken || !good
+	if !good && w.broken == "" {
+		w.broken = kind
+	}
 }
 
 // link says whether a notification tells of a link what is known of it, or of one that is not the

@@ -15,22 +15,22 @@ import (
 )
 
 // heard waits for an announcement, or for the end of the channel.
-func heard(t *testing.T, announced <-chan string) (router string, ok bool) {
+func heard(t *testing.T, announced <-chan dataplane.Drift) (d dataplane.Drift, ok bool) {
 	t.Helper()
 	select {
-	case router, ok = <-announced:
-		return router, ok
+	case d, ok = <-announced:
+		return d, ok
 	case <-time.After(20 * time.Second):
 		require.Fail(t, "nothing was announced")
-		return "", false
+		return d, false
 	}
 }
 
-func requireAnnounced(t *testing.T, announced <-chan string, want string) {
+func requireAnnounced(t *testing.T, announced <-chan dataplane.Drift, router string, kind dataplane.Kind) {
 	t.Helper()
 	got, ok := heard(t, announced)
 	require.True(t, ok, "Watch has ended")
-	require.Equal(t, want, got)
+	require.Equal(t, dataplane.Drift{Router: router, Kind: kind}, got)
 }
 
 func addBridge(t *testing.T, b *bench, router, name string) {
@@ -65,16 +65,16 @@ func TestWatchAnnouncesOnceUntilApply(t *testing.T) {
 	announced, err := b.Watch(t.Context())
 	require.NoError(t, err)
 	removeAddress(t, b, "r1")
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", dataplane.KindAddress)
 	// More happens to the first, and Plan is no answer.
 	_, err = b.Plan(t.Context(), named("r1"))
 	require.NoError(t, err)
 	addBridge(t, b, "r1", "qr-more")
 	removeAddress(t, b, "r2")
-	requireAnnounced(t, announced, "r2")
+	requireAnnounced(t, announced, "r2", dataplane.KindAddress)
 	b.apply(t, named("r1"))
 	removeAddress(t, b, "r1")
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", dataplane.KindAddress)
 }
 
 // Somebody who works in a router all the time, but not on what is the router's, is no reason to
@@ -95,7 +95,7 @@ func TestWatchIsSilentAboutOthersPossessions(t *testing.T) {
 	}
 	time.Sleep(3 * settleTime) // that it would be announced first
 	removeAddress(t, b, "r2")
-	requireAnnounced(t, announced, "r2")
+	requireAnnounced(t, announced, "r2", dataplane.KindAddress)
 }
 
 func TestWatchAnnouncesWhenNotificationsAreLost(t *testing.T) {
@@ -110,7 +110,7 @@ func TestWatchAnnouncesWhenNotificationsAreLost(t *testing.T) {
 		addBridge(t, b, "r1", "theirs"+string(rune('a'+i%26))+string(rune('a'+i/26)))
 	}
 	b.desks.leave(k)
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", "")
 }
 
 func TestWatchEnds(t *testing.T) {
@@ -143,7 +143,7 @@ func TestWatchSeesNamesGoBeforeThereWasADirectory(t *testing.T) {
 	require.NoError(t, err)
 	b.apply(t, named("r1"))
 	require.NoError(t, netns.Remove(b.dir, dataplane.NamespaceName("r1")))
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", dataplane.KindNamespace)
 }
 
 // doubtfulWiring fails to say how it is for a while.
@@ -163,7 +163,7 @@ func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, dev string, p dataplan
 		w.failing = false
 		return nil, errors.New("the switch does not answer")
 	case w.lacks:
-		return []dataplane.Step{{Op: dataplane.Add, Kind: "wiring", Object: dev}}, nil
+		return []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindWiring, Object: dev}}, nil
 	}
 	return w.looseWiring.Plan(ctx, ns, dev, p)
 }
@@ -190,7 +190,7 @@ func TestWatchAsksWiringAgain(t *testing.T) {
 		w.failing, w.lacks = true, true
 		w.mu.Unlock()
 		changed(router)
-		requireAnnounced(t, announced, "r1")
+		requireAnnounced(t, announced, "r1", dataplane.KindWiring)
 		w.mu.Lock()
 		require.False(t, w.failing)
 		w.lacks = false
@@ -220,9 +220,9 @@ func TestWatchGathersForASlowReader(t *testing.T) {
 	}
 	got := map[string]int{}
 	for len(got) < 2 {
-		id, ok := heard(t, announced)
+		d, ok := heard(t, announced)
 		require.True(t, ok)
-		got[id]++
+		got[d.Router]++
 	}
 	require.LessOrEqual(t, got["r1"]+got["r2"], 3, "one may have been on its way")
 }
@@ -241,7 +241,7 @@ func TestWatchAnnouncesAddressesOfLoopback(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, h.AddrAdd(l, a))
 		})
-		requireAnnounced(t, announced, "r1")
+		requireAnnounced(t, announced, "r1", dataplane.KindAddress)
 		plan, err := b.Plan(t.Context(), named("r1"))
 		require.NoError(t, err)
 		require.Contains(t, plan.String(), text)
