@@ -107,6 +107,9 @@ func (f *Fake) Inspect(ctx context.Context, id string) (Inspection, error) {
 	return inspectionOf(r.router), nil
 }
 
+// Ready returns what was passed to [FakeHost.Disable].
+func (f *Fake) Ready(ctx context.Context) error { return f.ready(ctx, "check", "", nil) }
+
 // Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.
 func (f *Fake) Close() error {
 	f.closed.Store(true)
@@ -124,6 +127,9 @@ func (f *Fake) ready(ctx context.Context, op, id string, validate func() error) 
 		return wrap(op, id, ErrClosed)
 	}
 	if err := ctx.Err(); err != nil {
+		return wrap(op, id, err)
+	}
+	if err := f.host.fault(); err != nil {
 		return wrap(op, id, err)
 	}
 	if validate != nil {

@@ -16,6 +16,7 @@ type FakeHost struct {
 	foreign map[string]bool
 	writes  uint64
 	failure *failure
+	broken  error // see Disable
 	watches map[*fakeWatch]struct{}
 }
 
@@ -73,6 +74,20 @@ func (h *FakeHost) Fail(after int, err error) {
 	if err != nil {
 		h.failure = &failure{after, err}
 	}
+}
+
+// Disable makes the host unable to realise routers: [Fake.Ready] and all other calls but Close fail
+// with err, and routers stay as they are. A nil err ends that.
+func (h *FakeHost) Disable(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.broken = err
+}
+
+func (h *FakeHost) fault() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.broken
 }
 
 // Tamper changes a router behind the dataplane's back, as another process on the machine might. No

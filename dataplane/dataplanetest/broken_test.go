@@ -63,6 +63,7 @@ type broken struct {
 	look   func(ctx context.Context, inner dataplane.Dataplane, id string) (dataplane.Inspection, error)
 	watch  func(ctx context.Context, inner dataplane.Watcher) (<-chan dataplane.Drift, error)
 	count  func(counters map[netip.Addr]dataplane.Counters, err error) error
+	ready  func(ctx context.Context, inner dataplane.Dataplane) error
 	host   func(Host) Host
 }
 
@@ -126,6 +127,13 @@ func (d brokenDataplane) Watch(ctx context.Context) (<-chan dataplane.Drift, err
 		return d.b.watch(ctx, inner)
 	}
 	return inner.Watch(ctx)
+}
+
+func (d brokenDataplane) Ready(ctx context.Context) error {
+	if d.b.ready != nil {
+		return d.b.ready(ctx, d.Dataplane)
+	}
+	return d.Dataplane.Ready(ctx)
 }
 
 func (d brokenDataplane) Counters(ctx context.Context, id string) (map[netip.Addr]dataplane.Counters, error) {
@@ -242,7 +250,7 @@ func fipOf(r dataplane.Router, fixed netip.Addr) netip.Addr {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects())
 }
 
 func packetDefects() []defect {
@@ -703,6 +711,29 @@ func counterDefects() []defect {
 		{"counters-", "a router that is not there has none", "not ErrNotExist", func(b *broken) {
 			b.count = func(map[netip.Addr]dataplane.Counters, error) error { return nil }
 		}},
+	}
+}
+
+func readyDefects() []defect {
+	ready := func(fn func(ctx context.Context, inner dataplane.Dataplane) error) func(*broken) {
+		return func(b *broken) { b.ready = fn }
+	}
+	return []defect{
+		{"ready-", "it always says yes", "not ErrClosed", ready(func(ctx context.Context, _ dataplane.Dataplane) error { return ctx.Err() })},
+		{"ready-", "it never ends", "when its context has ended", ready(func(_ context.Context, inner dataplane.Dataplane) error {
+			return inner.Ready(context.Background())
+		})},
+		{"ready-", "it is never ready", "not today", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
+			return errors.Join(inner.Ready(ctx), errors.New("not today"))
+		})},
+		{"ready-", "it leaves a router behind", "List by", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
+			_, err := inner.Apply(ctx, dataplane.Router{ID: "ready"})
+			return errors.Join(inner.Ready(ctx), err)
+		})},
+		{"ready-", "it tries a router", "Ready writes", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
+			_, err := inner.Apply(ctx, dataplane.Router{ID: "ready"})
+			return errors.Join(inner.Ready(ctx), err, inner.Delete(ctx, "ready"))
+		})},
 	}
 }
 

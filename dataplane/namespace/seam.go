@@ -137,6 +137,15 @@ type InterfaceDriver interface {
 	Close() error
 }
 
+// CheckedWiring is an [InterfaceDriver] that depends on daemons, and can tell whether they do their
+// part; see [Dataplane.Ready].
+type CheckedWiring interface {
+	InterfaceDriver
+
+	// Check returns nil if Plug could succeed now, as far as that does not depend on the port.
+	Check(ctx context.Context) error
+}
+
 // WatchedWiring is an [InterfaceDriver] that notices when somebody else changes what it made on the
 // host's side.
 type WatchedWiring interface {
