@@ -250,7 +250,7 @@ func fipOf(r dataplane.Router, fixed netip.Addr) netip.Addr {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects())
 }
 
 func packetDefects() []defect {
@@ -733,6 +733,35 @@ func readyDefects() []defect {
 		{"ready-", "it tries a router", "Ready writes", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
 			_, err := inner.Apply(ctx, dataplane.Router{ID: "ready"})
 			return errors.Join(inner.Ready(ctx), err, inner.Delete(ctx, "ready"))
+		})},
+	}
+}
+
+func stepDefects() []defect {
+	// mumbles changes what steps say.
+	mumbles := func(change func(*dataplane.Step)) func(*broken) {
+		return func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				for i := range plan.Steps {
+					change(&plan.Steps[i])
+				}
+				return plan, err
+			}
+		}
+	}
+	return []defect{
+		{"steps-", "without IDs", "no step ~ of kind [link wiring] is for web", mumbles(func(s *dataplane.Step) { s.ID = "" })},
+		{"steps-", "without kinds", "is of kind \"\"", mumbles(func(s *dataplane.Step) { s.Kind = "" })},
+		{"steps-", "the address instead of the ID", "belongs to \"203.0.113.101\"", mumbles(func(s *dataplane.Step) {
+			if s.Kind == dataplane.KindFloatingIP {
+				s.ID = s.Object
+			}
+		})},
+		{"steps-", "addresses without IDs", "no step + of kind [address]", mumbles(func(s *dataplane.Step) {
+			if s.Kind == dataplane.KindAddress {
+				s.ID = ""
+			}
 		})},
 	}
 }

@@ -7,6 +7,6 @@ func clauses() []clause {
 	return slices.Concat(
 		translationClauses(), filteringClauses(), routingClauses(), errorClauses(),
 		changeClauses(), restartClauses(), leakClauses(), counterClauses(),
-		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(),
+		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(), stepClauses(),
 	)
 }

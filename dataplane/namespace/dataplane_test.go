@@ -342,3 +342,20 @@ func ipnet(s string) *net.IPNet {
 	}
 	return n
 }
+
+// Ready asks wiring and the firewall, and needs no router.
+func TestReady(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.Ready(t.Context()))
+	require.NoDirExists(t, b.dir)
+	b.firewall.lacks = dataplane.ErrUnsupported
+	require.ErrorIs(t, b.Ready(t.Context()), dataplane.ErrUnsupported)
+	b.firewall.lacks = nil
+	b.Dataplane.cfg.Wiring = deafWiring{b.wiring}
+	require.ErrorIs(t, b.Ready(t.Context()), dataplane.ErrDaemon)
+}
+
+// deafWiring waits for a daemon that has gone.
+type deafWiring struct{ *looseWiring }
+
+func (deafWiring) Check(context.Context) error { return dataplane.ErrDaemon }

@@ -105,7 +105,8 @@ func (w *looseWiring) Close() error { return nil }
 
 // openFirewall filters nothing, and remembers what it was asked for.
 type openFirewall struct {
-	fail    error
+	fail    error // of Apply
+	lacks   error // what Plan ends with
 	changes []Change
 	undone  int
 }
@@ -119,6 +120,9 @@ type openRules struct {
 }
 
 func (r *openRules) Plan(_ context.Context, c Change) ([]dataplane.Step, error) {
+	if r.f.lacks != nil {
+		return nil, r.f.lacks
+	}
 	c.Want.Owner = "" // it makes no difference to rules
 	if r.have != nil && r.have.Equal(c.Want) {
 		return nil, nil

@@ -49,6 +49,7 @@ func (l *long) plan(ctx context.Context) error {
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
 		l.sysctls, l.own, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
+		l.identify,
 	} {
 		if err := part(ctx); err != nil {
 			return err

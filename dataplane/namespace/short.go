@@ -88,6 +88,7 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehear
 		}
 	}
 	actions = append(actions, s.endConnections(where, planned))
+	identifyDelta(actions, want, d)
 	return actions, nil
 }
 
