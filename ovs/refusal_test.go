@@ -43,7 +43,7 @@ func TestRefusals(t *testing.T) {
 		{network("carrier-pigeon", "", 0), dataplane.ErrInvalid, "carrier-pigeon"},
 		{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
 	} {
-		_, err := d.Plan(soon(t), ns, "qr-p", portOn(c.network, "p", 1))
+		_, err := d.Plan(soon(t), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)
 		err = d.Plug(soon(t), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)
@@ -131,7 +131,7 @@ func TestForeignObjectsStay(t *testing.T) {
 			before := h.ports()
 			d := h.driver(ovs.Config{Physical: map[string]string{"ext": "br-ex"}})
 			router := h.router("r1")
-			_, err = d.Plan(soon(t), router, "qr-port", c.port)
+			_, err = d.Plan(soon(t), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
 			err = d.Plug(soon(t), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
@@ -177,7 +177,7 @@ func TestNoKernelDatapath(t *testing.T) {
 	}
 	require.ErrorIs(t, err, dataplane.ErrUnsupported)
 	require.ErrorContains(t, err, "module openvswitch")
-	_, err = d.Plan(soon(t), router, "qr-p", portOn(local("n"), "p", 1))
+	_, err = d.Plan(soon(t), router, at("qr-p", portOn(local("n"), "p", 1)))
 	require.ErrorIs(t, err, dataplane.ErrUnsupported, "Plan refuses what Plug refuses")
 	require.ErrorContains(t, err, "configure the datapath netdev")
 	require.Empty(t, h.do("list-br"))
@@ -247,7 +247,7 @@ func TestEndedContexts(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	for name, call := range map[string]func() error{
-		"Plan":     func() error { _, err := d.Plan(ended, router, "qr-a", wanted); return err },
+		"Plan":     func() error { _, err := d.Plan(ended, router, at("qr-a", wanted)); return err },
 		"Unplug":   func() error { return d.Unplug(ended, router, "qr-a") },
 		"Release":  func() error { return d.Release(ended, "r1") },
 		"Routers":  func() error { _, err := d.Routers(ended); return err },

@@ -121,7 +121,7 @@ func TestDatabaseRestart(t *testing.T) {
 
 	require.NoError(t, h.StopDatabase())
 	for what, call := range map[string]func(context.Context) error{
-		"plan":    func(ctx context.Context) error { _, err := d.Plan(ctx, router, "qr-port", p); return err },
+		"plan":    func(ctx context.Context) error { _, err := d.Plan(ctx, router, at("qr-port", p)); return err },
 		"plug":    func(ctx context.Context) error { return d.Plug(ctx, router, at("qr-port", p)) },
 		"unplug":  func(ctx context.Context) error { return d.Unplug(ctx, router, "qr-port") },
 		"release": func(ctx context.Context) error { return d.Release(ctx, "r1") },

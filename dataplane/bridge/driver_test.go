@@ -255,7 +255,7 @@ func TestForeignObjectsStay(t *testing.T) {
 			before := h.links()
 			d := h.driver(bridge.Config{VXLAN: bridge.VXLAN{Local: netip.MustParseAddr("192.0.2.1")}})
 			router := h.router("r1")
-			_, err := d.Plan(t.Context(), router, "qr-port", c.port)
+			_, err := d.Plan(t.Context(), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
 			err = d.Plug(t.Context(), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
@@ -580,7 +580,7 @@ func TestRefusals(t *testing.T) {
 		{dataplane.Network{ID: "n", Type: "carrier-pigeon"}, dataplane.ErrInvalid, "carrier-pigeon"},
 		{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
 	} {
-		_, planned := d.Plan(t.Context(), ns, "qr-p", portOn(c.network, "p", 1))
+		_, planned := d.Plan(t.Context(), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorIs(t, planned, c.is, "Plan refuses what Plug refuses")
 		err := d.Plug(t.Context(), ns, at("qr-p", portOn(c.network, "p", 1)))
 		require.ErrorContains(t, err, c.says)

@@ -26,17 +26,18 @@ type looseWiring struct {
 	network  map[string]string // by device
 }
 
-func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
-	op := dataplane.Add
-	if err := w.in(ns, func(h *netlink.Handle) error {
-		_, err := h.LinkByName(dev)
-		return err
-	}); err == nil {
-		if w.network[dev] == p.Network.ID {
-			return nil, nil
+func (w *looseWiring) Plan(_ context.Context, ns NS, what ...Attachment) ([][]dataplane.Step, error) {
+	plans := make([][]dataplane.Step, len(what))
+	for i, a := range what {
+		err := w.in(ns, func(h *netlink.Handle) error {
+			_, err := h.LinkByName(a.Device)
+			return err
+		})
+		if err != nil || w.network[a.Device] != a.Port.Network.ID {
+			plans[i] = []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindWiring, Object: a.Device}}
 		}
 	}
-	return []dataplane.Step{{Op: op, Kind: dataplane.KindWiring, Object: dev}}, nil
+	return plans, nil
 }
 
 func (w *looseWiring) Plug(_ context.Context, ns NS, what ...Attachment) error {

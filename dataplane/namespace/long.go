@@ -269,11 +269,7 @@ func (l *long) await(context.Context) error {
 		return nil
 	}
 	l.add(action{do: func(ctx context.Context) error {
-		var what []Attachment
-		for _, dev := range l.devices() {
-			what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
-		}
-		return l.cfg.Wiring.Ready(ctx, l.NS, what...)
+		return l.cfg.Wiring.Ready(ctx, l.NS, attachments(l.ports)...)
 	}})
 	return nil
 }

@@ -91,9 +91,10 @@ type Attachment struct {
 // InterfaceDriver is wiring: it attaches devices in namespaces to their networks. Methods may run
 // concurrently.
 type InterfaceDriver interface {
-	// Plan says what Plug would do. It touches nothing, and costs next to nothing when dev is
-	// plugged as it should be. A ns with FD < 0 does not exist yet.
-	Plan(ctx context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error)
+	// Plan says what Plug would do, for each device apart; what several need is told with the first
+	// of them. It touches nothing, and costs next to nothing when all are plugged as they should
+	// be. A ns with FD < 0 does not exist yet.
+	Plan(ctx context.Context, ns NS, what ...Attachment) ([][]dataplane.Step, error)
 
 	// Plug makes devices exist in ns, each attached to its port's network, with the port's MAC and
 	// MTU. They are created down, and one that exists is left up or down as it is. Again is free.

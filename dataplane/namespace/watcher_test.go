@@ -155,7 +155,7 @@ type doubtfulWiring struct {
 	changed chan func(string)
 }
 
-func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
+func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, what ...Attachment) ([][]dataplane.Step, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -163,9 +163,9 @@ func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, dev string, p dataplan
 		w.failing = false
 		return nil, errors.New("the switch does not answer")
 	case w.lacks:
-		return []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindWiring, Object: dev}}, nil
+		return [][]dataplane.Step{{{Op: dataplane.Add, Kind: dataplane.KindWiring, Object: what[0].Device}}}, nil
 	}
-	return w.looseWiring.Plan(ctx, ns, dev, p)
+	return w.looseWiring.Plan(ctx, ns, what...)
 }
 
 func (w *doubtfulWiring) Watch(ctx context.Context, changed func(string)) error {
