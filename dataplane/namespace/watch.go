@@ -1,7 +1,6 @@
 package namespace
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // watched are the notifications from which a change of what we know is seen.
@@ -106,16 +106,9 @@ func (w *watch) foreignSetting(payload []byte) bool {
 		header           = 4 // struct netconfmsg of linux/netconf.h, padded
 		ifindexOfSetting = 1 // NETCONFA_IFINDEX
 	)
-	if len(payload) < header {
-		return false
-	}
-	attrs, err := nl.ParseRouteAttr(payload[header:])
-	if err != nil {
-		return false
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == ifindexOfSetting && len(a.Value) == 4 {
-			index := int(int32(binary.NativeEndian.Uint32(a.Value)))
+	for kind, v := range nlmsg.Attributes(payload[min(header, len(payload)):]) {
+		if kind == ifindexOfSetting {
+			index := nlmsg.Int(v)
 			return index > 0 && !w.knows(index)
 		}
 	}
@@ -135,17 +128,13 @@ func (w *watch) knows(index int) bool {
 // other is not, and lo has none but the loopback ones.
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
-	attrs, err := nl.ParseRouteAttr(payload[msg.Len():])
-	if err != nil {
-		return false
-	}
 	var local, remote netip.Addr // IFA_LOCAL is absent for IPv6
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	for kind, v := range nlmsg.Attributes(payload[msg.Len():]) {
+		switch kind {
 		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(a.Value)
+			local = nlmsg.Addr(v)
 		case unix.IFA_ADDRESS:
-			remote, _ = netip.AddrFromSlice(a.Value)
+			remote = nlmsg.Addr(v)
 		}
 	}
 	if !local.IsValid() {
