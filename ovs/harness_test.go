@@ -181,17 +181,14 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-const mtu = wiringtest.MTU
-
 var (
-	portOn         = wiringtest.PortOn
-	local          = wiringtest.Local
-	at             = wiringtest.At
-	plug           = wiringtest.Plug
-	plan           = wiringtest.Plan
-	up             = wiringtest.Up
-	requireReach   = wiringtest.RequireReach
-	requireNoReach = wiringtest.RequireNoReach
+	portOn       = wiringtest.PortOn
+	local        = wiringtest.Local
+	at           = wiringtest.At
+	plug         = wiringtest.Plug
+	plan         = wiringtest.Plan
+	up           = wiringtest.Up
+	requireReach = wiringtest.RequireReach
 )
 
 // inside calls fn with a handle in a namespace.

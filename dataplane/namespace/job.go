@@ -32,7 +32,7 @@ func (j *job) plan(r dataplane.Router) dataplane.Plan {
 }
 
 // shortJob is nil if the short way is not open.
-func (d *Dataplane) shortJob(ctx context.Context, k *desk, want dataplane.Router, rehearsal bool) (*job, error) {
+func (d *Dataplane) shortJob(ctx context.Context, k *entry, want dataplane.Router, rehearsal bool) (*job, error) {
 	s := k.site
 	if s == nil || !s.trusted || !s.current() {
 		return nil, nil

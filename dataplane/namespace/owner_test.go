@@ -97,13 +97,13 @@ func TestWithoutAlternativeNames(t *testing.T) {
 func TestOwnerIsTakenBack(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, dataplane.Router{ID: "r1", Owner: "one"})
-	k, err := b.desks.take(t.Context(), "r1")
+	k, err := b.registry.take(t.Context(), "r1")
 	require.NoError(t, err)
 	j, err := b.longJob(t.Context(), k.site, dataplane.Router{ID: "r1", Owner: "two"}, false, false)
 	require.NoError(t, err)
 	j.actions = append(j.actions[:1:1], action{do: func(context.Context) error { return unix.EIO }})
 	err = j.run(t.Context())
-	b.desks.leave(k)
+	b.registry.leave(k)
 	require.ErrorIs(t, err, dataplane.ErrOldInForce)
 	require.Equal(t, []string{"l3kit-one"}, b.loopback(t).AltNames)
 }

@@ -15,7 +15,7 @@ func (d *Dataplane) Ready(ctx context.Context) error {
 }
 
 func (d *Dataplane) ready(ctx context.Context) (err error) {
-	if err := errors.Join(ctx.Err(), d.desks.open()); err != nil {
+	if err := errors.Join(ctx.Err(), d.registry.open()); err != nil {
 		return err
 	}
 	if w, ok := d.cfg.Wiring.(CheckedWiring); ok {

@@ -69,7 +69,7 @@ type descriptor struct {
 
 // Watch implements [dataplane.Watcher].
 func (d *Dataplane) Watch(ctx context.Context) (<-chan dataplane.Drift, error) {
-	if err := errors.Join(ctx.Err(), d.desks.open()); err != nil {
+	if err := errors.Join(ctx.Err(), d.registry.open()); err != nil {
 		return nil, err
 	}
 	w, err := newWatcher(d)
@@ -81,7 +81,7 @@ func (d *Dataplane) Watch(ctx context.Context) (<-chan dataplane.Drift, error) {
 		w.stop()
 		return nil, opError("watch routers", "", errors.Join(errors.New("they are watched already"), w.close()))
 	}
-	if err := d.desks.open(); err != nil { // Close may have looked for a watcher before there was this one
+	if err := d.registry.open(); err != nil { // Close may have looked for a watcher before there was this one
 		d.watcher.Store(nil)
 		w.stop()
 		close(w.ended)
@@ -148,7 +148,7 @@ func (w *watcher) suspect(router string, why suspicion) {
 }
 
 func (w *watcher) suspectEvery(why suspicion) {
-	for _, id := range w.dataplane.desks.routers() {
+	for _, id := range w.dataplane.registry.routers() {
 		w.suspect(id, why)
 	}
 }
@@ -356,11 +356,11 @@ func (w *watcher) examineSuspects(ctx context.Context) {
 // examine announces a router that cannot be proved to be as it was applied. Of one that is not
 // known there is nothing to say; one that somebody works on is not examined.
 func (w *watcher) examine(ctx context.Context, router string, why suspicion) (known, examined bool) {
-	k, busy := w.dataplane.desks.try(router)
+	k, busy := w.dataplane.registry.try(router)
 	if k == nil {
 		return busy, !busy
 	}
-	defer w.dataplane.desks.leave(k)
+	defer w.dataplane.registry.leave(k)
 	s := k.site
 	if s == nil || s.last == nil {
 		return false, true

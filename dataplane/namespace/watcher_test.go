@@ -101,7 +101,7 @@ func TestWatchIsSilentAboutOthersPossessions(t *testing.T) {
 func TestWatchAnnouncesWhenNotificationsAreLost(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, named("r1"))
-	k, err := b.desks.take(t.Context(), "r1")
+	k, err := b.registry.take(t.Context(), "r1")
 	require.NoError(t, err)
 	require.NoError(t, k.site.events.SetReadBuffer(4<<10))
 	announced, err := b.Watch(t.Context())
@@ -109,7 +109,7 @@ func TestWatchAnnouncesWhenNotificationsAreLost(t *testing.T) {
 	for i := range 40 { // nobody drains while the turn is taken
 		addBridge(t, b, "r1", "theirs"+string(rune('a'+i%26))+string(rune('a'+i/26)))
 	}
-	b.desks.leave(k)
+	b.registry.leave(k)
 	requireAnnounced(t, announced, "r1", "")
 }
 
@@ -209,12 +209,12 @@ func TestWatchGathersForASlowReader(t *testing.T) {
 			removeAddress(t, b, id)
 		}
 		require.Eventually(t, func() bool {
-			k1, err1 := b.desks.take(t.Context(), "r1")
+			k1, err1 := b.registry.take(t.Context(), "r1")
 			require.NoError(t, err1)
-			defer b.desks.leave(k1)
-			k2, err2 := b.desks.take(t.Context(), "r2")
+			defer b.registry.leave(k1)
+			k2, err2 := b.registry.take(t.Context(), "r2")
 			require.NoError(t, err2)
-			defer b.desks.leave(k2)
+			defer b.registry.leave(k2)
 			return k1.site.told && k2.site.told
 		}, 20*time.Second, 10*time.Millisecond)
 	}

@@ -58,7 +58,9 @@ func TestErrno(t *testing.T) {
 }
 
 func TestWalkRefusesWhatMakesNoSense(t *testing.T) {
-	message := func(length uint32) []byte { return append(binary.NativeEndian.AppendUint32(nil, length), make([]byte, 16)...) }
+	message := func(length uint32) []byte {
+		return append(binary.NativeEndian.AppendUint32(nil, length), make([]byte, 16)...)
+	}
 	seen := 0
 	count := func(unix.NlMsghdr, []byte) { seen++ }
 	require.NoError(t, nlmsg.Walk(append(message(20), message(17)...), count))
