@@ -107,3 +107,50 @@ func ExampleFakeHost_Open() {
 	// to the floating IP: false
 	// by SNAT: true
 }
+
+// Somebody else changes a router. Watch announces it, and Apply puts it right.
+func ExampleWatcher() {
+	ctx, host := context.Background(), new(dataplane.FakeHost)
+	fake := dataplane.NewFake(host)
+	r := exampleRouter()
+	if _, err := fake.Apply(ctx, r); err != nil {
+		log.Fatal(err)
+	}
+	drifts, err := fake.Watch(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	host.Tamper("blue", func(r *dataplane.Router) { r.FloatingIPs = nil })
+	drift := <-drifts
+	fmt.Println(drift.Router, drift.Kind)
+	plan, err := fake.Apply(ctx, r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, step := range plan.Steps {
+		fmt.Println(step.Op, step.Kind, step.ID)
+	}
+	// Output:
+	// blue floating-ip
+	// + floating-ip f
+	// + address f
+}
+
+// A program that bills for traffic reads counters from any dataplane that counts.
+func ExampleCounterReader() {
+	ctx, host := context.Background(), new(dataplane.FakeHost)
+	var d dataplane.Dataplane = dataplane.NewFake(host)
+	if _, err := d.Apply(ctx, exampleRouter()); err != nil {
+		log.Fatal(err)
+	}
+	floating := netip.MustParseAddr("203.0.113.5")
+	host.Count("blue", floating, dataplane.Counters{In: dataplane.Traffic{Packets: 3, Bytes: 180}})
+	if c, ok := d.(dataplane.CounterReader); ok {
+		counters, err := c.Counters(ctx, "blue")
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(counters[floating].In.Packets, "packets in")
+	}
+	// Output: 3 packets in
+}

@@ -125,6 +125,9 @@ func (f *Fake) Announce(ctx context.Context, id string) error {
 	return nil
 }
 
+// Ready returns what was passed to [FakeHost.Disable].
+func (f *Fake) Ready(ctx context.Context) error { return f.ready(ctx, "check", "", nil) }
+
 // Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.
 func (f *Fake) Close() error {
 	f.closed.Store(true)
@@ -142,6 +145,9 @@ func (f *Fake) ready(ctx context.Context, op, id string, validate func() error) 
 		return wrap(op, id, ErrClosed)
 	}
 	if err := ctx.Err(); err != nil {
+		return wrap(op, id, err)
+	}
+	if err := f.host.fault(); err != nil {
 		return wrap(op, id, err)
 	}
 	if validate != nil {

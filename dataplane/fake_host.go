@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"sync"
 )
@@ -15,6 +16,7 @@ type FakeHost struct {
 	foreign map[string]bool
 	writes  uint64
 	failure *failure
+	broken  error // see Disable
 	watches map[*fakeWatch]struct{}
 
 	announced map[string]int // by router
@@ -22,9 +24,10 @@ type FakeHost struct {
 
 // fakeRouter is a router as the host has it.
 type fakeRouter struct {
-	router Router
-	model  *Model
-	flows  []*Flow // alive, in the order in which they began
+	router   Router
+	model    *Model
+	flows    []*Flow                 // alive, in the order in which they began
+	counters map[netip.Addr]Counters // by floating IP
 }
 
 type failure struct {
@@ -82,6 +85,20 @@ func (h *FakeHost) Fail(after int, err error) {
 	}
 }
 
+// Disable makes the host unable to realise routers: [Fake.Ready] and all other calls but Close fail
+// with err, and routers stay as they are. A nil err ends that.
+func (h *FakeHost) Disable(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.broken = err
+}
+
+func (h *FakeHost) fault() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.broken
+}
+
 // Tamper changes a router behind the dataplane's back, as another process on the machine might. No
 // connection ends by it. It returns false if the router is not there.
 func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
@@ -94,7 +111,7 @@ func (h *FakeHost) Tamper(id string, change func(*Router)) bool {
 	changed := r.router.Clone()
 	change(&changed)
 	changed.ID = id
-	r.router, r.model = changed, NewModel(changed)
+	r.router, r.model, r.counters = changed, NewModel(changed), counted(changed, r)
 	h.touch(id, nil)
 	return true
 }
@@ -133,7 +150,7 @@ func (h *FakeHost) change(want Router) (change, error) {
 	}
 	c.steps = now.steps(inventoryOf(c.router))
 	for _, f := range c.end {
-		c.steps = append(c.steps, Step{Op: Remove, Kind: "connections", Object: f.Trace.Packet.String(), Disturbs: true})
+		c.steps = append(c.steps, Step{Op: Remove, Kind: KindConnections, Object: f.Trace.Packet.String(), Disturbs: true})
 	}
 	return c, nil
 }
@@ -168,7 +185,9 @@ func (h *FakeHost) commit(c *change) (inForce, err error) {
 	for _, f := range c.end {
 		f.ended.Store(true)
 	}
-	h.routers[c.router.ID] = &fakeRouter{router: c.router, model: c.model, flows: c.keep}
+	h.routers[c.router.ID] = &fakeRouter{
+		router: c.router, model: c.model, flows: c.keep, counters: counted(c.router, h.routers[c.router.ID]),
+	}
 	h.writes += uint64(len(c.steps))
 	return ErrNewInForce, err
 }

@@ -240,7 +240,7 @@ func TestFakeMendsWhatOthersChanged(t *testing.T) {
 	require.True(t, host.Tamper("r1", func(r *dataplane.Router) { r.Routes = nil }))
 	require.False(t, host.Tamper("r2", nil))
 	plan := mustApply(t, fake, threeTier())
-	require.Equal(t, []dataplane.Step{{Op: dataplane.Add, Kind: "route", Object: "10.9.0.0/16 via 10.0.1.9"}}, plan.Steps)
+	require.Equal(t, []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindRoute, Object: "10.9.0.0/16 via 10.0.1.9"}}, plan.Steps)
 	require.Equal(t, before, host.State("r1"))
 }
 
@@ -291,4 +291,56 @@ func TestFakeConcurrently(t *testing.T) {
 	ids, err := dataplane.NewFake(host).List(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, ids)
+}
+
+func TestFakeCountsWhatItIsTold(t *testing.T) {
+	host := new(dataplane.FakeHost)
+	fake := dataplane.NewFake(host)
+	mustApply(t, fake, threeTier())
+	passed := dataplane.Counters{In: dataplane.Traffic{Packets: 2, Bytes: 120}, Out: dataplane.Traffic{Packets: 1, Bytes: 1500}}
+	require.True(t, host.Count("r1", addr("203.0.113.5"), passed))
+	require.True(t, host.Count("r1", addr("203.0.113.5"), passed))
+	require.False(t, host.Count("r1", addr("203.0.113.99"), passed))
+	require.False(t, host.Count("r2", addr("203.0.113.5"), passed))
+	counters, err := dataplane.NewFake(host).Counters(t.Context(), "r1")
+	require.NoError(t, err)
+	require.Equal(t, map[netip.Addr]dataplane.Counters{
+		addr("203.0.113.5"): {In: dataplane.Traffic{Packets: 4, Bytes: 240}, Out: dataplane.Traffic{Packets: 2, Bytes: 3000}},
+		addr("203.0.113.6"): {},
+	}, counters)
+}
+
+func TestFakeOnADisabledHost(t *testing.T) {
+	host := new(dataplane.FakeHost)
+	fake := dataplane.NewFake(host)
+	require.NoError(t, fake.Ready(t.Context()))
+	mustApply(t, fake, threeTier())
+	before := host.State("r1")
+	host.Disable(dataplane.ErrDaemon)
+	require.ErrorIs(t, fake.Ready(t.Context()), dataplane.ErrDaemon)
+	_, err := fake.Apply(t.Context(), dataplane.Router{ID: "r1"})
+	require.ErrorIs(t, err, dataplane.ErrDaemon)
+	require.ErrorIs(t, err, dataplane.ErrOldInForce)
+	require.Equal(t, before, host.State("r1"))
+	host.Disable(nil)
+	require.NoError(t, fake.Ready(t.Context()))
+}
+
+func TestFakeTellsWhatHasDrifted(t *testing.T) {
+	host := new(dataplane.FakeHost)
+	fake := dataplane.NewFake(host)
+	mustApply(t, fake, threeTier())
+	drifts, err := fake.Watch(t.Context())
+	require.NoError(t, err)
+	for kind, change := range map[dataplane.Kind]func(*dataplane.Router){
+		dataplane.KindRoute:      func(r *dataplane.Router) { r.Routes = nil },
+		dataplane.KindLink:       func(r *dataplane.Router) { r.Ports[0].MTU = 1400 },
+		dataplane.KindFloatingIP: func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = addr("10.0.0.9") },
+	} {
+		require.True(t, host.Tamper("r1", change))
+		require.Equal(t, dataplane.Drift{Router: "r1", Kind: kind}, <-drifts)
+		mustApply(t, fake, threeTier())
+	}
+	require.NoError(t, dataplane.NewFake(host).Delete(t.Context(), "r1"))
+	require.Equal(t, dataplane.Drift{Router: "r1", Kind: dataplane.KindNamespace}, <-drifts)
 }

@@ -10,12 +10,12 @@ type fakeWatch struct {
 	fake    *Fake
 	stop    context.CancelFunc
 	wake    chan struct{}
-	pending map[string]struct{} // routers to announce; guarded by the host's mutex
+	pending map[string]Kind // to announce, by router; guarded by the host's mutex
 }
 
 // Watch implements [Watcher]. What other dataplanes on the host do to a router, and
 // [FakeHost.Tamper], is announced.
-func (f *Fake) Watch(ctx context.Context) (<-chan string, error) {
+func (f *Fake) Watch(ctx context.Context) (<-chan Drift, error) {
 	const op = "watch"
 	if err := f.ready(ctx, op, "", nil); err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (f *Fake) Watch(ctx context.Context) (<-chan string, error) {
 	if f.watch != nil {
 		return nil, wrap(op, "", errors.New("they are watched already"))
 	}
-	w := &fakeWatch{fake: f, wake: make(chan struct{}, 1), pending: make(map[string]struct{})}
+	w := &fakeWatch{fake: f, wake: make(chan struct{}, 1), pending: make(map[string]Kind)}
 	ctx, w.stop = context.WithCancel(ctx)
 	f.watch = w
 	if f.host.watches == nil {
@@ -37,7 +37,7 @@ func (f *Fake) Watch(ctx context.Context) (<-chan string, error) {
 			w.announce(id)
 		}
 	}
-	out := make(chan string)
+	out := make(chan Drift)
 	go w.run(ctx, out)
 	return out, nil
 }
@@ -54,15 +54,22 @@ func (h *FakeHost) touch(id string, by *Fake) {
 
 // announce has a router announced, once until it is applied again. The host is locked.
 func (w *fakeWatch) announce(id string) {
+	now := inventory{}
+	if have := w.fake.host.routers[id]; have != nil {
+		now = inventoryOf(have.router)
+	}
+	w.pending[id] = ""
+	if steps := now.steps(inventoryOf(w.fake.applied[id])); len(steps) > 0 {
+		w.pending[id] = steps[0].Kind
+	}
 	delete(w.fake.applied, id)
-	w.pending[id] = struct{}{}
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (w *fakeWatch) run(ctx context.Context, out chan<- string) {
+func (w *fakeWatch) run(ctx context.Context, out chan<- Drift) {
 	defer close(out)
 	defer w.end()
 	for {
@@ -71,9 +78,9 @@ func (w *fakeWatch) run(ctx context.Context, out chan<- string) {
 		case <-ctx.Done():
 			return
 		}
-		for id, any := w.take(); any; id, any = w.take() {
+		for d, any := w.take(); any; d, any = w.take() {
 			select {
-			case out <- id:
+			case out <- d:
 			case <-ctx.Done():
 				return
 			}
@@ -81,14 +88,14 @@ func (w *fakeWatch) run(ctx context.Context, out chan<- string) {
 	}
 }
 
-func (w *fakeWatch) take() (id string, any bool) {
+func (w *fakeWatch) take() (d Drift, any bool) {
 	w.fake.host.mu.Lock()
 	defer w.fake.host.mu.Unlock()
-	for id = range w.pending {
-		delete(w.pending, id)
-		return id, true
+	for d.Router, d.Kind = range w.pending {
+		delete(w.pending, d.Router)
+		return d, true
 	}
-	return "", false
+	return d, false
 }
 
 func (w *fakeWatch) end() {

@@ -11,71 +11,71 @@ import (
 // [Fake] compares, and shows as text.
 type inventory []item
 
-// kindOwner is the kind of the item that says on whose behalf the router runs. Its change disturbs
-// no traffic.
-const kindOwner = "owner"
-
 // item is one object of a host. Kind and object together are unique in an inventory; detail is what
 // may change about it.
-type item struct{ kind, object, detail string }
+type item struct {
+	kind           Kind
+	object, detail string
+	id             string // see Step.ID
+}
 
 func (i item) String() string {
 	if i.detail == "" {
-		return i.kind + " " + i.object
+		return string(i.kind) + " " + i.object
 	}
-	return i.kind + " " + i.object + ": " + i.detail
+	return string(i.kind) + " " + i.object + ": " + i.detail
 }
 
 func inventoryOf(r Router) inventory {
 	r = r.canonical()
-	inv := inventory{{"namespace", NamespaceName(r.ID), ""}}
+	inv := inventory{{kind: KindNamespace, object: NamespaceName(r.ID)}}
 	if r.Owner != "" {
-		inv = append(inv, item{kindOwner, NamespaceName(r.ID), r.Owner})
+		inv = append(inv, item{kind: KindOwner, object: NamespaceName(r.ID), detail: r.Owner})
 	}
-	add := func(kind, detail, object string, args ...any) {
-		inv = append(inv, item{kind, fmt.Sprintf(object, args...), detail})
+	add := func(kind Kind, id, detail, object string, args ...any) {
+		inv = append(inv, item{kind, fmt.Sprintf(object, args...), detail, id})
 	}
 	for _, p := range r.Ports {
-		add("link", linkDetail(p), "%s", PortDevice(p.ID))
+		add(KindLink, p.ID, linkDetail(p), "%s", PortDevice(p.ID))
 	}
 	g := r.Gateway
 	if g != nil {
-		add("link", linkDetail(g.Port), "%s", GatewayDevice(g.ID))
+		add(KindLink, g.ID, linkDetail(g.Port), "%s", GatewayDevice(g.ID))
 		if a := g.SNATAddr(); a.IsValid() {
-			add("rules", "to "+a.String(), "snat")
+			add(KindRules, g.ID, "to "+a.String(), "snat")
 		}
 		if a := g.HairpinAddr(); a.IsValid() {
-			add("rules", "as "+a.String(), "hairpin")
+			add(KindRules, "", "as "+a.String(), "hairpin")
 		}
 		if g.SNAT {
-			add("rules", "", "no way in for untranslated IPv4")
+			add(KindRules, "", "", "no way in for untranslated IPv4")
 		}
 	}
 	for _, f := range r.FloatingIPs {
-		add("floating-ip", "→ "+f.Fixed.String(), "%s", f.Addr)
+		add(KindFloatingIP, f.ID, "→ "+f.Fixed.String(), "%s", f.Addr)
 	}
 	for _, p := range r.Ports {
 		for _, a := range p.Addrs {
-			add("address", "", "%s %s", PortDevice(p.ID), a)
+			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), a)
 		}
 	}
 	if g != nil {
 		dev := GatewayDevice(g.ID)
 		for _, a := range g.Addrs {
-			add("address", "", "%s %s", dev, a)
+			add(KindAddress, g.ID, "", "%s %s", dev, a)
 		}
 		for _, f := range r.FloatingIPs {
-			add("address", "", "%s %s", dev, netip.PrefixFrom(f.Addr, f.Addr.BitLen()))
+			add(KindAddress, f.ID, "", "%s %s", dev, netip.PrefixFrom(f.Addr, f.Addr.BitLen()))
 		}
 		for _, p := range g.OnLink {
-			add("route", "", "%s dev %s", p, dev)
+			add(KindRoute, "", "", "%s dev %s", p, dev)
 		}
 		for _, a := range g.NextHops {
-			add("route", "", "default via %s dev %s", a, dev)
+			add(KindRoute, "", "", "default via %s dev %s", a, dev)
 		}
 	}
 	for _, route := range r.Routes {
-		add("route", "", "%s via %s", route.Dest, route.NextHop)
+		add(KindRoute, "", "", "%s via %s", route.Dest, route.NextHop)
 	}
 	return inv
 }
@@ -105,17 +105,21 @@ func (inv inventory) steps(to inventory) []Step {
 		after[i.name()] = true
 		switch was, ok := before[i.name()]; {
 		case !ok:
-			steps = append(steps, Step{Op: Add, Kind: i.kind, Object: i.object, Detail: i.detail})
+			steps = append(steps, i.step(Add, i.detail, false))
 		case was != i.detail:
-			steps = append(steps, Step{Op: Change, Kind: i.kind, Object: i.object, Detail: i.detail + ", was " + was, Disturbs: i.kind != kindOwner})
+			steps = append(steps, i.step(Change, i.detail+", was "+was, i.kind != KindOwner))
 		}
 	}
 	for _, i := range slices.Backward(inv) {
 		if !after[i.name()] {
-			steps = append(steps, Step{Op: Remove, Kind: i.kind, Object: i.object, Detail: i.detail, Disturbs: true})
+			steps = append(steps, i.step(Remove, i.detail, true))
 		}
 	}
 	return steps
+}
+
+func (i item) step(op Op, detail string, disturbs bool) Step {
+	return Step{Op: op, Kind: i.kind, ID: i.id, Object: i.object, Detail: detail, Disturbs: disturbs}
 }
 
 func (i item) name() item { return item{kind: i.kind, object: i.object} }

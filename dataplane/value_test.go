@@ -15,8 +15,8 @@ import (
 func TestPlanText(t *testing.T) {
 	require.Equal(t, "router r: nothing to do", dataplane.Plan{Router: "r"}.String())
 	plan := dataplane.Plan{Router: "r", Steps: []dataplane.Step{
-		{Op: dataplane.Add, Kind: "address", Object: "qg-ext 203.0.113.5/32"},
-		{Op: dataplane.Change, Kind: "link", Object: "qr-web", Detail: "mtu 1400, was 1500", Disturbs: true},
+		{Op: dataplane.Add, Kind: dataplane.KindAddress, Object: "qg-ext 203.0.113.5/32"},
+		{Op: dataplane.Change, Kind: dataplane.KindLink, Object: "qr-web", Detail: "mtu 1400, was 1500", Disturbs: true},
 	}}
 	require.Equal(t, "router r\n  + address qg-ext 203.0.113.5/32\n  ~ link qr-web: mtu 1400, was 1500  !", plan.String())
 	require.True(t, plan.Disturbs())
@@ -26,10 +26,14 @@ func TestPlanText(t *testing.T) {
 }
 
 func TestPlanJSON(t *testing.T) {
-	plan := dataplane.Plan{Router: "r", Steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "route", Object: "10.9.0.0/16", Disturbs: true}}}
+	plan := dataplane.Plan{Router: "r", Steps: []dataplane.Step{
+		{Op: dataplane.Remove, Kind: dataplane.KindRoute, Object: "10.9.0.0/16", Disturbs: true},
+		{Op: dataplane.Add, Kind: dataplane.KindFloatingIP, ID: "f", Object: "203.0.113.5"},
+	}}
 	text, err := json.Marshal(plan)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"router": "r", "steps": [{"op": "-", "kind": "route", "object": "10.9.0.0/16", "disturbs": true}]}`, string(text))
+	require.JSONEq(t, `{"router": "r", "steps": [{"op": "-", "kind": "route", "object": "10.9.0.0/16", "disturbs": true},
+		{"op": "+", "kind": "floating-ip", "id": "f", "object": "203.0.113.5"}]}`, string(text))
 	var back dataplane.Plan
 	require.NoError(t, json.Unmarshal(text, &back))
 	require.Equal(t, plan, back)

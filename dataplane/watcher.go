@@ -7,7 +7,7 @@ import "context"
 type Watcher interface {
 	Dataplane
 
-	// Watch yields the ID of each router that may no longer be as this Dataplane last applied it. A
+	// Watch announces each router that may no longer be as this Dataplane last applied it. A
 	// change is announced however much later it is made, for as long as the router is neither
 	// deleted nor applied anew. When ctx ends, or the Dataplane is closed, it closes the channel.
 	// Only one Watch may be under way.
@@ -22,5 +22,13 @@ type Watcher interface {
 	// at most once; and a router that was announced is not announced again before Apply was called
 	// for it. Where the kernel dropped notifications because there were too many, every router that
 	// they may have been about is announced.
-	Watch(ctx context.Context) (<-chan string, error)
+	Watch(ctx context.Context) (<-chan Drift, error)
+}
+
+// Drift announces that somebody else may have changed a router.
+type Drift struct {
+	Router string `json:"router"` // its ID
+	// Kind is that of an object that differs, of several one; empty if that is not known, such as
+	// after notifications were lost. Apply, or Plan, says what differs.
+	Kind Kind `json:"kind,omitempty"`
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // Counters adds up what rules have counted. In is what the mangle table's rule for the floating IP
@@ -14,7 +14,7 @@ import (
 // connection which is translated already.
 //
 // A router without rules has none.
-func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters, error) {
+func (r *rules) Counters(ctx context.Context) (map[netip.Addr]dataplane.Counters, error) {
 	s, err := r.own(ctx)
 	if err != nil {
 		return nil, err
@@ -26,8 +26,8 @@ func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters
 	return have.counters(), nil
 }
 
-func (rs ruleset) counters() map[netip.Addr]namespace.Counters {
-	counters := map[netip.Addr]namespace.Counters{}
+func (rs ruleset) counters() map[netip.Addr]dataplane.Counters {
+	counters := map[netip.Addr]dataplane.Counters{}
 	for _, name := range []string{mangle, nat} {
 		if rs[name] == nil {
 			continue

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // difference is what leads from one ruleset to another.
@@ -77,7 +77,7 @@ func (d difference) carry() {
 		table string
 		of    netip.Addr
 	}
-	counted := map[key]namespace.Traffic{}
+	counted := map[key]dataplane.Traffic{}
 	for _, c := range d.chains {
 		for _, r := range c.gone(d.have) {
 			if e, ok := parseEntry(c.name, r); ok && e.root == bySrc && r.traffic.Packets > 0 {

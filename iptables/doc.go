@@ -102,4 +102,12 @@
 // CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark and the targets
 // MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or CONFIG_IP6_NF_FILTER and
 // CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
+//
+// # Promises
+//
+// A Firewall may be used concurrently, for different namespaces; calls for one namespace are made
+// one at a time, which the dataplane sees to. A call returns soon after its context ends, and then
+// the old rules are in force, unless the error says otherwise. What the kernel or a tool lacks is
+// [dataplane.ErrUnsupported], and what belongs to somebody else [dataplane.ErrForeign]. The zero
+// Firewall is usable.
 package iptables

@@ -153,7 +153,7 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 	switch {
 	case present:
 		steps = append(steps, dataplane.Step{
-			Op: dataplane.Remove, Kind: "rules", Object: old.variant.String(), Detail: "replaced by " + s.variant.String(),
+			Op: dataplane.Remove, Kind: dataplane.KindRules, Object: old.variant.String(), Detail: "replaced by " + s.variant.String(),
 		})
 	case d.empty() && want.Since != nil && len(want.Since.Removed)+len(want.Since.Added) == 0:
 		s.known = at // it was somebody else's rules that changed

@@ -3,11 +3,9 @@ package iptables
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,8 +77,8 @@ func (p suitePlace) Stamp() any {
 }
 
 func (p suitePlace) Foreign() {
-	p.script("*filter\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -p tcp -j RETURN\nCOMMIT\n" +
-		"*nat\n-A POSTROUTING -o x -j ACCEPT\nCOMMIT\n")
+	p.script("*filter\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -p tcp -j RETURN\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n" +
+		"*nat\n:theirs - [0:0]\n-A PREROUTING -p tcp -j theirs\n-A POSTROUTING -o x -j ACCEPT\nCOMMIT\n")
 }
 
 func TestRules(t *testing.T) {
@@ -115,6 +113,9 @@ func TestRules(t *testing.T) {
 			"+ rules nat l3kit-hairpin: -o qr-web -j SNAT --to-source 10.1.0.1 --random-fully",
 			"~ snat qg-out: 10.1.0.1, was 203.0.255.2  !",
 		},
+		Half: func(p firewalltest.Place) {
+			p.(suitePlace).script("*nat\n:l3kit-dst - [0:0]\n-A PREROUTING -j l3kit-dst\nCOMMIT\n")
+		},
 		Disturb: map[string]func(firewalltest.Place){},
 	}
 	for name, fn := range disturb {
@@ -131,43 +132,6 @@ func TestRules(t *testing.T) {
 		}
 		s.Rounds = 10
 		s.Run(t)
-	})
-}
-
-// From one random set of floating IPs to another by deltas: the rules are those of a fresh Apply,
-// and no other floating IP's rules are touched.
-func TestWalk(t *testing.T) {
-	eachVariant(t, func(t *testing.T, v Variant) {
-		p, fresh := newPlace(t, v), newPlace(t, v)
-		random := rand.New(rand.NewPCG(1, 2))
-		now := example()
-		p.apply(now)
-		for range 25 {
-			next := now
-			next.FloatingIPs = slices.Clone(now.FloatingIPs)
-			var d namespace.Delta
-			for range 1 + random.IntN(3) {
-				if n := len(next.FloatingIPs); n > 0 && random.IntN(3) == 0 {
-					i := random.IntN(n)
-					d.Removed = append(d.Removed, next.FloatingIPs[i])
-					next.FloatingIPs = slices.Delete(next.FloatingIPs, i, i+1)
-				}
-			}
-			for range 1 + random.IntN(3) {
-				f := fip(random.IntN(1 << (4 + random.IntN(11)))) // near others, or far away
-				clash := func(o dataplane.FloatingIP) bool { return o.ID == f.ID }
-				if !slices.ContainsFunc(next.FloatingIPs, clash) && !slices.ContainsFunc(d.Removed, clash) {
-					d.Added = append(d.Added, f)
-					next.FloatingIPs = append(next.FloatingIPs, f)
-				}
-			}
-			_, err := p.rules.Apply(t.Context(), namespace.Change{Want: next, Since: &d})
-			require.NoError(t, err)
-			require.NoError(t, fresh.rules.Clear(t.Context()))
-			fresh.apply(next)
-			require.Equal(t, fresh.listing(), p.listing())
-			now = next
-		}
 	})
 }
 

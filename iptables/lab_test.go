@@ -146,7 +146,7 @@ func requireAnswer(t *testing.T, proto dataplane.Proto, h *lab.Host, to string) 
 // floating IPs, with one's own, and none between fixed addresses; refused ones too, whose ICMP
 // errors count.
 func TestCountersAreThoseOfNftables(t *testing.T) {
-	type counts map[netip.Addr]namespace.Counters
+	type counts map[netip.Addr]dataplane.Counters
 	echoes, datagrams := map[string]counts{}, map[string]counts{}
 	for name, f := range firewalls() {
 		t.Run(name, func(t *testing.T) {

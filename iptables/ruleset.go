@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // The tables that we write into: of iptables, and of ip6tables.
@@ -68,7 +68,7 @@ type table struct {
 type rule struct {
 	spec    string            // as iptables-save prints it after "-A" and the name of the chain
 	of      netip.Addr        // the floating IP that it is about, if it counts what comes from a fixed address: its text does not say
-	traffic namespace.Traffic // what it has counted
+	traffic dataplane.Traffic // what it has counted
 }
 
 func ours(chain string) bool { return strings.HasPrefix(chain, prefix) }

@@ -39,7 +39,7 @@ func (d difference) steps() []dataplane.Step {
 
 // tableStep tells that the whole of a table comes, goes, or is written anew.
 func (d difference) tableStep(name string) (dataplane.Step, bool) {
-	step := dataplane.Step{Kind: "rules", Object: name}
+	step := dataplane.Step{Kind: dataplane.KindRules, Object: name}
 	has, wants := d.have.holds(name), d.want.holds(name)
 	switch {
 	case d.partial:
@@ -81,7 +81,7 @@ func (d difference) told(c chainDiff, fips map[netip.Addr]*faults) bool {
 func (c chainDiff) steps() []dataplane.Step {
 	object := c.table + " " + c.name
 	step := func(op dataplane.Op, detail string) dataplane.Step {
-		return dataplane.Step{Op: op, Kind: "rules", Object: object, Detail: detail}
+		return dataplane.Step{Op: op, Kind: dataplane.KindRules, Object: object, Detail: detail}
 	}
 	switch {
 	case ours(c.name) && !c.exists:
@@ -169,7 +169,7 @@ func parseShared(c chainDiff, r rule) (device, addr string, ok bool) {
 }
 
 func (a sharedAddress) step() dataplane.Step {
-	step := dataplane.Step{Op: dataplane.Change, Kind: "snat", Object: a.device, Detail: a.now + ", was " + a.was, Disturbs: true}
+	step := dataplane.Step{Op: dataplane.Change, Kind: dataplane.KindSNAT, Object: a.device, Detail: a.now + ", was " + a.was, Disturbs: true}
 	switch {
 	case a.was == "":
 		step.Op, step.Detail, step.Disturbs = dataplane.Add, a.now, false
@@ -263,7 +263,7 @@ func (f *faults) step(addr netip.Addr) dataplane.Step {
 	const entries = 4 // of a floating IP
 	slices.Sort(f.texts)
 	step := dataplane.Step{
-		Op: dataplane.Change, Kind: "floating-ip", Object: addr.String(),
+		Op: dataplane.Change, Kind: dataplane.KindFloatingIP, Object: addr.String(),
 		Detail: strings.Join(slices.Compact(f.texts), ", "), Disturbs: f.stray,
 	}
 	switch {

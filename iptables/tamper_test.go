@@ -1,8 +1,6 @@
 package iptables
 
 import (
-	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +8,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/firewalltest"
 )
 
 // count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they
@@ -28,8 +27,6 @@ COMMIT
 `)
 }
 
-// What others do to our chains is named by Plan, mended by Apply and by nothing but that, and found
-// in its place again after an undo.
 func TestTampering(t *testing.T) {
 	everything := []string{
 		"+ rules filter", "+ rules mangle", "+ rules nat", "+ snat qg-out: 203.0.255.2",
@@ -81,11 +78,7 @@ COMMIT
 	in := func(table string, lines ...string) string {
 		return "*" + table + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
 	}
-	for name, c := range map[string]struct {
-		script string
-		steps  []string
-		lost   bool // the counters are lost by the tampering itself
-	}{
+	cases := firewalltest.Tamperings{
 		"nothing":         {in(nat), []string{}, false},
 		"everything gone": {gone, everything, true},
 		"chain flushed": {in(filter, "-F l3kit-FORWARD"), []string{
@@ -172,57 +165,27 @@ COMMIT
 		"ports not random": {in(nat, "-R l3kit-POSTROUTING 2 -o qg-out -j SNAT --to-source 203.0.255.2"), []string{
 			"~ snat qg-out: 203.0.255.2, written otherwise",
 		}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachVariant(t, func(t *testing.T, v Variant) {
-				r := without(example(fip(5), fip(6)), func(r *dataplane.Router) {
-					r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00::1/64"))
-				})
-				p := newPlace(t, v)
-				p.script("*nat\n:theirs - [0:0]\n-A PREROUTING -p tcp -j theirs\nCOMMIT\n*filter\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n")
-				p.apply(r)
-				p.count()
-				whole := p.counted(v)
-				require.Contains(t, whole, "[9:900]")
-				require.Empty(t, p.plan(r, nil), "counters make no difference")
-
-				if six, ok := strings.CutPrefix(c.script, "6"); ok {
-					p.script6(six)
-				} else {
-					p.script(c.script)
-				}
-				tampered := p.counted(v)
-				require.Equal(t, c.steps, p.plan(r, nil))
-				require.Equal(t, tampered, p.counted(v), "planning wrote")
-
-				undo := p.apply(r)
-				want := whole
-				if c.lost {
-					want = strings.NewReplacer("[7:700]", "[0:0]", "[8:800]", "[0:0]", "[9:900]", "[0:0]").Replace(want)
-				}
-				require.ElementsMatch(t, strings.Split(want, "\n"), withoutForeign(p.counted(v), whole))
-				require.Empty(t, p.plan(r, nil))
-				if len(c.steps) == 0 {
-					require.Nil(t, undo)
-					return
-				}
-				require.NoError(t, undo(t.Context()))
-				require.Equal(t, tampered, p.counted(v), "undone")
-			})
-		})
 	}
-}
-
-// withoutForeign leaves out what the tampering added to built-in chains and is none of ours.
-func withoutForeign(listing, before string) []string {
-	var lines []string
-	for _, l := range strings.Split(listing, "\n") {
-		if !strings.HasSuffix(l, "-A FORWARD -p tcp -j ACCEPT") || strings.Contains(before, l) {
-			lines = append(lines, l)
+	script := func(p firewalltest.CountingPlace, lines string) {
+		if six, ok := strings.CutPrefix(lines, "6"); ok {
+			p.(suitePlace).script6(six)
+		} else {
+			p.(suitePlace).script(lines)
 		}
 	}
-	return lines
+	zeroed := strings.NewReplacer("[7:700]", "[0:0]", "[8:800]", "[0:0]", "[9:900]", "[0:0]")
+	eachVariant(t, func(t *testing.T, v Variant) {
+		open := func(t testing.TB) firewalltest.CountingPlace {
+			p := newPlace(t, v)
+			return suitePlace{p, p.side().store}
+		}
+		firewalltest.Tamper(t, open, script, cases, zeroed, func(line string) bool { return strings.HasSuffix(line, "-A FORWARD -p tcp -j ACCEPT") })
+	})
 }
+
+// Count and Counted are for what others do to our chains.
+func (p suitePlace) Count()            { p.count() }
+func (p suitePlace) Counted() []string { return strings.Split(p.counted(p.variant), "\n") }
 
 // A rule that somebody wrote with nft, and iptables has no words for, makes a whole table
 // illegible.

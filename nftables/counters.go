@@ -9,13 +9,13 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/failure"
 )
 
 // Counters implements [namespace.Rules]. The kernel keeps the counters beside the elements of two
 // sets. Without rules there are none.
-func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters, error) {
+func (r *rules) Counters(ctx context.Context) (map[netip.Addr]dataplane.Counters, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -27,20 +27,20 @@ func (r *rules) Counters(ctx context.Context) (map[netip.Addr]namespace.Counters
 	if err != nil {
 		return nil, err
 	}
-	counters := make(map[netip.Addr]namespace.Counters, len(in))
+	counters := make(map[netip.Addr]dataplane.Counters, len(in))
 	for addr, t := range in {
-		counters[addr] = namespace.Counters{In: t, Out: out[addr]}
+		counters[addr] = dataplane.Counters{In: t, Out: out[addr]}
 	}
 	return counters, nil
 }
 
 // readTraffic reads a counting set of addresses.
-func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]namespace.Traffic, error) {
+func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]dataplane.Traffic, error) {
 	elements, err := s.readElements(ctx, ipv4, set)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, failure.Of("read counters", tableText+" "+set, err)
 	}
-	traffic := make(map[netip.Addr]namespace.Traffic, len(elements))
+	traffic := make(map[netip.Addr]dataplane.Traffic, len(elements))
 	for key, e := range elements {
 		addr, ok := netip.AddrFromSlice([]byte(key))
 		if !ok {
@@ -55,7 +55,7 @@ func (s *socket) readTraffic(ctx context.Context, set string) (map[netip.Addr]na
 
 // decodeCounter returns the counter of an element; one without, which somebody else may have made,
 // counts nothing.
-func decodeCounter(wire []byte) (t namespace.Traffic, err error) {
+func decodeCounter(wire []byte) (t dataplane.Traffic, err error) {
 	ad, err := netlink.NewAttributeDecoder(wire)
 	if err != nil {
 		return t, err
@@ -69,7 +69,7 @@ func decodeCounter(wire []byte) (t namespace.Traffic, err error) {
 			return t, err
 		}
 		if c, ok := e.(*expr.Counter); ok {
-			t = namespace.Traffic{Packets: c.Packets, Bytes: c.Bytes}
+			t = dataplane.Traffic{Packets: c.Packets, Bytes: c.Bytes}
 		}
 	}
 	return t, ad.Err()

@@ -77,4 +77,12 @@
 // CAP_NET_ADMIN in the namespace; Linux 5.7 or later (sets that give counters to their elements),
 // with CONFIG_NF_TABLES, CONFIG_NF_TABLES_IPV4, CONFIG_NFT_NAT, CONFIG_NFT_CT and
 // CONFIG_NFT_REJECT; for routers with IPv6 also CONFIG_NF_TABLES_IPV6.
+//
+// # Promises
+//
+// A Firewall may be used concurrently, for different namespaces; calls for one namespace are made
+// one at a time, which the dataplane sees to. A call returns soon after its context ends, and then
+// the old rules are in force, unless the error says otherwise. What the kernel or a tool lacks is
+// [dataplane.ErrUnsupported], and what belongs to somebody else [dataplane.ErrForeign]. The zero
+// Firewall is usable.
 package nftables

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -158,15 +158,15 @@ func TestCounters(t *testing.T) {
 		request = headers + uint64(len("203.0.0.x:7"))
 		answer  = headers + uint64(len("answer"))
 	)
-	want := map[netip.Addr]namespace.Counters{addr("203.0.0.5"): {}, addr("203.0.0.6"): {}}
+	want := map[netip.Addr]dataplane.Counters{addr("203.0.0.5"): {}, addr("203.0.0.6"): {}}
 	require.Equal(t, want, s.counters())
 
 	s.exchange(s.udp(s.outside, "203.0.0.1:0"), "203.0.0.5:7", inside)
-	want[addr("203.0.0.5")] = namespace.Counters{In: namespace.Traffic{Packets: 1, Bytes: request}, Out: namespace.Traffic{Packets: 1, Bytes: answer}}
+	want[addr("203.0.0.5")] = dataplane.Counters{In: dataplane.Traffic{Packets: 1, Bytes: request}, Out: dataplane.Traffic{Packets: 1, Bytes: answer}}
 	require.Equal(t, want, s.counters(), "a connection from outside")
 
 	s.exchange(s.udp(s.web, "10.0.0.6:0"), "203.0.0.1:7", outside)
-	want[addr("203.0.0.6")] = namespace.Counters{In: namespace.Traffic{Packets: 1, Bytes: answer}, Out: namespace.Traffic{Packets: 1, Bytes: request}}
+	want[addr("203.0.0.6")] = dataplane.Counters{In: dataplane.Traffic{Packets: 1, Bytes: answer}, Out: dataplane.Traffic{Packets: 1, Bytes: request}}
 	require.Equal(t, want, s.counters(), "a connection from inside")
 
 	s.exchange(s.udp(s.db, "10.1.0.9:0"), "203.0.0.1:7", outside)
@@ -182,7 +182,7 @@ func TestCounters(t *testing.T) {
 	require.Equal(t, want, s.counters())
 }
 
-func (p *place) counters() map[netip.Addr]namespace.Counters {
+func (p *place) counters() map[netip.Addr]dataplane.Counters {
 	p.t.Helper()
 	counters, err := p.rules.Counters(p.t.Context())
 	require.NoError(p.t, err)

@@ -27,7 +27,7 @@ func (c changes) steps() []dataplane.Step {
 func (d difference) steps() []dataplane.Step {
 	tableText := d.family().table()
 	if d.want == nil {
-		return []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: tableText, Disturbs: d.family() == ipv4}}
+		return []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindRules, Object: tableText, Disturbs: d.family() == ipv4}}
 	}
 	var steps []dataplane.Step
 	if d.anew {
@@ -35,7 +35,7 @@ func (d difference) steps() []dataplane.Step {
 		if d.have != nil {
 			op, detail = dataplane.Change, fmt.Sprintf("made anew, had flags %#x", d.have.flags)
 		}
-		steps = append(steps, dataplane.Step{Op: op, Kind: "rules", Object: tableText, Detail: detail})
+		steps = append(steps, dataplane.Step{Op: op, Kind: dataplane.KindRules, Object: tableText, Detail: detail})
 	} else {
 		for _, s := range d.sets {
 			steps = append(steps, s.definitionSteps()...)
@@ -58,13 +58,13 @@ func (d difference) steps() []dataplane.Step {
 func (d setDiff) definitionSteps() []dataplane.Step {
 	switch {
 	case d.have == nil:
-		return []dataplane.Step{{Op: dataplane.Add, Kind: "rules", Object: "set " + d.want.name}}
+		return []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindRules, Object: "set " + d.want.name}}
 	case d.want == nil && d.have.anonymous():
 		return nil // the rule that it is part of is told
 	case d.want == nil:
-		return []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: "set " + d.have.name, Detail: "not ours"}}
+		return []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindRules, Object: "set " + d.have.name, Detail: "not ours"}}
 	case d.redefined():
-		return []dataplane.Step{{Op: dataplane.Change, Kind: "rules", Object: "set " + d.want.name, Detail: "is of another kind, made anew"}}
+		return []dataplane.Step{{Op: dataplane.Change, Kind: dataplane.KindRules, Object: "set " + d.want.name, Detail: "is of another kind, made anew"}}
 	}
 	return nil
 }
@@ -72,11 +72,11 @@ func (d setDiff) definitionSteps() []dataplane.Step {
 func (d chainDiff) step() dataplane.Step {
 	switch {
 	case d.have == nil:
-		return dataplane.Step{Op: dataplane.Add, Kind: "rules", Object: "chain " + d.want.name}
+		return dataplane.Step{Op: dataplane.Add, Kind: dataplane.KindRules, Object: "chain " + d.want.name}
 	case d.want == nil:
-		return dataplane.Step{Op: dataplane.Remove, Kind: "rules", Object: "chain " + d.have.name, Detail: "not ours"}
+		return dataplane.Step{Op: dataplane.Remove, Kind: dataplane.KindRules, Object: "chain " + d.have.name, Detail: "not ours"}
 	}
-	step := dataplane.Step{Op: dataplane.Change, Kind: "rules", Object: "chain " + d.want.name}
+	step := dataplane.Step{Op: dataplane.Change, Kind: dataplane.KindRules, Object: "chain " + d.want.name}
 	var faults []string
 	if d.redefined() {
 		faults = append(faults, "hook or policy differs")
@@ -120,10 +120,10 @@ func plural(n int, noun string) string {
 // deviceSteps tells what changes in the sets whose keys are devices, subnets or own addresses. In a
 // new table only the shared address is worth telling.
 func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
-	kind, prefix, text := "rules", d.want.name+" ", keyText
+	kind, prefix, text := dataplane.KindRules, d.want.name+" ", keyText
 	switch d.want.name {
 	case sharedSNAT:
-		kind, prefix, anew = "snat", "", false
+		kind, prefix, anew = dataplane.KindSNAT, "", false
 	case external, guarded, hairpin:
 	case inside:
 		text = subnetText
@@ -244,7 +244,7 @@ func newFloatingIPSteps(toFixed map[string]element) []dataplane.Step {
 }
 
 func newFloatingIPStep(addr, fixed string) dataplane.Step {
-	return dataplane.Step{Op: dataplane.Add, Kind: "floating-ip", Object: keyText(addr), Detail: "→ " + keyText(fixed)}
+	return dataplane.Step{Op: dataplane.Add, Kind: dataplane.KindFloatingIP, Object: keyText(addr), Detail: "→ " + keyText(fixed)}
 }
 
 const entries = 4 // of a floating IP
@@ -285,7 +285,7 @@ func (f *faults) String() string {
 // step tells the faults of a floating IP as one step, from the fixed address that it was translated
 // to to the one that it should be.
 func (f *faults) step(addr, was, fixed string) dataplane.Step {
-	step := dataplane.Step{Op: dataplane.Change, Kind: "floating-ip", Object: keyText(addr), Disturbs: f.disturbs}
+	step := dataplane.Step{Op: dataplane.Change, Kind: dataplane.KindFloatingIP, Object: keyText(addr), Disturbs: f.disturbs}
 	switch {
 	case fixed == "":
 		step.Op = dataplane.Remove

@@ -1,15 +1,13 @@
 package nftables
 
 import (
-	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/firewalltest"
 )
 
 // script feeds nft one transaction.
@@ -31,14 +29,8 @@ func (p *place) count() {
 	`)
 }
 
-// What others do to the table is named by Plan, mended by Apply and by nothing but that, and found
-// in its place again after an undo.
 func TestTampering(t *testing.T) {
-	for name, c := range map[string]struct {
-		script string
-		steps  []string
-		lost   bool // the counters are lost by the tampering itself
-	}{
+	cases := firewalltest.Tamperings{
 		"nothing": {"", []string{}, false},
 		"table gone": {"delete table ip l3kit", []string{
 			"+ rules ip l3kit", "+ snat qg-out: 203.0.255.2", "+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
@@ -169,44 +161,21 @@ func TestTampering(t *testing.T) {
 		"IPv6's subnet gone":  {"delete element ip6 l3kit inside { fd00::/64 }", []string{"+ rules ip6 inside fd00::/64"}, false},
 		"IPv6's address more": {"add element ip6 l3kit own { fd00::2 }", []string{"- rules ip6 own fd00::2"}, false},
 		"guard gone":          {`delete element ip l3kit guarded { "qg-out" }`, []string{"+ rules guarded qg-out"}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := without(example(fip(5), fip(6)), func(r *dataplane.Router) {
-				r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00::1/64"))
-			})
-			p := newPlace(t)
-			p.nft("add", "table", "inet", "foreign")
-			p.nft("add", "chain", "inet", "foreign", "l3kit")
-			p.apply(r)
-			p.count()
-			whole := p.listing()
-			require.Empty(t, p.plan(r, nil), "counters make no difference")
-
-			p.script(c.script)
-			if strings.Contains(c.script, "flush ruleset") {
-				p.nft("add", "table", "inet", "foreign")
-				p.nft("add", "chain", "inet", "foreign", "l3kit")
-			}
-			tampered := p.listing()
-			require.Equal(t, c.steps, p.plan(r, nil))
-			require.Equal(t, lines(tampered), lines(p.listing()), "planning wrote")
-
-			undo := p.apply(r)
-			want := whole
-			if c.lost {
-				want = strings.NewReplacer("packets 7 bytes 700", "packets 0 bytes 0", "packets 8 bytes 800", "packets 0 bytes 0").Replace(want)
-			}
-			require.ElementsMatch(t, strings.Split(want, "\n"), strings.Split(p.listing(), "\n"))
-			require.Empty(t, p.plan(r, nil))
-			if len(c.steps) == 0 {
-				require.Nil(t, undo)
-				return
-			}
-			require.NoError(t, undo(t.Context()))
-			require.ElementsMatch(t, lines(tampered), lines(p.listing()), "undone")
-		})
 	}
+	open := func(t testing.TB) firewalltest.CountingPlace { return suitePlace{newPlace(t)} }
+	script := func(p firewalltest.CountingPlace, lines string) {
+		p.(suitePlace).script(lines)
+		if strings.Contains(lines, "flush ruleset") {
+			p.Foreign() // which goes with it
+		}
+	}
+	zeroed := strings.NewReplacer("packets 7 bytes 700", "packets 0 bytes 0", "packets 8 bytes 800", "packets 0 bytes 0")
+	firewalltest.Tamper(t, open, script, cases, zeroed, func(string) bool { return false })
 }
+
+// Count and Counted are for what others do to the table.
+func (p suitePlace) Count()            { p.count() }
+func (p suitePlace) Counted() []string { return lines(p.listing()) }
 
 // lines is a listing without what passes with time.
 func lines(listing string) []string {

@@ -121,18 +121,29 @@ func (c *dbClient) follow(ctx context.Context, s *session) {
 // synced returns the session with its view up to date: it has every change that anybody had
 // completed when the call began.
 func (c *dbClient) synced(ctx context.Context) (*session, error) {
+	return c.after(ctx, (*session).sync)
+}
+
+// received returns the session with a view of the database as it was a moment ago: ovsdb-server is
+// not asked whether there is more. A transaction that follows from the view finds out.
+func (c *dbClient) received(ctx context.Context) (*session, error) {
+	return c.after(ctx, (*session).settle)
+}
+
+// after calls fn for the session.
+func (c *dbClient) after(ctx context.Context, fn func(*session, context.Context) error) (*session, error) {
 	s, err := c.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err = s.sync(ctx); !errors.Is(err, errOver) {
+	if err = fn(s, ctx); !errors.Is(err, errOver) {
 		return s, c.explain(err)
 	}
 	// That ovsdb-server has been started anew is nobody's business.
 	if s, err = c.current(ctx); err != nil {
 		return nil, err
 	}
-	return s, c.explain(s.sync(ctx))
+	return s, c.explain(fn(s, ctx))
 }
 
 // explain makes an error of a session that ended one of the client.

@@ -60,9 +60,10 @@
 //
 // # What it costs
 //
-// A Plan that finds nothing to do costs an echo from ovsdb-server, which proves that the copy of
-// the database is up to date, and a few system calls. Plug adds a transaction, and the time that
-// ovs-vswitchd takes, both once for all the ports of a call. That time grows with the number of all
+// A Plan costs an echo from ovsdb-server for all its devices together, which proves that the copy
+// of the database is up to date, and a few system calls for each. Plug costs a transaction, which
+// proves that for itself, and the time that ovs-vswitchd takes, both once for all the ports of a
+// call. That time grows with the number of all
 // ports, because ovs-vswitchd looks at all of them at each change (bridge_reconfigure in
 // vswitchd/bridge.c): nothing here does. It does so also whenever the kernel tells it of a device
 // of the host. So a veth costs it two rounds, the first of which begins when the veth appears, and
@@ -77,4 +78,11 @@
 // background. On the userspace datapath internal ports come back as new devices in the host's
 // namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again,
 // and lose nothing.
+//
+// # Promises
+//
+// The methods of a [Driver] may be called concurrently, in any number of processes on one host that
+// are configured alike. A method returns soon after its context ends; what Plug had made by then is
+// taken back. While a daemon does not answer, the error is [dataplane.ErrDaemon]; other sentinels
+// are those of package dataplane. The zero [Config] is usable.
 package ovs

@@ -94,29 +94,56 @@ func (d *Driver) release() error {
 }
 
 // Plan says what Plug would do. When there is nothing to do it costs one message to ovsdb-server
-// and back, and a few system calls.
-func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
-	steps, err := d.plan(ctx, attachment{p, ns, dev})
-	return steps, opError("plan wiring of", dev, err)
+// and back, and a few system calls for each device.
+func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) ([][]dataplane.Step, error) {
+	all, devices, err := attachments(ns, what, wiring.CheckIDs)
+	var plans [][]dataplane.Step
+	if err == nil && len(all) > 0 {
+		plans, err = d.plan(ctx, all)
+	}
+	return plans, opError("plan wiring of", devices, err)
 }
 
-func (d *Driver) plan(ctx context.Context, a attachment) ([]dataplane.Step, error) {
-	if err := wiring.CheckIDs(a.ns, a.Port); err != nil {
-		return nil, err
+// attachments lists devices, if check and each other allow them, and names them all.
+func attachments(
+	ns namespace.NS, what []namespace.Attachment, check func(namespace.NS, dataplane.Port) error,
+) (all []attachment, devices string, err error) {
+	var names []string
+	for _, a := range what {
+		err := check(ns, a.Port)
+		if err == nil && slices.Contains(names, a.Device) {
+			err = fmt.Errorf("%w: two ports cannot be one device", dataplane.ErrInvalid)
+		}
+		if err != nil {
+			return nil, a.Device, err
+		}
+		all, names = append(all, attachment{a.Port, ns, a.Device}), append(names, a.Device)
 	}
+	return all, strings.Join(names, ", "), nil
+}
+
+func (d *Driver) plan(ctx context.Context, what []attachment) ([][]dataplane.Step, error) {
 	s, err := d.db.synced(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.survey(s, a)
+	c, err := d.survey(s, what...)
 	if err != nil {
 		return nil, err
 	}
+	plans := make([][]dataplane.Step, len(what))
+	for i, w := range c.works {
+		plans[i] = c.steps[w.begin:w.end:w.end]
+	}
 	if len(c.replace) > 0 || c.transacts() {
-		return c.steps, d.config.datapathSupported() // what flows there must be follows from what the transaction makes
+		return plans, d.config.datapathSupported() // what flows there must be follows from what the transaction makes
 	}
 	flows, err := d.flows.plan(ctx, s, d.bridges(c)...)
-	return append(c.steps, flows...), err
+	for _, f := range flows {
+		i := slices.IndexFunc(c.works, func(w *work) bool { return slices.Contains(d.config.bridges(w.segment), f.Object) })
+		plans[max(i, 0)] = append(plans[max(i, 0)], f)
+	}
+	return plans, err
 }
 
 // datapathSupported asks the kernel for its own switch, if that is to be used. A module is loaded
@@ -136,19 +163,11 @@ func (c Config) datapathSupported() error {
 // Plug attaches ports, by one transaction; see [namespace.InterfaceDriver]. It waits for
 // ovs-vswitchd until ctx ends, and takes back what it made when that fails.
 func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
-	var all []attachment
-	var devices []string
-	for _, a := range what {
-		err := wiring.CheckPlug(ns, a.Port)
-		if err == nil && slices.Contains(devices, a.Device) {
-			err = fmt.Errorf("%w: two ports cannot be one device", dataplane.ErrInvalid)
-		}
-		if err != nil {
-			return opError("plug", a.Device, err)
-		}
-		all, devices = append(all, attachment{a.Port, ns, a.Device}), append(devices, a.Device)
+	all, devices, err := attachments(ns, what, wiring.CheckPlug)
+	if err == nil && len(all) > 0 {
+		err = d.plug(ctx, all)
 	}
-	return opError("plug", strings.Join(devices, ", "), d.plug(ctx, all))
+	return opError("plug", devices, err)
 }
 
 func (d *Driver) plug(ctx context.Context, what []attachment) error {
@@ -191,12 +210,22 @@ func (d *Driver) commit(ctx context.Context, survey func(*session) (*change, err
 
 func (d *Driver) attempt(ctx context.Context, survey func(*session) (*change, error), veths *[]string) (c *change, err error) {
 	const attempts = 50
-	for range attempts {
-		s, err := d.db.synced(ctx)
+	for i := range attempts {
+		// The first attempt does not ask whether somebody else has written: if it ends in a
+		// transaction, that fails if so. Whatever else it comes to may be out of date.
+		look, received := d.db.synced, i == 0
+		if received {
+			look = d.db.received
+		}
+		s, err := look(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if c, err = survey(s); err != nil || len(c.replace) > 0 {
+		c, err = survey(s)
+		if received && (err != nil || len(c.replace) > 0 || !c.transacts()) {
+			continue
+		}
+		if err != nil || len(c.replace) > 0 {
 			return c, err
 		}
 		err = run(ctx, c.before)

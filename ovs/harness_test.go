@@ -73,13 +73,26 @@ func (h *host) workload(id string) namespace.NS { return h.namespace("", id) }
 
 func (h *host) namespace(router, name string) namespace.NS {
 	h.t.Helper()
-	f, err := netns.Create(h.Dir, name, "", nil)
-	require.NoError(h.t, err)
-	h.t.Cleanup(func() {
-		require.NoError(h.t, f.Close())
-		require.NoError(h.t, netns.Remove(h.Dir, name))
-	})
-	return namespace.NS{Router: router, FD: int(f.Fd())}
+	return wiringtest.Namespace(h.t, h.Dir, router, name)
+}
+
+// suiteHost is a host for the tests that both kinds of wiring have.
+type suiteHost struct {
+	*host
+	device ovs.Device
+}
+
+func (h suiteHost) Driver() namespace.InterfaceDriver { return h.driver(ovs.Config{Device: h.device}) }
+func (h suiteHost) Router(id string) namespace.NS     { return h.router(id) }
+func (h suiteHost) Workload(id string) namespace.NS   { return h.workload(id) }
+func (h suiteHost) Ports() []string                   { return h.ports() }
+
+func TestWiring(t *testing.T) {
+	for _, device := range []ovs.Device{ovs.Auto, ovs.Internal} {
+		t.Run("device "+string(device), func(t *testing.T) {
+			wiringtest.Run(t, func(t testing.TB) wiringtest.Host { return suiteHost{newHost(t), device} })
+		})
+	}
 }
 
 func (h *host) vsctl(args ...string) string {
@@ -168,17 +181,14 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-const mtu = wiringtest.MTU
-
 var (
-	portOn         = wiringtest.PortOn
-	local          = wiringtest.Local
-	at             = wiringtest.At
-	plug           = wiringtest.Plug
-	plan           = wiringtest.Plan
-	up             = wiringtest.Up
-	requireReach   = wiringtest.RequireReach
-	requireNoReach = wiringtest.RequireNoReach
+	portOn       = wiringtest.PortOn
+	local        = wiringtest.Local
+	at           = wiringtest.At
+	plug         = wiringtest.Plug
+	plan         = wiringtest.Plan
+	up           = wiringtest.Up
+	requireReach = wiringtest.RequireReach
 )
 
 // inside calls fn with a handle in a namespace.

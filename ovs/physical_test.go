@@ -75,7 +75,7 @@ func TestPortLeavesABridgeThatHasGone(t *testing.T) {
 	router := h.router("r1")
 	plug(t, d, router, "qr-port", portOn(flat("net", "ext"), "port", 1))
 	h.do("del-br br-ex")
-	_, err := d.Plan(soon(t), router, "qr-port", portOn(flat("net", "ext"), "port", 1))
+	_, err := d.Plan(soon(t), router, at("qr-port", portOn(flat("net", "ext"), "port", 1)))
 	require.ErrorContains(t, err, "Open vSwitch has no bridge br-ex")
 	plug(t, d, router, "qr-port", portOn(local("other"), "port", 1))
 	require.Contains(t, h.ports(), "br-int tapport 2")

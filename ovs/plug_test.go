@@ -174,7 +174,7 @@ func TestSegmentsAreNotShared(t *testing.T) {
 		require.Empty(t, h.ports(), on.name)
 		plug(t, d, router, first.Device, first.Port)
 		before := h.ports()
-		_, err := other.Plan(soon(t), router, second.Device, second.Port)
+		_, err := other.Plan(soon(t), router, second)
 		refused(err)
 		require.ErrorContains(t, err, "net-a has ports of router r1 on this host, remove them or ")
 		networks, err := other.Networks(soon(t), "r1")

@@ -2,8 +2,10 @@ package ovs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/netdev"
 )
@@ -12,6 +14,24 @@ import (
 // once after a change, in a few milliseconds; but one that had finished before it was asked would
 // answer half a second later.
 const revalidation = 30 * time.Millisecond
+
+var _ namespace.CheckedWiring = (*Driver)(nil)
+
+// Check asks ovsdb-server and ovs-vswitchd whether they are there; see [namespace.CheckedWiring].
+func (d *Driver) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := d.db.synced(ctx)
+	if err == nil {
+		err = d.config.datapathSupported()
+	}
+	if err == nil {
+		if err = d.config.command(ctx, "version"); err != nil {
+			err = fmt.Errorf("%w: %w", dataplane.ErrDaemon, err)
+		}
+	}
+	return opError("check", "Open vSwitch", err)
+}
 
 // Ready waits until both ends of ports pass packets; see [namespace.InterfaceDriver]. An internal
 // port has no end on the host. Flows are there since Plug, but a flow that the datapath has cached

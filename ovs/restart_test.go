@@ -121,11 +121,12 @@ func TestDatabaseRestart(t *testing.T) {
 
 	require.NoError(t, h.StopDatabase())
 	for what, call := range map[string]func(context.Context) error{
-		"plan":    func(ctx context.Context) error { _, err := d.Plan(ctx, router, "qr-port", p); return err },
+		"plan":    func(ctx context.Context) error { _, err := d.Plan(ctx, router, at("qr-port", p)); return err },
 		"plug":    func(ctx context.Context) error { return d.Plug(ctx, router, at("qr-port", p)) },
 		"unplug":  func(ctx context.Context) error { return d.Unplug(ctx, router, "qr-port") },
 		"release": func(ctx context.Context) error { return d.Release(ctx, "r1") },
 		"routers": func(ctx context.Context) error { _, err := d.Routers(ctx); return err },
+		"check":   d.Check,
 	} {
 		err := call(soon(t))
 		require.ErrorContains(t, err, "ovsdb-server at "+h.Endpoint+" does not answer", what)
@@ -149,7 +150,9 @@ func TestPlugWithoutDaemon(t *testing.T) {
 	d := h.driver(ovs.Config{})
 	router := h.router("r1")
 	plug(t, d, router, "qr-old", portOn(local("old"), "old", 1))
+	require.NoError(t, d.Check(t.Context()))
 	require.NoError(t, h.KillDaemon())
+	require.ErrorIs(t, d.Check(t.Context()), dataplane.ErrDaemon)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	err := d.Plug(ctx, router, at("qr-port", portOn(local("net"), "port", 2)))
@@ -159,6 +162,7 @@ func TestPlugWithoutDaemon(t *testing.T) {
 	require.NotContains(t, h.devices(), "tapport")
 
 	require.NoError(t, h.StartDaemon(soon(t)))
+	require.NoError(t, d.Check(t.Context()))
 	plug(t, d, router, "qr-port", portOn(local("net"), "port", 2))
 }
 

@@ -133,6 +133,13 @@ func (s *session) sync(ctx context.Context) error {
 	return s.failed(ctx, err)
 }
 
+// settle brings the view to what the server has sent so far: a state that the database has had.
+func (s *session) settle(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.failed(ctx, s.view.settle(limited))
+}
+
 // echo asks the server for an answer. The end of ctx is not the end of the question, because the
 // library looks at the answer even when it was told not to wait for it any longer, while it may
 // just be coming in.

@@ -34,6 +34,7 @@ type view struct {
 	renumbered func()        // called when a port that flows name gets a number or loses it; must not block
 	touched    func(string)  // see Driver.Watch; must not block
 	sw         *switchRow
+	settled    switchRow                   // as of the last mark: no row of the view is older
 	bridges    map[string]*bridgeRow       // by name
 	ports      map[string]*port            // by name
 	interfaces map[string]*interfaceRow    // by name, which for those of ours is the port's
@@ -161,6 +162,7 @@ func (v *view) change(before, after model.Model) {
 		v.interfaces[row.Name] = row
 	case *markRow:
 		v.marked, _ = strconv.Atoi(row.Name)
+		v.settled = *v.sw
 	}
 	v.notice(before, after)
 	close(v.changed)

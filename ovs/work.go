@@ -38,7 +38,9 @@ type work struct {
 	*change
 	attachment
 	segment segment
-	name    string            // of the port on the bridge
+	name    string // of the port on the bridge
+	begin   int    // of its own among the change's steps
+	end     int
 	was     dataplane.Network // that the port is on before the change
 }
 
@@ -49,7 +51,7 @@ type action struct {
 }
 
 func step(op dataplane.Op, object, detail string) dataplane.Step {
-	return dataplane.Step{Op: op, Kind: "wiring", Object: object, Detail: detail}
+	return dataplane.Step{Op: op, Kind: dataplane.KindWiring, Object: object, Detail: detail}
 }
 
 func (c *change) add(object, format string, args ...any) {
@@ -82,10 +84,11 @@ func (c *change) plugs(name string) *work {
 	return nil
 }
 
-// newChange begins one that follows from the view as it is now.
+// newChange begins one that follows from the view as it is now. Of a transaction that is coming in
+// the view may have some rows, so that its number counts only from the next mark on.
 func newChange(s *session) *change {
 	c := &change{transaction: &transaction{s: s}, dealt: map[string]bool{}, vlans: map[string]uint16{}}
-	s.view.read(func() { c.seen = *s.view.sw })
+	s.view.read(func() { c.seen = s.view.settled })
 	return c
 }
 
@@ -110,13 +113,14 @@ func (d *Driver) surveyOne(c *change, a attachment) error {
 	if err != nil {
 		return err
 	}
-	w := &work{change: c, attachment: a, segment: segment}
+	w := &work{change: c, attachment: a, segment: segment, begin: len(c.steps)}
 	if err := d.surveyNetwork(w); err != nil {
 		return err
 	}
 	if err := d.surveyPort(w); err != nil {
 		return err
 	}
+	w.end = len(c.steps)
 	c.works = append(c.works, w)
 	return nil
 }

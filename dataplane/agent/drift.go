@@ -31,18 +31,19 @@ func (r *run) watchDrift(ctx context.Context) {
 
 // followDrift hands announcements to the loop until there are no more: at once, but one router's
 // less and less often while they keep coming.
-func (r *run) followDrift(ctx context.Context, announced <-chan string) {
+func (r *run) followDrift(ctx context.Context, announced <-chan dataplane.Drift) {
 	p := pacer{first: r.config.RetryMin, most: r.config.RetryMax, routers: map[string]pace{}}
 	due := map[string]time.Time{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case id, ok := <-announced:
+		case drift, ok := <-announced:
 			if !ok {
 				return
 			}
-			now := time.Now()
+			id, now := drift.Router, time.Now()
+			r.log.Debug("somebody else may have changed a router", "router", id, "kind", drift.Kind)
 			due[id] = p.next(id, now)
 			if wait := due[id].Sub(now); wait > 0 {
 				r.log.Warn("somebody keeps changing a router; it is put right later", "router", id, "in", wait)

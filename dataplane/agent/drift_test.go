@@ -16,9 +16,9 @@ import (
 // watching is the site's dataplane with the ability to watch.
 type watching struct {
 	*watched
-	refuse error         // of the next Watch
-	inject chan string   // announcements instead of the dataplane's
-	linger time.Duration // of an Apply that is over
+	refuse error                // of the next Watch
+	inject chan dataplane.Drift // announcements instead of the dataplane's
+	linger time.Duration        // of an Apply that is over
 }
 
 func (w *watching) Apply(ctx context.Context, r dataplane.Router) (dataplane.Plan, error) {
@@ -27,7 +27,7 @@ func (w *watching) Apply(ctx context.Context, r dataplane.Router) (dataplane.Pla
 	return plan, err
 }
 
-func (w *watching) Watch(ctx context.Context) (<-chan string, error) {
+func (w *watching) Watch(ctx context.Context) (<-chan dataplane.Drift, error) {
 	if w.refuse != nil {
 		err := w.refuse
 		w.refuse = nil
@@ -106,14 +106,14 @@ func TestANeighbourWhoFightsBackIsMetLessAndLessOften(t *testing.T) {
 func TestAnnouncementsDoNotHastenWhatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, w := newDriftSite(t)
-		w.inject = make(chan string)
+		w.inject = make(chan dataplane.Drift)
 		s.plane.put(router("r1", 1, 1))
 		s.dataplane.fail("r1", errors.New("no"))
 		s.start()
 		defer s.end()
 		before := len(s.dataplane.log())
-		w.inject <- "r1"
-		w.inject <- "never heard of"
+		w.inject <- dataplane.Drift{Router: "r1"}
+		w.inject <- dataplane.Drift{Router: "never heard of"}
 		synctest.Wait()
 		require.Equal(t, before, len(s.dataplane.log()))
 		require.Equal(t, 1, s.agent.Status().Failing)
@@ -122,7 +122,7 @@ func TestAnnouncementsDoNotHastenWhatFails(t *testing.T) {
 		s.has(router("r1", 1, 1))
 		s.damage("r1")
 		after(5 * time.Second) // the next announcement may be paced
-		w.inject <- "r1"
+		w.inject <- dataplane.Drift{Router: "r1"}
 		after(5 * time.Second)
 		s.has(router("r1", 1, 1))
 	})

@@ -94,7 +94,7 @@ func doubtful(all bool, links ...*link) (doubtful []*link) {
 }
 
 func step(op dataplane.Op, object, detail string) dataplane.Step {
-	return dataplane.Step{Op: op, Kind: "wiring", Object: object, Detail: detail}
+	return dataplane.Step{Op: op, Kind: dataplane.KindWiring, Object: object, Detail: detail}
 }
 
 func (d *Driver) run(ctx context.Context, changes []change) error {

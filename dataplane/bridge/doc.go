@@ -56,4 +56,10 @@
 // FORWARD policy of drop stops them. Nothing here changes that setting, which is the whole host's:
 // either set it to 0, or accept packets between bridge ports (iptables -I FORWARD -m physdev
 // --physdev-is-bridged -j ACCEPT).
+//
+// # Promises
+//
+// The methods of a [Driver] may be called concurrently, in any number of processes on one host that
+// are configured alike. A method returns soon after its context ends; a device that Plug was making
+// is gone then. Errors wrap the sentinels of package dataplane. The zero [Config] is usable.
 package bridge

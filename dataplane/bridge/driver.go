@@ -95,20 +95,28 @@ func (d *Driver) Close() error {
 }
 
 // Plan says what Plug would do. When there is nothing to do it costs two system calls and one
-// request.
-func (d *Driver) Plan(ctx context.Context, ns namespace.NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
-	if err := wiring.CheckIDs(ns, p); err != nil {
-		return nil, failure.Of("plan wiring of", dev, err)
+// request for each device.
+func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) ([][]dataplane.Step, error) {
+	plans := make([][]dataplane.Step, len(what))
+	told := map[string]bool{} // what is done to networks
+	for i, a := range what {
+		err := wiring.CheckIDs(ns, a.Port)
+		var w work
+		if err == nil {
+			w, err = d.survey(ctx, port{a.Port, ns, a.Device}, false)
+		}
+		if err != nil {
+			return nil, failure.Of("plan wiring of", a.Device, err)
+		}
+		for n, c := range w.all() {
+			text := c.step.String()
+			if n >= len(w.network) || !told[text] {
+				plans[i] = append(plans[i], c.step)
+			}
+			told[text] = true
+		}
 	}
-	w, err := d.survey(ctx, port{p, ns, dev}, false)
-	if err != nil {
-		return nil, failure.Of("plan wiring of", dev, err)
-	}
-	var steps []dataplane.Step
-	for _, c := range w.all() {
-		steps = append(steps, c.step)
-	}
-	return steps, nil
+	return plans, nil
 }
 
 // Plug attaches ports, one after the other; see [namespace.InterfaceDriver].

@@ -18,9 +18,10 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/wiringtest"
 )
 
-func TestPlugCarriesFrames(t *testing.T) {
+func TestBridgesAndVeths(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(bridge.Config{})
 	router, vm, other := h.router("r1"), h.workload("vm1"), h.workload("vm2")
@@ -41,23 +42,6 @@ func TestPlugCarriesFrames(t *testing.T) {
 		"tapport-o veth brqnet-b l3kit port=port-o network=net-b",
 	}, h.links())
 
-	require.NoError(t, router.Do(func() error {
-		l, err := netlink.LinkByName("qr-port-r")
-		if err != nil {
-			return err
-		}
-		require.Equal(t, "fa:16:3e:00:00:01", l.Attrs().HardwareAddr.String())
-		require.Equal(t, mtu, l.Attrs().MTU)
-		require.Zero(t, l.Attrs().RawFlags&unix.IFF_UP, "created down")
-		return nil
-	}))
-	up(t, router, "qr-port-r", "10.0.0.1/24")
-	up(t, vm, "eth0", "10.0.0.2/24")
-	up(t, other, "eth0", "10.0.0.3/24")
-	requireReach(t, router, vm, "10.0.0.2")
-	requireReach(t, vm, router, "10.0.0.1")
-	requireNoReach(t, router, other, "10.0.0.3")
-
 	require.Equal(t, mtu, h.link("tapport-r").Attrs().MTU)
 	require.Equal(t, mtu, h.link("brqnet-a").Attrs().MTU, "the bridge follows its ports")
 	for _, name := range []string{"brqnet-a", "tapport-r"} {
@@ -68,12 +52,7 @@ func TestPlugCarriesFrames(t *testing.T) {
 	br := h.link("brqnet-a").(*netlink.Bridge)
 	require.False(t, *br.MulticastSnooping)
 
-	routers, err := d.Routers(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, []string{"r1"}, routers, "workloads are not routers")
-
 	require.NoError(t, d.Unplug(t.Context(), router, "qr-port-r"))
-	require.NoError(t, d.Unplug(t.Context(), router, "qr-port-r"), "a device that is not there is fine")
 	require.NoError(t, d.Unplug(t.Context(), other, "eth0"))
 	require.Equal(t, []string{"brqnet-a bridge  l3kit network=net-a", "tapport-v veth brqnet-a l3kit port=port-v network=net-a"}, h.links())
 	require.NoError(t, d.Unplug(t.Context(), vm, "eth0"))
@@ -255,7 +234,7 @@ func TestForeignObjectsStay(t *testing.T) {
 			before := h.links()
 			d := h.driver(bridge.Config{VXLAN: bridge.VXLAN{Local: netip.MustParseAddr("192.0.2.1")}})
 			router := h.router("r1")
-			_, err := d.Plan(t.Context(), router, "qr-port", c.port)
+			_, err := d.Plan(t.Context(), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
 			err = d.Plug(t.Context(), router, at("qr-port", c.port))
 			require.ErrorIs(t, err, dataplane.ErrForeign)
@@ -564,41 +543,17 @@ func each(n int, fn func(i int)) {
 func TestRefusals(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(bridge.Config{Physical: map[string]string{"gone": "eth9"}})
-	ns := h.router("r1")
-	for _, c := range []struct {
-		network dataplane.Network
-		is      error
-		says    string
-	}{
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkGeneve, Segment: 1}, dataplane.ErrUnsupported, "use the ovs wiring"},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkGRE, Segment: 1}, dataplane.ErrUnsupported, "use the ovs wiring"},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkVXLAN, Segment: 1}, dataplane.ErrUnsupported, "VXLAN networks need a local tunnel address"},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkVXLAN}, dataplane.ErrInvalid, "VNI"},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkVLAN, Physical: "gone", Segment: 4095}, dataplane.ErrInvalid, "VLAN ID 4095"},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkFlat, Physical: "ext"}, dataplane.ErrUnsupported, `physical network "ext"`},
-		{dataplane.Network{ID: "n", Type: dataplane.NetworkFlat, Physical: "gone"}, dataplane.ErrHostConfig, "no bridge or interface eth9"},
-		{dataplane.Network{ID: "n", Type: "carrier-pigeon"}, dataplane.ErrInvalid, "carrier-pigeon"},
-		{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
-	} {
-		_, planned := d.Plan(t.Context(), ns, "qr-p", portOn(c.network, "p", 1))
-		require.ErrorIs(t, planned, c.is, "Plan refuses what Plug refuses")
-		err := d.Plug(t.Context(), ns, at("qr-p", portOn(c.network, "p", 1)))
-		require.ErrorContains(t, err, c.says)
-		require.NotContains(t, err.Error(), "Config.", "it is read by users of flags, too")
-		require.ErrorIs(t, err, c.is)
-		var op *dataplane.OpError
-		require.ErrorAs(t, err, &op)
-		require.Empty(t, h.links())
+	network := func(kind dataplane.NetworkType, physical string, segment uint32) dataplane.Network {
+		return dataplane.Network{ID: "n", Type: kind, Physical: physical, Segment: segment}
 	}
-	require.ErrorIs(t, d.Plug(t.Context(), namespace.NS{Router: "r1", FD: -1}, at("qr-p", portOn(local("n"), "p", 1))), dataplane.ErrInvalid)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, d.Plug(ctx, ns, at("qr-p", portOn(local("n"), "p", 1))), context.Canceled)
-
+	wiringtest.RequireRefused(t, d, h.router("r1"), h.links,
+		wiringtest.Refusal{Network: network(dataplane.NetworkGeneve, "", 1), Is: dataplane.ErrUnsupported, Says: "use the ovs wiring"},
+		wiringtest.Refusal{Network: network(dataplane.NetworkGRE, "", 1), Is: dataplane.ErrUnsupported, Says: "use the ovs wiring"},
+		wiringtest.Refusal{Network: network(dataplane.NetworkVLAN, "gone", 4095), Is: dataplane.ErrInvalid, Says: "VLAN ID 4095"},
+		wiringtest.Refusal{Network: network(dataplane.NetworkFlat, "gone", 0), Is: dataplane.ErrHostConfig, Says: "no bridge or interface eth9"},
+	)
 	_, err := bridge.New(bridge.Config{HostNS: filepath.Join(h.dir, "nowhere")})
 	require.ErrorContains(t, err, "nowhere")
-	require.NoError(t, d.Close())
-	require.ErrorIs(t, d.Plug(t.Context(), ns, at("qr-p", portOn(local("n"), "p", 1))), dataplane.ErrClosed)
 }
 
 // Devices too small for IPv6 have no IPv6 to switch off.

@@ -83,9 +83,19 @@ func (h *host) workload(id string) namespace.NS { return h.namespace("", id) }
 
 func (h *host) namespace(router, name string) namespace.NS {
 	h.t.Helper()
-	f := h.create(name, nil)
-	h.t.Cleanup(func() { h.removeNS(name, f) })
-	return namespace.NS{Router: router, FD: int(f.Fd())}
+	return wiringtest.Namespace(h.t, h.dir, router, name)
+}
+
+// suiteHost is a host for the tests that both kinds of wiring have.
+type suiteHost struct{ *host }
+
+func (h suiteHost) Driver() namespace.InterfaceDriver { return h.driver(bridge.Config{}) }
+func (h suiteHost) Router(id string) namespace.NS     { return h.router(id) }
+func (h suiteHost) Workload(id string) namespace.NS   { return h.workload(id) }
+func (h suiteHost) Ports() []string                   { return h.links() }
+
+func TestWiring(t *testing.T) {
+	wiringtest.Run(t, func(t testing.TB) wiringtest.Host { return suiteHost{newHost(t)} })
 }
 
 // links returns what the host has, as text: name, kind, bridge, alias.

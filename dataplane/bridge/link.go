@@ -65,33 +65,33 @@ func decode(payload []byte) (*link, error) {
 		return nil, errors.New("short link message")
 	}
 	l := &link{
-		index:   s32(payload[4:8]),
-		up:      u32(payload[8:12])&unix.IFF_UP != 0,
+		index:   nlmsg.Int(payload[4:8]),
+		up:      nlmsg.Uint32(payload[8:12])&unix.IFF_UP != 0,
 		lowerNS: sameNS,
 		quiet:   true,
 	}
 	for kind, v := range after(unix.SizeofIfInfomsg, payload) {
 		switch kind {
 		case unix.IFLA_IFNAME:
-			l.name = text(v)
+			l.name = nlmsg.Text(v)
 		case unix.IFLA_IFALIAS:
-			l.mark = parseMark(text(v))
+			l.mark = parseMark(nlmsg.Text(v))
 		case unix.IFLA_MTU:
-			l.mtu = s32(v)
+			l.mtu = nlmsg.Int(v)
 		case unix.IFLA_ADDRESS:
 			if len(v) == len(l.mac) {
 				l.mac = dataplane.MAC(v)
 			}
 		case unix.IFLA_MASTER:
-			l.master = s32(v)
+			l.master = nlmsg.Int(v)
 		case unix.IFLA_LINK:
-			l.lower = s32(v)
+			l.lower = nlmsg.Int(v)
 		case unix.IFLA_CARRIER:
-			l.carrier = u8(v) != 0
+			l.carrier = nlmsg.Uint8(v) != 0
 		case unix.IFLA_OPERSTATE:
-			l.oper = u8(v)
+			l.oper = nlmsg.Uint8(v)
 		case unix.IFLA_LINK_NETNSID:
-			l.lowerNS = s32(v)
+			l.lowerNS = nlmsg.Int(v)
 		case unix.IFLA_LINKINFO:
 			l.decodeInfo(v)
 		case unix.IFLA_AF_SPEC:
@@ -108,11 +108,11 @@ func (l *link) decodeInfo(info []byte) {
 	for kind, v := range nlmsg.Attributes(info) { // the kernel puts the kind before the data
 		switch kind {
 		case unix.IFLA_INFO_KIND:
-			l.kind = text(v)
+			l.kind = nlmsg.Text(v)
 		case unix.IFLA_INFO_SLAVE_DATA:
 			for kind, v := range nlmsg.Attributes(v) {
 				if kind == unix.IFLA_BRPORT_STATE {
-					l.forwarding = u8(v) == brStateForwarding
+					l.forwarding = nlmsg.Uint8(v) == brStateForwarding
 				}
 			}
 		case unix.IFLA_INFO_DATA:
@@ -124,7 +124,7 @@ func (l *link) decodeInfo(info []byte) {
 			case "vlan":
 				for kind, v := range nlmsg.Attributes(v) {
 					if kind == unix.IFLA_VLAN_ID {
-						l.vlan = u16(v)
+						l.vlan = nlmsg.Uint16(v)
 					}
 				}
 			}
@@ -136,11 +136,11 @@ func (b *bridgeInfo) decode(data []byte) {
 	for kind, v := range nlmsg.Attributes(data) {
 		switch kind {
 		case unix.IFLA_BR_MCAST_SNOOPING:
-			b.snooping = u8(v) != 0
+			b.snooping = nlmsg.Uint8(v) != 0
 		case unix.IFLA_BR_STP_STATE:
-			b.stp = u32(v) != 0
+			b.stp = nlmsg.Uint32(v) != 0
 		case unix.IFLA_BR_FORWARD_DELAY:
-			b.forwardDelay = u32(v)
+			b.forwardDelay = nlmsg.Uint32(v)
 		}
 	}
 }
@@ -149,15 +149,15 @@ func (x *vxlanInfo) decode(data []byte) {
 	for kind, v := range nlmsg.Attributes(data) {
 		switch kind {
 		case unix.IFLA_VXLAN_ID:
-			x.vni = u32(v)
+			x.vni = nlmsg.Uint32(v)
 		case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
-			x.local = addr(v)
+			x.local = nlmsg.Addr(v)
 		case unix.IFLA_VXLAN_PORT:
 			if len(v) == 2 {
 				x.port = binary.BigEndian.Uint16(v)
 			}
 		case unix.IFLA_VXLAN_LEARNING:
-			x.learning = u8(v) != 0
+			x.learning = nlmsg.Uint8(v) != 0
 		}
 	}
 }
@@ -171,7 +171,7 @@ func quiet(families []byte) bool {
 		}
 		for kind, v := range nlmsg.Attributes(v) {
 			if kind == unix.IFLA_INET6_ADDR_GEN_MODE {
-				return u8(v) == addrGenModeNone
+				return nlmsg.Uint8(v) == addrGenModeNone
 			}
 		}
 	}

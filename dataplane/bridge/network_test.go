@@ -100,7 +100,7 @@ func TestFlatOnInterface(t *testing.T) {
 	t.Run("another network has it", func(t *testing.T) {
 		old := h.router("old")
 		plug(t, d, old, "qg-old", portOn(flat("old-net"), "old", 2))
-		_, planned := d.Plan(t.Context(), router, "qg-gw", p)
+		_, planned := d.Plan(t.Context(), router, at("qg-gw", p))
 		for _, err := range []error{planned, d.Plug(t.Context(), router, at("qg-gw", p))} {
 			require.ErrorIs(t, err, dataplane.ErrHostConfig)
 			require.ErrorContains(t, err, "interface eth1 is in bridge brqold-net, which carries flat network old-net of router old, "+
@@ -134,7 +134,7 @@ func TestVLAN(t *testing.T) {
 	d := h.driver(bridge.Config{Physical: map[string]string{"phys": "a-long-nic-name"}})
 	router := h.router("r1")
 	p := portOn(dataplane.Network{ID: "net", Type: dataplane.NetworkVLAN, Physical: "phys", Segment: 4094}, "port", 1)
-	_, planned := d.Plan(t.Context(), router, "qr-port", p)
+	_, planned := d.Plan(t.Context(), router, at("qr-port", p))
 	require.Equal(t, before, h.links(), "Plan makes nothing")
 	err := d.Plug(t.Context(), router, at("qr-port", p))
 	probe := netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "probe", TxQLen: -1, ParentIndex: h.link("a-long-nic-name").Attrs().Index}, VlanId: 7}
@@ -370,7 +370,7 @@ func BenchmarkPlan(b *testing.B) {
 	plug(b, d, router, "qr-port", p)
 	b.ReportAllocs()
 	for b.Loop() {
-		if steps, err := d.Plan(b.Context(), router, "qr-port", p); err != nil || len(steps) > 0 {
+		if steps, err := d.Plan(b.Context(), router, at("qr-port", p)); err != nil || len(steps[0]) > 0 {
 			b.Fatal(steps, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/dump"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // sockets are rtnetlink sockets in one namespace. There are as many as calls at once: a request
@@ -193,7 +194,7 @@ func (s *sockets) nsid(fd int) (int, error) {
 func decodeNSID(payload []byte) int {
 	for kind, v := range after(4, payload) {
 		if kind == unix.NETNSA_NSID {
-			return s32(v)
+			return nlmsg.Int(v)
 		}
 	}
 	return noNS
@@ -209,7 +210,7 @@ func (s *sockets) floods(index int) (peers []netip.Addr, err error) {
 		return nil, fmt.Errorf("list forwarding entries: %w", err)
 	}
 	for _, m := range answer {
-		if len(m.Data) < unix.SizeofNdMsg || s32(m.Data[4:8]) != index {
+		if len(m.Data) < unix.SizeofNdMsg || nlmsg.Int(m.Data[4:8]) != index {
 			continue
 		}
 		var mac, dst []byte
@@ -221,7 +222,7 @@ func (s *sockets) floods(index int) (peers []netip.Addr, err error) {
 				dst = v
 			}
 		}
-		if peer := addr(dst); peer.IsValid() && bytes.Equal(mac, zeroMAC) {
+		if peer := nlmsg.Addr(dst); peer.IsValid() && bytes.Equal(mac, zeroMAC) {
 			peers = append(peers, peer)
 		}
 	}
@@ -242,13 +243,13 @@ func (s *sockets) addresses(index int) (all []address, err error) {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	for _, m := range answer {
-		if len(m.Data) < unix.SizeofIfAddrmsg || s32(m.Data[4:8]) != index {
+		if len(m.Data) < unix.SizeofIfAddrmsg || nlmsg.Int(m.Data[4:8]) != index {
 			continue
 		}
 		var a address
 		for kind, v := range after(unix.SizeofIfAddrmsg, m.Data) {
 			if kind == unix.IFA_ADDRESS {
-				a.Prefix = netip.PrefixFrom(addr(v), int(m.Data[1]))
+				a.Prefix = netip.PrefixFrom(nlmsg.Addr(v), int(m.Data[1]))
 			}
 		}
 		a.linkLocal = m.Data[0] == unix.AF_INET6 && a.Addr().IsLinkLocalUnicast()

@@ -43,7 +43,7 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	same := u.vxlan == n.vxlan && u.vlan == n.vlan
 	if n.vlan != 0 && u.lower != n.physical.index || !same {
 		return append(changes, change{
-			dataplane.Step{Op: dataplane.Remove, Kind: "wiring", Object: u.name, Detail: "made with other settings", Disturbs: true},
+			dataplane.Step{Op: dataplane.Remove, Kind: dataplane.KindWiring, Object: u.name, Detail: "made with other settings", Disturbs: true},
 			func() error { return d.remove(u) },
 		}, d.newUplink(n, p)), nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // view is a copy of the host's links. It is read from the kernel once and kept by notifications, so
@@ -126,7 +127,7 @@ func (v *view) apply(kind uint16, payload []byte) error {
 	case !v.complete:
 		return nil
 	case kind == unix.RTM_DELLINK:
-		index := s32(payload[4:8])
+		index := nlmsg.Int(payload[4:8])
 		v.note(v.links[index], nil)
 		v.remove(index)
 		return nil

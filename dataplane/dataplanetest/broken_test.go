@@ -61,7 +61,9 @@ type broken struct {
 	remove func(ctx context.Context, inner dataplane.Dataplane, id string) error
 	list   func(ctx context.Context, inner dataplane.Dataplane) ([]string, error)
 	look   func(ctx context.Context, inner dataplane.Dataplane, id string) (dataplane.Inspection, error)
-	watch  func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error)
+	watch  func(ctx context.Context, inner dataplane.Watcher) (<-chan dataplane.Drift, error)
+	count  func(counters map[netip.Addr]dataplane.Counters, err error) error
+	ready  func(ctx context.Context, inner dataplane.Dataplane) error
 	host   func(Host) Host
 }
 
@@ -119,12 +121,27 @@ func (d brokenDataplane) Inspect(ctx context.Context, id string) (dataplane.Insp
 	return d.Dataplane.Inspect(ctx, id)
 }
 
-func (d brokenDataplane) Watch(ctx context.Context) (<-chan string, error) {
+func (d brokenDataplane) Watch(ctx context.Context) (<-chan dataplane.Drift, error) {
 	inner := d.Dataplane.(dataplane.Watcher)
 	if d.b.watch != nil {
 		return d.b.watch(ctx, inner)
 	}
 	return inner.Watch(ctx)
+}
+
+func (d brokenDataplane) Ready(ctx context.Context) error {
+	if d.b.ready != nil {
+		return d.b.ready(ctx, d.Dataplane)
+	}
+	return d.Dataplane.Ready(ctx)
+}
+
+func (d brokenDataplane) Counters(ctx context.Context, id string) (map[netip.Addr]dataplane.Counters, error) {
+	counters, err := d.Dataplane.(dataplane.CounterReader).Counters(ctx, id)
+	if d.b.count != nil {
+		err = d.b.count(counters, err)
+	}
+	return counters, err
 }
 
 // misroutes changes what becomes of packets.
@@ -232,12 +249,8 @@ func fipOf(r dataplane.Router, fixed netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-func isFloating(r dataplane.Router, a netip.Addr) bool {
-	return slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a })
-}
-
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects())
 }
 
 func packetDefects() []defect {
@@ -413,7 +426,7 @@ func methodDefects() []defect {
 		{"apply-twice", "it writes what is there", "a write that changes nothing", scribbles(always)},
 		{"apply-twice", "Plan always finds something", "wants to do something", func(b *broken) {
 			b.plan = func(context.Context, dataplane.Dataplane, dataplane.Router) (dataplane.Plan, error) {
-				return dataplane.Plan{Steps: []dataplane.Step{{Op: dataplane.Change, Kind: "link", Object: "qr-web"}}}, nil
+				return dataplane.Plan{Steps: []dataplane.Step{{Op: dataplane.Change, Kind: dataplane.KindLink, Object: "qr-web"}}}, nil
 			}
 		}},
 		{"plan-is", "Plan applies", "Plan wrote", func(b *broken) {
@@ -623,14 +636,14 @@ func watchDefects() []defect {
 	// mishears lets only some announcements through.
 	mishears := func(let func(id string) bool) func(*broken) {
 		return func(b *broken) {
-			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error) {
+			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan dataplane.Drift, error) {
 				announced, err := inner.Watch(ctx)
-				out := make(chan string)
+				out := make(chan dataplane.Drift)
 				go func() {
 					defer close(out)
-					for id := range announced {
-						if let(id) {
-							out <- id
+					for d := range announced {
+						if let(d.Router) {
+							out <- d
 						}
 					}
 				}()
@@ -647,26 +660,109 @@ func watchDefects() []defect {
 			return !again
 		})},
 		{"watch-announces", "it says that it cannot", "watching is broken", func(b *broken) {
-			b.watch = func(context.Context, dataplane.Watcher) (<-chan string, error) {
+			b.watch = func(context.Context, dataplane.Watcher) (<-chan dataplane.Drift, error) {
 				return nil, errors.New("watching is broken")
 			}
 		}},
 		{"watch-is-silent", "it announces what it does itself", "r1 was announced, not bystander", func(b *broken) {
-			out := make(chan string, 1000)
+			out := make(chan dataplane.Drift, 1000)
 			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
 				plan, err := inner.Apply(ctx, r)
 				if !plan.Empty() {
-					out <- r.ID
+					out <- dataplane.Drift{Router: r.ID}
 				}
 				return plan, err
 			}
-			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan string, error) {
+			b.watch = func(ctx context.Context, inner dataplane.Watcher) (<-chan dataplane.Drift, error) {
 				if _, err := inner.Watch(ctx); err != nil {
 					return nil, err
 				}
 				return out, nil
 			}
 		}},
+	}
+}
+
+func counterDefects() []defect {
+	counts := func(change func(c *dataplane.Counters)) func(*broken) {
+		return func(b *broken) {
+			b.count = func(counters map[netip.Addr]dataplane.Counters, err error) error {
+				for a, c := range counters {
+					change(&c)
+					counters[a] = c
+				}
+				return err
+			}
+		}
+	}
+	return []defect{
+		{"counters-", "they count twice", "2 packets counted in, not 1", counts(func(c *dataplane.Counters) { c.In.Packets *= 2 })},
+		{"counters-", "they count no answers", "0 packets counted out, not 1", counts(func(c *dataplane.Counters) { c.Out = dataplane.Traffic{} })},
+		{"counters-", "they count payload", "bytes counted out", counts(func(c *dataplane.Counters) { c.Out.Bytes = c.Out.Packets })},
+		{"counters-", "a change resets them", "the counters are", rebuilds},
+		{"counters-", "one that has gone is counted", "the counters are", func(b *broken) {
+			b.count = func(counters map[netip.Addr]dataplane.Counters, err error) error {
+				if _, ok := counters[fip2]; !ok && err == nil {
+					counters[fip2] = dataplane.Counters{}
+				}
+				return err
+			}
+		}},
+		{"counters-", "a router that is not there has none", "not ErrNotExist", func(b *broken) {
+			b.count = func(map[netip.Addr]dataplane.Counters, error) error { return nil }
+		}},
+	}
+}
+
+func readyDefects() []defect {
+	ready := func(fn func(ctx context.Context, inner dataplane.Dataplane) error) func(*broken) {
+		return func(b *broken) { b.ready = fn }
+	}
+	return []defect{
+		{"ready-", "it always says yes", "not ErrClosed", ready(func(ctx context.Context, _ dataplane.Dataplane) error { return ctx.Err() })},
+		{"ready-", "it never ends", "when its context has ended", ready(func(_ context.Context, inner dataplane.Dataplane) error {
+			return inner.Ready(context.Background())
+		})},
+		{"ready-", "it is never ready", "not today", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
+			return errors.Join(inner.Ready(ctx), errors.New("not today"))
+		})},
+		{"ready-", "it leaves a router behind", "List by", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
+			_, err := inner.Apply(ctx, dataplane.Router{ID: "ready"})
+			return errors.Join(inner.Ready(ctx), err)
+		})},
+		{"ready-", "it tries a router", "Ready writes", ready(func(ctx context.Context, inner dataplane.Dataplane) error {
+			_, err := inner.Apply(ctx, dataplane.Router{ID: "ready"})
+			return errors.Join(inner.Ready(ctx), err, inner.Delete(ctx, "ready"))
+		})},
+	}
+}
+
+func stepDefects() []defect {
+	// mumbles changes what steps say.
+	mumbles := func(change func(*dataplane.Step)) func(*broken) {
+		return func(b *broken) {
+			b.apply = func(ctx context.Context, inner dataplane.Dataplane, r dataplane.Router) (dataplane.Plan, error) {
+				plan, err := inner.Apply(ctx, r)
+				for i := range plan.Steps {
+					change(&plan.Steps[i])
+				}
+				return plan, err
+			}
+		}
+	}
+	return []defect{
+		{"steps-", "without IDs", "no step ~ of kind [link wiring] is for web", mumbles(func(s *dataplane.Step) { s.ID = "" })},
+		{"steps-", "without kinds", "is of kind \"\"", mumbles(func(s *dataplane.Step) { s.Kind = "" })},
+		{"steps-", "the address instead of the ID", "belongs to \"203.0.113.101\"", mumbles(func(s *dataplane.Step) {
+			if s.Kind == dataplane.KindFloatingIP {
+				s.ID = s.Object
+			}
+		})},
+		{"steps-", "addresses without IDs", "no step + of kind [address]", mumbles(func(s *dataplane.Step) {
+			if s.Kind == dataplane.KindAddress {
+				s.ID = ""
+			}
+		})},
 	}
 }
 

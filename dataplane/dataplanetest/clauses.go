@@ -6,7 +6,7 @@ import "slices"
 func clauses() []clause {
 	return slices.Concat(
 		translationClauses(), filteringClauses(), routingClauses(), errorClauses(),
-		changeClauses(), restartClauses(), leakClauses(),
-		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(),
+		changeClauses(), restartClauses(), leakClauses(), counterClauses(),
+		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(), stepClauses(),
 	)
 }

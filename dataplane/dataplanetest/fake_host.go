@@ -136,14 +136,15 @@ func (c *fakeConn) Exchange(ctx context.Context, payload int) (Seen, error) {
 	if err := ctx.Err(); err != nil {
 		return Seen{}, err
 	}
+	const headers, inBase64 = 80, 4.0 / 3
 	if c.reset || c.proto == dataplane.TCP && c.open && !c.alive() {
 		c.reset = true
 		return Seen{}, syscall.ECONNRESET
 	}
 	if c.open && c.alive() && payload == 0 {
+		c.count(headers)
 		return c.seen, nil
 	}
-	const headers, inBase64 = 80, 4.0 / 3
 	size := min(int(float64(payload)*inBase64)+headers, c.pmtu)
 	for { // again when a packet was too big
 		f := c.net.walk(c.at, datagram{proto: c.proto, src: c.local, dst: c.to, ttl: c.ttl, size: size})
@@ -161,10 +162,18 @@ func (c *fakeConn) Exchange(ctx context.Context, payload int) (Seen, error) {
 			return Seen{}, errSilence()
 		}
 		c.hops, c.open = f.hops, true
+		c.count(size)
 		if c.seen = (Seen{Dst: netip.AddrPortFrom(c.to.Addr(), 0)}); c.proto != dataplane.ICMP {
 			c.seen = Seen{Host: f.end.name(), Src: f.packet.src, Dst: f.packet.dst}
 		}
 		return c.seen, nil
+	}
+}
+
+// count has the routers on the way count a request and its answer.
+func (c *fakeConn) count(size int) {
+	for _, h := range c.hops {
+		h.count(c.net.host, size)
 	}
 }
 

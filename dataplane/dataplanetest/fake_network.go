@@ -69,8 +69,9 @@ func (p place) name() string {
 
 // hop is a router that a packet has passed.
 type hop struct {
-	flow  *dataplane.Flow
-	trace dataplane.Trace
+	router string
+	flow   *dataplane.Flow
+	trace  dataplane.Trace
 }
 
 // fate is what has become of a packet.
@@ -170,7 +171,7 @@ func (n *fakeNetwork) throughRouter(f *fate, first bool) (next place, ok bool) {
 		f.fails(errExceeded)
 		return place{}, false
 	}
-	f.hops = append(f.hops, hop{flow, t})
+	f.hops = append(f.hops, hop{f.end.router, flow, t})
 	d.src, d.dst = netip.AddrPortFrom(t.Src, d.src.Port()), netip.AddrPortFrom(t.Dst, d.dst.Port())
 	r, _ := n.host.Router(f.end.router)
 	return n.owner(networkOf(r, t.Out), t.NextHops[pick(t.Packet, len(t.NextHops))])

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
 )
 
@@ -72,11 +71,6 @@ type Trespasser interface {
 type HalfMaker interface {
 	// HalfMake leaves what a process leaves that is killed soon after it began to apply r.
 	HalfMake(ctx context.Context, r dataplane.Router) error
-}
-
-// Counter is a [dataplane.Dataplane] that counts what passes through floating IPs.
-type Counter interface {
-	Counters(ctx context.Context, router string) (map[netip.Addr]namespace.Counters, error)
 }
 
 // Workload is a host to attach.

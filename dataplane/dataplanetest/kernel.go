@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -47,12 +47,8 @@ type Opener func(site Site, wrap func(namespace.InterfaceDriver) namespace.Inter
 func Kernel(open Opener) func(testing.TB) Harness {
 	return func(tb testing.TB) Harness {
 		tb.Helper()
-		if lack := prerequisites(); lack != nil {
-			if os.Getenv("CI") == "true" {
-				tb.Fatal(lack)
-			}
-			tb.Skip(lack)
-		}
+		needs.Root(tb)
+		needs.Program(tb, "nft", "nftables")
 		k := &kernel{open: open}
 		tb.Cleanup(func() {
 			if err := k.close(); err != nil {
@@ -64,14 +60,6 @@ func Kernel(open Opener) func(testing.TB) Harness {
 		}
 		return k
 	}
-}
-
-func prerequisites() error {
-	if os.Geteuid() != 0 {
-		return errors.New("needs root")
-	}
-	_, err := exec.LookPath("nft")
-	return err
 }
 
 type kernel struct {

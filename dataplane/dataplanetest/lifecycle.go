@@ -1,6 +1,7 @@
 package dataplanetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -32,6 +33,11 @@ func lifecycleClauses() []clause {
 			name: "invalid-routers-are-refused",
 			why:  "A router that does not pass Validate is refused with ErrInvalid before anything is touched. Half of a faulty router is worse than none.",
 			test: refusals,
+		}, {
+			name: "ready-tells",
+			why: "Ready is nil while the host can realise routers, with and without some, leaves nothing behind, and fails once the dataplane is closed. Health " +
+				"checks restart, or take out of service, an agent that is not ready.",
+			test: readyOrNot,
 		}, {
 			name: "routers-run-concurrently",
 			why: "Calls for different routers, and calls for the same one, may come at the same time from everywhere. A host has hundreds of routers, and they " +
@@ -142,6 +148,32 @@ func foreign(s *scene) {
 	}
 	s.fail(intact())
 	s.lists("r0")
+}
+
+func readyOrNot(s *scene) {
+	s.fail(s.dp.Ready(s.ctx))
+	s.apply(busy())
+	before := s.steady(s.snapshot)
+	writes, err := s.h.Writes(s.ctx, func() error { return s.dp.Ready(s.ctx) })
+	s.fail(err)
+	for _, w := range writes {
+		s.failf("Ready writes: %s", w)
+	}
+	after, err := s.snapshot()
+	s.must(err)
+	s.fail(differ("the host, after Ready,", before, after))
+	s.lists("r1")
+	ctx, cancel := context.WithCancel(s.ctx)
+	cancel()
+	if err := s.dp.Ready(ctx); !errors.Is(err, context.Canceled) {
+		s.failf("Ready, when its context has ended: %v", err)
+	}
+	other, err := s.h.Reopen()
+	s.must(err)
+	s.must(other.Close())
+	if err := other.Ready(s.ctx); !errors.Is(err, dataplane.ErrClosed) {
+		s.failf("Ready after Close: %v, not ErrClosed", err)
+	}
 }
 
 // invalid are routers with one fault each.

@@ -71,10 +71,10 @@ func owners(s *scene) {
 		if step.name != "a new router" {
 			var got []dataplane.Op
 			for _, x := range plan.Steps {
-				if x.Kind == "owner" {
+				if x.Kind == dataplane.KindOwner {
 					got = append(got, x.Op)
 				}
-				if x.Kind == "owner" && x.Disturbs {
+				if x.Kind == dataplane.KindOwner && x.Disturbs {
 					s.failf("the step %s disturbs traffic", x)
 				}
 			}

@@ -22,7 +22,7 @@ func watchClauses() []clause {
 }
 
 // watches begins a Watch, or ends the clause.
-func (s *scene) watches() <-chan string {
+func (s *scene) watches() <-chan dataplane.Drift {
 	w, ok := s.dp.(dataplane.Watcher)
 	if !ok {
 		panic(abort{notApplicable("this dataplane does not watch")})
@@ -36,7 +36,7 @@ func (s *scene) watches() <-chan string {
 }
 
 // announces waits until a router is announced. Another one must not be.
-func (s *scene) announces(announced <-chan string, want string) {
+func (s *scene) announces(announced <-chan dataplane.Drift, want string) {
 	ctx, cancel := s.soon()
 	defer cancel()
 	select {
@@ -44,8 +44,8 @@ func (s *scene) announces(announced <-chan string, want string) {
 		if !ok {
 			s.must(fmt.Errorf("Watch has ended"))
 		}
-		if got != want {
-			s.failf("%s was announced, not %s", got, want)
+		if got.Router != want {
+			s.failf("%s was announced, not %s", got.Router, want)
 		}
 	case <-ctx.Done():
 		s.failf("%s was not announced", want)
@@ -54,7 +54,7 @@ func (s *scene) announces(announced <-chan string, want string) {
 
 // calm returns when what was done to routers before has been examined. Something happens to a
 // bystander, who is announced after that, and before anything else.
-func (s *scene) calm(announced <-chan string, other dataplane.Dataplane) {
+func (s *scene) calm(announced <-chan dataplane.Drift, other dataplane.Dataplane) {
 	s.disturbs(other)
 	s.announces(announced, "bystander")
 	s.remove("bystander")
@@ -62,13 +62,13 @@ func (s *scene) calm(announced <-chan string, other dataplane.Dataplane) {
 
 // recovers is calm after damage. A link that was down comes up a while after it was told to, which
 // may have its router announced once more.
-func (s *scene) recovers(announced <-chan string, other dataplane.Dataplane) {
+func (s *scene) recovers(announced <-chan dataplane.Drift, other dataplane.Dataplane) {
 	s.disturbs(other)
 	ctx, cancel := s.soon()
 	defer cancel()
-	for id := ""; id != "bystander"; {
+	for d := (dataplane.Drift{}); d.Router != "bystander"; {
 		select {
-		case id = <-announced:
+		case d = <-announced:
 		case <-ctx.Done():
 			s.failf("bystander was not announced")
 			return
@@ -93,7 +93,7 @@ func watchDamage(s *scene) {
 	s.closeLater(other)
 	s.apply(busy())
 	want := s.steady(s.snapshot)
-	var announced <-chan string
+	var announced <-chan dataplane.Drift
 	for _, blow := range d.Damages() {
 		if blow.Mentions == "" {
 			continue

@@ -15,9 +15,9 @@ import (
 // or after it has done all. It reports false if there are not so many actions.
 func (b *bench) sabotaged(t *testing.T, r dataplane.Router, at int, done bool, cause error) (error, bool) {
 	t.Helper()
-	k, err := b.desks.take(t.Context(), r.ID)
+	k, err := b.registry.take(t.Context(), r.ID)
 	require.NoError(t, err)
-	defer b.desks.leave(k)
+	defer b.registry.leave(k)
 	fresh, err := b.open(k, r.ID, r.Owner)
 	require.NoError(t, err)
 	require.False(t, fresh)

@@ -26,7 +26,7 @@ func prefixesOf(addrs []address) []netip.Prefix {
 func addressSteps(op dataplane.Op, dev string, addrs []address) []dataplane.Step {
 	steps := make([]dataplane.Step, len(addrs))
 	for i, a := range addrs {
-		steps[i] = dataplane.Step{Op: op, Kind: "address", Object: dev + " " + a.String(), Disturbs: op == dataplane.Remove}
+		steps[i] = dataplane.Step{Op: op, Kind: dataplane.KindAddress, Object: dev + " " + a.String(), Disturbs: op == dataplane.Remove}
 	}
 	return steps
 }

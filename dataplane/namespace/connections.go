@@ -136,7 +136,7 @@ func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Conn
 	if err != nil || before == 0 {
 		return nil, 0, err
 	}
-	s.herald.told()
+	s.announcer.told()
 	s.ending.Wait()
 	if where.touched == nil {
 		list, err := s.find(ctx, where)
@@ -257,7 +257,7 @@ func (where staleness) steps(list []conntrack.Connection, n int) []dataplane.Ste
 		detail += ", …"
 	}
 	return []dataplane.Step{{
-		Op: dataplane.Remove, Kind: "connections", Object: strconv.Itoa(n), Detail: detail, Disturbs: true,
+		Op: dataplane.Remove, Kind: dataplane.KindConnections, Object: strconv.Itoa(n), Detail: detail, Disturbs: true,
 	}}
 }
 

@@ -15,25 +15,28 @@ import (
 // Dataplane is a [dataplane.Dataplane] that realises each router as a network namespace. The
 // backends' New functions make one.
 type Dataplane struct {
-	cfg     Config
-	desks   desks
-	watcher atomic.Pointer[watcher] // nil: nobody watches
+	cfg      Config
+	registry registry
+	watcher  atomic.Pointer[watcher] // nil: nobody watches
 }
 
-var _ dataplane.Watcher = (*Dataplane)(nil)
+var (
+	_ dataplane.Watcher       = (*Dataplane)(nil)
+	_ dataplane.CounterReader = (*Dataplane)(nil)
+)
 
 // New makes a Dataplane of a firewall and wiring. It touches nothing yet.
 func New(cfg Config) (*Dataplane, error) {
 	if cfg.Firewall == nil || cfg.Wiring == nil {
 		return nil, errors.New("namespace: a Dataplane needs a Firewall and Wiring")
 	}
-	return &Dataplane{cfg: cfg.withDefaults(), desks: desks{all: map[string]*desk{}}}, nil
+	return &Dataplane{cfg: cfg.withDefaults(), registry: registry{all: map[string]*entry{}}}, nil
 }
 
 // Plan implements [dataplane.Dataplane]. For a router that is not there it takes a nameless
 // namespace to plan in, which ends with the call.
 func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
-	k, err := d.desks.take(ctx, want.ID)
+	k, err := d.registry.take(ctx, want.ID)
 	if err != nil {
 		return dataplane.Plan{}, err
 	}
@@ -70,7 +73,7 @@ func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane
 // apply also tells which router is in force after an error.
 func (d *Dataplane) apply(ctx context.Context, want dataplane.Router) (_ dataplane.Plan, inForce, err error) {
 	inForce = dataplane.ErrOldInForce
-	k, err := d.desks.take(ctx, want.ID)
+	k, err := d.registry.take(ctx, want.ID)
 	if err != nil {
 		return dataplane.Plan{}, inForce, err
 	}
@@ -133,11 +136,11 @@ func (d *Dataplane) delete(ctx context.Context, id string) (inForce, err error) 
 	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
 		return dataplane.ErrOldInForce, err
 	}
-	k, err := d.desks.take(ctx, id)
+	k, err := d.registry.take(ctx, id)
 	if err != nil {
 		return dataplane.ErrOldInForce, err
 	}
-	defer d.desks.leave(k)
+	defer d.registry.leave(k)
 	if err := d.find(k, id); err != nil {
 		if errors.Is(err, dataplane.ErrForeign) {
 			return nil, nil
@@ -159,7 +162,7 @@ func (d *Dataplane) List(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := d.desks.open(); err != nil {
+	if err := d.registry.open(); err != nil {
 		return nil, err
 	}
 	named, err := owned(d.cfg.Dir)
@@ -175,17 +178,21 @@ func (d *Dataplane) List(ctx context.Context) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// Counters reads what has passed through each floating IP of a router, by its address, since its
-// translation was added. A router that is not there is [os.ErrNotExist].
-func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Counters, error) {
+// Counters implements [dataplane.CounterReader].
+func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]dataplane.Counters, error) {
+	counters, err := d.counters(ctx, id)
+	return counters, opError("read counters of", "router "+id, err)
+}
+
+func (d *Dataplane) counters(ctx context.Context, id string) (map[netip.Addr]dataplane.Counters, error) {
 	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
 		return nil, err
 	}
-	k, err := d.desks.take(ctx, id)
+	k, err := d.registry.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	defer d.desks.leave(k)
+	defer d.registry.leave(k)
 	if err := d.find(k, id); err != nil {
 		return nil, err
 	}
@@ -195,7 +202,7 @@ func (d *Dataplane) Counters(ctx context.Context, id string) (map[netip.Addr]Cou
 // Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that
 // are due still, and Watch.
 func (d *Dataplane) Close() error {
-	err := d.desks.close()
+	err := d.registry.close()
 	if w := d.watcher.Load(); w != nil {
 		w.stop()
 		<-w.ended
@@ -204,15 +211,15 @@ func (d *Dataplane) Close() error {
 }
 
 // leave ends a turn. From then on the router is watched, if somebody watches.
-func (d *Dataplane) leave(k *desk) {
+func (d *Dataplane) leave(k *entry) {
 	if w := d.watcher.Load(); w != nil && k.site != nil {
 		w.follow(k.router, k.site)
 	}
-	d.desks.leave(k)
+	d.registry.leave(k)
 }
 
 // leaveApplied ends a turn in which the router was applied, or that was tried.
-func (d *Dataplane) leaveApplied(k *desk) {
+func (d *Dataplane) leaveApplied(k *entry) {
 	if k.site != nil {
 		k.site.told = false
 	}
@@ -220,7 +227,7 @@ func (d *Dataplane) leaveApplied(k *desk) {
 }
 
 // find opens the router's namespace, unless it is open and still the one of that name.
-func (d *Dataplane) find(k *desk, id string) error {
+func (d *Dataplane) find(k *entry, id string) error {
 	if k.site != nil && k.site.current() {
 		return nil
 	}
@@ -236,7 +243,7 @@ func (d *Dataplane) find(k *desk, id string) error {
 }
 
 // open finds the router's namespace, or makes it.
-func (d *Dataplane) open(k *desk, id, owner string) (fresh bool, err error) {
+func (d *Dataplane) open(k *entry, id, owner string) (fresh bool, err error) {
 	if err := d.find(k, id); !errors.Is(err, os.ErrNotExist) {
 		return false, err
 	}
@@ -253,7 +260,7 @@ func (d *Dataplane) open(k *desk, id, owner string) (fresh bool, err error) {
 
 // rehearse finds the router's namespace, or makes a nameless one to plan in, which the caller
 // closes.
-func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error) {
+func (d *Dataplane) rehearse(k *entry, id string) (s *site, fresh bool, err error) {
 	if err := d.find(k, id); !errors.Is(err, os.ErrNotExist) {
 		return k.site, false, err
 	}
@@ -267,7 +274,7 @@ func (d *Dataplane) rehearse(k *desk, id string) (s *site, fresh bool, err error
 
 // takeOff takes the router off the host, whatever there is of it. Its links go down first, so that
 // nothing passes while it is taken apart: then the router is out of force, whatever is left of it.
-func (d *Dataplane) takeOff(ctx context.Context, k *desk, id string) (inForce, err error) {
+func (d *Dataplane) takeOff(ctx context.Context, k *entry, id string) (inForce, err error) {
 	if k.site != nil {
 		k.site.trusted = false
 		if err := k.site.silence(ctx); err != nil {

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -29,7 +30,7 @@ func TestApplyMakesWhatIsWanted(t *testing.T) {
 	p = b.apply(t, threeLegs())
 	// the firewall of this test forgets with its process; everything else must be found as it is
 	require.Len(t, p.Steps, 1)
-	require.Equal(t, "rules", p.Steps[0].Kind)
+	require.Equal(t, dataplane.KindRules, p.Steps[0].Kind)
 }
 
 func TestPlanOfANewRouterIsWhatApplyDoes(t *testing.T) {
@@ -342,3 +343,20 @@ func ipnet(s string) *net.IPNet {
 	}
 	return n
 }
+
+// Ready asks wiring and the firewall, and needs no router.
+func TestReady(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.Ready(t.Context()))
+	require.NoDirExists(t, b.dir)
+	b.firewall.lacks = dataplane.ErrUnsupported
+	require.ErrorIs(t, b.Ready(t.Context()), dataplane.ErrUnsupported)
+	b.firewall.lacks = nil
+	b.Dataplane.cfg.Wiring = deafWiring{b.wiring}
+	require.ErrorIs(t, b.Ready(t.Context()), dataplane.ErrDaemon)
+}
+
+// deafWiring waits for a daemon that has gone.
+type deafWiring struct{ *looseWiring }
+
+func (deafWiring) Check(context.Context) error { return dataplane.ErrDaemon }

@@ -26,17 +26,18 @@ type looseWiring struct {
 	network  map[string]string // by device
 }
 
-func (w *looseWiring) Plan(_ context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
-	op := dataplane.Add
-	if err := w.in(ns, func(h *netlink.Handle) error {
-		_, err := h.LinkByName(dev)
-		return err
-	}); err == nil {
-		if w.network[dev] == p.Network.ID {
-			return nil, nil
+func (w *looseWiring) Plan(_ context.Context, ns NS, what ...Attachment) ([][]dataplane.Step, error) {
+	plans := make([][]dataplane.Step, len(what))
+	for i, a := range what {
+		err := w.in(ns, func(h *netlink.Handle) error {
+			_, err := h.LinkByName(a.Device)
+			return err
+		})
+		if err != nil || w.network[a.Device] != a.Port.Network.ID {
+			plans[i] = []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindWiring, Object: a.Device}}
 		}
 	}
-	return []dataplane.Step{{Op: op, Kind: "wiring", Object: dev}}, nil
+	return plans, nil
 }
 
 func (w *looseWiring) Plug(_ context.Context, ns NS, what ...Attachment) error {
@@ -105,7 +106,8 @@ func (w *looseWiring) Close() error { return nil }
 
 // openFirewall filters nothing, and remembers what it was asked for.
 type openFirewall struct {
-	fail    error
+	fail    error // of Apply
+	lacks   error // what Plan ends with
 	changes []Change
 	undone  int
 }
@@ -119,11 +121,14 @@ type openRules struct {
 }
 
 func (r *openRules) Plan(_ context.Context, c Change) ([]dataplane.Step, error) {
+	if r.f.lacks != nil {
+		return nil, r.f.lacks
+	}
 	c.Want.Owner = "" // it makes no difference to rules
 	if r.have != nil && r.have.Equal(c.Want) {
 		return nil, nil
 	}
-	return []dataplane.Step{{Op: dataplane.Change, Kind: "rules", Object: c.Want.ID}}, nil
+	return []dataplane.Step{{Op: dataplane.Change, Kind: dataplane.KindRules, Object: c.Want.ID}}, nil
 }
 
 func (r *openRules) Apply(_ context.Context, c Change) (func(context.Context) error, error) {
@@ -140,8 +145,8 @@ func (r *openRules) Apply(_ context.Context, c Change) (func(context.Context) er
 func (r *openRules) Present(context.Context) (bool, error) { return r.have != nil, nil }
 func (r *openRules) Clear(context.Context) error           { return nil }
 func (r *openRules) Close() error                          { return nil }
-func (r *openRules) Counters(context.Context) (map[netip.Addr]Counters, error) {
-	return map[netip.Addr]Counters{}, nil
+func (r *openRules) Counters(context.Context) (map[netip.Addr]dataplane.Counters, error) {
+	return map[netip.Addr]dataplane.Counters{}, nil
 }
 
 type bench struct {

@@ -25,7 +25,7 @@ func (d *Dataplane) Inspect(ctx context.Context, id string) (dataplane.Inspectio
 }
 
 func (d *Dataplane) inspect(ctx context.Context, id string) (in dataplane.Inspection, err error) {
-	if err := errors.Join(ctx.Err(), d.desks.open(), (dataplane.Router{ID: id}).Validate()); err != nil {
+	if err := errors.Join(ctx.Err(), d.registry.open(), (dataplane.Router{ID: id}).Validate()); err != nil {
 		return in, err
 	}
 	networks, err := d.cfg.Wiring.Networks(ctx, id)

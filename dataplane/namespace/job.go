@@ -32,7 +32,7 @@ func (j *job) plan(r dataplane.Router) dataplane.Plan {
 }
 
 // shortJob is nil if the short way is not open.
-func (d *Dataplane) shortJob(ctx context.Context, k *desk, want dataplane.Router, rehearsal bool) (*job, error) {
+func (d *Dataplane) shortJob(ctx context.Context, k *entry, want dataplane.Router, rehearsal bool) (*job, error) {
 	s := k.site
 	if s == nil || !s.trusted || !s.current() {
 		return nil, nil
@@ -61,7 +61,7 @@ func (d *Dataplane) longJob(ctx context.Context, s *site, want dataplane.Router,
 	}
 	j := &job{actions: l.actions, learn: l.learn}
 	if fresh {
-		j.first = []dataplane.Step{{Op: dataplane.Add, Kind: "namespace", Object: dataplane.NamespaceName(want.ID)}}
+		j.first = []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindNamespace, Object: dataplane.NamespaceName(want.ID)}}
 		owned, err := s.owns(d.cfg.owning, want.Owner)
 		if err != nil {
 			return nil, err

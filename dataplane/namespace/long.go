@@ -49,6 +49,7 @@ func (l *long) plan(ctx context.Context) error {
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
 		l.sysctls, l.own, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
+		l.identify,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -96,7 +97,7 @@ func (l *long) sysctls(context.Context) error {
 	}
 	for _, s := range differ {
 		a.steps = append(a.steps, dataplane.Step{
-			Op: dataplane.Change, Kind: "sysctl", Object: s.dotted(), Detail: wanted(s.name) + ", was " + s.value,
+			Op: dataplane.Change, Kind: dataplane.KindSysctl, Object: s.dotted(), Detail: wanted(s.name) + ", was " + s.value,
 		})
 	}
 	l.add(a)
@@ -268,11 +269,7 @@ func (l *long) await(context.Context) error {
 		return nil
 	}
 	l.add(action{do: func(ctx context.Context) error {
-		var what []Attachment
-		for _, dev := range l.devices() {
-			what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
-		}
-		return l.cfg.Wiring.Ready(ctx, l.NS, what...)
+		return l.cfg.Wiring.Ready(ctx, l.NS, attachments(l.ports)...)
 	}})
 	return nil
 }
@@ -334,7 +331,7 @@ func (l *long) replace(ctx context.Context) error {
 		if present {
 			l.add(action{
 				final: true,
-				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "rules", Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
+				steps: []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindRules, Object: f.Name(), Detail: "replaced by " + l.cfg.Firewall.Name()}},
 				do: func(ctx context.Context) error {
 					_, err := l.ofFirewall(f, func(r Rules) (bool, error) { return false, r.Clear(ctx) })
 					return err

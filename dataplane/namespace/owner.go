@@ -105,7 +105,7 @@ func (s *site) changeOwners(ctx context.Context, before, after []string) error {
 }
 
 func ownerStep(router, owner string, before []string) dataplane.Step {
-	s := dataplane.Step{Op: dataplane.Add, Kind: "owner", Object: dataplane.NamespaceName(router), Detail: owner}
+	s := dataplane.Step{Op: dataplane.Add, Kind: dataplane.KindOwner, Object: dataplane.NamespaceName(router), Detail: owner}
 	if len(before) > 0 {
 		s.Op, s.Detail = dataplane.Change, owner+", was "+strings.Join(before, ", ")
 	}

@@ -45,15 +45,15 @@ func TestOwnerIsMended(t *testing.T) {
 			require.NoError(t, change(h, lo))
 		})
 		select {
-		case id := <-announced:
-			require.Equal(t, "r1", id, name)
+		case d := <-announced:
+			require.Equal(t, dataplane.Drift{Router: "r1", Kind: dataplane.KindLink}, d, name) // the owner is a name of lo
 		case <-time.After(10 * time.Second):
 			t.Fatalf("%s: not announced", name)
 		}
 		plan, err := b.Plan(t.Context(), r)
 		require.NoError(t, err)
 		require.Len(t, plan.Steps, 1, name)
-		require.Equal(t, "owner", plan.Steps[0].Kind)
+		require.Equal(t, dataplane.KindOwner, plan.Steps[0].Kind)
 		require.False(t, plan.Disturbs())
 		require.Equal(t, plan.Steps, b.apply(t, r).Steps)
 		require.Empty(t, b.apply(t, r).Steps, name)
@@ -97,13 +97,13 @@ func TestWithoutAlternativeNames(t *testing.T) {
 func TestOwnerIsTakenBack(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, dataplane.Router{ID: "r1", Owner: "one"})
-	k, err := b.desks.take(t.Context(), "r1")
+	k, err := b.registry.take(t.Context(), "r1")
 	require.NoError(t, err)
 	j, err := b.longJob(t.Context(), k.site, dataplane.Router{ID: "r1", Owner: "two"}, false, false)
 	require.NoError(t, err)
 	j.actions = append(j.actions[:1:1], action{do: func(context.Context) error { return unix.EIO }})
 	err = j.run(t.Context())
-	b.desks.leave(k)
+	b.registry.leave(k)
 	require.ErrorIs(t, err, dataplane.ErrOldInForce)
 	require.Equal(t, []string{"l3kit-one"}, b.loopback(t).AltNames)
 }

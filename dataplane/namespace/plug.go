@@ -21,11 +21,13 @@ func (l *long) plug(ctx context.Context) error {
 	var what []Attachment
 	var undo []func(context.Context) error
 	var replaced, lost []string // devices that are made anew
-	for _, dev := range l.devices() {
-		steps, err := l.plugSteps(ctx, dev)
-		if err != nil {
-			return err
-		}
+	wanted := attachments(l.ports)
+	plans, err := l.cfg.Wiring.Plan(ctx, l.NS, wanted...)
+	if err != nil {
+		return err
+	}
+	for i, w := range wanted {
+		dev, steps := w.Device, l.plugSteps(w, plans[i])
 		if len(steps) == 0 {
 			continue
 		}
@@ -42,7 +44,7 @@ func (l *long) plug(ctx context.Context) error {
 			a.oneWay = a.oneWay || there
 			undo, lost = append(undo, func(ctx context.Context) error { return l.cfg.Wiring.Unplug(ctx, l.NS, dev) }), append(lost, dev)
 		}
-		what = append(what, Attachment{Device: dev, Port: l.ports[dev]})
+		what = append(what, w)
 		a.steps = append(a.steps, steps...)
 	}
 	revive := l.revive(replaced)
@@ -63,24 +65,29 @@ func (l *long) plug(ctx context.Context) error {
 	return nil
 }
 
-// plugSteps says what there is to do before a device is what its port says.
-func (l *long) plugSteps(ctx context.Context, dev string) ([]dataplane.Step, error) {
-	port := l.ports[dev]
-	steps, err := l.cfg.Wiring.Plan(ctx, l.NS, dev, port)
-	if err != nil {
-		return nil, err
+// attachments lists ports by device, in order.
+func attachments(ports map[string]dataplane.Port) []Attachment {
+	list := make([]Attachment, 0, len(ports))
+	for _, dev := range slices.Sorted(maps.Keys(ports)) {
+		list = append(list, Attachment{Device: dev, Port: ports[dev]})
 	}
-	if have, there := l.have.links[dev]; there {
-		steps = append(steps, linkChanges(dev, have, port)...)
+	return list
+}
+
+// plugSteps says what there is to do before a device is what its port says; steps is what wiring
+// has to do.
+func (l *long) plugSteps(a Attachment, steps []dataplane.Step) []dataplane.Step {
+	if have, there := l.have.links[a.Device]; there {
+		return append(steps, linkChanges(a.Device, have, a.Port)...)
 	} else if len(steps) == 0 {
-		steps = []dataplane.Step{{Op: dataplane.Add, Kind: "link", Object: dev}}
+		return []dataplane.Step{{Op: dataplane.Add, Kind: dataplane.KindLink, Object: a.Device}}
 	}
-	return steps, nil
+	return steps
 }
 
 func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.Step) {
 	change := func(detail string, disturbs bool) {
-		steps = append(steps, dataplane.Step{Op: dataplane.Change, Kind: "link", Object: dev, Detail: detail, Disturbs: disturbs})
+		steps = append(steps, dataplane.Step{Op: dataplane.Change, Kind: dataplane.KindLink, Object: dev, Detail: detail, Disturbs: disturbs})
 	}
 	if have.mac != port.MAC {
 		change(fmt.Sprintf("MAC %s, was %s", port.MAC, have.mac), true)
@@ -161,7 +168,7 @@ func (l *long) unplug(context.Context) error {
 	for _, dev := range l.leaving() {
 		l.add(action{
 			final: true,
-			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: "wiring", Object: dev, Disturbs: true}},
+			steps: []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindWiring, Object: dev, Disturbs: true}},
 			do:    func(ctx context.Context) error { return l.unplugDevice(ctx, dev) },
 		})
 	}

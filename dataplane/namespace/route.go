@@ -19,7 +19,7 @@ func (s *site) changeRoutes(from, to map[routeKey]hops) action {
 		undo: func(ctx context.Context) error { return s.writeRoutes(ctx, "restore route", to, from) },
 	}
 	for _, k := range routeOrder(from, to) {
-		step := dataplane.Step{Op: dataplane.Add, Kind: "route", Object: k.String(), Detail: to[k].String()}
+		step := dataplane.Step{Op: dataplane.Add, Kind: dataplane.KindRoute, Object: k.String(), Detail: to[k].String()}
 		switch was, ok := from[k]; {
 		case ok && to[k] == nil:
 			step.Op, step.Detail, step.Disturbs = dataplane.Remove, "was "+was.String(), true

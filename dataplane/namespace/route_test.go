@@ -59,7 +59,7 @@ func TestTheKernelRefusesWhatValidateRefuses(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, crossed()[0])
 	before := b.observed(t, "r1")
-	l := &long{site: b.desks.all["r1"].site, cfg: b.cfg, router: r}
+	l := &long{site: b.registry.all["r1"].site, cfg: b.cfg, router: r}
 	require.NoError(t, l.plan(t.Context()))
 	require.ErrorIs(t, run(t.Context(), l.actions), unix.EINVAL)
 	require.Equal(t, before, b.observed(t, "r1"), "what had been done is taken back")

@@ -2,18 +2,20 @@ package namespace
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // writer sends the rtnetlink(7) requests by which this package changes a namespace. Many requests
 // go to the kernel in one system call, which is what makes a thousand addresses cheap; and as all
-// go through one socket, notifications that echo them are known by its port.
+// go through one socket, notifications that echo them are known by its port. vishvananda/netlink,
+// which builds the requests, sends one at a time and waits for each answer.
 type writer struct {
 	fd   int
 	port uint32
@@ -98,9 +100,7 @@ func (w *writer) sendBatch(requests []request) (failed int, err error) {
 			r.Flags |= unix.NLM_F_ACK
 		}
 		w.buf = append(w.buf, r.Serialize()...)
-		for len(w.buf)%unix.NLMSG_ALIGNTO != 0 {
-			w.buf = append(w.buf, 0)
-		}
+		w.buf = append(w.buf, make([]byte, nlmsg.Align(len(w.buf))-len(w.buf))...)
 	}
 	if err := unix.Sendto(w.fd, w.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, os.NewSyscallError("sendto", err)
@@ -114,26 +114,24 @@ func (w *writer) sendBatch(requests []request) (failed int, err error) {
 		if e != nil {
 			return 0, os.NewSyscallError("recvfrom", e)
 		}
-		seq, errno, ok := parseAnswer(answer[:n])
-		if !ok || seq < first { // not an answer, or one to a batch that was given up
-			continue
+		last := false
+		malformed := nlmsg.Walk(answer[:n], func(h unix.NlMsghdr, payload []byte) {
+			if h.Type != unix.NLMSG_ERROR || h.Seq < first { // not an answer, or one to a batch that was given up
+				return
+			}
+			i, errno := int(h.Seq-first), nlmsg.Errno(payload)
+			if errno != 0 && errno != requests[i].tolerate && err == nil {
+				failed, err = i, errno
+			}
+			last = last || h.Seq == w.seq
+		})
+		if malformed != nil {
+			return failed, malformed
 		}
-		if i := int(seq - first); errno != 0 && errno != requests[i].tolerate && err == nil {
-			failed, err = i, errno
-		}
-		if seq == w.seq {
+		if last {
 			return failed, err
 		}
 	}
-}
-
-// parseAnswer reads struct nlmsgerr.
-func parseAnswer(b []byte) (seq uint32, errno unix.Errno, ok bool) {
-	if len(b) < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_ERROR {
-		return 0, 0, false
-	}
-	code := int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:]))
-	return binary.NativeEndian.Uint32(b[8:]), unix.Errno(-code), true
 }
 
 func addAddress(index int, p netip.Prefix) request {

@@ -48,9 +48,8 @@ type Rules interface {
 	// Clear takes that away, after another backend's rules have come into force. Absent is fine.
 	Clear(ctx context.Context) error
 
-	// Counters reads what has passed through each floating IP, by its address, since its
-	// translation was added.
-	Counters(ctx context.Context) (map[netip.Addr]Counters, error)
+	// Counters reads what has passed through each floating IP; see [dataplane.CounterReader].
+	Counters(ctx context.Context) (map[netip.Addr]dataplane.Counters, error)
 
 	// Close releases sockets. The rules stay.
 	Close() error
@@ -83,15 +82,6 @@ type Change struct {
 // Delta is a difference in floating IPs. One that changed is in both lists.
 type Delta struct{ Removed, Added []dataplane.FloatingIP }
 
-// Counters is what has passed through a floating IP.
-type Counters struct {
-	In  Traffic // towards the floating IP
-	Out Traffic // from it
-}
-
-// Traffic counts whole IP packets.
-type Traffic struct{ Packets, Bytes uint64 }
-
 // Attachment is a device, by the name that it has in its namespace, and the port that it is.
 type Attachment struct {
 	Device string
@@ -101,9 +91,10 @@ type Attachment struct {
 // InterfaceDriver is wiring: it attaches devices in namespaces to their networks. Methods may run
 // concurrently.
 type InterfaceDriver interface {
-	// Plan says what Plug would do. It touches nothing, and costs next to nothing when dev is
-	// plugged as it should be. A ns with FD < 0 does not exist yet.
-	Plan(ctx context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error)
+	// Plan says what Plug would do, for each device apart; what several need is told with the first
+	// of them. It touches nothing, and costs next to nothing when all are plugged as they should
+	// be. A ns with FD < 0 does not exist yet.
+	Plan(ctx context.Context, ns NS, what ...Attachment) ([][]dataplane.Step, error)
 
 	// Plug makes devices exist in ns, each attached to its port's network, with the port's MAC and
 	// MTU. They are created down, and one that exists is left up or down as it is. Again is free.
@@ -145,6 +136,15 @@ type InterfaceDriver interface {
 
 	// Close releases what this process holds. Everything stays plugged.
 	Close() error
+}
+
+// CheckedWiring is an [InterfaceDriver] that depends on daemons, and can tell whether they do their
+// part; see [Dataplane.Ready].
+type CheckedWiring interface {
+	InterfaceDriver
+
+	// Check returns nil if Plug could succeed now, as far as that does not depend on the port.
+	Check(ctx context.Context) error
 }
 
 // WatchedWiring is an [InterfaceDriver] that notices when somebody else changes what it made on the

@@ -3,6 +3,7 @@ package namespace
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/conntrack"
@@ -21,20 +22,8 @@ func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 
 // plugged says that the wiring of the router remembered is as it was.
 func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error) {
-	unplanned := func(dev string, p dataplane.Port) (bool, error) {
-		steps, err := wiring.Plan(ctx, s.NS, dev, p)
-		return len(steps) == 0, err
-	}
-	for _, p := range s.last.router.Ports {
-		if ok, err := unplanned(dataplane.PortDevice(p.ID), p); !ok || err != nil {
-			return false, err
-		}
-	}
-	gw := s.last.router.Gateway
-	if gw == nil {
-		return true, nil
-	}
-	return unplanned(dataplane.GatewayDevice(gw.ID), gw.Port)
+	steps, err := wiring.Plan(ctx, s.NS, attachments(portsByDevice(s.last.router))...)
+	return len(slices.Concat(steps...)) == 0, err
 }
 
 func (s *site) sysctlsHold() bool {
@@ -88,6 +77,7 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehear
 		}
 	}
 	actions = append(actions, s.endConnections(where, planned))
+	identifyDelta(actions, want, d)
 	return actions, nil
 }
 

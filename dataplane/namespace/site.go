@@ -23,21 +23,21 @@ import (
 // used by one goroutine at a time.
 type site struct {
 	NS
-	path     string // the name it was opened by
-	file     *os.File
-	id       netns.ID
-	read     *netlink.Handle // nil until first used: a new namespace is not read
-	write    *writer
-	rules    Rules
-	events   *monitor.Monitor
-	herald   *herald
-	tracking *conntrack.Kernel
-	index    map[string]int // of devices, by name
-	last     *memory        // what this process applied last with success; nil: nothing yet
-	trusted  bool           // last is what the namespace holds, as far as notifications go
-	ending   sync.WaitGroup // connections that end in the background
-	log      *slog.Logger
-	late     []sysctl // what the kernel did not have when the namespace was made
+	path      string // the name it was opened by
+	file      *os.File
+	id        netns.ID
+	read      *netlink.Handle // nil until first used: a new namespace is not read
+	write     *writer
+	rules     Rules
+	events    *monitor.Monitor
+	announcer *announcer
+	tracking  *conntrack.Kernel
+	index     map[string]int // of devices, by name
+	last      *memory        // what this process applied last with success; nil: nothing yet
+	trusted   bool           // last is what the namespace holds, as far as notifications go
+	ending    sync.WaitGroup // connections that end in the background
+	log       *slog.Logger
+	late      []sysctl // what the kernel did not have when the namespace was made
 
 	generations *monitor.Monitor // notifications about rules; nil until watched, or if there are none
 	told        bool             // the router was announced since it was last applied
@@ -100,7 +100,7 @@ func (s *site) open(cfg Config) (err error) {
 	if err := s.events.Ignore(s.write.port); err != nil {
 		return err
 	}
-	s.herald = newHerald(s.NS, cfg.Logger)
+	s.announcer = newAnnouncer(s.NS, cfg.Logger)
 	s.rules, err = cfg.Firewall.Open(s.NS)
 	return err
 }
@@ -108,8 +108,8 @@ func (s *site) open(cfg Config) (err error) {
 func (s *site) close() error {
 	s.ending.Wait()
 	var errs []error
-	if s.herald != nil {
-		s.herald.close()
+	if s.announcer != nil {
+		s.announcer.close()
 	}
 	if s.rules != nil {
 		errs = append(errs, s.rules.Close())
@@ -197,7 +197,7 @@ func (s *site) removeAddresses(dev string, addrs []address) action {
 	return action{
 		steps: addressSteps(dataplane.Remove, dev, addrs),
 		do: func(ctx context.Context) error {
-			s.herald.withdraw(prefixes)
+			s.announcer.withdraw(prefixes)
 			return s.writeAddresses(ctx, "remove address", dev, prefixes, deleteAddress)
 		},
 		undo: func(ctx context.Context) error {
@@ -215,7 +215,7 @@ func (s *site) setLink(dev string, up bool) action {
 	}
 	return action{
 		steps: []dataplane.Step{{
-			Op: dataplane.Change, Kind: "link", Object: dev, Detail: upDown(up) + ", was " + upDown(!up), Disturbs: !up,
+			Op: dataplane.Change, Kind: dataplane.KindLink, Object: dev, Detail: upDown(up) + ", was " + upDown(!up), Disturbs: !up,
 		}},
 		do:   set(up),
 		undo: set(!up),
@@ -250,7 +250,7 @@ func (s *site) applyRules(c Change, steps []dataplane.Step) action {
 // announce tells the neighbours of addresses, in the background.
 func (s *site) announce(dev string, mac dataplane.MAC, addrs []address) action {
 	return action{do: func(context.Context) error {
-		s.herald.announce(s.index[dev], mac, prefixesOf(addrs))
+		s.announcer.announce(s.index[dev], mac, prefixesOf(addrs))
 		return nil
 	}}
 }

@@ -1,7 +1,6 @@
 package namespace
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // watched are the notifications from which a change of what we know is seen.
@@ -29,29 +29,35 @@ type watch struct {
 	// and the last word on each is what counts.
 	plugged bool
 
-	broken bool
-	last   map[int]bool // with plugged: whether the last word on a link was as known
+	broken dataplane.Kind // of the first thing that is not as known; empty: nothing
+	last   map[int]bool   // with plugged: whether the last word on a link was as known
 }
 
 // undisturbed drains the queue, and says whether what is known still holds.
 func (s *site) undisturbed(links map[string]link, plugged bool) bool {
+	holds, _ := s.look(links, plugged)
+	return holds
+}
+
+// look is undisturbed, and tells the kind of something that does not hold, if that is known.
+func (s *site) look(links map[string]link, plugged bool) (holds bool, differs dataplane.Kind) {
 	w := watch{port: s.write.port, links: links, plugged: plugged, last: map[int]bool{}}
 	if s.last != nil {
 		w.owner = s.last.owner
 	}
-	if err := s.events.Drain(w.see); err != nil || w.broken {
-		return false
+	if err := s.events.Drain(w.see); err != nil || w.broken != "" {
+		return false, w.broken
 	}
 	for _, good := range w.last {
 		if !good {
-			return false
+			return false, dataplane.KindLink
 		}
 	}
-	return true
+	return true, ""
 }
 
 func (w *watch) see(h unix.NlMsghdr, payload []byte) {
-	good := true
+	good, kind := true, dataplane.KindLink
 	switch h.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		index, expected := w.link(h, payload)
@@ -61,13 +67,15 @@ func (w *watch) see(h unix.NlMsghdr, payload []byte) {
 			good = expected
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		good = w.address(h.Type, payload)
+		good, kind = w.address(h.Type, payload), dataplane.KindAddress
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		good = h.Pid == w.port || foreignRoute(h, payload)
+		good, kind = h.Pid == w.port || foreignRoute(h, payload), dataplane.KindRoute
 	default: // a setting of a device; a new one reports its own
-		good = w.plugged || w.foreignSetting(payload)
+		good, kind = w.plugged || w.foreignSetting(payload), dataplane.KindSysctl
 	}
-	w.broken = w.broken || !good
+	if !good && w.broken == "" {
+		w.broken = kind
+	}
 }
 
 // link says whether a notification tells of a link what is known of it, or of one that is not the
@@ -98,16 +106,9 @@ func (w *watch) foreignSetting(payload []byte) bool {
 		header           = 4 // struct netconfmsg of linux/netconf.h, padded
 		ifindexOfSetting = 1 // NETCONFA_IFINDEX
 	)
-	if len(payload) < header {
-		return false
-	}
-	attrs, err := nl.ParseRouteAttr(payload[header:])
-	if err != nil {
-		return false
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == ifindexOfSetting && len(a.Value) == 4 {
-			index := int(int32(binary.NativeEndian.Uint32(a.Value)))
+	for kind, v := range nlmsg.Attributes(payload[min(header, len(payload)):]) {
+		if kind == ifindexOfSetting {
+			index := nlmsg.Int(v)
 			return index > 0 && !w.knows(index)
 		}
 	}
@@ -127,17 +128,13 @@ func (w *watch) knows(index int) bool {
 // other is not, and lo has none but the loopback ones.
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
-	attrs, err := nl.ParseRouteAttr(payload[msg.Len():])
-	if err != nil {
-		return false
-	}
 	var local, remote netip.Addr // IFA_LOCAL is absent for IPv6
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	for kind, v := range nlmsg.Attributes(payload[msg.Len():]) {
+		switch kind {
 		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(a.Value)
+			local = nlmsg.Addr(v)
 		case unix.IFA_ADDRESS:
-			remote, _ = netip.AddrFromSlice(a.Value)
+			remote = nlmsg.Addr(v)
 		}
 	}
 	if !local.IsValid() {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,9 +56,9 @@ type watcher struct {
 	mu        sync.Mutex
 	routers   map[int]descriptor // by socket
 	suspects  map[string]suspicion
-	polled    map[string]struct{} // routers whose rules have to be polled
-	pending   map[string]struct{} // routers to announce
-	directory int                 // the inotify watch; -1: none yet
+	polled    map[string]struct{}       // routers whose rules have to be polled
+	pending   map[string]dataplane.Kind // of what differs, by the router to announce
+	directory int                       // the inotify watch; -1: none yet
 }
 
 // descriptor is what a socket of a router is for.
@@ -69,8 +68,8 @@ type descriptor struct {
 }
 
 // Watch implements [dataplane.Watcher].
-func (d *Dataplane) Watch(ctx context.Context) (<-chan string, error) {
-	if err := errors.Join(ctx.Err(), d.desks.open()); err != nil {
+func (d *Dataplane) Watch(ctx context.Context) (<-chan dataplane.Drift, error) {
+	if err := errors.Join(ctx.Err(), d.registry.open()); err != nil {
 		return nil, err
 	}
 	w, err := newWatcher(d)
@@ -82,14 +81,14 @@ func (d *Dataplane) Watch(ctx context.Context) (<-chan string, error) {
 		w.stop()
 		return nil, opError("watch routers", "", errors.Join(errors.New("they are watched already"), w.close()))
 	}
-	if err := d.desks.open(); err != nil { // Close may have looked for a watcher before there was this one
+	if err := d.registry.open(); err != nil { // Close may have looked for a watcher before there was this one
 		d.watcher.Store(nil)
 		w.stop()
 		close(w.ended)
 		return nil, errors.Join(err, w.close())
 	}
 	w.suspectEvery(suspectAll)
-	out := make(chan string)
+	out := make(chan dataplane.Drift)
 	go w.run(ctx, out)
 	return out, nil
 }
@@ -107,7 +106,7 @@ func newWatcher(d *Dataplane) (*watcher, error) {
 		dataplane: d, poller: p, names: os.NewFile(uintptr(fd), "inotify"), ended: make(chan struct{}),
 		suspected: make(chan struct{}, 1), announced: make(chan struct{}, 1),
 		routers: map[int]descriptor{}, suspects: map[string]suspicion{},
-		polled: map[string]struct{}{}, pending: map[string]struct{}{}, directory: -1,
+		polled: map[string]struct{}{}, pending: map[string]dataplane.Kind{}, directory: -1,
 	}
 	w.watchNames()
 	return w, nil
@@ -116,7 +115,7 @@ func newWatcher(d *Dataplane) (*watcher, error) {
 func (w *watcher) close() error { return errors.Join(w.poller.Close(), w.names.Close()) }
 
 // run works until ctx ends.
-func (w *watcher) run(ctx context.Context, out chan<- string) {
+func (w *watcher) run(ctx context.Context, out chan<- dataplane.Drift) {
 	defer close(w.ended)
 	defer close(out)
 	defer w.dataplane.watcher.Store(nil)
@@ -149,7 +148,7 @@ func (w *watcher) suspect(router string, why suspicion) {
 }
 
 func (w *watcher) suspectEvery(why suspicion) {
-	for _, id := range w.dataplane.desks.routers() {
+	for _, id := range w.dataplane.registry.routers() {
 		w.suspect(id, why)
 	}
 }
@@ -357,11 +356,11 @@ func (w *watcher) examineSuspects(ctx context.Context) {
 // examine announces a router that cannot be proved to be as it was applied. Of one that is not
 // known there is nothing to say; one that somebody works on is not examined.
 func (w *watcher) examine(ctx context.Context, router string, why suspicion) (known, examined bool) {
-	k, busy := w.dataplane.desks.try(router)
+	k, busy := w.dataplane.registry.try(router)
 	if k == nil {
 		return busy, !busy
 	}
-	defer w.dataplane.desks.leave(k)
+	defer w.dataplane.registry.leave(k)
 	s := k.site
 	if s == nil || s.last == nil {
 		return false, true
@@ -370,14 +369,15 @@ func (w *watcher) examine(ctx context.Context, router string, why suspicion) (kn
 		return true, true
 	}
 	proved := s.trusted
+	var differs dataplane.Kind
 	var err error
 	if !proved {
 		// Of our own changes not all can be told from those of others, and of those that could not
 		// be told there will be no notification.
-		proved, err = w.dataplane.unchanged(ctx, s)
+		proved, differs, err = w.dataplane.unchanged(ctx, s)
 	}
 	if proved && err == nil {
-		proved, err = s.stillProved(ctx, w.dataplane.cfg.Wiring, why)
+		proved, differs, err = s.stillProved(ctx, w.dataplane.cfg.Wiring, why)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -387,62 +387,71 @@ func (w *watcher) examine(ctx context.Context, router string, why suspicion) (kn
 		w.arm(router, s)
 	default:
 		s.told = true
-		w.announce(router)
+		w.announce(router, differs)
 	}
 	return true, true
 }
 
-// unchanged looks whether the router is as it was applied, and trusts it again if so.
-func (d *Dataplane) unchanged(ctx context.Context, s *site) (bool, error) {
+// unchanged looks whether the router is as it was applied, and trusts it again if so. Else it
+// returns the kind of something that differs, as far as that is known.
+func (d *Dataplane) unchanged(ctx context.Context, s *site) (bool, dataplane.Kind, error) {
 	j, err := d.longJob(ctx, s, s.last.router, false, true)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
-	if slices.ContainsFunc(j.actions, func(a action) bool { return len(a.steps) > 0 && !a.around }) {
-		return false, nil
+	for _, a := range j.actions {
+		if len(a.steps) > 0 && !a.around {
+			return false, a.steps[0].Kind, nil
+		}
 	}
 	j.learn()
-	return s.trusted, nil
+	return s.trusted, "", nil
 }
 
-// stillProved reports whether what is suspected is as it was when the router was applied.
-func (s *site) stillProved(ctx context.Context, wiring InterfaceDriver, why suspicion) (bool, error) {
+// stillProved reports whether what is suspected is as it was when the router was applied, and else
+// the kind of something that is not, as far as that is known.
+func (s *site) stillProved(ctx context.Context, wiring InterfaceDriver, why suspicion) (bool, dataplane.Kind, error) {
 	if why&suspectName != 0 && !s.current() {
-		return false, nil
+		return false, dataplane.KindNamespace, nil
 	}
 	if why&suspectLinks != 0 {
-		if s.trusted = s.undisturbed(s.last.links, false) && s.sysctlsHold(); !s.trusted {
-			return false, nil
+		var differs dataplane.Kind
+		if s.trusted, differs = s.look(s.last.links, false); !s.trusted {
+			return false, differs, nil
+		}
+		if s.trusted = s.sysctlsHold(); !s.trusted {
+			return false, dataplane.KindSysctl, nil
 		}
 		why |= suspectWiring // the other end of a link may have changed, too
 	}
 	if why&suspectWiring != 0 {
 		if plugged, err := s.plugged(ctx, wiring); !plugged || err != nil {
-			return false, err
+			return false, dataplane.KindWiring, err
 		}
 	}
 	rules, ok := s.rules.(ProvenRules)
 	if !ok || why&suspectRules == 0 {
-		return true, nil
+		return true, "", nil
 	}
 	if s.generations != nil {
 		// The generation is the proof, not the queue.
 		if err := s.generations.Drain(func(unix.NlMsghdr, []byte) {}); err != nil && !errors.Is(err, monitor.ErrOverrun) {
-			return false, err
+			return false, "", err
 		}
 	}
-	return rules.Unchanged()
+	unchanged, err := rules.Unchanged()
+	return unchanged, dataplane.KindRules, err
 }
 
-func (w *watcher) announce(router string) {
+func (w *watcher) announce(router string, differs dataplane.Kind) {
 	w.mu.Lock()
-	w.pending[router] = struct{}{}
+	w.pending[router] = differs
 	w.mu.Unlock()
 	wake(w.announced)
 }
 
 // deliver hands announcements out, until ctx ends.
-func (w *watcher) deliver(ctx context.Context, out chan<- string) {
+func (w *watcher) deliver(ctx context.Context, out chan<- dataplane.Drift) {
 	for {
 		select {
 		case <-w.announced:
@@ -450,12 +459,12 @@ func (w *watcher) deliver(ctx context.Context, out chan<- string) {
 			return
 		}
 		for {
-			router, any := w.take()
+			drift, any := w.take()
 			if !any {
 				break
 			}
 			select {
-			case out <- router:
+			case out <- drift:
 			case <-ctx.Done():
 				return
 			}
@@ -463,12 +472,12 @@ func (w *watcher) deliver(ctx context.Context, out chan<- string) {
 	}
 }
 
-func (w *watcher) take() (router string, any bool) {
+func (w *watcher) take() (d dataplane.Drift, any bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for router = range w.pending {
-		delete(w.pending, router)
-		return router, true
+	for d.Router, d.Kind = range w.pending {
+		delete(w.pending, d.Router)
+		return d, true
 	}
-	return "", false
+	return d, false
 }

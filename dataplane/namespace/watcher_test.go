@@ -15,22 +15,22 @@ import (
 )
 
 // heard waits for an announcement, or for the end of the channel.
-func heard(t *testing.T, announced <-chan string) (router string, ok bool) {
+func heard(t *testing.T, announced <-chan dataplane.Drift) (d dataplane.Drift, ok bool) {
 	t.Helper()
 	select {
-	case router, ok = <-announced:
-		return router, ok
+	case d, ok = <-announced:
+		return d, ok
 	case <-time.After(20 * time.Second):
 		require.Fail(t, "nothing was announced")
-		return "", false
+		return d, false
 	}
 }
 
-func requireAnnounced(t *testing.T, announced <-chan string, want string) {
+func requireAnnounced(t *testing.T, announced <-chan dataplane.Drift, router string, kind dataplane.Kind) {
 	t.Helper()
 	got, ok := heard(t, announced)
 	require.True(t, ok, "Watch has ended")
-	require.Equal(t, want, got)
+	require.Equal(t, dataplane.Drift{Router: router, Kind: kind}, got)
 }
 
 func addBridge(t *testing.T, b *bench, router, name string) {
@@ -65,16 +65,16 @@ func TestWatchAnnouncesOnceUntilApply(t *testing.T) {
 	announced, err := b.Watch(t.Context())
 	require.NoError(t, err)
 	removeAddress(t, b, "r1")
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", dataplane.KindAddress)
 	// More happens to the first, and Plan is no answer.
 	_, err = b.Plan(t.Context(), named("r1"))
 	require.NoError(t, err)
 	addBridge(t, b, "r1", "qr-more")
 	removeAddress(t, b, "r2")
-	requireAnnounced(t, announced, "r2")
+	requireAnnounced(t, announced, "r2", dataplane.KindAddress)
 	b.apply(t, named("r1"))
 	removeAddress(t, b, "r1")
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", dataplane.KindAddress)
 }
 
 // Somebody who works in a router all the time, but not on what is the router's, is no reason to
@@ -95,13 +95,13 @@ func TestWatchIsSilentAboutOthersPossessions(t *testing.T) {
 	}
 	time.Sleep(3 * settleTime) // that it would be announced first
 	removeAddress(t, b, "r2")
-	requireAnnounced(t, announced, "r2")
+	requireAnnounced(t, announced, "r2", dataplane.KindAddress)
 }
 
 func TestWatchAnnouncesWhenNotificationsAreLost(t *testing.T) {
 	b := newBench(t)
 	b.apply(t, named("r1"))
-	k, err := b.desks.take(t.Context(), "r1")
+	k, err := b.registry.take(t.Context(), "r1")
 	require.NoError(t, err)
 	require.NoError(t, k.site.events.SetReadBuffer(4<<10))
 	announced, err := b.Watch(t.Context())
@@ -109,8 +109,8 @@ func TestWatchAnnouncesWhenNotificationsAreLost(t *testing.T) {
 	for i := range 40 { // nobody drains while the turn is taken
 		addBridge(t, b, "r1", "theirs"+string(rune('a'+i%26))+string(rune('a'+i/26)))
 	}
-	b.desks.leave(k)
-	requireAnnounced(t, announced, "r1")
+	b.registry.leave(k)
+	requireAnnounced(t, announced, "r1", "")
 }
 
 func TestWatchEnds(t *testing.T) {
@@ -143,7 +143,7 @@ func TestWatchSeesNamesGoBeforeThereWasADirectory(t *testing.T) {
 	require.NoError(t, err)
 	b.apply(t, named("r1"))
 	require.NoError(t, netns.Remove(b.dir, dataplane.NamespaceName("r1")))
-	requireAnnounced(t, announced, "r1")
+	requireAnnounced(t, announced, "r1", dataplane.KindNamespace)
 }
 
 // doubtfulWiring fails to say how it is for a while.
@@ -155,7 +155,7 @@ type doubtfulWiring struct {
 	changed chan func(string)
 }
 
-func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, dev string, p dataplane.Port) ([]dataplane.Step, error) {
+func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, what ...Attachment) ([][]dataplane.Step, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -163,9 +163,9 @@ func (w *doubtfulWiring) Plan(ctx context.Context, ns NS, dev string, p dataplan
 		w.failing = false
 		return nil, errors.New("the switch does not answer")
 	case w.lacks:
-		return []dataplane.Step{{Op: dataplane.Add, Kind: "wiring", Object: dev}}, nil
+		return [][]dataplane.Step{{{Op: dataplane.Add, Kind: dataplane.KindWiring, Object: what[0].Device}}}, nil
 	}
-	return w.looseWiring.Plan(ctx, ns, dev, p)
+	return w.looseWiring.Plan(ctx, ns, what...)
 }
 
 func (w *doubtfulWiring) Watch(ctx context.Context, changed func(string)) error {
@@ -190,7 +190,7 @@ func TestWatchAsksWiringAgain(t *testing.T) {
 		w.failing, w.lacks = true, true
 		w.mu.Unlock()
 		changed(router)
-		requireAnnounced(t, announced, "r1")
+		requireAnnounced(t, announced, "r1", dataplane.KindWiring)
 		w.mu.Lock()
 		require.False(t, w.failing)
 		w.lacks = false
@@ -209,20 +209,20 @@ func TestWatchGathersForASlowReader(t *testing.T) {
 			removeAddress(t, b, id)
 		}
 		require.Eventually(t, func() bool {
-			k1, err1 := b.desks.take(t.Context(), "r1")
+			k1, err1 := b.registry.take(t.Context(), "r1")
 			require.NoError(t, err1)
-			defer b.desks.leave(k1)
-			k2, err2 := b.desks.take(t.Context(), "r2")
+			defer b.registry.leave(k1)
+			k2, err2 := b.registry.take(t.Context(), "r2")
 			require.NoError(t, err2)
-			defer b.desks.leave(k2)
+			defer b.registry.leave(k2)
 			return k1.site.told && k2.site.told
 		}, 20*time.Second, 10*time.Millisecond)
 	}
 	got := map[string]int{}
 	for len(got) < 2 {
-		id, ok := heard(t, announced)
+		d, ok := heard(t, announced)
 		require.True(t, ok)
-		got[id]++
+		got[d.Router]++
 	}
 	require.LessOrEqual(t, got["r1"]+got["r2"], 3, "one may have been on its way")
 }
@@ -241,7 +241,7 @@ func TestWatchAnnouncesAddressesOfLoopback(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, h.AddrAdd(l, a))
 		})
-		requireAnnounced(t, announced, "r1")
+		requireAnnounced(t, announced, "r1", dataplane.KindAddress)
 		plan, err := b.Plan(t.Context(), named("r1"))
 		require.NoError(t, err)
 		require.Contains(t, plan.String(), text)

@@ -33,12 +33,12 @@ type Config struct {
 // A device of that name that Attach did not make is [dataplane.ErrForeign]. After any other error
 // the device is gone, unless it was there before.
 func Attach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, device string, c Config) error {
-	before, err := w.Plan(ctx, ns, device, c.Port)
+	what := namespace.Attachment{Device: device, Port: c.Port}
+	before, err := w.Plan(ctx, ns, what)
 	if err != nil {
 		return err
 	}
-	made := creates(before, device)
-	what := namespace.Attachment{Device: device, Port: c.Port}
+	made := creates(slices.Concat(before...), device)
 	if err := w.Plug(ctx, ns, what); err != nil {
 		return err
 	}

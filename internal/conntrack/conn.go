@@ -244,10 +244,8 @@ func (c *Conn) receive(see func(unix.NlMsghdr, []byte)) (end bool, err error) {
 	err = nlmsg.Walk(c.buf[:n], func(h unix.NlMsghdr, payload []byte) {
 		if h.Type == unix.NLMSG_ERROR || h.Type == unix.NLMSG_DONE {
 			end = true
-			if len(payload) >= 4 && refused == nil {
-				if code := int32(binary.NativeEndian.Uint32(payload)); code != 0 {
-					refused = refusal{unix.Errno(-code)}
-				}
+			if errno := nlmsg.Errno(payload); errno != 0 && refused == nil {
+				refused = refusal{errno}
 			}
 			payload = nil // DumpInterrupted may be on the last message alone
 		}

@@ -157,18 +157,18 @@ func decodeTuple(b []byte) (t Tuple) {
 			for kind, v := range nlmsg.Attributes(v) {
 				switch kind {
 				case ctaIPv4Src:
-					t.Src, _ = netip.AddrFromSlice(v)
+					t.Src = nlmsg.Addr(v)
 				case ctaIPv4Dst:
-					t.Dst, _ = netip.AddrFromSlice(v)
+					t.Dst = nlmsg.Addr(v)
 				}
 			}
 		case ctaTupleProto:
 			for kind, v := range nlmsg.Attributes(v) {
-				switch {
-				case kind == ctaProtoSrcPort && len(v) == 2:
-					t.SrcPort = binary.BigEndian.Uint16(v)
-				case kind == ctaProtoDstPort && len(v) == 2:
-					t.DstPort = binary.BigEndian.Uint16(v)
+				switch kind {
+				case ctaProtoSrcPort:
+					t.SrcPort = nlmsg.Port(v)
+				case ctaProtoDstPort:
+					t.DstPort = nlmsg.Port(v)
 				}
 			}
 		}

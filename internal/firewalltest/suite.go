@@ -2,6 +2,7 @@ package firewalltest
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -25,7 +26,11 @@ type Suite struct {
 	Write  func(Place) error
 	Rounds int
 
-	// Disturb lists what makes a delta to the router with floating IP 5 unsafe.
+	// Half writes, where there are no rules, what the backend would write first.
+	Half func(Place)
+
+	// Disturb lists what makes a delta to the router with floating IP 5 unsafe. That called
+	// tampered takes a part of the floating IP away.
 	Disturb map[string]func(Place)
 }
 
@@ -42,6 +47,8 @@ func (s Suite) Run(t *testing.T) {
 		"clear":               s.clear,
 		"cancelled":           s.cancelled,
 		"race":                s.race,
+		"between":             s.between,
+		"walk":                s.walk,
 	} {
 		t.Run(name, test)
 	}
@@ -295,4 +302,57 @@ func (s Suite) race(t *testing.T) {
 	}
 	close(stop)
 	require.NoError(t, <-stopped)
+}
+
+// between: what Plan saw is not taken for what Apply finds.
+func (s Suite) between(t *testing.T) {
+	before := Example(FIP(5))
+	for name, after := range map[string]dataplane.Router{"with a change to make": Example(FIP(5), FIP(6)), "with none": before} {
+		t.Run(name, func(t *testing.T) {
+			p := s.Open(t)
+			Plan(t, p.Rules(), before, nil)
+			s.Half(p)
+			Apply(t, p.Rules(), before)
+			require.Empty(t, Plan(t, p.Rules(), before, nil))
+			Plan(t, p.Rules(), after, nil)
+			s.Disturb["tampered"](p)
+			Apply(t, p.Rules(), after)
+			require.Empty(t, Plan(t, p.Rules(), after, nil))
+		})
+	}
+}
+
+// walk: from one random set of floating IPs to another by deltas. The rules are those of a fresh
+// Apply, so no other floating IP's rules are touched.
+func (s Suite) walk(t *testing.T) {
+	p, fresh := s.Open(t), s.Open(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	now := Example()
+	Apply(t, p.Rules(), now)
+	for range 25 {
+		next := now
+		next.FloatingIPs = slices.Clone(now.FloatingIPs)
+		var d namespace.Delta
+		for range 1 + random.IntN(3) {
+			if n := len(next.FloatingIPs); n > 0 && random.IntN(3) == 0 {
+				i := random.IntN(n)
+				d.Removed = append(d.Removed, next.FloatingIPs[i])
+				next.FloatingIPs = slices.Delete(next.FloatingIPs, i, i+1)
+			}
+		}
+		for range 1 + random.IntN(3) {
+			f := FIP(random.IntN(1 << (4 + random.IntN(11)))) // near others, or far away
+			clash := func(o dataplane.FloatingIP) bool { return o.ID == f.ID }
+			if !slices.ContainsFunc(next.FloatingIPs, clash) && !slices.ContainsFunc(d.Removed, clash) {
+				d.Added = append(d.Added, f)
+				next.FloatingIPs = append(next.FloatingIPs, f)
+			}
+		}
+		_, err := p.Rules().Apply(t.Context(), namespace.Change{Want: next, Since: &d})
+		require.NoError(t, err)
+		require.NoError(t, fresh.Rules().Clear(t.Context()))
+		Apply(t, fresh.Rules(), next)
+		require.Equal(t, fresh.Listing(), p.Listing())
+		now = next
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,58 @@ func Attributes(b []byte) iter.Seq2[uint16, []byte] {
 			rest = rest[min(Align(n), len(rest)):]
 		}
 	}
+}
+
+// The functions below read the values of attributes. A value of another length than the type has is
+// zero, as is an attribute that is not there.
+
+// Uint8 reads a number of one byte.
+func Uint8(v []byte) uint8 {
+	if len(v) != 1 {
+		return 0
+	}
+	return v[0]
+}
+
+// Uint16 reads a number of two bytes in the machine's order.
+func Uint16(v []byte) uint16 {
+	if len(v) != 2 {
+		return 0
+	}
+	return binary.NativeEndian.Uint16(v)
+}
+
+// Port reads a number of two bytes in network order.
+func Port(v []byte) uint16 {
+	if len(v) != 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(v)
+}
+
+// Uint32 reads a number of four bytes in the machine's order.
+func Uint32(v []byte) uint32 {
+	if len(v) != 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(v)
+}
+
+// Int reads a number with a sign, of four bytes in the machine's order.
+func Int(v []byte) int { return int(int32(Uint32(v))) }
+
+// Text reads a string, which may end with a NUL.
+func Text(v []byte) string { return unix.ByteSliceToString(v) }
+
+// Addr reads an IPv4 or IPv6 address.
+func Addr(v []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(v)
+	return a
+}
+
+// Errno reads what an answer (NLMSG_ERROR, NLMSG_DONE) says: 0 is success.
+func Errno(payload []byte) unix.Errno {
+	return unix.Errno(-Int(payload[:min(4, len(payload))]))
 }
 
 // Append appends an attribute, padded.

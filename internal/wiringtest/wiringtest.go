@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,11 +48,11 @@ func Plug(t testing.TB, d namespace.InterfaceDriver, ns namespace.NS, dev string
 // Plan returns the steps to a port as text.
 func Plan(t testing.TB, d namespace.InterfaceDriver, ns namespace.NS, dev string, p dataplane.Port) []string {
 	t.Helper()
-	steps, err := d.Plan(t.Context(), ns, dev, p)
+	plans, err := d.Plan(t.Context(), ns, At(dev, p))
 	require.NoError(t, err)
-	lines := make([]string, len(steps))
-	for i, s := range steps {
-		lines[i] = s.String()
+	lines := []string{}
+	for _, s := range slices.Concat(plans...) {
+		lines = append(lines, s.String())
 	}
 	return lines
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
-	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
 // Inspect is the command that shows the routers of this host.
@@ -129,7 +128,7 @@ func (s *site) compare(ctx context.Context, seen *sighting, a agent.Assignment) 
 	return err
 }
 
-func count(counters map[netip.Addr]namespace.Counters) map[string]passed {
+func count(counters map[netip.Addr]dataplane.Counters) map[string]passed {
 	all := make(map[string]passed, len(counters))
 	for a, c := range counters {
 		all[a.String()] = passed{traffic(c.In), traffic(c.Out)}

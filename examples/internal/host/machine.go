@@ -114,9 +114,9 @@ func (m *Machine) checkSwitch(ctx context.Context, w wiring, physical string) er
 		return nil // nothing but a flat network can be planned on it, and its port may exist already
 	}
 	const someVLAN = 4094
-	_, err := w.Plan(ctx, namespace.NS{Router: rehearsal, FD: -1}, rehearsal, dataplane.Port{
+	_, err := w.Plan(ctx, namespace.NS{Router: rehearsal, FD: -1}, namespace.Attachment{Device: rehearsal, Port: dataplane.Port{
 		ID: rehearsal, MTU: 1500, Network: dataplane.Network{ID: rehearsal, Type: dataplane.NetworkVLAN, Physical: physical, Segment: someVLAN},
-	})
+	}})
 	if errors.Is(err, dataplane.ErrHostConfig) {
 		return err
 	}

@@ -35,10 +35,10 @@ func (m *metrics) time(d dataplane.Dataplane) dataplane.Dataplane {
 // timedWatcher is a timed dataplane that can watch.
 type timedWatcher struct {
 	timed
-	watch func(context.Context) (<-chan string, error)
+	watch func(context.Context) (<-chan dataplane.Drift, error)
 }
 
-func (t timedWatcher) Watch(ctx context.Context) (<-chan string, error) { return t.watch(ctx) }
+func (t timedWatcher) Watch(ctx context.Context) (<-chan dataplane.Drift, error) { return t.watch(ctx) }
 
 type timed struct {
 	dataplane.Dataplane

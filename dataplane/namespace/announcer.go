@@ -25,13 +25,13 @@ const (
 	interval = 1200 * time.Millisecond
 )
 
-// herald announces the addresses of one router to their neighbours, in the background: gratuitous
+// announcer announces the addresses of one router to their neighbours, in the background: gratuitous
 // ARP as request and as reply, since neighbours differ in which one they heed (RFC 5227 §3, RFC
 // 5944 §4.6), and unsolicited neighbour advertisements (RFC 4861 §7.2.6).
-type herald struct {
+type announcer struct {
 	ns     NS
 	log    *slog.Logger
-	ctx    context.Context // ends with the herald
+	ctx    context.Context // ends with the announcer
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	first  sync.WaitGroup // of those whose first round has not been sent yet
@@ -46,14 +46,14 @@ type notice struct {
 	addr  netip.Addr
 }
 
-func newHerald(ns NS, log *slog.Logger) *herald {
+func newAnnouncer(ns NS, log *slog.Logger) *announcer {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &herald{ns: ns, log: log, ctx: ctx, cancel: cancel, latest: map[netip.Prefix]*notice{}}
+	return &announcer{ns: ns, log: log, ctx: ctx, cancel: cancel, latest: map[netip.Prefix]*notice{}}
 }
 
 // announce starts to announce addresses, and returns at once. An address that is announced again
 // begins anew.
-func (h *herald) announce(index int, mac dataplane.MAC, addrs []netip.Prefix) {
+func (h *announcer) announce(index int, mac dataplane.MAC, addrs []netip.Prefix) {
 	mine := make(map[netip.Prefix]*notice, len(addrs))
 	h.mu.Lock()
 	for _, p := range addrs {
@@ -66,10 +66,10 @@ func (h *herald) announce(index int, mac dataplane.MAC, addrs []netip.Prefix) {
 }
 
 // told waits until everything has been announced once.
-func (h *herald) told() { h.first.Wait() }
+func (h *announcer) told() { h.first.Wait() }
 
 // withdraw stops announcing addresses. When it returns, no more of them is sent.
-func (h *herald) withdraw(addrs []netip.Prefix) {
+func (h *announcer) withdraw(addrs []netip.Prefix) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range addrs {
@@ -77,12 +77,12 @@ func (h *herald) withdraw(addrs []netip.Prefix) {
 	}
 }
 
-func (h *herald) close() {
+func (h *announcer) close() {
 	h.cancel()
 	h.done.Wait()
 }
 
-func (h *herald) run(mine map[netip.Prefix]*notice) {
+func (h *announcer) run(mine map[netip.Prefix]*notice) {
 	defer h.finish(mine)
 	sent := sync.OnceFunc(h.first.Done)
 	defer sent()
@@ -111,7 +111,7 @@ func (h *herald) run(mine map[netip.Prefix]*notice) {
 }
 
 // finish forgets what nobody has announced anew meanwhile.
-func (h *herald) finish(mine map[netip.Prefix]*notice) {
+func (h *announcer) finish(mine map[netip.Prefix]*notice) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for p, n := range mine {
@@ -121,7 +121,7 @@ func (h *herald) finish(mine map[netip.Prefix]*notice) {
 	}
 }
 
-func (h *herald) socket() (fd int, err error) {
+func (h *announcer) socket() (fd int, err error) {
 	err = netns.Do(h.ns.FD, func() error {
 		// Protocol 0: it sends only. Frames carry their own Ethernet header (packet(7)).
 		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
@@ -132,7 +132,7 @@ func (h *herald) socket() (fd int, err error) {
 
 // send sends a notice once, unless the address has been withdrawn or announced anew. A link that is
 // down or gone is no error: then there is nobody to tell.
-func (h *herald) send(fd int, p netip.Prefix, n *notice) error {
+func (h *announcer) send(fd int, p netip.Prefix, n *notice) error {
 	frames, err := n.frames()
 	if err != nil {
 		return err
@@ -200,4 +200,43 @@ func (n *notice) neighborAdvertisement() ([]byte, error) {
 
 func (n *notice) ethernet(to net.HardwareAddr, etherType uint16) []byte {
 	return binary.BigEndian.AppendUint16(append(append([]byte(nil), to...), n.mac[:]...), etherType)
+}
+
+// Announce implements [dataplane.Dataplane].
+func (d *Dataplane) Announce(ctx context.Context, id string) error {
+	if err := d.announce(ctx, id); err != nil {
+		return &dataplane.OpError{Op: "announce router", Object: id, Err: err}
+	}
+	return nil
+}
+
+func (d *Dataplane) announce(ctx context.Context, id string) error {
+	if err := (dataplane.Router{ID: id}).Validate(); err != nil {
+		return err
+	}
+	k, err := d.registry.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer d.registry.leave(k)
+	if err := d.find(k, id); err != nil {
+		return err
+	}
+	have, err := examine(d.cfg.Dir, id)
+	if err != nil {
+		return err
+	}
+	for dev, l := range have.links {
+		if dev == loopback || !l.up {
+			continue
+		}
+		var addrs []netip.Prefix
+		for a := range l.addrs {
+			if !a.Addr().IsLinkLocalUnicast() {
+				addrs = append(addrs, a)
+			}
+		}
+		k.site.announcer.announce(l.index, l.mac, addrs)
+	}
+	return nil
 }

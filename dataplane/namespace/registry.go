@@ -10,24 +10,24 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// desks give each router one worker at a time. They keep a router's site open from one call to the
-// next.
-type desks struct {
+// registry gives each router one worker at a time, and keeps a router's site open from one call to
+// the next.
+type registry struct {
 	mu     sync.Mutex
-	all    map[string]*desk
+	all    map[string]*entry
 	closed bool
 }
 
-// desk is where one router is worked on, by whoever holds its turn.
-type desk struct {
+// entry is one router of a registry. Whoever holds its turn works on the router.
+type entry struct {
 	router string
 	turn   chan struct{} // holds a token while somebody works
-	users  int           // who work or wait; guarded by desks.mu
+	users  int           // who work or wait; guarded by registry.mu
 	site   *site         // nil: not open
 }
 
 // take waits for the router's turn, or for the context's end.
-func (d *desks) take(ctx context.Context, router string) (*desk, error) {
+func (d *registry) take(ctx context.Context, router string) (*entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -49,9 +49,9 @@ func (d *desks) take(ctx context.Context, router string) (*desk, error) {
 	}
 }
 
-// try takes the turn of a router that is worked on, unless somebody has it. A nil desk without busy
+// try takes the turn of a router that is worked on, unless somebody has it. A nil entry without busy
 // says that nothing is known of the router.
-func (d *desks) try(router string) (k *desk, busy bool) {
+func (d *registry) try(router string) (k *entry, busy bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k = d.all[router]
@@ -68,38 +68,38 @@ func (d *desks) try(router string) (k *desk, busy bool) {
 }
 
 // routers lists the routers that are worked on, or open.
-func (d *desks) routers() []string {
+func (d *registry) routers() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.all))
 }
 
-func (d *desks) join(router string) *desk {
+func (d *registry) join(router string) *entry {
 	k, ok := d.all[router]
 	if !ok {
-		k = &desk{router: router, turn: make(chan struct{}, 1)}
+		k = &entry{router: router, turn: make(chan struct{}, 1)}
 		d.all[router] = k
 	}
 	k.users++
 	return k
 }
 
-// part forgets a desk that nobody uses and where nothing is open.
-func (d *desks) part(k *desk) {
+// part forgets an entry that nobody uses and where nothing is open.
+func (d *registry) part(k *entry) {
 	k.users--
 	if k.users == 0 && k.site == nil {
 		delete(d.all, k.router)
 	}
 }
 
-func (d *desks) leave(k *desk) {
+func (d *registry) leave(k *entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	<-k.turn
 	d.part(k)
 }
 
-func (d *desks) open() error {
+func (d *registry) open() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -109,10 +109,10 @@ func (d *desks) open() error {
 }
 
 // close waits for whoever works, and closes all sites.
-func (d *desks) close() error {
+func (d *registry) close() error {
 	d.mu.Lock()
 	d.closed = true
-	var all []*desk
+	var all []*entry
 	for router := range d.all {
 		all = append(all, d.join(router))
 	}
@@ -126,8 +126,8 @@ func (d *desks) close() error {
 	return errors.Join(errs...)
 }
 
-// clear closes the desk's site.
-func (k *desk) clear() error {
+// clear closes the entry's site.
+func (k *entry) clear() error {
 	if k.site == nil {
 		return nil
 	}
