@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"sync/atomic"
@@ -86,10 +85,7 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
-		if err := a.checkPhysical(ctx, site.wiring); err != nil {
-			return err
-		}
-		if err := a.checkTunnel(); err != nil {
+		if err := atStart(site.Wiring.Check(ctx)); err != nil {
 			return err
 		}
 		claimed := a.claimed
@@ -107,8 +103,9 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 
 		m := newMetrics()
 		src := newSource(login, p.Log)
-		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.SetPeers
-		config.Workloads = site.workloads
+		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.Wiring.SetPeers
+		config.Workloads, config.Configurations = site.Wiring.Workloads, site.Configurations()
+		config.Configurations["version"] = daemon.Version()
 		loop, err := agent.New(config)
 		if err != nil {
 			return setting.For("--lease, --heartbeat", err)
@@ -146,7 +143,7 @@ func run(ctx context.Context, loop *agent.Agent, src *source) error {
 // config is all but what has to be opened first.
 func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 	c := agent.Config{
-		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Configurations: a.configurations(), Parallel: a.Parallel,
+		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
 		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
 	}
 	if a.OnDisconnect == "fence" {
@@ -163,27 +160,10 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 	if err := a.checkCache(); err != nil {
 		return c, err
 	}
-	if t := a.TunnelAddress; t.IsValid() && (t.IsLoopback() || t.IsMulticast() || t.IsUnspecified()) {
-		return c, setting.Errorf("--tunnel-address: %s is not an address that other hosts can reach", t)
-	}
 	if a.Parallel < 0 {
 		return c, setting.Errorf("--parallel must not be less than 0")
 	}
 	return c, nil
-}
-
-// configurations are what the heartbeat says, under the names that Neutron's agents use where they
-// have one.
-func (a *Agent) configurations() map[string]any {
-	c := map[string]any{
-		"agent_mode": "legacy", "dataplane": a.Dataplane, "wiring": a.Wiring,
-		"physical_networks": a.physicalNetworks(), "tunnel_types": a.tunnelTypes(), "version": daemon.Version(),
-	}
-	if a.TunnelAddress.IsValid() {
-		c[natsbus.TunnelAddress] = a.TunnelAddress.String()
-	}
-	maps.Copy(c, kernel())
-	return c
 }
 
 // ready says when the agent does its work: it is heard, and knows all routers of the host.

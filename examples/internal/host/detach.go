@@ -49,7 +49,7 @@ func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	if !found {
-		left, err := removeLeft(ctx, w, func(id string) bool { return id == port.ID })
+		left, err := w.RemoveWorkloads(ctx, func(id string) bool { return id == port.ID })
 		if err != nil {
 			return err
 		}
