@@ -82,8 +82,7 @@ var layers = []layer{
 		"ovs", "l3", "dataplane/agent", "l3/natsbus", "l3/service", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
-	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
-		"examples/internal/explain"}, others: true},
+	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/agent", "dataplane/host"}, others: true},
 	{folder: "examples/agent", may: []string{"examples/internal/daemon", "examples/internal/host"}},
 	{folder: "examples/internal/setting"},
 	{folder: "examples/internal/files", may: []string{"examples/internal/setting"}},

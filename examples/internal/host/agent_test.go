@@ -370,6 +370,17 @@ func TestCommands(t *testing.T) {
 	require.Contains(t, text, "10.0.1.5 leaves as its floating IP 203.0.113.5")
 	require.Contains(t, text, "The kernel agrees")
 
+	file := filepath.Join(t.TempDir(), "office.json")
+	written, err := json.Marshal(office())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, written, 0o644))
+	text, err = r.runs(&Explain{Router: file, Question: question, Machine: Machine{ns: r.machine.HostNS, Namespaces: r.machine.Dir}})
+	require.NoError(t, err)
+	require.Contains(t, text, "The kernel agrees")
+	require.NoError(t, os.WriteFile(file, []byte(`{"id": "a/b"}`), 0o644))
+	_, err = r.runs(&Explain{Router: file, Question: question})
+	require.ErrorContains(t, err, "office.json: ")
+
 	h, err := r.machine.Enter(inside)
 	require.NoError(t, err)
 	require.NoError(t, h.Do(func() error {
