@@ -78,8 +78,7 @@ var layers = []layer{
 	{folder: "internal/differential"},
 	{folder: "internal/picture"},
 	{folder: "internal/shape"},
-	{folder: "internal/bench", may: []string{"dataplane", "dataplane/bridge", "dataplane/dataplanetest", "dataplane/namespace", "nftables", "iptables",
-		"ovs", "l3", "dataplane/agent", "l3/natsbus", "l3/service", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "internal/bench", may: []string{"dataplane", "dataplane/host", "dataplane/namespace", "ovs", "l3", "dataplane/agent", "l3/natsbus", "l3/service", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
 	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/agent", "dataplane/host"}, others: true},
