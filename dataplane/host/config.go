@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -30,8 +31,8 @@ type Config struct {
 	// ones are in force, and connections continue. Set it only where the other backend never ran:
 	// otherwise the rules of both are in force.
 	NoTakeOver bool
-	// IPTables is the variant that Backend iptables writes with. Empty: that of the iptables-restore
-	// in PATH.
+	// IPTables is the variant that Backend iptables writes with: nft or legacy. Empty: that of the
+	// iptables-restore in PATH.
 	IPTables iptables.Variant
 
 	// Physical maps names of physical networks to devices of the host. With Linux bridges a device
@@ -70,10 +71,10 @@ type OVS struct {
 	// Endpoints are those of ovsdb-server in the notation of ovsdb(7); the first that answers is
 	// used. None: unix:/run/openvswitch/db.sock.
 	Endpoints []string
-	TLS       *tls.Config // for endpoints with ssl:
-	RunDir    string      // of the sockets of ovs-vswitchd; empty: /run/openvswitch
-	Datapath  ovs.Datapath
-	Device    ovs.Device
+	TLS       *tls.Config  // for endpoints with ssl:
+	RunDir    string       // of the sockets of ovs-vswitchd; empty: /run/openvswitch
+	Datapath  ovs.Datapath // system or netdev; empty: system
+	Device    ovs.Device   // auto, internal or veth; empty: auto
 	// Integration and Tunnel are bridges, which are created if they are missing. Empty: br-int and
 	// br-tun.
 	Integration, Tunnel string
@@ -102,23 +103,23 @@ func invalid(field, format string, args ...any) error {
 	return &ConfigError{field, fmt.Errorf(format, args...), dataplane.ErrInvalid}
 }
 
-// The names of backends and wirings; the first of each is the default.
-var (
-	backends = []string{"nftables", "iptables"}
-	wirings  = []string{"bridge", "ovs"}
-)
-
 // known returns an error for a name that does not exist.
-func known(field, name string, all []string) error {
+func known(field, name string, all ...string) error {
 	if name == "" || slices.Contains(all, name) {
 		return nil
 	}
-	return invalid(field, "%q does not exist: choose %s", name, strings.Join(all, " or "))
+	return invalid(field, "%q does not exist: choose one of %s", name, strings.Join(all, ", "))
 }
 
 // Validate returns what is wrong with the Config on every host, without a look at this one.
 func (c Config) Validate() error {
-	errs := []error{known("Backend", c.Backend, backends), known("Wiring", c.Wiring, wirings)}
+	errs := []error{
+		known("Backend", c.Backend, "nftables", "iptables"),
+		known("Wiring", c.Wiring, "bridge", "ovs"),
+		known("IPTables", string(c.IPTables), "nft", "legacy"),
+		known("OVS.Datapath", string(c.OVS.Datapath), "system", "netdev"),
+		known("OVS.Device", string(c.OVS.Device), "auto", "internal", "veth"),
+	}
 	if t := c.Tunnel.Local; t.IsValid() && (t.IsLoopback() || t.IsMulticast() || t.IsUnspecified()) {
 		errs = append(errs, invalid("Tunnel.Local", "%s is not an address that other hosts can reach", t))
 	}
@@ -132,18 +133,25 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// withDefaults completes a valid Config.
+// withDefaults completes a valid Config, and copies what the caller may change.
 func (c Config) withDefaults() Config {
-	c.Backend, c.Wiring = cmp.Or(c.Backend, backends[0]), cmp.Or(c.Wiring, wirings[0])
+	c.Backend, c.Wiring = cmp.Or(c.Backend, "nftables"), cmp.Or(c.Wiring, "bridge")
+	c.Physical, c.Tunnel.Peers, c.OVS.Direct = maps.Clone(c.Physical), slices.Clone(c.Tunnel.Peers), slices.Clone(c.OVS.Direct)
+	if c.OVS.Device == "auto" {
+		c.OVS.Device = ovs.Auto
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
 }
 
-func installed(field, name, program string) error {
-	if _, err := exec.LookPath(program); err != nil {
-		return &ConfigError{field, fmt.Errorf("%s needs the program %s in PATH: %w", name, program, err), dataplane.ErrUnsupported}
+// installed returns an error unless one of the programs is in PATH.
+func installed(field, name string, programs ...string) error {
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err == nil {
+			return nil
+		}
 	}
-	return nil
+	return &ConfigError{field, fmt.Errorf("%s needs the program %s in PATH", name, programs[0]), dataplane.ErrUnsupported}
 }

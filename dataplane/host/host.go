@@ -37,7 +37,7 @@ const rehearsal = "l3kit-rehearsal"
 func Open(ctx context.Context, c Config) (*Host, error) {
 	c = c.withDefaults()
 	if c.Backend == "iptables" {
-		if err := installed("Backend", "iptables", "iptables-restore"); err != nil {
+		if err := installed("Backend", "iptables", "iptables-restore", "iptables-nft-restore", "iptables-legacy-restore"); err != nil {
 			return nil, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -201,6 +202,22 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestVariant: the rules are where the variant's own tools see them.
+func TestVariant(t *testing.T) {
+	for _, variant := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
+		m := machine(t)
+		config := configOf(t, m, "iptables", "")
+		config.IPTables = variant
+		h := open(t, config)
+		_, err := h.Apply(t.Context(), office("office"))
+		require.NoError(t, err)
+		save := exec.CommandContext(t.Context(), "nsenter", "--net="+m.Dir+"/"+dataplane.NamespaceName("office"), "iptables-"+string(variant)+"-save")
+		rules, err := save.Output()
+		require.NoError(t, err)
+		require.Contains(t, string(rules), "203.0.113.5")
+	}
+}
+
 // wrote reports whether a backend has rules in the router's namespace.
 func wrote(t *testing.T, m *lab.Lab, backend string) bool {
 	t.Helper()
@@ -220,8 +237,11 @@ func TestRefusals(t *testing.T) {
 		config host.Config
 		says   string
 	}{
-		{host.Config{Backend: "pf"}, `Backend: "pf" does not exist: choose nftables or iptables`},
-		{host.Config{Wiring: "Bridge"}, `Wiring: "Bridge" does not exist: choose bridge or ovs`},
+		{host.Config{Backend: "pf"}, `Backend: "pf" does not exist: choose one of nftables, iptables`},
+		{host.Config{Wiring: "Bridge"}, `Wiring: "Bridge" does not exist: choose one of bridge, ovs`},
+		{host.Config{IPTables: "ebtables"}, `IPTables: "ebtables" does not exist: choose one of nft, legacy`},
+		{host.Config{OVS: host.OVS{Datapath: "dpdk"}}, `OVS.Datapath: "dpdk" does not exist: choose one of system, netdev`},
+		{host.Config{OVS: host.OVS{Device: "tap"}}, `OVS.Device: "tap" does not exist: choose one of auto, internal, veth`},
 		{host.Config{Tunnel: host.Tunnel{Local: netip.MustParseAddr("127.0.0.1")}}, "Tunnel.Local: 127.0.0.1 is not an address that other hosts can reach"},
 		{host.Config{Wiring: "ovs", OVS: host.OVS{Direct: []string{"public"}}}, `OVS.Direct: "public" is not among the physical networks`},
 	} {
@@ -234,6 +254,7 @@ func TestRefusals(t *testing.T) {
 		require.ErrorContains(t, err, c.says)
 	}
 	require.NoError(t, host.Config{}.Validate())
+	require.NoError(t, host.Config{Backend: "iptables", Wiring: "ovs", IPTables: "nft", OVS: host.OVS{Datapath: "system", Device: "auto"}}.Validate())
 	t.Setenv("PATH", "/nowhere")
 	for _, config := range []host.Config{{Backend: "iptables"}, {Wiring: "ovs"}} {
 		_, err := host.Open(t.Context(), config)

@@ -63,9 +63,6 @@ func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Confi
 		Endpoints: m.OVS.Endpoint, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: ovs.Device(m.OVS.Device),
 		Integration: m.OVS.Integration, Tunnel: m.OVS.Tunnel, Checksum: m.OVS.Checksum, Direct: m.OVS.Direct,
 	}
-	if m.OVS.Device == "auto" {
-		c.OVS.Device = ovs.Auto
-	}
 	c.OVS.TLS, err = m.OVS.TLS.Config("--ovs-")
 	return c, err
 }
