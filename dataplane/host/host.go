@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/nftables"
 )
 
-// Host is the dataplane of a host, with its wiring. Close closes both; routers and workloads stay, and
-// traffic continues.
+// Host is the dataplane of a host, with its wiring. Close closes both, once or more often; routers and
+// workloads stay, and traffic continues.
 type Host struct {
 	*namespace.Dataplane
 	Wiring *Wiring
@@ -28,12 +28,11 @@ var _ dataplane.Watcher = (*Host)(nil)
 const rehearsal = "l3kit-rehearsal"
 
 // Open opens a host, and writes nothing. It fails, and leaves nothing open, if no router could be
-// realised here: for want of privileges, of a part of the kernel or of a program. A field that is
-// wrong is a [ConfigError]. With Open vSwitch it waits for ovsdb-server until ctx ends. ctx is for
-// opening only.
+// realised here: for want of privileges, of a part of the kernel, of a program or of ovsdb-server. A
+// field that is wrong is a [ConfigError]. ctx bounds opening only.
 //
 // What the host may get later, such as the interface of a physical network, is not looked at; see
-// [Host.Check].
+// [Wiring.Check].
 func Open(ctx context.Context, c Config) (*Host, error) {
 	c = c.withDefaults()
 	if c.Backend == "iptables" {

@@ -267,7 +267,9 @@ func TestRefusals(t *testing.T) {
 func TestOpenLeavesNothingOpen(t *testing.T) {
 	m := machine(t)
 	config := host.Config{HostNS: m.HostNS, Dir: m.Dir}
-	require.NoError(t, open(t, config).Close()) // what a process opens once, it has
+	once := open(t, config)
+	require.NoError(t, once.Close()) // what a process opens once, it has
+	require.NoError(t, once.Close())
 	before := files(t)
 	defer goleak.VerifyNone(t)
 

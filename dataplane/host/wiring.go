@@ -68,8 +68,14 @@ func OpenWiring(ctx context.Context, c Config) (_ *Wiring, err error) {
 	return w, nil
 }
 
-// Close releases what this process holds. Everything stays attached.
-func (w *Wiring) Close() error { return errors.Join(w.driver.Close(), w.host.Close()) }
+// Close releases what this process holds. Everything stays attached. A second Close is fine.
+func (w *Wiring) Close() error {
+	err := w.host.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(w.driver.Close(), err)
+}
 
 // SetPeers replaces the tunnel addresses of the other hosts; those of Config.Tunnel.Peers stay. This
 // host's own among them does no harm. Addresses that cannot be used are skipped, and are an error
