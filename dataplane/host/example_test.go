@@ -51,7 +51,7 @@ func ExampleConfig() {
 		log.Fatal(err)
 	}
 	defer h.Close()
-	if err := h.Wiring.Check(context.Background()); err != nil {
+	if err := h.Wiring.CheckConfig(context.Background()); err != nil {
 		log.Print(err) // routers that need br-ex fail until there is one
 	}
 }

@@ -13,8 +13,7 @@ import (
 	"github.com/l3kit/l3kit/nftables"
 )
 
-// Host is the dataplane of a host, with its wiring. Close closes both, once or more often; routers and
-// workloads stay, and traffic continues.
+// Host is the dataplane of a host, with its wiring.
 type Host struct {
 	*namespace.Dataplane
 	Wiring *Wiring
@@ -32,7 +31,7 @@ const rehearsal = "l3kit-rehearsal"
 // field that is wrong is a [ConfigError]. ctx bounds opening only.
 //
 // What the host may get later, such as the interface of a physical network, is not looked at; see
-// [Wiring.Check].
+// [Wiring.CheckConfig].
 func Open(ctx context.Context, c Config) (*Host, error) {
 	c = c.withDefaults()
 	if c.Backend == "iptables" {
@@ -44,7 +43,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := namespace.Config{Wiring: w, HostNS: c.HostNS, Dir: c.Dir, Logger: c.Logger}
+	config := namespace.Config{Wiring: w.driver, HostNS: c.HostNS, Dir: c.Dir, Logger: c.Logger}
 	other := namespace.Firewall(&iptables.Firewall{Variant: c.IPTables})
 	config.Firewall = nftables.Firewall{}
 	if c.Backend == "iptables" {
@@ -57,13 +56,18 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	h := &Host{d, w, c}
 	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel,
 	// that a router takes.
 	if _, err := d.Plan(ctx, dataplane.Router{ID: rehearsal}); err != nil {
-		return nil, errors.Join(fmt.Errorf("open host: routers cannot be realised here: %w", err), d.Close())
+		return nil, errors.Join(fmt.Errorf("open host: routers cannot be realised here: %w", err), h.Close())
 	}
-	return &Host{d, w, c}, nil
+	return h, nil
 }
+
+// Close releases what this process holds, the wiring included. Routers and workloads stay, and
+// traffic continues. A second Close is fine.
+func (h *Host) Close() error { return errors.Join(h.Dataplane.Close(), h.Wiring.Close()) }
 
 // Configurations describes the host for heartbeats, under the names that Neutron's agents use where
 // they have one: dataplane and wiring, physical_networks, tunnel_types and tunneling_ip, and the

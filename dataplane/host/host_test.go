@@ -170,7 +170,7 @@ func TestZeroConfig(t *testing.T) {
 		require.NoError(t, err)
 		_, err = os.Stat("/run/netns/" + dataplane.NamespaceName(id))
 		require.NoError(t, err)
-		require.NoError(t, h.Wiring.Check(t.Context()))
+		require.NoError(t, h.Wiring.CheckConfig(t.Context()))
 		return h.Delete(t.Context(), id)
 	})
 }
@@ -319,7 +319,7 @@ func TestCheck(t *testing.T) {
 	device(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth1"}, PeerName: "far"})
 	address("eth1", "192.0.2.7/24")
 
-	err := h.Wiring.Check(t.Context())
+	err := h.Wiring.CheckConfig(t.Context())
 	require.ErrorIs(t, err, dataplane.ErrHostConfig)
 	require.ErrorContains(t, err, "Physical: missing=eth9: there is no interface eth9 on this host")
 	require.ErrorContains(t, err, "Physical: used=eth1: interface eth1 has the address 192.0.2.7/24")
@@ -328,7 +328,7 @@ func TestCheck(t *testing.T) {
 
 	address("lo", "192.0.2.1/32")
 	device(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "eth9"}})
-	err = h.Wiring.Check(t.Context())
+	err = h.Wiring.CheckConfig(t.Context())
 	require.NotContains(t, err.Error(), "Tunnel.Local")
 	require.NotContains(t, err.Error(), "eth9")
 }
@@ -339,7 +339,7 @@ func TestCheckSwitch(t *testing.T) {
 	config := configOf(t, m, "", "ovs")
 	config.Physical = map[string]string{"public": "br-ex"}
 	h := open(t, config)
-	err := h.Wiring.Check(t.Context())
+	err := h.Wiring.CheckConfig(t.Context())
 	require.ErrorIs(t, err, dataplane.ErrHostConfig)
 	require.ErrorContains(t, err, "Physical: public=br-ex: ")
 }

@@ -84,11 +84,11 @@ func (w *Wiring) SetPeers(ctx context.Context, hosts []netip.Addr) error {
 	return w.driver.SetPeers(ctx, slices.Concat(w.config.Tunnel.Peers, hosts))
 }
 
-// Check reports what the Config names and the host does not have: the address for tunnels, and for
+// CheckConfig reports what the Config names and the host does not have: the address for tunnels, and for
 // each physical network a device that routers can use. Each is a [ConfigError] that is
 // [dataplane.ErrHostConfig]. A router that needs what is missing fails until the host has it, so a
 // program may warn and go on. It touches nothing.
-func (w *Wiring) Check(ctx context.Context) error {
+func (w *Wiring) CheckConfig(ctx context.Context) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(w.config.Physical)) {
 		device := w.config.Physical[name]

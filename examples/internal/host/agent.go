@@ -85,7 +85,7 @@ func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
-		if err := atStart(site.Wiring.Check(ctx)); err != nil {
+		if err := atStart(site.Wiring.CheckConfig(ctx)); err != nil {
 			return err
 		}
 		claimed := a.claimed
