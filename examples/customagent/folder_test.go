@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
@@ -198,6 +199,36 @@ func TestRecords(t *testing.T) {
 	require.True(t, r.hasNot("orphan")())
 }
 
+// TestRecordsWhileItRuns: a record is obeyed as often as there is one, unless there is a file.
+func TestRecordsWhileItRuns(t *testing.T) {
+	r := newRig(t)
+	r.put("a")
+	r.write("a.json", officeAs("a"))
+	r.write("a.gone", officeAs("a"))
+	r.start()
+	r.eventually(func() bool { return len(r.records()) == 0 }, "a record of a router that has a file ends")
+	for range 2 {
+		r.put("orphan")
+		r.write("orphan.gone", `{"id": "orphan"}`)
+		r.eventually(r.hasNot("orphan"), "it is removed")
+		r.eventually(func() bool { return len(r.records()) == 0 }, "the record ends with it")
+		r.turn()
+	}
+	require.True(t, r.has("a")())
+}
+
+// TestSameRouterTwice: whichever of the files is meant, taking the other would change the router.
+func TestSameRouterTwice(t *testing.T) {
+	r := newRig(t)
+	r.put("office")
+	for _, name := range []string{"a.json", "b.json", "c.json"} {
+		r.write(name, officeJSON)
+	}
+	require.NoError(t, r.agent().Once(t.Context()))
+	router, _ := r.host.Router("office")
+	require.Empty(t, router.Ports, "it stays as it is")
+}
+
 // TestRecordOutlivesACrash: the file is removed, and the agent dies before the router is.
 func TestRecordOutlivesACrash(t *testing.T) {
 	r := newRig(t)
@@ -228,17 +259,23 @@ func TestOtherFolders(t *testing.T) {
 	r.eventually(r.has("a"), "it runs")
 
 	away := r.dir + ".away"
-	require.NoError(t, os.Rename(r.dir, away))
-	r.eventually(func() bool { return r.logs.count("cannot read the routers of this host") > 0 }, "a missing folder is reported")
-	require.True(t, r.has("a")())
-	require.NoError(t, os.Mkdir(r.dir, 0o755))
+	require.NoError(t, os.Mkdir(away, 0o755))
+	exchange := func() {
+		require.NoError(t, unix.Renameat2(unix.AT_FDCWD, r.dir, unix.AT_FDCWD, away, unix.RENAME_EXCHANGE))
+	}
+	exchange() // as umount(2) does
 	r.turn()
 	require.True(t, r.has("a")(), "an empty one in its place says nothing")
 	require.Empty(t, r.records())
+	r.remove("clock.json")
+	r.eventually(r.hasNot("clock"), "but what is removed from it is gone")
 
-	empty := r.dir + ".empty"
-	require.NoError(t, os.Rename(r.dir, empty))
-	require.NoError(t, os.Rename(away, r.dir))
+	exchange()
+	r.turn()
+	require.NoError(t, os.Rename(r.dir, away+".too"))
+	r.eventually(func() bool { return r.logs.count("cannot read the routers of this host") > 0 }, "a missing folder is reported")
+	require.True(t, r.has("a")())
+	require.NoError(t, os.Rename(away+".too", r.dir))
 	r.turn()
 	r.remove("a.json")
 	r.eventually(r.hasNot("a"), "the folder itself does")
