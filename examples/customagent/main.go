@@ -32,8 +32,8 @@ type command struct {
 	Plan   bool   `xor:"mode" help:"Print what would change, change nothing, and exit."`
 	Once   bool   `xor:"mode" help:"Make the host match once, and exit; not with 0 if anything failed."`
 
-	Dataplane     string            `default:"nftables" help:"What translates and filters packets: nftables or iptables."`
-	Wiring        string            `default:"bridge" help:"What attaches routers to networks: bridge or ovs."`
+	Dataplane     string            `enum:"nftables,iptables" default:"nftables" help:"What translates and filters packets: ${enum}."`
+	Wiring        string            `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks: ${enum}."`
 	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Bridge or interface of this host for each physical network."`
 	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnelled networks."`
 	TunnelPeers   []netip.Addr      `placeholder:"ADDR" help:"Tunnel addresses of the other hosts."`

@@ -73,7 +73,7 @@ func TestSamplesOnAHost(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "bad.json"), []byte("{"), 0o644))
 	require.ErrorContains(t, run(t, machine, "--once", folder), "bad.json")
 	require.ErrorContains(t, run(t, machine, "--plan", folder), "bad.json")
-	require.ErrorContains(t, run(t, machine, "--dataplane=pf", folder), `"pf" does not exist: choose one of nftables, iptables`)
+	require.ErrorContains(t, run(t, machine, "--tunnel-address=127.0.0.1", folder), "127.0.0.1 is not an address that other hosts can reach")
 }
 
 func answers(t *testing.T, from *lab.Host, router string) {
