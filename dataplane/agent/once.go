@@ -172,6 +172,6 @@ func (r *run) plan(ctx context.Context, e *entry) (dataplane.Plan, error) {
 		return dataplane.Plan{}, nil
 	}
 	return dataplane.Plan{Router: e.id, Steps: []dataplane.Step{
-		{Op: dataplane.Remove, Kind: "router", Object: e.id, Detail: "has left this host", Disturbs: true},
+		{Op: dataplane.Remove, Kind: "namespace", Object: dataplane.NamespaceName(e.id), Detail: "has left this host", Disturbs: true},
 	}}, err
 }

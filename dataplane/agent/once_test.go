@@ -175,7 +175,7 @@ func TestPlan(t *testing.T) {
 		require.Len(t, plans, 3)
 		require.Equal(t, "changed", plans[0].Router)
 		require.False(t, plans[0].Empty())
-		require.Equal(t, "router gone\n  - router gone: has left this host  !", plans[1].String())
+		require.Equal(t, "router gone\n  - namespace qrouter-gone: has left this host  !", plans[1].String())
 		require.Equal(t, "same", plans[2].Router)
 		require.True(t, plans[2].Empty())
 
