@@ -71,18 +71,11 @@ func (a *Agent) Status() (s Status) {
 }
 
 // Run works until ctx ends, and then returns nil within a second of the dataplane's giving way.
-// Routers stay as they are. It is called once.
+// Routers stay as they are. An Agent is used for one Run or one [Agent.Once].
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r := &run{
-		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
-		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
-		over: make(chan struct{}), lastHeard: time.Now(),
-		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
-		unlogged: map[string]time.Time{}, peersSet: make(chan struct{}, 1),
-		drifted: make(chan string),
-	}
+	r := a.newRun()
 	if err := r.restore(ctx); err != nil {
 		return err
 	}
@@ -101,6 +94,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	r.loop(ctx)
 	return nil
+}
+
+func (a *Agent) newRun() *run {
+	return &run{
+		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
+		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
+		over: make(chan struct{}), lastHeard: time.Now(),
+		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		unlogged: map[string]time.Time{}, peersSet: make(chan struct{}, 1),
+		drifted: make(chan string),
+	}
 }
 
 // run is one Run. What is not a channel belongs to the goroutine of loop.
@@ -141,12 +145,15 @@ type run struct {
 	complete  bool // there was a Synced
 	live      bool // the listing is over; what comes now is a change
 	recovery  recovery
+	once      *once // nil: it goes on until its context ends
 }
 
 // Messages of the goroutine that watches the source.
 type (
 	began   struct{} // it is being watched anew
 	refused struct{} // it was not, because the control plane refuses this agent
+	// ended says that the source has ended, or why it cannot be watched.
+	ended struct{ err error }
 )
 
 // recovery is how far an agent that is fenced has got since it was heard again. What it knows may
@@ -163,12 +170,26 @@ const (
 // restore begins with what was applied before: first the tunnel peers, without which networks would
 // be cut off from other hosts.
 func (r *run) restore(ctx context.Context) error {
-	if r.config.SetPeers != nil {
-		r.peersUntil = time.Now().Add(r.config.RestoreAfter)
+	kept := r.recall(ctx)
+	if r.config.SetPeers == nil {
+		return nil
 	}
+	if kept.Peers == nil {
+		r.peersUntil = time.Now().Add(r.config.RestoreAfter)
+		return nil
+	}
+	if err := r.config.SetPeers(ctx, kept.Peers); err != nil {
+		r.log.Error("cannot set the tunnel peers", "err", err)
+		r.peers <- kept.Peers
+	}
+	return nil
+}
+
+// recall reads what was applied before, and changes nothing.
+func (r *run) recall(ctx context.Context) Cached {
 	if r.cache == nil {
 		r.deployment = r.ownerOnHost(ctx, nil)
-		return nil
+		return Cached{}
 	}
 	kept, damaged, err := r.cache.read()
 	if err != nil { // as if there were none: the control plane has the truth
@@ -176,13 +197,6 @@ func (r *run) restore(ctx context.Context) error {
 	}
 	for _, err := range damaged {
 		r.log.Warn("a file of the cache is damaged, and left out", "err", err)
-	}
-	if kept.Peers != nil && r.config.SetPeers != nil {
-		r.peersUntil = time.Time{}
-		if err := r.config.SetPeers(ctx, kept.Peers); err != nil {
-			r.log.Error("cannot set the tunnel peers", "err", err)
-			r.peers <- kept.Peers
-		}
 	}
 	r.known.named = kept.Peers
 	if r.deployment = kept.Deployment; r.deployment == "" {
@@ -194,7 +208,7 @@ func (r *run) restore(ctx context.Context) error {
 	if r.config.OnDisconnect == Fence {
 		r.lastHeard = r.cache.lastHeard(r.lastHeard)
 	}
-	return nil
+	return kept
 }
 
 func (r *run) loop(ctx context.Context) {
@@ -212,6 +226,10 @@ func (r *run) loop(ctx context.Context) {
 			r.offerPeers(time.Now())
 		}
 		wait := r.dispatch(ctx)
+		if r.once != nil && r.once.conclude != nil && r.settled() {
+			r.once.conclude()
+			r.once.conclude = nil
+		}
 		for _, due := range []time.Time{fence, r.peersDue} {
 			if !due.IsZero() && (wait.IsZero() || due.Before(wait)) {
 				wait = due
@@ -284,7 +302,7 @@ func (r *run) recovered() {
 
 // fenceAt is when the routers are to be fenced; zero: never.
 func (r *run) fenceAt() time.Time {
-	if r.config.OnDisconnect != Fence || r.book.fenced {
+	if r.config.OnDisconnect != Fence || r.book.fenced || r.once != nil {
 		return time.Time{}
 	}
 	return r.lastHeard.Add(r.config.Lease)
@@ -295,6 +313,9 @@ func (r *run) fenceAt() time.Time {
 func (r *run) dispatch(ctx context.Context) (wait time.Time) {
 	if time.Now().Before(r.peersUntil) {
 		return r.peersUntil
+	}
+	if r.once != nil && !r.complete {
+		return time.Time{}
 	}
 	for r.busy < r.config.Parallel {
 		j, later := r.book.next(time.Now())
@@ -330,12 +351,17 @@ func (r *run) take(ctx context.Context, message any) {
 		r.removeOrphan(m)
 	case Peers:
 		r.namePeers(m.Addrs, now)
+	case ended:
+		r.once.end(r.complete, m.err)
 	}
 }
 
 func (r *run) settle(done result) {
 	r.busy--
 	r.corrected += done.corrected
+	if r.once != nil {
+		r.once.failed[done.job.id] = done.err
+	}
 	r.book.done(done.job, done.err, time.Now(), r.delay)
 	if done.report != nil {
 		// The number is given here, where inventories are made, so that each is older or newer.
@@ -418,6 +444,10 @@ func (r *run) watch(ctx context.Context) {
 	for fails := 0; ; fails++ {
 		some, anew, err := r.watchOnce(ctx)
 		if ctx.Err() != nil {
+			return
+		}
+		if r.once != nil {
+			r.send(ctx, ended{err})
 			return
 		}
 		if some {

@@ -19,8 +19,9 @@ type controlPlane struct {
 	refusing   error
 	sessions   []agent.Session
 	away       bool
-	deaf       bool // to heartbeats
-	silent     bool // it lists nothing
+	deaf       bool        // to heartbeats
+	silent     bool        // it lists nothing
+	first      agent.Event // before the listing; nil: nothing
 	routers    map[string]agent.Assignment
 	left       map[string]agent.Gone // until the agent confirms it
 	watch      chan agent.Event
@@ -57,6 +58,9 @@ func (c *controlPlane) Watch(ctx context.Context, session agent.Session) (<-chan
 	c.held = nil
 	ctx, stop := context.WithCancel(ctx)
 	pending := make(chan agent.Event, 10_000)
+	if c.first != nil {
+		pending <- c.first
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.routers)) {
 		pending <- agent.Put{Assignment: c.routers[id]}
 	}

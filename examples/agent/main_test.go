@@ -118,7 +118,7 @@ func TestWrongFlags(t *testing.T) {
 		{login + " --metrics=192.0.2.300:80", `--metrics: "192.0.2.300" is not an IP address`, invalid},
 		{login + " --tunnel-address=192.0.2.1 --tunnel-peers=2001:db8::1", "peer 2001:db8::1 is not of the same address family", invalid},
 		{login + " --wiring=ovs --ovs-endpoint=nowhere", `"nowhere"`, invalid},
-		{login + " --wiring=ovs --ovs-direct=public", `--ovs-direct: physical network "public" has no bridge: name one in --physical`, invalid},
+		{login + " --wiring=ovs --ovs-direct=public", `--ovs-direct: "public" is not among the physical networks`, invalid},
 		{login + " --metrics=9090", `--metrics: "9090" is not HOST:PORT`, invalid},
 		{"attach port", "missing flags: --netns=NAME or --pid=PID or --tap", invalid},
 		{"attach port --tap --pid=1", "can't be used together", invalid},

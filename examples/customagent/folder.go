@@ -2,94 +2,176 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"sigs.k8s.io/yaml"
+	"sync/atomic"
+	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
-// listing is what a folder says at one moment.
+// folder is an [agent.Source]: FILE.json is a router, FILE.gone the record that one has left. A router
+// is removed only because of a record, which outlives a crash and ends when the agent reports that
+// the router is gone. A user makes it by renaming FILE.json. The folder makes it if a file that it
+// has seen is missing twice in a row, because editors replace a file in two steps, and if every other
+// file can be read, because one with a fault may be the missing router.
+type folder struct {
+	dir      string
+	every    time.Duration // between readings
+	log      *slog.Logger
+	revision atomic.Uint64 // of the last event
+}
+
+// listing is what the folder has at one moment, by router ID.
 type listing struct {
-	folder  os.FileInfo                 // tells it from another one in its place
-	routers map[string]dataplane.Router // by ID; each is valid
-	faults  map[string]error            // by file name: files that name no router, or not one that is to be believed
+	dir     os.FileInfo // tells the directory from another one in its place
+	routers map[string]dataplane.Router
+	files   map[string]string // that have routers
+	gone    map[string]string // files that are records
+	faults  error             // of files that cannot be read, or have a router that another file has
 }
 
-// complete says that every file could be read and believed. Only then does a router that is not in
-// the listing have no file; otherwise one of the files with a fault may be its own.
-func (l listing) complete() bool { return len(l.faults) == 0 }
-
-// readFolder reads every .yaml and .yml file of dir, one router each. Files whose names begin with
-// a dot are left to editors. The error says that the folder could not be listed at all.
-func readFolder(dir string) (listing, error) {
-	folder, err := os.Stat(dir)
-	if err != nil {
-		return listing{}, err
+func (f *folder) read() (l listing, err error) {
+	if l.dir, err = os.Stat(f.dir); err != nil {
+		return l, err
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return listing{}, err
-	}
-	l := listing{folder: folder, routers: map[string]dataplane.Router{}, faults: map[string]error{}}
-	files := map[string]string{} // by router ID
+	entries, err := os.ReadDir(f.dir)
+	l.routers, l.files, l.gone = map[string]dataplane.Router{}, map[string]string{}, map[string]string{}
 	for _, e := range entries {
-		name := e.Name()
-		if ext := filepath.Ext(name); e.IsDir() || strings.HasPrefix(name, ".") || ext != ".yaml" && ext != ".yml" {
+		file := filepath.Join(f.dir, e.Name())
+		ext := filepath.Ext(file)
+		if ext != ".json" && ext != ".gone" || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		r, err := readRouter(filepath.Join(dir, name))
-		if err != nil {
-			l.faults[name] = err
-			continue
+		r, fault := readRouter(file)
+		switch {
+		case fault != nil:
+			l.faults = errors.Join(l.faults, fmt.Errorf("%s: %w", file, fault))
+		case ext == ".gone":
+			l.gone[r.ID] = file
+		case l.files[r.ID] != "":
+			l.faults = errors.Join(l.faults, fmt.Errorf("%s: router %s is in %s too", file, r.ID, l.files[r.ID]))
+			delete(l.routers, r.ID) // nobody can know which is meant
+		default:
+			l.files[r.ID], l.routers[r.ID] = file, r
 		}
-		if other, ok := files[r.ID]; ok {
-			// Which of them is meant nobody can know; so neither is.
-			l.faults[name] = fmt.Errorf("router %s is in %s too", r.ID, other)
-			l.faults[other] = fmt.Errorf("router %s is in %s too", r.ID, name)
-			delete(l.routers, r.ID)
-			continue
-		}
-		files[r.ID] = name
-		l.routers[r.ID] = r
 	}
-	return l, nil
+	return l, err
 }
 
-// readRouter reads a file that holds exactly one router. A field that does not exist is a fault,
-// not a field to skip: it may be the misspelt one that somebody counts on.
-func readRouter(file string) (dataplane.Router, error) {
-	var r dataplane.Router
+// readRouter refuses unknown fields: one may be a field that somebody relies on, misspelt.
+func readRouter(file string) (r dataplane.Router, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return r, err
 	}
-	if n := documents(text); n != 1 {
-		return r, fmt.Errorf("holds %d YAML documents, want one: one file, one router", n)
-	}
-	if err := yaml.UnmarshalStrict(text, &r); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
 		return r, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return r, errors.New("there is text after the router")
 	}
 	return r, r.Validate()
 }
 
-// documents counts the YAML documents of a text that hold anything. A line that begins with three
-// dashes begins a document, wherever it stands (YAML 1.2.2, section 9.1.2); comments and directives
-// are nothing.
-func documents(text []byte) int {
-	n, empty := 0, true
-	for line := range bytes.Lines(text) {
-		rest, begins := bytes.CutPrefix(line, []byte("---"))
-		if begins && (len(rest) == 0 || bytes.ContainsRune([]byte(" \t\r\n"), rune(rest[0]))) {
-			line, empty = rest, true
+// check returns the faults of files, for runs that end.
+func (f *folder) check() error {
+	l, err := f.read()
+	return errors.Join(err, l.faults)
+}
+
+// Watch ends when the folder cannot be read, or is another one than before, such as a mount point
+// whose file system has gone. The agent then watches again, and keeps what runs.
+func (f *folder) Watch(ctx context.Context, _ agent.Session) (<-chan agent.Event, error) {
+	l, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	events := make(chan agent.Event)
+	go func() {
+		defer close(events)
+		told, before, said := map[string]*dataplane.Router{}, listing{dir: l.dir}, ""
+		for first := true; err == nil && os.SameFile(before.dir, l.dir) && ctx.Err() == nil; first = false {
+			f.tell(ctx, events, l, told)
+			if first {
+				send(ctx, events, agent.Synced{Deployment: "folder"})
+			}
+			if faults := errors.Join(l.faults, f.record(before, l, told)); faults != nil && faults.Error() != said {
+				said = faults.Error()
+				f.log.Warn("files have faults: their routers stay as they are, and no router is removed because its file is", "faults", said)
+			}
+			select {
+			case <-time.After(f.every):
+			case <-ctx.Done():
+			}
+			before = l
+			l, err = f.read()
 		}
-		if line = bytes.TrimSpace(line); empty && len(line) > 0 && line[0] != '#' && line[0] != '%' {
-			n++
-			empty = false
+	}()
+	return events, nil
+}
+
+// tell sends what has changed. told has each router as it was last sent; nil: that it is gone.
+func (f *folder) tell(ctx context.Context, events chan<- agent.Event, l listing, told map[string]*dataplane.Router) {
+	for id, r := range l.routers {
+		if last := told[id]; last == nil || !last.Equal(r) {
+			told[id] = &r
+			send(ctx, events, agent.Put{Assignment: agent.Assignment{Deployment: "folder", Epoch: 1, Revision: f.revision.Add(1), Router: r}})
 		}
 	}
-	return n
+	for id := range l.gone {
+		if last, ok := told[id]; l.files[id] == "" && (last != nil || !ok) {
+			told[id] = nil
+			send(ctx, events, agent.Gone{RouterID: id, Deployment: "folder", Epoch: 1, Revision: f.revision.Add(1)})
+		}
+	}
+	maps.DeleteFunc(told, func(id string, last *dataplane.Router) bool { return last == nil && l.gone[id] == "" }) // it is confirmed
 }
+
+func send(ctx context.Context, events chan<- agent.Event, e agent.Event) {
+	select {
+	case events <- e:
+	case <-ctx.Done():
+	}
+}
+
+// record writes records of routers whose files are missing, and removes those of routers that have a
+// file again.
+func (f *folder) record(before, l listing, told map[string]*dataplane.Router) (err error) {
+	for id, last := range told {
+		missing := before.files[id] == "" && l.files[id] == "" && before.faults == nil && l.faults == nil
+		switch record := l.gone[id]; {
+		case record == "" && missing && last != nil:
+			err = errors.Join(err, os.WriteFile(filepath.Join(f.dir, id+".gone"), fmt.Appendf(nil, "{\"id\": %q}\n", id), 0o644))
+		case record != "" && l.files[id] != "":
+			err = errors.Join(err, os.Remove(record))
+		}
+	}
+	return err
+}
+
+// Report ends the record of a router that is gone. What fails is in the agent's log.
+func (f *folder) Report(_ context.Context, r agent.Report) error {
+	if !r.Gone {
+		return nil
+	}
+	l, err := f.read()
+	if record := l.gone[r.RouterID]; record != "" {
+		err = errors.Join(err, os.Remove(record))
+	}
+	return err
+}
+
+// Heartbeat is for control planes that watch their agents.
+func (*folder) Heartbeat(context.Context, agent.Heartbeat) error { return nil }

@@ -1,53 +1,113 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/host"
+	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/needs"
 )
 
-// command parses a command line as main does, and runs it.
-func command(t *testing.T, args ...string) (string, error) {
+// run parses a command line as main does, and runs it on a machine.
+func run(t *testing.T, m *lab.Lab, args ...string) error {
 	t.Helper()
-	var out bytes.Buffer
-	parser, err := kong.New(&commands{}, kong.BindTo(t.Context(), (*context.Context)(nil)), kong.BindTo(&out, (*io.Writer)(nil)))
+	c := command{netns: m.HostNS, names: m.Dir}
+	parser, err := kong.New(&c, kong.BindTo(t.Context(), (*context.Context)(nil)))
 	require.NoError(t, err)
 	k, err := parser.Parse(args)
-	if err == nil {
-		err = k.Run()
-	}
-	return out.String(), err
-}
-
-// TestFolderIsTheDefaultCommand: what people typed before there were commands still works.
-func TestFolderIsTheDefaultCommand(t *testing.T) {
-	folder := t.TempDir()
-	for _, args := range [][]string{{folder, "--once"}, {"--plan", "--json", folder}, {"run", "--once", folder}} {
-		var c commands
-		parser, err := kong.New(&c)
-		require.NoError(t, err)
-		k, err := parser.Parse(args)
-		require.NoError(t, err)
-		require.Contains(t, k.Command(), "run", "%v", args)
-		require.Equal(t, folder, c.Run.Folder)
-	}
-	_, err := command(t, "--json", folder)
-	require.ErrorContains(t, err, "--json prints a plan", "flags are still checked against each other")
-	_, err = command(t, "--vxlan-port=0", folder)
-	require.ErrorContains(t, err, "--vxlan-port: 0 is not a port")
-}
-
-func TestExplainReadsAFile(t *testing.T) {
-	folder := t.TempDir()
-	write(t, folder, "office.yaml", officeYAML)
-	write(t, folder, "bad.yaml", "id: [")
-	text, err := command(t, "explain", "--router", folder+"/office.yaml", "--from", "10.0.0.7", "--to", "203.0.113.9")
 	require.NoError(t, err)
-	require.Contains(t, text, "10.0.0.7 → 203.0.113.9: forwarded by wan")
-	_, err = command(t, "explain", "--router", folder+"/bad.yaml", "--from", "10.0.0.7", "--to", "203.0.113.9")
-	require.ErrorContains(t, err, "bad.yaml")
+	return k.Run()
+}
+
+// TestSamplesOnAHost realises the sample routers, and asks them from outside whether they are
+// there.
+func TestSamplesOnAHost(t *testing.T) {
+	needs.Root(t)
+	machine, err := lab.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, machine.Close()) })
+	h, err := host.Open(t.Context(), host.Config{HostNS: machine.HostNS, Dir: machine.Dir})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+
+	folder := t.TempDir()
+	require.NoError(t, os.CopyFS(folder, os.DirFS("routers")))
+	require.NoError(t, run(t, machine, "--plan", folder))
+	routers, err := h.List(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, routers, "a plan changes nothing")
+	require.NoError(t, run(t, machine, "--once", folder))
+	outside, err := machine.Attach(t.Context(), h.Wiring, lab.Spec{Name: "outside", Ports: []dataplane.Port{{
+		Network: dataplane.Network{ID: "0fd630f1-f29d-4da9-953f-48f1a09f76b5", Type: dataplane.NetworkFlat},
+		Addrs:   []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24"), netip.MustParsePrefix("2001:db8::1/64")},
+	}}})
+	require.NoError(t, err)
+	for _, router := range []string{"203.0.113.2", "203.0.113.3", "2001:db8::3"} {
+		answers(t, outside, router)
+	}
+
+	require.NoError(t, run(t, machine, "--once", folder)) // the kernel numbers a namespace, and says so, when a link that leads into it is first read
+	writes, err := lab.Writes([]string{machine.HostNS}, func() error { return run(t, machine, "--once", folder) })
+	require.NoError(t, err)
+	require.Empty(t, writes, "again is free")
+
+	require.NoError(t, os.Rename(filepath.Join(folder, "three-tier.json"), filepath.Join(folder, "three-tier.gone")))
+	require.NoError(t, run(t, machine, "--once", folder))
+	require.NoFileExists(t, filepath.Join(folder, "three-tier.gone"))
+	routers, err = h.List(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"8e81973e-0bec-47b0-b898-d190f9ebdacc"}, routers)
+	answers(t, outside, "203.0.113.3")
+	require.NoError(t, h.Delete(t.Context(), routers[0]))
+
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "bad.json"), []byte("{"), 0o644))
+	require.ErrorContains(t, run(t, machine, "--once", folder), "bad.json")
+	require.ErrorContains(t, run(t, machine, "--plan", folder), "bad.json")
+	require.ErrorContains(t, run(t, machine, "--tunnel-address=127.0.0.1", folder), "127.0.0.1 is not an address that other hosts can reach")
+}
+
+func answers(t *testing.T, from *lab.Host, router string) {
+	t.Helper()
+	conn, err := from.Dial(t.Context(), dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr(router), 0))
+	require.NoError(t, err)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = conn.Exchange(ctx, 0)
+	require.NoError(t, err, "router %s does not answer", router)
+}
+
+// TestBuildsElsewhere builds the command as the program of another module, as whoever copies it does.
+func TestBuildsElsewhere(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	for _, file := range []string{"main.go", "folder.go", "../../go.sum"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o644))
+	}
+	text, err := os.ReadFile("../../go.mod")
+	require.NoError(t, err)
+	const module = "github.com/l3kit/l3kit"
+	mod := strings.Replace(string(text), "module "+module, "module example.org/agent", 1) +
+		"\nrequire " + module + " v0.0.0\nreplace " + module + " => " + root + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644))
+	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "agent", ".")
+	build.Dir, build.Env = dir, append(os.Environ(), "GOWORK=off")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	help, err := exec.CommandContext(t.Context(), filepath.Join(dir, "agent"), "--help").CombinedOutput()
+	require.NoError(t, err, "%s", help)
+	require.Contains(t, string(help), "FILE.gone")
 }

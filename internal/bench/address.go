@@ -59,16 +59,16 @@ func crowdLink() *nl.NetlinkRequest {
 
 // add adds the address of the i-th floating IP.
 func (c *crowd) add(i int) error {
-	return sendAll(c.socket, []*nl.NetlinkRequest{floorAddress(crowdIndex, host(i))})
+	return sendAll(c.socket, []*nl.NetlinkRequest{floorAddress(crowdIndex, prefix(i))})
 }
 
 func (c *crowd) remove(i int) error {
-	req := floorAddress(crowdIndex, host(i))
+	req := floorAddress(crowdIndex, prefix(i))
 	req.Type, req.Flags = unix.RTM_DELADDR, unix.NLM_F_REQUEST
 	return sendAll(c.socket, []*nl.NetlinkRequest{req})
 }
 
-func host(i int) netip.Prefix { return netip.PrefixFrom(floatingIP(i).Addr, 32) }
+func prefix(i int) netip.Prefix { return netip.PrefixFrom(floatingIP(i).Addr, 32) }
 
 // oneMore returns how long the adding of the i-th address takes, and removes it again.
 func (c *crowd) oneMore(i int) (time.Duration, error) {

@@ -7,11 +7,9 @@ import (
 	"net/netip"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/iptables"
-	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -20,37 +18,23 @@ type stage struct {
 	lab       *lab.Lab
 	ovs       *lab.Switch // nil with bridges
 	wiring    namespace.InterfaceDriver
-	dataplane *namespace.Dataplane
+	dataplane *host.Host
 	outside   *lab.Host
 	web       *lab.Host
 }
 
 // backend is a dataplane to measure.
 type backend struct {
-	name string
-	open func(namespace.Config) (*namespace.Dataplane, error)
-	wire func(context.Context, *stage) error // sets the stage's wiring
+	name   string
+	config host.Config
 }
 
 var (
-	nft      = backend{"nftables", nftables.New, bridges}
-	ipt      = backend{"iptables", iptables.New, bridges}
-	switched = backend{"ovs", nftables.New, switches}
+	nft = backend{"nftables", host.Config{}}
+	ipt = backend{"iptables", host.Config{Backend: "iptables"}}
+	// switched is Open vSwitch on its userspace datapath, which every kernel can run.
+	switched = backend{"ovs", host.Config{Wiring: "ovs", OVS: host.OVS{Datapath: ovs.Netdev}}}
 )
-
-func bridges(_ context.Context, s *stage) (err error) {
-	s.wiring, err = bridge.New(bridge.Config{HostNS: s.lab.HostNS})
-	return err
-}
-
-// switches is Open vSwitch on its userspace datapath, which every kernel can run.
-func switches(ctx context.Context, s *stage) (err error) {
-	if s.ovs, err = s.lab.Switch(ctx); err != nil {
-		return err
-	}
-	s.wiring, err = ovs.New(ctx, ovs.Config{HostNS: s.lab.HostNS, Endpoints: []string{s.ovs.Endpoint}, RunDir: s.ovs.RunDir, Datapath: ovs.Netdev})
-	return err
-}
 
 func newStage(ctx context.Context, b backend) (_ *stage, err error) {
 	s := &stage{}
@@ -62,13 +46,18 @@ func newStage(ctx context.Context, b backend) (_ *stage, err error) {
 	if s.lab, err = lab.New(); err != nil {
 		return nil, err
 	}
-	if err = b.wire(ctx, s); err != nil {
+	c := b.config
+	c.HostNS, c.Dir, c.NoTakeOver = s.lab.HostNS, s.lab.Dir, true
+	if c.Wiring == "ovs" {
+		if s.ovs, err = s.lab.Switch(ctx); err != nil {
+			return nil, err
+		}
+		c.OVS.Endpoints, c.OVS.RunDir = []string{s.ovs.Endpoint}, s.ovs.RunDir
+	}
+	if s.dataplane, err = host.Open(ctx, c); err != nil {
 		return nil, err
 	}
-	s.dataplane, err = b.open(namespace.Config{Wiring: s.wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir})
-	if err != nil {
-		return nil, err
-	}
+	s.wiring = s.dataplane.Wiring
 	r := router("stage", 0)
 	if s.outside, err = s.attach(ctx, "outside", r.Gateway.Network, "203.0.0.1/16", r.Gateway.Addrs[0].Addr()); err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"sync/atomic"
@@ -83,10 +82,7 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			return err
 		}
 		defer func() { err = errors.Join(err, site.Close()) }()
-		if err := a.checkPhysical(ctx, site.wiring); err != nil {
-			return err
-		}
-		if err := a.checkTunnel(); err != nil {
+		if err := atStart(site.Wiring.CheckConfig(ctx)); err != nil {
 			return err
 		}
 		claimed := a.claimed
@@ -104,8 +100,9 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 
 		m := newMetrics()
 		src := newSource(login, p.Log)
-		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.SetPeers
-		config.Workloads = site.workloads
+		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.Wiring.SetPeers
+		config.Workloads, config.Configurations = site.Wiring.Workloads, site.Configurations()
+		config.Configurations["version"] = daemon.Version()
 		loop, err := agent.New(config)
 		if err != nil {
 			return setting.For("--lease, --heartbeat", err)
@@ -166,26 +163,12 @@ func (a *Agent) CheckFlags(downTime time.Duration) error {
 // config is all but what has to be opened first.
 func (a *Agent) config(host string, p *daemon.Process) agent.Config {
 	c := agent.Config{
-		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Configurations: a.configurations(), Parallel: a.Parallel,
+		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
 		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
 	}
 	if a.OnDisconnect == "fence" {
 		c.OnDisconnect = agent.Fence
 	}
-	return c
-}
-
-// configurations are what the heartbeat says, under the names that Neutron's agents use where they
-// have one.
-func (a *Agent) configurations() map[string]any {
-	c := map[string]any{
-		"agent_mode": "legacy", "dataplane": a.Dataplane, "wiring": a.Wiring,
-		"physical_networks": a.physicalNetworks(), "tunnel_types": a.tunnelTypes(), "version": daemon.Version(),
-	}
-	if a.TunnelAddress.IsValid() {
-		c[natsbus.TunnelAddress] = a.TunnelAddress.String()
-	}
-	maps.Copy(c, kernel())
 	return c
 }
 

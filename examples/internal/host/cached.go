@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // look opens the host beside a running agent, or without one, to look at it: what was applied last,
 // and what is there.
-func (m *Machine) look(ctx context.Context) (*site, agent.Cached, error) {
+func (m *Machine) look(ctx context.Context) (*host.Host, agent.Cached, error) {
 	kept, err := m.cached()
 	if err != nil {
 		return nil, kept, err

@@ -41,7 +41,7 @@ func (c *Clean) Run(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
-	if err := c.removeWorkloads(ctx, s.wiring, out); err != nil {
+	if err := c.removeWorkloads(ctx, s.Wiring, out); err != nil {
 		return err
 	}
 	if err := removeCache(c.Cache); err != nil {
@@ -54,7 +54,7 @@ func (c *Clean) Run(ctx context.Context, out io.Writer) (err error) {
 // removeWorkloads removes what is left of workloads that have gone.
 func (c *Clean) removeWorkloads(ctx context.Context, w wiring, out io.Writer) error {
 	var errs []error
-	left, err := removeLeft(ctx, w, func(port string) bool {
+	left, err := w.RemoveWorkloads(ctx, func(port string) bool {
 		places, err := c.places(port)
 		errs = append(errs, err)
 		return err == nil && len(places) == 0

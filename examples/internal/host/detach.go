@@ -56,7 +56,7 @@ func (d *Detach) Run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	if !found {
-		left, err := removeLeft(ctx, w, func(id string) bool { return id == port.ID })
+		left, err := w.RemoveWorkloads(ctx, func(id string) bool { return id == port.ID })
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (d *Detach) find(ctx context.Context, w wiring, api *gophercloud.ServiceCli
 
 // here reports whether the host has something of a port with the ID that was given.
 func (d *Detach) here(ctx context.Context, w wiring) (bool, error) {
-	ports, err := w.Networks(ctx, workloads)
+	ports, err := w.Networks(ctx, "") // those of workloads, which are of no router
 	if err != nil {
 		return false, err
 	}

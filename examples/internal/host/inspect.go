@@ -11,6 +11,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/dataplane/host"
 )
 
 // Inspect is the command that shows the routers of this host.
@@ -80,7 +81,7 @@ func (i *Inspect) Run(ctx context.Context, out io.Writer) (err error) {
 	}
 	seen := sightings{}
 	for _, id := range chosen {
-		seen = append(seen, s.sight(ctx, id, slices.Contains(present, id), kept))
+		seen = append(seen, sight(ctx, s, id, slices.Contains(present, id), kept))
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -94,7 +95,7 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Cached) sighting {
+func sight(ctx context.Context, s *host.Host, id string, present bool, kept agent.Cached) sighting {
 	seen := sighting{ID: id, Namespace: dataplane.NamespaceName(id), Present: present, Drift: []dataplane.Step{}}
 	a, known := byID(kept.Routers, id)
 	seen.Orphan, seen.Of = slices.Contains(kept.Orphans, id), a.Deployment
@@ -104,7 +105,7 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 		}
 	}
 	if known {
-		if err := s.compare(ctx, &seen, a); err != nil {
+		if err := compare(ctx, s, &seen, a); err != nil {
 			seen.Fault = err.Error()
 		}
 	}
@@ -119,7 +120,7 @@ func (s *site) sight(ctx context.Context, id string, present bool, kept agent.Ca
 	return seen
 }
 
-func (s *site) compare(ctx context.Context, seen *sighting, a agent.Assignment) error {
+func compare(ctx context.Context, s *host.Host, seen *sighting, a agent.Assignment) error {
 	seen.Epoch, seen.Revision, seen.Applied = a.Epoch, a.Revision, &a.Router
 	plan, err := s.Plan(ctx, agent.Realised(a))
 	if err == nil && !plan.Empty() {

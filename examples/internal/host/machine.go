@@ -3,23 +3,14 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"os/exec"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/bridge"
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
 	"github.com/l3kit/l3kit/examples/internal/setting"
-	"github.com/l3kit/l3kit/internal/dump"
-	"github.com/l3kit/l3kit/iptables"
-	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -55,31 +46,25 @@ type Switch struct {
 	TLS certificates.Client `embed:""`
 }
 
-// wiring is an [namespace.InterfaceDriver] that is told of the other hosts.
-type wiring interface {
-	namespace.InterfaceDriver
-	SetPeers(context.Context, []netip.Addr) error
-}
+// wiring is that of the host.
+type wiring = *host.Wiring
 
-// site is a host that is open to be worked on.
-type site struct {
-	*namespace.Dataplane
-	wiring wiring
-	peers  []netip.Addr // that are known without servers
-}
-
-// SetPeers takes the tunnel addresses of all agents.
-func (s *site) SetPeers(ctx context.Context, agents []netip.Addr) error {
-	return s.wiring.SetPeers(ctx, slices.Concat(s.peers, agents))
-}
-
-// workloads lists the IDs of the ports that workloads are attached by, whoever attached them.
-func (s *site) workloads(ctx context.Context) ([]string, error) {
-	if w, ok := s.wiring.(*ovs.Driver); ok {
-		return w.Attached(ctx, workloads)
+// hostConfig is what the flags say; peers are tunnel addresses that are known beside them.
+func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Config, err error) {
+	c = host.Config{
+		Backend: m.Dataplane, Wiring: m.Wiring, Physical: m.Physical,
+		Tunnel: host.Tunnel{Local: m.TunnelAddress, Peers: slices.Concat(m.TunnelPeers, peers), VXLANPort: m.VXLANPort},
+		HostNS: m.ns, Dir: m.Namespaces, Logger: log,
 	}
-	ports, err := s.wiring.Networks(ctx, workloads)
-	return slices.Sorted(maps.Keys(ports)), err
+	if m.Wiring != "ovs" {
+		return c, nil
+	}
+	c.OVS = host.OVS{
+		Endpoints: m.OVS.Endpoint, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: ovs.Device(m.OVS.Device),
+		Integration: m.OVS.Integration, Tunnel: m.OVS.Tunnel, Checksum: m.OVS.Checksum, Direct: m.OVS.Direct,
+	}
+	c.OVS.TLS, err = m.OVS.TLS.Config("--ovs-")
+	return c, err
 }
 
 // check refuses what is wrong on every host.
@@ -90,178 +75,40 @@ func (m *Machine) check() error {
 	return nil
 }
 
-// checkPhysical refuses physical networks that no router could use on this host. Somebody may
-// change the host later; then the routers concerned are in ERROR and say why.
-func (m *Machine) checkPhysical(ctx context.Context, w wiring) error {
-	for _, name := range slices.Sorted(maps.Keys(m.Physical)) {
-		device := m.Physical[name]
-		var err error
-		if m.Wiring == "ovs" {
-			err = m.checkSwitch(ctx, w, name)
-		} else {
-			err = m.inHost(func() error { return checkInterface(device) })
-		}
-		if err != nil {
-			return setting.Errorf("--physical: %s=%s: %w", name, device, err)
-		}
-	}
-	return nil
-}
-
-// checkSwitch asks Open vSwitch for the bridge of a physical network.
-func (m *Machine) checkSwitch(ctx context.Context, w wiring, physical string) error {
-	if slices.Contains(m.OVS.Direct, physical) {
-		return nil // nothing but a flat network can be planned on it, and its port may exist already
-	}
-	const someVLAN = 4094
-	_, err := w.Plan(ctx, namespace.NS{Router: rehearsal, FD: -1}, namespace.Attachment{Device: rehearsal, Port: dataplane.Port{
-		ID: rehearsal, MTU: 1500, Network: dataplane.Network{ID: rehearsal, Type: dataplane.NetworkVLAN, Physical: physical, Segment: someVLAN},
-	}})
-	if errors.Is(err, dataplane.ErrHostConfig) {
-		return err
-	}
-	return nil // whatever else is wrong is not the fault of this setting
-}
-
-// checkTunnel refuses an address for tunnels that this host does not have.
-func (m *Machine) checkTunnel() error {
-	if !m.TunnelAddress.IsValid() {
-		return nil
-	}
-	return m.inHost(func() error {
-		addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
-		if err != nil {
-			return fmt.Errorf("list the addresses of this host: %w", err)
-		}
-		if !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.Equal(m.TunnelAddress.AsSlice()) }) {
-			return setting.Errorf("--tunnel-address: this host does not have the address %s", m.TunnelAddress)
-		}
-		return nil
-	})
-}
-
-// checkInterface looks at the calling thread's namespace. An existing bridge may have addresses, an
-// interface must not: it becomes a port of a bridge, where they would stop working.
-func checkInterface(device string) error {
-	l, err := netlink.LinkByName(device)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return fmt.Errorf("there is no interface %s on this host", device)
-	}
-	if err != nil || l.Type() == "bridge" {
-		return err
-	}
-	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
-	if err != nil {
-		return err
-	}
-	for _, a := range addrs {
-		if !a.IP.IsLinkLocalUnicast() {
-			return fmt.Errorf("interface %s has the address %s, which would stop working: name an interface without addresses, or a bridge", device, a.IPNet)
-		}
-	}
-	return nil
-}
-
-// rehearsal is the ID of what is planned to find out whether it could be made.
-const rehearsal = "l3kit-rehearsal"
-
 // open begins to work on the host, and writes nothing. It fails when no router could be realised
 // here.
-func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr) (_ *site, err error) {
-	if m.Dataplane == "iptables" {
-		if err := installed("--dataplane=iptables", "iptables-restore"); err != nil {
-			return nil, err
-		}
-	}
-	w, err := m.openWiring(ctx, log, slices.Concat(m.TunnelPeers, peers))
+func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr) (*host.Host, error) {
+	c, err := m.hostConfig(log, peers)
 	if err != nil {
 		return nil, err
 	}
-	config := namespace.Config{Wiring: w, HostNS: m.ns, Dir: m.Namespaces, Logger: log}
-	config.Firewall, config.Replaces = nftables.Firewall{}, []namespace.Firewall{&iptables.Firewall{}}
-	if m.Dataplane == "iptables" {
-		config.Firewall, config.Replaces = config.Replaces[0], []namespace.Firewall{config.Firewall}
-	}
-	d, err := namespace.New(config)
-	if err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel,
-	// that a router takes.
-	if _, err := d.Plan(ctx, dataplane.Router{ID: rehearsal}); err != nil {
-		return nil, errors.Join(fmt.Errorf("routers cannot be realised here: %w", err), d.Close())
-	}
-	return &site{d, w, m.TunnelPeers}, nil
+	h, err := host.Open(ctx, c)
+	return h, atStart(err)
 }
 
 func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []netip.Addr) (wiring, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	if m.Wiring == "bridge" {
-		w, err := bridge.New(bridge.Config{
-			HostNS: m.ns, Physical: m.Physical, VXLAN: bridge.VXLAN{Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers}, Logger: log,
-		})
-		if err != nil {
-			return nil, atStart(err)
-		}
-		return w, nil
-	}
-	if err := installed("--wiring=ovs", "ovs-ofctl"); err != nil {
-		return nil, err
-	}
-	tls, err := m.OVS.TLS.Config("--ovs-")
+	c, err := m.hostConfig(log, peers)
 	if err != nil {
 		return nil, err
 	}
-	device := ovs.Device(m.OVS.Device)
-	if m.OVS.Device == "auto" {
-		device = ovs.Auto
-	}
-	for _, physical := range m.OVS.Direct {
-		if m.Physical[physical] == "" {
-			return nil, setting.Errorf("--ovs-direct: physical network %q has no bridge: name one in --physical", physical)
-		}
-	}
-	w, err := ovs.New(ctx, ovs.Config{
-		HostNS: m.ns, Endpoints: m.OVS.Endpoint, TLS: tls, RunDir: m.OVS.RunDir, Datapath: ovs.Datapath(m.OVS.Datapath), Device: device,
-		Integration: m.OVS.Integration, Physical: m.Physical, Direct: m.OVS.Direct, Logger: log,
-		Tunnel: ovs.Tunnel{Bridge: m.OVS.Tunnel, Local: m.TunnelAddress, Port: m.VXLANPort, Peers: peers, Checksum: m.OVS.Checksum},
-	})
-	if err != nil {
-		return nil, atStart(err)
-	}
-	return w, nil
+	w, err := host.OpenWiring(ctx, c)
+	return w, atStart(err)
 }
 
-// atStart makes a setting of what is invalid when a process starts.
+// atStart makes a setting of what is invalid, or missing on the host, when a process starts.
 func atStart(err error) error {
-	if errors.Is(err, dataplane.ErrInvalid) {
+	var field *host.ConfigError
+	switch {
+	case errors.As(err, &field):
+		flags := map[string]string{
+			"Backend": "--dataplane", "Wiring": "--wiring", "Physical": "--physical", "Tunnel.Local": "--tunnel-address", "OVS.Direct": "--ovs-direct",
+		}
+		return setting.Errorf("%s: %w", flags[field.Field], field.Err)
+	case errors.Is(err, dataplane.ErrInvalid):
 		return setting.Errorf("%w", err)
 	}
 	return err
-}
-
-func installed(flag, program string) error {
-	if _, err := exec.LookPath(program); err != nil {
-		return setting.Errorf("%s needs the program %s in PATH: %w", flag, program, err)
-	}
-	return nil
-}
-
-// physicalNetworks names them. No name is another word than no list: a host without a list is taken
-// to reach all.
-func (m *Machine) physicalNetworks() []string {
-	return append([]string{}, slices.Sorted(maps.Keys(m.Physical))...)
-}
-
-func (m *Machine) tunnelTypes() []dataplane.NetworkType {
-	switch {
-	case !m.TunnelAddress.IsValid():
-		return []dataplane.NetworkType{}
-	case m.Wiring == "ovs":
-		return []dataplane.NetworkType{dataplane.NetworkVXLAN, dataplane.NetworkGeneve, dataplane.NetworkGRE}
-	default:
-		return []dataplane.NetworkType{dataplane.NetworkVXLAN}
-	}
 }

@@ -2,15 +2,11 @@ package host
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/dataplane/workload"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -87,25 +83,4 @@ func eachNamespace(own string, fn func(path string, id netns.ID, ns namespace.NS
 		}
 	}
 	return nil
-}
-
-// workloads stands for them where a wiring asks for a router's ID.
-const workloads = ""
-
-// removeLeft removes the ports of workloads that gone reports, without need of their namespaces,
-// and what serves networks that have no port on this host. It returns the IDs of the ports.
-func removeLeft(ctx context.Context, w wiring, gone func(port string) bool) (left []string, err error) {
-	ports, err := w.Networks(ctx, workloads)
-	if err != nil {
-		return nil, err
-	}
-	var others []string
-	for _, port := range slices.Sorted(maps.Keys(ports)) {
-		if gone(port) {
-			left = append(left, port)
-		} else {
-			others = append(others, dataplane.PortDevice(port))
-		}
-	}
-	return left, w.Sweep(ctx, workloads, others)
 }
