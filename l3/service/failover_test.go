@@ -85,6 +85,6 @@ func TestFailoverOfADeletedAgent(t *testing.T) {
 		require.NoError(r, r.DeleteAgent(r.Context(), r.admin, a.ID))
 		require.Equal(r, []string{"h1 r 1 gone", "h2 r 2"}, r.notices(names))
 		_, err := r.GetAgent(r.Context(), r.admin, a.ID)
-		r.refused(err, 404, "AgentNotFound")
+		r.refused(err, l3.ErrNotFound, "AgentNotFound")
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/http"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
@@ -107,7 +106,7 @@ func (s *Service) ensureMAC(ctx context.Context, tx l3.Tx, p *l3.Port) error {
 			return err
 		}
 	}
-	return refuse(http.StatusServiceUnavailable, "NetworkMacAddressGenerationFailure", "Unable to generate unique mac on network %s.", p.NetworkID)
+	return l3.Refuse(l3.ErrExhausted, "NetworkMacAddressGenerationFailure", "Unable to generate unique mac on network %s.", p.NetworkID)
 }
 
 // newMAC makes a MAC address under the base.

@@ -72,7 +72,7 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 		require.Equal(r, l3.StatusActive, r.seePort(r.admin, second).Status)
 
 		_, err := r.UpdatePort(r.Context(), r.admin, first, l3.PortSpec{HostID: new("elsewhere")}, l3.If{})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		ok(r.UpdatePort(r.Context(), r.admin, first, l3.PortSpec{HostID: new("h1")}, l3.If{}))(r)
 
 		_, err = r.UpdateRouter(r.Context(), r.member, made.ID, l3.RouterSpec{AdminStateUp: new(false)}, l3.If{})

@@ -71,7 +71,7 @@ func TestPortsOfWorkloadsFollowTheirHost(t *testing.T) {
 
 		router := r.router()
 		_, err := r.AddRouterInterface(ctx, r.member, router.ID, l3.InterfaceSpec{PortID: p.ID})
-		r.refused(err, 409, "PortInUse")
+		r.refused(err, l3.ErrConflict, "PortInUse")
 
 		r.beat(attached("h1", 6))
 		require.Equal(r, []any{l3.StatusDown, "h1", "ovs"}, seen(p.ID))

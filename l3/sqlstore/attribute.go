@@ -2,8 +2,6 @@ package sqlstore
 
 import (
 	"encoding"
-	"fmt"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -134,5 +132,5 @@ func textOf(v any) (string, bool) {
 
 // refuse is an error about what a caller has asked for.
 func refuse(format string, args ...any) error {
-	return &l3.Error{Name: "InvalidInput", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return l3.Refuse(l3.ErrInvalid, "InvalidInput", format, args...)
 }
