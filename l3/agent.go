@@ -3,48 +3,33 @@ package l3
 import (
 	"net/netip"
 	"time"
+
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 // Agent is a process that realises routers on a host. It has no revision, tags or project.
 type Agent struct {
-	ID               string         `json:"id"`
-	Type             string         `json:"agent_type"` // "L3 agent"
-	Binary           string         `json:"binary"`
-	Host             string         `json:"host"` // unique
-	Topic            string         `json:"topic"`
-	AdminStateUp     bool           `json:"admin_state_up"`
-	Description      string         `json:"description"`
-	AvailabilityZone string         `json:"availability_zone"`
-	Configurations   map[string]any `json:"configurations"` // as reported: counts, dataplane, physical networks
-	CreatedAt        time.Time      `json:"created_at"`
-	StartedAt        time.Time      `json:"started_at"`
-	HeartbeatAt      time.Time      `json:"heartbeat_timestamp"`
-	ResourcesSynced  bool           `json:"resources_synced"`
-	Instance         string         `json:"instance,omitempty"`      // of the process that holds the host's session
-	Machine          string         `json:"machine,omitempty"`       // that it runs on
-	AttachedAt       time.Time      `json:"attached_at,omitzero"`    // when the process was first heard of
-	Deployment       string         `json:"deployment,omitempty"`    // that it serves, as it reported
-	InventorySeq     uint64         `json:"inventory_seq,omitempty"` // of the process's last inventory
+	ID               string             `json:"id"`
+	Type             string             `json:"agent_type"` // "L3 agent"
+	Binary           string             `json:"binary"`
+	Host             string             `json:"host"` // unique
+	Topic            string             `json:"topic"`
+	AdminStateUp     bool               `json:"admin_state_up"`
+	Description      string             `json:"description"`
+	AvailabilityZone string             `json:"availability_zone"`
+	Capabilities     agent.Capabilities `json:"configurations"` // as reported
+	CreatedAt        time.Time          `json:"created_at"`
+	StartedAt        time.Time          `json:"started_at"`
+	HeartbeatAt      time.Time          `json:"heartbeat_timestamp"`
+	ResourcesSynced  bool               `json:"resources_synced"`
+	Instance         string             `json:"instance,omitempty"`      // of the process that holds the host's session
+	Machine          string             `json:"machine,omitempty"`       // that it runs on
+	AttachedAt       time.Time          `json:"attached_at,omitzero"`    // when the process was first heard of
+	Deployment       string             `json:"deployment,omitempty"`    // that it serves, as it reported
+	InventorySeq     uint64             `json:"inventory_seq,omitempty"` // of the process's last inventory
 
 	Orphans []Orphan `json:"-"` // on its host
 	Alive   bool     `json:"-"` // heard of within the service's AgentDownTime
-}
-
-// PhysicalNetworks are those that an agent can reach, by its configuration "physical_networks", a
-// list of strings; ok is false when it does not say, and then it is taken to reach all.
-func (a Agent) PhysicalNetworks() (names []string, ok bool) {
-	switch list := a.Configurations["physical_networks"].(type) {
-	case []string:
-		return list, true
-	case []any: // from JSON
-		for _, v := range list {
-			if name, is := v.(string); is {
-				names = append(names, name)
-			}
-		}
-		return names, true
-	}
-	return nil, false
 }
 
 // AgentSpec is what an administrator may change of an agent; see [NetworkSpec].

@@ -45,7 +45,7 @@ func TestLeastRoutersPicksTheFewestAndSpreadsAmongEquals(t *testing.T) {
 
 func TestLeastLoadedCountsWhatAgentsReport(t *testing.T) {
 	cs := candidates(3, 3)
-	cs[0].Agent.Configurations = map[string]any{"floating_ips": 1000.0}
+	cs[0].Agent.Capabilities.FloatingIPs = new(1000)
 	require.Equal(t, map[string]int{"agent-1": 100}, tally(scheduler.NewLeastLoaded(scheduler.DefaultWeights(), source()), 100, cs))
 }
 

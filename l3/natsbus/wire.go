@@ -155,15 +155,15 @@ func decodeReport(host string, text []byte) (agent.Report, error) {
 
 // heartbeat is an [l3.Heartbeat] on the wire.
 type heartbeat struct {
-	Host             string           `json:"host"`
-	Binary           string           `json:"binary,omitempty"`
-	AvailabilityZone string           `json:"availability_zone,omitempty"`
-	StartedAt        time.Time        `json:"started_at"`
-	Configurations   map[string]any   `json:"configurations,omitempty"`
-	Instance         string           `json:"instance,omitempty"`
-	Machine          string           `json:"machine,omitempty"`
-	Deployment       string           `json:"deployment,omitempty"`
-	Inventory        *agent.Inventory `json:"inventory,omitempty"`
+	Host             string             `json:"host"`
+	Binary           string             `json:"binary,omitempty"`
+	AvailabilityZone string             `json:"availability_zone,omitempty"`
+	StartedAt        time.Time          `json:"started_at"`
+	Capabilities     agent.Capabilities `json:"configurations,omitzero"`
+	Instance         string             `json:"instance,omitempty"`
+	Machine          string             `json:"machine,omitempty"`
+	Deployment       string             `json:"deployment,omitempty"`
+	Inventory        *agent.Inventory   `json:"inventory,omitempty"`
 }
 
 func encodeHeartbeat(h agent.Heartbeat) ([]byte, error) { return json.Marshal(heartbeat(h)) }

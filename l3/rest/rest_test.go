@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/rest"
 )
@@ -315,7 +316,7 @@ func TestAvailability(t *testing.T) {
 }
 
 func TestAgentTimesAreAsClientsReadThem(t *testing.T) {
-	f := &fake{agents: []l3.Agent{{HeartbeatAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Configurations: map[string]any{"routers": 3}}}}
+	f := &fake{agents: []l3.Agent{{HeartbeatAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Capabilities: agent.Capabilities{Routers: new(3)}}}}
 	w := ask(api(f), "GET", "/v2.0/agents?alive=true", "")
 	require.Contains(t, w.Body.String(), `"heartbeat_timestamp":"2026-01-02 03:04:05"`)
 	require.Contains(t, w.Body.String(), `"configurations":{"routers":3}`)

@@ -13,7 +13,7 @@ import (
 func TestAgentRegistersByHeartbeat(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		started := r.clock.Now().Add(-time.Minute)
-		a := r.beat(agent.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started, Configurations: map[string]any{"routers": 3.0}})
+		a := r.beat(agent.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started, Capabilities: agent.Capabilities{Routers: new(3)}})
 		require.True(r, a.Alive && a.AdminStateUp && a.ResourcesSynced)
 		require.Equal(r, []string{"L3 agent", "l3kit-agent", "h1", "nova"}, []string{a.Type, a.Binary, a.Host, a.AvailabilityZone})
 		require.Equal(r, a, func() l3.Agent { got := ok(r.GetAgent(r.Context(), r.admin, a.ID))(r); got.Orphans = nil; return got }())

@@ -162,9 +162,8 @@ const (
 
 // bindingTo returns the binding of a router's port to an agent's host, in Neutron's terms.
 func bindingTo(a l3.Agent) l3.Binding {
-	wiring, _ := a.Configurations["wiring"].(string)
 	b := l3.Binding{HostID: a.Host, VIFType: vifOther, VIFDetails: json.RawMessage(`{"connectivity":"l2","port_filter":false}`)}
-	if wiring == "ovs" || wiring == "bridge" {
+	if wiring := a.Capabilities.Wiring; wiring == "ovs" || wiring == "bridge" {
 		b.VIFType = wiring
 	}
 	return b

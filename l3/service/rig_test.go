@@ -181,11 +181,7 @@ func (r *rig) rebind(f l3.FloatingIP, port string) l3.FloatingIP {
 // agent registers one that reaches the physical networks; all, when none is named.
 func (r *rig) agent(host string, physical ...string) l3.Agent {
 	r.Helper()
-	says := map[string]any{}
-	if len(physical) > 0 {
-		says["physical_networks"] = physical
-	}
-	return r.beat(agent.Heartbeat{Host: host, Configurations: says})
+	return r.beat(agent.Heartbeat{Host: host, Capabilities: agent.Capabilities{PhysicalNetworks: physical}})
 }
 
 func (r *rig) beat(h agent.Heartbeat) l3.Agent {

@@ -131,9 +131,8 @@ func (s *Service) heardWithin(a l3.Agent, d time.Duration) bool {
 
 // reachedBy says whether an agent reaches the router's external network.
 func (in Intent) reachedBy(a l3.Agent) bool {
-	names, said := a.PhysicalNetworks()
-	gw := in.gateway()
-	if !said || gw == nil {
+	names, gw := a.Capabilities.PhysicalNetworks, in.gateway()
+	if names == nil || gw == nil {
 		return true
 	}
 	segments := in.Networks[gw.NetworkID].Segments

@@ -107,6 +107,6 @@ func agentOn(ctx context.Context, tx l3.Tx, host string) (a l3.Agent, known bool
 func (s *Service) newAgent(host string) l3.Agent {
 	return l3.Agent{
 		ID: uuid.NewString(), Type: "L3 agent", Host: host, Topic: "l3_agent", AdminStateUp: true, AvailabilityZone: defaultZone,
-		Configurations: map[string]any{}, CreatedAt: s.now(), StartedAt: s.now(),
+		CreatedAt: s.now(), StartedAt: s.now(),
 	}
 }

@@ -33,7 +33,7 @@ func (r *rig) fails(routerID, why string) {
 // them, on that host, and as long as it lives.
 func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 	onRigs(t, func(r *rig) {
-		a := r.beat(agent.Heartbeat{Host: "h1", Configurations: map[string]any{"wiring": "ovs"}})
+		a := r.beat(agent.Heartbeat{Host: "h1", Capabilities: agent.Capabilities{Wiring: "ovs"}})
 		made := r.router(l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: r.external("", "203.0.113.0/24").ID}})
 		first := r.attach(made, r.inside("10.0.1.0/24")).PortID
 		gateway := r.see(made.ID).Gateway.PortID
@@ -88,7 +88,7 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 		r.clock.sleep(76 * time.Second)
 		p = r.seePort(r.admin, first)
 		require.Equal(r, []any{l3.StatusDown, "h1"}, []any{p.Status, p.Binding.HostID}, "its host is not heard")
-		b := r.beat(agent.Heartbeat{Host: "h2", Configurations: map[string]any{"wiring": "bridge"}})
+		b := r.beat(agent.Heartbeat{Host: "h2", Capabilities: agent.Capabilities{Wiring: "bridge"}})
 		require.Equal(r, 1, ok(r.Reschedule(r.Context(), 10))(r))
 		p = r.seePort(r.admin, first)
 		require.Equal(r, []any{l3.StatusDown, "h2", "bridge"}, []any{p.Status, p.Binding.HostID, p.Binding.VIFType})

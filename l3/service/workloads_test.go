@@ -13,7 +13,7 @@ import (
 // attached is a heartbeat of a host that has these ports attached.
 func attached(host string, seq uint64, ports ...string) agent.Heartbeat {
 	return agent.Heartbeat{
-		Host: host, Instance: "i-" + host, Machine: "m-" + host, Configurations: map[string]any{"wiring": "ovs"},
+		Host: host, Instance: "i-" + host, Machine: "m-" + host, Capabilities: agent.Capabilities{Wiring: "ovs"},
 		Inventory: &agent.Inventory{Seq: seq, Ports: append([]string{}, ports...)},
 	}
 }
