@@ -72,13 +72,12 @@ type RouterState struct {
 	Removed bool `json:"removed,omitempty"`
 
 	// What the host of this epoch reported.
-	Reported    uint64            `json:"reported"`               // revision that it applied, or tried; 0: nothing yet
-	Applied     uint64            `json:"applied,omitempty"`      // revision that runs; 0: none
-	Error       string            `json:"error,omitempty"`        // why it could not be applied
-	FloatingIPs map[string]string `json:"floating_ips,omitempty"` // by ID: why one could not
-	ReportedAt  time.Time         `json:"reported_at,omitzero"`   // as Report.At
-	ReportedBy  string            `json:"reported_by,omitempty"`  // as Report.Instance
-	ReportedSeq uint64            `json:"reported_seq,omitempty"` // as Report.Seq
+	Reported    uint64    `json:"reported"`               // revision that it applied, or tried; 0: nothing yet
+	Applied     uint64    `json:"applied,omitempty"`      // revision that runs; 0: none
+	Error       string    `json:"error,omitempty"`        // why it could not be applied
+	ReportedAt  time.Time `json:"reported_at,omitzero"`   // as Report.At
+	ReportedBy  string    `json:"reported_by,omitempty"`  // as Report.Instance
+	ReportedSeq uint64    `json:"reported_seq,omitempty"` // as Report.Seq
 
 	Lagging int `json:"lagging,omitempty"` // inventories in a row that showed that the host has not tried the version
 }

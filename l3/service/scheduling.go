@@ -101,7 +101,7 @@ func (s *Service) release(ctx context.Context, w *work, st *l3.RouterState) erro
 
 // forgetState drops what an earlier host reported.
 func forgetState(st *l3.RouterState) {
-	st.Reported, st.Applied, st.Error, st.FloatingIPs = 0, 0, "", nil
+	st.Reported, st.Applied, st.Error = 0, 0, ""
 	st.Unhosted, st.UnhostedDetail, st.Removed = "", "", false
 	st.ReportedAt, st.ReportedBy, st.ReportedSeq, st.Lagging = time.Time{}, "", 0, 0
 }

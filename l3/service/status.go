@@ -52,12 +52,8 @@ func floatingState(st *l3.RouterState, f *l3.FloatingIP) (l3.Status, string) {
 	if f.RouterID == "" || st.Reported < f.StateRevision || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
 		return l3.StatusDown, ""
 	}
-	why, named := st.FloatingIPs[f.ID]
-	if !named {
-		why = st.Error // it shares the router's fate
-	}
-	if why != "" {
-		return l3.StatusError, why
+	if st.Error != "" { // which a host applies as a whole, or not at all
+		return l3.StatusError, st.Error
 	}
 	return l3.StatusActive, ""
 }

@@ -317,13 +317,7 @@ func TestListsByStatusAreWhatResourcesShow(t *testing.T) {
 				r.agent(hosts[rng.IntN(3)], "one")
 			case 3, 4, 5:
 				if a, err := r.DesiredOf(ctx, made.ID); err == nil {
-					why := map[string]string{}
-					for _, f := range fips {
-						if rng.IntN(3) == 0 {
-							why[f.ID] = "full"
-						}
-					}
-					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, FloatingIPs: why}))
+					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision}))
 				}
 			case 6:
 				if _, err := r.DesiredOf(ctx, made.ID); err == nil {
@@ -452,34 +446,26 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 				}
 			}
 		}
-		report := func(reason string, fips map[string]string) {
+		report := func(reason string) {
 			r.Helper()
 			a := ok(r.DesiredOf(ctx, made.ID))(r)
-			require.NoError(r, r.Report(ctx, agent.Report{
-				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, Error: reason, FloatingIPs: fips,
-			}))
+			require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, Error: reason}))
 		}
 		found(l3.StatusDown, l3.StatusDown)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
-		report("", map[string]string{one.ID: "full"})
-		found(l3.StatusError, l3.StatusActive)
-		report("", nil)
-		found(l3.StatusActive, l3.StatusActive)
-		report("no", map[string]string{two.ID: ""})
-		found(l3.StatusError, l3.StatusActive)
-		report("no", nil)
+		report("no")
 		found(l3.StatusError, l3.StatusError)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
 
 		r.rebind(one, "")
 		found(l3.StatusDown, l3.StatusActive)
-		report("", nil)
+		report("")
 		found(l3.StatusDown, l3.StatusActive)
 		one = r.rebind(one, r.port(r.member, sub).ID)
 		found(l3.StatusDown, l3.StatusActive)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
 
 		inside := r.routerPorts(made.ID)
@@ -492,7 +478,7 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 			if !up {
 				found(l3.StatusDown, l3.StatusDown)
 			}
-			report("", nil)
+			report("")
 		}
 		found(l3.StatusActive, l3.StatusActive)
 		r.clock.sleep(76 * time.Second)
@@ -500,7 +486,7 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 		r.agent("h2")
 		require.Equal(r, 1, ok(r.Reschedule(ctx, 10))(r))
 		found(l3.StatusDown, l3.StatusDown)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
 	})
 }
