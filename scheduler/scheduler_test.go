@@ -41,6 +41,7 @@ func TestLeastRoutersPicksTheFewestAndSpreadsAmongEquals(t *testing.T) {
 	picked := tally(scheduler.NewLeastRouters(source()), 4000, candidates(5, 2, 9, 2))
 	require.Len(t, picked, 2)
 	require.InDelta(t, 2000, picked["agent-1"], 200)
+	require.Equal(t, map[string]int{"agent-1": 100}, tally(&scheduler.LeastRouters{}, 100, candidates(5, 2, 9, 2)), "without a source, the first")
 }
 
 func TestLeastLoadedCountsWhatAgentsReport(t *testing.T) {
