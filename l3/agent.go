@@ -38,15 +38,6 @@ type AgentSpec struct {
 	Description  *string
 }
 
-// RouterBinding is of a router to the one agent that hosts it. Epoch grows with every move, so that
-// what an earlier host says can be told from what the present one says.
-type RouterBinding struct {
-	RouterID string `json:"router_id"`
-	AgentID  string `json:"agent_id"`
-	Host     string `json:"host"`
-	Epoch    uint64 `json:"epoch"`
-}
-
 // RouterState is what must be realised of a router, as a number, and what its host said of it. It
 // is kept beside the [Router], because it changes with what a router is joined to, and with what
 // hosts report, neither of which grows Router.Revision unless its status changes. There is none
@@ -56,9 +47,9 @@ type RouterState struct {
 	Revision uint64 `json:"generation"`        // counts the changes of what a host must realise
 	Request  string `json:"request,omitempty"` // that caused the last of them; see [WithRequest]
 	Wanted   bool   `json:"wanted"`            // there is something to realise
-	AgentID  string `json:"agent_id"`          // that hosts it, as [Bindings] has it; empty: none does
+	AgentID  string `json:"agent_id"`          // that hosts it; empty: none does
 	Host     string `json:"host"`              // of that agent
-	Epoch    uint64 `json:"epoch"`             // of that binding
+	Epoch    uint64 `json:"epoch"`             // grows with every move, so that an earlier host is told from the present one
 	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up,
 	// while the gateway is up too.
 	Inside []netip.Prefix `json:"inside,omitempty"`

@@ -12,7 +12,7 @@ import (
 // a host can tell a database that is empty, or another one, from the one that it serves.
 type Deployment struct {
 	ID    string `json:"id"`    // a random UUID
-	Epoch uint64 `json:"epoch"` // the highest that a router's binding was given; see [RouterBinding]
+	Epoch uint64 `json:"epoch"` // the highest that a router was given; see [RouterState]
 
 	// Bus is the message queue that serves this database. There is one, because hosts on another
 	// would not hear of half of the changes.

@@ -71,7 +71,7 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 	for _, r := range h.Inventory.Routers {
 		running[r.ID] = r
 	}
-	hosted, err := tx.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("agent_id", a.ID)}})
+	hosted, err := statesOn(ctx, tx, a.ID)
 	if err != nil {
 		return c, err
 	}

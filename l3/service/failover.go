@@ -117,7 +117,7 @@ func (s *Service) stranded(ctx context.Context) (found survey, err error) {
 			if s.works(a) {
 				continue
 			}
-			states, err := tx.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("agent_id", a.ID)}})
+			states, err := statesOn(ctx, tx, a.ID)
 			if err != nil {
 				return err
 			}

@@ -140,7 +140,7 @@ func (s *Service) logLost(ctx context.Context) error {
 		if agents, err = s.deadAgents(ctx, tx); err != nil || len(agents) == 0 {
 			return err
 		}
-		routers, err = tx.Bindings().Count(ctx)
+		routers, err = tx.RouterStates().Hosted(ctx)
 		return err
 	})
 	if err != nil {

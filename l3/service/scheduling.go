@@ -37,7 +37,7 @@ func (s *Service) move(ctx context.Context, w *work, st *l3.RouterState, in Inte
 	if len(candidates) == 0 {
 		return false, nil
 	}
-	count, err := w.Bindings().Count(ctx)
+	count, err := w.RouterStates().Hosted(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -60,11 +60,11 @@ func (s *Service) bind(ctx context.Context, w *work, st *l3.RouterState, a l3.Ag
 			return err
 		}
 	}
-	b := l3.RouterBinding{RouterID: st.ID, AgentID: a.ID, Host: a.Host}
-	if err := w.Bindings().Put(ctx, &b); err != nil {
+	epoch, err := w.Deployment().NextEpoch(ctx)
+	if err != nil {
 		return err
 	}
-	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, b.Epoch
+	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, epoch
 	forgetState(st)
 	return arrive(ctx, w, *st)
 }
@@ -89,9 +89,6 @@ func (s *Service) release(ctx context.Context, w *work, st *l3.RouterState) erro
 		return nil
 	}
 	if err := s.depart(ctx, w, *st); err != nil {
-		return err
-	}
-	if err := w.Bindings().Delete(ctx, st.ID); err != nil {
 		return err
 	}
 	st.AgentID, st.Host = "", ""

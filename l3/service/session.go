@@ -58,7 +58,7 @@ func (s *Service) rejoin(ctx context.Context, w *work, session agent.Session) er
 		if other.Host == session.Host {
 			continue
 		}
-		states, err := w.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("agent_id", other.ID)}})
+		states, err := statesOn(ctx, w, other.ID)
 		if err != nil {
 			return err
 		}
