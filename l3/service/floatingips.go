@@ -17,7 +17,7 @@ func (s *Service) CreateFloatingIPs(ctx context.Context, who l3.Caller, specs ..
 				return err
 			}
 		}
-		return s.describeFloatingIPs(ctx, w, who, made)
+		return s.showFloatingIPs(ctx, w, who, made)
 	})
 	return made, err
 }
@@ -120,14 +120,8 @@ func (s *Service) askable(ctx context.Context, tx l3.Tx, who l3.Caller, networkI
 }
 
 // GetFloatingIP answers with a floating IP of the caller's project.
-func (s *Service) GetFloatingIP(ctx context.Context, who l3.Caller, id string) (f l3.FloatingIP, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if f, _, err = s.floatingIP(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return s.describeFloatingIP(ctx, tx, who, &f)
-	})
-	return f, err
+func (s *Service) GetFloatingIP(ctx context.Context, who l3.Caller, id string) (l3.FloatingIP, error) {
+	return floatingIPKind().get(ctx, s, who, id)
 }
 
 // ListFloatingIPs lists the floating IPs of the caller's project.
@@ -136,7 +130,7 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		fips, err = listLive(ctx, s, tx, q, "host", derived[l3.FloatingIP]{
 			list:  tx.FloatingIPs().List,
-			fill:  func(fips []l3.FloatingIP) error { return s.describeFloatingIPs(ctx, tx, who, fips) },
+			fill:  func(fips []l3.FloatingIP) error { return s.showFloatingIPs(ctx, tx, who, fips) },
 			value: func(f *l3.FloatingIP) any { return string(f.Status) },
 			id:    func(f *l3.FloatingIP) string { return f.ID },
 		})
@@ -147,27 +141,13 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query
 
 // UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in
 // which nothing is given unbinds; the port that it is bound to, given again, is no change.
-func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string, spec l3.FloatingIPSpec, cond l3.If) (f l3.FloatingIP, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if f, to, err = s.floatingIP(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.may(who, "update_floatingip", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, f.Meta); err != nil {
-			return err
-		}
+func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string, spec l3.FloatingIPSpec, cond l3.If) (l3.FloatingIP, error) {
+	return floatingIPKind().change(ctx, s, who, id, cond, nil, func(w *work, f *l3.FloatingIP) error {
 		if err := changeable(spec); err != nil {
 			return err
 		}
-		if err := s.updateFloatingIP(ctx, w, who, &f, spec); err != nil {
-			return err
-		}
-		return s.describeFloatingIP(ctx, w, who, &f)
+		return s.updateFloatingIP(ctx, w, who, f, spec)
 	})
-	return f, err
 }
 
 func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, f *l3.FloatingIP, spec l3.FloatingIPSpec) error {
@@ -210,17 +190,7 @@ func changeable(spec l3.FloatingIPSpec) error {
 
 // DeleteFloatingIP unbinds a floating IP and gives its address back.
 func (s *Service) DeleteFloatingIP(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		f, to, err := s.floatingIP(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_floatingip", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, f.Meta); err != nil {
-			return err
-		}
+	return floatingIPKind().remove(ctx, s, who, id, cond, nil, func(w *work, f l3.FloatingIP) error {
 		if err := s.bindTo(ctx, w, &f, binding{}); err != nil {
 			return err
 		}
@@ -229,13 +199,6 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, who l3.Caller, id string
 		}
 		return s.dropPort(ctx, w, l3.Port{Meta: l3.Meta{ID: f.OwnPort}})
 	})
-}
-
-func (s *Service) describeFloatingIP(ctx context.Context, tx l3.Tx, who l3.Caller, f *l3.FloatingIP) error {
-	one := []l3.FloatingIP{*f}
-	err := s.describeFloatingIPs(ctx, tx, who, one)
-	*f = one[0]
-	return err
 }
 
 // taken says what it means when the store has one that is bound to the same fixed address.

@@ -24,7 +24,7 @@ func (s *Service) RoutersOnAgent(ctx context.Context, who l3.Caller, agentID str
 		if routers, err = listOf(ctx, tx.Routers(), "id", stateIDs(hosted)); err != nil {
 			return err
 		}
-		return s.describeRouters(ctx, tx, who, routers)
+		return s.showRouters(ctx, tx, who, routers)
 	})
 	return routers, err
 }

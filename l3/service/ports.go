@@ -69,14 +69,8 @@ func (s *Service) createPort(ctx context.Context, w *work, who l3.Caller, spec l
 }
 
 // GetPort finds a port that the caller may see.
-func (s *Service) GetPort(ctx context.Context, who l3.Caller, id string) (p l3.Port, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if p, _, err = s.port(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return s.describePort(ctx, tx, &p)
-	})
-	return p, err
+func (s *Service) GetPort(ctx context.Context, who l3.Caller, id string) (l3.Port, error) {
+	return portKind().get(ctx, s, who, id)
 }
 
 // ListPorts lists the ports that the caller may see.
@@ -87,7 +81,7 @@ func (s *Service) ListPorts(ctx context.Context, who l3.Caller, q l3.Query) (lis
 		}
 		list, err = listLive(ctx, s, tx, q, "binding.binding:host_id", derived[l3.Port]{
 			list:  tx.Ports().List,
-			fill:  func(ports []l3.Port) error { return s.describePorts(ctx, tx, ports) },
+			fill:  func(ports []l3.Port) error { return s.showPorts(ctx, tx, who, ports) },
 			value: func(p *l3.Port) any { return string(p.Status) },
 			id:    func(p *l3.Port) string { return p.ID },
 		})
@@ -98,32 +92,19 @@ func (s *Service) ListPorts(ctx context.Context, who l3.Caller, q l3.Query) (lis
 
 // UpdatePort changes what is given. The addresses of a router's port do not change, nor does one
 // that a floating IP stands for leave.
-func (s *Service) UpdatePort(ctx context.Context, who l3.Caller, id string, spec l3.PortSpec, cond l3.If) (p l3.Port, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if p, to, err = s.port(ctx, w, who, id); err != nil {
+func (s *Service) UpdatePort(ctx context.Context, who l3.Caller, id string, spec l3.PortSpec, cond l3.If) (l3.Port, error) {
+	may := func(to l3.Relation) error { return s.mayGivePort(who, "update_port", to, spec) }
+	return portKind().change(ctx, s, who, id, cond, may, func(w *work, p *l3.Port) error {
+		err := s.updatePort(ctx, w, who, p, spec)
+		if err != nil || !isRouterPort(p) {
 			return err
 		}
-		if err := s.mayGivePort(who, "update_port", to, spec); err != nil {
+		if err := s.restate(ctx, w); err != nil {
 			return err
 		}
-		if err := checkIf(cond, p.Meta); err != nil {
-			return err
-		}
-		if err := s.updatePort(ctx, w, who, &p, spec); err != nil {
-			return err
-		}
-		if isRouterPort(&p) {
-			if err := s.restate(ctx, w); err != nil {
-				return err
-			}
-			if p, err = w.Ports().Get(ctx, id); err != nil {
-				return err
-			}
-		}
-		return s.describePort(ctx, w, &p)
+		*p, err = w.Ports().Get(ctx, id)
+		return err
 	})
-	return p, err
 }
 
 func (s *Service) updatePort(ctx context.Context, w *work, who l3.Caller, p *l3.Port, spec l3.PortSpec) error {
@@ -216,20 +197,8 @@ func (s *Service) changeMAC(ctx context.Context, w *work, p *l3.Port, asked *dat
 // DeletePort deletes a port, unless a router or a floating IP owns it. Floating IPs that stand for
 // it are unbound.
 func (s *Service) DeletePort(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		p, to, err := s.port(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_port", to); err != nil {
-			return err
-		}
-		if err := s.mayDeletePort(p); err != nil {
-			return err
-		}
-		if err := checkIf(cond, p.Meta); err != nil {
-			return err
-		}
+	may := func(p l3.Port, _ l3.Relation) error { return s.mayDeletePort(p) }
+	return portKind().remove(ctx, s, who, id, cond, may, func(w *work, p l3.Port) error {
 		if err := s.portLeaves(ctx, w, p); err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func (s *Service) CreateRouters(ctx context.Context, who l3.Caller, specs ...l3.
 			hosting{}.describe(s, who, made) // none has anything to realise: there is nothing to read
 			return nil
 		}
-		return s.describeRouters(ctx, w, who, made)
+		return s.showRouters(ctx, w, who, made)
 	})
 	return made, err
 }
@@ -74,14 +74,8 @@ func (s *Service) createRouter(ctx context.Context, w *work, who l3.Caller, spec
 }
 
 // GetRouter answers with a router of the caller's project.
-func (s *Service) GetRouter(ctx context.Context, who l3.Caller, id string) (r l3.Router, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if r, _, err = s.router(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return s.describeRouter(ctx, tx, who, &r)
-	})
-	return r, err
+func (s *Service) GetRouter(ctx context.Context, who l3.Caller, id string) (l3.Router, error) {
+	return routerKind().get(ctx, s, who, id)
 }
 
 // ListRouters lists the routers of the caller's project.
@@ -90,7 +84,7 @@ func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) (r
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		routers, err = listLive(ctx, s, tx, q, "host", derived[l3.Router]{
 			list:  tx.Routers().List,
-			fill:  func(routers []l3.Router) error { return s.describeRouters(ctx, tx, who, routers) },
+			fill:  func(routers []l3.Router) error { return s.showRouters(ctx, tx, who, routers) },
 			value: func(r *l3.Router) any { return string(r.Status) },
 			id:    func(r *l3.Router) string { return r.ID },
 		})
@@ -100,27 +94,14 @@ func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) (r
 }
 
 // UpdateRouter changes a router, also its gateway and the list of its routes.
-func (s *Service) UpdateRouter(ctx context.Context, who l3.Caller, id string, spec l3.RouterSpec, cond l3.If) (r l3.Router, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if r, to, err = s.router(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.mayGiveRouter(who, "update_router", to, spec); err != nil {
-			return err
-		}
-		if err := checkIf(cond, r.Meta); err != nil {
-			return err
-		}
+func (s *Service) UpdateRouter(ctx context.Context, who l3.Caller, id string, spec l3.RouterSpec, cond l3.If) (l3.Router, error) {
+	may := func(to l3.Relation) error { return s.mayGiveRouter(who, "update_router", to, spec) }
+	return routerKind().change(ctx, s, who, id, cond, may, func(w *work, r *l3.Router) error {
 		if err := checkRouterSpec(spec); err != nil {
 			return err
 		}
-		if err := s.updateRouter(ctx, w, who, &r, spec); err != nil {
-			return err
-		}
-		return s.describeRouter(ctx, w, who, &r)
+		return s.updateRouter(ctx, w, who, r, spec)
 	})
-	return r, err
 }
 
 func (s *Service) updateRouter(ctx context.Context, w *work, who l3.Caller, r *l3.Router, spec l3.RouterSpec) error {
@@ -165,17 +146,7 @@ func (s *Service) saveRouter(ctx context.Context, w *work, r *l3.Router) error {
 
 // DeleteRouter deletes a router without interfaces, and its gateway with it.
 func (s *Service) DeleteRouter(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		r, to, err := s.router(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_router", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, r.Meta); err != nil {
-			return err
-		}
+	return routerKind().remove(ctx, s, who, id, cond, nil, func(w *work, r l3.Router) error {
 		in, err := intentOf(ctx, w, id)
 		if err != nil {
 			return err

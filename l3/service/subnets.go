@@ -14,10 +14,10 @@ import (
 func (s *Service) CreateSubnets(ctx context.Context, who l3.Caller, specs ...l3.SubnetSpec) ([]l3.Subnet, error) {
 	return makeAll(ctx, s, specs, func(w *work, spec l3.SubnetSpec) (l3.Subnet, error) {
 		sub, err := s.createSubnet(ctx, w, who, spec)
-		if err != nil {
-			return l3.Subnet{}, err
+		if err == nil {
+			err = subnetKind().showOne(ctx, s, w, who, &sub)
 		}
-		return sub, showSubnet(ctx, w, &sub)
+		return sub, err
 	})
 }
 
@@ -157,14 +157,8 @@ func wanted(fixed []l3.FixedIP) []l3.FixedIPSpec {
 }
 
 // GetSubnet finds a subnet that the caller may see.
-func (s *Service) GetSubnet(ctx context.Context, who l3.Caller, id string) (sub l3.Subnet, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if sub, _, err = s.subnet(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return showSubnet(ctx, tx, &sub)
-	})
-	return sub, err
+func (s *Service) GetSubnet(ctx context.Context, who l3.Caller, id string) (l3.Subnet, error) {
+	return subnetKind().get(ctx, s, who, id)
 }
 
 // ListSubnets lists the subnets that the caller may see.
@@ -179,32 +173,15 @@ func (s *Service) ListSubnets(ctx context.Context, who l3.Caller, q l3.Query) (l
 		if list, err = tx.Subnets().List(ctx, q); err != nil {
 			return err
 		}
-		return showSubnets(ctx, tx, list)
+		return s.showSubnets(ctx, tx, who, list)
 	})
 	return list, err
 }
 
 // UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer
 // hold them.
-func (s *Service) UpdateSubnet(ctx context.Context, who l3.Caller, id string, spec l3.SubnetSpec, cond l3.If) (sub l3.Subnet, err error) {
-	err = s.update(ctx, func(w *work) error {
-		const rule = "update_subnet"
-		var to l3.Relation
-		if sub, to, err = s.subnet(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.may(who, rule, to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, sub.Meta); err != nil {
-			return err
-		}
-		if err := s.updateSubnet(ctx, w, who, &sub, spec); err != nil {
-			return err
-		}
-		return showSubnet(ctx, w, &sub)
-	})
-	return sub, err
+func (s *Service) UpdateSubnet(ctx context.Context, who l3.Caller, id string, spec l3.SubnetSpec, cond l3.If) (l3.Subnet, error) {
+	return subnetKind().change(ctx, s, who, id, cond, nil, func(w *work, sub *l3.Subnet) error { return s.updateSubnet(ctx, w, who, sub, spec) })
 }
 
 func (s *Service) updateSubnet(ctx context.Context, w *work, who l3.Caller, sub *l3.Subnet, spec l3.SubnetSpec) error {
@@ -265,17 +242,7 @@ func gatewayFree(ctx context.Context, w *work, sub l3.Subnet) error {
 // DeleteSubnet deletes a subnet that no port has an address of, but for ports that come by
 // themselves and addresses that machines make for themselves.
 func (s *Service) DeleteSubnet(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		sub, to, err := s.subnet(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_subnet", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, sub.Meta); err != nil {
-			return err
-		}
+	return subnetKind().remove(ctx, s, who, id, cond, nil, func(w *work, sub l3.Subnet) error {
 		if err := s.leaveSubnet(ctx, w, sub); err != nil {
 			return err
 		}

@@ -7,14 +7,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-func showSubnet(ctx context.Context, tx l3.Tx, sub *l3.Subnet) error {
-	n, err := tx.Networks().Get(ctx, sub.NetworkID)
-	sub.External = n.External
-	return err
-}
-
 // showSubnets fills in what follows from the subnets' networks.
-func showSubnets(ctx context.Context, tx l3.Tx, subnets []l3.Subnet) error {
+func (s *Service) showSubnets(ctx context.Context, tx l3.Tx, _ l3.Caller, subnets []l3.Subnet) error {
 	ids := make([]string, len(subnets))
 	for i, sub := range subnets {
 		ids[i] = sub.NetworkID
