@@ -10,17 +10,10 @@ import (
 )
 
 // CreateFloatingIPs takes public addresses, and binds those whose port is given.
-func (s *Service) CreateFloatingIPs(ctx context.Context, who l3.Caller, specs ...l3.FloatingIPSpec) (made []l3.FloatingIP, err error) {
-	err = s.update(ctx, func(w *work) error {
-		made = make([]l3.FloatingIP, len(specs))
-		for i, spec := range specs {
-			if made[i], err = s.createFloatingIP(ctx, w, who, spec); err != nil {
-				return err
-			}
-		}
-		return s.showFloatingIPs(ctx, w, who, made)
+func (s *Service) CreateFloatingIPs(ctx context.Context, who l3.Caller, specs ...l3.FloatingIPSpec) ([]l3.FloatingIP, error) {
+	return create(ctx, s, who, floatingIPKind(), specs, func(w *work, spec l3.FloatingIPSpec) (l3.FloatingIP, error) {
+		return s.createFloatingIP(ctx, w, who, spec)
 	})
-	return made, err
 }
 
 func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, spec l3.FloatingIPSpec) (l3.FloatingIP, error) {

@@ -8,7 +8,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// kind is what resources of all kinds have in common: how one is found, shown, changed and deleted.
+// kind is what resources of all kinds have in common: how they are made, found, shown, changed
+// and deleted.
 type kind[R any] struct {
 	name           string // in the policy's rules: security_group
 	absent, saying string // Neutron's refusal of an ID that no resource has, and its message
@@ -60,6 +61,28 @@ func (k kind[R]) get(ctx context.Context, s *Service, who l3.Caller, id string) 
 		return k.showOne(ctx, s, tx, who, &r)
 	})
 	return r, err
+}
+
+// create makes a resource of each spec in one transaction: all or none.
+func create[S, R any](ctx context.Context, s *Service, who l3.Caller, k kind[R], specs []S, fn func(*work, S) (R, error)) ([]R, error) {
+	var made []R
+	err := s.update(ctx, func(w *work) error {
+		made = make([]R, len(specs))
+		for i, spec := range specs {
+			var err error
+			if made[i], err = fn(w, spec); err != nil {
+				return err
+			}
+		}
+		if k.show == nil {
+			return nil
+		}
+		return k.show(s, ctx, w, who, made)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
 }
 
 // change changes a resource by fn, unless may refuses; nil: as the policy says.
@@ -174,26 +197,6 @@ func policyKind() kind[l3.RBACPolicy] {
 		name: "rbac_policy", absent: "RbacPolicyNotFound", saying: "RBAC policy of type network with ID %s not found",
 		table: l3.Tx.RBACPolicies, meta: func(p *l3.RBACPolicy) *l3.Meta { return &p.Meta },
 	}
-}
-
-// makeAll makes a resource of each spec in one transaction: all or none.
-func makeAll[S, R any](ctx context.Context, s *Service, specs []S, create func(*work, S) (R, error)) ([]R, error) {
-	var made []R
-	err := s.update(ctx, func(w *work) error {
-		made = make([]R, 0, len(specs))
-		for _, spec := range specs {
-			r, err := create(w, spec)
-			if err != nil {
-				return err
-			}
-			made = append(made, r)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
 }
 
 // put stores a resource, m being its Meta, unless it is what it was before.

@@ -10,12 +10,8 @@ import (
 // CreateNetworks makes networks, each on a segment from [Config.SegmentRanges] unless an
 // administrator says which.
 func (s *Service) CreateNetworks(ctx context.Context, who l3.Caller, specs ...l3.NetworkSpec) ([]l3.Network, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.NetworkSpec) (l3.Network, error) {
-		n, err := s.createNetwork(ctx, w, who, spec)
-		if err == nil {
-			err = networkKind().showOne(ctx, s, w, who, &n)
-		}
-		return n, err
+	return create(ctx, s, who, networkKind(), specs, func(w *work, spec l3.NetworkSpec) (l3.Network, error) {
+		return s.createNetwork(ctx, w, who, spec)
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 
 // CreatePorts makes ports, DOWN until somebody plugs them.
 func (s *Service) CreatePorts(ctx context.Context, who l3.Caller, specs ...l3.PortSpec) ([]l3.Port, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.PortSpec) (l3.Port, error) { return s.createPort(ctx, w, who, spec) })
+	return create(ctx, s, who, portKind(), specs, func(w *work, spec l3.PortSpec) (l3.Port, error) { return s.createPort(ctx, w, who, spec) })
 }
 
 func (s *Service) createPort(ctx context.Context, w *work, who l3.Caller, spec l3.PortSpec) (l3.Port, error) {

@@ -10,7 +10,7 @@ import (
 // CreateRBACPolicies shares networks with projects, or lets projects use them as external ones. An
 // owner does it for single projects, an administrator also for everyone.
 func (s *Service) CreateRBACPolicies(ctx context.Context, who l3.Caller, specs ...l3.RBACPolicySpec) ([]l3.RBACPolicy, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.RBACPolicySpec) (l3.RBACPolicy, error) {
+	return create(ctx, s, who, policyKind(), specs, func(w *work, spec l3.RBACPolicySpec) (l3.RBACPolicy, error) {
 		return s.createRBACPolicy(ctx, w, who, spec)
 	})
 }

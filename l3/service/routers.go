@@ -10,21 +10,15 @@ import (
 
 // CreateRouters makes routers. One with a gateway is given a host at once, any other when it first
 // has something to realise.
-func (s *Service) CreateRouters(ctx context.Context, who l3.Caller, specs ...l3.RouterSpec) (made []l3.Router, err error) {
-	err = s.update(ctx, func(w *work) error {
-		made = make([]l3.Router, len(specs))
-		for i, spec := range specs {
-			if made[i], err = s.createRouter(ctx, w, who, spec); err != nil {
-				return err
-			}
-		}
-		if !slices.ContainsFunc(made, func(r l3.Router) bool { return r.Gateway != nil }) {
+func (s *Service) CreateRouters(ctx context.Context, who l3.Caller, specs ...l3.RouterSpec) ([]l3.Router, error) {
+	k := routerKind()
+	if !slices.ContainsFunc(specs, func(spec l3.RouterSpec) bool { return spec.Gateway != nil }) {
+		k.show = func(s *Service, _ context.Context, _ l3.Tx, who l3.Caller, made []l3.Router) error {
 			hosting{}.describe(s, who, made) // none has anything to realise: there is nothing to read
 			return nil
 		}
-		return s.showRouters(ctx, w, who, made)
-	})
-	return made, err
+	}
+	return create(ctx, s, who, k, specs, func(w *work, spec l3.RouterSpec) (l3.Router, error) { return s.createRouter(ctx, w, who, spec) })
 }
 
 func (s *Service) createRouter(ctx context.Context, w *work, who l3.Caller, spec l3.RouterSpec) (l3.Router, error) {

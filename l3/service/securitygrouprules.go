@@ -18,7 +18,7 @@ var etherTypes = []string{"IPv4", "IPv6"}
 
 // CreateSecurityGroupRules adds rules to groups. The groups' revisions grow.
 func (s *Service) CreateSecurityGroupRules(ctx context.Context, who l3.Caller, specs ...l3.SecurityGroupRuleSpec) ([]l3.SecurityGroupRule, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.SecurityGroupRuleSpec) (l3.SecurityGroupRule, error) {
+	return create(ctx, s, who, ruleKind(), specs, func(w *work, spec l3.SecurityGroupRuleSpec) (l3.SecurityGroupRule, error) {
 		const rule = "create_security_group_rule"
 		if _, err := s.project(who, rule, spec.ProjectID); err != nil {
 			return l3.SecurityGroupRule{}, err

@@ -86,7 +86,7 @@ func (s *Service) firstUse(ctx context.Context, who l3.Caller, filters ...l3.Fil
 
 // CreateSecurityGroups makes security groups that let out everything and in nothing.
 func (s *Service) CreateSecurityGroups(ctx context.Context, who l3.Caller, specs ...l3.SecurityGroupSpec) ([]l3.SecurityGroup, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.SecurityGroupSpec) (l3.SecurityGroup, error) {
+	return create(ctx, s, who, groupKind(), specs, func(w *work, spec l3.SecurityGroupSpec) (l3.SecurityGroup, error) {
 		const rule = "create_security_group"
 		owner, err := s.project(who, rule, spec.ProjectID)
 		if err != nil {
@@ -115,7 +115,6 @@ func (s *Service) CreateSecurityGroups(ctx context.Context, who l3.Caller, specs
 		if err := w.SecurityGroups().Insert(ctx, g); err != nil {
 			return l3.SecurityGroup{}, err
 		}
-		slices.SortFunc(g.Rules, byID)
 		return g, w.SecurityGroupRules().Insert(ctx, g.Rules...)
 	})
 }

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"testing"
@@ -182,7 +183,7 @@ func TestSecurityGroupRules(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				test.rule.SecurityGroupID = g.ID
 				_, err := c.CreateSecurityGroupRules(t.Context(), bob, test.rule)
-				if test.refusal != "" && test.kind == l3.ErrInvalid {
+				if test.refusal != "" && errors.Is(test.kind, l3.ErrInvalid) {
 					require.Error(t, err)
 				} else {
 					refused(t, err, l3.ErrNotFound, "SecurityGroupNotFound")

@@ -12,12 +12,8 @@ import (
 // CreateSubnets makes subnets. What is not given is as Neutron has it: the first address is the
 // gateway's, and all others can be given to ports.
 func (s *Service) CreateSubnets(ctx context.Context, who l3.Caller, specs ...l3.SubnetSpec) ([]l3.Subnet, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.SubnetSpec) (l3.Subnet, error) {
-		sub, err := s.createSubnet(ctx, w, who, spec)
-		if err == nil {
-			err = subnetKind().showOne(ctx, s, w, who, &sub)
-		}
-		return sub, err
+	return create(ctx, s, who, subnetKind(), specs, func(w *work, spec l3.SubnetSpec) (l3.Subnet, error) {
+		return s.createSubnet(ctx, w, who, spec)
 	})
 }
 
