@@ -109,12 +109,16 @@ type Agents interface {
 	ListAvailabilityZones(ctx context.Context, who Caller) ([]AvailabilityZone, error)
 }
 
-// Hosting is which agent hosts a router, and what the agents say.
+// Hosting is which agent hosts a router.
 type Hosting interface {
 	RoutersOnAgent(ctx context.Context, who Caller, agentID string) ([]Router, error)
 	AgentsOfRouter(ctx context.Context, who Caller, routerID string) ([]Agent, error)
 	AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error
 	RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error
+}
+
+// Reporting takes what agents say. No caller is checked: whoever calls it has done so.
+type Reporting interface {
 	// Attach gives an agent's process the session of its host, or returns ErrHostTaken while an
 	// agent on another machine has it and is alive.
 	Attach(ctx context.Context, session agent.Session) error
@@ -191,25 +195,4 @@ type Desired interface {
 	DesiredOf(ctx context.Context, routerID string) (agent.Assignment, error)
 	// DesiredOn lists everything that a host must realise.
 	DesiredOn(ctx context.Context, host string) ([]agent.Assignment, error)
-}
-
-// IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6
-// subnets do not fit an int64, so they are kept as big as they are.
-type IPAvailability struct {
-	NetworkID   string
-	NetworkName string
-	ProjectID   string
-	TotalIPs    string // decimal
-	UsedIPs     int
-	Subnets     []SubnetIPAvailability
-}
-
-// SubnetIPAvailability is the same for a subnet.
-type SubnetIPAvailability struct {
-	SubnetID   string
-	SubnetName string
-	CIDR       string
-	IPVersion  int
-	TotalIPs   string // decimal
-	UsedIPs    int
 }

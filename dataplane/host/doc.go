@@ -13,7 +13,7 @@
 //
 //	agent.New(agent.Config{
 //		Host: "node1", Source: source, Dataplane: h,
-//		SetPeers: h.Wiring.SetPeers, Workloads: h.Wiring.Workloads, Configurations: h.Configurations(),
+//		SetPeers: h.Wiring.SetPeers, Workloads: h.Wiring.Workloads, Capabilities: h.Capabilities(),
 //	})
 //
 // [Wiring] attaches namespaces, containers and virtual machines to the networks of routers. A host

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
@@ -69,19 +70,13 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 // traffic continues. A second Close is fine.
 func (h *Host) Close() error { return errors.Join(h.Dataplane.Close(), h.Wiring.Close()) }
 
-// Configurations describes the host for heartbeats, under the names that Neutron's agents use where
-// they have one: dataplane and wiring, physical_networks, tunnel_types and tunneling_ip, and the
-// kernel. The caller may add to the map.
-func (h *Host) Configurations() map[string]any {
-	c := map[string]any{
-		"agent_mode": "legacy", "dataplane": h.config.Backend, "wiring": h.config.Wiring,
-		"physical_networks": h.physicalNetworks(), "tunnel_types": h.tunnelTypes(),
+// Capabilities describes the host for heartbeats; see [agent.Config]. Other has facts about the
+// kernel.
+func (h *Host) Capabilities() agent.Capabilities {
+	return agent.Capabilities{
+		Mode: "legacy", Dataplane: h.config.Backend, Wiring: h.config.Wiring, PhysicalNetworks: h.physicalNetworks(),
+		TunnelTypes: h.tunnelTypes(), TunnelAddress: h.config.Tunnel.Local, Other: kernel(),
 	}
-	if local := h.config.Tunnel.Local; local.IsValid() {
-		c["tunneling_ip"] = local.String()
-	}
-	maps.Copy(c, kernel())
-	return c
 }
 
 // physicalNetworks is never nil: a host without a list is taken to reach all physical networks.

@@ -344,23 +344,23 @@ func TestCheckSwitch(t *testing.T) {
 	require.ErrorContains(t, err, "Physical: public=br-ex: ")
 }
 
-func TestConfigurations(t *testing.T) {
+func TestCapabilities(t *testing.T) {
 	m := machine(t)
 	config := host.Config{HostNS: m.HostNS, Dir: m.Dir}
-	c := open(t, config).Configurations()
-	require.Equal(t, "nftables", c["dataplane"])
-	require.Equal(t, "bridge", c["wiring"])
-	require.Equal(t, []string{}, c["physical_networks"], "none is not the same as not to say")
-	require.Equal(t, []dataplane.NetworkType{}, c["tunnel_types"])
-	require.NotContains(t, c, "tunneling_ip")
-	require.NotEmpty(t, c["kernel"])
+	c := open(t, config).Capabilities()
+	require.Equal(t, "nftables", c.Dataplane)
+	require.Equal(t, "bridge", c.Wiring)
+	require.Equal(t, []string{}, c.PhysicalNetworks, "none is not the same as not to say")
+	require.Empty(t, c.TunnelTypes)
+	require.False(t, c.TunnelAddress.IsValid())
+	require.NotEmpty(t, c.Other["kernel"])
 
 	config.Physical = map[string]string{"public": "eth1", "lab": "eth2"}
 	config.Tunnel.Local = netip.MustParseAddr("192.0.2.1")
-	c = open(t, config).Configurations()
-	require.Equal(t, []string{"lab", "public"}, c["physical_networks"])
-	require.Equal(t, []dataplane.NetworkType{dataplane.NetworkVXLAN}, c["tunnel_types"])
-	require.Equal(t, "192.0.2.1", c["tunneling_ip"])
+	c = open(t, config).Capabilities()
+	require.Equal(t, []string{"lab", "public"}, c.PhysicalNetworks)
+	require.Equal(t, []dataplane.NetworkType{dataplane.NetworkVXLAN}, c.TunnelTypes)
+	require.Equal(t, config.Tunnel.Local, c.TunnelAddress)
 }
 
 // TestPeersOfTheConfigStay: whoever is named later is added to them.

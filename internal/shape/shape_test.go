@@ -33,7 +33,7 @@ type layer struct {
 // stands.
 var layers = []layer{
 	{folder: "dataplane"},
-	{folder: "dataplane/agent", may: []string{"dataplane"}},
+	{folder: "dataplane/agent", may: []string{"dataplane", "internal/backoff"}},
 	{folder: "dataplane/namespace", may: []string{"internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns", "internal/nlmsg"}, others: true},
 	{folder: "dataplane/bridge", may: []string{"internal/nlmsg", "internal/wiring", "internal/failure", "internal/dump", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/workload", may: []string{"internal/netdev", "internal/dump", "internal/failure", "dataplane", "dataplane/namespace"}, others: true},
@@ -42,8 +42,8 @@ var layers = []layer{
 	{folder: "iptables", may: []string{"internal/failure", "internal/nfnetlink", "dataplane", "dataplane/namespace", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "ovs", may: []string{"internal/backoff", "internal/wiring", "internal/failure", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 	{folder: "l3", may: []string{"dataplane", "dataplane/agent"}},
-	{folder: "l3/service", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
-	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
+	{folder: "l3/service", may: []string{"l3", "dataplane", "dataplane/agent", "scheduler"}, others: true},
+	{folder: "l3/sqlstore", may: []string{"l3", "dataplane", "internal/backoff"}, others: true},
 	{folder: "l3/rest", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "l3/natsbus", may: []string{"l3", "dataplane/agent", "dataplane"}, others: true},
 	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane", "dataplane/agent"}, others: true},
@@ -87,7 +87,7 @@ var layers = []layer{
 	{folder: "examples/server", may: []string{"examples/internal/control", "examples/internal/daemon"}},
 	{folder: "examples/allinone", may: []string{"examples/internal/allinone"}},
 	{folder: "examples/threetier", may: []string{"examples/internal/daemon", "dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables", "ovs", "internal/deployment", "internal/lab", "internal/netns"}, others: true},
-	{folder: "dataplane/host", may: []string{"internal/dump", "dataplane", "dataplane/bridge", "dataplane/namespace", "dataplane/workload", "nftables", "iptables", "ovs", "internal/netns"}, others: true},
+	{folder: "dataplane/host", may: []string{"dataplane/agent", "internal/dump", "dataplane", "dataplane/bridge", "dataplane/namespace", "dataplane/workload", "nftables", "iptables", "ovs", "internal/netns"}, others: true},
 }
 
 // TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not

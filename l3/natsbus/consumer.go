@@ -17,7 +17,7 @@ import (
 // Consumer hands what agents send, heartbeats and reports, to the service. Several may run; each
 // message goes to one of them, and to another when that one fails.
 type Consumer struct {
-	hosting l3.Hosting
+	hosting l3.Reporting
 	bus     *Bus
 
 	// To be set before Run.
@@ -34,7 +34,7 @@ type Consumer struct {
 }
 
 // NewConsumer returns a consumer. Nothing runs before [Consumer.Run].
-func NewConsumer(hosting l3.Hosting, bus *Bus) *Consumer {
+func NewConsumer(hosting l3.Reporting, bus *Bus) *Consumer {
 	return &Consumer{hosting: hosting, bus: bus}
 }
 

@@ -13,10 +13,6 @@ import (
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
-// TunnelAddress is the configuration of a heartbeat that has the host's address for tunnels, as a
-// string. Neutron's agents use the same name.
-const TunnelAddress = "tunneling_ip"
-
 // peer is the value of a host's key among the peers.
 type peer struct {
 	Host    string     `json:"host"`
@@ -56,13 +52,12 @@ func decodePeer(host string, text []byte) (netip.Addr, error) {
 // setPeer records the tunnel address of a heartbeat for a lifetime from now on. It writes when the
 // address has changed, and again before half of the lifetime is over.
 func (b *Bus) setPeer(ctx context.Context, h agent.Heartbeat) error {
-	text, _ := h.Configurations[TunnelAddress].(string)
-	if text == "" {
+	addr := h.Capabilities.TunnelAddress
+	if !addr.IsValid() {
+		if text, _ := h.Capabilities.Other[agent.TunnelingIP].(string); text != "" {
+			return fmt.Errorf("%w: %q is no IP address", errPeer, text)
+		}
 		return nil
-	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errPeer, err)
 	}
 	if err := checkPeer(addr); err != nil {
 		return err

@@ -35,7 +35,7 @@ type Publisher struct {
 // Service is what a publisher needs of [service.Service].
 type Service interface {
 	l3.Desired
-	// Attach is that of [l3.Hosting].
+	// Attach is that of [l3.Reporting].
 	Attach(ctx context.Context, session agent.Session) error
 }
 

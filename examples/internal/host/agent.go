@@ -101,8 +101,8 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 		m := newMetrics()
 		src := newSource(login, p.Log)
 		config.Source, config.Dataplane, config.SetPeers = src, m.time(site), site.Wiring.SetPeers
-		config.Workloads, config.Configurations = site.Wiring.Workloads, site.Configurations()
-		config.Configurations["version"] = daemon.Version()
+		config.Workloads, config.Capabilities = site.Wiring.Workloads, site.Capabilities()
+		config.Capabilities.Version = daemon.Version()
 		loop, err := agent.New(config)
 		if err != nil {
 			return setting.For("--lease, --heartbeat", err)
