@@ -33,12 +33,12 @@ demo: build/threetier build/allinone ## a three-tier application by the API, beh
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
-		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish
+		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish systemctl=systemd
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
 .PHONY: try
 try: ## the commands of README, as they are printed, in namespaces of their own: to a first packet and back to nothing
-	@.ci/need nft=nftables openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping
+	@.ci/need nft=nftables ovs-vswitchd=openvswitch-switch openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping
 	@go test -count=1 -v $(if $(AS_ROOT),-exec='$(AS_ROOT)') -run '^TestReadme' ./examples/allinone
 
 .PHONY: picture
@@ -52,6 +52,10 @@ test-kernel: ## what depends on the kernel, under Debian's, in a virtual machine
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint, pinned; its first build takes minutes
 	@$(GOLANGCI) run
+
+.PHONY: api
+api: ## how the exported API differs from the newest release, or from the commit before, for CHANGELOG
+	@.ci/api
 
 .PHONY: bench
 bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json and internal/bench/RESULTS.md keep it

@@ -33,6 +33,12 @@ type Dataplane interface {
 	// one that is half-made it returns what there is.
 	Inspect(ctx context.Context, id string) (Inspection, error)
 
+	// Announce tells the neighbours of a router where all its addresses are, in the background, as
+	// Apply tells them of new ones. Apply does not for a router that matches; yet neighbours and
+	// switches may have learned otherwise meanwhile, when another host still had the router and let
+	// go of it later. A router that is not there is [os.ErrNotExist].
+	Announce(ctx context.Context, id string) error
+
 	// Close releases what this process holds. The routers stay, and traffic flows on.
 	Close() error
 }

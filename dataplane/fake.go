@@ -107,6 +107,24 @@ func (f *Fake) Inspect(ctx context.Context, id string) (Inspection, error) {
 	return inspectionOf(r.router), nil
 }
 
+// Announce is only counted; see [FakeHost.Announced].
+func (f *Fake) Announce(ctx context.Context, id string) error {
+	const op = "announce"
+	if err := f.ready(ctx, op, id, Router{ID: id}.Validate); err != nil {
+		return err
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	if f.host.routers[id] == nil {
+		return wrap(op, id, os.ErrNotExist)
+	}
+	if f.host.announced == nil {
+		f.host.announced = make(map[string]int)
+	}
+	f.host.announced[id]++
+	return nil
+}
+
 // Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.
 func (f *Fake) Close() error {
 	f.closed.Store(true)

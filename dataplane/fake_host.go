@@ -16,6 +16,8 @@ type FakeHost struct {
 	writes  uint64
 	failure *failure
 	watches map[*fakeWatch]struct{}
+
+	announced map[string]int // by router
 }
 
 // fakeRouter is a router as the host has it.
@@ -51,6 +53,13 @@ func (h *FakeHost) Router(id string) (Router, bool) {
 		return Router{}, false
 	}
 	return r.router.Clone(), true
+}
+
+// Announced is how often a router was to be announced again; see [Dataplane].
+func (h *FakeHost) Announced(id string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.announced[id]
 }
 
 // Writes counts the changes that were made to the host by dataplanes so far. One that was taken

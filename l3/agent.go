@@ -67,13 +67,14 @@ type RouterBinding struct {
 // hosts report, neither of which grows Router.Revision unless its status changes. There is none
 // before there is something to realise, or a host.
 type RouterState struct {
-	ID       string `json:"id"`                // of the router
-	Revision uint64 `json:"generation"`        // counts the changes of what a host must realise
-	Request  string `json:"request,omitempty"` // that caused the last of them; see [WithRequest]
-	Wanted   bool   `json:"wanted"`            // there is something to realise
-	AgentID  string `json:"agent_id"`          // that hosts it, as [Bindings] has it; empty: none does
-	Host     string `json:"host"`              // of that agent
-	Epoch    uint64 `json:"epoch"`             // of that binding
+	ID       string `json:"id"`                 // of the router
+	Revision uint64 `json:"generation"`         // counts the changes of what a host must realise
+	Request  string `json:"request,omitempty"`  // that caused the last of them; see [WithRequest]
+	Announce uint64 `json:"announce,omitempty"` // see [agent.Assignment]
+	Wanted   bool   `json:"wanted"`             // there is something to realise
+	AgentID  string `json:"agent_id"`           // that hosts it, as [Bindings] has it; empty: none does
+	Host     string `json:"host"`               // of that agent
+	Epoch    uint64 `json:"epoch"`              // of that binding
 	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up,
 	// while the gateway is up too.
 	Inside []netip.Prefix `json:"inside,omitempty"`

@@ -125,7 +125,7 @@ type run struct {
 	known     peers     // the tunnel peers
 	peersDue  time.Time // when one of them leaves; zero: none does
 
-	instance   string                  // of this process; see [l3.Session]
+	instance   string                  // of this process; see [Session]
 	seq        uint64                  // of the last report or inventory
 	deployment string                  // that is served; empty: not known yet
 	present    map[string]bool         // routers on the host when the listing was complete

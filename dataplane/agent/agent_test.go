@@ -369,3 +369,30 @@ func TestIncompleteConfigurations(t *testing.T) {
 		require.ErrorContains(t, err, "Config."+missing)
 	}
 }
+
+// TestAnnouncesWhatAnotherHostHadToo: the router's neighbours may have heard of it from there last.
+func TestAnnouncesWhatAnotherHostHadToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.start()
+		put := func(epoch, revision, announce uint64) int {
+			a := router("r1", epoch, revision)
+			a.Router.Ports[0].MTU, a.Announce = 1400, announce
+			s.plane.put(a)
+			s.plane.send(agent.Put{Assignment: a})
+			after(time.Second)
+			return s.host.Announced("r1")
+		}
+		require.Zero(t, put(1, 1, 0), "Apply announces what is new")
+		require.Zero(t, put(1, 2, 0))
+		require.Equal(t, 1, put(1, 3, 3), "another host has let go")
+		require.Equal(t, 1, put(1, 4, 3), "that was announced")
+		require.Equal(t, 2, put(2, 5, 0), "it was elsewhere, and this host never let go")
+		s.end()
+		s.start()
+		defer s.end()
+		after(time.Minute)
+		require.Equal(t, 2, s.host.Announced("r1"), "the cache says what was applied")
+		require.Equal(t, 3, put(2, 8, 7), "in a revision that this host has skipped")
+	})
+}

@@ -12,6 +12,11 @@ type Assignment struct {
 	Epoch      uint64           `json:"epoch"`                // grows when the router moves to another host
 	Request    string           `json:"request,omitempty"`    // ID of the API's request that caused this revision, for logs
 	Router     dataplane.Router `json:"router"`
+
+	// Announce is the last revision with which the router's addresses must be announced although
+	// nothing changes here: another host, which answered for them too, has let go. 0: there was
+	// none.
+	Announce uint64 `json:"announce,omitempty"`
 }
 
 // Version orders what is said of one router: by epoch, then by revision. Versions only grow, so a

@@ -46,6 +46,7 @@ type entry struct {
 type job struct {
 	id      string
 	want    *Assignment // nil: take it away
+	runs    Version     // on the host; zero: not known
 	last    Version     // with which it leaves
 	request string      // because of which it leaves
 	check   bool        // it was applied already: look whether it still is
@@ -197,7 +198,7 @@ func (b *book) next(now time.Time) (j *job, wait time.Time) {
 		return nil, b.queue.wake()
 	}
 	e.running, e.urgent, e.kept = true, false, false
-	j = &job{id: e.id, want: e.want, last: e.last, request: e.request, stray: e.want == nil && e.stray}
+	j = &job{id: e.id, want: e.want, runs: e.runs, last: e.last, request: e.request, stray: e.want == nil && e.stray}
 	if e.want != nil {
 		j.fence = b.fenced
 		j.check = !b.fenced && e.applied == e.want.Version()

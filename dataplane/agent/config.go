@@ -16,7 +16,7 @@ import (
 
 // Config is what an [Agent] is made of. Host, Source and Dataplane must be given.
 type Config struct {
-	Host string // see [l3.CheckHostName]
+	Host string // see [CheckHostName]
 	// Machine tells this machine from others that may use the same host name by mistake. It is the
 	// same for every process on the machine until it boots. Empty: the kernel's boot ID and the
 	// network namespace. Agents of several hosts in one network namespace, as in tests, must each

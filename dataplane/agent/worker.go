@@ -36,7 +36,7 @@ func (a *Agent) work(ctx context.Context, j *job) (r result) {
 	case j.check:
 		r.report, r.corrected, r.err = a.check(ctx, j.want)
 	default:
-		r.report, r.err = a.apply(ctx, j.want)
+		r.report, r.err = a.apply(ctx, j.want, j.runs)
 	}
 	if r.err != nil && ctx.Err() == nil {
 		a.log.Error("router failed, will be tried again", "router", j.id, "request", j.cause(), "err", r.err)
@@ -71,7 +71,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*Report, error) {
 }
 
 // apply brings a router to its version, and reports either way.
-func (a *Agent) apply(ctx context.Context, want *Assignment) (*Report, error) {
+func (a *Agent) apply(ctx context.Context, want *Assignment, runs Version) (*Report, error) {
 	begin := time.Now()
 	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
 	if ctx.Err() != nil {
@@ -88,7 +88,26 @@ func (a *Agent) apply(ctx context.Context, want *Assignment) (*Report, error) {
 	if a.cache != nil {
 		a.cache.keep(*want)
 	}
+	if movedHere(want, runs) {
+		a.announce(ctx, want)
+	}
 	return report, nil
+}
+
+// movedHere reports whether another host may have answered for a router's addresses since the
+// version was applied that runs.
+func movedHere(want *Assignment, runs Version) bool {
+	return runs != Version{} && runs.Epoch != want.Epoch || want.Announce > runs.Revision
+}
+
+// announce tells the neighbours of a router that it is here.
+func (a *Agent) announce(ctx context.Context, want *Assignment) {
+	if err := a.config.Dataplane.Announce(ctx, want.Router.ID); err != nil && ctx.Err() == nil {
+		a.log.Error("cannot announce a router that another host had too: its neighbours may not find it for a while",
+			"router", want.Router.ID, "request", want.Request, "err", err)
+		return
+	}
+	a.log.Info("router announced: another host has let go of it", "router", want.Router.ID, "epoch", want.Epoch, "revision", want.Revision)
 }
 
 // check puts a router right that is not as it was left.

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/l3kit/l3kit/internal/dump"
 )
 
 // checkTunnel runs in the host's namespace.
@@ -14,7 +16,7 @@ func (w *Wiring) checkTunnel() error {
 	if !local.IsValid() {
 		return nil
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list the addresses of this host: %w", err)
 	}
@@ -34,7 +36,7 @@ func checkInterface(device string) error {
 	if err != nil || l.Type() == "bridge" {
 		return err
 	}
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	addrs, err := dump.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/netdev"
 )
@@ -61,7 +62,7 @@ func Detach(ctx context.Context, w namespace.InterfaceDriver, ns namespace.NS, d
 // none.
 func Device(ns namespace.NS, port string) (name string, err error) {
 	err = netdev.In(ns.FD, func(h *netlink.Handle) error {
-		links, err := h.LinkList()
+		links, err := dump.Complete(h.LinkList)
 		if err != nil {
 			return failure.Of("list links", "", err)
 		}
@@ -109,7 +110,9 @@ func routesTo(h *netlink.Handle, dest netip.Prefix) ([]netlink.Route, error) {
 	if dest.Addr().Is4() {
 		family = netlink.FAMILY_V4
 	}
-	routes, err := h.RouteListFiltered(family, &netlink.Route{Dst: ipNet(dest.Masked())}, netlink.RT_FILTER_DST)
+	routes, err := dump.Complete(func() ([]netlink.Route, error) {
+		return h.RouteListFiltered(family, &netlink.Route{Dst: ipNet(dest.Masked())}, netlink.RT_FILTER_DST)
+	})
 	if err != nil {
 		return nil, failure.Of("list routes", dest.String(), err)
 	}

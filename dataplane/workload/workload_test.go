@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -362,4 +363,41 @@ func (m vm) arp(t *testing.T, mac dataplane.MAC, from, to netip.Addr, want datap
 		}
 	}
 	t.Fatal("no answer")
+}
+
+// TestDeviceAmidChanges: a listing that is interrupted, because links of the namespace change
+// meanwhile, is repeated.
+func TestDeviceAmidChanges(t *testing.T) {
+	needs.Root(t)
+	l, err := lab.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	ns, err := netns.Open(l.HostNS)
+	require.NoError(t, err)
+	defer ns.Close()
+	handle, err := netlink.NewHandleAt(vnetns.NsHandle(ns.Fd()))
+	require.NoError(t, err)
+	defer handle.Close()
+	for i := range 100 { // more than one message of the kernel lists
+		require.NoError(t, handle.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("stays%d", i)}, PeerName: fmt.Sprintf("far%d", i)}))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	changed := make(chan error, 1)
+	go func() {
+		pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "comes"}, PeerName: "goes"}
+		var err error
+		for ctx.Err() == nil && err == nil {
+			err = errors.Join(handle.LinkAdd(pair), handle.LinkDel(pair))
+		}
+		changed <- err
+	}()
+	for range 200 {
+		name, err := workload.Device(namespace.NS{FD: int(ns.Fd())}, "nobody's")
+		if err != nil || name != "" {
+			require.NoError(t, err)
+			require.Empty(t, name)
+		}
+	}
+	stop()
+	require.NoError(t, <-changed)
 }

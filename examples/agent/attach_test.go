@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,9 +59,9 @@ func TestAttach(t *testing.T) {
 		require.NoError(t, err)
 		return said, status
 	}
-	boundTo := func() string {
+	boundTo := func(port string) string {
 		var p struct{ portsbinding.PortsBindingExt }
-		require.NoError(t, ports.Get(ctx, api, tenant.Port).ExtractInto(&p))
+		require.NoError(t, ports.Get(ctx, api, port).ExtractInto(&p))
 		return p.HostID
 	}
 	var before []string
@@ -81,19 +82,19 @@ func TestAttach(t *testing.T) {
 	said, status := agent(here, "attach", "blue", "--netns=nowhere")
 	require.Equal(t, 80, status, said)
 	require.Contains(t, said, "--netns: there is no network namespace nowhere: create it with ip netns add nowhere")
-	require.Empty(t, boundTo())
+	require.Empty(t, boundTo(tenant.Port))
 	require.Equal(t, before, links(t, here))
 
 	said, status = agent(here, "attach", "blue", "--netns=/proc/self/ns/net")
 	require.Equal(t, 80, status, said)
 	require.Contains(t, said, "--netns: that is the network namespace of the host itself")
-	require.Empty(t, boundTo())
+	require.Empty(t, boundTo(tenant.Port))
 	require.Equal(t, before, links(t, here))
 
 	said, status = agent(here, "attach", "blue", "--netns=vm1")
 	require.Zero(t, status, said)
 	require.Equal(t, fmt.Sprintf("attached port %s as eth0: %s/24, default via 10.0.0.1, MAC %s, MTU %d\n", tenant.Port, tenant.Fixed, tenant.MAC, tenant.MTU), said)
-	require.Equal(t, here.Name, boundTo())
+	require.Equal(t, here.Name, boundTo(tenant.Port))
 	becomes(ctx, t, api, tenant.Port, "ACTIVE")
 	var inside *lab.Host
 	require.NoError(t, here.Do(func() (err error) { inside, err = here.Enter("/run/netns/vm1"); return err }))
@@ -135,9 +136,7 @@ func TestAttach(t *testing.T) {
 	said, status = agent(here, "detach", "second")
 	require.Zero(t, status, said)
 	require.Equal(t, "detached port "+second.ID+"\n", said)
-	var bound struct{ portsbinding.PortsBindingExt }
-	require.NoError(t, ports.Get(ctx, api, second.ID).ExtractInto(&bound))
-	require.Empty(t, bound.HostID)
+	require.Empty(t, boundTo(second.ID))
 	require.ElementsMatch(t, during, links(t, here))
 
 	said, status = agent(other, "attach", tenant.Port, "--netns=vm1")
@@ -146,7 +145,7 @@ func TestAttach(t *testing.T) {
 	said, status = agent(other, "detach", "blue")
 	require.Equal(t, 1, status, said)
 	require.Contains(t, said, "nothing on this host is attached to it")
-	require.Equal(t, here.Name, boundTo())
+	require.Equal(t, here.Name, boundTo(tenant.Port))
 	pings(t, inside, deployment.OutsideAddr)
 
 	// The agent that starts again, and checks what it finds, leaves the workload as it is.
@@ -160,7 +159,7 @@ func TestAttach(t *testing.T) {
 	said, status = agent(here, "detach", "blue")
 	require.Zero(t, status, said)
 	require.Equal(t, "detached port "+tenant.Port+"\n", said)
-	require.Empty(t, boundTo())
+	require.Empty(t, boundTo(tenant.Port))
 	detached, err := ports.Get(ctx, api, tenant.Port).Extract()
 	require.NoError(t, err)
 	require.Equal(t, "DOWN", detached.Status, "at once")
@@ -177,6 +176,40 @@ func TestAttach(t *testing.T) {
 	said, status = agent(here, "detach", tenant.Port)
 	require.Zero(t, status, said)
 	require.Equal(t, before, links(t, here))
+
+	// A port that is attached here is detached by its ID without the API, which is told later.
+	said, status = agent(here, "attach", "second", "--netns=vm1")
+	require.Zero(t, status, said)
+	reachable := slices.Clone(command.Env)
+	command.Env = append(slices.Clone(reachable), "L3KIT_API=http://127.0.0.1:1")
+	said, status = agent(here, "detach", "second")
+	require.Equal(t, 1, status, said)
+	require.Contains(t, said, "no port with this ID is attached on this host, and the API does not say which has this name: read ports: ")
+	said, status = agent(here, "detach", second.ID)
+	require.Zero(t, status, said)
+	require.Contains(t, said, "detached port "+second.ID+"\n")
+	require.Contains(t, said, "cannot tell the API, which may show the port bound to host "+here.Name+" until this command is run again: read ports: ")
+	require.Equal(t, before, links(t, here))
+	require.Equal(t, here.Name, boundTo(second.ID))
+	said, status = agent(here, "detach", second.ID)
+	require.Equal(t, 1, status, said)
+	command.Env = reachable
+	said, status = agent(here, "detach", second.ID)
+	require.Zero(t, status, said)
+	require.Equal(t, "detached port "+second.ID+"\n", said)
+	require.Empty(t, boundTo(second.ID))
+
+	// A port that another host has taken stays bound to that one.
+	said, status = agent(here, "attach", "second", "--netns=vm1")
+	require.Zero(t, status, said)
+	require.NoError(t, ports.Update(ctx, api, second.ID, portsbinding.UpdateOptsExt{UpdateOptsBuilder: ports.UpdateOpts{}, HostID: &other.Name}).Err)
+	said, status = agent(here, "detach", second.ID)
+	require.Zero(t, status, said)
+	require.Equal(t, "detached port "+second.ID+"\n", said)
+	require.Equal(t, other.Name, boundTo(second.ID))
+	require.Equal(t, before, links(t, here))
+	unbound := ""
+	require.NoError(t, ports.Update(ctx, api, second.ID, portsbinding.UpdateOptsExt{UpdateOptsBuilder: ports.UpdateOpts{}, HostID: &unbound}).Err)
 
 	// What is left of a workload that has gone with its namespace stays until clean removes it.
 	addNetns("vm3", here)

@@ -19,7 +19,9 @@ func TestCompletion(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	wrapper := fmt.Sprintf("#!/bin/sh\n%s=1 exec %s \"$@\"\n", asMain, self)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "agent"), []byte(wrapper), 0o755))
+	for _, name := range []string{"agent", "l3kit-agent"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(wrapper), 0o755))
+	}
 	lines := map[string][]string{
 		"agent at":                             {"attach"},
 		"agent --wir":                          {"--wiring"},
@@ -42,6 +44,7 @@ func TestCompletion(t *testing.T) {
 		}
 		return found
 	}
+	installed(t, shell)
 	for line, want := range lines {
 		// Bash takes a line apart at = too, and what it completes is behind that.
 		words := strings.Split(strings.ReplaceAll(line, "=", " = "), " ")
@@ -58,6 +61,14 @@ func TestCompletion(t *testing.T) {
 			source <(agent completion zsh); words=(%s); CURRENT=%d; _agent`, quotedWords(strings.Split(line, " ")), len(strings.Split(line, " ")))
 		require.Equal(t, whole, shell("zsh", zsh), "zsh: %s", line)
 	}
+}
+
+// installed requires completion for the name that the unit for systemd has for the binary.
+func installed(t *testing.T, shell func(program, script string, args ...string) []string) {
+	t.Helper()
+	require.Contains(t, shell("bash", "source <(agent completion bash); complete -p l3kit-agent"), "_agent_complete")
+	require.Equal(t, []string{"attach"}, shell("fish", `agent completion fish | source; complete -C "l3kit-agent at" | string replace -r '\t.*' ''; true`))
+	require.Equal(t, []string{"_agent", "agent", "l3kit-agent"}, shell("zsh", `compdef() { print -l -- "$@"; }; source <(agent completion zsh)`))
 }
 
 func quotedWords(words []string) string {

@@ -109,6 +109,11 @@ func TestWrongFlags(t *testing.T) {
 		{login + " --bus=nats://[::1", "--bus: parse", invalid},
 		{login + " --lease=0s", "--lease must be more than 0", invalid},
 		{login + " --heartbeat=-1s", "--heartbeat must be more than 0", invalid},
+		{login + " --heartbeat=26s", "--heartbeat: 26s is more than 25s, a third of --agent-down-time", invalid},
+		{login + " --heartbeat=9s --agent-down-time=26s", "--heartbeat: 9s is more than 8.666s, a third of --agent-down-time", invalid},
+		{login + " --agent-down-time=0s", "--agent-down-time must be more than 0", invalid},
+		{login + " --vxlan-port=0", "--vxlan-port: 0 is not a port", invalid},
+		{"plan --vxlan-port=0", "--vxlan-port: 0 is not a port", invalid},
 		{login + " --parallel=-1", "--parallel must not be less than 0", invalid},
 		{login + " --metrics=192.0.2.300:80", `--metrics: "192.0.2.300" is not an IP address`, invalid},
 		{login + " --tunnel-address=192.0.2.1 --tunnel-peers=2001:db8::1", "peer 2001:db8::1 is not of the same address family", invalid},
@@ -122,9 +127,10 @@ func TestWrongFlags(t *testing.T) {
 		{"completion tcsh", `must be one of "bash","zsh","fish"`, invalid},
 		{"attach port --tap --api=http://127.0.0.1:1", "read ports: ", failed},
 		{"plan --cache=" + file("cache", ""), "--cache: ", invalid},
-		{"inspect --cache=", "--cache is empty", invalid},
-		{login + " --cache=", "--cache is empty", invalid},
-		{login + " --bus=", `--bus: "" is neither nats://HOST:PORT nor`, invalid},
+		{"inspect --cache=", "--cache: the value is empty: give DIR", invalid},
+		{login + " --cache=", "--cache: the value is empty: give DIR", invalid},
+		{login + " --namespaces=", "--namespaces: the value is empty: give DIR", invalid},
+		{login + " --bus=", "--bus: the value is empty: give URL", invalid},
 		{"--bus-password-file=" + file("empty", " \n"), "--bus-password-file: " + dir + "/empty: the file is empty", invalid},
 		{login + " --tunnel-address=127.0.0.1", "--tunnel-address: 127.0.0.1 is not an address that other hosts can reach", invalid},
 		{login + " --tunnel-address=224.0.0.1", "--tunnel-address: 224.0.0.1 is not an address that other hosts can reach", invalid},
@@ -132,7 +138,7 @@ func TestWrongFlags(t *testing.T) {
 		{login + " --tunnel-address=::", "--tunnel-address: :: is not an address that other hosts can reach", invalid},
 		{"attach port --pid=0", "--pid: 0 is not the ID of a process", invalid},
 		{"attach port --pid=-1", "--pid: -1 is not the ID of a process", invalid},
-		{"attach port --netns=", "--netns is empty", invalid},
+		{"attach port --netns=", "--netns: the value is empty: give NAME", invalid},
 		{"attach port --netns=x --device=bad/name", `--device: "bad/name" is not the name of a network device`, invalid},
 		{"attach port --netns=x --device=averyverylongname", `--device: "averyverylongname" is not the name`, invalid},
 		{"--log-level=foo", "--log-level: must be one of debug, info, warn, error", invalid},
@@ -341,7 +347,7 @@ func TestCapabilities(t *testing.T) {
 		start := append([]string{"--bus-password=x", "--bus=nats://127.0.0.1:1"}, h.flags...)
 		line, status := refusal(t, h.as(), start...)
 		require.Contains(t, line, "needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")
-		require.Equal(t, 1, status)
+		require.Equal(t, notPermitted, status)
 		for i, c := range capabilities {
 			rest := append(append([]string{}, capabilities[:i]...), capabilities[i+1:]...)
 			args := start
@@ -351,31 +357,50 @@ func TestCapabilities(t *testing.T) {
 				stop()
 				args = append([]string{"explain", "off", "--from=10.0.1.5", "--to=203.0.113.1", "--check"}, h.flags...)
 			}
-			line, _ := refusal(t, h.as(rest...), args...)
+			line, status := refusal(t, h.as(rest...), args...)
 			require.Contains(t, line, "operation not permitted", "without %s", c)
+			require.Equal(t, notPermitted, status, "without %s", c)
 		}
 	})
 }
 
-// TestCommandsWithoutRoot: beside an agent of root, a command of somebody else says what it lacks.
-func TestCommandsWithoutRoot(t *testing.T) {
+// notPermitted is EX_NOPERM of sysexits(3).
+const notPermitted = 77
+
+// TestWithoutRoot: what an ordinary user starts says what it lacks, beside an agent of root and
+// without one.
+func TestWithoutRoot(t *testing.T) {
 	h := newSite(t)
-	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
-	defer stop()
-	h.passes()
 	binary, err := os.Open(os.Args[0]) // in a directory that nobody else may enter
 	require.NoError(t, err)
 	defer binary.Close()
-	const nobody = "65534"
-	for _, args := range [][]string{{"inspect"}, {"plan"}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+	refused := func(says string, args ...string) {
+		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
+		const nobody = "65534"
 		cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + h.machine.HostNS, "setpriv", "--reuid=" + nobody, "--regid=" + nobody,
 			"--clear-groups", "/proc/self/fd/3"}, args...)...)
 		cmd.Env, cmd.ExtraFiles = append(os.Environ(), asMain+"=1"), []*os.File{binary}
 		text, err := cmd.CombinedOutput()
+		require.NoError(t, ctx.Err())
 		require.Error(t, err)
-		require.Regexp(t, `^agent: error: .*ask the agent of this host, process \d+: this needs root: run the command as root\n$`, string(text), "%v", args)
+		require.Regexp(t, `^agent: error: .*`+says+`.*\n$`, string(text), "%v", args)
+		require.Equal(t, notPermitted, cmd.ProcessState.ExitCode(), "%v", args)
+	}
+	const root = `needs root \(CAP_NET_ADMIN and CAP_SYS_ADMIN\)`
+	refused(root, "--bus-password=x", "--cache="+h.flags[1])
+	const none = "--cache=/nonexistent/l3kit"
+	for _, args := range [][]string{{"inspect", none}, {"plan", none}, {"clean", none}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+		refused(root, args...)
+	}
+	refused("permission denied", "inspect", "--cache="+h.flags[1])
+
+	stop := h.start(h.as("net_admin", "sys_admin", "net_raw"))
+	defer stop()
+	h.passes()
+	for _, args := range [][]string{{"inspect"}, {"plan"}, {"remove", "office"}, {"attach", "port", "--tap"}, {"detach", "port"}} {
+		refused(`ask the agent of this host, process \d+: `+root+`: run the command as root`, args...)
 	}
 }
 

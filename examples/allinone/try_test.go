@@ -72,13 +72,18 @@ func run(t *testing.T, script string) string {
 	return string(said)
 }
 
-// blocks are the commands of a text: those that stand in blocks behind a mark.
+// blocks are the commands of README: those that stand in blocks behind a mark.
 func blocks(t *testing.T, mark string) []string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	return blocksOf(t, "README.md", mark)
+}
+
+func blocksOf(t *testing.T, file, mark string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", file))
 	require.NoError(t, err)
 	var found []string
-	for _, m := range regexp.MustCompile("(?s)<!-- "+regexp.QuoteMeta(mark)+" -->\n```sh\n(.*?)```\n").FindAllStringSubmatch(string(readme), -1) {
+	for _, m := range regexp.MustCompile("(?s)<!-- "+regexp.QuoteMeta(mark)+" -->\n```sh\n(.*?)```\n").FindAllStringSubmatch(string(text), -1) {
 		found = append(found, m[1])
 	}
 	require.NotEmpty(t, found)
@@ -136,6 +141,72 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// switches starts Open vSwitch, whose files are in /run.
+const switches = `
+mkdir /run/openvswitch
+quiet="-vconsole:off -vsyslog:off -vfile:off"
+ovsdb-tool create /run/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema
+ovsdb-server /run/openvswitch/conf.db --remote=punix:/run/openvswitch/db.sock --detach --pidfile $quiet
+ovs-vsctl --no-wait init
+ovs-vswitchd unix:/run/openvswitch/db.sock --detach --pidfile $quiet
+`
+
+// resources makes what README's first packet has the openstack client make, which takes seconds for
+// each.
+const resources = `
+python3 - <<'END'
+import json, time, urllib.error, urllib.request
+
+def send(method, path, body):
+    data = body and json.dumps(body).encode()
+    request = urllib.request.Request("http://127.0.0.1:9696/v2.0/" + path, data, {"Content-Type": "application/json"}, method=method)
+    return json.load(urllib.request.urlopen(request))
+
+def make(kind, **body):
+    return send("POST", kind + "s", {kind: body})[kind]["id"]
+
+while True:
+    try:
+        send("GET", "networks", None)
+        break
+    except urllib.error.URLError:
+        time.sleep(0.1)
+public = make("network", name="public", **{"router:external": True, "provider:network_type": "flat", "provider:physical_network": "public"})
+make("subnet", network_id=public, ip_version=4, cidr="203.0.113.0/24", gateway_ip="203.0.113.1", enable_dhcp=False)
+blue = make("network", name="blue")
+subnet = make("subnet", network_id=blue, ip_version=4, cidr="10.0.1.0/24")
+router = make("router", name="blue", external_gateway_info={"network_id": public})
+send("PUT", "routers/" + router + "/add_router_interface", {"subnet_id": subnet})
+make("port", network_id=blue, name="vm1")
+while send("GET", "routers/" + router, None)["router"]["status"] != "ACTIVE":
+    time.sleep(0.1)
+END
+`
+
+// TestReadmeOnOpenVSwitch starts the service as README says for Open vSwitch, in user space, and
+// ends with what the first packet ends with.
+func TestReadmeOnOpenVSwitch(t *testing.T) {
+	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+	needs.Program(t, "python3", "python3")
+	first, ovs := blocks(t, "try"), blocks(t, "ovs")
+	const build = "go build -o bin/ ./examples/allinone\n"
+	require.Contains(t, first[0], build)
+	replace := strings.NewReplacer(build, "cp -r "+binaries(t)+" bin\n",
+		"add-br br-ex", "add-br br-ex -- set bridge br-ex datapath_type=netdev", "--wiring ovs", "--wiring ovs --ovs-datapath netdev")
+	started := replace.Replace(first[0] + ovs[0])
+	require.Equal(t, 2, strings.Count(started, "netdev"))
+	attached, cleaned := first[len(first)-3], first[len(first)-1]
+	require.Contains(t, attached, " attach vm1 ")
+	said := run(t, switches+started+resources+attached+ovs[1]+cleaned+strings.Join(blocks(t, "ovs clean"), "")+`
+[ -z "$(ovs-vsctl list-br)" ]
+ovs-appctl -t ovs-vswitchd exit
+ovs-appctl -t ovsdb-server exit
+`+same)
+	require.Contains(t, said, " 0% packet loss")
+	require.Regexp(t, `(?s)Bridge br-int\n.*Port tap[0-9a-f-]{11}\n +tag: \d`, said)
+	require.Contains(t, said, "options: {peer=phy-br-ex}")
+}
+
 // TestReadmeOnSeveralHosts runs the blocks for a server and for a host, each in a network namespace
 // of its own with the address that the text says.
 func TestReadmeOnSeveralHosts(t *testing.T) {
@@ -143,15 +214,7 @@ func TestReadmeOnSeveralHosts(t *testing.T) {
 	build := "go build -o bin/ ./examples/server ./examples/agent\n"
 	require.Contains(t, server[0], build)
 	server[0] = strings.Replace(server[0], build, "cp -r "+binaries(t)+" bin\n", 1) // the same
-	said := run(t, `
-ip netns add node1
-ip link add lan type veth peer name lan netns node1
-ip address add 192.0.2.10/24 dev lan
-ip link set lan up
-ip -n node1 address add 192.0.2.11/24 dev lan
-ip -n node1 link set lan up
-ip -n node1 link add eth1 type veth peer name far
-`+strings.Join(server, "")+`
+	said := run(t, twoHosts+strings.Join(server, "")+`
 ip netns exec node1 bash -euc `+quoted(strings.Join(node, "")+"\nsleep infinity")+` &
 export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9696
 until openstack network agent list | grep node1; do sleep 1; done
@@ -159,11 +222,62 @@ until openstack network agent list | grep node1; do sleep 1; done
 	require.Regexp(t, `node1 .* :-\) `, said)
 }
 
+// twoHosts is this machine, the server of the texts, and the first host, a network namespace.
+const twoHosts = `
+ip netns add node1
+ip link add lan type veth peer name lan netns node1
+ip address add 192.0.2.10/24 dev lan
+ip link set lan up
+ip -n node1 link set lo up
+ip -n node1 address add 192.0.2.11/24 dev lan
+ip -n node1 link set lan up
+ip -n node1 link add eth1 type veth peer name far
+`
+
+// TestInstall runs the blocks with which OPERATIONS.md installs the services, and then what the
+// units start, with the files that were written.
+func TestInstall(t *testing.T) {
+	needs.Program(t, "systemctl", "systemd")
+	step := func(mark string) string {
+		// No systemd runs that could start a service. Nothing of that would get through sudo.
+		return strings.ReplaceAll(blocksOf(t, "OPERATIONS.md", "install: "+mark)[0], "sudo ", "")
+	}
+	build := "go build -o bin/ ./examples/server ./examples/agent\n"
+	require.Contains(t, step("server"), build)
+	install := strings.Replace(step("server"), build, "cp -r "+binaries(t)+" bin\n", 1)
+	said := run(t, twoHosts+`
+systemctl() { [ "$1 $2" = "enable --now" ] && SYSTEMD_OFFLINE=1 command systemctl enable "$3"; }
+for dir in /etc /usr/local; do
+	mkdir -p /run/over$dir/upper /run/over$dir/work
+	mount -t overlay overlay -o "lowerdir=$dir,upperdir=/run/over$dir/upper,workdir=/run/over$dir/work" $dir
+done
+mkdir -p /var/lib/l3kit/server
+start() { sed -n 's/^ExecStart=//p' "/etc/systemd/system/multi-user.target.wants/$1.service"; }
+`+install+`
+(cd /var/lib/l3kit/server && exec $(start l3kit-server)) &
+until [ -s /var/lib/l3kit/server/l3kit-bus.secret ]; do sleep 0.1; done
+`+strings.ReplaceAll(step("password"), "l3kit-server", "/usr/local/bin/l3kit-server")+`
+mkdir /run/node1
+cp bin/agent examples/agent/l3kit-agent.service node1.password /run/node1
+cd /run/node1
+`+step("node1")+`
+ip netns exec node1 $(start l3kit-agent) &
+ready() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/9698 && printf "GET /readyz HTTP/1.0\r\n\r\n" >&3 && cat <&3'; }
+export -f ready
+until ip netns exec node1 bash -c ready 2>/dev/null | grep -o '200 OK'; do sleep 0.1; done
+systemd-analyze verify --recursive-errors=no /etc/systemd/system/l3kit-*.service
+echo verified
+`)
+	require.Contains(t, said, "200 OK")
+	require.Contains(t, said, "verified")
+}
+
 // quoted is a text as one word of the shell.
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // TestStart: a start is quiet, an address in the log is one at which something listens, and a
-// second process on the host is refused before it writes anything.
+// second process on the host, or one with flags that are wrong, is refused before it writes
+// anything.
 func TestStart(t *testing.T) {
 	said := run(t, "cp -r "+binaries(t)+" bin\n"+`
 bin/allinone 2>/run/log &
@@ -177,6 +291,10 @@ cd /run/elsewhere
 echo "status $?, left: $(ls -A)"
 "$binary" --listen :9696 --force-listen --cache /run/elsewhere/cache && exit 1
 echo "status $?, left: $(ls -A)"
+for wrong in --heartbeat=26s --metrics=127.0.0.1:9696; do
+	"$binary" $wrong && exit 1
+	echo "status $?, left: $(ls -A)"
+done
 for address in $(grep -oE '[0-9.]+:[0-9]+' /run/log | grep '^127'); do
 	(exec 3<>"/dev/tcp/${address%:*}/${address#*:}") && echo "listens: $address"
 done
@@ -184,6 +302,9 @@ grep -E 'level=(WARN|ERROR)' /run/log && exit 1
 echo quiet
 `)
 	require.Equal(t, 2, strings.Count(said, "status 1, left: \n"))
+	require.Equal(t, 2, strings.Count(said, "status 80, left: \n"))
+	require.Contains(t, said, "--heartbeat: 26s is more than 25s, a third of --agent-down-time")
+	require.Contains(t, said, "--listen 127.0.0.1:9696 and --metrics 127.0.0.1:9696 are the same address")
 	require.Contains(t, said, "another agent runs on this host, process ")
 	require.Contains(t, said, "listens: 127.0.0.1:9696")
 	require.NotContains(t, said, "4222")

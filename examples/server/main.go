@@ -1,6 +1,6 @@
-// Command server serves the L3 API: routers, networks, subnets, ports and floating IPs, as the
-// OpenStack Networking API v2.0 has them, over SQLite or PostgreSQL, and has agents realise what
-// was asked for. The openstack client, gophercloud and Terraform speak to it as they are.
+// Command server serves the L3 API (routers, networks, subnets, ports and floating IPs, as in the
+// OpenStack Networking API v2.0) over SQLite or PostgreSQL, and tells agents which routers their
+// hosts must have. The openstack client, gophercloud and Terraform work with it unchanged.
 package main
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 )
 
-const description = `Serves the L3 API (OpenStack Networking v2.0) over SQLite or PostgreSQL, and has agents realise what was
-asked for. It keeps its files in the directory that it is started in.
+const description = `Serves the L3 API (OpenStack Networking v2.0) over SQLite or PostgreSQL, and tells agents which routers
+their hosts must have. It keeps its files in the directory that it is started in.
 
 Every flag can be set in a YAML file, by its name (listen: 127.0.0.1:9696), and in the environment, as
 L3KIT_LISTEN. A first try with an agent on the same host, where go build -o bin/ ./examples/... was run:

@@ -10,19 +10,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/internal/deployment"
 )
 
-const description = `Starts allinone, asks its API for a three-tier application (www, app, db) behind a router, checks it with real requests, breaks things
-and mends them, and has the API take all away. Everything is in network namespaces of its own. Needs root.`
+const description = `Starts allinone, asks its API for a three-tier application (www, app, db) behind a router, checks
+it with real requests, breaks things and mends them, and has the API take all away. Everything is in
+network namespaces of its own. It needs root.
+`
 
 // patience is how long the whole demonstration may take before something is taken to hang.
 const patience = 2 * time.Minute
@@ -35,24 +35,10 @@ type flags struct {
 	Keep      bool             `help:"Leave everything standing until Ctrl-C, and say how to look around."`
 }
 
-func main() {
-	var f flags
-	k := kong.Parse(&f, kong.Name("threetier"), kong.Description(description), kong.Vars{"version": "threetier " + version()})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	k.FatalIfErrorf(f.run(ctx))
-}
+func main() { daemon.Main("threetier", description, &flags{}) }
 
-// version is that of the module, as the Go tool recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return fmt.Sprint(info.Main.Path, " ", info.Main.Version, " ", info.GoVersion)
-}
-
-func (f *flags) run(ctx context.Context) error {
+// Run is called by kong.
+func (f *flags) Run(ctx context.Context) error {
 	unlock, err := lock(lockFile)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 
 // TestMain is allinone too, race detector included.
 func TestMain(m *testing.M) {
-	deployment.Main(map[string]func(){"allinone": allinone.Main})
+	deployment.Main(map[string]func(){"allinone": allinone.Main, "threetier": main})
 	os.Exit(m.Run())
 }
 
@@ -58,4 +59,20 @@ func TestVerdictNamesWhatFailed(t *testing.T) {
 	out.equal("two", "a", "b", nil)
 	require.EqualError(t, out.verdict(), "failed: two")
 	require.Contains(t, text.String(), "✗ two")
+}
+
+// TestFlags: what is wrong is one line, and has the exit status that it has everywhere.
+func TestFlags(t *testing.T) {
+	for flag, says := range map[string]string{
+		"--wiring=ovn": `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
+		"--allinone=":  "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
+	} {
+		self := deployment.Self("threetier")
+		cmd := exec.CommandContext(t.Context(), self.File, flag)
+		cmd.Env = append(os.Environ(), self.Env...)
+		text, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Equal(t, 80, cmd.ProcessState.ExitCode())
+		require.Equal(t, says+"\n", string(text))
+	}
 }

@@ -89,7 +89,7 @@ func (c *Consumer) read(ctx context.Context, stream string, take func(context.Co
 
 // CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by
 // whichever process. An error says that agents cannot be heard now: the bus stores nothing, nobody
-// reads it, or what was read cannot be stored. [l3.Failover] calls it.
+// reads it, or what was read cannot be stored. [service.Failover] calls it.
 func (c *Consumer) CaughtUp(ctx context.Context) error {
 	mark, err := c.bus.probe(ctx)
 	if err != nil {

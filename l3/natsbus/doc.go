@@ -77,6 +77,9 @@
 // reported that the router is gone. A null with "orphan": true is meant for whatever router of that
 // ID runs on the host, and any other leaves a router alone that belongs to another deployment.
 //
+// A value may have "announce": 6, the last revision with which another host had let go of the
+// router: an agent that runs an earlier one announces the router's addresses.
+//
 // # Session
 //
 // An agent begins with a request to session:
@@ -128,7 +131,7 @@
 //
 // The configurations have the counts routers, interfaces, ex_gw_ports and floating_ips, the list
 // physical_networks, and [TunnelAddress]. The inventory lists what runs on the host, whoever asked
-// for it; see [l3.Inventory]. deployment is the one that the agent serves.
+// for it; see [agent.Inventory]. deployment is the one that the agent serves.
 //
 // A report says what became of a version of a router:
 //

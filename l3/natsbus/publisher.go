@@ -32,7 +32,7 @@ type Publisher struct {
 	Logger    *slog.Logger      // nil: nothing is logged
 }
 
-// Service is what a publisher needs of [l3.Service].
+// Service is what a publisher needs of [service.Service].
 type Service interface {
 	l3.Desired
 	// Attach is that of [l3.Hosting].
@@ -47,7 +47,7 @@ func NewPublisher(store l3.Store, service Service, bus *Bus) *Publisher {
 // Bus returns the bus that the publisher writes to.
 func (p *Publisher) Bus() *Bus { return p.bus }
 
-// Wake says that there is something in the outbox. It does not block; l3.Config.Published may call
+// Wake says that there is something in the outbox. It does not block; service.Config.Published may call
 // it.
 func (p *Publisher) Wake() {
 	select {

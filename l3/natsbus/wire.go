@@ -19,15 +19,16 @@ type routerValue struct {
 	Deployment string            `json:"deployment,omitempty"`
 	Revision   uint64            `json:"revision"`
 	Epoch      uint64            `json:"epoch"`
-	Request    string            `json:"request,omitempty"` // that caused it; see [l3.WithRequest]
-	Router     *dataplane.Router `json:"router"`            // null: the router has left the host
-	Orphan     bool              `json:"orphan,omitempty"`  // see [l3.Departure]
+	Request    string            `json:"request,omitempty"`  // that caused it; see [l3.WithRequest]
+	Router     *dataplane.Router `json:"router"`             // null: the router has left the host
+	Orphan     bool              `json:"orphan,omitempty"`   // see [l3.Departure]
+	Announce   uint64            `json:"announce,omitempty"` // see [agent.Assignment]
 }
 
 func valueOf(p l3.Placement) routerValue {
 	v := routerValue{Host: p.Host, Deployment: p.Deployment, Revision: p.Revision, Epoch: p.Epoch, Request: p.Request, Orphan: p.Orphan}
 	if p.Assignment != nil {
-		v.Router = &p.Assignment.Router
+		v.Router, v.Announce = &p.Assignment.Router, p.Assignment.Announce
 	}
 	return v
 }
@@ -43,7 +44,9 @@ func (v routerValue) placement(routerID string) l3.Placement {
 }
 
 func (v routerValue) assignment() agent.Assignment {
-	return agent.Assignment{Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Router: *v.Router}
+	return agent.Assignment{
+		Host: v.Host, Deployment: v.Deployment, Revision: v.Revision, Epoch: v.Epoch, Request: v.Request, Announce: v.Announce, Router: *v.Router,
+	}
 }
 
 // newer orders the values of one key.
@@ -97,7 +100,7 @@ type markValue struct {
 	Session string `json:"session,omitempty"`
 }
 
-// report is an [l3.Report] on the wire.
+// report is an [agent.Report] on the wire.
 type report struct {
 	Host        string            `json:"host"`
 	RouterID    string            `json:"router_id"`
@@ -153,7 +156,7 @@ func decodeReport(host string, text []byte) (agent.Report, error) {
 	}, nil
 }
 
-// heartbeat is an [l3.Heartbeat] on the wire.
+// heartbeat is an [agent.Heartbeat] on the wire.
 type heartbeat struct {
 	Host             string           `json:"host"`
 	Binary           string           `json:"binary,omitempty"`

@@ -50,5 +50,27 @@ func (s *Service) confirm(ctx context.Context, w *work, r agent.Report) error {
 	if err != nil || d.Version().Newer(agent.Version{Epoch: r.Epoch, Revision: r.Revision}) {
 		return err
 	}
-	return dropDeparture(ctx, w, d.ID)
+	if err := dropDeparture(ctx, w, d.ID); err != nil {
+		return err
+	}
+	return s.announce(ctx, w, d)
+}
+
+// announce has the host that a router is on now announce its addresses. Until the departure, both
+// hosts answered for them, and neighbours and switches may have heard the other one last. For the
+// router nothing changes, and what was applied is as good as the new revision.
+func (s *Service) announce(ctx context.Context, w *work, d l3.Departure) error {
+	st, err := stateOf(ctx, w, d.RouterID)
+	if err != nil || st.AgentID == "" || !st.Wanted || st.Host == d.Host {
+		return err
+	}
+	if st.Applied == st.Revision {
+		st.Applied, st.Reported = st.Revision+1, st.Revision+1
+	}
+	st.Revision++
+	st.Announce = st.Revision
+	if err := s.notify(ctx, w, st, false); err != nil {
+		return err
+	}
+	return save(ctx, w, st)
 }

@@ -86,7 +86,7 @@ func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]agent.Ass
 			return nil, err
 		}
 		st := h.states[in.Router.ID]
-		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Router: r}
+		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Announce: st.Announce, Router: r}
 	}
 	return all, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/service"
 )
@@ -45,6 +46,22 @@ func TestFailoverMovesABoundedNumber(t *testing.T) {
 		require.Empty(r, ok(r.DesiredOn(r.Context(), "h1"))(r), "it comes back with nothing")
 		require.Equal(r, l3.StatusBuild, r.see(routers[0].ID).Status)
 		require.Greater(r, r.report(routers[0].ID).Epoch, uint64(len(routers)))
+		require.Equal(r, l3.StatusActive, r.see(routers[0].ID).Status)
+
+		// The former host lets go. Until then it may have answered for the router's addresses.
+		now := ok(r.DesiredOf(r.Context(), routers[0].ID))(r)
+		require.Zero(r, now.Announce)
+		left := ok(r.PlacementOf(r.Context(), "h1", routers[0].ID))(r)
+		seen := r.see(routers[0].ID).Revision
+		r.notices(names)
+		require.NoError(r, r.Report(r.Context(), agent.Report{Host: "h1", RouterID: routers[0].ID, Epoch: left.Epoch, Revision: left.Revision, Gone: true}))
+		require.Len(r, r.notices(names), 1)
+		again := ok(r.DesiredOf(r.Context(), routers[0].ID))(r)
+		require.Equal(r, now.Revision+1, again.Revision)
+		require.Equal(r, again.Revision, again.Announce)
+		require.Equal(r, l3.StatusActive, r.see(routers[0].ID).Status, "it passes packets as before")
+		require.Equal(r, seen, r.see(routers[0].ID).Revision)
+		r.report(routers[0].ID)
 		require.Equal(r, l3.StatusActive, r.see(routers[0].ID).Status)
 	})
 }

@@ -4,10 +4,8 @@ package allinone
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/examples/internal/control"
@@ -59,24 +57,16 @@ func Main() { daemon.Main("allinone", description, &Commands{}, host.Beside()) }
 
 // Run is called by kong.
 func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error {
-	if err := privileged(); err != nil {
+	if err := r.CheckFlags(r.AgentDownTime); err != nil {
+		return err
+	}
+	if err := daemon.CheckDistinct(daemon.Listener{Flag: "--listen", Address: r.Listen}, daemon.Listener{Flag: "--metrics", Address: flags.Metrics}); err != nil {
+		return err
+	}
+	if err := host.Privileged(); err != nil {
 		return err
 	}
 	return flags.Run(ctx, r.part)
-}
-
-// privileged fails when routers cannot be realised, whatever else is right.
-func privileged() error {
-	var have [2]unix.CapUserData
-	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &have[0]); err != nil {
-		return fmt.Errorf("allinone: capabilities: %w", err)
-	}
-	for _, c := range []int{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN} {
-		if have[0].Effective&(1<<c) == 0 {
-			return fmt.Errorf("%w: allinone makes network namespaces and devices: run it as root", dataplane.ErrPermission)
-		}
-	}
-	return nil
 }
 
 func (r *Run) part(ctx context.Context, p *daemon.Process) (err error) {
@@ -104,7 +94,7 @@ func (r *Run) part(ctx context.Context, p *daemon.Process) (err error) {
 		if !c.Ready(ctx) {
 			return nil
 		}
-		return r.Agent.Part(c.Login(name))(ctx, p)
+		return r.Agent.Part(c.Login(name), r.AgentDownTime)(ctx, p)
 	})
 	return g.Wait()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/rest"
@@ -24,11 +25,27 @@ type Auth struct {
 
 	KeystoneURL      string        `placeholder:"URL" help:"With --auth=keystone: URL of the Identity API v3 for this server."`
 	KeystonePublic   string        `placeholder:"URL" help:"URL of the Identity API v3 for clients. Default: that of --keystone-url."`
-	KeystoneUser     string        `default:"neutron" help:"Account that validates tokens."`
+	KeystoneUser     string        `default:"neutron" placeholder:"NAME" help:"Account that validates tokens."`
 	KeystonePassword string        `placeholder:"PASSWORD" help:"Its password. Prefer the environment or the file."`
-	KeystoneProject  string        `default:"service" help:"Its project."`
-	KeystoneDomain   string        `default:"Default" help:"Domain of the account and of the project."`
+	KeystoneProject  string        `default:"service" placeholder:"NAME" help:"Its project."`
+	KeystoneDomain   string        `default:"Default" placeholder:"NAME" help:"Domain of the account and of the project."`
 	KeystoneFresh    time.Duration `default:"1m" help:"How long a validated token is cached."`
+}
+
+// check refuses values that are wrong, whether --auth uses them or not.
+func (f *Auth) check() error {
+	for _, c := range []struct{ flag, text string }{{"--keystone-url", f.KeystoneURL}, {"--keystone-public", f.KeystonePublic}} {
+		if c.text == "" {
+			continue
+		}
+		if err := daemon.CheckURL(c.flag, c.text); err != nil {
+			return err
+		}
+	}
+	if f.KeystoneFresh <= 0 {
+		return setting.Errorf("--keystone-fresh: %s is not more than 0", f.KeystoneFresh)
+	}
+	return nil
 }
 
 // open makes what the flags say. It does not connect.

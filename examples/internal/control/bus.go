@@ -19,7 +19,7 @@ import (
 type Bus struct {
 	Embedded
 
-	Listen   netip.AddrPort `name:"bus-listen" default:"127.0.0.1:4222" help:"Address of the embedded bus for agents."`
+	Listen   netip.AddrPort `name:"bus-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS" help:"Address of the embedded bus for agents."`
 	TLSCert  string         `name:"bus-tls-cert" placeholder:"FILE" help:"Certificate of the embedded bus (PEM). Agents then connect with TLS."`
 	TLSKey   string         `name:"bus-tls-key" placeholder:"FILE" help:"Key of that certificate (PEM)."`
 	ClientCA string         `name:"bus-client-ca" placeholder:"FILE" help:"Authorities (PEM) of the certificates that agents must have beside passwords."`
@@ -40,9 +40,9 @@ type Bus struct {
 
 // Embedded is the flags of what an embedded bus keeps.
 type Embedded struct {
-	Dir        string `name:"bus-dir" default:"l3kit-bus" help:"Directory of the embedded bus; created if missing."`
+	Dir        string `name:"bus-dir" default:"l3kit-bus" placeholder:"DIR" help:"Directory of the embedded bus; created if missing."`
 	TakeOver   bool   `name:"bus-take-over" help:"Take over a bus that belongs to another database: empty it. Hosts keep what they run."`
-	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" help:"File with the secret that agent passwords derive from; created if missing."`
+	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"Secret that agent passwords derive from; created if missing."`
 }
 
 // check refuses flags that do not go together.

@@ -22,4 +22,14 @@ type Run struct {
 }
 
 // Run is called by kong.
-func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error { return flags.Run(ctx, r.Part) }
+func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error {
+	listeners := []daemon.Listener{{Flag: "--listen", Address: r.Service.Listen}, {Flag: "--metrics", Address: flags.Metrics}}
+	if len(r.Bus.URLs) == 0 {
+		listeners = append(listeners, daemon.Listener{Flag: "--bus-listen", Address: r.Bus.Listen.String()},
+			daemon.Listener{Flag: "--bus-cluster-listen", Address: r.Bus.ClusterListen.String()})
+	}
+	if err := daemon.CheckDistinct(listeners...); err != nil {
+		return err
+	}
+	return flags.Run(ctx, r.Part)
+}

@@ -13,7 +13,7 @@ import (
 
 // Credential is the command that prints the password of a host's agent.
 type Credential struct {
-	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"The server's. Created if missing."`
+	SecretFile string `name:"bus-secret-file" default:"l3kit-bus.secret" placeholder:"FILE" help:"The server's --bus-secret-file; created if missing."`
 	Host       string `arg:"" help:"Name of the host, as its agent has it."`
 }
 

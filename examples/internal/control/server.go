@@ -28,9 +28,9 @@ type Server struct {
 
 // Service is the flags of the API and of what stands behind it.
 type Service struct {
-	Listen   string `default:"127.0.0.1:9696" help:"Address to serve the API at. Without authentication it must be a loopback address."`
+	Listen   string `default:"127.0.0.1:9696" placeholder:"ADDRESS" help:"Address to serve the API at. Without authentication it must be a loopback address."`
 	URL      string `placeholder:"URL" help:"Root URL of the API for links in answers. Default: the one that the client used."`
-	Database string `default:"sqlite:l3kit.db" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Its tables are created and migrated."`
+	Database string `default:"sqlite:l3kit.db" placeholder:"URL" help:"sqlite:FILE, or postgres://USER@HOST/NAME. Its tables are created and migrated."`
 
 	Auth   Auth   `embed:""`
 	Limits Limits `embed:""`
@@ -40,11 +40,11 @@ type Service struct {
 	FailoverRate  int            `default:"100" help:"Maximum number of routers moved away from dead agents per second."`
 	MaxRoutes     int            `default:"30" help:"Maximum number of extra routes of a router."`
 	PhysicalMTU   int            `default:"1500" help:"MTU of the network that carries the tunnels. It bounds the MTU of networks."`
-	Quota         map[string]int `placeholder:"RESOURCE=LIMIT" help:"Default quotas of projects, such as router=10; -1 is unlimited."`
+	Quota         map[string]int `placeholder:"RESOURCE=LIMIT;..." help:"Default quotas of projects, such as router=10; -1 is unlimited."`
 
 	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database, which may be empty, does not know: ${enum}."`
 
-	TenantNetworks []string `placeholder:"RANGE,..." help:"Type and ID range of networks without a provider type: vxlan:1:1000, vlan:NAME:2:9, local."`
+	TenantNetworks []string `placeholder:"RANGE" help:"Type and ID range of networks without a provider type: vxlan:1:1000, vlan:NAME:2:9, local."`
 }
 
 // Part is a [daemon.Part]: it serves until ctx ends.
@@ -59,11 +59,21 @@ func (s *Server) Part(ctx context.Context, p *daemon.Process) error {
 // check refuses what can be seen to be wrong without touching anything.
 func (s *Service) check() error {
 	const least = 3 * time.Second // less than a stream of the bus may need to find a new leader
-	switch {
-	case s.AgentDownTime < least:
+	if s.AgentDownTime < least {
 		return setting.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
-	case s.FailoverRate < 1:
-		return setting.Errorf("--failover-rate: %d is less than 1", s.FailoverRate)
+	}
+	for _, f := range []struct {
+		flag  string
+		value int
+	}{{"--failover-rate", s.FailoverRate}, {"--max-routes", s.MaxRoutes}, {"--physical-mtu", s.PhysicalMTU}} {
+		if f.value < 1 {
+			return setting.Errorf("%s: %d is less than 1", f.flag, f.value)
+		}
+	}
+	if s.URL != "" {
+		if err := daemon.CheckURL("--url", s.URL); err != nil {
+			return err
+		}
 	}
 	known := service.DefaultQuotas()
 	for resource := range s.Quota {
@@ -71,7 +81,7 @@ func (s *Service) check() error {
 			return setting.Errorf("--quota: there is no quota for %q, only for %s", resource, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}
-	return errors.Join(s.checkDatabase(), daemon.CheckAddress("--listen", s.Listen), s.Limits.check())
+	return errors.Join(s.checkDatabase(), daemon.CheckAddress("--listen", s.Listen), s.Limits.check(), s.Auth.check())
 }
 
 // checkDatabase refuses what is not the URL of a database. It does not connect.
@@ -79,7 +89,9 @@ func (s *Service) checkDatabase() error {
 	scheme, path, _ := strings.Cut(s.Database, ":")
 	switch scheme {
 	case "sqlite":
-		path, _, _ = strings.Cut(path, "?")
+		if path, _, _ = strings.Cut(path, "?"); path == "" {
+			return setting.Errorf("--database: %q names no file: give sqlite:FILE", s.Database)
+		}
 		if _, err := os.Stat(filepath.Dir(path)); path != ":memory:" && errors.Is(err, fs.ErrNotExist) {
 			return setting.Errorf("--database: cannot create %s: %w", path, err)
 		}

@@ -12,10 +12,11 @@ import (
 // Completion is the command that completes command lines in shells.
 type Completion struct {
 	Shell string   `arg:"" enum:"bash,zsh,fish,words" help:"bash, zsh or fish: print a script for it. In bash: source <(PROGRAM completion bash)."`
-	Words []string `arg:"" optional:"" passthrough:"" help:"Of the command line, for the scripts, which call completion words."`
+	Words []string `arg:"" optional:"" passthrough:"" empty:"" help:"Of the command line, for the scripts, which call completion words."`
 }
 
-// scripts ask the binary, so that they never differ from it. %[1]s is its name.
+// scripts ask the binary, so that they never differ from it. %[1]s is its name; the units for
+// systemd have l3kit- before it.
 var scripts = map[string]string{
 	"bash": `_%[1]s_complete() {
 	local IFS=$'\n'
@@ -23,16 +24,16 @@ var scripts = map[string]string{
 	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
 	return 0
 }
-complete -o default -F _%[1]s_complete %[1]s
+complete -o default -F _%[1]s_complete %[1]s l3kit-%[1]s
 `,
-	"zsh": `#compdef %[1]s
+	"zsh": `#compdef %[1]s l3kit-%[1]s
 _%[1]s() {
 	local -a found
 	found=("${(@f)$("${words[1]}" completion words -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
 	found=(${found:#})
 	if (( ${#found} )); then compadd -- $found; else _files; fi
 }
-compdef _%[1]s %[1]s
+compdef _%[1]s %[1]s l3kit-%[1]s
 `,
 	"fish": `function _%[1]s_complete
 	set -l w (commandline -opc) (commandline -ct)
@@ -44,6 +45,7 @@ compdef _%[1]s %[1]s
 	end
 end
 complete -c %[1]s -f -a '(_%[1]s_complete)'
+complete -c l3kit-%[1]s -f -a '(_%[1]s_complete)'
 `,
 }
 

@@ -46,7 +46,11 @@ type ConfigFile string
 
 // BeforeResolve is called by kong.
 func (ConfigFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
-	s, err := readSettings(string(ctx.FlagValue(trace.Flag).(ConfigFile)))
+	file := string(ctx.FlagValue(trace.Flag).(ConfigFile))
+	if file == "" {
+		return fmt.Errorf("--config: %s", emptyFlag(trace.Flag))
+	}
+	s, err := readSettings(file)
 	if err != nil {
 		return setting.For("--config", err)
 	}
@@ -150,6 +154,9 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	scratch := reflect.New(flag.Target.Type()).Elem()
 	if err := flag.Parse(kong.Scan().PushTyped(value, kong.FlagValueToken), scratch); err != nil {
 		return nil, fmt.Errorf("%s: %s", s.at(flag.Name), reason(flag, err))
+	}
+	if refusesEmpty(flag.Value, scratch) {
+		return nil, fmt.Errorf("%s: %s", s.at(flag.Name), emptyFlag(flag))
 	}
 	if enum := flag.EnumSlice(); flag.Enum != "" && !slices.Contains(enum, fmt.Sprint(value)) {
 		return nil, fmt.Errorf("%s: must be one of %s, but is %q", s.at(flag.Name), strings.Join(enum, ", "), fmt.Sprint(value))

@@ -1,15 +1,22 @@
 package daemon
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 type both struct {
@@ -22,11 +29,15 @@ type both struct {
 		Ports   int
 		Enabled bool
 
-		Password string
+		Password string `placeholder:"PASSWORD"`
 		Check    time.Duration
 	} `cmd:"" default:"withargs"`
 	Look struct {
-		Check bool `own:""`
+		Check bool     `own:""`
+		Names []string `arg:"" optional:""`
+	} `cmd:""`
+	Take struct {
+		Words []string `arg:"" optional:"" empty:""`
 	} `cmd:""`
 }
 
@@ -35,7 +46,7 @@ func parse(t *testing.T, args ...string) (both, error) {
 	var b both
 	parser, err := kong.New(&b, kong.DefaultEnvars("L3KIT_TEST"), ownFlags())
 	require.NoError(t, err)
-	_, err = parser.Parse(args)
+	_, err = parseArgs(parser, args)
 	return b, err
 }
 
@@ -82,6 +93,8 @@ func TestSettings(t *testing.T) {
 		"ports: true":                   `: line 1: ports: expected a valid 64 bit int but got "true"`,
 		"ports: {a: 1}":                 ": line 1: ports: must be one value, neither a list nor a mapping",
 		"password: {a: 123456}":         ": line 1: password: must be one value, neither a list nor a mapping",
+		`password: ""`:                  ": line 1: password: the value is empty: give PASSWORD, or leave the flag out",
+		"names: []":                     ": line 1: names: the value is empty: give ",
 		"log-level: loud":               `: line 1: log-level: must be one of debug, info, warn, error, but is "loud"`,
 	} {
 		write(text)
@@ -108,4 +121,71 @@ func TestSettings(t *testing.T) {
 	require.ErrorContains(t, err, `--log-level: must be one of debug, info, warn, error, but is "foo"`)
 	_, err = parse(t, "--config", file+".none")
 	require.ErrorContains(t, err, "--config: open "+file+".none: no such file")
+}
+
+// TestEmptyValues: no flag and no argument has an empty value, unless it says that it may.
+func TestEmptyValues(t *testing.T) {
+	for args, fault := range map[string]string{
+		"--password=":                   "--password: the value is empty: give PASSWORD, or leave the flag out",
+		"--every=":                      `--every: expected duration but got ""`,
+		"--places=":                     "--places: the value is empty: give ",
+		"--names=":                      "--names: the value is empty: give ",
+		"--names=a,,b":                  "--names: the value is empty: give ",
+		"--addrs=":                      "--addrs: the value is empty: give ",
+		"--ports=":                      "--ports: expected a valid 64 bit int",
+		"--metrics=":                    "--metrics: the value is empty: give ADDRESS, or leave the flag out",
+		"--config=":                     "--config: the value is empty: give FILE, or leave the flag out",
+		"--log-format=":                 "--log-format must be one of",
+		"look a |":                      "<names>: the value is empty",
+		"--names=a --enabled --ports=0": "",
+		"take |":                        "",
+	} {
+		words := strings.Fields(args)
+		for i, w := range words {
+			words[i] = strings.Trim(w, "|")
+		}
+		_, err := parse(t, words...)
+		if fault == "" {
+			require.NoError(t, err, args)
+		} else {
+			require.ErrorContains(t, err, fault, args)
+		}
+	}
+	t.Setenv("L3KIT_TEST_PASSWORD", "")
+	_, err := parse(t)
+	require.ErrorContains(t, err, "--password: the value in the environment, L3KIT_TEST_PASSWORD, is empty: give PASSWORD")
+}
+
+func TestDistinctAddresses(t *testing.T) {
+	const first = "127.0.0.1:9696"
+	for second, taken := range map[string]bool{
+		first: true, ":9696": true, "0.0.0.0:9696": true, "[::]:9696": true,
+		"127.0.0.1:9697": false, "192.0.2.1:9696": false, "": false, "nonsense": false,
+	} {
+		err := CheckDistinct(Listener{"--listen", first}, Listener{"--metrics", second})
+		if taken {
+			require.ErrorContains(t, err, "--listen "+first+" and --metrics "+second+" are the same address", second)
+		} else {
+			require.NoError(t, err, second)
+		}
+	}
+	require.NoError(t, CheckDistinct(Listener{"--listen", ":0"}, Listener{"--metrics", ":0"}), "the kernel chooses two")
+}
+
+func TestURLs(t *testing.T) {
+	for _, right := range []string{"http://192.0.2.1:9696", "https://network.example.org/", "http://[::1]:5000/identity/v3"} {
+		require.NoError(t, CheckURL("--url", right))
+	}
+	for _, wrong := range []string{"", "192.0.2.1:9696", "network", "ftp://a", "http://", "http://:80", "http://a:b", "http://a?b", "http://a b", "http://[::1"} {
+		require.ErrorContains(t, CheckURL("--url", wrong), "--url: ", wrong)
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	require.Equal(t, 1, status(errors.New("x")))
+	require.Equal(t, setting.Status, status(setting.For("--x", errors.New("y"))))
+	for _, cause := range []error{dataplane.ErrPermission, fs.ErrPermission, unix.EPERM, unix.EACCES} {
+		require.Equal(t, setting.NotPermitted, status(setting.For("--x", cause)))
+		require.Equal(t, setting.NotPermitted, status(&dataplane.OpError{Op: "open", Err: cause}))
+	}
 }

@@ -20,13 +20,13 @@ import (
 // kong.
 type Agent struct {
 	Host             string `placeholder:"NAME" help:"Name by which the servers know this host. Default: the machine's host name."`
-	AvailabilityZone string `default:"nova" help:"Availability zone of the host."`
+	AvailabilityZone string `default:"nova" placeholder:"NAME" help:"Availability zone of the host."`
 
 	Machine
 
 	Heartbeat    time.Duration `default:"20s" help:"Interval of heartbeats; at most a third of the servers' --agent-down-time."`
 	Check        time.Duration `default:"5m" help:"Interval at which each router is checked for changes by others."`
-	Parallel     int           `default:"0" placeholder:"N" help:"Maximum number of routers applied at the same time. Default: four for each processor."`
+	Parallel     int           `placeholder:"N" help:"Maximum number of routers applied at the same time. Default: four for each processor."`
 	OnDisconnect string        `enum:"keep,fence" default:"keep" help:"After --lease without servers: keep the routers, or fence them: remove their ports."`
 	Lease        time.Duration `default:"60s" help:"See --on-disconnect. Less than the servers' --agent-down-time, so that no router runs twice."`
 
@@ -51,10 +51,6 @@ func (a *Agent) Name() (string, error) {
 	return name, nil
 }
 
-// Part is the agent as a part of a process. The login is completed with the host's name. It returns
-// when its context ends, and leaves every router as it is.
-func (a *Agent) Part(login natsbus.Login) daemon.Part { return a.part(login, 0) }
-
 // Claim makes this process the agent of the host until the claim is closed, for those who do
 // something else before they run Part. It fails while another agent runs.
 func (a *Agent) Claim() (io.Closer, error) {
@@ -63,17 +59,18 @@ func (a *Agent) Claim() (io.Closer, error) {
 	return l, err
 }
 
-// part is Part for those who know after which time the servers give routers to others; 0: not
-// known.
-func (a *Agent) part(login natsbus.Login, downTime time.Duration) daemon.Part {
+// Part is the agent as a part of a process. The login is completed with the host's name. The
+// servers give the routers of a host that is silent for downTime to others. It returns when its
+// context ends, and leaves every router as it is.
+func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 	return func(ctx context.Context, p *daemon.Process) (err error) {
+		if err := a.CheckFlags(downTime); err != nil {
+			return err
+		}
 		if login.Host, err = a.Name(); err != nil {
 			return err
 		}
-		config, err := a.config(login.Host, p)
-		if err != nil {
-			return err
-		}
+		config := a.config(login.Host, p)
 		config.AgentDownTime = downTime
 		var running atomic.Pointer[agent.Agent]
 		a.ready(p, &running)
@@ -140,8 +137,28 @@ func run(ctx context.Context, loop *agent.Agent, src *source) error {
 	return errors.Join(err, <-refused)
 }
 
+// CheckFlags refuses flags that are wrong on every host. The servers have that --agent-down-time.
+func (a *Agent) CheckFlags(downTime time.Duration) error {
+	for _, f := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--heartbeat", a.Heartbeat}, {"--check", a.Check}, {"--lease", a.Lease}, {"--agent-down-time", downTime}} {
+		if f.value <= 0 {
+			return setting.Errorf("%s must be more than 0", f.flag)
+		}
+	}
+	if most := (downTime / 3).Truncate(time.Millisecond); a.Heartbeat > most {
+		return setting.Errorf("--heartbeat: %s is more than %s, a third of --agent-down-time: two lost heartbeats would move the routers",
+			a.Heartbeat, most)
+	}
+	if a.Parallel < 0 {
+		return setting.Errorf("--parallel must not be less than 0")
+	}
+	return a.check()
+}
+
 // config is all but what has to be opened first.
-func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
+func (a *Agent) config(host string, p *daemon.Process) agent.Config {
 	c := agent.Config{
 		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
 		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
@@ -149,21 +166,7 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 	if a.OnDisconnect == "fence" {
 		c.OnDisconnect = agent.Fence
 	}
-	for _, f := range []struct {
-		flag  string
-		value time.Duration
-	}{{"--heartbeat", a.Heartbeat}, {"--check", a.Check}, {"--lease", a.Lease}} {
-		if f.value <= 0 {
-			return c, setting.Errorf("%s must be more than 0", f.flag)
-		}
-	}
-	if err := a.checkCache(); err != nil {
-		return c, err
-	}
-	if a.Parallel < 0 {
-		return c, setting.Errorf("--parallel must not be less than 0")
-	}
-	return c, nil
+	return c
 }
 
 // ready says when the agent does its work: it is heard, and knows all routers of the host.

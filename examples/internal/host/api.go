@@ -12,8 +12,8 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/workload"
+	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/files"
-	"github.com/l3kit/l3kit/examples/internal/setting"
 )
 
 // API is where the API is served, as flags for kong.
@@ -24,12 +24,12 @@ type API struct {
 }
 
 func (a *API) client() (*gophercloud.ServiceClient, error) {
-	u, err := url.Parse(a.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, setting.Errorf("--api: %q is neither http://HOST:PORT nor https://HOST:PORT", a.URL)
+	if err := daemon.CheckURL("--api", a.URL); err != nil {
+		return nil, err
 	}
 	token := a.Token
 	if a.TokenFile != "" {
+		var err error
 		if token, err = files.ReadSecret("--api-token-file", a.TokenFile); err != nil {
 			return nil, err
 		}

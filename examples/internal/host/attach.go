@@ -28,7 +28,7 @@ type Attach struct {
 	Netns  string `own:"" required:"" xor:"workload" placeholder:"NAME" help:"Attach the network namespace with this name (ip netns) or path."`
 	PID    *int   `own:"" required:"" xor:"workload" name:"pid" placeholder:"PID" help:"Attach the container that this process is in."`
 	Tap    bool   `own:"" required:"" xor:"workload" help:"Make a tap device for a virtual machine."`
-	Device string `own:"" default:"eth0" placeholder:"NAME" help:"Name of the device in the namespace or container. Default: ${default}."`
+	Device string `own:"" default:"eth0" placeholder:"NAME" help:"Name of the device in the namespace or container."`
 
 	Host string `placeholder:"NAME" help:"This host's name. Default: that of the agent that runs here, or else the machine's."`
 	API
@@ -41,6 +41,9 @@ const attachTime = time.Minute
 // Run is called by kong.
 func (a *Attach) Run(ctx context.Context, out io.Writer) (err error) {
 	if err := a.check(); err != nil {
+		return err
+	}
+	if err := Privileged(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, attachTime)
@@ -107,8 +110,6 @@ func (a *Attach) check() error {
 	switch {
 	case a.PID != nil && *a.PID <= 0:
 		return setting.Errorf("--pid: %d is not the ID of a process", *a.PID)
-	case a.PID == nil && !a.Tap && a.Netns == "":
-		return setting.Errorf("--netns is empty: name a network namespace")
 	case !a.Tap && !deviceName.MatchString(a.Device) || a.Device == "." || a.Device == "..":
 		return setting.Errorf("--device: %q is not the name of a network device: those have up to 15 characters, none of them white space, / or :", a.Device)
 	}

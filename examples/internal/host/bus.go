@@ -11,7 +11,7 @@ import (
 
 // Bus is where the message queue is, and how to log in to it, as flags for kong.
 type Bus struct {
-	URLs         []string `name:"bus" default:"nats://127.0.0.1:4222" help:"Addresses of the servers' message queue: nats://HOST:PORT or tls://HOST:PORT."`
+	URLs         []string `name:"bus" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The servers' message queue: nats://HOST:PORT or tls://HOST:PORT."`
 	Password     string   `name:"bus-password" placeholder:"PASSWORD" help:"Password of this host; server credential HOST prints it. Prefer a file."`
 	PasswordFile string   `name:"bus-password-file" placeholder:"FILE" help:"File with that password."`
 	Credentials  string   `name:"bus-credentials" placeholder:"FILE" help:"File with NATS credentials (JWT and key), in place of a password."`
@@ -21,9 +21,6 @@ type Bus struct {
 
 // Login is for a host's agent.
 func (b *Bus) Login(host string) (l natsbus.Login, err error) {
-	if len(b.URLs) == 0 {
-		return l, checkURL("")
-	}
 	for _, u := range b.URLs {
 		if err := checkURL(u); err != nil {
 			return l, err

@@ -30,9 +30,6 @@ func (m *Machine) look(ctx context.Context) (*host.Host, agent.Cached, error) {
 
 // cached is what was applied last. No cache is one with nothing in it: no agent has run yet.
 func (m *Machine) cached() (agent.Cached, error) {
-	if err := m.checkCache(); err != nil {
-		return agent.Cached{}, err
-	}
 	kept, err := agent.ReadCache(m.Cache)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -41,14 +38,6 @@ func (m *Machine) cached() (agent.Cached, error) {
 		return kept, setting.For("--cache", err)
 	}
 	return kept, err
-}
-
-// checkCache refuses a path that would stand for the working directory.
-func (m *Machine) checkCache() error {
-	if m.Cache == "" {
-		return setting.Errorf("--cache is empty: name a directory")
-	}
-	return nil
 }
 
 // choose picks the routers that were asked for, by their IDs or enough of the beginning; none asked

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/netns"
 )
@@ -154,7 +155,7 @@ func (m *Machine) ask(r request) (a reply, err error) {
 		return a, errors.Join(errors.New("ask the agent of this host: another user's process has taken its name"), err)
 	}
 	if me := os.Geteuid(); me != 0 && me != int(peer.Uid) {
-		return a, fmt.Errorf("ask the agent of this host, process %d: this needs root: run the command as root", peer.Pid)
+		return a, fmt.Errorf("ask the agent of this host, process %d: %w: run the command as root", peer.Pid, dataplane.ErrPermission)
 	}
 	_ = c.SetDeadline(time.Now().Add(commandTime))
 	if err := json.NewEncoder(c).Encode(r); err != nil {

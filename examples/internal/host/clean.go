@@ -19,9 +19,6 @@ type Clean struct {
 
 // Run is called by kong. It fails while an agent runs, which would make its routers again.
 func (c *Clean) Run(ctx context.Context, out io.Writer) (err error) {
-	if err := c.checkCache(); err != nil {
-		return err
-	}
 	claimed, err := c.claim()
 	if err != nil {
 		return err

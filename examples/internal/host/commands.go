@@ -33,11 +33,14 @@ type Run struct {
 	Agent
 	Bus Bus `embed:"" group:"Message queue"`
 
-	AgentDownTime time.Duration `default:"75s" help:"The servers' --agent-down-time, to refuse a --lease that is too long for it."`
+	AgentDownTime time.Duration `default:"75s" help:"The servers' --agent-down-time, to refuse a --lease or a --heartbeat that is too long for it."`
 }
 
 // Run is called by kong.
 func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error {
+	if err := r.CheckFlags(r.AgentDownTime); err != nil {
+		return err
+	}
 	name, err := r.Name()
 	if err != nil {
 		return err
@@ -46,5 +49,5 @@ func (r *Run) Run(ctx context.Context, flags *daemon.Flags) error {
 	if err != nil {
 		return err
 	}
-	return flags.Run(ctx, r.part(login, r.AgentDownTime))
+	return flags.Run(ctx, r.Part(login, r.AgentDownTime))
 }

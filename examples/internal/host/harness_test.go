@@ -207,7 +207,7 @@ func (r *rig) start(login natsbus.Login) *process {
 	p.Process = &daemon.Process{Log: slog.New(slog.NewTextHandler(p.said, nil)), Metrics: prometheus.NewRegistry()}
 	var ctx context.Context
 	ctx, p.stop = context.WithCancel(context.Background())
-	part := r.flags.Part(login)
+	part := r.flags.Part(login, 75*time.Second)
 	go func() { p.ended <- part(ctx, p.Process) }()
 	r.t.Cleanup(p.end)
 	return p

@@ -28,11 +28,13 @@ func (*Inspect) Help() string {
 to another host, and the revision, which grows with every change; then its ports, its floating IPs and its
 extra routes.
 
-PORT         internal, or gateway: the one on the external network.
-DEVICE       The port's interface in the router's namespace.
-NETWORK      ID of its network, and the segment: type, ID, physical network. Of a gateway also its next
-             hops, and SNAT if it translates sources.
-PACKETS IN   What passed towards the floating IP since its translation was added; OUT: from it.
+	PORT        internal, or gateway: the one on the external network
+	DEVICE      the port's interface in the router's namespace
+	NETWORK     ID of its network, and the segment: type, ID, physical
+	            network; of a gateway also its next hops, and SNAT if
+	            it translates sources
+	PACKETS IN  what passed towards the floating IP since its
+	            translation was added; OUT: from it
 
 It writes nothing.`
 }

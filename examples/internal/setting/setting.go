@@ -11,6 +11,9 @@ import (
 // Status is the exit status of a binary whose settings are invalid.
 const Status = 80
 
+// NotPermitted is the exit status of a binary that lacks a permission: EX_NOPERM of sysexits(3).
+const NotPermitted = 77
+
 // Error is the refusal of a setting. Its text names the flag.
 type Error struct{ err error }
 

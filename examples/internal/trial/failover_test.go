@@ -1,6 +1,8 @@
 package trial_test
 
 import (
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -131,11 +133,43 @@ func TestLostHostIsReplaced(t *testing.T) {
 		require.NotContains(t, said, `msg="router applied"`, "it lets go before it does anything else")
 	})
 
-	// It is lost again, with routers of its own; and now its memory too, so that it has them in the
-	// agent's cache only.
+	// It is lost again, with routers of its own.
 	more := s.tenants("more", 6)
 	s.active(s.api(), more...)
 	here = s.dwellers(victim, more)
+	t.Logf("failover of %d routers: %s", len(here), s.failover(here, lose))
+	s.moved(victim, here)
+
+	t.Run("its routers are on the network before its agent", func(t *testing.T) {
+		streams := s.streams(here)
+		time.Sleep(3 * time.Second) // the announcements after the move are over
+		require.NoError(t, victim.Unplug(false))
+		for _, tenant := range here { // the switches hear the routers' MAC addresses from here last
+			inside, err := victim.Inside(tenant.Router)
+			require.NoError(t, err)
+			require.NoError(t, inside.Do(func() error {
+				c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(deployment.OutsideAddr, echoPort)))
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				_, err = c.Write([]byte("here"))
+				return err
+			}))
+		}
+		require.NoError(t, victim.Agent.Start())
+		s.left(victim, here)
+		ctx := within(s.T, 20*time.Second)
+		for tenant, stream := range streams {
+			require.NoError(t, stream.Pause(ctx, 1), "%s: the switches are told where the router is", tenant.Name)
+			stream.Stop(within(s.T, 0))
+		}
+	})
+
+	// And a third time: its memory is lost too, so that it has them in the agent's cache only.
+	most := s.tenants("most", 6)
+	s.active(s.api(), most...)
+	here = s.dwellers(victim, most)
 	t.Logf("failover of %d routers: %s", len(here), s.failover(here, lose))
 	s.moved(victim, here)
 
