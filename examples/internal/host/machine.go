@@ -17,17 +17,17 @@ import (
 // Machine is a host, and how routers are realised on it, as flags for kong. All commands have them.
 type Machine struct {
 	Dataplane string `enum:"nftables,iptables" default:"nftables" help:"What translates and filters packets: ${enum}. Routers of the other one are taken over."`
-	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks: Linux bridges, or Open vSwitch."`
+	Wiring    string `enum:"bridge,ovs" default:"bridge" help:"What attaches routers to networks, Linux bridges or Open vSwitch: ${enum}."`
 
 	Physical      map[string]string `mapsep:"," placeholder:"NAME=DEVICE,..." help:"Physical networks, each with a bridge or an interface without addresses."`
 	TunnelAddress netip.Addr        `placeholder:"ADDR" help:"This host's address for tunnels. Without it the host has no vxlan, geneve and gre networks."`
-	TunnelPeers   []netip.Addr      `placeholder:"ADDR,..." help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
+	TunnelPeers   []netip.Addr      `placeholder:"ADDR" help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
 	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
 
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
 
-	Cache      string `default:"/var/lib/l3kit/agent" help:"Directory for applied routers, which come back after a reboot without servers."`
-	Namespaces string `default:"/run/netns" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns."`
+	Cache      string `default:"/var/lib/l3kit/agent" placeholder:"DIR" help:"Directory for applied routers, which come back after a reboot without servers."`
+	Namespaces string `default:"/run/netns" placeholder:"DIR" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns only."`
 
 	ns string // path of the network namespace that is the host's; empty: the caller's
 }
@@ -38,8 +38,8 @@ type Switch struct {
 	RunDir      string   `placeholder:"DIR" help:"Directory of the sockets of ovs-vswitchd. Default: /run/openvswitch."`
 	Datapath    string   `enum:"system,netdev" default:"system" help:"Datapath of bridges: ${enum}."`
 	Device      string   `enum:"auto,internal,veth" default:"auto" help:"Kind of device that connects a router to the switch: ${enum}."`
-	Integration string   `default:"br-int" help:"Integration bridge; created if missing."`
-	Tunnel      string   `default:"br-tun" help:"Tunnel bridge; created if missing."`
+	Integration string   `default:"br-int" placeholder:"NAME" help:"Integration bridge; created if missing."`
+	Tunnel      string   `default:"br-tun" placeholder:"NAME" help:"Tunnel bridge; created if missing."`
 	Checksum    bool     `help:"Compute the checksums of tunnels' outer headers, which some network cards need."`
 	Direct      []string `placeholder:"NAME" help:"Physical networks whose ports are plugged into their own bridge instead of the integration bridge."`
 
