@@ -151,9 +151,6 @@ func (a *Agent) CheckFlags(downTime time.Duration) error {
 		return setting.Errorf("--heartbeat: %s is more than %s, a third of --agent-down-time: two lost heartbeats would move the routers",
 			a.Heartbeat, most)
 	}
-	if t := a.TunnelAddress; t.IsValid() && (t.IsLoopback() || t.IsMulticast() || t.IsUnspecified()) {
-		return setting.Errorf("--tunnel-address: %s is not an address that other hosts can reach", t)
-	}
 	if a.Parallel < 0 {
 		return setting.Errorf("--parallel must not be less than 0")
 	}

@@ -108,7 +108,7 @@ func (d *Detach) find(ctx context.Context, w wiring, api *gophercloud.ServiceCli
 
 // here reports whether the host has something of a port with the ID that was given.
 func (d *Detach) here(ctx context.Context, w wiring) (bool, error) {
-	ports, err := w.Networks(ctx, "") // those of workloads, which are of no router
+	ports, err := w.Networks(ctx, "") // of workloads, those that have gone too
 	if err != nil {
 		return false, err
 	}

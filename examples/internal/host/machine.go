@@ -49,12 +49,24 @@ type Switch struct {
 // wiring is that of the host.
 type wiring = *host.Wiring
 
+// check refuses what is wrong on every host.
+func (m *Machine) check() error {
+	c, err := m.hostConfig(nil, nil)
+	if err == nil {
+		err = c.Validate()
+	}
+	return atStart(err)
+}
+
 // hostConfig is what the flags say; peers are tunnel addresses that are known beside them.
 func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Config, err error) {
 	c = host.Config{
 		Backend: m.Dataplane, Wiring: m.Wiring, Physical: m.Physical,
 		Tunnel: host.Tunnel{Local: m.TunnelAddress, Peers: slices.Concat(m.TunnelPeers, peers), VXLANPort: m.VXLANPort},
 		HostNS: m.ns, Dir: m.Namespaces, Logger: log,
+	}
+	if m.VXLANPort == 0 {
+		return c, setting.Errorf("--vxlan-port: 0 is not a port: give one from 1 to 65535")
 	}
 	if m.Wiring != "ovs" {
 		return c, nil
@@ -65,14 +77,6 @@ func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Confi
 	}
 	c.OVS.TLS, err = m.OVS.TLS.Config("--ovs-")
 	return c, err
-}
-
-// check refuses what is wrong on every host.
-func (m *Machine) check() error {
-	if m.VXLANPort == 0 {
-		return setting.Errorf("--vxlan-port: 0 is not a port: give one from 1 to 65535")
-	}
-	return nil
 }
 
 // open begins to work on the host, and writes nothing. It fails when no router could be realised
@@ -87,9 +91,6 @@ func (m *Machine) open(ctx context.Context, log *slog.Logger, peers []netip.Addr
 }
 
 func (m *Machine) openWiring(ctx context.Context, log *slog.Logger, peers []netip.Addr) (wiring, error) {
-	if err := m.check(); err != nil {
-		return nil, err
-	}
 	c, err := m.hostConfig(log, peers)
 	if err != nil {
 		return nil, err
