@@ -48,7 +48,9 @@ var layers = []layer{
 	{folder: "l3/service", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
 	{folder: "l3/rest", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
-	{folder: "l3/natsbus", may: []string{"l3", "dataplane/agent", "dataplane"}, others: true},
+	{folder: "l3/internal/claim", may: []string{"l3"}},
+	{folder: "l3/membus", may: []string{"l3", "l3/internal/claim", "dataplane/agent", "dataplane"}},
+	{folder: "l3/natsbus", may: []string{"l3", "l3/internal/claim", "dataplane/agent", "dataplane"}, others: true},
 	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "scheduler", may: []string{"l3"}},
 

@@ -23,16 +23,15 @@ import (
 
 // Control is a server that has what it needs, and has not begun. It is served once, and closed.
 type Control struct {
-	flags     *Server
-	process   *daemon.Process
-	metrics   *metrics
-	store     *sqlstore.Store
-	service   *service.Service
-	api       http.Handler
-	web       *daemon.Web
-	link      *link
-	bus       atomic.Pointer[natsbus.Bus]
-	publisher atomic.Pointer[natsbus.Publisher]
+	flags   *Server
+	process *daemon.Process
+	metrics *metrics
+	store   *sqlstore.Store
+	service *service.Service
+	api     http.Handler
+	web     *daemon.Web
+	link    *link
+	bus     atomic.Pointer[natsbus.Bus]
 }
 
 // Open finds out everything that can be wrong: it checks the flags, takes the addresses, opens the
@@ -66,7 +65,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	if c.service, err = service.New(service.Config{
 		Store: c.store, Scheduler: s.Service.scheduler(), AgentDownTime: s.Service.AgentDownTime, MaxRoutes: s.Service.MaxRoutes,
 		PhysicalMTU: s.Service.PhysicalMTU, Quotas: s.Service.Quota, SegmentRanges: ranges,
-		RemoveOrphans: s.Service.Orphans == "remove", Published: c.wake, Logger: p.Log,
+		RemoveOrphans: s.Service.Orphans == "remove", Logger: p.Log,
 	}); err != nil {
 		return nil, invalidService(err)
 	}
@@ -111,11 +110,7 @@ func (c *Control) Ready(ctx context.Context) bool {
 // Close closes everything. What was acknowledged is on the disk when it returns.
 func (c *Control) Close() error {
 	if bus := c.bus.Load(); bus != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), busPatience)
-		defer cancel()
-		if err := bus.Release(ctx); err != nil {
-			c.process.Log.Debug("cannot release the claim of the bus on the database", "err", err)
-		}
+		_ = bus.Close()
 	}
 	if c.link != nil {
 		c.link.close()
@@ -127,14 +122,6 @@ func (c *Control) Close() error {
 		return c.store.Close()
 	}
 	return nil
-}
-
-// wake tells the publisher that there is something in the outbox. Before there is one nobody needs
-// to be told: it begins with looking.
-func (c *Control) wake() {
-	if p := c.publisher.Load(); p != nil {
-		p.Wake()
-	}
 }
 
 // busPatience is for how long a bus that is not ready holds up the start: it may be that it never
@@ -218,17 +205,12 @@ func (c *Control) carry(ctx context.Context) error {
 		c.process.Log.Info("the bus is ready")
 	}
 	log := c.process.Log
-	publisher := natsbus.NewPublisher(c.store, c.service, c.bus.Load())
-	publisher.Published, publisher.Logger = c.metrics.published, log
-	c.publisher.Store(publisher)
-	consumer := natsbus.NewConsumer(c.service, c.bus.Load())
-	consumer.Heard, consumer.Reported, consumer.Logger = c.metrics.heartbeats.Inc, c.metrics.reports.Inc, log
 	failover := service.Failover{
 		Service: c.service, DownTime: c.flags.Service.AgentDownTime, Rate: c.flags.Service.FailoverRate,
-		Hearing: consumer.CaughtUp, Moved: c.metrics.moved, Logger: log,
+		Hearing: c.bus.Load().CaughtUp, Moved: c.metrics.moved, Logger: log,
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{publisher.Run, consumer.Run, failover.Run} {
+	for _, run := range []func(context.Context) error{c.bus.Load().Run, failover.Run} {
 		g.Go(func() error { return run(ctx) })
 	}
 	return g.Wait()
@@ -242,12 +224,6 @@ func (c *Control) databaseReady(ctx context.Context) error {
 		_, err := tx.Agents().Count(ctx)
 		return err
 	})
-	if bus := c.bus.Load(); err == nil && bus != nil {
-		err = bus.Claim(ctx)
-	}
-	if errors.Is(err, l3.ErrOtherBus) {
-		return nil // which busReady reports
-	}
 	return err
 }
 
