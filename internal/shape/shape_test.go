@@ -52,7 +52,7 @@ var layers = []layer{
 	{folder: "l3/membus", may: []string{"l3", "l3/internal/claim", "dataplane/agent", "dataplane"}},
 	{folder: "l3/server", may: []string{"l3", "l3/membus", "l3/rest", "l3/service", "l3/sqlstore", "dataplane/agent", "internal/httpserver"}, others: true},
 	{folder: "l3/natsbus", may: []string{"l3", "l3/internal/claim", "dataplane/agent", "dataplane"}, others: true},
-	{folder: "l3/l3test", may: []string{"l3", "l3/sqlstore", "dataplane", "dataplane/agent"}, others: true},
+	{folder: "l3/l3test", may: []string{"l3", "l3/rest", "l3/server", "l3/sqlstore", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "scheduler", may: []string{"l3"}},
 
 	{folder: "ovs/internal/openflow", may: []string{"internal/failure", "dataplane"}, others: true},
