@@ -84,6 +84,8 @@ var layers = []layer{
 		"ovs", "l3", "dataplane/agent", "l3/natsbus", "l3/service", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns"}, others: true},
 
 	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
+	{folder: "examples/embedserver", may: []string{"dataplane", "dataplane/agent", "dataplane/bridge", "dataplane/namespace", "nftables",
+		"l3", "l3/rest", "l3/server", "l3/service", "l3/sqlstore"}, others: true},
 	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables",
 		"examples/internal/explain"}, others: true},
 	{folder: "examples/agent", may: []string{"examples/internal/daemon", "examples/internal/host"}},
