@@ -32,11 +32,7 @@ type Bus interface {
 type ControlPlane interface {
 	Desired
 	Outgoing
-
-	// Attach, Heartbeat and Report are those of [Hosting].
-	Attach(ctx context.Context, session agent.Session) error
-	Heartbeat(ctx context.Context, h agent.Heartbeat) (Agent, error)
-	Report(ctx context.Context, r agent.Report) error
+	Reporting
 }
 
 // Outgoing lists the changes that hosts must be told about. A [Notice] is there exactly when its

@@ -109,12 +109,16 @@ type Agents interface {
 	ListAvailabilityZones(ctx context.Context, who Caller) ([]AvailabilityZone, error)
 }
 
-// Hosting is which agent hosts a router, and what the agents say.
+// Hosting is which agent hosts a router.
 type Hosting interface {
 	RoutersOnAgent(ctx context.Context, who Caller, agentID string) ([]Router, error)
 	AgentsOfRouter(ctx context.Context, who Caller, routerID string) ([]Agent, error)
 	AddRouterToAgent(ctx context.Context, who Caller, agentID, routerID string) error
 	RemoveRouterFromAgent(ctx context.Context, who Caller, agentID, routerID string) error
+}
+
+// Reporting takes what agents say. No caller is checked: whoever calls it has done so.
+type Reporting interface {
 	// Attach gives an agent's process the session of its host, or returns ErrHostTaken while an
 	// agent on another machine has it and is alive.
 	Attach(ctx context.Context, session agent.Session) error

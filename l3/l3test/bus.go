@@ -139,7 +139,7 @@ func (s *busScene) end() {
 func (s *busScene) close() {
 	defer s.wait.Wait()
 	if s.bus != nil {
-		defer s.bus.Close() //nolint:errcheck // the clause has failed
+		defer s.bus.Close() // the clause has failed
 	}
 	if s.stop != nil {
 		defer func() { _ = recover() }()

@@ -12,27 +12,20 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 // consumer hands what agents send, heartbeats and reports, to the control plane. Several may run;
 // each message goes to one of them, and to another when that one fails.
 type consumer struct {
-	control listener
+	control l3.Reporting
 	bus     *Bus
 	late    time.Duration
 	log     *slog.Logger
 	limit   *limit
 }
 
-// listener is the part of [l3.ControlPlane] that hears agents.
-type listener interface {
-	Heartbeat(ctx context.Context, h agent.Heartbeat) (l3.Agent, error)
-	Report(ctx context.Context, r agent.Report) error
-}
-
-func newConsumer(control listener, bus *Bus) *consumer {
+func newConsumer(control l3.Reporting, bus *Bus) *consumer {
 	return &consumer{
 		control: control, bus: bus, late: cmp.Or(bus.options.Late, 30*time.Second), log: bus.log, limit: newLimit(time.Minute),
 	}

@@ -11,7 +11,7 @@ import (
 
 // hosting keeps what the agents say.
 type hosting struct {
-	l3.Hosting
+	l3.Reporting
 	mu      sync.Mutex
 	fail    int // reports that it cannot store
 	broken  bool

@@ -43,7 +43,7 @@ const (
 // session: of a request that nobody waits for any more, and that was worked on late.
 type sessions struct {
 	bus    *Bus
-	attach func(context.Context, agent.Session) error // [l3.Hosting].Attach
+	attach func(context.Context, agent.Session) error // [l3.Reporting].Attach
 	log    *slog.Logger
 	// check compares what the bus has for a host with the database.
 	check func(ctx context.Context, host string) error

@@ -10,7 +10,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Attach implements [Hosting].
+// Attach implements [l3.Reporting].
 func (s *Service) Attach(ctx context.Context, session agent.Session) error {
 	if session.Host == "" || session.Instance == "" || session.Machine == "" {
 		return invalid("Invalid input for session. Reason: host, instance or machine is missing.")
