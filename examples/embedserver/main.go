@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"log"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,7 +26,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	store := must(sqlstore.Open(ctx, "sqlite:embedserver.db"))
 	defer store.Close()
@@ -33,12 +35,13 @@ func main() {
 		Auth:          rest.None{Default: l3.Caller{Project: "demo", Admin: true, Roles: []string{l3.RoleAdmin}}},
 		Listener:      must(net.Listen("tcp", "127.0.0.1:9696")),
 		SegmentRanges: []service.SegmentRange{{Type: dataplane.NetworkLocal}}, // there is one host
+		Logger:        slog.Default(),
 	}))
 	defer control.Close()
 
 	wiring := must(bridge.New(bridge.Config{}))
 	host := must(agent.New(agent.Config{
-		Host: "here", Source: must(control.Login("here")), Dataplane: must(nftables.New(namespace.Config{Wiring: wiring})),
+		Host: "here", Source: must(control.Login("here")), Dataplane: must(nftables.New(namespace.Config{Wiring: wiring})), Logger: slog.Default(),
 	}))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return control.Run(ctx) })

@@ -54,7 +54,9 @@ type Bus struct {
 
 	mu       sync.Mutex
 	opened   bool
+	closed   bool
 	sources  []*nats.Conn // of [Bus.Source]
+	end      func()       // ends what [OpenEmbedded] has begun; nil: nothing
 	streams  map[string]jetstream.Stream
 	identity identity
 	trouble  error // why this process must not publish; nil: it may
@@ -84,6 +86,42 @@ func Open(ctx context.Context, nc *nats.Conn, control l3.ControlPlane, o Options
 		return nil, err
 	}
 	return b, nil
+}
+
+// OpenEmbedded starts a server in this process and opens a bus on it; see [Open]. Close of the bus
+// shuts the server down.
+func OpenEmbedded(ctx context.Context, c ServerConfig, control l3.ControlPlane, o Options) (*Bus, error) {
+	server, err := StartServer(c)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := Connect(Login{Server: server, Logger: o.Logger})
+	if err != nil {
+		server.Shutdown()
+		return nil, err
+	}
+	end := func() {
+		disconnect(nc)
+		server.Shutdown()
+	}
+	o.Embedded = server
+	b, err := Open(ctx, nc, control, o)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	b.end = end
+	return b, nil
+}
+
+// disconnect closes a connection and returns when it is closed.
+func disconnect(nc *nats.Conn) {
+	if nc.IsClosed() {
+		return
+	}
+	closed := nc.StatusChanged(nats.CLOSED)
+	nc.Close()
+	<-closed
 }
 
 // openFirst opens the bus, unless its servers need longer than the options allow.
@@ -165,8 +203,15 @@ func (b *Bus) Source(host string) (agent.Source, error) {
 		return nil, fmt.Errorf("open source of host %s: %w", host, err)
 	}
 	b.mu.Lock()
-	b.sources = append(b.sources, nc)
+	closed := b.closed
+	if !closed {
+		b.sources = append(b.sources, nc)
+	}
 	b.mu.Unlock()
+	if closed {
+		disconnect(nc)
+		return nil, fmt.Errorf("open source of host %s: the bus is closed", host)
+	}
 	return NewSource(nc, host, b.log)
 }
 
@@ -176,21 +221,21 @@ const releaseTime = 2 * time.Second
 // Close implements [l3.Bus].
 func (b *Bus) Close() error {
 	b.mu.Lock()
-	sources := b.sources
-	b.sources = nil
+	sources, end := b.sources, b.end
+	b.sources, b.end, b.closed = nil, nil, true
 	b.mu.Unlock()
 	for _, nc := range sources {
-		closed := nc.StatusChanged(nats.CLOSED)
-		nc.Close()
-		<-closed
+		disconnect(nc)
 	}
-	if !b.isOpen() {
-		return nil
+	if b.isOpen() {
+		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+		defer cancel()
+		if err := b.release(ctx); err != nil {
+			b.log.Debug("cannot release the claim of the bus on the database", "err", err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
-	defer cancel()
-	if err := b.release(ctx); err != nil {
-		b.log.Debug("cannot release the claim of the bus on the database", "err", err)
+	if end != nil {
+		end()
 	}
 	return nil
 }
