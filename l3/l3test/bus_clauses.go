@@ -174,6 +174,15 @@ func busDatabaseDown(s *busScene) {
 	s.control.change(func() { s.control.down = false })
 	s.until("the changes arrive", func() bool { return w.has(s.control, "r1")() && w.has(s.control, "r2")() })
 	s.until("the bus is ready again", func() bool { return s.bus.Ready(s.soon(time.Second)) == nil })
+	s.control.change(func() { s.control.blind = true })
+	s.control.put("h1", "r2", "r3")
+	s.until("one router cannot be read", func() bool {
+		s.control.mu.Lock()
+		defer s.control.mu.Unlock()
+		return s.control.failed > 0
+	})
+	s.control.change(func() { s.control.blind = false })
+	s.until("routers that could not be read arrive", func() bool { return w.has(s.control, "r2")() && w.has(s.control, "r3")() })
 	s.require("nothing is gone", w.is(func() bool { return len(w.gone) == 0 })())
 }
 

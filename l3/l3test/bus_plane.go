@@ -32,6 +32,8 @@ type plane struct {
 
 	quiet   bool          // nothing is said to Committed
 	down    bool          // every call fails
+	blind   bool          // PlacementOf fails
+	failed  int           // how often that was so
 	held    chan struct{} // the next PlacementOf answers when it is closed, with what was true before
 	holding chan struct{} // closed when it waits
 
@@ -191,6 +193,10 @@ func (p *plane) PlacementOf(_ context.Context, host, id string) (l3.Placement, e
 		return l3.Placement{}, err
 	}
 	defer p.mu.Unlock()
+	if p.blind {
+		p.failed++
+		return l3.Placement{}, errDown
+	}
 	found, err := p.placement(host, id)
 	if held := p.held; held != nil {
 		p.held = nil

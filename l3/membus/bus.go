@@ -141,21 +141,10 @@ func (b *Bus) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("run bus: %w", err)
 	}
-	defer b.active.Wait()
-	defer b.set(func() {
-		b.running = nil
-		b.endWatches()
-	})
 	b.publishing(ctx)
+	b.set(func() { b.running = nil })
+	b.active.Wait() // for watches, which end with ctx
 	return nil
-}
-
-// endWatches ends all watches. b.mu must be held.
-func (b *Bus) endWatches() {
-	for _, w := range b.watches {
-		w.stop()
-	}
-	clear(b.watches)
 }
 
 // publishing tells the watches what is committed, and renews the claim on the database.
@@ -203,7 +192,9 @@ func (b *Bus) renew(ctx context.Context) bool {
 		b.log.Error("another bus serves the database: publishing stops", "err", err)
 		b.set(func() {
 			b.trouble = err
-			b.endWatches()
+			for _, w := range b.watches {
+				w.stop()
+			}
 		})
 	}
 	return false
@@ -258,17 +249,11 @@ const releaseTime = 2 * time.Second
 
 // Close implements [l3.Bus].
 func (b *Bus) Close() error {
-	b.mu.Lock()
-	again := b.closed
-	b.mu.Unlock()
+	again := false
+	b.set(func() { again, b.closed = b.closed, true })
 	if again {
 		return nil
 	}
-	b.set(func() {
-		b.closed = true
-		b.endWatches()
-	})
-	b.active.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 	defer cancel()
 	if err := b.control.ReleaseBus(ctx, b.id, b.options.Server); err != nil {

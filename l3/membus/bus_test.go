@@ -168,3 +168,60 @@ func (d *deaf) Heartbeat(context.Context, agent.Heartbeat) (l3.Agent, error) {
 	d.asked++
 	return l3.Agent{}, errDeaf
 }
+
+// TestListingDoesNotBringBack: what has left the host while the listing was read is not named as
+// the listing has it.
+func TestListingDoesNotBringBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		control := &leaving{ControlPlane: stub{}, told: make(chan struct{})}
+		bus, err := membus.Open(t.Context(), &claimed{ControlPlane: control}, membus.Options{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- bus.Run(ctx) }()
+		source, err := bus.Source("h1")
+		require.NoError(t, err)
+		events, err := source.Watch(ctx, agent.Session{Instance: "i", Machine: "m"})
+		require.NoError(t, err)
+		for e := range events {
+			_, named := e.(agent.Put)
+			require.False(t, named)
+			if _, synced := e.(agent.Synced); synced {
+				break
+			}
+		}
+		cancel()
+		require.NoError(t, <-ended)
+		require.NoError(t, bus.Close())
+	})
+}
+
+// leaving is a control plane whose one router leaves its host, for good, after a listing was read.
+type leaving struct {
+	l3.ControlPlane
+	listed, done atomic.Bool
+	told         chan struct{}
+}
+
+func (l *leaving) PlacementsOn(context.Context, string) ([]l3.Placement, error) {
+	l.listed.Store(true)
+	<-l.told
+	return []l3.Placement{{Host: "h1", RouterID: "r1", Epoch: 1, Revision: 1, Assignment: &agent.Assignment{Host: "h1", Epoch: 1, Revision: 1}}}, nil
+}
+
+func (l *leaving) Unpublished(context.Context, int) ([]l3.Notice, error) {
+	if !l.listed.Load() || l.done.Load() {
+		return nil, nil
+	}
+	return []l3.Notice{{Seq: 1, Host: "h1", RouterID: "r1"}}, nil
+}
+
+func (l *leaving) Published(context.Context, []l3.Notice) error {
+	l.done.Store(true)
+	close(l.told)
+	return nil
+}
+
+func (l *leaving) PlacementOf(context.Context, string, string) (l3.Placement, error) {
+	return l3.Placement{}, l3.ErrNotFound
+}
