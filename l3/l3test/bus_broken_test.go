@@ -297,7 +297,7 @@ func busDefects() []busDefect {
 		})},
 		{clause: "a database that does not answer", name: "a failure is taken for nothing", says: "the changes arrive", control: withPlane(func(p *brokenPlane) {
 			p.placementOf = func(ctx context.Context, host, id string) (l3.Placement, error) {
-				return l3.Placement{}, &l3.Error{Name: "NotFound", Status: 404}
+				return l3.Placement{}, errUnknown
 			}
 		})},
 		{clause: "a database that does not answer", name: "it is always ready", says: "Ready says so", bus: func(b *brokenBus) { b.ready = fine }},

@@ -278,14 +278,14 @@ func busReport(s *busScene) {
 	s.run()
 	s.until("the bus is ready", func() bool { return s.bus.Ready(s.soon(time.Second)) == nil })
 	want := agent.Report{
-		Host: "nonsense", RouterID: "r1", Epoch: 3, Revision: 9, Error: "no", FloatingIPs: map[string]string{"f": "why"}, Gone: true,
+		Host: "nonsense", RouterID: "r1", Epoch: 3, Revision: 9, Error: "no", Gone: true,
 		Instance: "i", Seq: 4,
 	}
 	s.must("Report", s.source("h1").Report(s.soon(s.patience), want))
 	s.until("it arrives", func() bool { return len(s.control.reported("r1")) > 0 })
 	got := s.control.reported("r1")[0]
 	s.require("it has what the agent says", got.Host == "h1" && got.Epoch == 3 && got.Revision == 9 && got.Error == "no" &&
-		got.FloatingIPs["f"] == "why" && got.Gone && got.Instance == "i" && got.Seq == 4)
+		got.Gone && got.Instance == "i" && got.Seq == 4)
 	s.require("it has the time", time.Since(got.At).Abs() < time.Minute)
 }
 

@@ -16,7 +16,11 @@ import (
 // planeDeployment is the identity of a plane.
 const planeDeployment = "00000000-0000-4000-8000-000000000001"
 
-var errDown = errors.New("the database does not answer")
+var (
+	errDown    = errors.New("the database does not answer")
+	errUnknown = &l3.Error{Name: "RouterNotHosted", Status: 404, Message: "Nothing is recorded."}
+	errRefused = &l3.Error{Name: "InvalidInput", Status: 400, Message: "It is refused."}
+)
 
 // plane is an [l3.ControlPlane] that is told what to say: which router is where, and what has left.
 type plane struct {
@@ -217,7 +221,7 @@ func (p *plane) placement(host, id string) (l3.Placement, error) {
 	if left, ok := p.left[host+"/"+id]; ok {
 		return left, nil
 	}
-	return l3.Placement{}, &l3.Error{Name: "RouterNotHosted", Status: 404, Message: "Nothing is recorded."}
+	return l3.Placement{}, errUnknown
 }
 
 func (p *plane) PlacementsOn(_ context.Context, host string) (all []l3.Placement, err error) {
@@ -295,7 +299,7 @@ func (p *plane) Heartbeat(_ context.Context, h agent.Heartbeat) (l3.Agent, error
 		return l3.Agent{}, err
 	}
 	if p.refused[h.Host] {
-		return l3.Agent{}, &l3.Error{Name: "InvalidInput", Status: 400, Message: "It is refused."}
+		return l3.Agent{}, errRefused
 	}
 	p.beats[h.Host] = h
 	return l3.Agent{Host: h.Host}, nil
@@ -307,7 +311,7 @@ func (p *plane) Report(_ context.Context, r agent.Report) error {
 	}
 	defer p.mu.Unlock()
 	if p.refused[r.Host] {
-		return &l3.Error{Name: "InvalidInput", Status: 400, Message: "It is refused."}
+		return errRefused
 	}
 	p.reports = append(p.reports, r)
 	return nil
