@@ -2,25 +2,33 @@ package l3
 
 import (
 	"errors"
-	"net/http"
+	"fmt"
 )
 
-// Sentinels to branch on with [errors.Is]. Every error of a [Service] that the caller could have
-// avoided is an [Error] and one of these; every other is the store's or the context's.
+// Kinds of refusals, to branch on with [errors.Is]. Every error of a [Service] that the caller
+// could have avoided is an [Error] of one of these kinds; every other is the store's or the
+// context's.
 var (
 	ErrInvalid   = errors.New("invalid request")
 	ErrForbidden = errors.New("not allowed")
 	ErrNotFound  = errors.New("not found")
 	ErrConflict  = errors.New("conflict")
+	ErrOverQuota = fmt.Errorf("%w: over quota", ErrConflict) // an ErrConflict too
 	ErrRevision  = errors.New("revision does not match")
+	ErrExhausted = errors.New("nothing left to allocate")
 )
 
 // Error is a refusal, as Neutron words it.
 type Error struct {
-	Name    string // Neutron's: RouterInUse
-	Status  int    // HTTP
+	Kind    error  // ErrNotFound and its like
+	Name    string // Neutron's exception: RouterInUse
 	Message string // for people: names the attribute or the object, and what was wrong with it
 	Err     error  // cause; may be nil
+}
+
+// Refuse returns an [Error] with a formatted message.
+func Refuse(kind error, name, format string, args ...any) error {
+	return &Error{Kind: kind, Name: name, Message: fmt.Sprintf(format, args...)}
 }
 
 func (e *Error) Error() string {
@@ -33,19 +41,5 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is says which of the sentinels the refusal is.
-func (e *Error) Is(target error) bool {
-	switch target {
-	case ErrInvalid:
-		return e.Status == http.StatusBadRequest
-	case ErrForbidden:
-		return e.Status == http.StatusForbidden
-	case ErrNotFound:
-		return e.Status == http.StatusNotFound
-	case ErrConflict:
-		return e.Status == http.StatusConflict
-	case ErrRevision:
-		return e.Status == http.StatusPreconditionFailed
-	}
-	return false
-}
+// Is reports whether the refusal is of a kind.
+func (e *Error) Is(kind error) bool { return errors.Is(e.Kind, kind) }

@@ -1,6 +1,8 @@
 package l3
 
-import "github.com/l3kit/l3kit/dataplane"
+import (
+	"github.com/l3kit/l3kit/dataplane"
+)
 
 // Network is an isolated layer-2 segment.
 type Network struct {
@@ -41,4 +43,25 @@ type NetworkSpec struct {
 	AZHints             *[]string
 	PortSecurityEnabled *bool
 	Tags                *[]string // at creation
+}
+
+// IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6
+// subnets do not fit an int64, so they are kept as big as they are.
+type IPAvailability struct {
+	NetworkID   string
+	NetworkName string
+	ProjectID   string
+	TotalIPs    string // decimal
+	UsedIPs     int
+	Subnets     []SubnetIPAvailability
+}
+
+// SubnetIPAvailability is the same for a subnet.
+type SubnetIPAvailability struct {
+	SubnetID   string
+	SubnetName string
+	CIDR       string
+	IPVersion  int
+	TotalIPs   string // decimal
+	UsedIPs    int
 }

@@ -192,24 +192,3 @@ type Desired interface {
 	// so. What the queue has that is older changes nothing.
 	Reconcile(ctx context.Context, queued []Placement) (restored bool, err error)
 }
-
-// IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6
-// subnets do not fit an int64, so they are kept as big as they are.
-type IPAvailability struct {
-	NetworkID   string
-	NetworkName string
-	ProjectID   string
-	TotalIPs    string // decimal
-	UsedIPs     int
-	Subnets     []SubnetIPAvailability
-}
-
-// SubnetIPAvailability is the same for a subnet.
-type SubnetIPAvailability struct {
-	SubnetID   string
-	SubnetName string
-	CIDR       string
-	IPVersion  int
-	TotalIPs   string // decimal
-	UsedIPs    int
-}

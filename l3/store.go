@@ -44,7 +44,7 @@ type Tx interface {
 	Subnets() Table[Subnet]
 	Ports() Table[Port]
 	Routers() Table[Router]
-	RouterStates() Table[RouterState] // by the router's ID
+	RouterStates() RouterStates
 	FloatingIPs() Table[FloatingIP]
 	SecurityGroups() Table[SecurityGroup]
 	SecurityGroupRules() Table[SecurityGroupRule]
@@ -56,7 +56,6 @@ type Tx interface {
 	Deployment() DeploymentRow
 	Addresses() Addresses
 	Segments() Segments
-	Bindings() Bindings
 	Quotas() QuotaStore
 	Outbox() Outbox
 }
@@ -64,6 +63,8 @@ type Tx interface {
 // DeploymentRow is the identity of the database, which has one from its first migration on.
 type DeploymentRow interface {
 	Get(ctx context.Context) (Deployment, error)
+	// NextEpoch is higher than any that the database ever gave; see [Deployment].
+	NextEpoch(ctx context.Context) (uint64, error)
 	// RaiseEpoch makes the highest epoch at least as high as given.
 	RaiseEpoch(ctx context.Context, epoch uint64) error
 	SetBus(ctx context.Context, claim BusClaim) error
@@ -87,6 +88,15 @@ type Table[R any] interface {
 	// other resources and from hosts.
 	Refresh(ctx context.Context, r *R) error     // ErrAbsent, ErrTaken
 	Delete(ctx context.Context, id string) error // ErrAbsent
+}
+
+// RouterStates is the table of what hosts must realise and which agents host it, by the routers'
+// IDs.
+type RouterStates interface {
+	Table[RouterState]
+	// Hosted is how many routers each agent hosts, by the agents' IDs. It costs little however many
+	// routers there are.
+	Hosted(ctx context.Context) (map[string]int, error)
 }
 
 // Addresses is which addresses of subnets are in use. A port's go with it.
@@ -120,17 +130,6 @@ type Segments interface {
 	FirstFree(ctx context.Context, typ dataplane.NetworkType, physical string, first, last uint32) (uint32, error)
 	// All is every claim there is, with the network's ID, for auditors.
 	All(ctx context.Context) (map[Segment]string, error)
-}
-
-// Bindings is which agent hosts a router: one at most, by a unique key.
-type Bindings interface {
-	Get(ctx context.Context, routerID string) (RouterBinding, error) // ErrAbsent
-	List(ctx context.Context, agentID string) ([]RouterBinding, error)
-	Count(ctx context.Context) (map[string]int, error) // routers by agent ID
-	// Put binds a router, wherever it was bound before, and sets b.Epoch to one more than any that
-	// the database ever gave; see [Deployment].
-	Put(ctx context.Context, b *RouterBinding) error
-	Delete(ctx context.Context, routerID string) error // ErrAbsent
 }
 
 // QuotaStore is what projects were given beside the defaults.

@@ -8,25 +8,20 @@ import (
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
-// TunnelAddress is the configuration of a heartbeat that has the host's address for tunnels, as a
-// string. Neutron's agents use the same name.
-const TunnelAddress = "tunneling_ip"
-
 // ErrTunnelAddress is returned for a tunnel address that no host can send to.
 var ErrTunnelAddress = errors.New("the tunnel address cannot be used")
 
 // TunnelPeer returns the host's address for tunnels, which every [Bus] tells to all hosts; the zero
 // Addr: it has none. An address that is not usable is [ErrTunnelAddress].
 func TunnelPeer(h agent.Heartbeat) (netip.Addr, error) {
-	text, _ := h.Configurations[TunnelAddress].(string)
-	if text == "" {
-		return netip.Addr{}, nil
+	addr := h.Capabilities.TunnelAddress
+	if addr.IsValid() {
+		return addr, CheckTunnelAddress(addr)
 	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%w: %w", ErrTunnelAddress, err)
+	if text, _ := h.Capabilities.Other[agent.TunnelingIP].(string); text != "" {
+		return addr, fmt.Errorf("%w: %q is no IP address", ErrTunnelAddress, text)
 	}
-	return addr, CheckTunnelAddress(addr)
+	return addr, nil
 }
 
 // CheckTunnelAddress refuses addresses that are not those of one host on a shared network. Whether

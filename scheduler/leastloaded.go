@@ -49,17 +49,14 @@ func (s *LeastLoaded) Pick(_ l3.Router, candidates []l3.Candidate) string {
 
 func (w Weights) load(c l3.Candidate) float64 {
 	return w.Router*float64(c.Routers) +
-		w.Interface*count(c.Agent, "interfaces") +
-		w.FloatingIP*count(c.Agent, "floating_ips")
+		w.Interface*reported(c.Agent.Capabilities.Interfaces) +
+		w.FloatingIP*reported(c.Agent.Capabilities.FloatingIPs)
 }
 
-// count reads a number that an agent reported; one that is missing is 0.
-func count(a l3.Agent, name string) float64 {
-	switch n := a.Configurations[name].(type) {
-	case float64: // as JSON decodes it
-		return n
-	case int:
-		return float64(n)
+// reported is a count that an agent reported, or 0.
+func reported(n *int) float64 {
+	if n == nil {
+		return 0
 	}
-	return 0
+	return float64(*n)
 }

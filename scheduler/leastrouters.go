@@ -6,8 +6,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// LeastRouters picks the candidate that hosts the fewest routers, and by chance among equals:
-// several services that decide at once would otherwise all choose the same one.
+// LeastRouters picks the candidate that hosts the fewest routers. The zero LeastRouters takes the
+// first of equals, one by [NewLeastRouters] takes any of them by chance: several services that
+// decide at once would otherwise all choose the same one.
 type LeastRouters struct{ random *random }
 
 // NewLeastRouters draws from src; nil is a source of its own.
@@ -27,7 +28,10 @@ func (s *LeastRouters) Pick(_ l3.Router, candidates []l3.Candidate) string {
 			equals++
 		}
 	}
-	chosen := s.random.below(equals)
+	chosen := 0
+	if s.random != nil {
+		chosen = s.random.below(equals)
+	}
 	for i := range candidates {
 		if candidates[i].Routers != fewest {
 			continue

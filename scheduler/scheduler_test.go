@@ -41,11 +41,12 @@ func TestLeastRoutersPicksTheFewestAndSpreadsAmongEquals(t *testing.T) {
 	picked := tally(scheduler.NewLeastRouters(source()), 4000, candidates(5, 2, 9, 2))
 	require.Len(t, picked, 2)
 	require.InDelta(t, 2000, picked["agent-1"], 200)
+	require.Equal(t, map[string]int{"agent-1": 100}, tally(&scheduler.LeastRouters{}, 100, candidates(5, 2, 9, 2)), "without a source, the first")
 }
 
 func TestLeastLoadedCountsWhatAgentsReport(t *testing.T) {
 	cs := candidates(3, 3)
-	cs[0].Agent.Configurations = map[string]any{"floating_ips": 1000.0}
+	cs[0].Agent.Capabilities.FloatingIPs = new(1000)
 	require.Equal(t, map[string]int{"agent-1": 100}, tally(scheduler.NewLeastLoaded(scheduler.DefaultWeights(), source()), 100, cs))
 }
 

@@ -2,14 +2,15 @@ package agent
 
 import (
 	"context"
-	crand "crypto/rand"
+	"crypto/rand"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // Agent keeps one host as its source says.
@@ -79,7 +80,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Agent: a, book: newBook(), messages: make(chan any, 64), results: make(chan result), heard: make(chan time.Time, 1),
 		peers: make(chan []netip.Addr, 1), anew: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), asks: make(chan chan Status),
 		over: make(chan struct{}), lastHeard: time.Now(),
-		snapshots: make(chan chan snapshot), instance: crand.Text(), removals: map[string][]chan error{},
+		snapshots: make(chan chan snapshot), instance: rand.Text(), removals: map[string][]chan error{},
 		unlogged: map[string]time.Time{}, peersSet: make(chan struct{}, 1),
 		drifted: make(chan string),
 	}
@@ -364,19 +365,13 @@ func (r *run) delay(fails int) time.Duration {
 		if r.config.CheckEvery < 0 {
 			return 0
 		}
-		return jitter(r.config.CheckEvery)
+		return backoff.Jitter(r.config.CheckEvery, spread)
 	}
-	d := r.config.RetryMin
-	for range fails - 1 {
-		if d *= 2; d >= r.config.RetryMax {
-			d = r.config.RetryMax
-			break
-		}
-	}
-	return jitter(d)
+	return backoff.Backoff{Pause: r.config.RetryMin, Longest: r.config.RetryMax, Spread: spread}.After(fails - 1)
 }
 
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+// spread is the part of each pause that is left to chance.
+const spread = 0.5
 
 // sum is the present status.
 func (r *run) sum() Status {
@@ -415,13 +410,13 @@ func (r *run) sum() Status {
 // watch hands the source's events to the loop, and begins again when the source ends or the loop
 // wants it.
 func (r *run) watch(ctx context.Context) {
-	for fails := 0; ; fails++ {
+	for pause := pauses(); ; {
 		some, anew, err := r.watchOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if some {
-			fails = 0
+			pause = pauses()
 		}
 		if anew {
 			continue
@@ -435,7 +430,7 @@ func (r *run) watch(ctx context.Context) {
 		default:
 			r.log.Warn("lost the source of routers; those that run stay as they are")
 		}
-		if !sleep(ctx, backoff(fails)) {
+		if pause.Wait(ctx) != nil {
 			return
 		}
 	}
@@ -474,10 +469,9 @@ func (r *run) send(ctx context.Context, message any) {
 	}
 }
 
-// backoff is the delay before the control plane is tried again: a second first, half a minute at
-// most.
-func backoff(fails int) time.Duration {
-	return jitter(min(time.Second<<min(fails, 5), 30*time.Second))
+// pauses are those before the control plane is tried again.
+func pauses() backoff.Backoff {
+	return backoff.Backoff{Pause: time.Second, Longest: 30 * time.Second, Spread: spread}
 }
 
 // sleep says false when ctx ended first.

@@ -146,9 +146,7 @@ func TestAppliesWhatItIsGivenAndReports(t *testing.T) {
 		synctest.Wait()
 		s.has(router("r1", 1, 2), router("r2", 1, 1))
 		report, _ := s.plane.lastReport("r1")
-		require.Equal(t, agent.Report{
-			Host: "host1", RouterID: "r1", Epoch: 1, Revision: 2, FloatingIPs: map[string]string{}, Instance: report.Instance, Seq: report.Seq,
-		}, report)
+		require.Equal(t, agent.Report{Host: "host1", RouterID: "r1", Epoch: 1, Revision: 2, Instance: report.Instance, Seq: report.Seq}, report)
 		require.NotEmpty(t, report.Instance)
 		require.NotZero(t, report.Seq)
 
@@ -285,14 +283,14 @@ func TestDriftIsPutRight(t *testing.T) {
 func TestHeartbeatCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.config.Configurations = map[string]any{"dataplane": "fake"}
+		s.config.Capabilities.Dataplane = "fake"
 		s.plane.put(router("r1", 1, 1), router("r2", 1, 1))
 		s.start()
 		defer s.end()
 		after(time.Minute)
 		h := s.plane.lastHeartbeat()
 		require.Equal(t, "host1", h.Host)
-		require.Equal(t, map[string]any{"dataplane": "fake", "routers": 2, "interfaces": 2, "ex_gw_ports": 0, "floating_ips": 0}, h.Configurations)
+		require.Equal(t, agent.Capabilities{Dataplane: "fake", Routers: new(2), Interfaces: new(2), Gateways: new(0), FloatingIPs: new(0)}, h.Capabilities)
 	})
 }
 

@@ -45,10 +45,10 @@ type Config struct {
 	// minutes; negative: it goes at once.
 	KeepPeers time.Duration
 
-	// What the heartbeat says, beside the counts of routers, interfaces, gateways and floating IPs.
+	// What the heartbeat says.
 	Binary           string // empty: l3kit-agent
 	AvailabilityZone string
-	Configurations   map[string]any // dataplane, wiring, physical_networks, tunnel address …
+	Capabilities     Capabilities // the agent fills in its counts and its lease
 
 	Parallel       int           // routers worked on at once; 0: four for each processor
 	HeartbeatEvery time.Duration // 0: 30 s

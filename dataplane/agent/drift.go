@@ -14,7 +14,7 @@ func (r *run) watchDrift(ctx context.Context) {
 	if !ok {
 		return
 	}
-	for fails := 0; ; fails++ {
+	for pause := pauses(); ; {
 		announced, err := w.Watch(ctx)
 		if err == nil {
 			r.followDrift(ctx, announced)
@@ -23,7 +23,7 @@ func (r *run) watchDrift(ctx context.Context) {
 			return
 		}
 		r.log.Warn("cannot watch the dataplane, what others change is found by checks only", "err", err)
-		if !sleep(ctx, backoff(fails)) {
+		if pause.Wait(ctx) != nil {
 			return
 		}
 	}

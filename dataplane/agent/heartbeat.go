@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"maps"
 	"time"
 )
 
@@ -12,7 +11,7 @@ type Heartbeat struct {
 	Binary           string
 	AvailabilityZone string // empty: nova
 	StartedAt        time.Time
-	Configurations   map[string]any
+	Capabilities     Capabilities
 
 	Instance   string     // as in [Session]; empty: the agent does not hold sessions, and is not checked
 	Machine    string     // likewise
@@ -73,30 +72,24 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// heartbeat has the counts under the names that Neutron's agents give them, and of an agent that
-// fences itself the time after which it does, in seconds. It is false while the control plane
-// refuses the agent.
+// heartbeat completes the capabilities. It is false while the control plane refuses the agent.
 func (r *run) heartbeat(ctx context.Context, started time.Time) (h Heartbeat, ok bool) {
 	seen, ok := r.look(ctx)
 	if !ok || seen.status.Refused {
 		return h, false
 	}
-	configurations := map[string]any{}
-	maps.Copy(configurations, r.config.Configurations)
+	can, counts := r.config.Capabilities, seen.status.Counts
 	if r.config.OnDisconnect == Fence {
-		configurations["lease"] = r.config.Lease.Seconds()
+		can.Lease = r.config.Lease
 	}
-	configurations["routers"] = seen.status.Counts.Routers
-	configurations["ex_gw_ports"] = seen.status.Counts.Gateways
-	configurations["interfaces"] = seen.status.Counts.Interfaces
-	configurations["floating_ips"] = seen.status.Counts.FloatingIPs
+	can.Routers, can.Gateways, can.Interfaces, can.FloatingIPs = &counts.Routers, &counts.Gateways, &counts.Interfaces, &counts.FloatingIPs
 	inventory, err := r.inventory(ctx, seen)
 	if err != nil && ctx.Err() == nil {
 		r.log.Error("cannot list the routers on this host; the control plane keeps what it knows", "err", err)
 	}
 	return Heartbeat{
 		Host: r.config.Host, Binary: r.config.Binary, AvailabilityZone: r.config.AvailabilityZone,
-		StartedAt: started, Configurations: configurations,
+		StartedAt: started, Capabilities: can,
 		Instance: r.instance, Machine: r.config.Machine, Deployment: seen.deployment, Inventory: inventory,
 	}, true
 }

@@ -107,7 +107,7 @@ func (r *run) setPeers(ctx context.Context, list []netip.Addr) bool {
 		select {
 		case list = <-r.peers:
 			fails = 0
-		case <-time.After(backoff(fails)):
+		case <-time.After(pauses().After(fails)):
 		case <-ctx.Done():
 			return false
 		}

@@ -6,12 +6,11 @@ import (
 
 // Report is what an agent says of a router that it hosts.
 type Report struct {
-	Host        string
-	RouterID    string
-	Epoch       uint64
-	Revision    uint64            // that was applied, or tried; see [Assignment]
-	Error       string            // why it could not be applied; empty: it was
-	FloatingIPs map[string]string // by ID: why one could not; empty: it was. One that is not named shares the router's fate.
+	Host     string
+	RouterID string
+	Epoch    uint64
+	Revision uint64 // that was applied, or tried; see [Assignment]
+	Error    string // why it could not be applied; empty: it was, with all floating IPs
 
 	// Gone reports that the router is no longer on the host. Epoch and Revision are those of the
 	// departure.

@@ -52,7 +52,7 @@ func (q *reports) deliver(ctx context.Context, a *Agent) {
 			return
 		case <-q.wake:
 		}
-		for fails := 0; ; fails++ {
+		for pause := pauses(); ; {
 			unsent := q.take()
 			err := sendAll(ctx, a.config.Source, unsent)
 			if err == nil {
@@ -63,7 +63,7 @@ func (q *reports) deliver(ctx context.Context, a *Agent) {
 				return
 			}
 			a.log.Warn("reports wait for the control plane", "err", err)
-			if !sleep(ctx, backoff(fails)) {
+			if pause.Wait(ctx) != nil {
 				return
 			}
 		}

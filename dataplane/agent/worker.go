@@ -111,10 +111,6 @@ func (a *Agent) report(want *Assignment, err error) *Report {
 	if err != nil {
 		r.Error = reason(err)
 	}
-	r.FloatingIPs = make(map[string]string, len(want.Router.FloatingIPs))
-	for _, f := range want.Router.FloatingIPs {
-		r.FloatingIPs[f.ID] = r.Error
-	}
 	return r
 }
 

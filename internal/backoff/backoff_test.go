@@ -24,7 +24,24 @@ func TestPausesGrow(t *testing.T) {
 		}
 		require.Equal(t, []time.Duration{1, 2, 4, 5, 5}, pauses)
 		stop := errors.New("stop")
+		for i, want := range []time.Duration{1, 2, 4, 5, 5} {
+			require.Equal(t, want*time.Second, backoff.Backoff{Pause: time.Second, Longest: 5 * time.Second}.After(i))
+		}
+		require.Equal(t, 5*time.Second, backoff.Backoff{Pause: time.Second, Longest: 5 * time.Second}.After(1<<60))
 		cancel(stop)
 		require.Equal(t, stop, b.Wait(ctx))
 	})
+}
+
+func TestPausesSpread(t *testing.T) {
+	b := backoff.Backoff{Pause: time.Second, Longest: time.Minute, Spread: 0.5}
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		pause := b.After(1)
+		require.GreaterOrEqual(t, pause, time.Second)
+		require.LessOrEqual(t, pause, 2*time.Second)
+		seen[pause] = true
+	}
+	require.Greater(t, len(seen), 1)
+	require.Equal(t, time.Second, backoff.Jitter(time.Second, 0))
 }

@@ -68,7 +68,7 @@ func byStatus(ctx context.Context, a *api) ([]row, error) {
 // heard, unless its name is dead.
 func (a *api) hostRouters(ctx context.Context, host string, n int) error {
 	admin := l3.Caller{Project: project, Admin: true}
-	on, err := a.service.Heartbeat(ctx, agent.Heartbeat{Host: host, Configurations: map[string]any{"physical_networks": []string{host}}})
+	on, err := a.service.Heartbeat(ctx, agent.Heartbeat{Host: host, Capabilities: agent.Capabilities{PhysicalNetworks: []string{host}}})
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type layer struct {
 // stands.
 var layers = []layer{
 	{folder: "dataplane"},
-	{folder: "dataplane/agent", may: []string{"dataplane"}},
+	{folder: "dataplane/agent", may: []string{"dataplane", "internal/backoff"}},
 	{folder: "dataplane/namespace", may: []string{"internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/bridge", may: []string{"internal/nlmsg", "internal/wiring", "internal/failure", "internal/dump", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "dataplane/workload", may: []string{"internal/netdev", "internal/failure", "dataplane", "dataplane/namespace"}, others: true},
@@ -45,8 +45,8 @@ var layers = []layer{
 	{folder: "ovs", may: []string{"internal/backoff", "internal/wiring", "internal/failure", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "ovs/internal/openflow"}, others: true},
 
 	{folder: "l3", may: []string{"dataplane", "dataplane/agent"}},
-	{folder: "l3/service", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
-	{folder: "l3/sqlstore", may: []string{"l3", "dataplane"}, others: true},
+	{folder: "l3/service", may: []string{"l3", "dataplane", "dataplane/agent", "scheduler"}, others: true},
+	{folder: "l3/sqlstore", may: []string{"l3", "dataplane", "internal/backoff"}, others: true},
 	{folder: "l3/rest", may: []string{"l3", "dataplane", "dataplane/agent"}, others: true},
 	{folder: "l3/internal/claim", may: []string{"l3"}},
 	{folder: "l3/membus", may: []string{"l3", "l3/internal/claim", "dataplane/agent", "dataplane"}},

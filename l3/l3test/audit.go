@@ -69,7 +69,7 @@ type database struct {
 	deployment  l3.Deployment
 	claims      []l3.AddressClaim
 	segments    map[l3.Segment]string
-	bindings    []l3.RouterBinding
+	hosted      map[string]int
 	limits      map[string]map[string]int
 	notices     []l3.Notice
 
@@ -110,7 +110,8 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 	if d.notices, err = tx.Outbox().Next(ctx, 1<<30); err != nil {
 		return nil, err
 	}
-	return d, d.readBindings(ctx, tx)
+	d.hosted, err = tx.RouterStates().Hosted(ctx)
+	return d, err
 }
 
 func all[R any](ctx context.Context, table l3.Table[R], into *map[string]R, id func(R) string) error {
@@ -127,25 +128,6 @@ func all[R any](ctx context.Context, table l3.Table[R], into *map[string]R, id f
 	}
 	if n, err := table.Count(ctx); err != nil || n != len(list) {
 		return errors.Join(err, fmt.Errorf("%d resources are listed, %d counted", len(list), n))
-	}
-	return nil
-}
-
-// readBindings asks for those of every agent that has any, also of agents that are not there.
-func (d *database) readBindings(ctx context.Context, tx l3.Tx) error {
-	counts, err := tx.Bindings().Count(ctx)
-	if err != nil {
-		return err
-	}
-	for agent, n := range counts {
-		list, err := tx.Bindings().List(ctx, agent)
-		if err != nil {
-			return err
-		}
-		if len(list) != n {
-			d.report("agent %s: %d bindings are counted, %d listed", agent, n, len(list))
-		}
-		d.bindings = append(d.bindings, list...)
 	}
 	return nil
 }

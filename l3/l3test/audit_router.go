@@ -1,6 +1,7 @@
 package l3test
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -181,39 +182,24 @@ func (d *database) ofHosting() {
 		}
 		hosts[a.Host] = a.ID
 	}
-	bound := map[string]l3.RouterBinding{}
-	for _, b := range d.bindings {
-		if other, twice := bound[b.RouterID]; twice {
-			d.report("router %s is bound to agents %s and %s", b.RouterID, b.AgentID, other.AgentID)
-		}
-		bound[b.RouterID] = b
-		if _, ok := d.routers[b.RouterID]; !ok {
-			d.report("router %s is bound to agent %s, but does not exist", b.RouterID, b.AgentID)
-		}
-		if a, ok := d.agents[b.AgentID]; !ok || a.Host != b.Host || b.Epoch == 0 {
-			d.report("router %s is bound to agent %s on host %s in epoch %d, which cannot be", b.RouterID, b.AgentID, b.Host, b.Epoch)
-		}
-		if d.states[b.RouterID].AgentID != b.AgentID {
-			d.report("router %s is bound to agent %s; its state says %q", b.RouterID, b.AgentID, d.states[b.RouterID].AgentID)
-		}
-	}
+	counts := map[string]int{}
 	for _, st := range d.states {
 		if _, ok := d.routers[st.ID]; !ok {
 			d.report("there is a state of router %s, which does not exist", st.ID)
 		}
-		b := bound[st.ID]
-		if st.AgentID != b.AgentID || st.Host != b.Host || st.AgentID != "" && st.Epoch != b.Epoch {
-			d.report("router %s: its state has agent %q, host %q and epoch %d, its binding %q, %q and %d",
-				st.ID, st.AgentID, st.Host, st.Epoch, b.AgentID, b.Host, b.Epoch)
+		if st.AgentID != "" {
+			counts[st.AgentID]++
+		}
+		if st.Host != d.agents[st.AgentID].Host || st.AgentID != "" && (st.Host == "" || st.Epoch == 0) || st.Epoch > d.deployment.Epoch {
+			d.report("router %s is on agent %q and host %q in epoch %d, which cannot be; the database has given %d at most",
+				st.ID, st.AgentID, st.Host, st.Epoch, d.deployment.Epoch)
 		}
 		if st.Wanted && st.Revision == 0 || st.Reported > st.Revision {
 			d.report("router %s is of revision %d, wanted: %t, and revision %d was reported", st.ID, st.Revision, st.Wanted, st.Reported)
 		}
 	}
-	for _, b := range d.bindings {
-		if b.Epoch > d.deployment.Epoch {
-			d.report("router %s is bound in epoch %d; the database has given %d at most", b.RouterID, b.Epoch, d.deployment.Epoch)
-		}
+	if !maps.Equal(counts, d.hosted) {
+		d.report("agents host %v; %v are counted", counts, d.hosted)
 	}
 	for _, gone := range d.departures {
 		if st := d.states[gone.RouterID]; st.Wanted && st.Host == gone.Host {

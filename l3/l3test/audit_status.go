@@ -97,11 +97,7 @@ func floatingIPStatus(f l3.FloatingIP, st l3.RouterState) l3.Status {
 		!slices.ContainsFunc(st.Inside, func(p netip.Prefix) bool { return p.Contains(f.FixedIP) }) {
 		return l3.StatusDown
 	}
-	why, named := st.FloatingIPs[f.ID]
-	if !named {
-		why = st.Error
-	}
-	if why != "" {
+	if st.Error != "" {
 		return l3.StatusError
 	}
 	return l3.StatusActive

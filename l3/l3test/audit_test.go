@@ -96,7 +96,8 @@ func (w *world) store(t *testing.T, also func(context.Context, l3.Tx) error) l3.
 		require.NoError(t, tx.SecurityGroupRules().Insert(ctx, w.rule))
 		require.NoError(t, tx.RBACPolicies().Insert(ctx, w.policy))
 		require.NoError(t, tx.Agents().Insert(ctx, w.agent))
-		require.NoError(t, tx.Bindings().Put(ctx, &l3.RouterBinding{RouterID: "router", AgentID: "agent", Host: "h"}))
+		_, err := tx.Deployment().NextEpoch(ctx)
+		require.NoError(t, err)
 		require.NoError(t, tx.Outbox().Add(ctx, l3.Notice{Host: "h", RouterID: "router", Epoch: 1}))
 		if also != nil {
 			return also(ctx, tx)
@@ -151,12 +152,12 @@ func TestAuditBites(t *testing.T) {
 		"is about group gone":                func(w *world) { w.rule.RemoteGroupID = "gone" },
 		"is about network gone":              func(w *world) { w.policy.ObjectID = "gone" },
 		"in epoch 1, which cannot be":        func(w *world) { w.agent.Host = "other" },
-		"its state says \"\"":                func(w *world) { w.state.AgentID, w.state.Host = "", "" },
-		"its state has agent":                func(w *world) { w.state.Epoch = 2 },
 		"a state of router gone":             func(w *world) { w.state.ID = "gone" },
 		"and revision 4 was reported":        func(w *world) { w.state.Reported = 4 },
 		"was bound with revision 9":          func(w *world) { w.fip.StateRevision = 9 },
-		"router router is bound to agent":    func(w *world) { w.router.ID = "other" },
+		"state of router router":             func(w *world) { w.router.ID = "other" },
+		"the database has given 1 at most":   func(w *world) { w.state.Epoch = 2 },
+		`on agent "" and host "h"`:           func(w *world) { w.state.AgentID = "" },
 		"is of epoch 1 of router router":     func(w *world) { w.state.Epoch = 0 },
 
 		`router router is stored as ACTIVE on host "h", and is BUILD`: func(w *world) { w.state.Reported = 2 },
@@ -172,7 +173,7 @@ func TestAuditBites(t *testing.T) {
 			w.state.Inside = nil
 		},
 		`floating IP fip is stored as ACTIVE on host "h", and is ERROR`: func(w *world) {
-			w.state.FloatingIPs = map[string]string{"fip": "full"}
+			w.state.Error = "full"
 		},
 		`port server of a workload is ACTIVE, and no agent serves host "x"`: func(w *world) { w.server.Binding.HostID = "x" },
 		`port server of a workload is ACTIVE, and no agent serves host "h"`: func(w *world) { w.server.AdminStateUp = false },
@@ -216,8 +217,8 @@ func TestAuditBitesAddresses(t *testing.T) {
 			p.ID = "twin"
 			return tx.RBACPolicies().Insert(ctx, p)
 		},
-		"router gone is bound": func(ctx context.Context, tx l3.Tx) error {
-			return tx.Bindings().Put(ctx, &l3.RouterBinding{RouterID: "gone", AgentID: "agent", Host: "h"})
+		"router gone is on agent": func(ctx context.Context, tx l3.Tx) error {
+			return tx.RouterStates().Insert(ctx, l3.RouterState{ID: "gone", AgentID: "gone", Host: "h", Epoch: 1})
 		},
 		"notice 2 says that router gone": func(ctx context.Context, tx l3.Tx) error {
 			return tx.Outbox().Add(ctx, l3.Notice{Host: "h", RouterID: "gone", Epoch: 1})
@@ -231,4 +232,23 @@ func TestAuditBitesAddresses(t *testing.T) {
 			require.ErrorContains(t, err, finding)
 		})
 	}
+}
+
+// miscounting is a store that counts no routers of agents.
+type miscounting struct{ l3.Store }
+
+type miscountingTx struct{ l3.Tx }
+
+type uncounted struct{ l3.RouterStates }
+
+func (m miscounting) View(ctx context.Context, fn func(l3.Tx) error) error {
+	return m.Store.View(ctx, func(tx l3.Tx) error { return fn(miscountingTx{tx}) })
+}
+
+func (m miscountingTx) RouterStates() l3.RouterStates { return uncounted{m.Tx.RouterStates()} }
+
+func (uncounted) Hosted(context.Context) (map[string]int, error) { return nil, nil }
+
+func TestAuditCounts(t *testing.T) {
+	require.ErrorContains(t, l3test.Audit(t.Context(), miscounting{newWorld().store(t, nil)}), "agents host map[agent:1]; map[] are counted")
 }

@@ -258,14 +258,14 @@ func busHeartbeat(s *busScene) {
 	s.until("the bus is ready", func() bool { return s.bus.Ready(s.soon(time.Second)) == nil })
 	want := agent.Heartbeat{
 		Host: "nonsense", Binary: "b", AvailabilityZone: "z", StartedAt: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
-		Configurations: map[string]any{"wiring": "ovs"}, Instance: "i", Machine: "m", Deployment: "d",
+		Capabilities: agent.Capabilities{Wiring: "ovs"}, Instance: "i", Machine: "m", Deployment: "d",
 		Inventory: &agent.Inventory{Seq: 7, MaxEpoch: 9, Routers: []agent.RunningRouter{{ID: "r", Epoch: 9, Revision: 3}}, Ports: []string{"p"}},
 	}
 	s.must("Heartbeat", s.source("h1").Heartbeat(s.soon(s.patience), want))
 	s.until("it arrives", func() bool { _, ok := s.control.beat("h1"); return ok })
 	got, _ := s.control.beat("h1")
 	s.require("it has what an agent says of itself", got.Host == "h1" && got.Binary == want.Binary && got.AvailabilityZone == want.AvailabilityZone &&
-		got.StartedAt.Equal(want.StartedAt) && got.Configurations["wiring"] == "ovs" && got.Instance == want.Instance &&
+		got.StartedAt.Equal(want.StartedAt) && got.Capabilities.Wiring == "ovs" && got.Instance == want.Instance &&
 		got.Machine == want.Machine && got.Deployment == want.Deployment)
 	s.require("it has the inventory", got.Inventory != nil && got.Inventory.Seq == 7 && got.Inventory.MaxEpoch == 9 &&
 		len(got.Inventory.Routers) == 1 && got.Inventory.Routers[0].Version() == want.Inventory.Routers[0].Version() &&
@@ -351,7 +351,7 @@ func busPeers(s *busScene) {
 	s.until("the bus is ready", func() bool { return s.bus.Ready(s.soon(time.Second)) == nil })
 	one, two, bad := s.source("h1"), s.source("h2"), s.source("bad")
 	beat := func(source agent.Source, addr string) {
-		s.must("Heartbeat", source.Heartbeat(s.soon(s.patience), agent.Heartbeat{Configurations: map[string]any{l3.TunnelAddress: addr}}))
+		s.must("Heartbeat", source.Heartbeat(s.soon(s.patience), agent.Heartbeat{Capabilities: tunnel(addr)}))
 	}
 	are := func(w *seen, want ...string) func() bool {
 		return w.is(func() bool {
@@ -374,6 +374,14 @@ func busPeers(s *busScene) {
 	s.require("but its heartbeat counts", heard)
 	late := s.watchAs(two, "m2")
 	s.until("a watch that begins later is told all", are(late, "192.0.2.1", "2001:db8::2"))
+}
+
+// tunnel returns the capabilities of a host with an address for tunnels, which may be nonsense.
+func tunnel(addr string) agent.Capabilities {
+	if parsed, err := netip.ParseAddr(addr); err == nil {
+		return agent.Capabilities{TunnelAddress: parsed}
+	}
+	return agent.Capabilities{Other: map[string]any{agent.TunnelingIP: addr}}
 }
 
 func busReady(s *busScene) {

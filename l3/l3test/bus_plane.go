@@ -18,8 +18,8 @@ const planeDeployment = "00000000-0000-4000-8000-000000000001"
 
 var (
 	errDown    = errors.New("the database does not answer")
-	errUnknown = &l3.Error{Name: "RouterNotHosted", Status: 404, Message: "Nothing is recorded."}
-	errRefused = &l3.Error{Name: "InvalidInput", Status: 400, Message: "It is refused."}
+	errUnknown = &l3.Error{Name: "RouterNotHosted", Kind: l3.ErrNotFound, Message: "Nothing is recorded."}
+	errRefused = &l3.Error{Name: "InvalidInput", Kind: l3.ErrInvalid, Message: "It is refused."}
 )
 
 // plane is an [l3.ControlPlane] that is told what to say: which router is where, and what has left.

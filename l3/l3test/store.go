@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -42,7 +43,8 @@ func RunStore(t *testing.T, open func(*testing.T) l3.Store) {
 		{"an address that two want goes to one", addressWantedByTwo},
 		{"addresses go with their port", addressesGoWithPort},
 		{"segments", segmentClaims},
-		{"bindings", bindingEpochs},
+		{"epochs", epochs},
+		{"routers are counted by agent", hosted},
 		{"quotas", quotaLimits},
 		{"the outbox", outboxOrder},
 	} {
@@ -93,13 +95,15 @@ func storedAsGiven(t *testing.T, s l3.Store) {
 	}
 	router := l3.Router{Meta: meta("p", ""), Gateway: &l3.GatewayInfo{NetworkID: "x", FixedIPs: []l3.FixedIP{}}}
 	router.Description = "line\nline"
-	agent := l3.Agent{ID: "a", Host: "h", Configurations: map[string]any{"physical_networks": []any{"one"}, "n": 1.5, "none": nil}}
-	agent.HeartbeatAt = time.Date(2026, 1, 1, 0, 0, 0, 123456789, time.UTC)
+	host := l3.Agent{ID: "a", Host: "h", Capabilities: agent.Capabilities{
+		PhysicalNetworks: []string{"one"}, Routers: new(0), Other: map[string]any{"n": 1.5, "none": nil},
+	}}
+	host.HeartbeatAt = time.Date(2026, 1, 1, 0, 0, 0, 123456789, time.UTC)
 	two := 2
 	rule := l3.SecurityGroupRule{Meta: meta("p", ""), PortRangeMin: &two}
 	state := l3.RouterState{ID: "r", Revision: 1 << 60, Inside: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
 	update(t, s, func(tx l3.Tx) error {
-		return errors.Join(tx.Ports().Insert(ctx, port), tx.Routers().Insert(ctx, router), tx.Agents().Insert(ctx, agent),
+		return errors.Join(tx.Ports().Insert(ctx, port), tx.Routers().Insert(ctx, router), tx.Agents().Insert(ctx, host),
 			tx.SecurityGroupRules().Insert(ctx, rule), tx.RouterStates().Insert(ctx, state))
 	})
 	view(t, s, func(tx l3.Tx) error {
@@ -109,9 +113,9 @@ func storedAsGiven(t *testing.T, s l3.Store) {
 		gotRouter, err := tx.Routers().Get(ctx, router.ID)
 		require.NoError(t, err)
 		require.Equal(t, router, gotRouter)
-		gotAgent, err := tx.Agents().Get(ctx, agent.ID)
+		gotAgent, err := tx.Agents().Get(ctx, host.ID)
 		require.NoError(t, err)
-		require.Equal(t, agent, gotAgent)
+		require.Equal(t, host, gotAgent)
 		gotRule, err := tx.SecurityGroupRules().Get(ctx, rule.ID)
 		require.NoError(t, err)
 		require.Equal(t, rule, gotRule)
@@ -132,9 +136,6 @@ func absent(t *testing.T, s l3.Store) {
 		require.ErrorIs(t, tx.Networks().Delete(ctx, "x"), l3.ErrAbsent)
 		_, err = tx.Networks().List(ctx, l3.Query{Marker: "x"})
 		require.ErrorIs(t, err, l3.ErrAbsent)
-		_, err = tx.Bindings().Get(ctx, "x")
-		require.ErrorIs(t, err, l3.ErrAbsent)
-		require.ErrorIs(t, tx.Bindings().Delete(ctx, "x"), l3.ErrAbsent)
 		require.ErrorIs(t, tx.Addresses().Release(ctx, "s", netip.MustParseAddr("10.0.0.1")), l3.ErrAbsent)
 		list, err := tx.Networks().List(ctx, l3.Query{})
 		require.NoError(t, err)

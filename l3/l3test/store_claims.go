@@ -1,6 +1,7 @@
 package l3test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -155,51 +156,64 @@ func segmentClaims(t *testing.T, s l3.Store) {
 	})
 }
 
-func bindingEpochs(t *testing.T, s l3.Store) {
+func epochs(t *testing.T, s l3.Store) {
 	ctx := t.Context()
-	r := l3.Router{Meta: meta("p", "")}
+	next := func(tx l3.Tx) uint64 {
+		epoch, err := tx.Deployment().NextEpoch(ctx)
+		require.NoError(t, err)
+		return epoch
+	}
 	update(t, s, func(tx l3.Tx) error {
-		require.NoError(t, tx.Routers().Insert(ctx, r))
-		b := l3.RouterBinding{RouterID: r.ID, AgentID: "a", Host: "h"}
-		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.EqualValues(t, 1, b.Epoch)
-		b.AgentID, b.Host = "b", "i"
-		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.EqualValues(t, 2, b.Epoch, "it grows with every move")
-		got, err := tx.Bindings().Get(ctx, r.ID)
-		require.NoError(t, err)
-		require.Equal(t, b, got)
-		other := l3.RouterBinding{RouterID: "other", AgentID: "b", Host: "i"}
-		require.NoError(t, tx.Bindings().Put(ctx, &other))
-		count, err := tx.Bindings().Count(ctx)
-		require.NoError(t, err)
-		require.Equal(t, map[string]int{"b": 2}, count)
-		list, err := tx.Bindings().List(ctx, "b")
-		require.NoError(t, err)
-		require.ElementsMatch(t, []l3.RouterBinding{b, other}, list)
-		require.NoError(t, tx.Bindings().Delete(ctx, r.ID))
-		require.ErrorIs(t, tx.Bindings().Delete(ctx, r.ID), l3.ErrAbsent)
-		_, err = tx.Bindings().Get(ctx, r.ID)
-		require.ErrorIs(t, err, l3.ErrAbsent)
-		list, err = tx.Bindings().List(ctx, "b")
-		require.Equal(t, []l3.RouterBinding{other}, list)
-		return err
-	})
-	update(t, s, func(tx l3.Tx) error {
-		b := l3.RouterBinding{RouterID: r.ID, AgentID: "a", Host: "h"}
-		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.EqualValues(t, 4, b.Epoch, "no epoch is given twice")
-		d, err := tx.Deployment().Get(ctx)
-		require.NoError(t, err)
-		require.EqualValues(t, 4, d.Epoch)
-		require.NoError(t, tx.Deployment().RaiseEpoch(ctx, 3))
-		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.EqualValues(t, 5, b.Epoch, "it was higher already")
-		require.NoError(t, tx.Deployment().RaiseEpoch(ctx, 40))
-		require.NoError(t, tx.Bindings().Put(ctx, &b))
-		require.EqualValues(t, 41, b.Epoch)
+		require.EqualValues(t, 1, next(tx))
+		require.EqualValues(t, 2, next(tx))
 		return nil
 	})
+	update(t, s, func(tx l3.Tx) error {
+		require.EqualValues(t, 3, next(tx), "no epoch is given twice")
+		d, err := tx.Deployment().Get(ctx)
+		require.NoError(t, err)
+		require.EqualValues(t, 3, d.Epoch)
+		require.NoError(t, tx.Deployment().RaiseEpoch(ctx, 2))
+		require.EqualValues(t, 4, next(tx), "it was higher already")
+		require.NoError(t, tx.Deployment().RaiseEpoch(ctx, 40))
+		require.EqualValues(t, 41, next(tx))
+		return nil
+	})
+}
+
+func hosted(t *testing.T, s l3.Store) {
+	ctx := t.Context()
+	one, two, three := l3.RouterState{ID: "1", AgentID: "a"}, l3.RouterState{ID: "2", AgentID: "a"}, l3.RouterState{ID: "3"}
+	counted := func(tx l3.Tx, want map[string]int) {
+		t.Helper()
+		counts, err := tx.RouterStates().Hosted(ctx)
+		require.NoError(t, err)
+		require.Equal(t, want, counts)
+	}
+	update(t, s, func(tx l3.Tx) error {
+		counted(tx, map[string]int{})
+		require.NoError(t, tx.RouterStates().Insert(ctx, one, two, three))
+		counted(tx, map[string]int{"a": 2})
+		require.ErrorIs(t, tx.RouterStates().Insert(ctx, one), l3.ErrTaken)
+		counted(tx, map[string]int{"a": 2})
+		one.AgentID, three.AgentID = "b", "b"
+		require.NoError(t, tx.RouterStates().Update(ctx, &one))
+		require.NoError(t, tx.RouterStates().Refresh(ctx, &three))
+		counted(tx, map[string]int{"a": 1, "b": 2})
+		one.Revision = 7
+		require.NoError(t, tx.RouterStates().Update(ctx, &one))
+		counted(tx, map[string]int{"a": 1, "b": 2})
+		two.AgentID = ""
+		require.NoError(t, tx.RouterStates().Update(ctx, &two))
+		counted(tx, map[string]int{"b": 2})
+		require.NoError(t, tx.RouterStates().Delete(ctx, one.ID))
+		require.NoError(t, tx.RouterStates().Delete(ctx, two.ID))
+		counted(tx, map[string]int{"b": 1})
+		return nil
+	})
+	failed := errors.New("failed")
+	require.ErrorIs(t, s.Update(ctx, func(tx l3.Tx) error { return errors.Join(tx.RouterStates().Delete(ctx, three.ID), failed) }), failed)
+	view(t, s, func(tx l3.Tx) error { counted(tx, map[string]int{"b": 1}); return nil })
 }
 
 func quotaLimits(t *testing.T, s l3.Store) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -54,7 +55,7 @@ func TestPeersExpire(t *testing.T) {
 	require.NoError(t, err)
 	two, err := bus.Source("h2")
 	require.NoError(t, err)
-	require.NoError(t, two.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{l3.TunnelAddress: "192.0.2.2"}}))
+	require.NoError(t, two.Heartbeat(t.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.2")}}))
 	var told []int
 	for e := range events {
 		if peers, ok := e.(agent.Peers); ok {

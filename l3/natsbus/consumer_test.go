@@ -83,7 +83,7 @@ func TestPeersExpire(t *testing.T) {
 	background(t, natsbus.NewConsumer(&hosting{}, r.bus).Run)
 	one, two := r.source("h1"), r.source("h2")
 	beat := func(s *natsbus.Source, address string) error {
-		return s.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: address}})
+		return s.Heartbeat(t.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{Other: map[string]any{"tunneling_ip": address}}})
 	}
 	seen := watch(t, one)
 	require.NoError(t, beat(two, "192.0.2.2"))

@@ -127,17 +127,17 @@
 //	   "ports": [ID of a port by which a workload is attached, …]}}
 //
 // The configurations have the counts routers, interfaces, ex_gw_ports and floating_ips, the list
-// physical_networks, and [TunnelAddress]. The inventory lists what runs on the host, whoever asked
+// physical_networks, and tunneling_ip; see [agent.Capabilities]. The inventory lists what runs on the host, whoever asked
 // for it; see [l3.Inventory]. deployment is the one that the agent serves.
 //
 // A report says what became of a version of a router:
 //
-//	{"host": …, "router_id": …, "epoch": 2, "revision": 7, "error": …, "floating_ips": {…}, "gone": false, "instance": …, "seq": 5}
+//	{"host": …, "router_id": …, "epoch": 2, "revision": 7, "error": …, "gone": false, "instance": …, "seq": 5}
 //
-// error is empty or missing if the version was applied; floating_ips has the same for floating IPs
-// by their IDs. gone confirms that the router is no longer on the host, with the epoch and revision
-// of the null. seq orders the reports and inventories of one instance. A report that is doubled or
-// late changes nothing. A message of a host name that another machine uses is dropped.
+// error is empty or missing if the version was applied, with all its floating IPs. gone confirms
+// that the router is no longer on the host, with the epoch and revision of the null. seq orders the
+// reports and inventories of one instance. A report that is doubled or late changes nothing. A
+// message of a host name that another machine uses is dropped.
 //
 // # Tunnel peers
 //

@@ -49,7 +49,7 @@ func whole(t *testing.T, control, login natsbus.Login) {
 	seen := watch(t, source)
 	seen.until("the router", func() bool { return seen.synced == 1 && len(seen.have) == 1 })
 	require.NoError(t, source.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1}))
-	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}))
+	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.1")}}))
 	seen.until("itself as a peer", func() bool { return len(seen.peers) == 1 && seen.peers[0] == netip.MustParseAddr("192.0.2.1") })
 	require.Empty(t, refused)
 	require.NoError(t, nc.Publish("reports.h2", nil))

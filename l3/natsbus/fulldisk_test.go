@@ -40,7 +40,7 @@ func TestServerDiskFullForAWhile(t *testing.T) {
 	beat := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		return source.Heartbeat(ctx, agent.Heartbeat{StartedAt: time.Now().UTC(), Configurations: map[string]any{"ballast": string(make([]byte, 100<<10))}})
+		return source.Heartbeat(ctx, agent.Heartbeat{StartedAt: time.Now().UTC(), Capabilities: agent.Capabilities{Version: string(make([]byte, 100<<10))}})
 	}
 	ready := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -281,7 +281,7 @@ func (w *world) placement(host, id string) (l3.Placement, error) {
 	if p, ok := w.left[host+"/"+id]; ok {
 		return p, nil
 	}
-	return l3.Placement{}, &l3.Error{Name: "RouterNotHosted", Status: 404}
+	return l3.Placement{}, &l3.Error{Kind: l3.ErrNotFound, Name: "RouterNotHosted"}
 }
 
 func (w *world) PlacementsOn(_ context.Context, host string) (all []l3.Placement, err error) {

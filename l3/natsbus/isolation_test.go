@@ -101,7 +101,7 @@ func (a *target) by(attacker *nats.Conn, victim natsbus.Login) {
 	own := watch(a.T, source(attacker, "h1"))
 	seen := watch(a.T, theirs)
 	for host, s := range map[string]*natsbus.Source{"192.0.2.2": theirs, "192.0.2.1": source(attacker, "h1")} {
-		require.NoError(a, s.Heartbeat(a.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: host}}))
+		require.NoError(a, s.Heartbeat(a.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{Other: map[string]any{"tunneling_ip": host}}}))
 	}
 	w.put("", "deleted")
 	seen.until("everything is there", func() bool { return seen.synced == 1 && len(seen.have) == 1 && len(seen.peers) == 2 })

@@ -32,7 +32,7 @@ func TestJoined(t *testing.T) {
 	peers := make(chan []netip.Addr, 16)
 	a, err := agent.New(agent.Config{
 		Host: "h1", Source: r.source("h1"), Dataplane: dataplane.NewFake(host), HeartbeatEvery: time.Second, CheckEvery: -1, Cache: t.TempDir(),
-		Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"},
+		Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.1")},
 		SetPeers: func(_ context.Context, addrs []netip.Addr) error {
 			peers <- addrs
 			return nil

@@ -14,9 +14,6 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// TunnelAddress is [l3.TunnelAddress].
-const TunnelAddress = l3.TunnelAddress
-
 // peer is the value of a host's key among the peers.
 type peer struct {
 	Host    string     `json:"host"`

@@ -21,7 +21,7 @@ func TestUnusablePeersAreSkipped(t *testing.T) {
 	seen := watch(t, one)
 	beat := func(s *natsbus.Source, address any) {
 		t.Helper()
-		require.NoError(t, s.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: address}}))
+		require.NoError(t, s.Heartbeat(t.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{Other: map[string]any{"tunneling_ip": address}}}))
 	}
 	_, err := r.jetstream().Publish(t.Context(), "$KV.peers.old", []byte(`{"host":"old","address":"127.0.0.1"}`))
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func TestHeartbeatOfATakenHost(t *testing.T) {
 	c := natsbus.NewConsumer(h, r.bus)
 	background(t, c.Run)
 	beat := agent.Heartbeat{
-		Instance: "i", Machine: "m", Deployment: "d", Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"},
+		Instance: "i", Machine: "m", Deployment: "d", Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.1")},
 		Inventory: &agent.Inventory{Seq: 7, MaxEpoch: 9, Routers: []agent.RunningRouter{{ID: "r", Epoch: 9, Revision: 3}}},
 	}
 	require.NoError(t, r.source("h1").Heartbeat(t.Context(), beat))

@@ -1,6 +1,7 @@
 package natsbus_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func TestRunningServerRepairs(t *testing.T) {
 			p := r.publish(w)
 			background(t, natsbus.NewConsumer(h, p.Bus()).Run)
 			source := r.source("h1")
-			beat := agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.1"}}
+			beat := agent.Heartbeat{Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.1")}}
 			require.Eventually(t, func() bool { return source.Heartbeat(t.Context(), beat) == nil }, patience, 10*time.Millisecond)
 			seen := watch(t, source)
 			seen.until("everything is there", func() bool { return seen.synced == 1 && len(seen.have) == 2 && len(seen.peers) == 1 })

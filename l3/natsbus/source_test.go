@@ -171,14 +171,12 @@ func TestReportsAndHeartbeatsArrive(t *testing.T) {
 	r.publish(newWorld("h1", "h.2"))
 	one, two := r.source("h1"), r.source("h.2")
 	seen := watch(t, one)
-	want := agent.Report{
-		Host: "h.2", RouterID: "r1", Epoch: 3, Revision: 9, Error: "no", FloatingIPs: map[string]string{"f": "why"}, Gone: true, Instance: "i", Seq: 4,
-	}
+	want := agent.Report{Host: "h.2", RouterID: "r1", Epoch: 3, Revision: 9, Error: "no", Gone: true, Instance: "i", Seq: 4}
 	require.NoError(t, two.Report(t.Context(), want))
 	started := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i, s := range []*natsbus.Source{one, two} {
-		says := map[string]any{natsbus.TunnelAddress: []string{"192.0.2.1", "192.0.2.2"}[i]}
-		beat := agent.Heartbeat{Binary: "b", AvailabilityZone: "z", StartedAt: started, Configurations: says}
+		can := agent.Capabilities{TunnelAddress: netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + i)})}
+		beat := agent.Heartbeat{Binary: "b", AvailabilityZone: "z", StartedAt: started, Capabilities: can}
 		require.NoError(t, s.Heartbeat(t.Context(), beat))
 	}
 	require.Eventually(t, func() bool {
@@ -191,7 +189,7 @@ func TestReportsAndHeartbeatsArrive(t *testing.T) {
 	require.Equal(t, want, h.reports[0])
 	seen.until("peers", func() bool { return len(seen.peers) == 2 })
 	require.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, seen.peers)
-	require.NoError(t, two.Heartbeat(t.Context(), agent.Heartbeat{Configurations: map[string]any{natsbus.TunnelAddress: "192.0.2.9"}}))
+	require.NoError(t, two.Heartbeat(t.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.9")}}))
 	seen.until("a changed peer", func() bool { return len(seen.peers) == 2 && seen.peers[1] == netip.MustParseAddr("192.0.2.9") })
 }
 

@@ -99,33 +99,24 @@ type markValue struct {
 
 // report is an [l3.Report] on the wire.
 type report struct {
-	Host        string            `json:"host"`
-	RouterID    string            `json:"router_id"`
-	Epoch       uint64            `json:"epoch"`
-	Revision    uint64            `json:"revision"`
-	Error       string            `json:"error,omitempty"`
-	FloatingIPs map[string]string `json:"floating_ips,omitempty"`
-	Gone        bool              `json:"gone,omitempty"`
-	Instance    string            `json:"instance,omitempty"`
-	Seq         uint64            `json:"seq,omitempty"`
+	Host     string `json:"host"`
+	RouterID string `json:"router_id"`
+	Epoch    uint64 `json:"epoch"`
+	Revision uint64 `json:"revision"`
+	Error    string `json:"error,omitempty"`
+	Gone     bool   `json:"gone,omitempty"`
+	Instance string `json:"instance,omitempty"`
+	Seq      uint64 `json:"seq,omitempty"`
 }
 
-// maxReason bounds a reason in a report, in bytes, so that a report of thousands of floating IPs
-// fits into a message.
+// maxReason bounds the reason in a report, in bytes.
 const maxReason = 1024
 
 func encodeReport(r agent.Report) ([]byte, error) {
-	w := report{
+	return json.Marshal(report{
 		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Revision, Error: shorten(r.Error),
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
-	}
-	if len(r.FloatingIPs) > 0 {
-		w.FloatingIPs = make(map[string]string, len(r.FloatingIPs))
-		for id, reason := range r.FloatingIPs {
-			w.FloatingIPs[id] = shorten(reason)
-		}
-	}
-	return json.Marshal(w)
+	})
 }
 
 func shorten(reason string) string {
@@ -148,22 +139,22 @@ func decodeReport(host string, text []byte) (agent.Report, error) {
 		return agent.Report{}, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
 	}
 	return agent.Report{
-		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Revision, Error: r.Error, FloatingIPs: r.FloatingIPs,
+		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Revision, Error: r.Error,
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
 	}, nil
 }
 
 // heartbeat is an [l3.Heartbeat] on the wire.
 type heartbeat struct {
-	Host             string           `json:"host"`
-	Binary           string           `json:"binary,omitempty"`
-	AvailabilityZone string           `json:"availability_zone,omitempty"`
-	StartedAt        time.Time        `json:"started_at"`
-	Configurations   map[string]any   `json:"configurations,omitempty"`
-	Instance         string           `json:"instance,omitempty"`
-	Machine          string           `json:"machine,omitempty"`
-	Deployment       string           `json:"deployment,omitempty"`
-	Inventory        *agent.Inventory `json:"inventory,omitempty"`
+	Host             string             `json:"host"`
+	Binary           string             `json:"binary,omitempty"`
+	AvailabilityZone string             `json:"availability_zone,omitempty"`
+	StartedAt        time.Time          `json:"started_at"`
+	Capabilities     agent.Capabilities `json:"configurations,omitzero"`
+	Instance         string             `json:"instance,omitempty"`
+	Machine          string             `json:"machine,omitempty"`
+	Deployment       string             `json:"deployment,omitempty"`
+	Inventory        *agent.Inventory   `json:"inventory,omitempty"`
 }
 
 func encodeHeartbeat(h agent.Heartbeat) ([]byte, error) { return json.Marshal(heartbeat(h)) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -79,7 +80,7 @@ func agentTable() table[l3.Agent, l3.AgentSpec] {
 		field("admin_state_up", boolean, inPut|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
 		field("description", textOrNo, inPut|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
 		shown[R, S]("availability_zone", label, found, func(r *R) string { return r.AvailabilityZone }),
-		shown[R, S]("configurations", reported, sorted, func(r *R) map[string]any { return r.Configurations }),
+		shown[R, S]("configurations", reported, sorted, func(r *R) agent.Capabilities { return r.Capabilities }),
 		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }).by(within("created_at")),
 		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }).by(within("started_at")),
 		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }).by(within("heartbeat_timestamp")),
@@ -104,14 +105,9 @@ func within(name string) func(values []string) ([]l3.Filter, error) {
 }
 
 var (
-	reported = codec[map[string]any, any]{
+	reported = codec[agent.Capabilities, any]{
 		schema: schema{"type": "object"},
-		write: func(b []byte, v map[string]any) []byte {
-			if v == nil {
-				return append(b, "{}"...)
-			}
-			return append(b, marshal(v)...)
-		},
+		write:  func(b []byte, v agent.Capabilities) []byte { return append(b, marshal(v)...) },
 	}
 
 	// orphans are an attribute of ours: what runs on the agent's host without a record.

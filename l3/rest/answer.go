@@ -23,6 +23,41 @@ func (a *api) send(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
+// Kinds of refusals that only HTTP has.
+var (
+	errMethod    = errors.New("method not allowed")
+	errSize      = errors.New("request too large")
+	errMediaType = errors.New("unsupported media type")
+	errLoad      = errors.New("too many requests")
+)
+
+// statuses are the HTTP statuses of kinds of refusals.
+var statuses = []struct {
+	kind   error
+	status int
+}{
+	{l3.ErrInvalid, http.StatusBadRequest},
+	{l3.ErrForbidden, http.StatusForbidden},
+	{l3.ErrNotFound, http.StatusNotFound},
+	{l3.ErrConflict, http.StatusConflict},
+	{l3.ErrRevision, http.StatusPreconditionFailed},
+	{l3.ErrExhausted, http.StatusServiceUnavailable},
+	{errMethod, http.StatusMethodNotAllowed},
+	{errSize, http.StatusRequestEntityTooLarge},
+	{errMediaType, http.StatusUnsupportedMediaType},
+	{errLoad, http.StatusServiceUnavailable},
+}
+
+// statusOf returns the status of a refusal; 0: its kind has none.
+func statusOf(refused *l3.Error) int {
+	for _, s := range statuses {
+		if errors.Is(refused, s.kind) {
+			return s.status
+		}
+	}
+	return 0
+}
+
 // fail answers with an error. What is not the client's fault goes to the log, and the client learns
 // only that it happened.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -32,11 +67,12 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		away     *Unavailable
 	)
 	switch {
-	case errors.As(err, &refused):
-		if refused.Status == http.StatusServiceUnavailable {
+	case errors.As(err, &refused) && statusOf(refused) != 0:
+		status := statusOf(refused)
+		if status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", retryAfter)
 		}
-		a.send(w, refused.Status, envelope(refused.Name, refused.Message))
+		a.send(w, status, envelope(refused.Name, refused.Message))
 	case errors.As(err, &stranger):
 		uri := stranger.KeystoneURL
 		if uri == "" {
@@ -91,19 +127,18 @@ func marshal(v any) []byte {
 
 // badRequest refuses a request whose form is wrong.
 func badRequest(format string, args ...any) error {
-	return &l3.Error{Name: "HTTPBadRequest", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return l3.Refuse(l3.ErrInvalid, "HTTPBadRequest", format, args...)
 }
 
 // badForm is badRequest under the name that Neutron gives to what is wrong with a request as a
 // whole.
 func badForm(format string, args ...any) error {
-	return &l3.Error{Name: "BadRequest", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return l3.Refuse(l3.ErrInvalid, "BadRequest", format, args...)
 }
 
 // invalid refuses a value.
 func invalid(name string, err error) error {
-	return &l3.Error{Name: "InvalidInput", Status: http.StatusBadRequest,
-		Message: fmt.Sprintf("Invalid input for %s. Reason: %s.", name, strings.TrimSuffix(err.Error(), "."))}
+	return l3.Refuse(l3.ErrInvalid, "InvalidInput", "Invalid input for %s. Reason: %s.", name, strings.TrimSuffix(err.Error(), "."))
 }
 
 // unreadable refuses a value, unless what read it has found the refusal that Neutron has for it.

@@ -60,7 +60,7 @@ type None struct {
 // Authenticate reads the headers.
 func (n None) Authenticate(r *http.Request) (l3.Caller, error) {
 	if !n.serves(r.Host) {
-		return l3.Caller{}, &l3.Error{Name: "HTTPForbidden", Status: http.StatusForbidden,
+		return l3.Caller{}, &l3.Error{Kind: l3.ErrForbidden, Name: "HTTPForbidden",
 			Message: fmt.Sprintf("The API is not served as '%s': call it by an IP address, as localhost, or by a name that it is configured with.", show(r.Host))}
 	}
 	project, user, words := r.Header.Get("X-Project-Id"), r.Header.Get("X-User-Id"), r.Header.Get("X-Roles")

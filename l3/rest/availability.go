@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -87,7 +86,7 @@ func (a *api) availability() {
 		get: func(ctx context.Context, who l3.Caller, id string) (R, error) {
 			all, err := a.service.IPAvailability(ctx, who, l3.Query{Filters: []l3.Filter{{Field: "network_id", Values: []any{id}}}})
 			if err == nil && len(all) == 0 {
-				err = &l3.Error{Name: "NetworkNotFound", Status: http.StatusNotFound, Message: "Network " + show(id) + " could not be found."}
+				err = &l3.Error{Kind: l3.ErrNotFound, Name: "NetworkNotFound", Message: "Network " + show(id) + " could not be found."}
 			}
 			if err != nil {
 				return R{}, err

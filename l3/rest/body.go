@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	errTooLarge = &l3.Error{Name: "HTTPRequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge, Message: "Request is too large."}
-	errNotJSON  = &l3.Error{Name: "HTTPUnsupportedMediaType", Status: http.StatusUnsupportedMediaType,
+	errTooLarge = &l3.Error{Kind: errSize, Name: "HTTPRequestEntityTooLarge", Message: "Request is too large."}
+	errNotJSON  = &l3.Error{Kind: errMediaType, Name: "HTTPUnsupportedMediaType",
 		Message: "The body must be application/json."}
 )
 

@@ -89,7 +89,7 @@ func (c *collection[R, S]) serveList(a *api, r *http.Request, who l3.Caller) ([]
 	}
 	found, err := c.list(r.Context(), who, q)
 	if q.Marker != "" && errors.Is(err, l3.ErrAbsent) {
-		err = &l3.Error{Name: "HTTPNotFound", Status: http.StatusNotFound, Message: "Marker " + show(q.Marker) + " could not be found"}
+		err = &l3.Error{Kind: l3.ErrNotFound, Name: "HTTPNotFound", Message: "Marker " + show(q.Marker) + " could not be found"}
 	}
 	if err != nil {
 		return nil, err

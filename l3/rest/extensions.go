@@ -116,7 +116,7 @@ func (a *api) extensions() {
 		run: func(r *http.Request, _ l3.Caller) ([]byte, error) {
 			one, ok := byAlias[r.PathValue("alias")]
 			if !ok {
-				return nil, &l3.Error{Name: "HTTPNotFound", Status: http.StatusNotFound,
+				return nil, &l3.Error{Kind: l3.ErrNotFound, Name: "HTTPNotFound",
 					Message: "Extension with alias " + show(r.PathValue("alias")) + " does not exist"}
 			}
 			return one, nil

@@ -2,7 +2,6 @@ package rest_test
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"time"
 
@@ -56,7 +55,7 @@ func (f *fake) GetRouter(_ context.Context, who l3.Caller, id string) (l3.Router
 			return r, nil
 		}
 	}
-	return l3.Router{}, &l3.Error{Name: "RouterNotFound", Status: http.StatusNotFound, Message: "Router " + id + " could not be found"}
+	return l3.Router{}, &l3.Error{Kind: l3.ErrNotFound, Name: "RouterNotFound", Message: "Router " + id + " could not be found"}
 }
 
 func (f *fake) CreateRouters(_ context.Context, who l3.Caller, specs ...l3.RouterSpec) ([]l3.Router, error) {

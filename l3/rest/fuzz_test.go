@@ -110,7 +110,7 @@ func parse[R, S any](t *testing.T, attributes table[R, S], params url.Values, se
 func refused(t *testing.T, err error) {
 	t.Helper()
 	var refusal *l3.Error
-	if !errors.As(err, &refusal) || refusal.Status < 400 || refusal.Status > 499 || refusal.Message == "" {
+	if !errors.As(err, &refusal) || statusOf(refusal) < 400 || statusOf(refusal) > 499 || refusal.Message == "" {
 		t.Errorf("%v is not a refusal with 4xx", err)
 	}
 	w := httptest.NewRecorder()

@@ -45,7 +45,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-var errBusy = &l3.Error{Name: "HTTPServiceUnavailable", Status: http.StatusServiceUnavailable,
+var errBusy = &l3.Error{Kind: errLoad, Name: "HTTPServiceUnavailable",
 	Message: "The server has too many requests to handle. Try again later."}
 
 // Busy answers a request that a server has no room for: 503, as the API says it, with Retry-After.
@@ -125,7 +125,7 @@ func (a *api) receive(r *http.Request) (done func(), err error) {
 }
 
 func (a *api) tooMany() error {
-	return &l3.Error{Name: errTooLarge.Name, Status: errTooLarge.Status,
+	return &l3.Error{Kind: errSize, Name: errTooLarge.Name,
 		Message: fmt.Sprintf("Request is too large: a list in it has more than %d elements.", a.limits.Items)}
 }
 

@@ -16,7 +16,7 @@ import (
 func TestSortingByListsAndObjects(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		for host, zone := range map[string]string{"h1": "east", "h2": "west"} {
-			_, err := c.service.Heartbeat(t.Context(), agent.Heartbeat{Host: host, AvailabilityZone: zone, Configurations: map[string]any{"zone": zone}})
+			_, err := c.service.Heartbeat(t.Context(), agent.Heartbeat{Host: host, AvailabilityZone: zone, Capabilities: agent.Capabilities{Other: map[string]any{"zone": zone}}})
 			require.NoError(c, err)
 		}
 		for name, hints := range map[string]string{"w": `["west"]`, "none": `[]`, "e": `["east"]`} {

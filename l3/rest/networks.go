@@ -119,7 +119,7 @@ func checkSegments(spec map[string]any) error {
 	}
 	for _, name := range []string{"provider:network_type", "provider:physical_network", "provider:segmentation_id"} {
 		if spec[name] != nil {
-			return &l3.Error{Name: "SegmentsSetInConjunctionWithProviders", Status: 400,
+			return &l3.Error{Kind: l3.ErrInvalid, Name: "SegmentsSetInConjunctionWithProviders",
 				Message: "Segments and provider values cannot both be set: segments, " + name + "."}
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-var errCrossSite = &l3.Error{Name: "HTTPForbidden", Status: http.StatusForbidden,
+var errCrossSite = &l3.Error{Kind: l3.ErrForbidden, Name: "HTTPForbidden",
 	Message: "The request comes from a web page of another site."}
 
 // crossSite reports whether a browser sent a request for a web page of another site. Browsers say

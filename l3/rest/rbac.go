@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"net/http"
-
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -34,7 +32,7 @@ func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
 // parseObjectType reads a filter.
 func parseObjectType(text string) (any, error) {
 	if text != "network" {
-		return nil, &l3.Error{Name: "InvalidInput", Status: http.StatusBadRequest,
+		return nil, &l3.Error{Kind: l3.ErrInvalid, Name: "InvalidInput",
 			Message: "Invalid input for operation: '" + show(text) + "' is not a valid RBAC object type."}
 	}
 	return text, nil

@@ -285,6 +285,6 @@ func direct(escaped string) bool {
 func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 var (
-	errNoPath   = &l3.Error{Name: "HTTPNotFound", Status: http.StatusNotFound, Message: "The resource could not be found."}
-	errNoMethod = &l3.Error{Name: "HTTPMethodNotAllowed", Status: http.StatusMethodNotAllowed, Message: "The method is not allowed for this resource."}
+	errNoPath   = &l3.Error{Kind: l3.ErrNotFound, Name: "HTTPNotFound", Message: "The resource could not be found."}
+	errNoMethod = &l3.Error{Kind: errMethod, Name: "HTTPMethodNotAllowed", Message: "The method is not allowed for this resource."}
 )

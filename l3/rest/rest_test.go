@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/rest"
 )
@@ -262,7 +263,7 @@ func TestConditions(t *testing.T) {
 	require.Equal(t, l3.If{}, f.cond)
 	w := ask(api(f), "PUT", "/v2.0/routers/r/tags/x", "", "If-Match", "revision_number=7")
 	require.Equal(t, 400, w.Code, "a condition that is not heeded must not be taken for one that holds")
-	f.err = &l3.Error{Name: "RevisionNumberConstraintFailed", Status: http.StatusPreconditionFailed}
+	f.err = &l3.Error{Kind: l3.ErrRevision, Name: "RevisionNumberConstraintFailed"}
 	require.Equal(t, http.StatusPreconditionFailed, ask(api(f), "DELETE", "/v2.0/routers/r", "", "If-Match", "revision_number=8").Code)
 }
 
@@ -315,7 +316,7 @@ func TestAvailability(t *testing.T) {
 }
 
 func TestAgentTimesAreAsClientsReadThem(t *testing.T) {
-	f := &fake{agents: []l3.Agent{{HeartbeatAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Configurations: map[string]any{"routers": 3}}}}
+	f := &fake{agents: []l3.Agent{{HeartbeatAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Capabilities: agent.Capabilities{Routers: new(3)}}}}
 	w := ask(api(f), "GET", "/v2.0/agents?alive=true", "")
 	require.Contains(t, w.Body.String(), `"heartbeat_timestamp":"2026-01-02 03:04:05"`)
 	require.Contains(t, w.Body.String(), `"configurations":{"routers":3}`)
@@ -461,15 +462,28 @@ func TestMethodNotAllowedNamesTheOthers(t *testing.T) {
 }
 
 func TestErrorsOfTheService(t *testing.T) {
-	f := &fake{err: &l3.Error{Name: "RouterInUse", Status: http.StatusConflict, Message: "Router r is in use", Err: errors.New("secret")}}
+	f := &fake{err: &l3.Error{Kind: l3.ErrConflict, Name: "RouterInUse", Message: "Router r is in use", Err: errors.New("secret")}}
 	w := ask(api(f), "DELETE", "/v2.0/routers/r", "")
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.JSONEq(t, `{"NeutronError": {"type": "RouterInUse", "message": "Router r is in use", "detail": ""}}`, w.Body.String())
 
-	f.err = errors.New("secret")
-	w = ask(api(f), "DELETE", "/v2.0/routers/r", "")
-	require.Equal(t, http.StatusInternalServerError, w.Code)
-	require.NotContains(t, w.Body.String(), "secret")
+	for kind, status := range map[error]int{
+		l3.ErrInvalid: 400, l3.ErrForbidden: 403, l3.ErrNotFound: 404, l3.ErrConflict: 409, l3.ErrOverQuota: 409, l3.ErrRevision: 412,
+		l3.ErrExhausted: 503,
+	} {
+		f.err = fmt.Errorf("delete router: %w", l3.Refuse(kind, "Refused", "No %s", "way"))
+		w = ask(api(f), "DELETE", "/v2.0/routers/r", "")
+		require.Equal(t, status, w.Code, kind)
+		require.JSONEq(t, `{"NeutronError": {"type": "Refused", "message": "No way", "detail": ""}}`, w.Body.String())
+		require.Equal(t, status == http.StatusServiceUnavailable, w.Header().Get("Retry-After") != "", kind)
+	}
+
+	for _, err := range []error{errors.New("secret"), l3.Refuse(errors.New("secret kind"), "Refused", "secret")} {
+		f.err = err
+		w = ask(api(f), "DELETE", "/v2.0/routers/r", "")
+		require.Equal(t, http.StatusInternalServerError, w.Code)
+		require.NotContains(t, w.Body.String(), "secret")
+	}
 
 	f.err = fmt.Errorf("%w: %w", l3.ErrUnavailable, errors.New("secret"))
 	w = ask(api(f), "DELETE", "/v2.0/routers/r", "")

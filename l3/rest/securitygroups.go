@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/netip"
 	"strings"
 
@@ -84,7 +83,7 @@ var (
 		v.read = func(in any) (string, error) {
 			id, err := label.read(in)
 			if err == nil && id == "" {
-				err = &l3.Error{Name: "SecurityGroupNotFound", Status: http.StatusNotFound, Message: "Security group  does not exist"}
+				err = &l3.Error{Kind: l3.ErrNotFound, Name: "SecurityGroupNotFound", Message: "Security group  does not exist"}
 			}
 			return id, err
 		}
@@ -107,7 +106,7 @@ var (
 			}
 			n, err := portOrType.read(v)
 			if err != nil {
-				err = &l3.Error{Name: "SecurityGroupInvalidPortValue", Status: http.StatusBadRequest, Message: "Invalid value for port " + show(v)}
+				err = &l3.Error{Kind: l3.ErrInvalid, Name: "SecurityGroupInvalidPortValue", Message: "Invalid value for port " + show(v)}
 			}
 			return &n, err
 		},
@@ -130,7 +129,7 @@ var (
 			}
 			p, err := read(in)
 			if err != nil {
-				err = &l3.Error{Name: "InvalidCIDR", Status: http.StatusBadRequest, Message: "Invalid CIDR " + show(in) + " given as IP prefix."}
+				err = &l3.Error{Kind: l3.ErrInvalid, Name: "InvalidCIDR", Message: "Invalid CIDR " + show(in) + " given as IP prefix."}
 			}
 			return p, err
 		}
@@ -145,7 +144,7 @@ func noAddressGroup[R, S any]() attribute[R, S] {
 	a.read = func(_ *S, v any) error {
 		id, err := textOrNo.read(v)
 		if err == nil && v != nil {
-			err = &l3.Error{Name: "AddressGroupNotFound", Status: http.StatusNotFound, Message: "Address group " + id + " could not be found."}
+			err = &l3.Error{Kind: l3.ErrNotFound, Name: "AddressGroupNotFound", Message: "Address group " + id + " could not be found."}
 		}
 		return err
 	}

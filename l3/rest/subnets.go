@@ -2,7 +2,6 @@ package rest
 
 import (
 	"fmt"
-	"net/http"
 	"net/netip"
 
 	"github.com/l3kit/l3kit/l3"
@@ -76,7 +75,7 @@ func noPool[R, S any]() attribute[R, S] {
 	a.read = func(_ *S, v any) error {
 		id, err := uuidOrNo.read(v)
 		if err == nil && id != "" {
-			err = &l3.Error{Name: "SubnetPoolNotFound", Status: http.StatusNotFound, Message: "Subnet pool " + id + " could not be found."}
+			err = &l3.Error{Kind: l3.ErrNotFound, Name: "SubnetPoolNotFound", Message: "Subnet pool " + id + " could not be found."}
 		}
 		return err
 	}

@@ -45,7 +45,7 @@ func (a *api) tags(item, thing string, kind l3.Kind) {
 		run: func(r *http.Request, who l3.Caller) ([]byte, error) {
 			tags, err := a.service.GetTags(r.Context(), who, kind, r.PathValue("id"))
 			if err == nil && !slices.Contains(tags, r.PathValue("tag")) {
-				err = &l3.Error{Name: "TagNotFound", Status: http.StatusNotFound, Message: "Tag " + show(r.PathValue("tag")) + " could not be found."}
+				err = &l3.Error{Kind: l3.ErrNotFound, Name: "TagNotFound", Message: "Tag " + show(r.PathValue("tag")) + " could not be found."}
 			}
 			return nil, err
 		}})

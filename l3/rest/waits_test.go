@@ -93,7 +93,7 @@ func deploy(t *testing.T, physical ...string) *deployment {
 func (d *deployment) agent(host string, physical ...string) {
 	a, err := agent.New(agent.Config{
 		Host: host, Machine: host, Source: d.connect(host), Dataplane: slow{dataplane.NewFake(&dataplane.FakeHost{})}, HeartbeatEvery: time.Second,
-		CheckEvery: -1, Cache: d.TempDir(), Configurations: map[string]any{"wiring": "ovs", "physical_networks": physical},
+		CheckEvery: -1, Cache: d.TempDir(), Capabilities: agent.Capabilities{Wiring: "ovs", PhysicalNetworks: physical},
 	})
 	require.NoError(d, err)
 	inBackground(d.T, a.Run)

@@ -101,11 +101,11 @@ func (s *Service) UpdateAgent(ctx context.Context, who l3.Caller, id string, spe
 		}
 		enabled = a.AdminStateUp && !before
 		if before && !a.AdminStateUp {
-			hosted, err := w.Bindings().List(ctx, id)
+			hosted, err := statesOn(ctx, w, id)
 			if err != nil {
 				return err
 			}
-			leaving = routerIDs(hosted)
+			leaving = stateIDs(hosted)
 		}
 		return w.Agents().Update(ctx, &a)
 	})
@@ -130,16 +130,12 @@ func (s *Service) DeleteAgent(ctx context.Context, who l3.Caller, id string) err
 		if err := s.may(who, "delete_agent", 0); err != nil {
 			return err
 		}
-		hosted, err := w.Bindings().List(ctx, id)
+		hosted, err := statesOn(ctx, w, id)
 		if err != nil {
 			return err
 		}
-		leaving = routerIDs(hosted)
-		for _, b := range hosted {
-			st, err := stateOf(ctx, w, b.RouterID)
-			if err != nil {
-				return err
-			}
+		leaving = stateIDs(hosted)
+		for _, st := range hosted {
 			if err := s.release(ctx, w, &st); err != nil {
 				return err
 			}

@@ -155,6 +155,6 @@ func TestAllocationUnderConcurrency(t *testing.T) {
 			held[addresses(p)[0]] = true
 		}
 		_, err := c.tryPort(admin, n)
-		refused(t, err, 409, "IpAddressGenerationFailure")
+		refused(t, err, l3.ErrConflict, "IpAddressGenerationFailure")
 	})
 }

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"net/http"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -23,7 +22,7 @@ func checkIf(cond l3.If, m l3.Meta) error {
 	if cond.Revision == nil || *cond.Revision == m.Revision {
 		return nil
 	}
-	return refuse(http.StatusPreconditionFailed, "RevisionNumberConstraintFailed",
+	return l3.Refuse(l3.ErrRevision, "RevisionNumberConstraintFailed",
 		"Constrained to %d, but current revision is %d", *cond.Revision, m.Revision)
 }
 

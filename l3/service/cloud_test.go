@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"errors"
-	"net/http"
 	"net/netip"
 	"testing"
 
@@ -46,18 +45,21 @@ func onStoresWith(t *testing.T, config service.Config, test func(*testing.T, *cl
 	})
 }
 
-// refused holds an error to Neutron's name for it.
-func refused(t *testing.T, err error, status int, name string) {
+// refused requires a refusal of a kind, with Neutron's name for it.
+func refused(t *testing.T, err, kind error, name string) {
 	t.Helper()
 	var e *l3.Error
-	require.Truef(t, errors.As(err, &e), "%v is no refusal, want %d %s", err, status, name)
+	require.Truef(t, errors.As(err, &e), "%v is no refusal, want %s (%v)", err, name, kind)
 	require.Equal(t, name, e.Name, e.Message)
-	require.Equal(t, status, e.Status, e.Message)
+	require.Equal(t, kind, e.Kind, e.Message)
 }
 
-func bad(t *testing.T, err error)       { t.Helper(); refused(t, err, http.StatusBadRequest, "InvalidInput") }
-func unseen(t *testing.T, err error)    { t.Helper(); require.ErrorIs(t, err, l3.ErrNotFound) }
-func forbidden(t *testing.T, err error) { t.Helper(); refused(t, err, 403, "PolicyNotAuthorized") }
+func bad(t *testing.T, err error)    { t.Helper(); refused(t, err, l3.ErrInvalid, "InvalidInput") }
+func unseen(t *testing.T, err error) { t.Helper(); require.ErrorIs(t, err, l3.ErrNotFound) }
+func forbidden(t *testing.T, err error) {
+	t.Helper()
+	refused(t, err, l3.ErrForbidden, "PolicyNotAuthorized")
+}
 
 func (c *cloud) network(who l3.Caller, spec l3.NetworkSpec) l3.Network {
 	c.t.Helper()

@@ -71,7 +71,7 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 	for _, r := range h.Inventory.Routers {
 		running[r.ID] = r
 	}
-	hosted, err := tx.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("agent_id", a.ID)}})
+	hosted, err := statesOn(ctx, tx, a.ID)
 	if err != nil {
 		return c, err
 	}
@@ -106,7 +106,7 @@ func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.Runnin
 	switch {
 	case newer:
 	case st.Error == "" && st.Reported != have || st.Error != "" && have == st.Revision:
-		st.Reported, st.Applied, st.Error, st.FloatingIPs, st.Lagging = have, have, "", nil, 0
+		st.Reported, st.Applied, st.Error, st.Lagging = have, have, "", 0
 		st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq
 		c.states = append(c.states, st)
 	case st.Applied != have:

@@ -11,7 +11,7 @@ import (
 // Config is what a [Service] is made of. Only Store must be given.
 type Config struct {
 	Store     l3.Store
-	Scheduler l3.Scheduler // nil: the candidate with the fewest routers
+	Scheduler l3.Scheduler // nil: the zero scheduler.LeastRouters
 	Policy    l3.Policy    // nil: DefaultPolicy
 
 	BaseMAC       dataplane.MAC  // first three bytes of generated MAC addresses; zero: fa:16:3e

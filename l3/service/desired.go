@@ -11,7 +11,11 @@ import (
 // to realise, is NotFound.
 func (s *Service) DesiredOf(ctx context.Context, routerID string) (a agent.Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		all, err := assignments(ctx, tx, []string{routerID})
+		st, err := stateOf(ctx, tx, routerID)
+		if err != nil {
+			return err
+		}
+		all, err := assignments(ctx, tx, []l3.RouterState{st})
 		if err != nil {
 			return err
 		}
@@ -39,23 +43,21 @@ func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]agent.Assignme
 	if err != nil || len(agents) == 0 {
 		return []agent.Assignment{}, err
 	}
-	hosted, err := tx.Bindings().List(ctx, agents[0].ID)
+	hosted, err := statesOn(ctx, tx, agents[0].ID)
 	if err != nil {
 		return nil, err
 	}
-	return assignments(ctx, tx, routerIDs(hosted))
+	return assignments(ctx, tx, hosted)
 }
 
 // assignments compiles those of the routers that have a host and something to realise.
-func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]agent.Assignment, error) {
-	h, err := hostsOf(ctx, tx, routerIDs)
-	if err != nil {
-		return nil, err
-	}
-	wanted := make([]string, 0, len(h.states))
-	for _, id := range routerIDs {
-		if st := h.states[id]; st.Wanted && st.AgentID != "" {
-			wanted = append(wanted, id)
+func assignments(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]agent.Assignment, error) {
+	byID := make(map[string]l3.RouterState, len(states))
+	wanted := make([]string, 0, len(states))
+	for _, st := range states {
+		if st.Wanted && st.AgentID != "" {
+			byID[st.ID] = st
+			wanted = append(wanted, st.ID)
 		}
 	}
 	routers, err := listOf(ctx, tx.Routers(), "id", wanted)
@@ -85,7 +87,7 @@ func assignments(ctx context.Context, tx l3.Tx, routerIDs []string) ([]agent.Ass
 		if err != nil {
 			return nil, err
 		}
-		st := h.states[in.Router.ID]
+		st := byID[in.Router.ID]
 		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Router: r}
 	}
 	return all, nil

@@ -4,22 +4,16 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/l3kit/l3kit/l3"
 )
 
 // CreateFloatingIPs takes public addresses, and binds those whose port is given.
-func (s *Service) CreateFloatingIPs(ctx context.Context, who l3.Caller, specs ...l3.FloatingIPSpec) (made []l3.FloatingIP, err error) {
-	err = s.update(ctx, func(w *work) error {
-		made = make([]l3.FloatingIP, len(specs))
-		for i, spec := range specs {
-			if made[i], err = s.createFloatingIP(ctx, w, who, spec); err != nil {
-				return err
-			}
-		}
-		return s.describeFloatingIPs(ctx, w, who, made)
+func (s *Service) CreateFloatingIPs(ctx context.Context, who l3.Caller, specs ...l3.FloatingIPSpec) ([]l3.FloatingIP, error) {
+	return create(ctx, s, who, floatingIPKind(), specs, func(w *work, spec l3.FloatingIPSpec) (l3.FloatingIP, error) {
+		return s.createFloatingIP(ctx, w, who, spec)
 	})
-	return made, err
 }
 
 func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, spec l3.FloatingIPSpec) (l3.FloatingIP, error) {
@@ -120,14 +114,8 @@ func (s *Service) askable(ctx context.Context, tx l3.Tx, who l3.Caller, networkI
 }
 
 // GetFloatingIP answers with a floating IP of the caller's project.
-func (s *Service) GetFloatingIP(ctx context.Context, who l3.Caller, id string) (f l3.FloatingIP, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if f, _, err = s.floatingIP(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return s.describeFloatingIP(ctx, tx, who, &f)
-	})
-	return f, err
+func (s *Service) GetFloatingIP(ctx context.Context, who l3.Caller, id string) (l3.FloatingIP, error) {
+	return floatingIPKind().get(ctx, s, who, id)
 }
 
 // ListFloatingIPs lists the floating IPs of the caller's project.
@@ -136,7 +124,7 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		fips, err = listLive(ctx, s, tx, q, "host", derived[l3.FloatingIP]{
 			list:  tx.FloatingIPs().List,
-			fill:  func(fips []l3.FloatingIP) error { return s.describeFloatingIPs(ctx, tx, who, fips) },
+			fill:  func(fips []l3.FloatingIP) error { return s.showFloatingIPs(ctx, tx, who, fips) },
 			value: func(f *l3.FloatingIP) any { return string(f.Status) },
 			id:    func(f *l3.FloatingIP) string { return f.ID },
 		})
@@ -147,27 +135,13 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query
 
 // UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in
 // which nothing is given unbinds; the port that it is bound to, given again, is no change.
-func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string, spec l3.FloatingIPSpec, cond l3.If) (f l3.FloatingIP, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if f, to, err = s.floatingIP(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.may(who, "update_floatingip", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, f.Meta); err != nil {
-			return err
-		}
+func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string, spec l3.FloatingIPSpec, cond l3.If) (l3.FloatingIP, error) {
+	return floatingIPKind().change(ctx, s, who, id, cond, nil, func(w *work, f *l3.FloatingIP) error {
 		if err := changeable(spec); err != nil {
 			return err
 		}
-		if err := s.updateFloatingIP(ctx, w, who, &f, spec); err != nil {
-			return err
-		}
-		return s.describeFloatingIP(ctx, w, who, &f)
+		return s.updateFloatingIP(ctx, w, who, f, spec)
 	})
-	return f, err
 }
 
 func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, f *l3.FloatingIP, spec l3.FloatingIPSpec) error {
@@ -210,17 +184,7 @@ func changeable(spec l3.FloatingIPSpec) error {
 
 // DeleteFloatingIP unbinds a floating IP and gives its address back.
 func (s *Service) DeleteFloatingIP(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		f, to, err := s.floatingIP(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_floatingip", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, f.Meta); err != nil {
-			return err
-		}
+	return floatingIPKind().remove(ctx, s, who, id, cond, nil, func(w *work, f l3.FloatingIP) error {
 		if err := s.bindTo(ctx, w, &f, binding{}); err != nil {
 			return err
 		}
@@ -231,17 +195,39 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, who l3.Caller, id string
 	})
 }
 
-func (s *Service) describeFloatingIP(ctx context.Context, tx l3.Tx, who l3.Caller, f *l3.FloatingIP) error {
-	one := []l3.FloatingIP{*f}
-	err := s.describeFloatingIPs(ctx, tx, who, one)
-	*f = one[0]
-	return err
-}
-
 // taken says what it means when the store has one that is bound to the same fixed address.
 func taken(err error, f l3.FloatingIP) error {
 	if errors.Is(err, l3.ErrTaken) {
 		return alreadyBound(f, f.PortID, f.FixedIP)
 	}
 	return err
+}
+
+// ListFloatingIPPools lists the IPv4 subnets of the external networks that the caller sees. A
+// caller may use them without seeing them as subnets, so they are of its own project in the list.
+func (s *Service) ListFloatingIPPools(ctx context.Context, who l3.Caller, q l3.Query) (pools []l3.Subnet, err error) {
+	ofProject := func(f l3.Filter) bool { return f.Field == "project_id" }
+	for _, f := range q.Filters {
+		if ofProject(f) && !filterHolds(f, who.Project) {
+			return nil, nil
+		}
+	}
+	q.Filters = append(slices.DeleteFunc(slices.Clone(q.Filters), ofProject), l3.Filter{Field: "ip_version", Values: []any{4}})
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		scope, err := s.networkScope(ctx, tx, who, "get_network")
+		if err != nil {
+			return err
+		}
+		external, err := tx.Networks().List(ctx, l3.Query{Filters: []l3.Filter{isExternal()}, Scope: scope})
+		if err != nil {
+			return err
+		}
+		q.Scope = []l3.Filter{oneOf("network_id", networkIDs(external)...)}
+		pools, err = tx.Subnets().List(ctx, q)
+		return err
+	})
+	for i := range pools {
+		pools[i].ProjectID = who.Project
+	}
+	return pools, err
 }

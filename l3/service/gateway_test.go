@@ -18,12 +18,12 @@ func TestGatewayNetworkMustBeExternal(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		router, n := r.router(), r.network(r.member)
 		_, err := r.setGateway(r.member, router.ID, l3.GatewaySpec{NetworkID: n.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		require.ErrorContains(r, err, "Bad router request: ")
 		_, err = r.setGateway(r.member, router.ID, l3.GatewaySpec{NetworkID: r.network(r.other).ID})
-		r.refused(err, 404, "NetworkNotFound")
+		r.refused(err, l3.ErrNotFound, "NetworkNotFound")
 		_, err = r.setGateway(r.admin, router.ID, l3.GatewaySpec{EnableSNAT: new(false)})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 	})
 }
 
@@ -39,7 +39,7 @@ func TestGatewayPortIsHiddenAndNobodys(t *testing.T) {
 		_, err := r.GetPort(r.Context(), r.member, ports[0].ID)
 		require.ErrorIs(r, err, l3.ErrNotFound)
 		err = r.DeletePort(r.Context(), r.admin, ports[0].ID, l3.If{})
-		r.refused(err, 409, "ServicePortInUse")
+		r.refused(err, l3.ErrConflict, "ServicePortInUse")
 	})
 }
 
@@ -85,7 +85,7 @@ func TestGatewayInUseByFloatingIP(t *testing.T) {
 		ipv6 := []l3.FixedIPSpec{{IPAddress: netip.MustParseAddr("2001:db8:e::77")}}
 		for _, spec := range []l3.GatewaySpec{{}, {NetworkID: other.ID}, {NetworkID: ext.ID, FixedIPs: &ipv6}} {
 			_, err := r.setGateway(r.admin, router.ID, spec)
-			r.refused(err, 409, "RouterExternalGatewayInUseByFloatingIp")
+			r.refused(err, l3.ErrConflict, "RouterExternalGatewayInUseByFloatingIp")
 		}
 		require.Equal(r, router.Gateway, r.see(router.ID).Gateway)
 		r.rebind(f, "")
@@ -101,7 +101,7 @@ func TestGatewayOverlapsAnAttachedSubnet(t *testing.T) {
 		router := r.router()
 		r.attach(router, r.inside("10.0.1.0/24"))
 		_, err := r.setGateway(r.member, router.ID, l3.GatewaySpec{NetworkID: ext.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		require.ErrorContains(r, err, "overlaps")
 		require.Len(r, r.routerPorts(router.ID), 1)
 	})
@@ -113,7 +113,7 @@ func TestGatewayAddressIsNotTheSubnetsGateway(t *testing.T) {
 		router := r.router()
 		own := []l3.FixedIPSpec{{IPAddress: netip.MustParseAddr("203.0.113.1")}}
 		_, err := r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, FixedIPs: &own})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		require.Empty(r, r.routerPorts(router.ID))
 	})
 }
@@ -148,13 +148,13 @@ func TestGatewayOfSeveralAddressesInOneSubnet(t *testing.T) {
 		require.Len(r, r.see(router.ID).Gateway.FixedIPs, 2)
 		twice := []l3.FixedIPSpec{{IPAddress: netip.MustParseAddr("203.0.113.9")}, {IPAddress: netip.MustParseAddr("203.0.113.9")}}
 		_, err := r.setGateway(r.admin, router.ID, l3.GatewaySpec{NetworkID: ext.ID, FixedIPs: &twice})
-		r.refused(err, 400, "InvalidInput")
+		r.refused(err, l3.ErrInvalid, "InvalidInput")
 		s := r.inside("10.0.1.0/24")
 		r.attach(router, s)
 		ok(r.add(r.router().ID, l3.InterfaceSpec{PortID: r.port(r.member, s).ID}))(r)
 		two := r.port(r.member, s, "10.0.1.50", "10.0.1.51")
 		_, err = r.add(r.router().ID, l3.InterfaceSpec{PortID: two.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 	})
 }
 
@@ -171,7 +171,7 @@ func TestGatewayWhoseRoutesWouldNoLongerBeConnected(t *testing.T) {
 		ok(r.putRoutes(router.ID, route("10.9.0.0/16", "203.0.113.99")))(r)
 		for _, spec := range []l3.GatewaySpec{{}, {NetworkID: other.ID}} {
 			_, err := r.setGateway(r.member, router.ID, spec)
-			r.refused(err, 400, "InvalidRoutes")
+			r.refused(err, l3.ErrInvalid, "InvalidRoutes")
 		}
 		both := l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: other.ID}, Routes: &[]l3.Route{route("10.9.0.0/16", "198.51.100.99")}}
 		ok(r.UpdateRouter(r.Context(), r.member, router.ID, both, l3.If{}))(r)
@@ -184,7 +184,7 @@ func TestGatewayKeepsItsNetworkExternal(t *testing.T) {
 		router := r.routerTo(ext)
 		close := l3.NetworkSpec{External: new(false)}
 		_, err := r.UpdateNetwork(r.Context(), r.admin, ext.ID, close, l3.If{})
-		r.refused(err, 409, "ExternalNetworkInUse")
+		r.refused(err, l3.ErrConflict, "ExternalNetworkInUse")
 		require.NoError(r, r.DeleteRouter(r.Context(), r.member, router.ID, l3.If{}))
 		ok(r.UpdateNetwork(r.Context(), r.admin, ext.ID, close, l3.If{}))(r)
 	})
@@ -282,7 +282,7 @@ func TestGatewayWithoutAddressExplainsItself(t *testing.T) {
 			_, err := r.UpdateRouter(r.Context(), r.member, other, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: ext.ID}}, l3.If{})
 			return err
 		}
-		refused(r.T, again(), 409, "IpAddressGenerationFailure")
+		refused(r.T, again(), l3.ErrConflict, "IpAddressGenerationFailure")
 		require.NoError(r, r.DeleteRouter(r.Context(), r.member, lucky, l3.If{}))
 		require.NoError(r, again())
 		require.True(r, has(other))

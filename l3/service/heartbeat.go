@@ -74,9 +74,8 @@ func (s *Service) exactly() time.Time { return s.config.Now().UTC().Truncate(tim
 
 // reachesAsMuch says whether two agents reach the same physical networks.
 func reachesAsMuch(a l3.Agent, b l3.Agent) bool {
-	one, oneSaid := a.PhysicalNetworks()
-	two, twoSaid := b.PhysicalNetworks()
-	return oneSaid == twoSaid && slices.Equal(one, two)
+	one, two := a.Capabilities.PhysicalNetworks, b.Capabilities.PhysicalNetworks
+	return (one == nil) == (two == nil) && slices.Equal(one, two)
 }
 
 // superseded reports whether a heartbeat is of a process that ended before the one that has the
@@ -93,7 +92,7 @@ func overtaken(h agent.Heartbeat, a l3.Agent) bool {
 // noteHeartbeat takes over what an agent says of itself.
 func noteHeartbeat(h agent.Heartbeat, a *l3.Agent) {
 	a.Binary, a.AvailabilityZone, a.StartedAt = h.Binary, h.AvailabilityZone, h.StartedAt.UTC()
-	a.Configurations, a.ResourcesSynced = h.Configurations, true
+	a.Capabilities, a.ResourcesSynced = h.Capabilities, true
 	if h.Instance == "" {
 		return
 	}
@@ -103,8 +102,5 @@ func noteHeartbeat(h agent.Heartbeat, a *l3.Agent) {
 	a.Instance, a.Machine, a.Deployment = h.Instance, h.Machine, h.Deployment
 	if h.Inventory != nil {
 		a.InventorySeq = max(a.InventorySeq, h.Inventory.Seq)
-	}
-	if a.Configurations == nil {
-		a.Configurations = map[string]any{}
 	}
 }

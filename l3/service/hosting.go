@@ -17,14 +17,14 @@ func (s *Service) RoutersOnAgent(ctx context.Context, who l3.Caller, agentID str
 		if _, err := s.agent(ctx, tx, who, agentID); err != nil {
 			return err
 		}
-		hosted, err := tx.Bindings().List(ctx, agentID)
+		hosted, err := statesOn(ctx, tx, agentID)
 		if err != nil {
 			return err
 		}
-		if routers, err = listOf(ctx, tx.Routers(), "id", routerIDs(hosted)); err != nil {
+		if routers, err = listOf(ctx, tx.Routers(), "id", stateIDs(hosted)); err != nil {
 			return err
 		}
-		return s.describeRouters(ctx, tx, who, routers)
+		return s.showRouters(ctx, tx, who, routers)
 	})
 	return routers, err
 }
@@ -154,10 +154,7 @@ func (s *Service) settle(ctx context.Context, w *work, st l3.RouterState) error 
 	return save(ctx, w, st)
 }
 
-func routerIDs(bindings []l3.RouterBinding) []string {
-	ids := make([]string, len(bindings))
-	for i, b := range bindings {
-		ids[i] = b.RouterID
-	}
-	return ids
+// statesOn are the states of the routers that an agent hosts.
+func statesOn(ctx context.Context, tx l3.Tx, agentID string) ([]l3.RouterState, error) {
+	return tx.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("agent_id", agentID)}})
 }

@@ -13,7 +13,7 @@ import (
 func TestAgentRegistersByHeartbeat(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		started := r.clock.Now().Add(-time.Minute)
-		a := r.beat(agent.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started, Configurations: map[string]any{"routers": 3.0}})
+		a := r.beat(agent.Heartbeat{Host: "h1", Binary: "l3kit-agent", StartedAt: started, Capabilities: agent.Capabilities{Routers: new(3)}})
 		require.True(r, a.Alive && a.AdminStateUp && a.ResourcesSynced)
 		require.Equal(r, []string{"L3 agent", "l3kit-agent", "h1", "nova"}, []string{a.Type, a.Binary, a.Host, a.AvailabilityZone})
 		require.Equal(r, a, func() l3.Agent { got := ok(r.GetAgent(r.Context(), r.admin, a.ID))(r); got.Orphans = nil; return got }())
@@ -30,7 +30,7 @@ func TestAgentRegistersByHeartbeat(t *testing.T) {
 		require.Empty(r, ok(r.ListAgents(r.Context(), r.admin, alive(true)))(r))
 		require.Len(r, ok(r.ListAgents(r.Context(), r.admin, alive(false)))(r), 1)
 		_, err := r.Heartbeat(r.Context(), agent.Heartbeat{})
-		r.refused(err, 400, "InvalidInput")
+		r.refused(err, l3.ErrInvalid, "InvalidInput")
 	})
 }
 
@@ -41,13 +41,13 @@ func TestAgentsAreForAdministrators(t *testing.T) {
 		_, get := r.GetAgent(r.Context(), r.member, a.ID)
 		_, put := r.UpdateAgent(r.Context(), r.member, a.ID, l3.AgentSpec{})
 		for _, err := range []error{get, put, r.DeleteAgent(r.Context(), r.member, a.ID)} {
-			r.refused(err, 404, "AgentNotFound")
+			r.refused(err, l3.ErrNotFound, "AgentNotFound")
 		}
 		_, on := r.RoutersOnAgent(r.Context(), r.member, a.ID)
 		_, of := r.AgentsOfRouter(r.Context(), r.member, router.ID)
 		add, remove := r.AddRouterToAgent(r.Context(), r.member, a.ID, router.ID), r.RemoveRouterFromAgent(r.Context(), r.member, a.ID, router.ID)
 		for _, err := range []error{on, of, add, remove} {
-			r.refused(err, 403, "PolicyNotAuthorized")
+			r.refused(err, l3.ErrForbidden, "PolicyNotAuthorized")
 		}
 	})
 }
@@ -60,7 +60,7 @@ func TestAgentUpdate(t *testing.T) {
 		require.Equal(r, "rack 4", got.Description)
 		require.Equal(r, got, r.agent("h1"), "a heartbeat changes nothing of that")
 		_, err := r.UpdateAgent(r.Context(), r.admin, "nobody", l3.AgentSpec{})
-		r.refused(err, 404, "AgentNotFound")
+		r.refused(err, l3.ErrNotFound, "AgentNotFound")
 	})
 }
 
@@ -88,11 +88,11 @@ func TestHostingByHand(t *testing.T) {
 
 		add := func(agent, router string) error { return r.AddRouterToAgent(r.Context(), r.admin, agent, router) }
 		remove := func(agent, router string) error { return r.RemoveRouterFromAgent(r.Context(), r.admin, agent, router) }
-		r.refused(add("nobody", router.ID), 404, "AgentNotFound")
-		r.refused(add(a.ID, "nobody"), 404, "RouterNotFound")
-		r.refused(add(b.ID, router.ID), 409, "RouterHostedByL3Agent")
+		r.refused(add("nobody", router.ID), l3.ErrNotFound, "AgentNotFound")
+		r.refused(add(a.ID, "nobody"), l3.ErrNotFound, "RouterNotFound")
+		r.refused(add(b.ID, router.ID), l3.ErrConflict, "RouterHostedByL3Agent")
 		require.NoError(r, add(a.ID, router.ID), "it is there already")
-		r.refused(remove(b.ID, router.ID), 409, "RouterNotHostedByL3Agent")
+		r.refused(remove(b.ID, router.ID), l3.ErrConflict, "RouterNotHostedByL3Agent")
 		names := map[string]string{router.ID: "r"}
 		r.notices(names)
 		require.NoError(r, remove(a.ID, router.ID))
@@ -180,15 +180,15 @@ func TestHostingUnfitAgent(t *testing.T) {
 		require.Equal(r, "h1", r.hostOf(router.ID))
 		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, right.ID, router.ID))
 		for _, unfit := range []l3.Agent{wrong, east} {
-			r.refused(r.AddRouterToAgent(r.Context(), r.admin, unfit.ID, router.ID), 409, "InvalidL3Agent")
+			r.refused(r.AddRouterToAgent(r.Context(), r.admin, unfit.ID, router.ID), l3.ErrConflict, "InvalidL3Agent")
 		}
 		ok(r.UpdateAgent(r.Context(), r.admin, right.ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
-		r.refused(r.AddRouterToAgent(r.Context(), r.admin, right.ID, router.ID), 409, "InvalidL3Agent")
+		r.refused(r.AddRouterToAgent(r.Context(), r.admin, right.ID, router.ID), l3.ErrConflict, "InvalidL3Agent")
 		ok(r.UpdateAgent(r.Context(), r.admin, right.ID, l3.AgentSpec{AdminStateUp: new(true)}))(r)
 		require.Equal(r, "h1", r.hostOf(router.ID), "an agent that is enabled again takes unhosted routers")
 		require.NoError(r, r.RemoveRouterFromAgent(r.Context(), r.admin, right.ID, router.ID))
 		r.clock.sleep(76 * time.Second)
-		r.refused(r.AddRouterToAgent(r.Context(), r.admin, right.ID, router.ID), 409, "InvalidL3Agent")
+		r.refused(r.AddRouterToAgent(r.Context(), r.admin, right.ID, router.ID), l3.ErrConflict, "InvalidL3Agent")
 	})
 }
 

@@ -22,14 +22,14 @@ func TestInterfaceNeedsExactlyOneOfSubnetAndPort(t *testing.T) {
 		router, s := r.router(), r.inside("10.0.1.0/24")
 		for _, spec := range []l3.InterfaceSpec{{}, {SubnetID: s.ID, PortID: r.port(r.member, s).ID}} {
 			_, err := r.add(router.ID, spec)
-			r.refused(err, 400, "BadRequest")
+			r.refused(err, l3.ErrInvalid, "BadRequest")
 		}
 		_, err := r.remove(router.ID, l3.InterfaceSpec{})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: "nobody"})
-		r.refused(err, 404, "SubnetNotFound")
+		r.refused(err, l3.ErrNotFound, "SubnetNotFound")
 		_, err = r.add(router.ID, l3.InterfaceSpec{PortID: "nobody"})
-		r.refused(err, 404, "PortNotFound")
+		r.refused(err, l3.ErrNotFound, "PortNotFound")
 	})
 }
 
@@ -46,7 +46,7 @@ func TestInterfaceBySubnetHasItsGatewayAddress(t *testing.T) {
 		require.Equal(r, "p1", ports[0].ProjectID)
 		require.Equal(r, []l3.FixedIP{{SubnetID: s.ID, IPAddress: s.GatewayIP}}, ports[0].FixedIPs)
 		require.Equal(r, router.Revision+1, r.see(router.ID).Revision)
-		r.refused(r.DeletePort(r.Context(), r.member, ports[0].ID, l3.If{}), 409, "ServicePortInUse")
+		r.refused(r.DeletePort(r.Context(), r.member, ports[0].ID, l3.If{}), l3.ErrConflict, "ServicePortInUse")
 	})
 }
 
@@ -57,11 +57,11 @@ func TestInterfaceBySubnetWhoseGatewayIsNotSetOrNotFree(t *testing.T) {
 			NetworkID: &n.ID, CIDR: new(netip.MustParsePrefix("10.0.1.0/24")), GatewayIP: new(netip.Addr{}),
 		}))(r)
 		_, err := r.add(router.ID, l3.InterfaceSpec{SubnetID: none.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		s := r.inside("10.0.2.0/24")
 		r.port(r.member, s, "10.0.2.1")
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 409, "IpAddressInUse")
+		r.refused(err, l3.ErrConflict, "IpAddressInUse")
 		require.Empty(r, r.routerPorts(router.ID))
 	})
 }
@@ -79,19 +79,19 @@ func TestInterfaceByPort(t *testing.T) {
 
 		second := r.router()
 		_, err := r.add(second.ID, l3.InterfaceSpec{PortID: p.ID})
-		r.refused(err, 409, "PortInUse")
+		r.refused(err, l3.ErrConflict, "PortInUse")
 		machine := one(r.CreatePorts(r.Context(), r.member, l3.PortSpec{NetworkID: &s.NetworkID, DeviceID: new("vm")}))(r)
 		_, err = r.add(second.ID, l3.InterfaceSpec{PortID: machine.ID})
-		r.refused(err, 409, "PortInUse")
+		r.refused(err, l3.ErrConflict, "PortInUse")
 		bare := one(r.CreatePorts(r.Context(), r.member, l3.PortSpec{NetworkID: &s.NetworkID, FixedIPs: &[]l3.FixedIPSpec{}}))(r)
 		_, err = r.add(second.ID, l3.InterfaceSpec{PortID: bare.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		n := r.network(r.member)
 		a, b := r.subnet(r.member, n, "10.2.0.0/24"), r.subnet(r.member, n, "10.3.0.0/24")
 		fixed := []l3.FixedIPSpec{{SubnetID: a.ID}, {SubnetID: b.ID}}
 		two := one(r.CreatePorts(r.Context(), r.member, l3.PortSpec{NetworkID: &n.ID, FixedIPs: &fixed}))(r)
 		_, err = r.add(second.ID, l3.InterfaceSpec{PortID: two.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 	})
 }
 
@@ -102,7 +102,7 @@ func TestInterfaceByPortWithFloatingIP(t *testing.T) {
 		p := r.port(r.member, s)
 		r.fip(ext, p.ID)
 		_, err := r.add(r.router().ID, l3.InterfaceSpec{PortID: p.ID})
-		r.refused(err, 409, "PortInUse")
+		r.refused(err, l3.ErrConflict, "PortInUse")
 	})
 }
 
@@ -115,7 +115,7 @@ func TestInterfaceByPortOfAnotherProject(t *testing.T) {
 		theirs := one(r.CreatePorts(r.Context(), r.other, l3.PortSpec{NetworkID: &s.NetworkID}))(r)
 		ok(r.GetPort(r.Context(), r.member, theirs.ID))(r) // the owner of the network sees it
 		_, err := r.add(r.router().ID, l3.InterfaceSpec{PortID: theirs.ID})
-		r.refused(err, 404, "PortNotFound")
+		r.refused(err, l3.ErrNotFound, "PortNotFound")
 	})
 }
 
@@ -132,7 +132,7 @@ func TestInterfaceSameSubnetTwiceOrOverlapping(t *testing.T) {
 			"another subnet of the gateway's net": {SubnetID: r.inside("192.0.2.64/26").ID},
 		} {
 			_, err := r.add(router.ID, spec)
-			r.refused(err, 400, "BadRequest")
+			r.refused(err, l3.ErrInvalid, "BadRequest")
 			require.Len(r, r.routerPorts(router.ID), 2, name)
 		}
 	})
@@ -144,20 +144,20 @@ func TestInterfaceOnAnExternalNetwork(t *testing.T) {
 		s := r.subnet(r.admin, ext, "203.0.113.0/24")
 		router := r.router()
 		_, err := r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 404, "SubnetNotFound")
+		r.refused(err, l3.ErrNotFound, "SubnetNotFound")
 		shared := one(r.CreateNetworks(r.Context(), r.admin, l3.NetworkSpec{External: new(true), Shared: new(true)}))(r)
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: r.subnet(r.admin, shared, "198.51.100.0/24").ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		r.share(shared, r.member)
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: r.subnet(r.admin, shared, "198.51.101.0/24").ID})
-		r.refused(err, 403, "PolicyNotAuthorized")
+		r.refused(err, l3.ErrForbidden, "PolicyNotAuthorized")
 		ok(r.AddRouterInterface(r.Context(), r.admin, router.ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
 		_, err = r.setGateway(r.member, router.ID, l3.GatewaySpec{NetworkID: ext.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 
 		second := r.routerTo(ext)
 		_, err = r.AddRouterInterface(r.Context(), r.admin, second.ID, l3.InterfaceSpec{SubnetID: r.subnet(r.admin, ext, "192.0.2.0/24").ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 	})
 }
 
@@ -174,7 +174,7 @@ func TestInterfaceOnePortForTheIPv6SubnetsOfANetwork(t *testing.T) {
 
 		third := r.subnet(r.member, n, "2001:db8:3::/64")
 		_, err := r.add(router.ID, l3.InterfaceSpec{PortID: r.port(r.member, third).ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 
 		gone := ok(r.remove(router.ID, l3.InterfaceSpec{SubnetID: a.ID}))(r)
 		require.Equal(r, first.PortID, gone.PortID)
@@ -193,11 +193,11 @@ func TestInterfaceRemove(t *testing.T) {
 		names := map[string]string{router.ID: "r"}
 		r.notices(names)
 		_, err := r.remove(router.ID, l3.InterfaceSpec{SubnetID: away.ID})
-		r.refused(err, 404, "RouterInterfaceNotFoundForSubnet")
+		r.refused(err, l3.ErrNotFound, "RouterInterfaceNotFoundForSubnet")
 		_, err = r.remove(router.ID, l3.InterfaceSpec{PortID: r.port(r.member, s).ID})
-		r.refused(err, 404, "RouterInterfaceNotFound")
+		r.refused(err, l3.ErrNotFound, "RouterInterfaceNotFound")
 		_, err = r.remove(router.ID, l3.InterfaceSpec{PortID: i.PortID, SubnetID: away.ID})
-		r.refused(err, 400, "SubnetMismatchForPort")
+		r.refused(err, l3.ErrInvalid, "SubnetMismatchForPort")
 		got := ok(r.remove(router.ID, l3.InterfaceSpec{PortID: i.PortID, SubnetID: s.ID}))(r)
 		require.Equal(r, i, got)
 		require.Empty(r, r.routerPorts(router.ID))
@@ -213,11 +213,11 @@ func TestInterfaceInUse(t *testing.T) {
 		router := r.routerTo(ext, s, quiet)
 		f := r.fip(ext, r.port(r.member, s).ID)
 		_, err := r.remove(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 409, "RouterInterfaceInUseByFloatingIP")
+		r.refused(err, l3.ErrConflict, "RouterInterfaceInUseByFloatingIP")
 		r.rebind(f, "")
 		ok(r.putRoutes(router.ID, route("10.9.0.0/16", "10.0.1.9")))(r)
 		_, err = r.remove(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 409, "RouterInterfaceInUseByRoute")
+		r.refused(err, l3.ErrConflict, "RouterInterfaceInUseByRoute")
 		ok(r.remove(router.ID, l3.InterfaceSpec{SubnetID: quiet.ID}))(r)
 		ok(r.putRoutes(router.ID))(r)
 		ok(r.remove(router.ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
@@ -240,7 +240,7 @@ func TestInterfaceOnASharedNetwork(t *testing.T) {
 		everyones := one(r.CreateNetworks(r.Context(), r.admin, l3.NetworkSpec{Shared: new(true)}))(r)
 		s := r.subnet(r.admin, everyones, "10.1.0.0/24")
 		_, err := r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		require.ErrorContains(r, err, "because subnet "+s.ID+" is not owned by project making the request")
 		require.Empty(r, r.routerPorts(router.ID))
 
@@ -250,10 +250,10 @@ func TestInterfaceOnASharedNetwork(t *testing.T) {
 		ours := r.network(r.admin)
 		s = r.subnet(r.admin, ours, "10.2.0.0/24")
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 404, "SubnetNotFound")
+		r.refused(err, l3.ErrNotFound, "SubnetNotFound")
 		r.share(ours, r.other)
 		_, err = r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID})
-		r.refused(err, 404, "SubnetNotFound")
+		r.refused(err, l3.ErrNotFound, "SubnetNotFound")
 		r.share(ours, r.member)
 		ok(r.add(router.ID, l3.InterfaceSpec{SubnetID: s.ID}))(r)
 	})

@@ -239,7 +239,7 @@ func (l *load) request(ctx context.Context) error {
 	}
 	chosen := requests[rand.IntN(len(requests))]
 	err := chosen.make(ctx)
-	if refusal := (*l3.Error)(nil); err != nil && (!errors.As(err, &refusal) || refusal.Status >= 500) {
+	if refusal := (*l3.Error)(nil); err != nil && (!errors.As(err, &refusal) || errors.Is(err, l3.ErrExhausted)) {
 		return fmt.Errorf("%s: %w", chosen.name, err)
 	}
 	l.mu.Lock()

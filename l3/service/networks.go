@@ -10,12 +10,8 @@ import (
 // CreateNetworks makes networks, each on a segment from [Config.SegmentRanges] unless an
 // administrator says which.
 func (s *Service) CreateNetworks(ctx context.Context, who l3.Caller, specs ...l3.NetworkSpec) ([]l3.Network, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.NetworkSpec) (l3.Network, error) {
-		n, err := s.createNetwork(ctx, w, who, spec)
-		if err != nil {
-			return l3.Network{}, err
-		}
-		return s.showNetwork(ctx, w, who, n)
+	return create(ctx, s, who, networkKind(), specs, func(w *work, spec l3.NetworkSpec) (l3.Network, error) {
+		return s.createNetwork(ctx, w, who, spec)
 	})
 }
 
@@ -114,15 +110,8 @@ func checkNetwork(ctx context.Context, w *work, n l3.Network) error {
 }
 
 // GetNetwork finds a network that the caller may see.
-func (s *Service) GetNetwork(ctx context.Context, who l3.Caller, id string) (n l3.Network, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if n, _, err = s.network(ctx, tx, who, id); err != nil {
-			return err
-		}
-		n, err = s.showNetwork(ctx, tx, who, n)
-		return err
-	})
-	return n, err
+func (s *Service) GetNetwork(ctx context.Context, who l3.Caller, id string) (l3.Network, error) {
+	return networkKind().get(ctx, s, who, id)
 }
 
 // ListNetworks lists the networks that the caller may see.
@@ -182,25 +171,9 @@ func withSubnets(ctx context.Context, tx l3.Tx, q *l3.Query) error {
 }
 
 // UpdateNetwork changes what is given.
-func (s *Service) UpdateNetwork(ctx context.Context, who l3.Caller, id string, spec l3.NetworkSpec, cond l3.If) (n l3.Network, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if n, to, err = s.network(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.mayUpdateNetwork(who, to, spec); err != nil {
-			return err
-		}
-		if err := checkIf(cond, n.Meta); err != nil {
-			return err
-		}
-		if err := s.updateNetwork(ctx, w, who, &n, spec); err != nil {
-			return err
-		}
-		n, err = s.showNetwork(ctx, w, who, n)
-		return err
-	})
-	return n, err
+func (s *Service) UpdateNetwork(ctx context.Context, who l3.Caller, id string, spec l3.NetworkSpec, cond l3.If) (l3.Network, error) {
+	may := func(to l3.Relation) error { return s.mayUpdateNetwork(who, to, spec) }
+	return networkKind().change(ctx, s, who, id, cond, may, func(w *work, n *l3.Network) error { return s.updateNetwork(ctx, w, who, n, spec) })
 }
 
 func (s *Service) updateNetwork(ctx context.Context, w *work, who l3.Caller, n *l3.Network, spec l3.NetworkSpec) error {
@@ -247,17 +220,7 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who l3.Caller, n *
 // themselves, and with its floating IPs that are not bound, whosoever they are. Any other port
 // keeps it.
 func (s *Service) DeleteNetwork(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		n, to, err := s.network(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_network", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, n.Meta); err != nil {
-			return err
-		}
+	return networkKind().remove(ctx, s, who, id, cond, nil, func(w *work, n l3.Network) error {
 		return s.deleteNetwork(ctx, w, n)
 	})
 }
@@ -317,12 +280,6 @@ func unboundOf(ctx context.Context, tx l3.Tx, networkID string) ([]l3.FloatingIP
 // client.
 func comesByItself(p l3.Port) bool {
 	return p.DeviceOwner == "network:dhcp" || p.DeviceOwner == "network:distributed"
-}
-
-func (s *Service) showNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, n l3.Network) (l3.Network, error) {
-	one := []l3.Network{n}
-	err := s.showNetworks(ctx, tx, who, one)
-	return one[0], err
 }
 
 // showNetworks fills in what follows from other resources: the subnets, and whether a network is

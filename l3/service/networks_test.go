@@ -38,29 +38,29 @@ func TestNetworkDefaults(t *testing.T) {
 func TestNetworkProviderAttributes(t *testing.T) {
 	tests := map[string]struct {
 		segments []l3.Segment
-		status   int
+		kind     error
 		refusal  string
 	}{
-		"flat needs a physical network":     {[]l3.Segment{{Type: "flat"}}, 400, "InvalidInput"},
-		"flat has no ID":                    {[]l3.Segment{{Type: "flat", Physical: "a", ID: 1}}, 400, "InvalidInput"},
-		"VLAN out of range":                 {[]l3.Segment{{Type: "vlan", Physical: "a", ID: 4095}}, 400, "InvalidInput"},
-		"VLAN needs a physical network":     {[]l3.Segment{{Type: "vlan", ID: 7}}, 400, "InvalidInput"},
-		"VXLAN out of range":                {[]l3.Segment{{Type: "vxlan", ID: 1 << 24}}, 400, "InvalidInput"},
-		"VXLAN has no physical network":     {[]l3.Segment{{Type: "vxlan", ID: 1, Physical: "a"}}, 400, "InvalidInput"},
-		"local has no ID":                   {[]l3.Segment{{Type: "local", ID: 1}}, 400, "InvalidInput"},
-		"an ID needs a type":                {[]l3.Segment{{ID: 1}}, 400, "InvalidInput"},
-		"unknown type":                      {[]l3.Segment{{Type: "ether"}}, 400, "InvalidInput"},
-		"physical network not printable":    {[]l3.Segment{{Type: "flat", Physical: "a\x00"}}, 400, "InvalidInput"},
-		"physical network taken":            {[]l3.Segment{{Type: "flat", Physical: "taken"}}, 409, "FlatNetworkInUse"},
-		"VLAN taken":                        {[]l3.Segment{{Type: "vlan", Physical: "taken", ID: 7}}, 409, "VlanIdInUse"},
-		"VLAN free on the other network":    {[]l3.Segment{{Type: "vlan", Physical: "other", ID: 7}}, 0, ""},
-		"VNI taken":                         {[]l3.Segment{{Type: "vxlan", ID: 7}}, 409, "TunnelIdInUse"},
-		"the same number of another type":   {[]l3.Segment{{Type: "geneve", ID: 7}}, 0, ""},
-		"one segment twice":                 {[]l3.Segment{{Type: "gre", ID: 9}, {Type: "gre", ID: 9}}, 409, "TunnelIdInUse"},
-		"several segments":                  {[]l3.Segment{{Type: "gre", ID: 9}, {Type: "vlan", Physical: "other", ID: 8}}, 0, ""},
-		"local":                             {[]l3.Segment{{Type: "local"}}, 0, ""},
-		"no range to allocate from":         {[]l3.Segment{{Type: "gre"}}, 503, "NoNetworkAvailable"},
-		"no range of this physical network": {[]l3.Segment{{Type: "vlan", Physical: "other"}}, 503, "NoNetworkAvailable"},
+		"flat needs a physical network":     {[]l3.Segment{{Type: "flat"}}, l3.ErrInvalid, "InvalidInput"},
+		"flat has no ID":                    {[]l3.Segment{{Type: "flat", Physical: "a", ID: 1}}, l3.ErrInvalid, "InvalidInput"},
+		"VLAN out of range":                 {[]l3.Segment{{Type: "vlan", Physical: "a", ID: 4095}}, l3.ErrInvalid, "InvalidInput"},
+		"VLAN needs a physical network":     {[]l3.Segment{{Type: "vlan", ID: 7}}, l3.ErrInvalid, "InvalidInput"},
+		"VXLAN out of range":                {[]l3.Segment{{Type: "vxlan", ID: 1 << 24}}, l3.ErrInvalid, "InvalidInput"},
+		"VXLAN has no physical network":     {[]l3.Segment{{Type: "vxlan", ID: 1, Physical: "a"}}, l3.ErrInvalid, "InvalidInput"},
+		"local has no ID":                   {[]l3.Segment{{Type: "local", ID: 1}}, l3.ErrInvalid, "InvalidInput"},
+		"an ID needs a type":                {[]l3.Segment{{ID: 1}}, l3.ErrInvalid, "InvalidInput"},
+		"unknown type":                      {[]l3.Segment{{Type: "ether"}}, l3.ErrInvalid, "InvalidInput"},
+		"physical network not printable":    {[]l3.Segment{{Type: "flat", Physical: "a\x00"}}, l3.ErrInvalid, "InvalidInput"},
+		"physical network taken":            {[]l3.Segment{{Type: "flat", Physical: "taken"}}, l3.ErrConflict, "FlatNetworkInUse"},
+		"VLAN taken":                        {[]l3.Segment{{Type: "vlan", Physical: "taken", ID: 7}}, l3.ErrConflict, "VlanIdInUse"},
+		"VLAN free on the other network":    {[]l3.Segment{{Type: "vlan", Physical: "other", ID: 7}}, nil, ""},
+		"VNI taken":                         {[]l3.Segment{{Type: "vxlan", ID: 7}}, l3.ErrConflict, "TunnelIdInUse"},
+		"the same number of another type":   {[]l3.Segment{{Type: "geneve", ID: 7}}, nil, ""},
+		"one segment twice":                 {[]l3.Segment{{Type: "gre", ID: 9}, {Type: "gre", ID: 9}}, l3.ErrConflict, "TunnelIdInUse"},
+		"several segments":                  {[]l3.Segment{{Type: "gre", ID: 9}, {Type: "vlan", Physical: "other", ID: 8}}, nil, ""},
+		"local":                             {[]l3.Segment{{Type: "local"}}, nil, ""},
+		"no range to allocate from":         {[]l3.Segment{{Type: "gre"}}, l3.ErrExhausted, "NoNetworkAvailable"},
+		"no range of this physical network": {[]l3.Segment{{Type: "vlan", Physical: "other"}}, l3.ErrExhausted, "NoNetworkAvailable"},
 	}
 	onStores(t, func(t *testing.T, c *cloud) {
 		for _, seg := range []l3.Segment{{Type: "flat", Physical: "taken"}, {Type: "vlan", Physical: "taken", ID: 7}, {Type: "vxlan", ID: 7}} {
@@ -70,7 +70,7 @@ func TestNetworkProviderAttributes(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				n, err := c.CreateNetworks(t.Context(), admin, l3.NetworkSpec{Segments: &test.segments})
 				if test.refusal != "" {
-					refused(t, err, test.status, test.refusal)
+					refused(t, err, test.kind, test.refusal)
 					return
 				}
 				require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestNetworkSegmentsAreAllocatedFromRanges(t *testing.T) {
 		}
 		require.Equal(t, []l3.Segment{{Type: "vlan", Physical: "left", ID: 10}, {Type: "vlan", Physical: "left", ID: 11}, {Type: "vlan", Physical: "right", ID: 10}, {Type: "geneve", Physical: "", ID: 5}}, got)
 		_, err := c.CreateNetworks(t.Context(), alice, l3.NetworkSpec{})
-		refused(t, err, 503, "NoNetworkAvailable")
+		refused(t, err, l3.ErrExhausted, "NoNetworkAvailable")
 
 		require.NoError(t, c.DeleteNetwork(t.Context(), alice, second.ID, l3.If{}))
 		require.Equal(t, []l3.Segment{{Type: "vlan", Physical: "left", ID: 11}}, c.network(admin, l3.NetworkSpec{Segments: &[]l3.Segment{{Type: "vlan", Physical: "left"}}}).Segments)
@@ -138,7 +138,7 @@ func TestNetworkSegmentsUnderConcurrency(t *testing.T) {
 		ids := map[uint32]bool{}
 		for i, err := range errs {
 			if err != nil {
-				refused(t, err, 503, "NoNetworkAvailable")
+				refused(t, err, l3.ErrExhausted, "NoNetworkAvailable")
 				continue
 			}
 			ids[made[i][0].Segments[0].ID] = true
@@ -207,12 +207,12 @@ func TestNetworkMTUHasRoomForIPv6(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(alice, l3.NetworkSpec{MTU: new(1000)})
 		_, err := c.trySubnet(n, "2001:db8::/64")
-		refused(t, err, 409, "NetworkMTUSubnetConflict")
+		refused(t, err, l3.ErrConflict, "NetworkMTUSubnetConflict")
 		c.subnet(n, "10.0.0.0/24")
 		n = c.network(alice, l3.NetworkSpec{})
 		c.subnet(n, "2001:db8::/64")
 		_, err = c.UpdateNetwork(t.Context(), alice, n.ID, l3.NetworkSpec{MTU: new(1279)}, l3.If{})
-		refused(t, err, 409, "NetworkMTUSubnetConflict")
+		refused(t, err, l3.ErrConflict, "NetworkMTUSubnetConflict")
 	})
 }
 
@@ -220,7 +220,7 @@ func TestNetworkOfAnotherProjectIsNotFound(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(alice, l3.NetworkSpec{})
 		_, err := c.GetNetwork(t.Context(), bob, n.ID)
-		refused(t, err, 404, "NetworkNotFound")
+		refused(t, err, l3.ErrNotFound, "NetworkNotFound")
 		_, err = c.UpdateNetwork(t.Context(), bob, n.ID, l3.NetworkSpec{Name: new("x")}, l3.If{})
 		unseen(t, err)
 		unseen(t, c.DeleteNetwork(t.Context(), bob, n.ID, l3.If{}))
@@ -233,7 +233,7 @@ func TestNetworkOfAnotherProjectIsNotFound(t *testing.T) {
 		require.Empty(t, list)
 
 		_, err = c.CreateNetworks(t.Context(), bob, l3.NetworkSpec{ProjectID: new("alice")})
-		refused(t, err, 400, "HTTPBadRequest")
+		refused(t, err, l3.ErrInvalid, "HTTPBadRequest")
 		_, err = c.CreateNetworks(t.Context(), l3.Caller{}, l3.NetworkSpec{})
 		forbidden(t, err)
 		list, err = c.ListNetworks(t.Context(), l3.Caller{}, l3.Query{})
@@ -281,8 +281,8 @@ func TestNetworkExternalNetworkInUse(t *testing.T) {
 		_, err := c.CreateRouters(t.Context(), alice, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: n.ID}})
 		require.NoError(t, err)
 		_, err = c.UpdateNetwork(t.Context(), admin, n.ID, l3.NetworkSpec{External: new(false)}, l3.If{})
-		refused(t, err, 409, "ExternalNetworkInUse")
-		refused(t, c.DeleteNetwork(t.Context(), admin, n.ID, l3.If{}), 409, "NetworkInUse")
+		refused(t, err, l3.ErrConflict, "ExternalNetworkInUse")
+		refused(t, c.DeleteNetwork(t.Context(), admin, n.ID, l3.If{}), l3.ErrConflict, "NetworkInUse")
 
 		quiet := c.external()
 		quiet, err = c.UpdateNetwork(t.Context(), admin, quiet.ID, l3.NetworkSpec{External: new(false)}, l3.If{})
@@ -299,7 +299,7 @@ func TestNetworkDefaultIsOneExternalNetwork(t *testing.T) {
 		bad(t, err)
 		n := c.network(admin, l3.NetworkSpec{External: new(true), IsDefault: new(true)})
 		_, err = c.CreateNetworks(t.Context(), admin, l3.NetworkSpec{External: new(true), IsDefault: new(true)})
-		refused(t, err, 409, "DefaultExternalNetworkExists")
+		refused(t, err, l3.ErrConflict, "DefaultExternalNetworkExists")
 		n, err = c.UpdateNetwork(t.Context(), admin, n.ID, l3.NetworkSpec{External: new(false)}, l3.If{})
 		require.NoError(t, err)
 		require.False(t, n.IsDefault)
@@ -312,7 +312,7 @@ func TestNetworkInUse(t *testing.T) {
 		c.subnet(n, "10.0.0.0/24")
 		c.port(admin, n, owner("network:dhcp"))
 		p := c.port(alice, n)
-		refused(t, c.DeleteNetwork(t.Context(), alice, n.ID, l3.If{}), 409, "NetworkInUse")
+		refused(t, c.DeleteNetwork(t.Context(), alice, n.ID, l3.If{}), l3.ErrConflict, "NetworkInUse")
 		require.NoError(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{}))
 		require.NoError(t, c.DeleteNetwork(t.Context(), alice, n.ID, l3.If{}), "DHCP's port is no reason to stay")
 		_, err := c.GetNetwork(t.Context(), alice, n.ID)
@@ -338,8 +338,8 @@ func TestNetworkNoChangeLeavesTheRevision(t *testing.T) {
 		require.Equal(t, 2, other.Revision)
 		require.Equal(t, n.CreatedAt.Add(time.Minute), other.UpdatedAt)
 		_, err = c.UpdateNetwork(t.Context(), alice, n.ID, l3.NetworkSpec{Name: new("c")}, l3.If{Revision: new(1)})
-		refused(t, err, 412, "RevisionNumberConstraintFailed")
-		refused(t, c.DeleteNetwork(t.Context(), alice, n.ID, l3.If{Revision: new(3)}), 412, "RevisionNumberConstraintFailed")
+		refused(t, err, l3.ErrRevision, "RevisionNumberConstraintFailed")
+		refused(t, c.DeleteNetwork(t.Context(), alice, n.ID, l3.If{Revision: new(3)}), l3.ErrRevision, "RevisionNumberConstraintFailed")
 		require.Empty(t, c.Committed())
 	})
 }
@@ -376,10 +376,10 @@ func TestNetworkAvailabilityZoneHints(t *testing.T) {
 			return err
 		}
 		require.NoError(r, hints("nova"))
-		r.refused(hints("nova", "east"), 404, "AvailabilityZoneNotFound")
+		r.refused(hints("nova", "east"), l3.ErrNotFound, "AvailabilityZoneNotFound")
 		require.Len(r, ok(r.ListNetworks(r.Context(), r.member, l3.Query{}))(r), 1)
 		r.beat(agent.Heartbeat{Host: "h2", AvailabilityZone: "east"})
 		require.NoError(r, hints("nova", "east"))
-		r.refused(hints("east", "east"), 400, "InvalidInput")
+		r.refused(hints("east", "east"), l3.ErrInvalid, "InvalidInput")
 	})
 }

@@ -33,8 +33,7 @@ func (s *Service) obstacle(in Intent, agents []l3.Agent) (reason, detail string)
 	}
 	var reached []string
 	for _, a := range zoned {
-		names, _ := a.PhysicalNetworks()
-		reached = append(reached, names...)
+		reached = append(reached, a.Capabilities.PhysicalNetworks...)
 	}
 	slices.Sort(reached)
 	detail = fmt.Sprintf("it is on the physical network %q, and the hosts have %q", network.Segments[0].Physical, slices.Compact(reached))
@@ -141,7 +140,7 @@ func (s *Service) logLost(ctx context.Context) error {
 		if agents, err = s.deadAgents(ctx, tx); err != nil || len(agents) == 0 {
 			return err
 		}
-		routers, err = tx.Bindings().Count(ctx)
+		routers, err = tx.RouterStates().Hosted(ctx)
 		return err
 	})
 	if err != nil {

@@ -198,7 +198,7 @@ func TestExternalNetworkGoesWithItsUnboundFloatingIPs(t *testing.T) {
 		free, bound := r.fip(public, ""), r.fip(public, p.ID)
 		refused := func() {
 			r.Helper()
-			r.refused(r.DeleteNetwork(ctx, r.admin, public.ID, l3.If{}), 409, "NetworkInUse")
+			r.refused(r.DeleteNetwork(ctx, r.admin, public.ID, l3.If{}), l3.ErrConflict, "NetworkInUse")
 			ok(r.GetFloatingIP(ctx, r.member, free.ID))(r)
 			ok(r.GetFloatingIP(ctx, r.member, bound.ID))(r)
 		}
@@ -208,7 +208,7 @@ func TestExternalNetworkGoesWithItsUnboundFloatingIPs(t *testing.T) {
 		_, err := r.UpdateRouter(ctx, r.member, made.ID, l3.RouterSpec{Gateway: &l3.GatewaySpec{}}, l3.If{})
 		require.NoError(r, err)
 		outside := one(r.ListSubnets(ctx, r.admin, l3.Query{Filters: []l3.Filter{{Field: "network_id", Values: []any{public.ID}}}}))(r)
-		r.refused(r.DeleteSubnet(ctx, r.admin, outside.ID, l3.If{}), 409, "SubnetInUse") // unlike the network
+		r.refused(r.DeleteSubnet(ctx, r.admin, outside.ID, l3.If{}), l3.ErrConflict, "SubnetInUse") // unlike the network
 
 		external := func(is bool) {
 			ok(r.UpdateNetwork(ctx, r.admin, public.ID, l3.NetworkSpec{External: &is}, l3.If{}))(r)
@@ -222,7 +222,7 @@ func TestExternalNetworkGoesWithItsUnboundFloatingIPs(t *testing.T) {
 		require.NoError(r, r.DeleteNetwork(ctx, r.admin, public.ID, l3.If{}))
 		for _, f := range []l3.FloatingIP{free, bound} {
 			_, err := r.GetFloatingIP(ctx, r.member, f.ID)
-			r.refused(err, 404, "FloatingIPNotFound")
+			r.refused(err, l3.ErrNotFound, "FloatingIPNotFound")
 		}
 	})
 }

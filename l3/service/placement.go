@@ -74,7 +74,11 @@ func (s *Service) Hosts(ctx context.Context) (hosts []string, err error) {
 // PlacementOf implements [Desired].
 func (s *Service) PlacementOf(ctx context.Context, host, routerID string) (p l3.Placement, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		all, err := assignments(ctx, tx, []string{routerID})
+		st, err := stateOf(ctx, tx, routerID)
+		if err != nil {
+			return err
+		}
+		all, err := assignments(ctx, tx, []l3.RouterState{st})
 		if err != nil {
 			return err
 		}

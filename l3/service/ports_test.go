@@ -43,7 +43,7 @@ func TestPortAddresses(t *testing.T) {
 		name    string
 		want    func() []l3.FixedIPSpec // nil: not said
 		owner   string
-		status  int
+		kind    error
 		refusal string
 		got     string
 	}{
@@ -60,21 +60,21 @@ func TestPortAddresses(t *testing.T) {
 		{name: "of the subnet where machines make their own", want: func() []l3.FixedIPSpec { return []l3.FixedIPSpec{in(own)} }, got: self},
 		{name: "the one that the machine makes", want: wants(ip(self)), got: self},
 		{name: "a subnet for another service", owner: "compute:gold", got: "10.1.0.2 " + self},
-		{name: "another than the machine makes", want: wants(ip("2001:db8:1::5")), status: 400, refusal: "AllocationOnAutoAddressSubnet"},
+		{name: "another than the machine makes", want: wants(ip("2001:db8:1::5")), kind: l3.ErrInvalid, refusal: "AllocationOnAutoAddressSubnet"},
 		{name: "in the wrong subnet", want: func() []l3.FixedIPSpec { return []l3.FixedIPSpec{{SubnetID: gold.ID, IPAddress: addr("10.0.0.9")}} },
-			status: 400, refusal: "InvalidIpForSubnet"},
-		{name: "in no subnet", want: wants(ip("192.0.2.1")), status: 400, refusal: "InvalidIpForNetwork"},
-		{name: "the broadcast address", want: wants(ip("10.0.0.7")), status: 400, refusal: "InvalidIpForNetwork"},
-		{name: "with a zone", want: wants(ip("fe80::1%eth0")), status: 400, refusal: "InvalidInput"},
-		{name: "neither subnet nor address", want: wants(l3.FixedIPSpec{}), status: 400, refusal: "InvalidInput"},
-		{name: "one twice", want: wants(ip("10.0.0.3"), ip("10.0.0.3")), status: 400, refusal: "InvalidInput"},
-		{name: "taken", want: wants(ip("10.0.0.6")), status: 409, refusal: "IpAddressInUse"},
-		{name: "subnet of another network", want: func() []l3.FixedIPSpec { return []l3.FixedIPSpec{in(elsewhere)} }, status: 400, refusal: "InvalidInput"},
-		{name: "subnet of nobody", want: wants(l3.FixedIPSpec{SubnetID: "4f0c2b38-4a67-4b5c-a8a2-6a3b3f5ab0ff"}), status: 404, refusal: "SubnetNotFound"},
-		{name: "six", want: wants(ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3"), ip("10.0.0.4"), ip("10.0.0.5"), ip("10.1.0.5")), status: 400, refusal: "InvalidInput"},
+			kind: l3.ErrInvalid, refusal: "InvalidIpForSubnet"},
+		{name: "in no subnet", want: wants(ip("192.0.2.1")), kind: l3.ErrInvalid, refusal: "InvalidIpForNetwork"},
+		{name: "the broadcast address", want: wants(ip("10.0.0.7")), kind: l3.ErrInvalid, refusal: "InvalidIpForNetwork"},
+		{name: "with a zone", want: wants(ip("fe80::1%eth0")), kind: l3.ErrInvalid, refusal: "InvalidInput"},
+		{name: "neither subnet nor address", want: wants(l3.FixedIPSpec{}), kind: l3.ErrInvalid, refusal: "InvalidInput"},
+		{name: "one twice", want: wants(ip("10.0.0.3"), ip("10.0.0.3")), kind: l3.ErrInvalid, refusal: "InvalidInput"},
+		{name: "taken", want: wants(ip("10.0.0.6")), kind: l3.ErrConflict, refusal: "IpAddressInUse"},
+		{name: "subnet of another network", want: func() []l3.FixedIPSpec { return []l3.FixedIPSpec{in(elsewhere)} }, kind: l3.ErrInvalid, refusal: "InvalidInput"},
+		{name: "subnet of nobody", want: wants(l3.FixedIPSpec{SubnetID: "4f0c2b38-4a67-4b5c-a8a2-6a3b3f5ab0ff"}), kind: l3.ErrNotFound, refusal: "SubnetNotFound"},
+		{name: "six", want: wants(ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3"), ip("10.0.0.4"), ip("10.0.0.5"), ip("10.1.0.5")), kind: l3.ErrInvalid, refusal: "InvalidInput"},
 		{name: "more than there are", want: func() []l3.FixedIPSpec {
 			return []l3.FixedIPSpec{in(general), in(general), in(general), in(general), in(general)}
-		}, status: 409, refusal: "IpAddressGenerationFailure"},
+		}, kind: l3.ErrConflict, refusal: "IpAddressGenerationFailure"},
 	}
 	onStores(t, func(t *testing.T, c *cloud) {
 		n := c.network(admin, l3.NetworkSpec{})
@@ -90,7 +90,7 @@ func TestPortAddresses(t *testing.T) {
 				}
 				made, err := c.CreatePorts(t.Context(), admin, spec)
 				if test.refusal != "" {
-					refused(t, err, test.status, test.refusal)
+					refused(t, err, test.kind, test.refusal)
 					return
 				}
 				require.NoError(t, err)
@@ -115,14 +115,14 @@ func TestPortIpAddressGenerationFailure(t *testing.T) {
 		last := c.port(alice, n)
 		require.Equal(t, second.ID, last.FixedIPs[0].SubnetID)
 		_, err := c.tryPort(alice, n)
-		refused(t, err, 409, "IpAddressGenerationFailure")
+		refused(t, err, l3.ErrConflict, "IpAddressGenerationFailure")
 		require.NoError(t, c.DeletePort(t.Context(), alice, last.ID, l3.If{}))
 		require.Equal(t, addresses(last), addresses(c.port(alice, n)))
 
 		kept := c.network(admin, l3.NetworkSpec{})
 		c.subnet(kept, "10.0.0.0/24", func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"compute:gold"} })
 		_, err = c.tryPort(admin, kept)
-		refused(t, err, 409, "IpAddressGenerationFailureNoMatchingSubnet")
+		refused(t, err, l3.ErrConflict, "IpAddressGenerationFailureNoMatchingSubnet")
 	})
 }
 
@@ -133,14 +133,14 @@ func TestPortMACAddress(t *testing.T) {
 		with := func(m string) func(*l3.PortSpec) { return func(s *l3.PortSpec) { s.MAC = new(mac(m)) } }
 		p := c.port(alice, n, with("fa:16:3e:00:00:01"))
 		_, err := c.tryPort(alice, n, with("fa:16:3e:00:00:01"))
-		refused(t, err, 409, "MacAddressInUse")
+		refused(t, err, l3.ErrConflict, "MacAddressInUse")
 		c.port(alice, elsewhere, with("fa:16:3e:00:00:01"))
 		_, err = c.tryPort(alice, n, with("01:00:5e:00:00:01"))
 		bad(t, err)
 
 		other := c.port(alice, n, with("fa:16:3e:00:00:02"))
 		_, err = c.update(other, admin, l3.PortSpec{MAC: &p.MAC})
-		refused(t, err, 409, "MacAddressInUse")
+		refused(t, err, l3.ErrConflict, "MacAddressInUse")
 		_, err = c.update(other, alice, l3.PortSpec{MAC: new(mac("fa:16:3e:00:00:03"))})
 		forbidden(t, err)
 		other, err = c.update(other, admin, l3.PortSpec{MAC: new(mac("fa:16:3e:00:00:03"))})
@@ -183,7 +183,7 @@ func TestPortUpdateOfAddresses(t *testing.T) {
 		require.Equal(t, []string{"10.0.0.2"}, addresses(c.port(alice, n)))
 		require.Equal(t, []string{"10.0.0.7"}, addresses(c.port(alice, n, at(ip("10.0.0.7")))), "what left is free")
 		_, err := c.update(p, alice, l3.PortSpec{FixedIPs: &[]l3.FixedIPSpec{ip("10.0.0.7")}})
-		refused(t, err, 409, "IpAddressInUse")
+		refused(t, err, l3.ErrConflict, "IpAddressInUse")
 		require.Empty(t, change())
 		require.Equal(t, []string{"10.0.0.6"}, addresses(c.port(alice, n, at(ip("10.0.0.6")))))
 	})
@@ -199,14 +199,14 @@ func TestPortOfRouterKeepsItsAddresses(t *testing.T) {
 		require.NoError(t, err)
 		port := l3.Port{Meta: l3.Meta{ID: i.PortID}}
 		_, err = c.update(port, alice, l3.PortSpec{FixedIPs: &[]l3.FixedIPSpec{ip("10.0.0.9")}})
-		refused(t, err, 400, "IPAddressChangeNotAllowed")
+		refused(t, err, l3.ErrInvalid, "IPAddressChangeNotAllowed")
 		_, err = c.update(port, alice, l3.PortSpec{FixedIPs: &[]l3.FixedIPSpec{ip("10.0.0.1")}})
 		require.NoError(t, err)
 		_, err = c.update(port, alice, l3.PortSpec{DeviceID: new("")})
-		refused(t, err, 409, "UnsupportedPortDeviceOwner")
+		refused(t, err, l3.ErrConflict, "UnsupportedPortDeviceOwner")
 		_, err = c.update(port, admin, l3.PortSpec{DeviceOwner: new("compute:nova")})
-		refused(t, err, 409, "UnsupportedPortDeviceOwner")
-		refused(t, c.DeletePort(t.Context(), alice, i.PortID, l3.If{}), 409, "ServicePortInUse")
+		refused(t, err, l3.ErrConflict, "UnsupportedPortDeviceOwner")
+		refused(t, c.DeletePort(t.Context(), alice, i.PortID, l3.If{}), l3.ErrConflict, "ServicePortInUse")
 	})
 }
 
@@ -259,7 +259,7 @@ func TestPortWithFloatingIP(t *testing.T) {
 		require.NoError(t, err)
 
 		_, err = c.update(p, alice, l3.PortSpec{FixedIPs: &[]l3.FixedIPSpec{ip("10.0.0.9")}})
-		refused(t, err, 400, "BadRequest")
+		refused(t, err, l3.ErrInvalid, "BadRequest")
 		_, err = c.update(p, alice, l3.PortSpec{FixedIPs: &[]l3.FixedIPSpec{ip("10.0.0.9"), ip(addresses(p)[0])}})
 		require.NoError(t, err)
 
@@ -272,7 +272,7 @@ func TestPortWithFloatingIP(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, holders, 1)
 		require.Len(t, holders[0].FixedIPs, 1)
-		refused(t, c.DeletePort(t.Context(), admin, holders[0].ID, l3.If{}), 409, "ServicePortInUse")
+		refused(t, c.DeletePort(t.Context(), admin, holders[0].ID, l3.If{}), l3.ErrConflict, "ServicePortInUse")
 		unseen(t, c.DeletePort(t.Context(), alice, holders[0].ID, l3.If{}))
 	})
 }
@@ -345,13 +345,13 @@ func TestPortVisibility(t *testing.T) {
 		}
 		carol := member("carol")
 		_, err := c.GetPort(t.Context(), carol, p.ID)
-		refused(t, err, 404, "PortNotFound")
+		refused(t, err, l3.ErrNotFound, "PortNotFound")
 		list, err := c.ListPorts(t.Context(), carol, l3.Query{})
 		require.NoError(t, err)
 		require.Empty(t, list)
 		_, err = c.update(p, alice, l3.PortSpec{Name: new("x")})
 		forbidden(t, err)
-		refused(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{Revision: new(2)}), 412, "RevisionNumberConstraintFailed")
+		refused(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{Revision: new(2)}), l3.ErrRevision, "RevisionNumberConstraintFailed")
 		require.NoError(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{Revision: new(1)}), "the owner of the network may")
 	})
 }
@@ -372,18 +372,18 @@ func TestPortSecurity(t *testing.T) {
 		require.Empty(t, c.port(alice, n, owner("network:dhcp")).SecurityGroups)
 		require.Empty(t, c.port(alice, n, func(s *l3.PortSpec) { s.SecurityGroups = &[]string{} }).SecurityGroups)
 		_, err = c.tryPort(alice, open, func(s *l3.PortSpec) { s.SecurityGroups = &web })
-		refused(t, err, 400, "PortSecurityAndIPRequiredForSecurityGroups")
+		refused(t, err, l3.ErrInvalid, "PortSecurityAndIPRequiredForSecurityGroups")
 		_, err = c.tryPort(alice, open, func(s *l3.PortSpec) { s.AllowedAddressPairs = pair })
-		refused(t, err, 409, "AddressPairAndPortSecurityRequired")
+		refused(t, err, l3.ErrConflict, "AddressPairAndPortSecurityRequired")
 		_, err = c.tryPort(alice, n, func(s *l3.PortSpec) { s.SecurityGroups = &[]string{theirs[0].ID} })
-		refused(t, err, 404, "SecurityGroupNotFound")
+		refused(t, err, l3.ErrNotFound, "SecurityGroupNotFound")
 
 		p := c.port(alice, n, func(s *l3.PortSpec) { s.SecurityGroups = &web; s.AllowedAddressPairs = pair })
 		require.Equal(t, web, p.SecurityGroups)
 		_, err = c.update(p, alice, l3.PortSpec{PortSecurityEnabled: off})
-		refused(t, err, 409, "PortSecurityPortHasSecurityGroup")
+		refused(t, err, l3.ErrConflict, "PortSecurityPortHasSecurityGroup")
 		_, err = c.update(p, alice, l3.PortSpec{PortSecurityEnabled: off, SecurityGroups: &[]string{}})
-		refused(t, err, 409, "AddressPairAndPortSecurityRequired")
+		refused(t, err, l3.ErrConflict, "AddressPairAndPortSecurityRequired")
 		p, err = c.update(p, alice, l3.PortSpec{PortSecurityEnabled: off, SecurityGroups: &[]string{}, AllowedAddressPairs: &[]l3.AddressPair{}})
 		require.NoError(t, err)
 		require.False(t, p.PortSecurityEnabled)
@@ -406,9 +406,9 @@ func TestPortAllowedAddressPairs(t *testing.T) {
 			"InvalidInput":                  {{IPAddress: prefix("10.0.0.9/24")}},
 		} {
 			_, err := c.tryPort(alice, n, pairs(list...))
-			refused(t, err, 400, refusal)
+			refused(t, err, l3.ErrInvalid, refusal)
 			_, err = c.update(p, alice, l3.PortSpec{AllowedAddressPairs: &list})
-			refused(t, err, 400, refusal)
+			refused(t, err, l3.ErrInvalid, refusal)
 		}
 	})
 }
@@ -450,10 +450,10 @@ func TestPortOtherFaults(t *testing.T) {
 		} {
 			for _, who := range []l3.Caller{alice, admin} {
 				_, err := c.tryPort(who, n, owner(role))
-				refused(t, err, 409, "UnsupportedPortDeviceOwner")
+				refused(t, err, l3.ErrConflict, "UnsupportedPortDeviceOwner")
 				require.ErrorContains(t, err, "Operation create is not supported for device_owner "+role+": ")
 				_, err = c.update(free, who, l3.PortSpec{DeviceOwner: &role, DeviceID: new("r")})
-				refused(t, err, 409, "UnsupportedPortDeviceOwner")
+				refused(t, err, l3.ErrConflict, "UnsupportedPortDeviceOwner")
 			}
 		}
 		free, err := c.GetPort(t.Context(), alice, free.ID)
@@ -462,6 +462,6 @@ func TestPortOtherFaults(t *testing.T) {
 		_, err = c.update(free, alice, l3.PortSpec{VNICType: new("")})
 		bad(t, err)
 		_, err = c.CreatePorts(t.Context(), alice, l3.PortSpec{})
-		refused(t, err, 404, "NetworkNotFound")
+		refused(t, err, l3.ErrNotFound, "NetworkNotFound")
 	})
 }

@@ -40,7 +40,7 @@ func (s *Service) checkQuotaFor(ctx context.Context, w *work, project, resource 
 }
 
 func overQuota(resource string) error {
-	return conflict("OverQuota", "Quota exceeded for resources: ['%s'].", resource)
+	return l3.Refuse(l3.ErrOverQuota, "OverQuota", "Quota exceeded for resources: ['%s'].", resource)
 }
 
 // limits are the defaults and what the project was given instead.

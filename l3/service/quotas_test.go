@@ -61,7 +61,7 @@ func TestQuotaOverQuota(t *testing.T) {
 			"rbac_policy": func() error { _, err := c.tryShare(alice, n, l3.AccessAsShared, "bob"); return err },
 		} {
 			err := create()
-			refused(t, err, 409, "OverQuota")
+			refused(t, err, l3.ErrOverQuota, "OverQuota")
 			require.ErrorContains(t, err, "['"+resource+"']")
 		}
 		got, err := c.SetQuota(t.Context(), admin, "alice", map[string]int{"network": 2})
@@ -69,7 +69,7 @@ func TestQuotaOverQuota(t *testing.T) {
 		require.Equal(t, 2, got["network"])
 		require.Equal(t, 0, got["port"], "others stay")
 		_, err = c.CreateNetworks(t.Context(), alice, l3.NetworkSpec{}, l3.NetworkSpec{})
-		refused(t, err, 409, "OverQuota")
+		refused(t, err, l3.ErrOverQuota, "OverQuota")
 		c.network(alice, l3.NetworkSpec{})
 		details, err := c.QuotaDetails(t.Context(), alice, "alice")
 		require.NoError(t, err)
@@ -92,12 +92,12 @@ func TestQuotaOverQuota(t *testing.T) {
 func TestQuotaFaults(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		_, err := c.SetQuota(t.Context(), admin, "alice", map[string]int{"horse": 1})
-		refused(t, err, 400, "HTTPBadRequest")
+		refused(t, err, l3.ErrInvalid, "HTTPBadRequest")
 		_, err = c.SetQuota(t.Context(), admin, "alice", map[string]int{"port": -2})
 		bad(t, err)
 		c.network(alice, l3.NetworkSpec{})
 		_, err = c.SetQuotaAboveUsage(t.Context(), admin, "alice", map[string]int{"network": 0})
-		refused(t, err, 400, "HTTPBadRequest")
+		refused(t, err, l3.ErrInvalid, "HTTPBadRequest")
 		require.ErrorContains(t, err, "Quota limit 0 for network must be greater than or equal to already used 1")
 		_, err = c.SetQuotaAboveUsage(t.Context(), admin, "alice", map[string]int{"network": 1})
 		require.NoError(t, err)
@@ -124,7 +124,7 @@ func TestQuotaHoldsUnderConcurrency(t *testing.T) {
 				made++
 				continue
 			}
-			refused(t, err, 409, "OverQuota")
+			refused(t, err, l3.ErrOverQuota, "OverQuota")
 		}
 		require.Equal(t, 5, made)
 	})
@@ -144,7 +144,7 @@ func TestQuotaOfWhatThereIsNot(t *testing.T) {
 
 		require.NoError(t, c.DeleteQuota(t.Context(), admin, "alice"))
 		for _, project := range []string{"alice", "nobody"} {
-			refused(t, c.DeleteQuota(t.Context(), admin, project), 404, "TenantQuotaNotFound")
+			refused(t, c.DeleteQuota(t.Context(), admin, project), l3.ErrNotFound, "TenantQuotaNotFound")
 		}
 	})
 }
@@ -164,14 +164,14 @@ func TestQuotaOfRules(t *testing.T) {
 				continue // done below, when nothing is left to refuse
 			}
 			err = create()
-			refused(t, err, 409, "OverQuota")
+			refused(t, err, l3.ErrOverQuota, "OverQuota")
 			require.ErrorContains(t, err, "['security_group_rule']")
 			require.Len(t, c.groups(alice), 1, "the default group alone")
 		}
 		_, err := c.SetQuota(t.Context(), admin, "alice", map[string]int{"security_group_rule": 6})
 		require.NoError(t, err)
 		require.NoError(t, create())
-		refused(t, create(), 409, "OverQuota")
+		refused(t, create(), l3.ErrOverQuota, "OverQuota")
 		require.Len(t, c.groups(alice), 2)
 	})
 }
@@ -199,17 +199,17 @@ func TestQuotaOfRoutes(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, limits["router_route"], "by default the server's limit")
 		require.NoError(t, put(0, 3))
-		refused(t, put(0, 4), 400, "RoutesExhausted")
+		refused(t, put(0, 4), l3.ErrInvalid, "RoutesExhausted")
 
 		_, err = c.SetQuota(t.Context(), admin, "alice", map[string]int{"router_route": 5})
 		require.NoError(t, err)
 		require.NoError(t, put(0, 5))
 		require.NoError(t, put(1, 5), "each router by itself")
 		err = put(0, 6)
-		refused(t, err, 409, "OverQuota")
+		refused(t, err, l3.ErrOverQuota, "OverQuota")
 		require.ErrorContains(t, err, "['router_route']")
 		_, err = c.AddExtraRoutes(t.Context(), alice, made[0].ID, []l3.Route{route("172.17.0.0/16", "10.0.0.99")})
-		refused(t, err, 409, "OverQuota")
+		refused(t, err, l3.ErrOverQuota, "OverQuota")
 
 		_, err = c.SetQuota(t.Context(), admin, "alice", map[string]int{"router_route": 1})
 		require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 // CreateRBACPolicies shares networks with projects, or lets projects use them as external ones. An
 // owner does it for single projects, an administrator also for everyone.
 func (s *Service) CreateRBACPolicies(ctx context.Context, who l3.Caller, specs ...l3.RBACPolicySpec) ([]l3.RBACPolicy, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.RBACPolicySpec) (l3.RBACPolicy, error) {
+	return create(ctx, s, who, policyKind(), specs, func(w *work, spec l3.RBACPolicySpec) (l3.RBACPolicy, error) {
 		return s.createRBACPolicy(ctx, w, who, spec)
 	})
 }
@@ -121,12 +121,8 @@ func (s *Service) followPolicies(ctx context.Context, w *work, n l3.Network, pol
 }
 
 // GetRBACPolicy finds a policy of the caller's project.
-func (s *Service) GetRBACPolicy(ctx context.Context, who l3.Caller, id string) (p l3.RBACPolicy, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		p, _, err = s.rbacPolicy(ctx, tx, who, id)
-		return err
-	})
-	return p, err
+func (s *Service) GetRBACPolicy(ctx context.Context, who l3.Caller, id string) (l3.RBACPolicy, error) {
+	return policyKind().get(ctx, s, who, id)
 }
 
 // ListRBACPolicies lists the policies of the caller's project.
@@ -140,52 +136,30 @@ func (s *Service) ListRBACPolicies(ctx context.Context, who l3.Caller, q l3.Quer
 }
 
 // UpdateRBACPolicy gives a policy another target. The former one must not depend on it.
-func (s *Service) UpdateRBACPolicy(ctx context.Context, who l3.Caller, id string, spec l3.RBACPolicySpec, cond l3.If) (p l3.RBACPolicy, err error) {
-	err = s.update(ctx, func(w *work) error {
-		const rule = "update_rbac_policy"
-		var to l3.Relation
-		if p, to, err = s.rbacPolicy(ctx, w, who, id); err != nil {
+func (s *Service) UpdateRBACPolicy(ctx context.Context, who l3.Caller, id string, spec l3.RBACPolicySpec, cond l3.If) (l3.RBACPolicy, error) {
+	return policyKind().change(ctx, s, who, id, cond, nil, func(w *work, p *l3.RBACPolicy) error {
+		before := *p
+		if err := s.ownsNetwork(ctx, w, who, before); err != nil {
 			return err
 		}
-		if err := s.may(who, rule, to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, p.Meta); err != nil {
-			return err
-		}
-		if err := s.ownsNetwork(ctx, w, who, p); err != nil {
-			return err
-		}
-		before := p
 		set(&p.TargetProject, spec.TargetProject)
-		if err := checkRBACPolicy(p); err != nil {
+		if err := checkRBACPolicy(*p); err != nil {
 			return err
 		}
 		target := givenAttribute{"target_tenant", p.TargetProject == everyone}
-		if err := s.mayGive(who, rule, to, target); err != nil {
+		if err := s.mayGive(who, "update_rbac_policy", relationToProject(who, p.ProjectID), target); err != nil {
 			return err
 		}
-		if changed, err := put(ctx, w.RBACPolicies(), before, &p, &p.Meta, s.now()); err != nil || !changed {
+		if changed, err := put(ctx, w.RBACPolicies(), before, p, &p.Meta, s.now()); err != nil || !changed {
 			return err
 		}
 		return s.policyLeft(ctx, w, before)
 	})
-	return p, err
 }
 
 // DeleteRBACPolicy deletes a policy on which nothing depends.
 func (s *Service) DeleteRBACPolicy(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		p, to, err := s.rbacPolicy(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_rbac_policy", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, p.Meta); err != nil {
-			return err
-		}
+	return policyKind().remove(ctx, s, who, id, cond, nil, func(w *work, p l3.RBACPolicy) error {
 		if err := w.RBACPolicies().Delete(ctx, p.ID); err != nil {
 			return err
 		}

@@ -31,14 +31,8 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 			return nil
 		}
 		reason := tidy(r.Error)
-		fips := make(map[string]string)
-		for id, why := range r.FloatingIPs {
-			if why = tidy(why); why != reason {
-				fips[id] = why // the others share the router's fate
-			}
-		}
 		after := st
-		after.Reported, after.Error, after.FloatingIPs = r.Revision, reason, fips
+		after.Reported, after.Error = r.Revision, reason
 		if reason == "" {
 			after.Applied = r.Revision
 		}

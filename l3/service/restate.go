@@ -162,9 +162,8 @@ const (
 
 // bindingTo returns the binding of a router's port to an agent's host, in Neutron's terms.
 func bindingTo(a l3.Agent) l3.Binding {
-	wiring, _ := a.Configurations["wiring"].(string)
 	b := l3.Binding{HostID: a.Host, VIFType: vifOther, VIFDetails: json.RawMessage(`{"connectivity":"l2","port_filter":false}`)}
-	if wiring == "ovs" || wiring == "bridge" {
+	if wiring := a.Capabilities.Wiring; wiring == "ovs" || wiring == "bridge" {
 		b.VIFType = wiring
 	}
 	return b
@@ -182,7 +181,7 @@ func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3
 		usual = l3.StatusError
 	}
 	narrow := before.ID != "" && before.Revision > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
-		before.Error == st.Error && len(before.FloatingIPs)+len(st.FloatingIPs) == 0 && slices.Equal(before.Inside, st.Inside)
+		before.Error == st.Error && slices.Equal(before.Inside, st.Inside)
 	if narrow {
 		// Those that were bound meanwhile are stored as DOWN; see bindTo.
 		filters = append(filters, l3.Filter{Field: "status", Op: l3.NotIn, Values: []any{string(usual)}})

@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -76,13 +75,9 @@ func newRig(t *testing.T, store l3.Store) *rig {
 	return r
 }
 
-// refused requires an error of this name, which decides the HTTP status.
-func (r *rig) refused(err error, status int, name string) {
+func (r *rig) refused(err, kind error, name string) {
 	r.Helper()
-	var refusal *l3.Error
-	require.Truef(r, errors.As(err, &refusal), "want %d %s, got %v", status, name, err)
-	require.Equal(r, name, refusal.Name, refusal.Message)
-	require.Equal(r, status, refusal.Status, refusal.Message)
+	refused(r.T, err, kind, name)
 }
 
 // ok passes on the first of two results, whose second must be no error.
@@ -186,11 +181,7 @@ func (r *rig) rebind(f l3.FloatingIP, port string) l3.FloatingIP {
 // agent registers one that reaches the physical networks; all, when none is named.
 func (r *rig) agent(host string, physical ...string) l3.Agent {
 	r.Helper()
-	says := map[string]any{}
-	if len(physical) > 0 {
-		says["physical_networks"] = physical
-	}
-	return r.beat(agent.Heartbeat{Host: host, Configurations: says})
+	return r.beat(agent.Heartbeat{Host: host, Capabilities: agent.Capabilities{PhysicalNetworks: physical}})
 }
 
 func (r *rig) beat(h agent.Heartbeat) l3.Agent {

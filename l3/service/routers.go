@@ -10,21 +10,15 @@ import (
 
 // CreateRouters makes routers. One with a gateway is given a host at once, any other when it first
 // has something to realise.
-func (s *Service) CreateRouters(ctx context.Context, who l3.Caller, specs ...l3.RouterSpec) (made []l3.Router, err error) {
-	err = s.update(ctx, func(w *work) error {
-		made = make([]l3.Router, len(specs))
-		for i, spec := range specs {
-			if made[i], err = s.createRouter(ctx, w, who, spec); err != nil {
-				return err
-			}
-		}
-		if !slices.ContainsFunc(made, func(r l3.Router) bool { return r.Gateway != nil }) {
+func (s *Service) CreateRouters(ctx context.Context, who l3.Caller, specs ...l3.RouterSpec) ([]l3.Router, error) {
+	k := routerKind()
+	if !slices.ContainsFunc(specs, func(spec l3.RouterSpec) bool { return spec.Gateway != nil }) {
+		k.show = func(s *Service, _ context.Context, _ l3.Tx, who l3.Caller, made []l3.Router) error {
 			hosting{}.describe(s, who, made) // none has anything to realise: there is nothing to read
 			return nil
 		}
-		return s.describeRouters(ctx, w, who, made)
-	})
-	return made, err
+	}
+	return create(ctx, s, who, k, specs, func(w *work, spec l3.RouterSpec) (l3.Router, error) { return s.createRouter(ctx, w, who, spec) })
 }
 
 func (s *Service) createRouter(ctx context.Context, w *work, who l3.Caller, spec l3.RouterSpec) (l3.Router, error) {
@@ -74,14 +68,8 @@ func (s *Service) createRouter(ctx context.Context, w *work, who l3.Caller, spec
 }
 
 // GetRouter answers with a router of the caller's project.
-func (s *Service) GetRouter(ctx context.Context, who l3.Caller, id string) (r l3.Router, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if r, _, err = s.router(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return s.describeRouter(ctx, tx, who, &r)
-	})
-	return r, err
+func (s *Service) GetRouter(ctx context.Context, who l3.Caller, id string) (l3.Router, error) {
+	return routerKind().get(ctx, s, who, id)
 }
 
 // ListRouters lists the routers of the caller's project.
@@ -90,7 +78,7 @@ func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) (r
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		routers, err = listLive(ctx, s, tx, q, "host", derived[l3.Router]{
 			list:  tx.Routers().List,
-			fill:  func(routers []l3.Router) error { return s.describeRouters(ctx, tx, who, routers) },
+			fill:  func(routers []l3.Router) error { return s.showRouters(ctx, tx, who, routers) },
 			value: func(r *l3.Router) any { return string(r.Status) },
 			id:    func(r *l3.Router) string { return r.ID },
 		})
@@ -100,27 +88,14 @@ func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) (r
 }
 
 // UpdateRouter changes a router, also its gateway and the list of its routes.
-func (s *Service) UpdateRouter(ctx context.Context, who l3.Caller, id string, spec l3.RouterSpec, cond l3.If) (r l3.Router, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if r, to, err = s.router(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.mayGiveRouter(who, "update_router", to, spec); err != nil {
-			return err
-		}
-		if err := checkIf(cond, r.Meta); err != nil {
-			return err
-		}
+func (s *Service) UpdateRouter(ctx context.Context, who l3.Caller, id string, spec l3.RouterSpec, cond l3.If) (l3.Router, error) {
+	may := func(to l3.Relation) error { return s.mayGiveRouter(who, "update_router", to, spec) }
+	return routerKind().change(ctx, s, who, id, cond, may, func(w *work, r *l3.Router) error {
 		if err := checkRouterSpec(spec); err != nil {
 			return err
 		}
-		if err := s.updateRouter(ctx, w, who, &r, spec); err != nil {
-			return err
-		}
-		return s.describeRouter(ctx, w, who, &r)
+		return s.updateRouter(ctx, w, who, r, spec)
 	})
-	return r, err
 }
 
 func (s *Service) updateRouter(ctx context.Context, w *work, who l3.Caller, r *l3.Router, spec l3.RouterSpec) error {
@@ -165,17 +140,7 @@ func (s *Service) saveRouter(ctx context.Context, w *work, r *l3.Router) error {
 
 // DeleteRouter deletes a router without interfaces, and its gateway with it.
 func (s *Service) DeleteRouter(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		r, to, err := s.router(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_router", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, r.Meta); err != nil {
-			return err
-		}
+	return routerKind().remove(ctx, s, who, id, cond, nil, func(w *work, r l3.Router) error {
 		in, err := intentOf(ctx, w, id)
 		if err != nil {
 			return err
@@ -255,4 +220,63 @@ func orElse(err, otherwise error) error {
 		return err
 	}
 	return otherwise
+}
+
+// routersOf are the routers of ports, each once, sorted.
+func routersOf(ports []l3.Port) []string {
+	ids := make([]string, 0, len(ports))
+	for i := range ports {
+		if isRouterPort(&ports[i]) {
+			ids = append(ids, ports[i].DeviceID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func isRouterPort(p *l3.Port) bool {
+	return p.DeviceOwner == l3.OwnerRouterInterface || p.DeviceOwner == l3.OwnerRouterGateway
+}
+
+// routersOfNetwork are the routers that have a port on a network.
+func (s *Service) routersOfNetwork(ctx context.Context, tx l3.Tx, networkID string) ([]string, error) {
+	ports, err := tx.Ports().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", networkID), routerOwned()}})
+	return routersOf(ports), err
+}
+
+// routersOfSubnet are the routers that have an address in a subnet.
+func (s *Service) routersOfSubnet(ctx context.Context, tx l3.Tx, subnetID string) ([]string, error) {
+	subnet, err := tx.Subnets().Get(ctx, subnetID)
+	if errors.Is(err, l3.ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ports, err := tx.Ports().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", subnet.NetworkID), routerOwned()}})
+	ports = slices.DeleteFunc(ports, func(p l3.Port) bool {
+		return !slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool { return ip.SubnetID == subnetID })
+	})
+	return routersOf(ports), err
+}
+
+// mayDeletePort refuses a port that a router or a floating IP owns: it goes with its owner.
+func (s *Service) mayDeletePort(p l3.Port) error {
+	if isRouterPort(&p) || p.DeviceOwner == l3.OwnerFloatingIP {
+		return conflict("ServicePortInUse", "Port %s cannot be deleted by itself: it has the device owner %s", p.ID, p.DeviceOwner)
+	}
+	return nil
+}
+
+// networkMayCeaseExternal refuses it while routers have their gateways on the network. Floating IPs
+// that are bound need such a router; others stay, and cannot be bound.
+func (s *Service) networkMayCeaseExternal(ctx context.Context, tx l3.Tx, networkID string) error {
+	n, err := tx.Ports().Count(ctx, oneOf("network_id", networkID), oneOf("device_owner", l3.OwnerRouterGateway))
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return conflict("ExternalNetworkInUse", "External network %s is used by gateways of routers: %d", networkID, n)
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ func TestRouterIsScheduledWhenItFirstHasSomethingToRealise(t *testing.T) {
 func TestRouterRoutesCannotBeGivenAtCreate(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		_, err := r.CreateRouters(r.Context(), r.member, l3.RouterSpec{Routes: &[]l3.Route{}})
-		r.refused(err, 400, "HTTPBadRequest")
+		r.refused(err, l3.ErrInvalid, "HTTPBadRequest")
 	})
 }
 
@@ -65,11 +65,11 @@ func TestRouterAttributesOfAdministrators(t *testing.T) {
 			}},
 		} {
 			_, err := r.CreateRouters(r.Context(), r.member, spec)
-			r.refused(err, 403, "PolicyNotAuthorized")
+			r.refused(err, l3.ErrForbidden, "PolicyNotAuthorized")
 			require.ErrorContains(r, err, "(rule:create_router:")
 			require.ErrorContains(r, err, ":"+name+") is disallowed by policy")
 			_, err = r.UpdateRouter(r.Context(), r.member, router.ID, spec, l3.If{})
-			r.refused(err, 403, "PolicyNotAuthorized")
+			r.refused(err, l3.ErrForbidden, "PolicyNotAuthorized")
 			_, err = r.UpdateRouter(r.Context(), r.admin, router.ID, spec, l3.If{})
 			require.NoError(r, err)
 		}
@@ -89,7 +89,7 @@ func TestRouterOfAnotherProjectIsNotFound(t *testing.T) {
 		_, remove := r.RemoveRouterInterface(r.Context(), r.other, id, l3.InterfaceSpec{SubnetID: s.ID})
 		_, routes := r.AddExtraRoutes(r.Context(), r.other, id, nil)
 		for _, err := range []error{get, put, add, remove, routes, r.DeleteRouter(r.Context(), r.other, id, l3.If{})} {
-			r.refused(err, 404, "RouterNotFound")
+			r.refused(err, l3.ErrNotFound, "RouterNotFound")
 		}
 		require.Empty(r, ok(r.ListRouters(r.Context(), r.other, l3.Query{}))(r))
 		require.Len(r, ok(r.ListRouters(r.Context(), r.member, l3.Query{}))(r), 1)
@@ -101,12 +101,12 @@ func TestRouterOfAnotherProjectIsNotFound(t *testing.T) {
 func TestRouterQuota(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		_, err := r.CreateRouters(r.Context(), r.member, make([]l3.RouterSpec, 11)...)
-		r.refused(err, 409, "OverQuota")
+		r.refused(err, l3.ErrOverQuota, "OverQuota")
 		require.Empty(r, ok(r.ListRouters(r.Context(), r.member, l3.Query{}))(r), "all or nothing")
 		ok(r.CreateRouters(r.Context(), r.member, make([]l3.RouterSpec, 10)...))(r)
 		_, err = r.CreateRouters(r.Context(), r.member, l3.RouterSpec{})
-		r.refused(err, 409, "OverQuota")
-		r.refused(func() error { _, err := r.CreateRouters(r.Context(), r.member, l3.RouterSpec{}); return err }(), 409, "OverQuota")
+		r.refused(err, l3.ErrOverQuota, "OverQuota")
+		r.refused(func() error { _, err := r.CreateRouters(r.Context(), r.member, l3.RouterSpec{}); return err }(), l3.ErrOverQuota, "OverQuota")
 	})
 }
 
@@ -116,7 +116,7 @@ func TestRouterRevision(t *testing.T) {
 		router := r.routerTo(r.external("public", "203.0.113.0/24"), r.inside("10.0.1.0/24"))
 		r.notices(nil)
 		_, err := r.UpdateRouter(r.Context(), r.member, router.ID, l3.RouterSpec{Name: new("x")}, l3.If{Revision: new(router.Revision - 1)})
-		r.refused(err, 412, "RevisionNumberConstraintFailed")
+		r.refused(err, l3.ErrRevision, "RevisionNumberConstraintFailed")
 		require.ErrorIs(r, err, l3.ErrRevision)
 		err = r.DeleteRouter(r.Context(), r.member, router.ID, l3.If{Revision: new(router.Revision + 1)})
 		require.ErrorIs(r, err, l3.ErrRevision)
@@ -144,7 +144,7 @@ func TestRouterDeleteChecksEverythingBeforeAnythingChanges(t *testing.T) {
 		names := map[string]string{router.ID: "r"}
 		r.notices(names)
 
-		r.refused(r.DeleteRouter(r.Context(), r.member, router.ID, l3.If{}), 409, "RouterInUse")
+		r.refused(r.DeleteRouter(r.Context(), r.member, router.ID, l3.If{}), l3.ErrConflict, "RouterInUse")
 		require.Len(r, r.routerPorts(router.ID), 2, "the gateway's port must still be there")
 		require.Empty(r, r.notices(names))
 
@@ -155,7 +155,7 @@ func TestRouterDeleteChecksEverythingBeforeAnythingChanges(t *testing.T) {
 		require.Empty(r, r.routerPorts(router.ID), "the gateway's port goes with the router")
 		require.Equal(r, []string{"h1 r 1 gone"}, r.notices(names))
 		_, err := r.GetRouter(r.Context(), r.member, router.ID)
-		r.refused(err, 404, "RouterNotFound")
+		r.refused(err, l3.ErrNotFound, "RouterNotFound")
 	})
 }
 
@@ -211,11 +211,11 @@ func TestRouterAvailabilityZoneHints(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		ok(r.CreateRouters(r.Context(), r.member, l3.RouterSpec{AZHints: &[]string{"nova"}}))(r)
 		_, err := r.CreateRouters(r.Context(), r.member, l3.RouterSpec{AZHints: &[]string{"east"}})
-		r.refused(err, 404, "AvailabilityZoneNotFound")
+		r.refused(err, l3.ErrNotFound, "AvailabilityZoneNotFound")
 		r.beat(agent.Heartbeat{Host: "h1"})
 		r.beat(agent.Heartbeat{Host: "h2", AvailabilityZone: "east"})
 		_, err = r.CreateRouters(r.Context(), r.member, l3.RouterSpec{AZHints: &[]string{"east", "east"}})
-		r.refused(err, 400, "InvalidInput")
+		r.refused(err, l3.ErrInvalid, "InvalidInput")
 		router := r.router(l3.RouterSpec{AZHints: &[]string{"east"}})
 		r.attach(router, r.inside("10.0.1.0/24"))
 		require.Equal(r, "h2", r.hostOf(router.ID))

@@ -29,22 +29,12 @@ func (s *Service) RemoveExtraRoutes(ctx context.Context, who l3.Caller, routerID
 
 func (s *Service) changeRoutes(
 	ctx context.Context, who l3.Caller, rule, routerID string, change func([]l3.Route) []l3.Route,
-) (r l3.Router, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if r, to, err = s.router(ctx, w, who, routerID); err != nil {
-			return err
-		}
-		if err := s.may(who, rule, to); err != nil {
-			return err
-		}
+) (l3.Router, error) {
+	may := func(to l3.Relation) error { return s.may(who, rule, to) }
+	return routerKind().change(ctx, s, who, routerID, l3.If{}, may, func(w *work, r *l3.Router) error {
 		routes := change(slices.Clone(r.Routes))
-		if err := s.updateRouter(ctx, w, who, &r, l3.RouterSpec{Routes: &routes}); err != nil {
-			return err
-		}
-		return s.describeRouter(ctx, w, who, &r)
+		return s.updateRouter(ctx, w, who, r, l3.RouterSpec{Routes: &routes})
 	})
-	return r, err
 }
 
 // setRoutes replaces a router's list of routes. The same routes in another order are no change.

@@ -36,7 +36,7 @@ func TestRoutesAddAndRemove(t *testing.T) {
 		require.Equal(r, []l3.Route{a}, ok(add(a, a))(r).Routes)
 		require.Equal(r, []l3.Route{a, b}, ok(add(b, a))(r).Routes, "what is there already is fine")
 		_, err := add(route("10.6.0.0/16", "10.0.1.7"), wrong)
-		r.refused(err, 400, "InvalidRoutes")
+		r.refused(err, l3.ErrInvalid, "InvalidRoutes")
 		before := r.see(router.ID)
 		require.Equal(r, []l3.Route{a, b}, before.Routes, "all or nothing")
 		require.Equal(r, before, ok(remove(wrong))(r), "what is not there is fine")
@@ -62,11 +62,11 @@ func TestRoutesInvalid(t *testing.T) {
 			"nothing":                    {{}},
 		} {
 			_, err := r.putRoutes(router.ID, routes...)
-			r.refused(err, 400, "InvalidRoutes")
+			r.refused(err, l3.ErrInvalid, "InvalidRoutes")
 			require.Empty(r, r.see(router.ID).Routes, name)
 		}
 		_, err := r.putRoutes(router.ID, route("10.9.0.0/16", "10.0.1.9"), route("10.9.0.0/16", "10.0.1.9"))
-		r.refused(err, 400, "HTTPBadRequest")
+		r.refused(err, l3.ErrInvalid, "HTTPBadRequest")
 		require.Empty(r, r.see(router.ID).Routes, "duplicates")
 	})
 }
@@ -79,10 +79,10 @@ func TestRoutesExhausted(t *testing.T) {
 			routes[i] = route(fmt.Sprintf("10.%d.0.0/16", 100+i), "10.0.1.9")
 		}
 		_, err := r.putRoutes(router.ID, routes...)
-		r.refused(err, 400, "RoutesExhausted")
+		r.refused(err, l3.ErrInvalid, "RoutesExhausted")
 		ok(r.putRoutes(router.ID, routes[:30]...))(r)
 		_, err = r.AddExtraRoutes(r.Context(), r.member, router.ID, routes[30:])
-		r.refused(err, 400, "RoutesExhausted")
+		r.refused(err, l3.ErrInvalid, "RoutesExhausted")
 	})
 }
 
@@ -94,10 +94,10 @@ func TestRoutesNextHopIsNoFloatingIPOfTheRouter(t *testing.T) {
 		ok(r.putRoutes(router.ID, route("10.9.0.0/16", f.Address.String())))(r)
 		p := r.port(r.member, s)
 		_, err := r.UpdateFloatingIP(r.Context(), r.member, f.ID, l3.FloatingIPSpec{PortID: &p.ID}, l3.If{})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		ok(r.putRoutes(router.ID))(r)
 		r.rebind(f, p.ID)
 		_, err = r.putRoutes(router.ID, route("10.9.0.0/16", f.Address.String()))
-		r.refused(err, 400, "InvalidRoutes")
+		r.refused(err, l3.ErrInvalid, "InvalidRoutes")
 	})
 }

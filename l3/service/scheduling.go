@@ -37,7 +37,7 @@ func (s *Service) move(ctx context.Context, w *work, st *l3.RouterState, in Inte
 	if len(candidates) == 0 {
 		return false, nil
 	}
-	count, err := w.Bindings().Count(ctx)
+	count, err := w.RouterStates().Hosted(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -60,11 +60,11 @@ func (s *Service) bind(ctx context.Context, w *work, st *l3.RouterState, a l3.Ag
 			return err
 		}
 	}
-	b := l3.RouterBinding{RouterID: st.ID, AgentID: a.ID, Host: a.Host}
-	if err := w.Bindings().Put(ctx, &b); err != nil {
+	epoch, err := w.Deployment().NextEpoch(ctx)
+	if err != nil {
 		return err
 	}
-	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, b.Epoch
+	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, epoch
 	forgetState(st)
 	return arrive(ctx, w, *st)
 }
@@ -91,9 +91,6 @@ func (s *Service) release(ctx context.Context, w *work, st *l3.RouterState) erro
 	if err := s.depart(ctx, w, *st); err != nil {
 		return err
 	}
-	if err := w.Bindings().Delete(ctx, st.ID); err != nil {
-		return err
-	}
 	st.AgentID, st.Host = "", ""
 	forgetState(st)
 	return nil
@@ -101,7 +98,7 @@ func (s *Service) release(ctx context.Context, w *work, st *l3.RouterState) erro
 
 // forgetState drops what an earlier host reported.
 func forgetState(st *l3.RouterState) {
-	st.Reported, st.Applied, st.Error, st.FloatingIPs = 0, 0, "", nil
+	st.Reported, st.Applied, st.Error = 0, 0, ""
 	st.Unhosted, st.UnhostedDetail, st.Removed = "", "", false
 	st.ReportedAt, st.ReportedBy, st.ReportedSeq, st.Lagging = time.Time{}, "", 0, 0
 }
@@ -131,9 +128,8 @@ func (s *Service) heardWithin(a l3.Agent, d time.Duration) bool {
 
 // reachedBy says whether an agent reaches the router's external network.
 func (in Intent) reachedBy(a l3.Agent) bool {
-	names, said := a.PhysicalNetworks()
-	gw := in.gateway()
-	if !said || gw == nil {
+	names, gw := a.Capabilities.PhysicalNetworks, in.gateway()
+	if names == nil || gw == nil {
 		return true
 	}
 	segments := in.Networks[gw.NetworkID].Segments

@@ -18,7 +18,7 @@ var etherTypes = []string{"IPv4", "IPv6"}
 
 // CreateSecurityGroupRules adds rules to groups. The groups' revisions grow.
 func (s *Service) CreateSecurityGroupRules(ctx context.Context, who l3.Caller, specs ...l3.SecurityGroupRuleSpec) ([]l3.SecurityGroupRule, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.SecurityGroupRuleSpec) (l3.SecurityGroupRule, error) {
+	return create(ctx, s, who, ruleKind(), specs, func(w *work, spec l3.SecurityGroupRuleSpec) (l3.SecurityGroupRule, error) {
 		const rule = "create_security_group_rule"
 		if _, err := s.project(who, rule, spec.ProjectID); err != nil {
 			return l3.SecurityGroupRule{}, err
@@ -221,12 +221,8 @@ func bare(r l3.SecurityGroupRule) l3.SecurityGroupRule {
 }
 
 // GetSecurityGroupRule finds a rule of the caller's project.
-func (s *Service) GetSecurityGroupRule(ctx context.Context, who l3.Caller, id string) (r l3.SecurityGroupRule, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		r, _, err = s.securityGroupRule(ctx, tx, who, id)
-		return err
-	})
-	return r, err
+func (s *Service) GetSecurityGroupRule(ctx context.Context, who l3.Caller, id string) (l3.SecurityGroupRule, error) {
+	return ruleKind().get(ctx, s, who, id)
 }
 
 // ListSecurityGroupRules lists the rules of the caller's project.
@@ -271,17 +267,7 @@ func ruleFilters(filters []l3.Filter) ([]l3.Filter, error) {
 
 // DeleteSecurityGroupRule deletes a rule. The group's revision grows.
 func (s *Service) DeleteSecurityGroupRule(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		r, to, err := s.securityGroupRule(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_security_group_rule", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, r.Meta); err != nil {
-			return err
-		}
+	return ruleKind().remove(ctx, s, who, id, cond, nil, func(w *work, r l3.SecurityGroupRule) error {
 		if err := w.SecurityGroupRules().Delete(ctx, id); err != nil {
 			return err
 		}

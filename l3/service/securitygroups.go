@@ -86,7 +86,7 @@ func (s *Service) firstUse(ctx context.Context, who l3.Caller, filters ...l3.Fil
 
 // CreateSecurityGroups makes security groups that let out everything and in nothing.
 func (s *Service) CreateSecurityGroups(ctx context.Context, who l3.Caller, specs ...l3.SecurityGroupSpec) ([]l3.SecurityGroup, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.SecurityGroupSpec) (l3.SecurityGroup, error) {
+	return create(ctx, s, who, groupKind(), specs, func(w *work, spec l3.SecurityGroupSpec) (l3.SecurityGroup, error) {
 		const rule = "create_security_group"
 		owner, err := s.project(who, rule, spec.ProjectID)
 		if err != nil {
@@ -115,7 +115,6 @@ func (s *Service) CreateSecurityGroups(ctx context.Context, who l3.Caller, specs
 		if err := w.SecurityGroups().Insert(ctx, g); err != nil {
 			return l3.SecurityGroup{}, err
 		}
-		slices.SortFunc(g.Rules, byID)
 		return g, w.SecurityGroupRules().Insert(ctx, g.Rules...)
 	})
 }
@@ -130,17 +129,11 @@ func checkGroup(g l3.SecurityGroup) error {
 }
 
 // GetSecurityGroup finds a group of the caller's project.
-func (s *Service) GetSecurityGroup(ctx context.Context, who l3.Caller, id string) (g l3.SecurityGroup, err error) {
+func (s *Service) GetSecurityGroup(ctx context.Context, who l3.Caller, id string) (l3.SecurityGroup, error) {
 	if err := s.firstUse(ctx, who); err != nil {
-		return g, err
+		return l3.SecurityGroup{}, err
 	}
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if g, _, err = s.securityGroup(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return showGroups(ctx, tx, []*l3.SecurityGroup{&g})
-	})
-	return g, err
+	return groupKind().get(ctx, s, who, id)
 }
 
 // ListSecurityGroups lists the groups of the caller's project.
@@ -153,17 +146,13 @@ func (s *Service) ListSecurityGroups(ctx context.Context, who l3.Caller, q l3.Qu
 		if list, err = tx.SecurityGroups().List(ctx, q); err != nil {
 			return err
 		}
-		groups := make([]*l3.SecurityGroup, len(list))
-		for i := range list {
-			groups[i] = &list[i]
-		}
-		return showGroups(ctx, tx, groups)
+		return s.showGroups(ctx, tx, who, list)
 	})
 	return list, err
 }
 
 // showGroups fills in the rules.
-func showGroups(ctx context.Context, tx l3.Tx, groups []*l3.SecurityGroup) error {
+func (s *Service) showGroups(ctx context.Context, tx l3.Tx, _ l3.Caller, groups []l3.SecurityGroup) error {
 	ids := make([]string, len(groups))
 	for i, g := range groups {
 		ids[i] = g.ID
@@ -176,7 +165,8 @@ func showGroups(ctx context.Context, tx l3.Tx, groups []*l3.SecurityGroup) error
 	for _, r := range rules {
 		of[r.SecurityGroupID] = append(of[r.SecurityGroupID], r)
 	}
-	for _, g := range groups {
+	for i := range groups {
+		g := &groups[i]
 		g.Rules = notNil(of[g.ID])
 		slices.SortFunc(g.Rules, byID)
 	}
@@ -185,19 +175,9 @@ func showGroups(ctx context.Context, tx l3.Tx, groups []*l3.SecurityGroup) error
 
 // UpdateSecurityGroup changes what is given. The default group keeps its name, and a group that
 // ports use the way it treats connections.
-func (s *Service) UpdateSecurityGroup(ctx context.Context, who l3.Caller, id string, spec l3.SecurityGroupSpec, cond l3.If) (g l3.SecurityGroup, err error) {
-	err = s.update(ctx, func(w *work) error {
-		var to l3.Relation
-		if g, to, err = s.securityGroup(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.may(who, "update_security_group", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, g.Meta); err != nil {
-			return err
-		}
-		before := g
+func (s *Service) UpdateSecurityGroup(ctx context.Context, who l3.Caller, id string, spec l3.SecurityGroupSpec, cond l3.If) (l3.SecurityGroup, error) {
+	return groupKind().change(ctx, s, who, id, cond, nil, func(w *work, g *l3.SecurityGroup) error {
+		before := *g
 		if err := fixed("project_id", g.ProjectID, spec.ProjectID); err != nil {
 			return err
 		}
@@ -208,7 +188,7 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, who l3.Caller, id str
 			if id == defaultGroup(g.ProjectID) {
 				return conflict("SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
 			}
-			if err := checkGroup(g); err != nil {
+			if err := checkGroup(*g); err != nil {
 				return err
 			}
 		}
@@ -220,33 +200,22 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, who l3.Caller, id str
 				return err
 			}
 		}
-		if _, err := put(ctx, w.SecurityGroups(), before, &g, &g.Meta, s.now()); err != nil {
-			return err
-		}
-		return showGroups(ctx, w, []*l3.SecurityGroup{&g})
+		_, err := put(ctx, w.SecurityGroups(), before, g, &g.Meta, s.now())
+		return err
 	})
-	return g, err
 }
 
 // DeleteSecurityGroup deletes a group that no port uses, its rules, and the rules of other groups
 // that speak of it. The default group is the administrator's to delete; the project's next use
 // makes it anew.
 func (s *Service) DeleteSecurityGroup(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		const rule = "delete_security_group"
-		g, to, err := s.securityGroup(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, rule, to); err != nil {
-			return err
-		}
-		if id == defaultGroup(g.ProjectID) && !s.Allows(who, rule+":default", to) {
+	may := func(g l3.SecurityGroup, to l3.Relation) error {
+		if id == defaultGroup(g.ProjectID) && !s.Allows(who, "delete_security_group:default", to) {
 			return conflict("SecurityGroupCannotRemoveDefault", "Insufficient rights for removing default security group.")
 		}
-		if err := checkIf(cond, g.Meta); err != nil {
-			return err
-		}
+		return nil
+	}
+	return groupKind().remove(ctx, s, who, id, cond, may, func(w *work, _ l3.SecurityGroup) error {
 		if err := groupUnused(ctx, w, id); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"testing"
@@ -61,7 +62,7 @@ func TestSecurityGroupDefaultFromTheFirstUseOn(t *testing.T) {
 					require.Equal(t, []string{g.ID}, p.SecurityGroups)
 					require.NoError(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{}))
 				}
-				refused(t, c.DeleteSecurityGroup(t.Context(), alice, g.ID, l3.If{}), 409, "SecurityGroupCannotRemoveDefault")
+				refused(t, c.DeleteSecurityGroup(t.Context(), alice, g.ID, l3.If{}), l3.ErrConflict, "SecurityGroupCannotRemoveDefault")
 				require.NoError(t, c.DeleteSecurityGroup(t.Context(), admin, g.ID, l3.If{}), "so that the next use is a first one")
 			})
 		}
@@ -94,10 +95,10 @@ func TestSecurityGroupDefaultIsOne(t *testing.T) {
 func TestSecurityGroupName(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		_, err := c.CreateSecurityGroups(t.Context(), alice, l3.SecurityGroupSpec{Name: new("Default")})
-		refused(t, err, 409, "SecurityGroupDefaultAlreadyExists")
+		refused(t, err, l3.ErrConflict, "SecurityGroupDefaultAlreadyExists")
 		g := c.groups(alice)[0]
 		_, err = c.UpdateSecurityGroup(t.Context(), alice, g.ID, l3.SecurityGroupSpec{Name: new("mine")}, l3.If{})
-		refused(t, err, 409, "SecurityGroupCannotUpdateDefault")
+		refused(t, err, l3.ErrConflict, "SecurityGroupCannotUpdateDefault")
 		g, err = c.UpdateSecurityGroup(t.Context(), alice, g.ID, l3.SecurityGroupSpec{Name: new("default"), Description: new("x")}, l3.If{})
 		require.NoError(t, err)
 		require.Equal(t, 2, g.Revision)
@@ -106,9 +107,9 @@ func TestSecurityGroupName(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, other[0].Rules, 2, "out goes everything")
 		_, err = c.UpdateSecurityGroup(t.Context(), alice, other[0].ID, l3.SecurityGroupSpec{Name: new("default")}, l3.If{})
-		refused(t, err, 409, "SecurityGroupDefaultAlreadyExists")
+		refused(t, err, l3.ErrConflict, "SecurityGroupDefaultAlreadyExists")
 		_, err = c.GetSecurityGroup(t.Context(), bob, other[0].ID)
-		refused(t, err, 404, "SecurityGroupNotFound")
+		refused(t, err, l3.ErrNotFound, "SecurityGroupNotFound")
 	})
 }
 
@@ -120,9 +121,9 @@ func TestSecurityGroupInUse(t *testing.T) {
 		_, err = c.CreateSecurityGroupRules(t.Context(), alice, l3.SecurityGroupRuleSpec{SecurityGroupID: db.ID, Direction: "ingress", RemoteGroupID: web.ID})
 		require.NoError(t, err)
 		p := c.port(alice, c.network(alice, l3.NetworkSpec{}), func(s *l3.PortSpec) { s.SecurityGroups = &[]string{db.ID, web.ID} })
-		refused(t, c.DeleteSecurityGroup(t.Context(), alice, web.ID, l3.If{}), 409, "SecurityGroupInUse")
+		refused(t, c.DeleteSecurityGroup(t.Context(), alice, web.ID, l3.If{}), l3.ErrConflict, "SecurityGroupInUse")
 		_, err = c.UpdateSecurityGroup(t.Context(), alice, web.ID, l3.SecurityGroupSpec{Stateful: new(false)}, l3.If{})
-		refused(t, err, 409, "SecurityGroupInUse")
+		refused(t, err, l3.ErrConflict, "SecurityGroupInUse")
 		require.NoError(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{}))
 		require.NoError(t, c.DeleteSecurityGroup(t.Context(), alice, web.ID, l3.If{}))
 		db, err = c.GetSecurityGroup(t.Context(), alice, db.ID)
@@ -135,44 +136,44 @@ func TestSecurityGroupRules(t *testing.T) {
 	tests := []struct {
 		name    string
 		rule    l3.SecurityGroupRuleSpec
-		status  int
+		kind    error
 		refusal string
 	}{
-		{"HTTP", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "tcp", PortRangeMin: new(80), PortRangeMax: new(80)}, 0, ""},
-		{"HTTP by number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "6", PortRangeMin: new(80), PortRangeMax: new(80)}, 409, "SecurityGroupRuleExists"},
-		{"echo", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMin: new(8), PortRangeMax: new(0)}, 0, ""},
-		{"all of IPv6", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "ipv6"}, 0, ""},
-		{"what is there from the beginning", l3.SecurityGroupRuleSpec{Direction: "egress"}, 409, "SecurityGroupRuleExists"},
+		{"HTTP", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "tcp", PortRangeMin: new(80), PortRangeMax: new(80)}, nil, ""},
+		{"HTTP by number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "6", PortRangeMin: new(80), PortRangeMax: new(80)}, l3.ErrConflict, "SecurityGroupRuleExists"},
+		{"echo", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMin: new(8), PortRangeMax: new(0)}, nil, ""},
+		{"all of IPv6", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "ipv6"}, nil, ""},
+		{"what is there from the beginning", l3.SecurityGroupRuleSpec{Direction: "egress"}, l3.ErrConflict, "SecurityGroupRuleExists"},
 		{"the same by a prefix of everything", l3.SecurityGroupRuleSpec{Direction: "egress", RemoteIPPrefix: netip.MustParsePrefix("0.0.0.0/0")},
-			409, "SecurityGroupRuleExists"},
-		{"any", l3.SecurityGroupRuleSpec{Direction: "egress", Protocol: "any"}, 400, "SecurityGroupRuleInvalidProtocol"},
-		{"from a prefix", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.1/24")}, 0, ""},
-		{"from the same prefix", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.0/24")}, 409, "SecurityGroupRuleExists"},
-		{"no direction", l3.SecurityGroupRuleSpec{}, 400, "InvalidInput"},
-		{"ethertype", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPX"}, 400, "SecurityGroupRuleInvalidEtherType"},
-		{"protocol", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "http"}, 400, "SecurityGroupRuleInvalidProtocol"},
-		{"protocol number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "256"}, 400, "SecurityGroupRuleInvalidProtocol"},
-		{"protocol of the other family", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "ipv6-icmp"}, 400, "SecurityGroupEthertypeConflictWithProtocol"},
-		{"its number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "58"}, 400, "SecurityGroupEthertypeConflictWithProtocol"},
-		{"its number in its own", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPv6", Protocol: "58"}, 0, ""},
-		{"its name in IPv4", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPv6", Protocol: "icmp"}, 409, "SecurityGroupRuleExists"},
+			l3.ErrConflict, "SecurityGroupRuleExists"},
+		{"any", l3.SecurityGroupRuleSpec{Direction: "egress", Protocol: "any"}, l3.ErrInvalid, "SecurityGroupRuleInvalidProtocol"},
+		{"from a prefix", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.1/24")}, nil, ""},
+		{"from the same prefix", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.0/24")}, l3.ErrConflict, "SecurityGroupRuleExists"},
+		{"no direction", l3.SecurityGroupRuleSpec{}, l3.ErrInvalid, "InvalidInput"},
+		{"ethertype", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPX"}, l3.ErrInvalid, "SecurityGroupRuleInvalidEtherType"},
+		{"protocol", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "http"}, l3.ErrInvalid, "SecurityGroupRuleInvalidProtocol"},
+		{"protocol number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "256"}, l3.ErrInvalid, "SecurityGroupRuleInvalidProtocol"},
+		{"protocol of the other family", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "ipv6-icmp"}, l3.ErrInvalid, "SecurityGroupEthertypeConflictWithProtocol"},
+		{"its number", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "58"}, l3.ErrInvalid, "SecurityGroupEthertypeConflictWithProtocol"},
+		{"its number in its own", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPv6", Protocol: "58"}, nil, ""},
+		{"its name in IPv4", l3.SecurityGroupRuleSpec{Direction: "ingress", EtherType: "IPv6", Protocol: "icmp"}, l3.ErrConflict, "SecurityGroupRuleExists"},
 		{"prefix of the other family", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteIPPrefix: netip.MustParsePrefix("2001:db8::/64")},
-			400, "SecurityGroupRuleParameterConflict"},
+			l3.ErrInvalid, "SecurityGroupRuleParameterConflict"},
 		{"ports without a protocol", l3.SecurityGroupRuleSpec{Direction: "ingress", PortRangeMin: new(1), PortRangeMax: new(2)},
-			400, "SecurityGroupProtocolRequiredWithPorts"},
+			l3.ErrInvalid, "SecurityGroupProtocolRequiredWithPorts"},
 		{"ports of a protocol without", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "gre", PortRangeMin: new(1), PortRangeMax: new(2)},
-			400, "SecurityGroupInvalidProtocolForPort"},
-		{"port 0", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "udp", PortRangeMin: new(0), PortRangeMax: new(2)}, 400, "SecurityGroupInvalidPortValue"},
+			l3.ErrInvalid, "SecurityGroupInvalidProtocolForPort"},
+		{"port 0", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "udp", PortRangeMin: new(0), PortRangeMax: new(2)}, l3.ErrInvalid, "SecurityGroupInvalidPortValue"},
 		{"port 65536", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "udp", PortRangeMin: new(1), PortRangeMax: new(65536)},
-			400, "SecurityGroupInvalidPortValue"},
+			l3.ErrInvalid, "SecurityGroupInvalidPortValue"},
 		{"ports backwards", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "udp", PortRangeMin: new(2), PortRangeMax: new(1)},
-			400, "SecurityGroupInvalidPortRange"},
-		{"half a range", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "udp", PortRangeMin: new(2)}, 400, "SecurityGroupInvalidPortRange"},
-		{"ICMP type", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMin: new(256)}, 400, "SecurityGroupInvalidIcmpValue"},
-		{"ICMP code alone", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMax: new(1)}, 400, "SecurityGroupMissingIcmpType"},
-		{"unknown remote group", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteGroupID: "4f0c2b38-4a67-4b5c-a8a2-6a3b3f5ab0ff"}, 404, "SecurityGroupNotFound"},
+			l3.ErrInvalid, "SecurityGroupInvalidPortRange"},
+		{"half a range", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "udp", PortRangeMin: new(2)}, l3.ErrInvalid, "SecurityGroupInvalidPortRange"},
+		{"ICMP type", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMin: new(256)}, l3.ErrInvalid, "SecurityGroupInvalidIcmpValue"},
+		{"ICMP code alone", l3.SecurityGroupRuleSpec{Direction: "ingress", Protocol: "icmp", PortRangeMax: new(1)}, l3.ErrInvalid, "SecurityGroupMissingIcmpType"},
+		{"unknown remote group", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteGroupID: "4f0c2b38-4a67-4b5c-a8a2-6a3b3f5ab0ff"}, l3.ErrNotFound, "SecurityGroupNotFound"},
 		{"two remotes", l3.SecurityGroupRuleSpec{Direction: "ingress", RemoteGroupID: "x", RemoteIPPrefix: netip.MustParsePrefix("10.0.0.0/24")},
-			400, "SecurityGroupMultipleRemoteEntites"},
+			l3.ErrInvalid, "SecurityGroupMultipleRemoteEntites"},
 	}
 	onStores(t, func(t *testing.T, c *cloud) {
 		made, err := c.CreateSecurityGroups(t.Context(), alice, l3.SecurityGroupSpec{})
@@ -182,14 +183,14 @@ func TestSecurityGroupRules(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				test.rule.SecurityGroupID = g.ID
 				_, err := c.CreateSecurityGroupRules(t.Context(), bob, test.rule)
-				if test.refusal != "" && test.status == 400 {
+				if test.refusal != "" && errors.Is(test.kind, l3.ErrInvalid) {
 					require.Error(t, err)
 				} else {
-					refused(t, err, 404, "SecurityGroupNotFound")
+					refused(t, err, l3.ErrNotFound, "SecurityGroupNotFound")
 				}
 				_, err = c.CreateSecurityGroupRules(t.Context(), alice, test.rule)
 				if test.refusal != "" {
-					refused(t, err, test.status, test.refusal)
+					refused(t, err, test.kind, test.refusal)
 					return
 				}
 				require.NoError(t, err)
@@ -200,7 +201,7 @@ func TestSecurityGroupRules(t *testing.T) {
 		require.Len(t, after.Rules, 2+5)
 		require.Equal(t, 1+5, after.Revision, "a group's rules are part of it")
 		require.NoError(t, c.DeleteSecurityGroupRule(t.Context(), alice, after.Rules[0].ID, l3.If{}))
-		refused(t, c.DeleteSecurityGroupRule(t.Context(), alice, after.Rules[0].ID, l3.If{}), 404, "SecurityGroupRuleNotFound")
+		refused(t, c.DeleteSecurityGroupRule(t.Context(), alice, after.Rules[0].ID, l3.If{}), l3.ErrNotFound, "SecurityGroupRuleNotFound")
 		_, err = c.GetSecurityGroupRule(t.Context(), bob, after.Rules[1].ID)
 		unseen(t, err)
 	})

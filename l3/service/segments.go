@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"sync"
 	"unicode"
@@ -70,7 +69,7 @@ func (s *Service) freeSegment(ctx context.Context, w *work, chosen []l3.Segment,
 			}
 		}
 	}
-	return l3.Segment{}, refuse(http.StatusServiceUnavailable, "NoNetworkAvailable",
+	return l3.Segment{}, l3.Refuse(l3.ErrExhausted, "NoNetworkAvailable",
 		"Unable to create the network. No available network found in maximum allowed attempts.")
 }
 

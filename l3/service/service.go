@@ -9,6 +9,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/scheduler"
 )
 
 // Service has the rules. Its methods may be called concurrently, also by several processes on one
@@ -30,7 +31,7 @@ func New(c Config) (*Service, error) {
 		return nil, invalid("Config.Store is missing")
 	}
 	if c.Scheduler == nil {
-		c.Scheduler = fewest{}
+		c.Scheduler = &scheduler.LeastRouters{}
 	}
 	if c.Policy == nil {
 		c.Policy = l3.DefaultPolicy{}
@@ -97,19 +98,6 @@ func (c Config) check() error {
 		}
 	}
 	return nil
-}
-
-// fewest picks the candidate with the fewest routers.
-type fewest struct{}
-
-func (fewest) Pick(_ l3.Router, candidates []l3.Candidate) string {
-	best := candidates[0]
-	for _, c := range candidates[1:] {
-		if c.Routers < best.Routers {
-			best = c
-		}
-	}
-	return best.Agent.ID
 }
 
 // work is a transaction that changes something.

@@ -58,7 +58,7 @@ func (s *Service) rejoin(ctx context.Context, w *work, session agent.Session) er
 		if other.Host == session.Host {
 			continue
 		}
-		states, err := w.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("agent_id", other.ID)}})
+		states, err := statesOn(ctx, w, other.ID)
 		if err != nil {
 			return err
 		}
@@ -107,6 +107,6 @@ func agentOn(ctx context.Context, tx l3.Tx, host string) (a l3.Agent, known bool
 func (s *Service) newAgent(host string) l3.Agent {
 	return l3.Agent{
 		ID: uuid.NewString(), Type: "L3 agent", Host: host, Topic: "l3_agent", AdminStateUp: true, AvailabilityZone: defaultZone,
-		Configurations: map[string]any{}, CreatedAt: s.now(), StartedAt: s.now(),
+		CreatedAt: s.now(), StartedAt: s.now(),
 	}
 }

@@ -52,12 +52,8 @@ func floatingState(st *l3.RouterState, f *l3.FloatingIP) (l3.Status, string) {
 	if f.RouterID == "" || st.Reported < f.StateRevision || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
 		return l3.StatusDown, ""
 	}
-	why, named := st.FloatingIPs[f.ID]
-	if !named {
-		why = st.Error // it shares the router's fate
-	}
-	if why != "" {
-		return l3.StatusError, why
+	if st.Error != "" { // which a host applies as a whole, or not at all
+		return l3.StatusError, st.Error
 	}
 	return l3.StatusActive, ""
 }
@@ -93,9 +89,9 @@ func (h hosting) of(s *Service, routerID string) (l3.RouterState, l3.Agent, bool
 	return st, a, ok && s.alive(a)
 }
 
-// describeRouters fills in what follows from the hosts. Details of reasons are for those who may
+// showRouters fills in what follows from the hosts. Details of reasons are for those who may
 // see agents.
-func (s *Service) describeRouters(ctx context.Context, tx l3.Tx, who l3.Caller, routers []l3.Router) error {
+func (s *Service) showRouters(ctx context.Context, tx l3.Tx, who l3.Caller, routers []l3.Router) error {
 	ids := make([]string, len(routers))
 	for i := range routers {
 		ids[i] = routers[i].ID
@@ -137,15 +133,8 @@ func (h hosting) describe(s *Service, who l3.Caller, routers []l3.Router) {
 	}
 }
 
-func (s *Service) describeRouter(ctx context.Context, tx l3.Tx, who l3.Caller, r *l3.Router) error {
-	one := []l3.Router{*r}
-	err := s.describeRouters(ctx, tx, who, one)
-	*r = one[0]
-	return err
-}
-
-// describePorts corrects the status of ports: those on the host of an agent that died are DOWN.
-func (s *Service) describePorts(ctx context.Context, tx l3.Tx, ports []l3.Port) error {
+// showPorts corrects the status of ports: those on the host of an agent that died are DOWN.
+func (s *Service) showPorts(ctx context.Context, tx l3.Tx, _ l3.Caller, ports []l3.Port) error {
 	active := func(p l3.Port) bool { return p.Status == l3.StatusActive }
 	if !slices.ContainsFunc(ports, active) {
 		return nil
@@ -160,16 +149,9 @@ func (s *Service) describePorts(ctx context.Context, tx l3.Tx, ports []l3.Port) 
 	return err
 }
 
-func (s *Service) describePort(ctx context.Context, tx l3.Tx, p *l3.Port) error {
-	one := []l3.Port{*p}
-	err := s.describePorts(ctx, tx, one)
-	*p = one[0]
-	return err
-}
-
-// describeFloatingIPs fills in what follows from the hosts, and from the ports that floating IPs
+// showFloatingIPs fills in what follows from the hosts, and from the ports that floating IPs
 // are bound to.
-func (s *Service) describeFloatingIPs(ctx context.Context, tx l3.Tx, who l3.Caller, fips []l3.FloatingIP) error {
+func (s *Service) showFloatingIPs(ctx context.Context, tx l3.Tx, who l3.Caller, fips []l3.FloatingIP) error {
 	details := s.Allows(who, "get_agent", 0)
 	ports, routers := map[string]l3.Port{}, []string{}
 	for i := range fips {
@@ -187,7 +169,7 @@ func (s *Service) describeFloatingIPs(ctx context.Context, tx l3.Tx, who l3.Call
 		return err
 	}
 	bound := slices.Collect(maps.Values(ports))
-	if err := s.describePorts(ctx, tx, bound); err != nil {
+	if err := s.showPorts(ctx, tx, who, bound); err != nil {
 		return err
 	}
 	for _, p := range bound {

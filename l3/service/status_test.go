@@ -33,7 +33,7 @@ func (r *rig) fails(routerID, why string) {
 // them, on that host, and as long as it lives.
 func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 	onRigs(t, func(r *rig) {
-		a := r.beat(agent.Heartbeat{Host: "h1", Configurations: map[string]any{"wiring": "ovs"}})
+		a := r.beat(agent.Heartbeat{Host: "h1", Capabilities: agent.Capabilities{Wiring: "ovs"}})
 		made := r.router(l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: r.external("", "203.0.113.0/24").ID}})
 		first := r.attach(made, r.inside("10.0.1.0/24")).PortID
 		gateway := r.see(made.ID).Gateway.PortID
@@ -72,7 +72,7 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 		require.Equal(r, l3.StatusActive, r.seePort(r.admin, second).Status)
 
 		_, err := r.UpdatePort(r.Context(), r.admin, first, l3.PortSpec{HostID: new("elsewhere")}, l3.If{})
-		r.refused(err, 400, "BadRequest")
+		r.refused(err, l3.ErrInvalid, "BadRequest")
 		ok(r.UpdatePort(r.Context(), r.admin, first, l3.PortSpec{HostID: new("h1")}, l3.If{}))(r)
 
 		_, err = r.UpdateRouter(r.Context(), r.member, made.ID, l3.RouterSpec{AdminStateUp: new(false)}, l3.If{})
@@ -88,7 +88,7 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 		r.clock.sleep(76 * time.Second)
 		p = r.seePort(r.admin, first)
 		require.Equal(r, []any{l3.StatusDown, "h1"}, []any{p.Status, p.Binding.HostID}, "its host is not heard")
-		b := r.beat(agent.Heartbeat{Host: "h2", Configurations: map[string]any{"wiring": "bridge"}})
+		b := r.beat(agent.Heartbeat{Host: "h2", Capabilities: agent.Capabilities{Wiring: "bridge"}})
 		require.Equal(r, 1, ok(r.Reschedule(r.Context(), 10))(r))
 		p = r.seePort(r.admin, first)
 		require.Equal(r, []any{l3.StatusDown, "h2", "bridge"}, []any{p.Status, p.Binding.HostID, p.Binding.VIFType})
@@ -317,13 +317,7 @@ func TestListsByStatusAreWhatResourcesShow(t *testing.T) {
 				r.agent(hosts[rng.IntN(3)], "one")
 			case 3, 4, 5:
 				if a, err := r.DesiredOf(ctx, made.ID); err == nil {
-					why := map[string]string{}
-					for _, f := range fips {
-						if rng.IntN(3) == 0 {
-							why[f.ID] = "full"
-						}
-					}
-					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, FloatingIPs: why}))
+					require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision}))
 				}
 			case 6:
 				if _, err := r.DesiredOf(ctx, made.ID); err == nil {
@@ -452,34 +446,26 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 				}
 			}
 		}
-		report := func(reason string, fips map[string]string) {
+		report := func(reason string) {
 			r.Helper()
 			a := ok(r.DesiredOf(ctx, made.ID))(r)
-			require.NoError(r, r.Report(ctx, agent.Report{
-				Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, Error: reason, FloatingIPs: fips,
-			}))
+			require.NoError(r, r.Report(ctx, agent.Report{Host: a.Host, RouterID: made.ID, Epoch: a.Epoch, Revision: a.Revision, Error: reason}))
 		}
 		found(l3.StatusDown, l3.StatusDown)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
-		report("", map[string]string{one.ID: "full"})
-		found(l3.StatusError, l3.StatusActive)
-		report("", nil)
-		found(l3.StatusActive, l3.StatusActive)
-		report("no", map[string]string{two.ID: ""})
-		found(l3.StatusError, l3.StatusActive)
-		report("no", nil)
+		report("no")
 		found(l3.StatusError, l3.StatusError)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
 
 		r.rebind(one, "")
 		found(l3.StatusDown, l3.StatusActive)
-		report("", nil)
+		report("")
 		found(l3.StatusDown, l3.StatusActive)
 		one = r.rebind(one, r.port(r.member, sub).ID)
 		found(l3.StatusDown, l3.StatusActive)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
 
 		inside := r.routerPorts(made.ID)
@@ -492,7 +478,7 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 			if !up {
 				found(l3.StatusDown, l3.StatusDown)
 			}
-			report("", nil)
+			report("")
 		}
 		found(l3.StatusActive, l3.StatusActive)
 		r.clock.sleep(76 * time.Second)
@@ -500,7 +486,7 @@ func TestFloatingIPsAreFoundByTheirStatus(t *testing.T) {
 		r.agent("h2")
 		require.Equal(r, 1, ok(r.Reschedule(ctx, 10))(r))
 		found(l3.StatusDown, l3.StatusDown)
-		report("", nil)
+		report("")
 		found(l3.StatusActive, l3.StatusActive)
 	})
 }

@@ -12,12 +12,8 @@ import (
 // CreateSubnets makes subnets. What is not given is as Neutron has it: the first address is the
 // gateway's, and all others can be given to ports.
 func (s *Service) CreateSubnets(ctx context.Context, who l3.Caller, specs ...l3.SubnetSpec) ([]l3.Subnet, error) {
-	return makeAll(ctx, s, specs, func(w *work, spec l3.SubnetSpec) (l3.Subnet, error) {
-		sub, err := s.createSubnet(ctx, w, who, spec)
-		if err != nil {
-			return l3.Subnet{}, err
-		}
-		return sub, showSubnet(ctx, w, &sub)
+	return create(ctx, s, who, subnetKind(), specs, func(w *work, spec l3.SubnetSpec) (l3.Subnet, error) {
+		return s.createSubnet(ctx, w, who, spec)
 	})
 }
 
@@ -157,14 +153,8 @@ func wanted(fixed []l3.FixedIP) []l3.FixedIPSpec {
 }
 
 // GetSubnet finds a subnet that the caller may see.
-func (s *Service) GetSubnet(ctx context.Context, who l3.Caller, id string) (sub l3.Subnet, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if sub, _, err = s.subnet(ctx, tx, who, id); err != nil {
-			return err
-		}
-		return showSubnet(ctx, tx, &sub)
-	})
-	return sub, err
+func (s *Service) GetSubnet(ctx context.Context, who l3.Caller, id string) (l3.Subnet, error) {
+	return subnetKind().get(ctx, s, who, id)
 }
 
 // ListSubnets lists the subnets that the caller may see.
@@ -179,32 +169,15 @@ func (s *Service) ListSubnets(ctx context.Context, who l3.Caller, q l3.Query) (l
 		if list, err = tx.Subnets().List(ctx, q); err != nil {
 			return err
 		}
-		return showSubnets(ctx, tx, list)
+		return s.showSubnets(ctx, tx, who, list)
 	})
 	return list, err
 }
 
 // UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer
 // hold them.
-func (s *Service) UpdateSubnet(ctx context.Context, who l3.Caller, id string, spec l3.SubnetSpec, cond l3.If) (sub l3.Subnet, err error) {
-	err = s.update(ctx, func(w *work) error {
-		const rule = "update_subnet"
-		var to l3.Relation
-		if sub, to, err = s.subnet(ctx, w, who, id); err != nil {
-			return err
-		}
-		if err := s.may(who, rule, to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, sub.Meta); err != nil {
-			return err
-		}
-		if err := s.updateSubnet(ctx, w, who, &sub, spec); err != nil {
-			return err
-		}
-		return showSubnet(ctx, w, &sub)
-	})
-	return sub, err
+func (s *Service) UpdateSubnet(ctx context.Context, who l3.Caller, id string, spec l3.SubnetSpec, cond l3.If) (l3.Subnet, error) {
+	return subnetKind().change(ctx, s, who, id, cond, nil, func(w *work, sub *l3.Subnet) error { return s.updateSubnet(ctx, w, who, sub, spec) })
 }
 
 func (s *Service) updateSubnet(ctx context.Context, w *work, who l3.Caller, sub *l3.Subnet, spec l3.SubnetSpec) error {
@@ -265,17 +238,7 @@ func gatewayFree(ctx context.Context, w *work, sub l3.Subnet) error {
 // DeleteSubnet deletes a subnet that no port has an address of, but for ports that come by
 // themselves and addresses that machines make for themselves.
 func (s *Service) DeleteSubnet(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return s.update(ctx, func(w *work) error {
-		sub, to, err := s.subnet(ctx, w, who, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "delete_subnet", to); err != nil {
-			return err
-		}
-		if err := checkIf(cond, sub.Meta); err != nil {
-			return err
-		}
+	return subnetKind().remove(ctx, s, who, id, cond, nil, func(w *work, sub l3.Subnet) error {
 		if err := s.leaveSubnet(ctx, w, sub); err != nil {
 			return err
 		}
@@ -333,4 +296,64 @@ func checkCIDR(cidr netip.Prefix) error {
 		return invalid("Invalid input for cidr. Reason: '%s' is link-local.", cidr)
 	}
 	return nil
+}
+
+// showSubnets fills in what follows from the subnets' networks.
+func (s *Service) showSubnets(ctx context.Context, tx l3.Tx, _ l3.Caller, subnets []l3.Subnet) error {
+	ids := make([]string, len(subnets))
+	for i, sub := range subnets {
+		ids[i] = sub.NetworkID
+	}
+	slices.Sort(ids)
+	external, err := listOf(ctx, tx.Networks(), "id", slices.Compact(ids), isExternal())
+	if err != nil {
+		return err
+	}
+	of := networkIDs(external)
+	for i := range subnets {
+		subnets[i].External = slices.Contains(of, subnets[i].NetworkID)
+	}
+	return nil
+}
+
+// byNetwork replaces the filters of a list of subnets that are about their networks:
+// router:external, and shared, which means shared with the caller's project.
+func byNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, filters []l3.Filter) ([]l3.Filter, error) {
+	filters = slices.Clone(filters)
+	for i, f := range filters {
+		switch f.Field {
+		case "router:external":
+			networks, err := tx.Networks().List(ctx, l3.Query{Filters: []l3.Filter{isExternal()}})
+			if err != nil {
+				return nil, err
+			}
+			filters[i] = whichOf(f, networkIDs(networks))
+		case "shared":
+			policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared))
+			if err != nil {
+				return nil, err
+			}
+			filters[i] = whichOf(f, objects(policies))
+		}
+	}
+	return filters, nil
+}
+
+// whichOf replaces the filter of a boolean that is true for what is on some networks.
+func whichOf(f l3.Filter, networks []string) l3.Filter {
+	on := oneOf("network_id", networks...)
+	switch yes, no := filterHolds(f, true), filterHolds(f, false); {
+	case yes && no:
+		return l3.Filter{Field: "id", Op: l3.NotIn}
+	case no:
+		on.Op = l3.NotIn
+	case !yes:
+		return nothing()
+	}
+	return on
+}
+
+// isExternal finds external networks.
+func isExternal() l3.Filter {
+	return l3.Filter{Field: "router:external", Op: l3.In, Values: []any{true}}
 }

@@ -57,50 +57,50 @@ func TestSubnetDefaults(t *testing.T) {
 var subnetFaults = []struct {
 	name    string
 	change  func(*l3.SubnetSpec)
-	status  int
+	kind    error
 	refusal string
 }{
-	{"no CIDR", func(s *l3.SubnetSpec) { s.CIDR = nil }, 400, "BadRequest"},
-	{"host bits", cidr("10.0.0.1/24"), 400, "InvalidInput"},
-	{"everything", cidr("0.0.0.0/0"), 400, "InvalidInput"},
-	{"multicast", cidr("224.0.0.0/24"), 400, "InvalidInput"},
-	{"reserved", cidr("240.0.0.0/24"), 400, "InvalidInput"},
-	{"loopback", cidr("127.0.0.0/24"), 400, "InvalidInput"},
-	{"link-local", cidr("fe80::/64"), 400, "InvalidInput"},
-	{"unspecified", cidr("::/64"), 400, "InvalidInput"},
-	{"IPv4 in IPv6", cidr("::ffff:10.0.0.0/120"), 400, "InvalidInput"},
-	{"wrong ip_version", func(s *l3.SubnetSpec) { s.IPVersion = new(6) }, 400, "InvalidInput"},
-	{"no room for DHCP", cidr("10.0.0.0/31"), 400, "InvalidInput"},
-	{"gateway of the other family", gateway("2001:db8::1"), 400, "InvalidInput"},
-	{"gateway is the network's address", gateway("10.0.0.0"), 400, "InvalidInput"},
-	{"gateway is the broadcast address", gateway("10.0.0.255"), 400, "InvalidInput"},
-	{"gateway is multicast", gateway("224.0.0.1"), 400, "InvalidInput"},
-	{"pool outside", pools(pool("10.0.1.2", "10.0.1.9")), 400, "OutOfBoundsAllocationPool"},
-	{"pool with the broadcast address", pools(pool("10.0.0.250", "10.0.0.255")), 400, "OutOfBoundsAllocationPool"},
-	{"pool backwards", pools(pool("10.0.0.9", "10.0.0.8")), 400, "InvalidAllocationPool"},
-	{"pool of the other family", pools(pool("2001:db8::1", "2001:db8::2")), 400, "InvalidAllocationPool"},
-	{"pool of nothing", pools(l3.AddressRange{}), 400, "InvalidAllocationPool"},
-	{"pools overlap", pools(pool("10.0.0.8", "10.0.0.19"), pool("10.0.0.2", "10.0.0.8")), 409, "OverlappingAllocationPools"},
-	{"gateway in a pool", pools(pool("10.0.0.1", "10.0.0.9")), 409, "GatewayConflictWithAllocationPools"},
-	{"six nameservers", nameservers("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"), 400, "DNSNameServersExhausted"},
-	{"nameserver twice", nameservers("10.0.0.1", "10.0.0.1"), 400, "InvalidInput"},
-	{"nameserver by name", nameservers("dns.example.org"), 400, "InvalidInput"},
-	{"nameserver of the other family", nameservers("2001:db8::1"), 400, "InvalidInput"},
-	{"21 host routes", func(s *l3.SubnetSpec) { s.HostRoutes = new(make([]l3.Route, 21)) }, 400, "HostRoutesExhausted"},
-	{"host route to nowhere", func(s *l3.SubnetSpec) { s.HostRoutes = new(make([]l3.Route, 1)) }, 400, "InvalidInput"},
-	{"host route twice", hostRoutes("192.0.2.0/24 10.0.0.9", "192.0.2.0/24 10.0.0.9"), 400, "InvalidInput"},
-	{"host route of the other family", hostRoutes("2001:db8::/64 2001:db8::1"), 400, "InvalidInput"},
-	{"service type of nobody", func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"web"} }, 400, "InvalidSubnetServiceType"},
-	{"service type twice", func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"compute:a", "compute:a"} }, 400, "InvalidInput"},
-	{"IPv6 mode of IPv4", modes("10.0.0.0/24", "slaac", ""), 400, "InvalidInput"},
-	{"IPv6 modes disagree", modes("2001:db8::/64", "slaac", "dhcpv6-stateful"), 400, "InvalidInput"},
-	{"unknown IPv6 mode", modes("2001:db8::/64", "magic", ""), 400, "InvalidInput"},
-	{"SLAAC needs a /64", modes("2001:db8::/65", "", "slaac"), 400, "InvalidInput"},
-	{"IPv6 mode without DHCP", func(s *l3.SubnetSpec) { modes("2001:db8::/64", "slaac", "slaac")(s); s.EnableDHCP = new(false) }, 400, "InvalidInput"},
-	{"name too long", func(s *l3.SubnetSpec) { s.Name = new(strings.Repeat("x", 256)) }, 400, "InvalidInput"},
-	{"overlap", cidr("10.9.0.0/16"), 400, "InvalidInput"},
-	{"overlap within", cidr("10.9.1.128/25"), 400, "InvalidInput"},
-	{"network of nobody", func(s *l3.SubnetSpec) { s.NetworkID = new("4f0c2b38-4a67-4b5c-a8a2-6a3b3f5ab0ff") }, 404, "NetworkNotFound"},
+	{"no CIDR", func(s *l3.SubnetSpec) { s.CIDR = nil }, l3.ErrInvalid, "BadRequest"},
+	{"host bits", cidr("10.0.0.1/24"), l3.ErrInvalid, "InvalidInput"},
+	{"everything", cidr("0.0.0.0/0"), l3.ErrInvalid, "InvalidInput"},
+	{"multicast", cidr("224.0.0.0/24"), l3.ErrInvalid, "InvalidInput"},
+	{"reserved", cidr("240.0.0.0/24"), l3.ErrInvalid, "InvalidInput"},
+	{"loopback", cidr("127.0.0.0/24"), l3.ErrInvalid, "InvalidInput"},
+	{"link-local", cidr("fe80::/64"), l3.ErrInvalid, "InvalidInput"},
+	{"unspecified", cidr("::/64"), l3.ErrInvalid, "InvalidInput"},
+	{"IPv4 in IPv6", cidr("::ffff:10.0.0.0/120"), l3.ErrInvalid, "InvalidInput"},
+	{"wrong ip_version", func(s *l3.SubnetSpec) { s.IPVersion = new(6) }, l3.ErrInvalid, "InvalidInput"},
+	{"no room for DHCP", cidr("10.0.0.0/31"), l3.ErrInvalid, "InvalidInput"},
+	{"gateway of the other family", gateway("2001:db8::1"), l3.ErrInvalid, "InvalidInput"},
+	{"gateway is the network's address", gateway("10.0.0.0"), l3.ErrInvalid, "InvalidInput"},
+	{"gateway is the broadcast address", gateway("10.0.0.255"), l3.ErrInvalid, "InvalidInput"},
+	{"gateway is multicast", gateway("224.0.0.1"), l3.ErrInvalid, "InvalidInput"},
+	{"pool outside", pools(pool("10.0.1.2", "10.0.1.9")), l3.ErrInvalid, "OutOfBoundsAllocationPool"},
+	{"pool with the broadcast address", pools(pool("10.0.0.250", "10.0.0.255")), l3.ErrInvalid, "OutOfBoundsAllocationPool"},
+	{"pool backwards", pools(pool("10.0.0.9", "10.0.0.8")), l3.ErrInvalid, "InvalidAllocationPool"},
+	{"pool of the other family", pools(pool("2001:db8::1", "2001:db8::2")), l3.ErrInvalid, "InvalidAllocationPool"},
+	{"pool of nothing", pools(l3.AddressRange{}), l3.ErrInvalid, "InvalidAllocationPool"},
+	{"pools overlap", pools(pool("10.0.0.8", "10.0.0.19"), pool("10.0.0.2", "10.0.0.8")), l3.ErrConflict, "OverlappingAllocationPools"},
+	{"gateway in a pool", pools(pool("10.0.0.1", "10.0.0.9")), l3.ErrConflict, "GatewayConflictWithAllocationPools"},
+	{"six nameservers", nameservers("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"), l3.ErrInvalid, "DNSNameServersExhausted"},
+	{"nameserver twice", nameservers("10.0.0.1", "10.0.0.1"), l3.ErrInvalid, "InvalidInput"},
+	{"nameserver by name", nameservers("dns.example.org"), l3.ErrInvalid, "InvalidInput"},
+	{"nameserver of the other family", nameservers("2001:db8::1"), l3.ErrInvalid, "InvalidInput"},
+	{"21 host routes", func(s *l3.SubnetSpec) { s.HostRoutes = new(make([]l3.Route, 21)) }, l3.ErrInvalid, "HostRoutesExhausted"},
+	{"host route to nowhere", func(s *l3.SubnetSpec) { s.HostRoutes = new(make([]l3.Route, 1)) }, l3.ErrInvalid, "InvalidInput"},
+	{"host route twice", hostRoutes("192.0.2.0/24 10.0.0.9", "192.0.2.0/24 10.0.0.9"), l3.ErrInvalid, "InvalidInput"},
+	{"host route of the other family", hostRoutes("2001:db8::/64 2001:db8::1"), l3.ErrInvalid, "InvalidInput"},
+	{"service type of nobody", func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"web"} }, l3.ErrInvalid, "InvalidSubnetServiceType"},
+	{"service type twice", func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"compute:a", "compute:a"} }, l3.ErrInvalid, "InvalidInput"},
+	{"IPv6 mode of IPv4", modes("10.0.0.0/24", "slaac", ""), l3.ErrInvalid, "InvalidInput"},
+	{"IPv6 modes disagree", modes("2001:db8::/64", "slaac", "dhcpv6-stateful"), l3.ErrInvalid, "InvalidInput"},
+	{"unknown IPv6 mode", modes("2001:db8::/64", "magic", ""), l3.ErrInvalid, "InvalidInput"},
+	{"SLAAC needs a /64", modes("2001:db8::/65", "", "slaac"), l3.ErrInvalid, "InvalidInput"},
+	{"IPv6 mode without DHCP", func(s *l3.SubnetSpec) { modes("2001:db8::/64", "slaac", "slaac")(s); s.EnableDHCP = new(false) }, l3.ErrInvalid, "InvalidInput"},
+	{"name too long", func(s *l3.SubnetSpec) { s.Name = new(strings.Repeat("x", 256)) }, l3.ErrInvalid, "InvalidInput"},
+	{"overlap", cidr("10.9.0.0/16"), l3.ErrInvalid, "InvalidInput"},
+	{"overlap within", cidr("10.9.1.128/25"), l3.ErrInvalid, "InvalidInput"},
+	{"network of nobody", func(s *l3.SubnetSpec) { s.NetworkID = new("4f0c2b38-4a67-4b5c-a8a2-6a3b3f5ab0ff") }, l3.ErrNotFound, "NetworkNotFound"},
 }
 
 func cidr(s string) func(*l3.SubnetSpec) {
@@ -146,7 +146,7 @@ func TestSubnetFaults(t *testing.T) {
 		for _, test := range subnetFaults {
 			t.Run(test.name, func(t *testing.T) {
 				_, err := c.trySubnet(n, "10.0.0.0/24", test.change)
-				refused(t, err, test.status, test.refusal)
+				refused(t, err, test.kind, test.refusal)
 			})
 		}
 		list, err := c.ListSubnets(t.Context(), alice, l3.Query{})
@@ -168,7 +168,7 @@ func TestSubnetFaultsOfUpdates(t *testing.T) {
 					t.Skip("does not change")
 				}
 				_, err := c.UpdateSubnet(t.Context(), admin, sub.ID, spec, l3.If{})
-				refused(t, err, test.status, test.refusal)
+				refused(t, err, test.kind, test.refusal)
 			})
 		}
 		got, err := c.GetSubnet(t.Context(), alice, sub.ID)
@@ -193,7 +193,7 @@ func TestSubnetUpdate(t *testing.T) {
 		require.Equal(t, sub, same)
 
 		_, err = update(gateway("10.0.0.9"))
-		refused(t, err, 409, "GatewayConflictWithAllocationPools")
+		refused(t, err, l3.ErrConflict, "GatewayConflictWithAllocationPools")
 		moved, err := update(gateway("10.0.0.9"), pools(pool("10.0.0.20", "10.0.0.21")))
 		require.NoError(t, err)
 		require.Equal(t, 2, moved.Revision)
@@ -210,15 +210,15 @@ func TestSubnetUpdate(t *testing.T) {
 			func(s *l3.SubnetSpec) { s.NetworkID = new("x") }, func(s *l3.SubnetSpec) { s.ProjectID = new("bob") },
 		} {
 			_, err = update(change)
-			refused(t, err, 400, "HTTPBadRequest")
+			refused(t, err, l3.ErrInvalid, "HTTPBadRequest")
 		}
 		sub, err = update(func(s *l3.SubnetSpec) { s.ServiceTypes = &[]string{"compute:nova"} })
 		require.NoError(t, err)
 		require.Equal(t, []string{"compute:nova"}, sub.ServiceTypes)
 		_, err = c.UpdateSubnet(t.Context(), bob, sub.ID, l3.SubnetSpec{}, l3.If{})
-		refused(t, err, 404, "SubnetNotFound")
+		refused(t, err, l3.ErrNotFound, "SubnetNotFound")
 		_, err = c.UpdateSubnet(t.Context(), alice, sub.ID, l3.SubnetSpec{}, l3.If{Revision: new(1)})
-		refused(t, err, 412, "RevisionNumberConstraintFailed")
+		refused(t, err, l3.ErrRevision, "RevisionNumberConstraintFailed")
 	})
 }
 
@@ -230,8 +230,8 @@ func TestSubnetGatewayIpInUse(t *testing.T) {
 		_, err = c.AddRouterInterface(t.Context(), alice, r[0].ID, l3.InterfaceSpec{SubnetID: sub.ID})
 		require.NoError(t, err)
 		_, err = c.UpdateSubnet(t.Context(), alice, sub.ID, l3.SubnetSpec{GatewayIP: new(netip.Addr{})}, l3.If{})
-		refused(t, err, 409, "GatewayIpInUse")
-		refused(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{}), 409, "SubnetInUse")
+		refused(t, err, l3.ErrConflict, "GatewayIpInUse")
+		refused(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{}), l3.ErrConflict, "SubnetInUse")
 	})
 }
 
@@ -242,9 +242,9 @@ func TestSubnetInUse(t *testing.T) {
 		dhcp := c.port(admin, n, owner("network:dhcp"))
 		p := c.port(alice, n)
 		unseen(t, c.DeleteSubnet(t.Context(), bob, sub.ID, l3.If{}))
-		refused(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{}), 409, "SubnetInUse")
+		refused(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{}), l3.ErrConflict, "SubnetInUse")
 		require.NoError(t, c.DeletePort(t.Context(), alice, p.ID, l3.If{}))
-		refused(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{Revision: new(2)}), 412, "RevisionNumberConstraintFailed")
+		refused(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{Revision: new(2)}), l3.ErrRevision, "RevisionNumberConstraintFailed")
 		require.NoError(t, c.DeleteSubnet(t.Context(), alice, sub.ID, l3.If{}), "DHCP's port is no reason to stay")
 		dhcp, err := c.GetPort(t.Context(), admin, dhcp.ID)
 		require.NoError(t, err)

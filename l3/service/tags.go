@@ -110,39 +110,30 @@ type taggable struct {
 func (s *Service) tagged(ctx context.Context, tx l3.Tx, who l3.Caller, kind l3.Kind, id string) (taggable, error) {
 	switch kind {
 	case l3.KindNetwork:
-		n, to, err := s.network(ctx, tx, who, id)
-		return tagsOf("network", n, to, err, func(n *l3.Network) *l3.Meta { return &n.Meta }, l3.Tx.Networks)
+		return tagsOf(ctx, s, tx, who, id, networkKind())
 	case l3.KindSubnet:
-		n, to, err := s.subnet(ctx, tx, who, id)
-		return tagsOf("subnet", n, to, err, func(n *l3.Subnet) *l3.Meta { return &n.Meta }, l3.Tx.Subnets)
+		return tagsOf(ctx, s, tx, who, id, subnetKind())
 	case l3.KindPort:
-		p, to, err := s.port(ctx, tx, who, id)
-		return tagsOf("port", p, to, err, func(p *l3.Port) *l3.Meta { return &p.Meta }, l3.Tx.Ports)
+		return tagsOf(ctx, s, tx, who, id, portKind())
 	case l3.KindRouter:
-		r, to, err := s.router(ctx, tx, who, id)
-		return tagsOf("router", r, to, err, func(r *l3.Router) *l3.Meta { return &r.Meta }, l3.Tx.Routers)
+		return tagsOf(ctx, s, tx, who, id, routerKind())
 	case l3.KindFloatingIP:
-		f, to, err := s.floatingIP(ctx, tx, who, id)
-		return tagsOf("floatingip", f, to, err, func(f *l3.FloatingIP) *l3.Meta { return &f.Meta }, l3.Tx.FloatingIPs)
+		return tagsOf(ctx, s, tx, who, id, floatingIPKind())
 	case l3.KindSecurityGroup:
-		g, to, err := s.securityGroup(ctx, tx, who, id)
-		return tagsOf("security_group", g, to, err, func(g *l3.SecurityGroup) *l3.Meta { return &g.Meta }, l3.Tx.SecurityGroups)
+		return tagsOf(ctx, s, tx, who, id, groupKind())
 	case l3.KindSecurityGroupRule:
-		r, to, err := s.securityGroupRule(ctx, tx, who, id)
-		return tagsOf("security_group_rule", r, to, err, func(r *l3.SecurityGroupRule) *l3.Meta { return &r.Meta }, l3.Tx.SecurityGroupRules)
+		return tagsOf(ctx, s, tx, who, id, ruleKind())
 	case l3.KindRBACPolicy:
-		p, to, err := s.rbacPolicy(ctx, tx, who, id)
-		return tagsOf("rbac_policy", p, to, err, func(p *l3.RBACPolicy) *l3.Meta { return &p.Meta }, l3.Tx.RBACPolicies)
+		return tagsOf(ctx, s, tx, who, id, policyKind())
 	}
 	return taggable{}, notFound("TagResourceNotFound", "Resource %s %s could not be found.", kind, id)
 }
 
-func tagsOf[R any](
-	name string, r R, to l3.Relation, err error, meta func(*R) *l3.Meta, table func(l3.Tx) l3.Table[R],
-) (taggable, error) {
-	m := meta(&r)
-	return taggable{name, *m, to, func(ctx context.Context, w *work, tags []string, now time.Time) error {
+func tagsOf[R any](ctx context.Context, s *Service, tx l3.Tx, who l3.Caller, id string, k kind[R]) (taggable, error) {
+	r, to, err := k.find(ctx, s, tx, who, id)
+	m := k.meta(&r)
+	return taggable{k.name, *m, to, func(ctx context.Context, w *work, tags []string, now time.Time) error {
 		m.Tags, m.UpdatedAt = tags, now
-		return table(w).Update(ctx, &r)
+		return k.table(w).Update(ctx, &r)
 	}}, err
 }

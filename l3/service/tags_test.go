@@ -35,7 +35,7 @@ func TestTagsOnEveryResource(t *testing.T) {
 				require.NoError(t, c.AddTag(t.Context(), alice, kind, id, "green"))
 				require.NoError(t, c.AddTag(t.Context(), alice, kind, id, "green"), "twice is fine")
 				require.NoError(t, c.RemoveTag(t.Context(), alice, kind, id, "blue"))
-				refused(t, c.RemoveTag(t.Context(), alice, kind, id, "blue"), 404, "TagNotFound")
+				refused(t, c.RemoveTag(t.Context(), alice, kind, id, "blue"), l3.ErrNotFound, "TagNotFound")
 				tags, err = c.GetTags(t.Context(), alice, kind, id)
 				require.NoError(t, err)
 				require.Equal(t, []string{"green", "red"}, tags)
@@ -58,15 +58,15 @@ func TestTagFaults(t *testing.T) {
 			many = append(many, fmt.Sprint(i))
 		}
 		_, err := c.SetTags(t.Context(), alice, l3.KindNetwork, n.ID, many)
-		refused(t, err, 400, "BadRequest")
+		refused(t, err, l3.ErrInvalid, "BadRequest")
 		_, err = c.SetTags(t.Context(), alice, l3.KindNetwork, n.ID, many[:50])
 		require.NoError(t, err)
-		refused(t, c.AddTag(t.Context(), alice, l3.KindNetwork, n.ID, "one more"), 400, "BadRequest")
+		refused(t, c.AddTag(t.Context(), alice, l3.KindNetwork, n.ID, "one more"), l3.ErrInvalid, "BadRequest")
 		for _, tags := range [][]string{{"a", "a"}, {""}, {strings.Repeat("x", 256)}, {"\x00"}} {
 			_, err := c.SetTags(t.Context(), alice, l3.KindNetwork, n.ID, tags)
 			bad(t, err)
 		}
-		refused(t, c.AddTag(t.Context(), admin, l3.KindAgent, "x", "y"), 404, "TagResourceNotFound")
+		refused(t, c.AddTag(t.Context(), admin, l3.KindAgent, "x", "y"), l3.ErrNotFound, "TagResourceNotFound")
 		shared := c.network(admin, l3.NetworkSpec{Shared: new(true)})
 		forbidden(t, c.AddTag(t.Context(), alice, l3.KindNetwork, shared.ID, "mine"))
 	})

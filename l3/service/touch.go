@@ -35,7 +35,7 @@ func (s *Service) touchFor(ctx context.Context, w *work, who l3.Caller, routerID
 		var refusal *l3.Error
 		if errors.As(err, &refusal) {
 			if _, _, unseen := s.router(ctx, w, who, id); errors.Is(unseen, l3.ErrNotFound) {
-				return refuse(refusal.Status, refusal.Name, "A router that the change concerns cannot have it.")
+				return l3.Refuse(refusal.Kind, refusal.Name, "A router that the change concerns cannot have it.")
 			}
 		}
 		if err != nil {

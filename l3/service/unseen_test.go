@@ -32,12 +32,12 @@ func TestRefusalsNameNothingOfOthers(t *testing.T) {
 		port, err := c.AddRouterInterface(t.Context(), admin, carols[0].ID, l3.InterfaceSpec{SubnetID: theirs[0].ID})
 		require.NoError(t, err)
 		_, err = c.UpdateSubnet(t.Context(), alice, theirs[0].ID, l3.SubnetSpec{GatewayIP: new(netip.Addr{})}, l3.If{})
-		refused(t, err, 409, "GatewayIpInUse")
+		refused(t, err, l3.ErrConflict, "GatewayIpInUse")
 		require.NotContains(t, err.Error(), port.PortID)
 
 		c.port(bob, shared)
 		err = c.DeleteRBACPolicy(t.Context(), alice, policy.ID, l3.If{})
-		refused(t, err, 409, "RbacPolicyInUse")
+		refused(t, err, l3.ErrConflict, "RbacPolicyInUse")
 		require.NotContains(t, err.Error(), "bob")
 
 		// A floating IP of alice goes through the router of bob.
@@ -45,7 +45,7 @@ func TestRefusalsNameNothingOfOthers(t *testing.T) {
 		fips, err := c.CreateFloatingIPs(t.Context(), alice, l3.FloatingIPSpec{NetworkID: &public.ID, PortID: &p.ID})
 		require.NoError(t, err)
 		_, err = c.RemoveRouterInterface(t.Context(), bob, router.ID, l3.InterfaceSpec{PortID: i.PortID})
-		refused(t, err, 409, "RouterInterfaceInUseByFloatingIP")
+		refused(t, err, l3.ErrConflict, "RouterInterfaceInUseByFloatingIP")
 		require.NotContains(t, err.Error(), fips[0].Address.String())
 		require.NotContains(t, err.Error(), addresses(p)[0])
 	})
@@ -74,7 +74,7 @@ func TestChangeThatAnothersRouterCannotHave(t *testing.T) {
 		require.ErrorContains(t, err, made[0].ID, "the administrator sees the router")
 		provider := member(outside.ProjectID)
 		_, err = c.UpdateSubnet(t.Context(), provider, outside.ID, taken, l3.If{})
-		refused(t, err, 400, "InvalidRoutes")
+		refused(t, err, l3.ErrInvalid, "InvalidRoutes")
 		for _, secret := range []string{made[0].ID, fips[0].ID} {
 			require.NotContains(t, err.Error(), secret)
 		}

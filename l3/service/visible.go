@@ -8,67 +8,26 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// The functions below find a resource that the policy lets the caller see. Any other is answered
-// for as if it did not exist. They also return how it is related to the caller.
+// The functions below find a resource that the policy lets the caller see; see [kind].
 
 func (s *Service) network(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Network, l3.Relation, error) {
-	absent := notFound("NetworkNotFound", "Network %s could not be found.", id)
-	n, err := found(ctx, tx.Networks(), id, absent)
-	if err != nil {
-		return l3.Network{}, 0, err
-	}
-	to, err := relationToNetwork(ctx, tx, who, n)
-	return visible(s, who, "get_network", n, to, err, absent)
+	return networkKind().find(ctx, s, tx, who, id)
 }
 
 func (s *Service) subnet(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Subnet, l3.Relation, error) {
-	absent := notFound("SubnetNotFound", "Subnet %s could not be found.", id)
-	sub, err := found(ctx, tx.Subnets(), id, absent)
-	if err != nil {
-		return l3.Subnet{}, 0, err
-	}
-	to, err := relationOnNetwork(ctx, tx, who, sub.ProjectID, sub.NetworkID)
-	return visible(s, who, "get_subnet", sub, to, err, absent)
+	return subnetKind().find(ctx, s, tx, who, id)
 }
 
 func (s *Service) port(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Port, l3.Relation, error) {
-	absent := notFound("PortNotFound", "Port %s could not be found.", id)
-	p, err := found(ctx, tx.Ports(), id, absent)
-	if err != nil {
-		return l3.Port{}, 0, err
-	}
-	to, err := relationOnNetwork(ctx, tx, who, p.ProjectID, p.NetworkID)
-	return visible(s, who, "get_port", p, to, err, absent)
+	return portKind().find(ctx, s, tx, who, id)
 }
 
 func (s *Service) router(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Router, l3.Relation, error) {
-	absent := notFound("RouterNotFound", "Router %s could not be found", id)
-	r, err := found(ctx, tx.Routers(), id, absent)
-	return visible(s, who, "get_router", r, relationToProject(who, r.ProjectID), err, absent)
-}
-
-func (s *Service) floatingIP(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.FloatingIP, l3.Relation, error) {
-	absent := notFound("FloatingIPNotFound", "Floating IP %s could not be found", id)
-	f, err := found(ctx, tx.FloatingIPs(), id, absent)
-	return visible(s, who, "get_floatingip", f, relationToProject(who, f.ProjectID), err, absent)
+	return routerKind().find(ctx, s, tx, who, id)
 }
 
 func (s *Service) securityGroup(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.SecurityGroup, l3.Relation, error) {
-	absent := notFound("SecurityGroupNotFound", "Security group %s does not exist", id)
-	g, err := found(ctx, tx.SecurityGroups(), id, absent)
-	return visible(s, who, "get_security_group", g, relationToProject(who, g.ProjectID), err, absent)
-}
-
-func (s *Service) securityGroupRule(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.SecurityGroupRule, l3.Relation, error) {
-	absent := notFound("SecurityGroupRuleNotFound", "Security group rule %s does not exist", id)
-	r, err := found(ctx, tx.SecurityGroupRules(), id, absent)
-	return visible(s, who, "get_security_group_rule", r, relationToProject(who, r.ProjectID), err, absent)
-}
-
-func (s *Service) rbacPolicy(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.RBACPolicy, l3.Relation, error) {
-	absent := notFound("RbacPolicyNotFound", "RBAC policy of type network with ID %s not found", id)
-	p, err := found(ctx, tx.RBACPolicies(), id, absent)
-	return visible(s, who, "get_rbac_policy", p, relationToProject(who, p.ProjectID), err, absent)
+	return groupKind().find(ctx, s, tx, who, id)
 }
 
 // found gets a resource; absent is the error when it does not exist.
@@ -78,18 +37,6 @@ func found[R any](ctx context.Context, table l3.Table[R], id string, absent erro
 		err = absent
 	}
 	return r, err
-}
-
-// visible passes on a resource that the caller may get, and nothing of any other.
-func visible[R any](s *Service, who l3.Caller, rule string, r R, to l3.Relation, err, absent error) (R, l3.Relation, error) {
-	if err == nil && !s.Allows(who, rule, to) {
-		err = absent
-	}
-	if err != nil {
-		var none R
-		return none, 0, err
-	}
-	return r, to, nil
 }
 
 // relationToNetwork is how a network is related to a caller. Callers that the policy is not asked

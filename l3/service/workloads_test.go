@@ -13,7 +13,7 @@ import (
 // attached is a heartbeat of a host that has these ports attached.
 func attached(host string, seq uint64, ports ...string) agent.Heartbeat {
 	return agent.Heartbeat{
-		Host: host, Instance: "i-" + host, Machine: "m-" + host, Configurations: map[string]any{"wiring": "ovs"},
+		Host: host, Instance: "i-" + host, Machine: "m-" + host, Capabilities: agent.Capabilities{Wiring: "ovs"},
 		Inventory: &agent.Inventory{Seq: seq, Ports: append([]string{}, ports...)},
 	}
 }
@@ -71,7 +71,7 @@ func TestPortsOfWorkloadsFollowTheirHost(t *testing.T) {
 
 		router := r.router()
 		_, err := r.AddRouterInterface(ctx, r.member, router.ID, l3.InterfaceSpec{PortID: p.ID})
-		r.refused(err, 409, "PortInUse")
+		r.refused(err, l3.ErrConflict, "PortInUse")
 
 		r.beat(attached("h1", 6))
 		require.Equal(r, []any{l3.StatusDown, "h1", "ovs"}, seen(p.ID))

@@ -2,8 +2,7 @@ package sqlstore
 
 import (
 	"encoding"
-	"fmt"
-	"net/http"
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -29,8 +28,8 @@ const (
 )
 
 // attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every
-// value of a struct, and of the elements of a list. A map is asked for as the JSON that it is; raw
-// JSON cannot be asked for.
+// value of a struct, and of the elements of a list. A struct that writes JSON itself is asked for as
+// that JSON; raw JSON cannot be asked for.
 func attributesOf(t reflect.Type) map[string]attribute {
 	found := map[string]attribute{}
 	explore(t, attribute{}, nil, found)
@@ -38,15 +37,15 @@ func attributesOf(t reflect.Type) map[string]attribute {
 }
 
 var (
-	marshaler = reflect.TypeFor[encoding.TextMarshaler]()
-	timestamp = reflect.TypeFor[time.Time]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
 )
 
 // explore adds what a value of type t holds, which is at the place at and has the name that
 // consists of names.
 func explore(t reflect.Type, at attribute, names []string, found map[string]attribute) {
 	switch {
-	case t.Implements(marshaler) || t == timestamp || t.Kind() == reflect.String || t.Kind() == reflect.Map:
+	case t.Implements(textMarshaler) || t.Kind() == reflect.String || t.Kind() == reflect.Struct && t.Implements(jsonMarshaler):
 		at.kind = text
 	case t.Kind() == reflect.Bool:
 		at.kind = boolean
@@ -134,5 +133,5 @@ func textOf(v any) (string, bool) {
 
 // refuse is an error about what a caller has asked for.
 func refuse(format string, args ...any) error {
-	return &l3.Error{Name: "InvalidInput", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return l3.Refuse(l3.ErrInvalid, "InvalidInput", format, args...)
 }

@@ -51,8 +51,12 @@ func (s deployment) SetBus(ctx context.Context, claim l3.BusClaim) error {
 	return nil
 }
 
-// nextEpoch is higher than any that was given before.
-func (s deployment) nextEpoch(ctx context.Context) (epoch int64, err error) {
-	err = s.tx.query(ctx, func(r row) error { return r.Scan(&epoch) }, "UPDATE deployment SET epoch = epoch + 1 RETURNING epoch")
-	return epoch, err
+// NextEpoch is higher than any that was given before.
+func (s deployment) NextEpoch(ctx context.Context) (uint64, error) {
+	var epoch int64
+	err := s.tx.query(ctx, func(r row) error { return r.Scan(&epoch) }, "UPDATE deployment SET epoch = epoch + 1 RETURNING epoch")
+	if err != nil {
+		return 0, fmt.Errorf("take the next epoch: %w", err)
+	}
+	return uint64(epoch), nil
 }

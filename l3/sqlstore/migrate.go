@@ -25,7 +25,7 @@ func migrateSQLite(ctx context.Context, db *sql.DB) error {
 		if err == nil || i == attempts || errors.Is(err, ErrNewer) || ctx.Err() != nil {
 			return err
 		}
-		time.Sleep(backOff(i))
+		time.Sleep(pauses().After(i))
 	}
 }
 

@@ -42,8 +42,8 @@ func fill(t *testing.T, s l3.Store) {
 		require.NoError(t, tx.Segments().Claim(ctx, vlan, "vlan"))
 		require.NoError(t, tx.Routers().Insert(ctx, l3.Router{Meta: testMeta("router")}))
 		require.NoError(t, tx.Agents().Insert(ctx, l3.Agent{ID: "agent", Host: "host"}))
-		b := l3.RouterBinding{RouterID: "router", AgentID: "agent", Host: "host"}
-		require.NoError(t, tx.Bindings().Put(ctx, &b))
+		_, err := tx.Deployment().NextEpoch(ctx)
+		require.NoError(t, err)
 		state := l3.RouterState{ID: "router", Revision: 1, Wanted: true, AgentID: "agent", Host: "host", Epoch: 1}
 		require.NoError(t, tx.RouterStates().Insert(ctx, state))
 		require.NoError(t, tx.Outbox().Add(ctx, l3.Notice{Host: "host", RouterID: "router", Epoch: 1, At: minute}))
@@ -71,6 +71,9 @@ func intact(t *testing.T, s l3.Store) {
 		p, err := tx.Ports().Get(ctx, "port")
 		require.NoError(t, err)
 		require.Equal(t, `it's "é" \ ; --`, p.Name)
+		hosted, err := tx.RouterStates().Hosted(ctx)
+		require.NoError(t, err)
+		require.Equal(t, map[string]int{"agent": 1}, hosted)
 		limits, err := tx.Quotas().Get(ctx, "p")
 		require.NoError(t, err)
 		require.Equal(t, map[string]int{"network": 7}, limits)

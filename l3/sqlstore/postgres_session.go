@@ -222,7 +222,7 @@ func (s *postgresSession) settle(cause error) error {
 		case err == nil && status == nil, err != nil && s.db.judge(err) == hopeless:
 			return fmt.Errorf("%w: %w", ErrUnknown, errors.Join(cause, err))
 		}
-		time.Sleep(backOff(attempt))
+		time.Sleep(pauses().After(attempt))
 	}
 }
 

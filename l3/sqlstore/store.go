@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -73,7 +73,7 @@ const stubborn = 3
 func (s *Store) retry(ctx context.Context, fn func() error) error {
 	var stale int
 	var away time.Time // since when the database is
-	for attempt := 0; ; attempt++ {
+	for pause := pauses(); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -97,18 +97,13 @@ func (s *Store) retry(ctx context.Context, fn func() error) error {
 		case time.Since(away) > s.patience:
 			return fmt.Errorf("%w: %w", l3.ErrUnavailable, retry.err)
 		}
-		pause := time.NewTimer(backOff(attempt))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if pause.Wait(ctx) != nil {
 			return fmt.Errorf("%w: %w", ctx.Err(), retry.err)
 		}
 	}
 }
 
-// backOff is up to 1 ms at first and up to half a second later. It is random, so that those who
-// were in each other's way do not meet again.
-func backOff(attempt int) time.Duration {
-	return rand.N(min(time.Millisecond<<min(attempt, 10), 500*time.Millisecond)) + 1
+// pauses are those before the database is tried again.
+func pauses() backoff.Backoff {
+	return backoff.Backoff{Pause: time.Millisecond, Longest: 500 * time.Millisecond, Spread: 1}
 }

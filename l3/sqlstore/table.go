@@ -237,3 +237,19 @@ func (t orphans) Delete(ctx context.Context, id string) error {
 	}
 	return addresses{t.tx}.releaseAll(ctx, id)
 }
+
+// routerStates are counted by agent, which triggers do.
+type routerStates struct{ table[l3.RouterState] }
+
+// Hosted counts those of each agent that has any.
+func (t routerStates) Hosted(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := t.tx.query(ctx, func(r row) error {
+		var agent string
+		var n int
+		err := r.Scan(&agent, &n)
+		counts[agent] = n
+		return err
+	}, "SELECT agent_id, routers FROM hosted WHERE routers > 0")
+	return counts, t.fail("count", "by agent", err)
+}

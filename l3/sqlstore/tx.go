@@ -21,8 +21,8 @@ func (t *tx) Networks() l3.Table[l3.Network] { return table[l3.Network]{t, t.kin
 func (t *tx) Subnets() l3.Table[l3.Subnet]   { return table[l3.Subnet]{t, t.kinds.subnets} }
 func (t *tx) Ports() l3.Table[l3.Port]       { return ports{table[l3.Port]{t, t.kinds.ports}} }
 func (t *tx) Routers() l3.Table[l3.Router]   { return table[l3.Router]{t, t.kinds.routers} }
-func (t *tx) RouterStates() l3.Table[l3.RouterState] {
-	return table[l3.RouterState]{t, t.kinds.routerStates}
+func (t *tx) RouterStates() l3.RouterStates {
+	return routerStates{table[l3.RouterState]{t, t.kinds.routerStates}}
 }
 func (t *tx) FloatingIPs() l3.Table[l3.FloatingIP] {
 	return table[l3.FloatingIP]{t, t.kinds.floatingIPs}
@@ -48,7 +48,6 @@ func (t *tx) Orphans() l3.Table[l3.Orphan] {
 func (t *tx) Deployment() l3.DeploymentRow { return deployment{t} }
 func (t *tx) Addresses() l3.Addresses      { return addresses{t} }
 func (t *tx) Segments() l3.Segments        { return segments{t} }
-func (t *tx) Bindings() l3.Bindings        { return bindings{t} }
 func (t *tx) Quotas() l3.QuotaStore        { return quotas{t} }
 func (t *tx) Outbox() l3.Outbox            { return outbox{t} }
 

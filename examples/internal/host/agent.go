@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"sync/atomic"
@@ -146,7 +145,7 @@ func run(ctx context.Context, loop *agent.Agent, src *source) error {
 // config is all but what has to be opened first.
 func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 	c := agent.Config{
-		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Configurations: a.configurations(), Parallel: a.Parallel,
+		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Capabilities: a.capabilities(), Parallel: a.Parallel,
 		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
 	}
 	if a.OnDisconnect == "fence" {
@@ -172,18 +171,11 @@ func (a *Agent) config(host string, p *daemon.Process) (agent.Config, error) {
 	return c, nil
 }
 
-// configurations are what the heartbeat says, under the names that Neutron's agents use where they
-// have one.
-func (a *Agent) configurations() map[string]any {
-	c := map[string]any{
-		"agent_mode": "legacy", "dataplane": a.Dataplane, "wiring": a.Wiring,
-		"physical_networks": a.physicalNetworks(), "tunnel_types": a.tunnelTypes(), "version": daemon.Version(),
+func (a *Agent) capabilities() agent.Capabilities {
+	return agent.Capabilities{
+		Mode: "legacy", Dataplane: a.Dataplane, Wiring: a.Wiring, PhysicalNetworks: a.physicalNetworks(), TunnelTypes: a.tunnelTypes(),
+		TunnelAddress: a.TunnelAddress, Version: daemon.Version(), Other: kernel(),
 	}
-	if a.TunnelAddress.IsValid() {
-		c[natsbus.TunnelAddress] = a.TunnelAddress.String()
-	}
-	maps.Copy(c, kernel())
-	return c
 }
 
 // ready says when the agent does its work: it is heard, and knows all routers of the host.

@@ -42,7 +42,7 @@ func TestAgent(t *testing.T) {
 		require.EqualValues(t, 1, next(t, reports, applied)["revision"])
 	}
 	beat := next(t, beats, func(w map[string]any) bool { return w["configurations"].(map[string]any)["routers"] == 2.0 })["configurations"].(map[string]any)
-	require.Equal(t, "192.0.2.1", beat[natsbus.TunnelAddress])
+	require.Equal(t, "192.0.2.1", beat["tunneling_ip"])
 	require.Equal(t, []any{}, beat["physical_networks"], "it reaches none, which is not the same as not to say")
 	require.Equal(t, []any{"vxlan"}, beat["tunnel_types"])
 	require.Equal(t, "nftables", beat["dataplane"])

@@ -117,7 +117,7 @@ func (f *lostAndFound) badPeers() {
 			"2001:db8::1%eth0", "::ffff:198.18.1.200", "", "host1", "198.18.1", 7, nil, []string{"198.18.1.200"},
 		} {
 			require.NoError(f, source.Heartbeat(within(f.T, 20*time.Second), agent.Heartbeat{
-				StartedAt: time.Now(), Instance: "intruder", Machine: "intruder", Configurations: map[string]any{natsbus.TunnelAddress: address},
+				StartedAt: time.Now(), Instance: "intruder", Machine: "intruder", Capabilities: agent.Capabilities{Other: map[string]any{"tunneling_ip": address}},
 			}))
 			time.Sleep(20 * time.Millisecond) // so that the next one does not take its place before it was read
 		}

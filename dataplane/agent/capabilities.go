@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"reflect"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// Capabilities is what an agent says of itself and of its host. In JSON it is the object that
+// Neutron calls the configurations of an agent. A field that is zero is not in it.
+type Capabilities struct {
+	Mode      string // legacy, of an agent that hosts whole routers
+	Version   string
+	Dataplane string // nftables or iptables
+	Wiring    string // bridge or ovs
+	// PhysicalNetworks are those that the host reaches; empty: none; nil: all, as far as is known.
+	PhysicalNetworks []string
+	TunnelTypes      []dataplane.NetworkType // of networks that the host reaches through tunnels
+	TunnelAddress    netip.Addr              // of this end of the tunnels; Other has one that is no address, as TunnelingIP
+	// Lease is after how long without the control plane the agent fences its routers; 0: never.
+	Lease time.Duration
+	// Counts are of the routers wanted on the host. Each is nil if the agent does not say. An
+	// [Agent] fills them in.
+	Routers, Gateways, Interfaces, FloatingIPs *int
+
+	// Other has whatever else the agent says, and what fields cannot keep as it was written: values
+	// of other types, zero values, an address with capital letters. It precedes the fields.
+	Other map[string]any
+}
+
+// TunnelingIP is the name of TunnelAddress in JSON.
+const TunnelingIP = "tunneling_ip"
+
+// fields are pointers to the fields, by their names in JSON.
+func (c *Capabilities) fields() map[string]any {
+	return map[string]any{
+		"agent_mode": &c.Mode, "version": &c.Version, "dataplane": &c.Dataplane, "wiring": &c.Wiring,
+		"physical_networks": &c.PhysicalNetworks, "tunnel_types": &c.TunnelTypes, TunnelingIP: &c.TunnelAddress, "lease": (*seconds)(&c.Lease),
+		"routers": &c.Routers, "ex_gw_ports": &c.Gateways, "interfaces": &c.Interfaces, "floating_ips": &c.FloatingIPs,
+	}
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (c Capabilities) MarshalJSON() ([]byte, error) {
+	said := map[string]any{}
+	for name, field := range c.fields() {
+		if !reflect.ValueOf(field).Elem().IsZero() {
+			said[name] = field
+		}
+	}
+	maps.Copy(said, c.Other)
+	return json.Marshal(said)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It takes every object.
+func (c *Capabilities) UnmarshalJSON(text []byte) error {
+	*c = Capabilities{}
+	if err := json.Unmarshal(text, &c.Other); err != nil {
+		return err
+	}
+	for name, field := range c.fields() {
+		value, is := c.Other[name]
+		if !is {
+			continue
+		}
+		written, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		_ = json.Unmarshal(written, field) // what it does not take stays in Other
+		if kept, err := json.Marshal(field); err == nil && string(kept) == string(written) && !reflect.ValueOf(field).Elem().IsZero() {
+			delete(c.Other, name)
+		}
+	}
+	if len(c.Other) == 0 {
+		c.Other = nil
+	}
+	return nil
+}
+
+// seconds is a duration that JSON has as a number.
+type seconds time.Duration
+
+func (s seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
+
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	var n float64
+	err := json.Unmarshal(text, &n)
+	*s = seconds(n * float64(time.Second))
+	return err
+}

@@ -1,0 +1,48 @@
+package l3
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/l3kit/l3kit/dataplane/agent"
+)
+
+// RouterState is what must be realised of a router, as a number, and what its host said of it. It
+// is kept beside the [Router], because it changes with what a router is joined to, and with what
+// hosts report, neither of which grows Router.Revision unless its status changes. There is none
+// before there is something to realise, or a host.
+type RouterState struct {
+	ID       string `json:"id"`                // of the router
+	Revision uint64 `json:"generation"`        // counts the changes of what a host must realise
+	Request  string `json:"request,omitempty"` // that caused the last of them; see [WithRequest]
+	Wanted   bool   `json:"wanted"`            // there is something to realise
+	AgentID  string `json:"agent_id"`          // that hosts it; empty: none does
+	Host     string `json:"host"`              // of that agent
+	Epoch    uint64 `json:"epoch"`             // grows with every move, so that an earlier host is told from the present one
+	// Inside is the subnets whose addresses floating IPs can stand for: those of ports that are up,
+	// while the gateway is up too.
+	Inside []netip.Prefix `json:"inside,omitempty"`
+
+	// Unhosted is why no agent can host it, as far as that was tried; empty: one can.
+	// UnhostedDetail is for administrators.
+	Unhosted       string `json:"unhosted,omitempty"`
+	UnhostedDetail string `json:"unhosted_detail,omitempty"`
+	// Removed says that an administrator took the router from its agent. [Service.Reschedule] gives
+	// it no host then.
+	Removed bool `json:"removed,omitempty"`
+
+	// What the host of this epoch reported.
+	Reported    uint64    `json:"reported"`               // revision that it applied, or tried; 0: nothing yet
+	Applied     uint64    `json:"applied,omitempty"`      // revision that runs; 0: none
+	Error       string    `json:"error,omitempty"`        // why it could not be applied
+	ReportedAt  time.Time `json:"reported_at,omitzero"`   // as Report.At
+	ReportedBy  string    `json:"reported_by,omitempty"`  // as Report.Instance
+	ReportedSeq uint64    `json:"reported_seq,omitempty"` // as Report.Seq
+
+	Lagging int `json:"lagging,omitempty"` // inventories in a row that showed that the host has not tried the version
+}
+
+// Version returns the version that the router's host must realise.
+func (st *RouterState) Version() agent.Version {
+	return agent.Version{Epoch: st.Epoch, Revision: st.Revision}
+}

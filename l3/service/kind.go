@@ -1,0 +1,217 @@
+package service
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/l3kit/l3kit/l3"
+)
+
+// kind is what resources of all kinds have in common: how they are made, found, shown, changed
+// and deleted.
+type kind[R any] struct {
+	name           string // in the policy's rules: security_group
+	absent, saying string // Neutron's refusal of an ID that no resource has, and its message
+	table          func(l3.Tx) l3.Table[R]
+	meta           func(*R) *l3.Meta
+	// relation is how a resource is related to the caller; nil: by its owner alone.
+	relation func(ctx context.Context, tx l3.Tx, who l3.Caller, r R) (l3.Relation, error)
+	// show fills in what follows from other resources; nil: nothing does.
+	show func(s *Service, ctx context.Context, tx l3.Tx, who l3.Caller, list []R) error
+}
+
+// find gets a resource that the policy lets the caller see, and how it is related to the caller.
+// Any other is answered for as if it did not exist.
+func (k kind[R]) find(ctx context.Context, s *Service, tx l3.Tx, who l3.Caller, id string) (R, l3.Relation, error) {
+	var none R
+	absent := notFound(k.absent, k.saying, id)
+	r, err := found(ctx, k.table(tx), id, absent)
+	if err != nil {
+		return none, 0, err
+	}
+	to := relationToProject(who, k.meta(&r).ProjectID)
+	if k.relation != nil {
+		if to, err = k.relation(ctx, tx, who, r); err != nil {
+			return none, 0, err
+		}
+	}
+	if !s.Allows(who, "get_"+k.name, to) {
+		return none, 0, absent
+	}
+	return r, to, nil
+}
+
+func (k kind[R]) showOne(ctx context.Context, s *Service, tx l3.Tx, who l3.Caller, r *R) error {
+	if k.show == nil {
+		return nil
+	}
+	one := []R{*r}
+	err := k.show(s, ctx, tx, who, one)
+	*r = one[0]
+	return err
+}
+
+// get answers with a resource that the caller may see.
+func (k kind[R]) get(ctx context.Context, s *Service, who l3.Caller, id string) (r R, err error) {
+	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
+		if r, _, err = k.find(ctx, s, tx, who, id); err != nil {
+			return err
+		}
+		return k.showOne(ctx, s, tx, who, &r)
+	})
+	return r, err
+}
+
+// create makes a resource of each spec in one transaction: all or none.
+func create[S, R any](ctx context.Context, s *Service, who l3.Caller, k kind[R], specs []S, fn func(*work, S) (R, error)) ([]R, error) {
+	var made []R
+	err := s.update(ctx, func(w *work) error {
+		made = make([]R, len(specs))
+		for i, spec := range specs {
+			var err error
+			if made[i], err = fn(w, spec); err != nil {
+				return err
+			}
+		}
+		if k.show == nil {
+			return nil
+		}
+		return k.show(s, ctx, w, who, made)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// change changes a resource by fn, unless may refuses; nil: as the policy says.
+func (k kind[R]) change(
+	ctx context.Context, s *Service, who l3.Caller, id string, cond l3.If, may func(l3.Relation) error, fn func(*work, *R) error,
+) (r R, err error) {
+	err = s.update(ctx, func(w *work) error {
+		var to l3.Relation
+		if r, to, err = k.find(ctx, s, w, who, id); err != nil {
+			return err
+		}
+		if may == nil {
+			err = s.may(who, "update_"+k.name, to)
+		} else {
+			err = may(to)
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkIf(cond, *k.meta(&r)); err != nil {
+			return err
+		}
+		if err := fn(w, &r); err != nil {
+			return err
+		}
+		return k.showOne(ctx, s, w, who, &r)
+	})
+	return r, err
+}
+
+// remove deletes a resource by fn, unless the policy refuses, or may, which may be nil.
+func (k kind[R]) remove(
+	ctx context.Context, s *Service, who l3.Caller, id string, cond l3.If, may func(R, l3.Relation) error, fn func(*work, R) error,
+) error {
+	return s.update(ctx, func(w *work) error {
+		r, to, err := k.find(ctx, s, w, who, id)
+		if err != nil {
+			return err
+		}
+		if err := s.may(who, "delete_"+k.name, to); err != nil {
+			return err
+		}
+		if may != nil {
+			if err := may(r, to); err != nil {
+				return err
+			}
+		}
+		if err := checkIf(cond, *k.meta(&r)); err != nil {
+			return err
+		}
+		return fn(w, r)
+	})
+}
+
+func networkKind() kind[l3.Network] {
+	return kind[l3.Network]{
+		name: "network", absent: "NetworkNotFound", saying: "Network %s could not be found.", table: l3.Tx.Networks,
+		meta: func(n *l3.Network) *l3.Meta { return &n.Meta }, relation: relationToNetwork, show: (*Service).showNetworks,
+	}
+}
+
+func subnetKind() kind[l3.Subnet] {
+	return kind[l3.Subnet]{
+		name: "subnet", absent: "SubnetNotFound", saying: "Subnet %s could not be found.", table: l3.Tx.Subnets,
+		meta: func(sub *l3.Subnet) *l3.Meta { return &sub.Meta }, show: (*Service).showSubnets,
+		relation: func(ctx context.Context, tx l3.Tx, who l3.Caller, sub l3.Subnet) (l3.Relation, error) {
+			return relationOnNetwork(ctx, tx, who, sub.ProjectID, sub.NetworkID)
+		},
+	}
+}
+
+func portKind() kind[l3.Port] {
+	return kind[l3.Port]{
+		name: "port", absent: "PortNotFound", saying: "Port %s could not be found.", table: l3.Tx.Ports,
+		meta: func(p *l3.Port) *l3.Meta { return &p.Meta }, show: (*Service).showPorts,
+		relation: func(ctx context.Context, tx l3.Tx, who l3.Caller, p l3.Port) (l3.Relation, error) {
+			return relationOnNetwork(ctx, tx, who, p.ProjectID, p.NetworkID)
+		},
+	}
+}
+
+func routerKind() kind[l3.Router] {
+	return kind[l3.Router]{
+		name: "router", absent: "RouterNotFound", saying: "Router %s could not be found", table: l3.Tx.Routers,
+		meta: func(r *l3.Router) *l3.Meta { return &r.Meta }, show: (*Service).showRouters,
+	}
+}
+
+func floatingIPKind() kind[l3.FloatingIP] {
+	return kind[l3.FloatingIP]{
+		name: "floatingip", absent: "FloatingIPNotFound", saying: "Floating IP %s could not be found", table: l3.Tx.FloatingIPs,
+		meta: func(f *l3.FloatingIP) *l3.Meta { return &f.Meta }, show: (*Service).showFloatingIPs,
+	}
+}
+
+func groupKind() kind[l3.SecurityGroup] {
+	return kind[l3.SecurityGroup]{
+		name: "security_group", absent: "SecurityGroupNotFound", saying: "Security group %s does not exist", table: l3.Tx.SecurityGroups,
+		meta: func(g *l3.SecurityGroup) *l3.Meta { return &g.Meta }, show: (*Service).showGroups,
+	}
+}
+
+func ruleKind() kind[l3.SecurityGroupRule] {
+	return kind[l3.SecurityGroupRule]{
+		name: "security_group_rule", absent: "SecurityGroupRuleNotFound", saying: "Security group rule %s does not exist",
+		table: l3.Tx.SecurityGroupRules, meta: func(r *l3.SecurityGroupRule) *l3.Meta { return &r.Meta },
+	}
+}
+
+func policyKind() kind[l3.RBACPolicy] {
+	return kind[l3.RBACPolicy]{
+		name: "rbac_policy", absent: "RbacPolicyNotFound", saying: "RBAC policy of type network with ID %s not found",
+		table: l3.Tx.RBACPolicies, meta: func(p *l3.RBACPolicy) *l3.Meta { return &p.Meta },
+	}
+}
+
+// put stores a resource, m being its Meta, unless it is what it was before.
+func put[R any](ctx context.Context, table l3.Table[R], before R, after *R, m *l3.Meta, now time.Time) (changed bool, err error) {
+	if reflect.DeepEqual(before, *after) {
+		return false, nil
+	}
+	m.UpdatedAt = now
+	return true, table.Update(ctx, after)
+}
+
+// fixed refuses to change an attribute that is given at creation alone.
+func fixed[T comparable](attribute string, have T, given *T) error {
+	if given == nil || *given == have {
+		return nil
+	}
+	return badRequest("HTTPBadRequest", "Cannot update read-only attribute %s", attribute)
+}
