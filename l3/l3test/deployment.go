@@ -72,11 +72,16 @@ func StartConfig(t testing.TB, c server.Config, hosts ...string) *Deployment {
 	api := httptest.NewServer(s.Handler())
 	t.Cleanup(api.Close)
 	d.URL = api.URL
-	for d.alive(t) < len(hosts) {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(aliveTime); d.alive(t) < len(hosts); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %s, %d of the agents of %q are alive", aliveTime, d.alive(t), hosts)
+		}
 	}
 	return d
 }
+
+// aliveTime is far more than agents need to be heard.
+const aliveTime = time.Minute
 
 // join starts the agent of a host.
 func (d *Deployment) join(t testing.TB, name string, c server.Config) *Host {
