@@ -14,7 +14,7 @@ var (
 	// ErrAbsent is returned for what is not there.
 	ErrAbsent = errors.New("not found in the store")
 	// ErrTaken is returned when a constraint refuses a row that another has taken the place of: an
-	// address, a MAC address, a segment, a binding, a host. The transaction goes on; [TakenError]
+	// address, a MAC address, a segment, a host. The transaction goes on; [TakenError]
 	// says which constraint.
 	ErrTaken = errors.New("taken")
 	// ErrUnavailable is returned when the database was away for so long that the store has given

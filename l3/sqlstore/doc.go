@@ -3,7 +3,7 @@
 // A resource is kept as one JSON document, beside nothing but its ID: whatever must be unique, or
 // found quickly, has an index on its place in the document. So a new attribute needs no migration,
 // and one that must be quick needs an index only. What is not a resource (addresses, segments,
-// bindings, quotas, the outbox) has tables of its own.
+// counts, quotas, the outbox) has tables of its own.
 //
 // # Transactions
 //
