@@ -191,8 +191,4 @@ type Desired interface {
 	// there, and what the database does not know becomes an [Orphan]. It reports whether that was
 	// so. What the queue has that is older changes nothing.
 	Reconcile(ctx context.Context, queued []Placement) (restored bool, err error)
-	// DesiredOf compiles what the host of a router must realise now; see [Compile].
-	DesiredOf(ctx context.Context, routerID string) (agent.Assignment, error)
-	// DesiredOn lists everything that a host must realise.
-	DesiredOn(ctx context.Context, host string) ([]agent.Assignment, error)
 }

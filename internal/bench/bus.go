@@ -90,8 +90,7 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 		server.Shutdown()
 		return nil
 	})
-	var publisher *natsbus.Publisher
-	if l.service, err = service.New(service.Config{Store: store, Published: func() { publisher.Wake() }}); err != nil {
+	if l.service, err = service.New(service.Config{Store: store}); err != nil {
 		return nil, err
 	}
 	control, err := l.connect(natsbus.Login{Server: server})
@@ -102,10 +101,9 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 	if err != nil {
 		return nil, err
 	}
-	publisher = natsbus.NewPublisher(store, l.service, bus)
 	run, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- publisher.Run(run) }()
+	go func() { ended <- bus.Run(run) }()
 	l.closers = append(l.closers, func() error {
 		stop()
 		return <-ended

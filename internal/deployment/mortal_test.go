@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -26,54 +28,51 @@ func (f *fuse) burn() {
 	f.left--
 }
 
-// mortal is a store and a service, for a publisher that ends before or after one of its accesses:
-// so between a commit and its publication, between that and the note that it was done, or between
-// two routers of one batch.
+// mortal is a service, for a bus that ends before or after one of its accesses: so between a commit
+// and its publication, between that and the note that it was done, or between two routers of one
+// batch.
 type mortal struct {
-	l3.Store
-	natsbus.Service
+	l3.ControlPlane
 	*fuse
 }
 
-func (m mortal) View(ctx context.Context, fn func(l3.Tx) error) error {
+func (m mortal) Unpublished(ctx context.Context, limit int) ([]l3.Notice, error) {
 	m.burn()
 	defer m.burn()
-	return m.Store.View(ctx, fn)
+	return m.ControlPlane.Unpublished(ctx, limit)
 }
 
-func (m mortal) Update(ctx context.Context, fn func(l3.Tx) error) error {
+func (m mortal) Published(ctx context.Context, notices []l3.Notice) error {
 	m.burn()
 	defer m.burn()
-	return m.Store.Update(ctx, fn)
+	return m.ControlPlane.Published(ctx, notices)
 }
 
 func (m mortal) PlacementOf(ctx context.Context, host, id string) (l3.Placement, error) {
 	m.burn()
 	defer m.burn()
-	return m.Service.PlacementOf(ctx, host, id)
+	return m.ControlPlane.PlacementOf(ctx, host, id)
 }
 
 func (m mortal) PlacementsOn(ctx context.Context, host string) ([]l3.Placement, error) {
 	m.burn()
 	defer m.burn()
-	return m.Service.PlacementsOn(ctx, host)
+	return m.ControlPlane.PlacementsOn(ctx, host)
 }
 
-// press is two servers' publishers, which are killed and started again.
+// press is the buses of two servers, which are killed and started again.
 type press struct {
-	store   l3.Store
-	service natsbus.Service
-	bus     *natsbus.Bus
+	service l3.ControlPlane
+	conn    *nats.Conn
 
-	mu      sync.Mutex
-	random  *rand.Rand
-	honest  bool
-	current [2]*natsbus.Publisher
-	ends    [2]func()
-	kills   int
+	mu     sync.Mutex
+	random *rand.Rand
+	honest bool
+	ends   [2]func()
+	kills  int
 }
 
-// set has publishers live for a random number of steps, or for ever. Those that there are end.
+// set has buses live for a random number of steps, or for ever. Those that there are end.
 func (p *press) set(random *rand.Rand, honest bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,36 +82,24 @@ func (p *press) set(random *rand.Rand, honest bool) {
 	}
 }
 
-// wake is what the service calls after a commit.
-func (p *press) wake() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, one := range p.current {
-		if one != nil {
-			one.Wake()
-		}
-	}
-}
-
-// run has publisher i live and die until ctx ends.
+// run has bus i live and die until ctx ends.
 func (p *press) run(ctx context.Context, i int) {
 	for ctx.Err() == nil {
 		life, end := context.WithCancel(ctx)
 		f := &fuse{left: -1, end: end}
-		m := mortal{p.store, p.service, f}
-		publisher := natsbus.NewPublisher(m, m, p.bus)
-		publisher.Poll = 50 * time.Millisecond
 		p.mu.Lock()
 		pause := time.Duration(p.random.IntN(20)) * time.Millisecond
 		if !p.honest {
 			f.left = p.random.IntN(16)
 		}
-		p.current[i], p.ends[i] = publisher, end
+		p.ends[i] = end
 		p.mu.Unlock()
-		_ = publisher.Run(life)
+		if bus, err := natsbus.Open(life, p.conn, mortal{p.service, f}, natsbus.Options{Poll: 50 * time.Millisecond}); err == nil {
+			_ = bus.Run(life)
+		}
 		end()
 		p.mu.Lock()
-		p.current[i], p.ends[i] = nil, func() {}
+		p.ends[i] = func() {}
 		p.kills++
 		p.mu.Unlock()
 		select {

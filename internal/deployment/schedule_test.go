@@ -37,7 +37,7 @@ func TestAnyScheduleEndsRight(t *testing.T) {
 					p.schedule(uint64(seed))
 				}
 				require.NoError(t, l3test.Audit(t.Context(), p.store))
-				require.Positive(t, p.press.kills, "no publisher was ever killed")
+				require.Positive(t, p.press.kills, "no bus was ever killed")
 			})
 		})
 	}
@@ -83,17 +83,14 @@ func newPlane(t *testing.T) *plane {
 	require.NoError(t, err)
 	t.Cleanup(control.Close)
 	p := &plane{T: t, store: store, admin: l3.Caller{Project: "p", Admin: true}}
-	p.press = &press{store: store, random: rand.New(rand.NewPCG(0, 0)), honest: true}
-	p.Service, err = service.New(service.Config{Store: store, Published: p.press.wake})
+	p.press = &press{random: rand.New(rand.NewPCG(0, 0)), honest: true}
+	p.Service, err = service.New(service.Config{Store: store})
 	require.NoError(t, err)
-	bus, err := natsbus.Open(t.Context(), control, p.Service, natsbus.Options{})
-	require.NoError(t, err)
-	p.press.service, p.press.bus = p.Service, bus
-	for i := range p.press.current {
+	p.press.service, p.press.conn = p.Service, control
+	for i := range p.press.ends {
 		p.press.ends[i] = func() {}
 		p.background(func(ctx context.Context) { p.press.run(ctx, i) })
 	}
-	p.background(func(ctx context.Context) { _ = natsbus.NewConsumer(p.Service, bus).Run(ctx) })
 	for i := range p.hosts {
 		name := fmt.Sprint("h", i)
 		nc, err := natsbus.Connect(natsbus.Login{Server: server, Host: name, Password: natsbus.Credential(secret, name)})

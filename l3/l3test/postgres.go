@@ -30,10 +30,10 @@ type Postgres struct {
 // ErrNoPostgres says that the server's programs are not installed.
 var ErrNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt install postgresql-15)")
 
-// server is what runs for as long as somebody holds the other end of its standard input. Its
+// postgresScript is what runs for as long as somebody holds the other end of its standard input. Its
 // arguments are the directory and the server's options. The order of strings is that of a language,
 // not of bytes, so that whoever relies on the server's is noticed.
-const server = `
+const postgresScript = `
 dir=$1; shift
 trap '' INT HUP TERM
 initdb --no-sync --wal-segsize=1 --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en \
@@ -58,7 +58,7 @@ func StartPostgres(ctx context.Context, options ...string) (_ *Postgres, err err
 		return nil, err
 	}
 	p := &Postgres{dir: dir}
-	args := []string{"-c", server, "sh", dir}
+	args := []string{"-c", postgresScript, "sh", dir}
 	for _, o := range options {
 		args = append(args, "-c", o)
 	}

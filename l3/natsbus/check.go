@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/internal/claim"
 )
 
 // checkEvery is the time between two looks at the streams.
@@ -17,17 +18,17 @@ func (t *turns) watch(ctx context.Context) {
 	for renew := time.Now(); ; {
 		troubled := t.bus.troubled()
 		if !time.Now().Before(renew) || troubled != nil {
-			renew = time.Now().Add(renewEvery)
-			err := t.bus.Claim(ctx)
+			renew = time.Now().Add(claim.RenewEvery)
+			err := t.bus.claim(ctx)
 			switch {
 			case err == nil:
 				t.bus.setTrouble(nil)
 			case errors.Is(err, l3.ErrOtherBus):
 				if troubled == nil {
-					t.Logger.Error("another bus serves the database: publishing stops", "err", err)
+					t.log.Error("another bus serves the database: publishing stops", "err", err)
 				}
 			case ctx.Err() == nil:
-				t.Logger.Warn("cannot renew the claim of the bus on the database", "err", err)
+				t.log.Warn("cannot renew the claim of the bus on the database", "err", err)
 				renew = time.Now()
 			}
 			if (troubled == nil) != (t.bus.troubled() == nil) {
@@ -43,7 +44,7 @@ func (t *turns) watch(ctx context.Context) {
 			t.ended <- err
 			return
 		case err != nil:
-			t.Logger.Warn("cannot check the streams of the bus", "err", err)
+			t.log.Warn("cannot check the streams of the bus", "err", err)
 		}
 		if !sleep(ctx, checkEvery) {
 			return

@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,28 +15,20 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Consumer hands what agents send, heartbeats and reports, to the service. Several may run; each
-// message goes to one of them, and to another when that one fails.
-type Consumer struct {
-	hosting l3.Reporting
+// consumer hands what agents send, heartbeats and reports, to the control plane. Several may run;
+// each message goes to one of them, and to another when that one fails.
+type consumer struct {
+	control l3.Reporting
 	bus     *Bus
-
-	// To be set before Run.
-
-	// Late is the age at which a heartbeat is ignored: it was sent before the control plane was
-	// away. The clocks of the servers must not differ by as much. 0: 30 s
-	Late     time.Duration
-	Heard    func()       // called for each heartbeat that was taken; nil: not called
-	Reported func()       // called for each report that was taken; nil: not called
-	Refused  func()       // called for each heartbeat of a host name that another machine uses; nil: not called
-	Logger   *slog.Logger // nil: nothing is logged
-
-	limit *limit
+	late    time.Duration
+	log     *slog.Logger
+	limit   *limit
 }
 
-// NewConsumer returns a consumer. Nothing runs before [Consumer.Run].
-func NewConsumer(hosting l3.Reporting, bus *Bus) *Consumer {
-	return &Consumer{hosting: hosting, bus: bus}
+func newConsumer(control l3.Reporting, bus *Bus) *consumer {
+	return &consumer{
+		control: control, bus: bus, late: cmp.Or(bus.options.Late, 30*time.Second), log: bus.log, limit: newLimit(time.Minute),
+	}
 }
 
 const (
@@ -50,66 +43,31 @@ const (
 )
 
 // Run works until ctx ends, and then returns nil.
-func (c *Consumer) Run(ctx context.Context) error {
-	r := *c
-	if r.Late == 0 {
-		r.Late = 30 * time.Second
-	}
-	for _, called := range []*func(){&r.Heard, &r.Reported, &r.Refused} {
-		if *called == nil {
-			*called = func() {}
-		}
-	}
-	r.limit = newLimit(time.Minute)
-	if r.Logger == nil {
-		r.Logger = slog.New(slog.DiscardHandler)
-	}
+func (c *consumer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range readers {
-		wg.Go(func() { r.read(ctx, streamReports, r.report) })
-		wg.Go(func() { r.read(ctx, streamOf(bucketAgents), r.heartbeat) })
+		wg.Go(func() { c.read(ctx, streamReports, c.report) })
+		wg.Go(func() { c.read(ctx, streamOf(bucketAgents), c.heartbeat) })
 	}
 	wg.Wait()
 	return nil
 }
 
 // read hands on the messages of a stream, and begins again when reading fails.
-func (c *Consumer) read(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) {
+func (c *consumer) read(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) {
 	for ctx.Err() == nil {
 		err := c.readOnce(ctx, stream, take)
 		if ctx.Err() != nil {
 			return
 		}
-		c.Logger.Warn("cannot read what agents send", "stream", stream, "err", err)
+		c.log.Warn("cannot read what agents send", "stream", stream, "err", err)
 		if !sleep(ctx, 250*time.Millisecond) {
 			return
 		}
 	}
 }
 
-// CaughtUp returns when every heartbeat that the bus had at the time of the call was taken, by
-// whichever process. An error says that agents cannot be heard now: the bus stores nothing, nobody
-// reads it, or what was read cannot be stored. [service.Failover] calls it.
-func (c *Consumer) CaughtUp(ctx context.Context) error {
-	mark, err := c.bus.probe(ctx)
-	if err != nil {
-		return err
-	}
-	for pause := time.Millisecond; ; pause *= 2 {
-		consumer, err := c.bus.js.Consumer(ctx, streamOf(bucketAgents), durable)
-		if err != nil {
-			return fmt.Errorf("nobody takes heartbeats: %w", err)
-		}
-		if consumer.CachedInfo().AckFloor.Stream >= mark {
-			return nil
-		}
-		if !sleep(ctx, pause) {
-			return fmt.Errorf("heartbeats wait to be taken: %w", ctx.Err())
-		}
-	}
-}
-
-func (c *Consumer) readOnce(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) error {
+func (c *consumer) readOnce(ctx context.Context, stream string, take func(context.Context, jetstream.Msg) error) error {
 	consumer, err := c.consumer(ctx, stream)
 	if err != nil {
 		return err
@@ -138,7 +96,7 @@ func (c *Consumer) readOnce(ctx context.Context, stream string, take func(contex
 // consumer returns the consumer of all control planes. It writes only what differs: in a cluster,
 // each write is one that all servers must sync, and readers ask again and again while a leader is
 // missing.
-func (c *Consumer) consumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
+func (c *consumer) consumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
 	want := jetstream.ConsumerConfig{
 		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * takeTime, MaxAckPending: 1000,
 	}
@@ -170,17 +128,16 @@ func giveBack(messages jetstream.MessagesContext) {
 var errMalformed = errors.New("it cannot be understood")
 
 // settle acknowledges a message, or has it delivered again; then it returns the reason.
-func (c *Consumer) settle(ctx context.Context, m jetstream.Msg, err error) error {
+func (c *consumer) settle(ctx context.Context, m jetstream.Msg, err error) error {
 	var refusal *l3.Error
 	var answer error
 	switch {
 	case err == nil:
 		answer = m.Ack()
 	case errors.Is(err, l3.ErrHostTaken):
-		c.Refused()
 		c.drop(m, err)
 		answer, err = m.Term(), nil
-	case errors.Is(err, errPeer):
+	case errors.Is(err, l3.ErrTunnelAddress):
 		c.drop(m, err)
 		answer, err = m.Ack(), nil // the heartbeat itself was taken
 	case errors.Is(err, errMalformed) || errors.As(err, &refusal):
@@ -190,20 +147,20 @@ func (c *Consumer) settle(ctx context.Context, m jetstream.Msg, err error) error
 		answer = m.Nak()
 	}
 	if answer != nil && ctx.Err() == nil {
-		c.Logger.Debug("a message of an agent will be delivered again", "subject", m.Subject(), "err", answer)
+		c.log.Debug("a message of an agent will be delivered again", "subject", m.Subject(), "err", answer)
 	}
 	return err
 }
 
 // drop logs why a message, or its tunnel address, is ignored: once a minute for each subject,
 // because an agent repeats what it sends.
-func (c *Consumer) drop(m jetstream.Msg, err error) {
+func (c *consumer) drop(m jetstream.Msg, err error) {
 	if c.limit.allow(m.Subject()) {
-		c.Logger.Error("ignoring what an agent sent", "subject", m.Subject(), "err", err)
+		c.log.Error("ignoring what an agent sent", "subject", m.Subject(), "err", err)
 	}
 }
 
-func (c *Consumer) report(ctx context.Context, m jetstream.Msg) error {
+func (c *consumer) report(ctx context.Context, m jetstream.Msg) error {
 	host, ok := name(strings.TrimPrefix(m.Subject(), subjectReports))
 	if !ok {
 		return fmt.Errorf("%w: its subject is no host's", errMalformed)
@@ -217,14 +174,10 @@ func (c *Consumer) report(ctx context.Context, m jetstream.Msg) error {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	r.At = meta.Timestamp // several readers, and redeliveries, change the order
-	if err := c.hosting.Report(ctx, r); err != nil {
-		return err
-	}
-	c.Reported()
-	return nil
+	return c.control.Report(ctx, r)
 }
 
-func (c *Consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
+func (c *consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
 	if m.Subject() == subjectOf(bucketAgents, keyProbe) {
 		return nil
 	}
@@ -240,12 +193,11 @@ func (c *Consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if time.Since(meta.Timestamp) > c.Late {
+	if time.Since(meta.Timestamp) > c.late {
 		return nil
 	}
-	if _, err := c.hosting.Heartbeat(ctx, h); err != nil {
+	if _, err := c.control.Heartbeat(ctx, h); err != nil {
 		return err
 	}
-	c.Heard()
 	return c.bus.setPeer(ctx, h)
 }

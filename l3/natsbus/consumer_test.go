@@ -20,7 +20,7 @@ func TestCaughtUp(t *testing.T) {
 	soon := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		return c.CaughtUp(ctx)
+		return r.bus.CaughtUp(ctx)
 	}
 	require.ErrorContains(t, soon(), "nobody takes heartbeats")
 	stop := background(t, c.Run)
@@ -28,7 +28,7 @@ func TestCaughtUp(t *testing.T) {
 	source := r.source("h1")
 	for range 50 {
 		require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{Binary: time.Now().String()}))
-		require.NoError(t, c.CaughtUp(t.Context()))
+		require.NoError(t, r.bus.CaughtUp(t.Context()))
 		h.mu.Lock()
 		heard := h.beats["h1"]
 		delete(h.beats, "h1")
@@ -41,7 +41,7 @@ func TestCaughtUp(t *testing.T) {
 	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.Error(t, soon(), "the newer one, which replaces it, neither")
 	h.setBroken(false)
-	require.NoError(t, c.CaughtUp(t.Context()), "it comes again")
+	require.NoError(t, r.bus.CaughtUp(t.Context()), "it comes again")
 	stop()
 	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{}))
 	require.ErrorContains(t, soon(), "heartbeats wait to be taken")
@@ -58,7 +58,7 @@ func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 	background(t, natsbus.NewConsumer(sick, r.bus).Run)
 	good := natsbus.NewConsumer(well, r.bus)
 	background(t, good.Run)
-	require.Eventually(t, func() bool { return good.CaughtUp(t.Context()) == nil }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return r.bus.CaughtUp(t.Context()) == nil }, patience, time.Millisecond)
 	source := r.source("h1")
 	const reports = 100
 	for i := range reports {
@@ -70,7 +70,7 @@ func TestFailingProcessLeavesWordsToOthers(t *testing.T) {
 		defer well.mu.Unlock()
 		return len(well.reports) == reports && len(well.beats) == 1
 	}, patience, time.Millisecond)
-	require.NoError(t, good.CaughtUp(t.Context()))
+	require.NoError(t, r.bus.CaughtUp(t.Context()))
 }
 
 // TestPeersExpire: a host that is silent for a lifetime is no tunnel peer any more; the others are

@@ -1,6 +1,10 @@
 // Package natsbus connects the control plane with its agents over NATS JetStream: servers that run
 // in this process, or another NATS.
 //
+// [Open] and [OpenEmbedded] return the control plane's side, an [l3.Bus]. [Client] is an agent's
+// side, which waits for its servers and connects again by itself. Both work while their Run does,
+// may be used concurrently, and start no goroutine that outlives Run and Close.
+//
 // What follows is everything that an agent in another language needs, and what the operator of
 // another NATS must configure.
 //

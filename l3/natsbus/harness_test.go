@@ -106,12 +106,11 @@ func (r *rig) publish(w *world) *natsbus.Publisher {
 func (r *rig) publisher(w *world) *natsbus.Publisher {
 	r.Helper()
 	o := r.options
+	o.Poll = 10 * time.Millisecond
 	o.Logger = slog.New(slog.NewTextHandler(r.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b, err := natsbus.Open(r.Context(), r.nc, w, o)
 	require.NoError(r, err)
-	p := natsbus.NewPublisher(w, w, b)
-	p.Poll, p.Logger = 10*time.Millisecond, o.Logger
-	return p
+	return natsbus.NewPublisher(w, b)
 }
 
 func background(t *testing.T, run func(context.Context) error) (stop func()) {
@@ -128,7 +127,7 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 
 // world is a database: which router is where, what has left, and an outbox.
 type world struct {
-	l3.Store
+	hosting
 	mu         sync.Mutex
 	deployment l3.Deployment
 	at         map[string]agent.Assignment
@@ -305,43 +304,28 @@ func (w *world) PlacementsOn(_ context.Context, host string) (all []l3.Placement
 	return all, nil
 }
 
-func (w *world) DesiredOf(context.Context, string) (agent.Assignment, error) { panic("not called") }
+// Committed never receives: publishers look for themselves.
+func (w *world) Committed() <-chan struct{} { return nil }
 
-func (w *world) DesiredOn(context.Context, string) ([]agent.Assignment, error) { panic("not called") }
-
-func (w *world) View(_ context.Context, fn func(l3.Tx) error) error {
+func (w *world) Unpublished(_ context.Context, limit int) ([]l3.Notice, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fn(worldTx{w: w})
+	return slices.Clone(w.outbox[:min(limit, len(w.outbox))]), nil
 }
 
-func (w *world) Update(ctx context.Context, fn func(l3.Tx) error) error { return w.View(ctx, fn) }
+func (w *world) Published(_ context.Context, notices []l3.Notice) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dones++
+	last := notices[len(notices)-1].Seq
+	w.outbox = slices.DeleteFunc(w.outbox, func(n l3.Notice) bool { return n.Seq <= last })
+	return nil
+}
 
 func (w *world) pending() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.outbox)
-}
-
-type worldTx struct {
-	l3.Tx
-	w *world
-}
-
-func (tx worldTx) Outbox() l3.Outbox { return worldOutbox(tx) }
-
-type worldOutbox worldTx
-
-func (o worldOutbox) Add(context.Context, ...l3.Notice) error { panic("not called") }
-
-func (o worldOutbox) Next(_ context.Context, limit int) ([]l3.Notice, error) {
-	return slices.Clone(o.w.outbox[:min(limit, len(o.w.outbox))]), nil
-}
-
-func (o worldOutbox) Done(_ context.Context, upTo uint64) error {
-	o.w.dones++
-	o.w.outbox = slices.DeleteFunc(o.w.outbox, func(n l3.Notice) bool { return n.Seq <= upTo })
-	return nil
 }
 
 // watcher keeps what a Watch said.

@@ -16,6 +16,7 @@ type hosting struct {
 	fail    int // reports that it cannot store
 	broken  bool
 	taken   string // host whose name another machine uses
+	refused int    // its heartbeats
 	reports []agent.Report
 	beats   map[string]agent.Heartbeat
 }
@@ -41,6 +42,7 @@ func (h *hosting) Heartbeat(_ context.Context, b agent.Heartbeat) (l3.Agent, err
 		return l3.Agent{}, errBroken
 	}
 	if b.Host == h.taken {
+		h.refused++
 		return l3.Agent{}, &l3.HostTakenError{Host: b.Host}
 	}
 	if h.beats == nil {

@@ -55,7 +55,7 @@ func (b *Bus) setSelf(i identity) {
 // identify reads the identity of the bus, and gives it one if it has none. A bus of another
 // deployment is refused, or taken over if the options say so.
 func (b *Bus) identify(ctx context.Context) error {
-	d, err := b.desired.Deployment(ctx)
+	d, err := b.control.Deployment(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,49 +159,20 @@ func (b *Bus) empty(ctx context.Context) error {
 	return b.clearFilling(ctx)
 }
 
-// renewEvery is the time between two renewals of the claim on the database.
-const renewEvery = l3.BusClaimTime / 3
-
-// claim records in the database that this bus serves it.
+// claim records in the database that this bus serves it, or renews that record. It is a write, so
+// it also finds a database that cannot be written.
 func (b *Bus) claim(ctx context.Context) error {
-	return b.desired.ClaimBus(ctx, b.ID(), b.options.Server)
-}
-
-// Claim renews the record in the database that this bus serves it. It is a real write: what
-// readiness asks for.
-func (b *Bus) Claim(ctx context.Context) error {
-	err := b.claim(ctx)
-	if errors.Is(err, l3.ErrOtherBus) {
+	err := b.control.ClaimBus(ctx, b.ID(), b.options.Server)
+	if err == nil {
+		return nil
+	}
+	if b.isOpen() && errors.Is(err, l3.ErrOtherBus) {
 		b.setTrouble(err)
 	}
-	return err
+	return fmt.Errorf("claim database: %w", err)
 }
 
-// Release ends the claim on the database, for a server that stops.
-func (b *Bus) Release(ctx context.Context) error {
-	return b.desired.ReleaseBus(ctx, b.ID(), b.options.Server)
-}
-
-// claimFirst claims the database. If another bus has a claim, it waits until it is renewed, which
-// means that the other bus is in use and this one is refused, or has lapsed.
-func (b *Bus) claimFirst(ctx context.Context) error {
-	var seen time.Time
-	for {
-		err := b.claim(ctx)
-		var other *l3.OtherBusError
-		if !errors.As(err, &other) {
-			return err
-		}
-		at := other.Deployment.Bus.SeenAt
-		if !seen.IsZero() && at.After(seen) {
-			return err
-		}
-		if seen.IsZero() {
-			b.log.Warn("waiting for the claim of another bus on the database to lapse", "err", err)
-		}
-		seen = at
-		if !sleep(ctx, 500*time.Millisecond) {
-			return err
-		}
-	}
+// release ends the claim on the database, for a server that stops.
+func (b *Bus) release(ctx context.Context) error {
+	return b.control.ReleaseBus(ctx, b.ID(), b.options.Server)
 }

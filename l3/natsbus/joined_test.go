@@ -3,7 +3,6 @@ package natsbus_test
 import (
 	"context"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,16 +22,11 @@ func TestJoined(t *testing.T) {
 	r := &rig{T: t, server: start(t, natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: loopback})}
 	r.nc = connect(t, natsbus.Login{Server: r.server})
 	store := l3test.Open(t, l3test.SQLiteURL(t))
-	var publisher atomic.Pointer[natsbus.Publisher]
-	svc, err := service.New(service.Config{Store: store, Published: func() { publisher.Load().Wake() }})
+	svc, err := service.New(service.Config{Store: store})
 	require.NoError(t, err)
-	r.bus, err = natsbus.Open(t.Context(), r.nc, svc, natsbus.Options{})
+	r.bus, err = natsbus.Open(t.Context(), r.nc, svc, natsbus.Options{Poll: time.Hour}) // it is told
 	require.NoError(t, err)
-	p := natsbus.NewPublisher(store, svc, r.bus)
-	p.Poll = time.Hour // it is woken
-	publisher.Store(p)
-	background(t, p.Run)
-	background(t, natsbus.NewConsumer(svc, r.bus).Run)
+	background(t, r.bus.Run)
 
 	host := &dataplane.FakeHost{}
 	peers := make(chan []netip.Addr, 16)

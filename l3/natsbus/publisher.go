@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -12,71 +13,35 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Publisher publishes what was committed, opens the sessions of agents, and keeps the bus in
-// repair. Several may run, on one store, in one process or many: what they do twice changes
+// publisher publishes what was committed, opens the sessions of agents, and keeps the bus in
+// repair. Several may run, on one database, in one process or many: what they do twice changes
 // nothing.
-type Publisher struct {
-	store   l3.Store
-	service Service
-	bus     *Bus
-	wake    chan struct{}
-
-	// To be set before Run.
-	Poll      time.Duration     // between looks into the outbox when nobody called Wake; 0: 1 s
-	Reconcile time.Duration     // between comparisons of everything; 0: 1 hour
-	Published func(notices int) // called with the number of notices that were published; nil: not called
-	Logger    *slog.Logger      // nil: nothing is logged
+type publisher struct {
+	control   l3.ControlPlane
+	bus       *Bus
+	poll      time.Duration // between looks for what was committed, without being told
+	reconcile time.Duration // between comparisons of everything
+	log       *slog.Logger
 }
 
-// Service is what a publisher needs of [service.Service].
-type Service interface {
-	l3.Desired
-	// Attach is that of [l3.Reporting].
-	Attach(ctx context.Context, session agent.Session) error
-}
-
-// NewPublisher returns a publisher. Nothing runs before [Publisher.Run].
-func NewPublisher(store l3.Store, service Service, bus *Bus) *Publisher {
-	return &Publisher{store: store, service: service, bus: bus, wake: make(chan struct{}, 1)}
-}
-
-// Bus returns the bus that the publisher writes to.
-func (p *Publisher) Bus() *Bus { return p.bus }
-
-// Wake says that there is something in the outbox. It does not block; service.Config.Published may call
-// it.
-func (p *Publisher) Wake() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
+func newPublisher(control l3.ControlPlane, bus *Bus) *publisher {
+	o := bus.options
+	return &publisher{
+		control: control, bus: bus, poll: cmp.Or(o.Poll, time.Second), reconcile: cmp.Or(o.Reconcile, time.Hour), log: bus.log,
 	}
 }
 
 // Run publishes until ctx ends, and then returns nil. Before anything else it compares the bus with
 // the database. It fails when the connection is closed, and when another deployment has taken the
 // bus over.
-func (p *Publisher) Run(ctx context.Context) error {
-	r := *p
-	if r.Poll == 0 {
-		r.Poll = time.Second
-	}
-	if r.Reconcile == 0 {
-		r.Reconcile = time.Hour
-	}
-	if r.Published == nil {
-		r.Published = func(int) {}
-	}
-	if r.Logger == nil {
-		r.Logger = slog.New(slog.DiscardHandler)
-	}
-	t := &turns{Publisher: &r, stop: func() {}, found: make(chan struct{}, 1), ended: make(chan error, 1)}
+func (p *publisher) Run(ctx context.Context) error {
+	t := &turns{publisher: p, stop: func() {}, found: make(chan struct{}, 1), ended: make(chan error, 1)}
 	// Another bus may have claimed the database since this one was opened.
-	if err := t.bus.Claim(ctx); err != nil && ctx.Err() == nil {
-		t.Logger.Warn("cannot renew the claim of the bus on the database", "err", err)
+	if err := t.bus.claim(ctx); err != nil && ctx.Err() == nil {
+		t.log.Warn("cannot renew the claim of the bus on the database", "err", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -89,9 +54,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 
 // turns is one Run.
 type turns struct {
-	*Publisher
+	*publisher
 	prepared atomic.Bool // the bus was compared with the database, and sessions are served
-	compare  time.Time   // when to compare the next time
+	due      time.Time   // when to compare the next time
 	stop     func()      // stops serving sessions
 
 	lost  atomic.Bool   // the bus has lost something
@@ -105,9 +70,9 @@ func (t *turns) loop(ctx context.Context) error {
 			t.unprepare()
 		}
 		err := t.turn(ctx)
-		wait, woken := t.Poll, t.wake
+		wait, woken := t.poll, t.control.Committed()
 		if err != nil {
-			t.Logger.Warn("what was committed waits to be published", "err", err)
+			t.log.Warn("what was committed waits to be published", "err", err)
 			wait, woken = min(100*time.Millisecond<<min(fails, 6), 5*time.Second), nil
 			fails++
 		} else {
@@ -142,7 +107,7 @@ func (t *turns) turn(ctx context.Context) error {
 		t.unprepare()
 		return err
 	}
-	if !t.prepared.Load() || time.Now().After(t.compare) {
+	if !t.prepared.Load() || time.Now().After(t.due) {
 		if err := t.prepare(ctx); err != nil {
 			return err
 		}
@@ -160,10 +125,10 @@ func (t *turns) turn(ctx context.Context) error {
 
 // prepare compares everything, and then serves sessions.
 func (t *turns) prepare(ctx context.Context) error {
-	if err := t.ReconcileNow(ctx); err != nil {
+	if err := t.reconcileNow(ctx); err != nil {
 		return err
 	}
-	t.compare = time.Now().Add(t.Reconcile)
+	t.due = time.Now().Add(t.reconcile)
 	if t.prepared.Load() {
 		return nil
 	}
@@ -175,7 +140,7 @@ func (t *turns) prepare(ctx context.Context) error {
 		}
 		return t.checkHost(ctx, host)
 	}
-	stop, err := newSessions(t.bus, t.service.Attach, t.Logger, check).serve(ctx)
+	stop, err := newSessions(t.bus, t.control.Attach, t.log, check).serve(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,30 +156,21 @@ const (
 
 // drain publishes the first notices of the outbox, and returns how many there were. They are done
 // when the bus has stored what they are about; see [ServerConfig] for what stored means.
-func (p *Publisher) drain(ctx context.Context) (int, error) {
-	var notices []l3.Notice
-	err := p.store.View(ctx, func(tx l3.Tx) (err error) {
-		notices, err = tx.Outbox().Next(ctx, batch)
-		return err
-	})
+func (p *publisher) drain(ctx context.Context) (int, error) {
+	notices, err := p.control.Unpublished(ctx, batch)
 	if err != nil || len(notices) == 0 {
 		return 0, err
 	}
 	if err := p.publish(ctx, notices); err != nil {
 		return 0, err
 	}
-	upTo := notices[len(notices)-1].Seq
-	if err := p.store.Update(ctx, func(tx l3.Tx) error { return tx.Outbox().Done(ctx, upTo) }); err != nil {
-		return 0, err
-	}
-	p.Published(len(notices))
-	return len(notices), nil
+	return len(notices), p.control.Published(ctx, notices)
 }
 
 // publish settles the routers that the notices are about: each router's hosts in the order of their
 // last notices, so that the host that a router has left hears of it first, and each host once,
 // because the present state is published.
-func (p *Publisher) publish(ctx context.Context, notices []l3.Notice) error {
+func (p *publisher) publish(ctx context.Context, notices []l3.Notice) error {
 	hosts := map[string][]string{}
 	for _, n := range notices {
 		earlier := slices.DeleteFunc(hosts[n.RouterID], func(h string) bool { return h == n.Host })
@@ -237,10 +193,10 @@ func (p *Publisher) publish(ctx context.Context, notices []l3.Notice) error {
 
 // settle publishes one router. A router that cannot be compiled keeps no other waiting: its host
 // stays with what it has.
-func (p *Publisher) settle(ctx context.Context, host, routerID string) (changed bool, err error) {
-	changed, err = p.bus.settle(ctx, p.service, host, routerID)
+func (p *publisher) settle(ctx context.Context, host, routerID string) (changed bool, err error) {
+	changed, err = p.bus.settle(ctx, p.control, host, routerID)
 	if errors.Is(err, dataplane.ErrInvalid) {
-		p.Logger.Error("a router cannot be published", "router", routerID, "host", host, "err", err)
+		p.log.Error("a router cannot be published", "router", routerID, "host", host, "err", err)
 		return false, nil
 	}
 	return changed, err

@@ -19,18 +19,18 @@ import (
 // place is a router on a host.
 type place struct{ host, routerID string }
 
-// ReconcileNow compares everything that the bus has with the database, and writes what differs. It
+// reconcileNow compares everything that the bus has with the database, and writes what differs. It
 // first tells the database what the bus has, which shows that the database was restored to an
 // earlier state. If it was, or if the bus had lost something, all agents are made to read from the
 // beginning. Several processes may do so at once, and while others publish.
-func (p *Publisher) ReconcileNow(ctx context.Context) error {
-	if err := p.reconcile(ctx); err != nil {
+func (p *publisher) reconcileNow(ctx context.Context) error {
+	if err := p.compare(ctx); err != nil {
 		return fmt.Errorf("compare the bus with the database: %w", err)
 	}
 	return nil
 }
 
-func (p *Publisher) reconcile(ctx context.Context) error {
+func (p *publisher) compare(ctx context.Context) error {
 	filling, _, err := p.bus.filling(ctx)
 	if err != nil {
 		return err
@@ -39,14 +39,14 @@ func (p *Publisher) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	restored, err := p.service.Reconcile(ctx, queued(have))
+	restored, err := p.control.Reconcile(ctx, queued(have))
 	if err != nil {
 		return err
 	}
 	if restored {
-		p.Logger.Error("the database was restored to an earlier state than that of the bus: its versions were raised")
+		p.log.Error("the database was restored to an earlier state than that of the bus: its versions were raised")
 	}
-	hosts, err := p.service.Hosts(ctx)
+	hosts, err := p.control.Hosts(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (p *Publisher) reconcile(ctx context.Context) error {
 		return err
 	}
 	if filling != "" && lost > 0 && !restored {
-		p.Logger.Error("the bus had lost changes, or is an older copy: they were written again", "routers", lost)
+		p.log.Error("the bus had lost changes, or is an older copy: they were written again", "routers", lost)
 	}
 	if filling == "" || restored || lost > 0 {
 		return p.bus.setFilling(ctx)
@@ -81,11 +81,11 @@ func (p *Publisher) reconcile(ctx context.Context) error {
 
 // different compares what a host has on the bus with the database. It removes from have what it has
 // compared.
-func (p *Publisher) different(ctx context.Context, host string, have map[place][]byte) (different []place, err error) {
-	want, err := p.service.PlacementsOn(ctx, host)
+func (p *publisher) different(ctx context.Context, host string, have map[place][]byte) (different []place, err error) {
+	want, err := p.control.PlacementsOn(ctx, host)
 	if errors.Is(err, dataplane.ErrInvalid) {
 		// One router that cannot be compiled. Those that the bus has are settled one by one.
-		p.Logger.Error("a router of the host cannot be published", "host", host, "err", err)
+		p.log.Error("a router of the host cannot be published", "host", host, "err", err)
 		return nil, nil
 	}
 	if err != nil {
@@ -106,23 +106,19 @@ func (p *Publisher) different(ctx context.Context, host string, have map[place][
 }
 
 // waiting returns what the outbox is about.
-func (p *Publisher) waiting(ctx context.Context) (map[place]bool, error) {
+func (p *publisher) waiting(ctx context.Context) (map[place]bool, error) {
 	const all = 1 << 30
-	waiting := map[place]bool{}
-	err := p.store.View(ctx, func(tx l3.Tx) error {
-		clear(waiting)
-		notices, err := tx.Outbox().Next(ctx, all)
-		for _, n := range notices {
-			waiting[place{n.Host, n.RouterID}] = true
-		}
-		return err
-	})
+	notices, err := p.control.Unpublished(ctx, all)
+	waiting := make(map[place]bool, len(notices))
+	for _, n := range notices {
+		waiting[place{n.Host, n.RouterID}] = true
+	}
 	return waiting, err
 }
 
 // settleAll settles routers and returns how many had to be written although nothing was waiting to
 // be published of them.
-func (p *Publisher) settleAll(ctx context.Context, places []place, waiting map[place]bool) (lost int, err error) {
+func (p *publisher) settleAll(ctx context.Context, places []place, waiting map[place]bool) (lost int, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	changes := make([]bool, len(places))
@@ -144,7 +140,7 @@ func (p *Publisher) settleAll(ctx context.Context, places []place, waiting map[p
 }
 
 // checkHost compares what the bus has for one host, which is about to read it from the beginning.
-func (p *Publisher) checkHost(ctx context.Context, host string) error {
+func (p *publisher) checkHost(ctx context.Context, host string) error {
 	have, err := p.bus.list(ctx, Token(host)+".*")
 	if err != nil {
 		return err

@@ -61,24 +61,21 @@ func TestHeartbeatOfATakenHost(t *testing.T) {
 	r := newRig(t)
 	h := &hosting{taken: "h1"}
 	c := natsbus.NewConsumer(h, r.bus)
-	refused := make(chan struct{}, 10)
-	c.Refused = func() { refused <- struct{}{} }
 	background(t, c.Run)
 	beat := agent.Heartbeat{
 		Instance: "i", Machine: "m", Deployment: "d", Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.1")},
 		Inventory: &agent.Inventory{Seq: 7, MaxEpoch: 9, Routers: []agent.RunningRouter{{ID: "r", Epoch: 9, Revision: 3}}},
 	}
 	require.NoError(t, r.source("h1").Heartbeat(t.Context(), beat))
-	<-refused
 	require.NoError(t, r.source("h2").Heartbeat(t.Context(), beat))
-	require.Eventually(t, func() bool { return c.CaughtUp(t.Context()) == nil }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.bus.CaughtUp(t.Context()) == nil }, patience, 10*time.Millisecond)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	require.NotContains(t, h.beats, "h1")
 	got := h.beats["h2"]
 	beat.Host, beat.StartedAt = "h2", got.StartedAt
 	require.Equal(t, beat, got)
-	require.Empty(t, refused)
+	require.Equal(t, 1, h.refused)
 	_, err := r.jetstream().Stream(t.Context(), "KV_peers")
 	require.NoError(t, err)
 	s, err := r.jetstream().Stream(t.Context(), "KV_peers")

@@ -67,7 +67,7 @@ func StartServer(c ServerConfig) (_ *Server, err error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	lock, err := claim(c.Dir)
+	lock, err := lockDir(c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
@@ -137,10 +137,10 @@ func (s *Server) start() error {
 	return nil
 }
 
-// claim locks a directory until the file that it returns is closed: two servers would damage each
+// lockDir locks a directory until the file that it returns is closed: two servers would damage each
 // other's files. It also writes to the directory, because nats-server would notice late that it
 // cannot.
-func claim(dir string) (_ *os.File, err error) {
+func lockDir(dir string) (_ *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

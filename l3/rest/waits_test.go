@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,17 +52,14 @@ func deploy(t *testing.T, physical ...string) *deployment {
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	store := l3test.Open(t, l3test.SQLiteURL(t))
-	var publisher atomic.Pointer[natsbus.Publisher]
 	svc, err := service.New(service.Config{
-		Store: store, Published: func() { publisher.Load().Wake() }, Logger: logger(t),
+		Store: store, Logger: logger(t),
 		Quotas: map[string]int{"router": -1, "network": -1, "subnet": -1, "port": -1},
 	})
 	require.NoError(t, err)
 	bus, err := natsbus.Open(t.Context(), nc, svc, natsbus.Options{})
 	require.NoError(t, err)
-	publisher.Store(natsbus.NewPublisher(store, svc, bus))
-	inBackground(t, publisher.Load().Run)
-	inBackground(t, natsbus.NewConsumer(svc, bus).Run)
+	inBackground(t, bus.Run)
 	inBackground(t, service.Failover{Service: svc, DownTime: time.Second}.Run)
 	h := holdToOpenAPI(t, rest.New(rest.Config{Service: svc, Auth: rest.None{}, Logger: logger(t)}))
 	api := httptest.NewServer(h)

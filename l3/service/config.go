@@ -25,7 +25,6 @@ type Config struct {
 	// them.
 	RemoveOrphans bool
 	Now           func() time.Time // nil: time.Now
-	Published     func()           // called after a commit that left something in the outbox; must not block; nil: nobody
 	Logger        *slog.Logger     // nil: nothing is logged
 }
 

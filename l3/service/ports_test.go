@@ -11,7 +11,6 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/service"
 )
 
 func TestPortDefaults(t *testing.T) {
@@ -212,8 +211,7 @@ func TestPortOfRouterKeepsItsAddresses(t *testing.T) {
 }
 
 func TestPortDownIsToldToTheHost(t *testing.T) {
-	published := 0
-	onStoresWith(t, service.Config{Published: func() { published++ }}, func(t *testing.T, c *cloud) {
+	onStores(t, func(t *testing.T, c *cloud) {
 		_, err := c.Heartbeat(t.Context(), agent.Heartbeat{Host: "h"})
 		require.NoError(t, err)
 		sub := c.subnet(c.network(alice, l3.NetworkSpec{}), "10.0.0.0/24")
@@ -221,22 +219,28 @@ func TestPortDownIsToldToTheHost(t *testing.T) {
 		require.NoError(t, err)
 		i, err := c.AddRouterInterface(t.Context(), alice, r[0].ID, l3.InterfaceSpec{SubnetID: sub.ID})
 		require.NoError(t, err)
-		port, before := l3.Port{Meta: l3.Meta{ID: i.PortID}}, published
+		<-c.Committed()
+		port := l3.Port{Meta: l3.Meta{ID: i.PortID}}
 		for _, step := range []struct {
 			what string
 			spec l3.PortSpec
-			told int
+			told bool
 		}{
-			{"a name", l3.PortSpec{Name: new("x")}, 0},
-			{"down", l3.PortSpec{AdminStateUp: new(false)}, 1},
-			{"down again", l3.PortSpec{AdminStateUp: new(false)}, 0},
-			{"up", l3.PortSpec{AdminStateUp: new(true)}, 1},
-			{"MAC address", l3.PortSpec{MAC: new(mac("fa:16:3e:00:00:09"))}, 1},
+			{"a name", l3.PortSpec{Name: new("x")}, false},
+			{"down", l3.PortSpec{AdminStateUp: new(false)}, true},
+			{"down again", l3.PortSpec{AdminStateUp: new(false)}, false},
+			{"up", l3.PortSpec{AdminStateUp: new(true)}, true},
+			{"MAC address", l3.PortSpec{MAC: new(mac("fa:16:3e:00:00:09"))}, true},
 		} {
 			_, err := c.update(port, admin, step.spec)
 			require.NoError(t, err)
-			require.Equal(t, step.told, published-before, step.what)
-			before = published
+			told := false
+			select {
+			case <-c.Committed():
+				told = true
+			default:
+			}
+			require.Equal(t, step.told, told, step.what)
 		}
 	})
 }

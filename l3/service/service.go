@@ -20,6 +20,8 @@ type Service struct {
 	now    func() time.Time
 	turns  *turns
 	roll   *roll
+
+	committed chan struct{}
 }
 
 // New makes a service on a store. It does nothing by itself: no goroutine, no clock. The store is
@@ -66,7 +68,8 @@ func New(c Config) (*Service, error) {
 	}
 	s := &Service{
 		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, log: c.Logger,
-		now: func() time.Time { return c.Now().UTC().Truncate(time.Second) },
+		now:       func() time.Time { return c.Now().UTC().Truncate(time.Second) },
+		committed: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -117,8 +120,11 @@ func (s *Service) update(ctx context.Context, fn func(*work) error) error {
 		notices = w.notices
 		return err
 	})
-	if err == nil && notices > 0 && s.config.Published != nil {
-		s.config.Published()
+	if err == nil && notices > 0 {
+		select {
+		case s.committed <- struct{}{}:
+		default:
+		}
 	}
 	return err
 }

@@ -1,13 +1,11 @@
 package control
 
 import (
-	"context"
-	"net/http"
 	"time"
 
-	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/rest"
+	"github.com/l3kit/l3kit/l3/server"
 )
 
 // Limits is the flags that bound what clients of the API can hold on to.
@@ -43,20 +41,9 @@ func (l *Limits) check() error {
 	return nil
 }
 
-// inTime has requests end in time, whatever they wait for.
-func (l *Limits) inTime(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), l.RequestTimeout)
-		defer cancel()
-		h.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
-
-func (l *Limits) rest() rest.Limits {
-	return rest.Limits{Body: l.MaxBody, Items: l.MaxItems, Bodies: l.MaxBodyMemory, Answers: l.MaxAnswerMemory}
-}
-
-func (l *Limits) web() daemon.Limits {
-	return daemon.Limits{Connections: l.MaxConnections, Read: l.ReadTimeout, Write: l.WriteTimeout, Shutdown: l.ShutdownTimeout,
-		Busy: http.HandlerFunc(rest.Busy)}
+func (l *Limits) server() server.Limits {
+	return server.Limits{
+		Limits:  rest.Limits{Body: l.MaxBody, Items: l.MaxItems, Bodies: l.MaxBodyMemory, Answers: l.MaxAnswerMemory},
+		Request: l.RequestTimeout, Connections: l.MaxConnections, Read: l.ReadTimeout, Write: l.WriteTimeout, Shutdown: l.ShutdownTimeout,
+	}
 }

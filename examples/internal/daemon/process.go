@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -77,11 +78,11 @@ func (f Flags) Run(ctx context.Context, parts ...Part) error {
 		if err := CheckAddress("--metrics", f.Metrics); err != nil {
 			return err
 		}
-		web, err := Listen(p.Log, f.Metrics, p.Handler(), WebLimits())
+		listener, err := net.Listen("tcp", f.Metrics)
 		if err != nil {
-			return fmt.Errorf("--metrics: %w", err)
+			return fmt.Errorf("--metrics: listen: %w", err)
 		}
-		parts = append(parts, web.Serve)
+		parts = append(parts, web(listener, p.Handler()))
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)

@@ -63,7 +63,7 @@ func newBus(t *testing.T, listen netip.AddrPort) *bus {
 }
 
 // records are those of a database that the bus is opened for.
-type records struct{ l3.Desired }
+type records struct{ l3.ControlPlane }
 
 // testDeployment is the identity of that database.
 const testDeployment = "00000000-0000-4000-8000-000000000001"

@@ -1,4 +1,4 @@
-package control
+package server
 
 import (
 	"encoding/json"
@@ -6,22 +6,30 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
-// answer answers a request of the API, measures how long that takes, and logs it: at debug, and
-// what is refused at info.
-func (c *Control) answer(w http.ResponseWriter, r *http.Request) {
+// requests measures how long a handler takes to answer each request, and logs it: at debug, and what
+// is refused at info.
+type requests struct {
+	handler  http.Handler
+	duration *prometheus.HistogramVec
+	log      *slog.Logger
+}
+
+func (q *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start, noted := time.Now(), &notedAnswer{ResponseWriter: w, status: http.StatusOK}
 	method, path := r.Method, r.URL.RequestURI()
-	c.api.ServeHTTP(noted, r)
+	q.handler.ServeHTTP(noted, r)
 	took := time.Since(start)
-	c.metrics.requests.WithLabelValues(method, strconv.Itoa(noted.status)).Observe(took.Seconds())
+	q.duration.WithLabelValues(method, strconv.Itoa(noted.status)).Observe(took.Seconds())
 
 	level, text := slog.LevelDebug, "answered request"
 	if noted.status >= http.StatusBadRequest {
 		level, text = slog.LevelInfo, "refused request"
 	}
-	if !c.process.Log.Enabled(r.Context(), level) {
+	if !q.log.Enabled(r.Context(), level) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -31,7 +39,7 @@ func (c *Control) answer(w http.ResponseWriter, r *http.Request) {
 	if reason := noted.reason(); reason != "" {
 		attrs = append(attrs, slog.String("reason", reason))
 	}
-	c.process.Log.LogAttrs(r.Context(), level, text, attrs...)
+	q.log.LogAttrs(r.Context(), level, text, attrs...)
 }
 
 // notedAnswer remembers the status of an answer, and the body of a refusal.

@@ -1,4 +1,4 @@
-package daemon
+package httpserver
 
 import (
 	"bufio"
@@ -32,15 +32,24 @@ func (l *lengthy) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// serving is a Web that serves until stop is called, which returns what Serve does.
-func serving(t *testing.T, h http.Handler, l Limits) (w *Web, stop func() error) {
+func limits() Limits {
+	return Limits{Connections: 100, Read: time.Minute, Write: time.Minute, Shutdown: 10 * time.Second,
+		Busy: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many connections", http.StatusServiceUnavailable)
+		})}
+}
+
+// serving is a Server that serves until stop is called, which returns what Serve does.
+func serving(t *testing.T, h http.Handler, l Limits) (s *Server, stop func() error) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w, err := Listen(log, "127.0.0.1:0", h, l)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	s = New(listener, h, l, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Serve(ctx, &Process{Log: log}) }()
+	go func() { ended <- s.Serve(ctx) }()
 	stopped := false
 	stop = func() error {
 		cancel()
@@ -51,13 +60,13 @@ func serving(t *testing.T, h http.Handler, l Limits) (w *Web, stop func() error)
 		return <-ended
 	}
 	t.Cleanup(func() { _ = stop() })
-	return w, stop
+	return s, stop
 }
 
-// connected is a connection to a Web.
-func connected(t *testing.T, w *Web) net.Conn {
+// connected is a connection to a Server.
+func connected(t *testing.T, s *Server) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", w.Address())
+	c, err := net.Dial("tcp", s.listener.Addr().String())
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
 	return c
@@ -80,26 +89,26 @@ func answer(t *testing.T, c net.Conn) *http.Response {
 
 // TestClientsThatDoNotRead: their connections are closed, though they never say a word.
 func TestClientsThatDoNotRead(t *testing.T) {
-	l := WebLimits()
+	l := limits()
 	l.Write = 100 * time.Millisecond
 	h := new(lengthy)
-	w, _ := serving(t, h, l)
+	s, _ := serving(t, h, l)
 	const clients = 50
 	for range clients {
-		send(t, connected(t, w))
+		send(t, connected(t, s))
 	}
 	require.Eventually(t, func() bool { return h.begun.Load() == clients && h.busy.Load() == 0 }, patience, time.Millisecond)
-	require.Eventually(t, func() bool { return w.listener.(*limited).open.Load() == 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.listener.(*limited).open.Load() == 0 }, patience, time.Millisecond)
 }
 
 // TestShutdownIsBounded: clients that do not read do not hold up the end.
 func TestShutdownIsBounded(t *testing.T) {
-	l := WebLimits()
+	l := limits()
 	l.Write, l.Shutdown = time.Hour, 50*time.Millisecond
 	h := new(lengthy)
-	w, stop := serving(t, h, l)
+	s, stop := serving(t, h, l)
 	for range 20 {
-		send(t, connected(t, w))
+		send(t, connected(t, s))
 	}
 	require.Eventually(t, func() bool { return h.begun.Load() == 20 }, patience, time.Millisecond)
 	ended := make(chan error, 1)
@@ -116,19 +125,19 @@ func TestShutdownIsBounded(t *testing.T) {
 // TestConnectionsAreBounded: some beyond the limit are told so, and those beyond these wait.
 func TestConnectionsAreBounded(t *testing.T) {
 	const most = 4
-	l := WebLimits()
+	l := limits()
 	l.Connections, l.Read = most, time.Hour
-	w, _ := serving(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }), l)
-	open := &w.listener.(*limited).open
+	s, _ := serving(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }), l)
+	open := &s.listener.(*limited).open
 	var served []net.Conn
 	for range most {
-		c := connected(t, w)
+		c := connected(t, s)
 		send(t, c)
 		require.Equal(t, http.StatusOK, answer(t, c).StatusCode)
 		served = append(served, c)
 	}
 	for range 2 {
-		c := connected(t, w)
+		c := connected(t, s)
 		send(t, c)
 		r := answer(t, c)
 		require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
@@ -141,10 +150,10 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 	// Fill what is beyond, with clients that say nothing; the next one is not accepted.
 	for range surplus(most) {
-		connected(t, w)
+		connected(t, s)
 	}
 	require.Eventually(t, func() bool { return open.Load() == int64(most+surplus(most)) }, patience, time.Millisecond)
-	waits := connected(t, w) // by the kernel
+	waits := connected(t, s) // by the kernel
 	send(t, waits)
 	require.NoError(t, waits.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err := waits.Read(make([]byte, 1))

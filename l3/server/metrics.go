@@ -1,26 +1,32 @@
-package control
+package server
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
 // metrics is what operators watch.
 type metrics struct {
+	registerer prometheus.Registerer // nil: there is none
+	registered []prometheus.Collector
+
 	requests                               *prometheus.HistogramVec
 	notices, heartbeats, reports, failover prometheus.Counter
 }
 
-func newMetrics(registry *prometheus.Registry, store l3.Store, agents l3.Agents) (*metrics, error) {
+// newMetrics registers all metrics or none.
+func newMetrics(registerer prometheus.Registerer, store l3.Store, agents l3.Agents) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &metrics{
+		registerer: registerer,
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "l3kit_http_request_duration_seconds", Help: "Time to answer a request of the API.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
@@ -30,15 +36,57 @@ func newMetrics(registry *prometheus.Registry, store l3.Store, agents l3.Agents)
 		reports:    counter("l3kit_bus_reports_total", "Reports on routers that this server took."),
 		failover:   counter("l3kit_failover_moves_total", "Routers that this server moved away from agents that are dead or disabled."),
 	}
-	var err error
-	for _, c := range []prometheus.Collector{m.requests, m.notices, m.heartbeats, m.reports, m.failover, &census{store, agents}} {
-		err = errors.Join(err, registry.Register(c))
+	if registerer == nil {
+		return m, nil
 	}
-	return m, err
+	for _, c := range []prometheus.Collector{m.requests, m.notices, m.heartbeats, m.reports, m.failover, &census{store, agents}} {
+		if err := registerer.Register(c); err != nil {
+			m.unregister()
+			return nil, fmt.Errorf("Config.Metrics: %w", err)
+		}
+		m.registered = append(m.registered, c)
+	}
+	return m, nil
 }
 
-func (m *metrics) published(notices int) { m.notices.Add(float64(notices)) }
-func (m *metrics) moved(routers int)     { m.failover.Add(float64(routers)) }
+func (m *metrics) unregister() {
+	for _, c := range m.registered {
+		m.registerer.Unregister(c)
+	}
+	m.registered = nil
+}
+
+func (m *metrics) moved(routers int) { m.failover.Add(float64(routers)) }
+
+// counting counts what passes between the bus and the control plane.
+type counting struct {
+	l3.ControlPlane
+	metrics *metrics
+}
+
+func (c counting) Heartbeat(ctx context.Context, h agent.Heartbeat) (l3.Agent, error) {
+	a, err := c.ControlPlane.Heartbeat(ctx, h)
+	if err == nil {
+		c.metrics.heartbeats.Inc()
+	}
+	return a, err
+}
+
+func (c counting) Report(ctx context.Context, r agent.Report) error {
+	err := c.ControlPlane.Report(ctx, r)
+	if err == nil {
+		c.metrics.reports.Inc()
+	}
+	return err
+}
+
+func (c counting) Published(ctx context.Context, notices []l3.Notice) error {
+	err := c.ControlPlane.Published(ctx, notices)
+	if err == nil {
+		c.metrics.notices.Add(float64(len(notices)))
+	}
+	return err
+}
 
 // census counts in the database whenever it is asked.
 type census struct {
