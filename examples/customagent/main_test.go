@@ -111,3 +111,15 @@ func TestBuildsElsewhere(t *testing.T) {
 	require.NoError(t, err, "%s", help)
 	require.Contains(t, string(help), "FILE.gone")
 }
+
+// TestReadmeShowsTheAgent keeps the part that the README shows equal to the program.
+func TestReadmeShowsTheAgent(t *testing.T) {
+	program, err := os.ReadFile("main.go")
+	require.NoError(t, err)
+	_, part, found := strings.Cut(string(program), "\tsource := &folder")
+	require.True(t, found)
+	part, _, _ = strings.Cut(part, "\tcase c.Plan:")
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(readme), "```go\n\tsource := &folder"+part)
+}

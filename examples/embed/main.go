@@ -9,14 +9,11 @@ import (
 	"net/netip"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/bridge"
-	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/nftables"
+	"github.com/l3kit/l3kit/dataplane/host"
 )
 
 func main() {
-	wiring := must(bridge.New(bridge.Config{}))
-	routers := must(nftables.New(namespace.Config{Wiring: wiring}))
+	routers := must(host.Open(context.Background(), host.Config{}))
 
 	plan := must(routers.Apply(context.Background(), dataplane.Router{
 		ID:    "office",

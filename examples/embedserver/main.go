@@ -15,14 +15,12 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
-	"github.com/l3kit/l3kit/dataplane/bridge"
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/rest"
 	"github.com/l3kit/l3kit/l3/server"
 	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/l3/sqlstore"
-	"github.com/l3kit/l3kit/nftables"
 )
 
 func main() {
@@ -39,13 +37,14 @@ func main() {
 	}))
 	defer control.Close()
 
-	wiring := must(bridge.New(bridge.Config{}))
-	host := must(agent.New(agent.Config{
-		Host: "here", Source: must(control.Login("here")), Dataplane: must(nftables.New(namespace.Config{Wiring: wiring})), Logger: slog.Default(),
+	routers := must(host.Open(ctx, host.Config{}))
+	defer routers.Close() // they stay
+	here := must(agent.New(agent.Config{
+		Host: "here", Source: must(control.Login("here")), Dataplane: routers, Capabilities: routers.Capabilities(), Logger: slog.Default(),
 	}))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return control.Run(ctx) })
-	g.Go(func() error { return host.Run(ctx) })
+	g.Go(func() error { return here.Run(ctx) })
 	if err := g.Wait(); err != nil {
 		log.Print(err)
 	}

@@ -136,3 +136,12 @@ func active(ctx context.Context, id string) error {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// TestReadmeShowsThisProgram keeps the copy in the README equal to the program, which compiles.
+func TestReadmeShowsThisProgram(t *testing.T) {
+	program, err := os.ReadFile("main.go")
+	require.NoError(t, err)
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(readme), "```go\n"+string(program)+"```\n")
+}

@@ -72,7 +72,7 @@ var layers = []layer{
 	{folder: "internal/picture"},
 	{folder: "internal/shape"},
 	{folder: "internal/bench", may: []string{"dataplane", "dataplane/namespace", "ovs", "l3", "dataplane/agent", "l3/natsbus", "l3/service", "l3/l3test", "l3/rest", "l3/sqlstore", "scheduler", "internal/deployment", "internal/lab", "internal/monitor", "internal/netns", "dataplane/host"}, others: true},
-	{folder: "examples/embed", may: []string{"dataplane", "dataplane/bridge", "dataplane/namespace", "nftables"}},
+	{folder: "examples/embed", may: []string{"dataplane", "dataplane/host"}},
 	{folder: "examples/customagent", may: []string{"dataplane", "dataplane/agent", "dataplane/host"}, others: true},
 	{folder: "examples/agent", may: []string{"examples/internal/daemon", "examples/internal/host"}},
 	{folder: "examples/internal/setting"},
@@ -92,7 +92,7 @@ var layers = []layer{
 	{folder: "l3/membus", may: []string{"l3", "l3/internal/claim", "dataplane/agent", "dataplane"}},
 	{folder: "l3/server", may: []string{"l3", "l3/membus", "l3/rest", "l3/service", "l3/sqlstore", "dataplane/agent", "internal/httpserver"}, others: true},
 	{folder: "internal/httpserver"},
-	{folder: "examples/embedserver", may: []string{"dataplane", "dataplane/agent", "dataplane/bridge", "dataplane/namespace", "nftables", "l3", "l3/rest", "l3/server", "l3/service", "l3/sqlstore"}, others: true},
+	{folder: "examples/embedserver", may: []string{"dataplane", "dataplane/agent", "dataplane/host", "l3", "l3/rest", "l3/server", "l3/service", "l3/sqlstore"}, others: true},
 }
 
 // TestImportsPointDownwards keeps the module in layers, so that whoever imports one part does not
