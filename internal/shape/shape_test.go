@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +149,25 @@ func TestTopLevel(t *testing.T) {
 	for _, e := range entries {
 		if e.IsDir() && e.Name() != "build" && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(design, e.Name()) {
 			t.Errorf("folder %s is no part of the design", e.Name())
+		}
+	}
+}
+
+// TestWalksNameCodeThatExists: ARCHITECTURE.md follows requests by file and function.
+func TestWalksNameCodeThatExists(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "ARCHITECTURE.md"))
+	require.NoError(t, err)
+	hops := regexp.MustCompile("`([\\w/]+\\.go)`: (`\\w+`(?:, `\\w+`)*)").FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(hops), 20)
+	for _, hop := range hops {
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, hop[1]), nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for name := range strings.SplitSeq(strings.ReplaceAll(hop[2], "`", ""), ", ") {
+			there := slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
+				fn, ok := d.(*ast.FuncDecl)
+				return ok && fn.Name.Name == name
+			})
+			require.True(t, there, "%s has no function %s", hop[1], name)
 		}
 	}
 }
