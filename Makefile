@@ -36,6 +36,15 @@ test: ## every test, with the race detector; installs by apt what the tests need
 		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish systemctl=systemd
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
+# Packages whose tests run as any user.
+CHECKED := ./dataplane ./dataplane/agent ./scheduler ./l3 ./l3/service ./l3/rest ./l3/sqlstore ./l3/membus ./l3/server ./l3/l3test \
+	./internal/backoff ./internal/nlmsg ./internal/shape
+
+.PHONY: check
+check: $(GOLANGCI) ## what needs neither root nor other programs nor a network, in about a minute: lint, and tests on fakes and SQLite
+	@$(GOLANGCI) run
+	@go test -short -vet=off $(CHECKED)
+
 .PHONY: try
 try: ## the commands of README, as they are printed, in namespaces of their own: to a first packet and back to nothing
 	@.ci/need nft=nftables ovs-vswitchd=openvswitch-switch openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping

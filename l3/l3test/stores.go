@@ -14,7 +14,7 @@ import (
 
 // Stores runs a test on a fresh store of every kind: SQLite, and PostgreSQL in a server that all
 // tests of a program share. Where PostgreSQL is not installed the test is skipped, or fails if
-// CI=true.
+// CI=true; with -short it is skipped.
 func Stores(t *testing.T, test func(t *testing.T, store l3.Store)) {
 	t.Helper()
 	for name, address := range Databases() {
@@ -53,9 +53,12 @@ var shared = sync.OnceValues(func() (*Postgres, error) {
 	return StartPostgres(context.Background(), "fsync=off", "max_connections=500", "shared_buffers=32MB")
 })
 
-// PostgresURL is an empty database.
+// PostgresURL is an empty database. With -short the test is skipped.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: PostgreSQL is not started")
+	}
 	server, err := shared()
 	if errors.Is(err, ErrNoPostgres) && os.Getenv("CI") != "true" {
 		t.Skip(err)
