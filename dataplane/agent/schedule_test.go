@@ -15,7 +15,11 @@ import (
 // doubled, delayed and out of order, connections cut and Applies failing. Whatever happens, the
 // host ends as the control plane has it.
 func TestAnyScheduleEndsRight(t *testing.T) {
-	for seed := range uint64(500) {
+	seeds := uint64(500)
+	if testing.Short() {
+		seeds = 50
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { anySchedule(t, rand.New(rand.NewPCG(seed, 0))) })
 		})

@@ -166,6 +166,9 @@ func (d *deployment) portStatus(id string) func() (string, error) {
 // TestTerraformWaits makes, changes and deletes what Terraform's provider would, and waits as it
 // does, 50 times in a row.
 func TestTerraformWaits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it takes as long as Terraform's provider waits")
+	}
 	d := deploy(t, "public", "second")
 	first, _ := d.external("public", "203.0.113.0/24")
 	second, _ := d.external("second", "198.51.100.0/24")
