@@ -63,7 +63,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 	}); err != nil {
 		return nil, inFlags(err)
 	}
-	p.Ready("control plane", c.server.Ready)
+	p.Ready(c.server.Ready)
 	return c, nil
 }
 

@@ -50,20 +50,15 @@ type Process struct {
 	Metrics *prometheus.Registry
 
 	mu     sync.Mutex
-	checks []check
-}
-
-type check struct {
-	name string
-	ok   func(context.Context) error
+	checks []func(context.Context) error
 }
 
 // Ready adds what must hold for the process to be ready to work: /readyz says 503, and why, when it
 // does not, and before the first is added.
-func (p *Process) Ready(name string, ok func(context.Context) error) {
+func (p *Process) Ready(ok func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.checks = append(p.checks, check{name, ok})
+	p.checks = append(p.checks, ok)
 }
 
 // Part works until its context ends, and then returns nil, or fails.
@@ -126,9 +121,9 @@ func (p *Process) ready(ctx context.Context) error {
 	if len(checks) == 0 {
 		return errors.New("starting")
 	}
-	for _, c := range checks {
-		if err := c.ok(ctx); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+	for _, ok := range checks {
+		if err := ok(ctx); err != nil {
+			return err
 		}
 	}
 	return nil

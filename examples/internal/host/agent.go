@@ -171,20 +171,20 @@ func (a *Agent) config(host string, p *daemon.Process) agent.Config {
 
 // ready says when the agent does its work: it is heard, and knows all routers of the host.
 func (a *Agent) ready(p *daemon.Process, running *atomic.Pointer[agent.Agent]) {
-	p.Ready("agent", func(context.Context) error {
+	p.Ready(func(context.Context) error {
 		loop := running.Load()
 		if loop == nil {
-			return errors.New("it is starting")
+			return errors.New("agent: it is starting")
 		}
 		switch s := loop.Status(); {
 		case s.Heard.IsZero():
-			return errors.New("no heartbeat has got through")
+			return errors.New("agent: no heartbeat has got through")
 		case time.Since(s.Heard) > 3*a.Heartbeat:
-			return fmt.Errorf("the last heartbeat that got through is of %s", s.Heard.UTC().Format(time.RFC3339))
+			return fmt.Errorf("agent: the last heartbeat that got through is of %s", s.Heard.UTC().Format(time.RFC3339))
 		case !s.Synced:
-			return errors.New("the list of routers was not read yet")
+			return errors.New("agent: the list of routers was not read yet")
 		case s.Cache != nil:
-			return fmt.Errorf("--cache cannot be written, and would lack routers after a reboot: %w", s.Cache)
+			return fmt.Errorf("agent: --cache cannot be written, and would lack routers after a reboot: %w", s.Cache)
 		}
 		return nil
 	})

@@ -105,7 +105,7 @@ func TestWhatIsWrongIsOneLine(t *testing.T) {
 		{"a wrong URL", host, "agent", agent("--bus=postgres://198.18.0.1"), 80, "postgres"},
 		{"another agent", host, "agent", agent(), 1, "another agent runs on this host"},
 		{"a port that is taken", host, "agent", agent("--metrics=127.0.0.1:9090"), 1, "127.0.0.1:9090"},
-		{"no root", host, "agent of nobody", agent("--cache=/tmp/agent"), 1, "root"},
+		{"no root", host, "agent of nobody", agent("--cache=/tmp/agent"), 77, "root"},
 	} {
 		t.Run(c.binary+": "+c.what, func(t *testing.T) {
 			p := s.Program(c.on, c.binary, deployment.Self(c.binary), append([]string{"run"}, c.args...)...)
