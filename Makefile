@@ -38,7 +38,7 @@ test: ## every test, with the race detector; installs by apt what the tests need
 
 # Packages whose tests run as any user.
 CHECKED := ./dataplane ./dataplane/agent ./scheduler ./l3 ./l3/service ./l3/rest ./l3/sqlstore ./l3/membus ./l3/server ./l3/l3test \
-	./internal/backoff ./internal/nlmsg ./internal/shape
+	./internal/backoff ./internal/nlmsg ./internal/test/shape
 
 .PHONY: check
 check: $(GOLANGCI) ## what needs neither root nor other programs nor a network, in about a minute: lint, and tests on fakes and SQLite
@@ -52,7 +52,7 @@ try: ## the commands of README, as they are printed, in namespaces of their own:
 
 .PHONY: picture
 picture: ## draw the picture of README again
-	@go run ./internal/picture
+	@go run ./internal/tool/picture
 
 .PHONY: test-kernel
 test-kernel: ## what depends on the kernel, under Debian's, in a virtual machine (SUBSET=quick: a part, in minutes)
@@ -67,10 +67,10 @@ api: ## how the exported API differs from the newest release, or from the commit
 	@.ci/api
 
 .PHONY: bench
-bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json and internal/bench/RESULTS.md keep it
+bench: ## speed, as a table with medians beside the floor of the same run; build/bench.json and internal/tool/bench/RESULTS.md keep it
 	@.ci/need nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch pg_ctlcluster=postgresql
-	@go build -o build/ ./internal/bench ./examples/server ./examples/agent
-	@$(AS_ROOT) build/bench -o build/bench.json -report internal/bench/RESULTS.md $(ARGS)
+	@go build -o build/ ./internal/tool/bench ./examples/server ./examples/agent
+	@$(AS_ROOT) build/bench -o build/bench.json -report internal/tool/bench/RESULTS.md $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz test, and random packets through every backend, each for FUZZTIME (30s)

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
 func BenchmarkRules(b *testing.B) {

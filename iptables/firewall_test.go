@@ -12,7 +12,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
 var update = flag.Bool("update", false, "write testdata anew")

@@ -8,7 +8,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
 // count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they

@@ -19,7 +19,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
 // path makes a PATH of a directory with these programs: shell scripts by name. In them $real is the

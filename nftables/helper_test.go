@@ -12,9 +12,9 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/firewalltest"
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // place is a nameless network namespace with rules open in it.

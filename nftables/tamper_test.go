@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/internal/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
 // script feeds nft one transaction.

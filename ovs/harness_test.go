@@ -17,10 +17,10 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
-	"github.com/l3kit/l3kit/internal/wiringtest"
+	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 

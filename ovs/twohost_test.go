@@ -16,7 +16,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
 )

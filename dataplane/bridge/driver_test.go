@@ -18,7 +18,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/wiringtest"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 )
 
 func TestBridgesAndVeths(t *testing.T) {

@@ -18,9 +18,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/monitor"
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
-	"github.com/l3kit/l3kit/internal/wiringtest"
+	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 func convergenceClauses() []clause {

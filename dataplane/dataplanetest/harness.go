@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // Harness is a host under test, empty at first, and what the suite cannot know about it. Its maker

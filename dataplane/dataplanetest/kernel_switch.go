@@ -7,7 +7,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // openSwitch starts Open vSwitch on the host when it is first called.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // scene is a clause at work: a harness, the routers applied to it, and workloads that are made when

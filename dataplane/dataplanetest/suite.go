@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // Run holds a dataplane to the contract: every clause with a harness of its own. Clauses run in

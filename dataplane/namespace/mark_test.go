@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // TestLinksAreNotOurs: a link, a directory or a foreign file in the place of a name is passed over,

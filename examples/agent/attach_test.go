@@ -20,9 +20,9 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/deployment"
-	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // TestAttach attaches a namespace to a tenant's network on a host that has nothing else of it, with

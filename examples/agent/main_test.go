@@ -22,9 +22,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/examples/internal/control"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
-	"github.com/l3kit/l3kit/internal/deployment"
-	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

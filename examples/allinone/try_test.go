@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // place is where commands are run: a checkout, whose changes go with it, in network, mount and

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // inside marks the process that runs the program, twice, in namespaces of its own; with them goes

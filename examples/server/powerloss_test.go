@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
-	"github.com/l3kit/l3kit/internal/needs"
-	"github.com/l3kit/l3kit/internal/powerloss"
+	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/powerloss"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // pair is two downloads at once: one through the floating IP, one between two tiers.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // unanswered is how long is waited for an answer that must not come.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // A download runs until one side ends it, at some 8 MB/s: enough that a pause shows, and little

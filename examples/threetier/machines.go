@@ -10,7 +10,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane/bridge"
 	"github.com/l3kit/l3kit/dataplane/namespace"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/ovs"
 )
 

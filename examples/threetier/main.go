@@ -16,7 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/l3kit/l3kit/examples/internal/daemon"
-	"github.com/l3kit/l3kit/internal/deployment"
+	"github.com/l3kit/l3kit/internal/test/deployment"
 )
 
 const description = `Starts allinone, asks its API for a three-tier application (www, app, db) behind a router, checks

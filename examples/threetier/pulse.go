@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // echoPort is that of RFC 862. Tiers answer there at once, so that the time of a first packet can

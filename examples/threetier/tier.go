@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // tier is a small web server on one machine. It says who asked, and asks the next tier before it

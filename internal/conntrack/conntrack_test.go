@@ -15,9 +15,9 @@ import (
 	theirs "github.com/ti-mo/conntrack"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/nlmsg"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // space is a namespace with connections in it that no packet belongs to.

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/monitor"
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // namespace makes a network namespace for the test, and a handle to change things in it.

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // oldest is the first release of nats-server that can serve as a bus: it has a time to live for

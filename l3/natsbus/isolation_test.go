@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
-	"github.com/l3kit/l3kit/internal/intrusion"
+	"github.com/l3kit/l3kit/internal/test/intrusion"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

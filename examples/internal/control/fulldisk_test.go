@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // TestReadinessWhenTheDatabaseIsFull: the process is not ready from the first write that fails

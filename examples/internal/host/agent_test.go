@@ -20,9 +20,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane/workload"
 	"github.com/l3kit/l3kit/examples/internal/explain"
 	"github.com/l3kit/l3kit/examples/internal/setting"
-	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/internal/needs"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 

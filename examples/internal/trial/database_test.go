@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/internal/lab"
-	"github.com/l3kit/l3kit/internal/needs"
+	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/l3/l3test"
 )
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/l3kit/l3kit/internal/deployment"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // TestNothingIsTornDown has four agents with forty routers, two servers on PostgreSQL and three

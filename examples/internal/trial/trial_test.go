@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/control"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/host"
-	"github.com/l3kit/l3kit/internal/deployment"
-	"github.com/l3kit/l3kit/internal/lab"
+	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 // TestMain is the binaries too, so that the race detector looks at them and no Go tool is needed
