@@ -16,6 +16,7 @@ type writer struct {
 	turn    chan struct{} // holds a token; whoever has taken it may use what follows
 	waiting atomic.Int32  // those who will take it
 
+	old    time.Duration // age at which a group is committed even if somebody waits to join it
 	closed bool
 	conn   writing // nil: none
 	group  *group  // nil: no transaction
@@ -29,14 +30,11 @@ type group struct {
 	err     error
 }
 
-// A group that is full, or old, is committed even if somebody waits to join it.
-const (
-	fullGroup = 64
-	oldGroup  = 5 * time.Millisecond
-)
+// fullGroup is how many members a group has when it is committed even if somebody waits to join it.
+const fullGroup = 64
 
 func newWriter(db database) *writer {
-	w := &writer{db: db, turn: make(chan struct{}, 1)}
+	w := &writer{db: db, turn: make(chan struct{}, 1), old: 5 * time.Millisecond}
 	w.turn <- struct{}{}
 	return w
 }
@@ -79,7 +77,7 @@ func (w *writer) take(ctx context.Context) error {
 
 // pass gives the token away. It commits the group, unless somebody waits who can join it.
 func (w *writer) pass() {
-	if g := w.group; g != nil && (w.waiting.Load() == 0 || g.members >= fullGroup || time.Since(g.began) > oldGroup) {
+	if g := w.group; g != nil && (w.waiting.Load() == 0 || g.members >= fullGroup || time.Since(g.began) > w.old) {
 		err := w.conn.commit()
 		w.finish(err, judged(w.db, err))
 	}

@@ -94,6 +94,13 @@ func (f *fakeDB) does(name string, broken, err error) body {
 	}
 }
 
+// patientWriter is a writer whose groups do not get old on a busy machine.
+func patientWriter(f *fakeDB) *writer {
+	w := newWriter(f)
+	w.old = time.Hour
+	return w
+}
+
 // together runs bodies in their order, each waiting for its turn before the one before has ended,
 // and returns their errors.
 func together(w *writer, bodies ...body) []error {
@@ -113,7 +120,7 @@ func together(w *writer, bodies ...body) []error {
 
 func TestWriterCommitsTogether(t *testing.T) {
 	f := &fakeDB{}
-	w := newWriter(f)
+	w := patientWriter(f)
 	require.Equal(t, []error{nil, nil, nil}, together(w, f.does("a", nil, nil), f.does("b", nil, nil), f.does("c", nil, nil)))
 	require.ElementsMatch(t, []string{"a", "b", "c"}, f.stored)
 	require.Equal(t, []string{"connect", "begin", "mark", "mark", "commit"}, f.calls)
@@ -127,7 +134,7 @@ func TestWriterCommitsTogether(t *testing.T) {
 func TestWriterWhoFailsFailsAlone(t *testing.T) {
 	for position := range 3 {
 		f := &fakeDB{}
-		w := newWriter(f)
+		w := patientWriter(f)
 		bodies := []body{f.does("a", nil, nil), f.does("b", nil, nil), f.does("c", nil, nil)}
 		bodies[position] = f.does("bad", nil, errWrong)
 		errs := together(w, bodies...)
@@ -148,7 +155,7 @@ func TestWriterWhoFailsFailsAlone(t *testing.T) {
 func TestWriterBrokenTransaction(t *testing.T) {
 	for cause, connection := range map[error][]string{errWrong: {"rollback"}, errBusy: {"rollback"}, errGone: {"close"}} {
 		f := &fakeDB{}
-		w := newWriter(f)
+		w := patientWriter(f)
 		errs := together(w, f.does("a", nil, nil), f.does("bad", cause, fmt.Errorf("seen: %w", cause)))
 		var retry *retryError
 		require.ErrorAs(t, errs[0], &retry, "its work is gone through no fault of its own")
@@ -165,7 +172,7 @@ func TestWriterBrokenTransaction(t *testing.T) {
 // nevertheless.
 func TestWriterBrokenAndSilent(t *testing.T) {
 	f := &fakeDB{}
-	w := newWriter(f)
+	w := patientWriter(f)
 	require.ErrorIs(t, w.update(t.Context(), f.does("bad", errWrong, nil)), errWrong)
 	require.Empty(t, f.stored)
 }
@@ -173,7 +180,7 @@ func TestWriterBrokenAndSilent(t *testing.T) {
 func TestWriterFailedCommit(t *testing.T) {
 	for cause, again := range map[error]bool{errBusy: true, errGone: true, errWrong: false, ErrUnknown: false} {
 		f := &fakeDB{onCommit: cause}
-		w := newWriter(f)
+		w := patientWriter(f)
 		for _, err := range together(w, f.does("a", nil, nil), f.does("b", nil, nil)) {
 			var retry *retryError
 			require.ErrorIs(t, err, cause)
@@ -185,7 +192,7 @@ func TestWriterFailedCommit(t *testing.T) {
 // TestWriterPanic: the panic is its caller's own, and what others did is kept.
 func TestWriterPanic(t *testing.T) {
 	f := &fakeDB{}
-	w := newWriter(f)
+	w := patientWriter(f)
 	<-w.turn
 	var first error
 	var group sync.WaitGroup
@@ -212,7 +219,7 @@ func TestWriterPanic(t *testing.T) {
 // TestWriterNobodyComes: who is waited for and gives up does not keep others from their commit.
 func TestWriterNobodyComes(t *testing.T) {
 	f := &fakeDB{}
-	w := newWriter(f)
+	w := patientWriter(f)
 	waits, giveUp := context.WithCancel(t.Context())
 	entered := make(chan struct{})
 	gone := make(chan error)
