@@ -28,8 +28,8 @@ type Source interface {
 // tries again.
 var ErrRefused = errors.New("the control plane refuses this agent")
 
-// Event is one message of a [Source]: Put, Gone, Synced or Peers.
-type Event any
+// Event is one message of a [Source]: a [Put], [Gone], [Synced] or [Peers].
+type Event interface{ event() }
 
 type (
 	// Put says that the host is to realise a router, in this version.
@@ -52,3 +52,8 @@ type (
 	// Peers are the tunnel addresses of all hosts, this one's may be among them.
 	Peers struct{ Addrs []netip.Addr }
 )
+
+func (Put) event()    {}
+func (Gone) event()   {}
+func (Synced) event() {}
+func (Peers) event()  {}
