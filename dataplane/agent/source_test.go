@@ -221,7 +221,9 @@ type faulty struct {
 	events func() <-chan agent.Event
 }
 
-func (f faulty) Watch(context.Context, agent.Session) (<-chan agent.Event, error) { return f.events(), nil }
+func (f faulty) Watch(context.Context, agent.Session) (<-chan agent.Event, error) {
+	return f.events(), nil
+}
 
 // TestFaultySources: what a source does wrong is said, and holds nothing up.
 func TestFaultySources(t *testing.T) {
