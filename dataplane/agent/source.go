@@ -41,8 +41,8 @@ type (
 		RouterID        string
 		Deployment      string // that has recorded it; empty: the router's own
 		Epoch, Revision uint64
-		Request         string // because of which it left; see [l3.WithRequest]
-		Orphan          bool   // it is to be taken away even if it belongs to another deployment; see [l3.Departure]
+		Request         string // ID of the API request because of which it left, for logs
+		Orphan          bool   // it is to be taken away even if it belongs to another deployment
 	}
 
 	// Synced says that every router that the deployment has recorded for the host has been named

@@ -13,7 +13,7 @@ import (
 )
 
 // Service has the rules. Its methods may be called concurrently, also by several processes on one
-// store. Every error that the caller could have avoided is an [Error].
+// store. Every error that the caller could have avoided is an [l3.Error].
 type Service struct {
 	config Config
 	log    *slog.Logger
