@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -23,7 +22,6 @@ import (
 // Server is a control plane. Its methods may be called concurrently, but for Run and Close.
 type Server struct {
 	config  Config
-	log     *slog.Logger
 	own     *sqlstore.Store // nil: Config.Store is the caller's
 	service *service.Service
 	bus     l3.Bus
@@ -43,7 +41,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open server: %w", err)
 	}
-	s := &Server{config: c, log: c.Logger}
+	s := &Server{config: c}
 	s.close = sync.OnceValue(s.closeAll)
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open server: %w", err), s.close())
