@@ -74,7 +74,7 @@ func readRouter(file string) (r dataplane.Router, err error) {
 	if info, err := os.Stat(file); err != nil {
 		return r, err
 	} else if !info.Mode().IsRegular() || info.Size() > most { // a pipe would block for ever
-		return r, fmt.Errorf("it is not a regular file of at most %d bytes", most)
+		return r, fmt.Errorf("not a regular file of at most %d bytes", most)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {

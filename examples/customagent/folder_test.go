@@ -248,8 +248,8 @@ func TestNotRegularFiles(t *testing.T) {
 			require.NoError(t, r.agent().Once(t.Context()))
 			require.True(t, r.has("a")())
 			require.True(t, r.has("b")())
-			require.ErrorContains(t, r.check(), "a.json: it is not a regular file")
-			require.ErrorContains(t, r.check(), "a.gone: it is not a regular file")
+			require.ErrorContains(t, r.check(), "a.json: not a regular file")
+			require.ErrorContains(t, r.check(), "a.gone: not a regular file")
 		})
 	}
 }
