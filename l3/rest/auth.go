@@ -42,13 +42,6 @@ func caller(project, user string, roles []string) l3.Caller {
 	return l3.Caller{Project: project, User: user, Roles: roles, Admin: slices.Contains(roles, adminRole)}
 }
 
-// nobody believes no request.
-type nobody struct{}
-
-func (nobody) Authenticate(*http.Request) (l3.Caller, error) {
-	return l3.Caller{}, &Unauthorized{Reason: "there is no Auth"}
-}
-
 // None believes what a request says of itself in X-Project-Id, X-User-Id and X-Roles (separated by
 // commas; without roles a caller may do nothing). A proxy that has authenticated the client may set
 // these; whoever else can reach the API can claim to be anybody. See [None.MayListen].

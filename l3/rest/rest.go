@@ -71,7 +71,7 @@ func New(c Config) http.Handler {
 		mux: http.NewServeMux(), schemas: schema{},
 	}
 	if a.auth == nil {
-		a.auth = nobody{}
+		a.auth = None{}
 	}
 	a.bodies, a.answers = &budget{all: a.limits.Bodies}, &budget{all: a.limits.Answers}
 	if a.log == nil {
