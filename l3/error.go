@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Kinds of refusals, to branch on with [errors.Is]. Every error of a [Service] that the caller
+// Kinds of refusals, to branch on with [errors.Is]. Every error of the service that the caller
 // could have avoided is an [Error] of one of these kinds; every other is the store's or the
 // context's.
 var (

@@ -2,7 +2,7 @@ package l3
 
 import "strings"
 
-// Policy decides what callers may do. A [Service] asks it before it does or shows anything, by the
+// Policy decides what callers may do. The service asks it before it does or shows anything, by the
 // name of Neutron's rule for it: get_network, create_network:shared, update_port, delete_router,
 // add_router_interface. Who may not get a resource is told that there is none; who may get it, but
 // not change it, is told so. Callers with [Caller.Admin] are not asked about.

@@ -28,7 +28,7 @@ type RouterState struct {
 	// UnhostedDetail is for administrators.
 	Unhosted       string `json:"unhosted,omitempty"`
 	UnhostedDetail string `json:"unhosted_detail,omitempty"`
-	// Removed says that an administrator took the router from its agent. [Service.Reschedule] gives
+	// Removed says that an administrator took the router from its agent. Failover gives
 	// it no host then.
 	Removed bool `json:"removed,omitempty"`
 

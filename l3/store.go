@@ -70,7 +70,7 @@ type DeploymentRow interface {
 	SetBus(ctx context.Context, claim BusClaim) error
 }
 
-// Table keeps the resources of one kind. Each is stored as it is given: rules are the [Service]'s,
+// Table keeps the resources of one kind. Each is stored as it is given: rules are the service's,
 // uniqueness is the store's.
 type Table[R any] interface {
 	Get(ctx context.Context, id string) (R, error) // ErrAbsent

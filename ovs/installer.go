@@ -104,7 +104,7 @@ func (n *installer) attend(db *dbClient) {
 				break
 			}
 			if pause.Pause == longestPause/2 { // longer than a restart takes; and once is enough
-				n.config.Logger.Warn("flows cannot be installed, trying on", "error", err)
+				n.config.Logger.Warn("flows cannot be installed, trying on", "err", err)
 			}
 			if pause.Wait(n.lifetime) != nil {
 				return

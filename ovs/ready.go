@@ -51,7 +51,7 @@ func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.A
 	limited, cancel := context.WithTimeout(ctx, revalidation)
 	defer cancel()
 	if err := d.config.command(limited, "revalidator/wait"); err != nil && ctx.Err() == nil {
-		d.config.Logger.DebugContext(ctx, "did not wait for cached flows", "error", err)
+		d.config.Logger.DebugContext(ctx, "did not wait for cached flows", "err", err)
 	}
 	return opError("wait for", "cached flows", ctx.Err())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -354,6 +355,8 @@ func (r *run) take(ctx context.Context, message any) {
 		r.namePeers(m.Addrs, now)
 	case ended:
 		r.once.end(r.complete, m.err)
+	default: // such as a pointer to an event
+		r.log.Error("ignoring a message of the source that is no event", "type", fmt.Sprintf("%T", m))
 	}
 }
 
@@ -470,9 +473,7 @@ func (r *run) watch(ctx context.Context) {
 func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	events, err := r.config.Source.Watch(ctx, Session{
-		Host: r.config.Host, Instance: r.instance, Machine: r.config.Machine, Deployment: r.served(ctx),
-	})
+	events, err := r.open(ctx, r.served(ctx))
 	if err != nil {
 		return false, false, err
 	}
@@ -490,6 +491,17 @@ func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 			stop()
 		}
 	}
+}
+
+// open opens the host's session with the source.
+func (r *run) open(ctx context.Context, deployment string) (<-chan Event, error) {
+	events, err := r.config.Source.Watch(ctx, Session{
+		Host: r.config.Host, Instance: r.instance, Machine: r.config.Machine, Deployment: deployment,
+	})
+	if err == nil && events == nil {
+		err = errors.New("the source has a fault: Watch returned no channel")
+	}
+	return events, err
 }
 
 func (r *run) send(ctx context.Context, message any) {

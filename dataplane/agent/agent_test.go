@@ -366,6 +366,19 @@ func TestIncompleteConfigurations(t *testing.T) {
 		_, err := agent.New(c)
 		require.ErrorContains(t, err, "Config."+missing)
 	}
+	for field, c := range map[string]agent.Config{
+		"Parallel":       {Parallel: -1},
+		"HeartbeatEvery": {HeartbeatEvery: -1},
+		"RetryMin":       {RetryMin: -1},
+		"RetryMax":       {RetryMin: 2, RetryMax: 1},
+		"Lease":          {Lease: -1},
+		"AgentDownTime":  {AgentDownTime: -1},
+		"OnDisconnect":   {OnDisconnect: agent.Fence + 1},
+	} {
+		c.Host, c.Source, c.Dataplane = "h", newControlPlane(), dataplane.NewFake(nil)
+		_, err := agent.New(c)
+		require.ErrorContains(t, err, "Config."+field+": ")
+	}
 }
 
 // TestAnnouncesWhatAnotherHostHadToo: the router's neighbours may have heard of it from there last.

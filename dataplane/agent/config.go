@@ -146,8 +146,20 @@ func machine() (string, error) {
 // check refuses times that make no sense together.
 func (c Config) check() error {
 	switch {
-	case c.Parallel < 0 || c.HeartbeatEvery < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.Lease < 0:
-		return errors.New("agent: a time or a number of the Config is negative, or RetryMax is less than RetryMin")
+	case c.Parallel < 0:
+		return fmt.Errorf("agent: Config.Parallel: %d is negative", c.Parallel)
+	case c.HeartbeatEvery < 0:
+		return fmt.Errorf("agent: Config.HeartbeatEvery: %s is negative", c.HeartbeatEvery)
+	case c.RetryMin < 0:
+		return fmt.Errorf("agent: Config.RetryMin: %s is negative", c.RetryMin)
+	case c.RetryMax < c.RetryMin:
+		return fmt.Errorf("agent: Config.RetryMax: %s is less than RetryMin, %s", c.RetryMax, c.RetryMin)
+	case c.Lease < 0:
+		return fmt.Errorf("agent: Config.Lease: %s is negative", c.Lease)
+	case c.AgentDownTime < 0:
+		return fmt.Errorf("agent: Config.AgentDownTime: %s is negative", c.AgentDownTime)
+	case c.OnDisconnect != Keep && c.OnDisconnect != Fence:
+		return fmt.Errorf("agent: Config.OnDisconnect: %d is neither Keep nor Fence", c.OnDisconnect)
 	case c.OnDisconnect != Fence:
 		return nil
 	case c.Lease < 2*c.HeartbeatEvery:

@@ -126,7 +126,7 @@ func TestTimesThatMakeNoSense(t *testing.T) {
 		"too short for a heartbeat":     func(c *agent.Config) { c.Lease, c.HeartbeatEvery = 19*time.Second, 10*time.Second },
 		"before the control plane give": func(c *agent.Config) { c.AgentDownTime = 60 * time.Second },
 		"is negative":                   func(c *agent.Config) { c.Parallel = -1 },
-		"RetryMax is less":              func(c *agent.Config) { c.RetryMin = time.Hour },
+		"is less than RetryMin":         func(c *agent.Config) { c.RetryMin = time.Hour },
 	} {
 		c := agent.Config{Host: "h", Source: newControlPlane(), Dataplane: dataplane.NewFake(nil), OnDisconnect: agent.Fence}
 		_, err := agent.New(c)
@@ -134,7 +134,7 @@ func TestTimesThatMakeNoSense(t *testing.T) {
 		change(&c)
 		_, err = agent.New(c)
 		require.ErrorContains(t, err, says)
-		if says != "is negative" && says != "RetryMax is less" {
+		if says != "is negative" && says != "is less than RetryMin" {
 			c.OnDisconnect = agent.Keep
 			_, err = agent.New(c)
 			require.NoError(t, err, "who keeps has no lease")

@@ -134,7 +134,7 @@ func (a *Agent) Plan(ctx context.Context) ([]dataplane.Plan, error) {
 	r := aside.newRun()
 	r.recall(ctx)
 	aside.cache = nil // from here on it would be written
-	events, err := r.config.Source.Watch(ctx, Session{Host: r.config.Host, Instance: r.instance, Machine: r.config.Machine, Deployment: r.deployment})
+	events, err := r.open(ctx, r.deployment)
 	if err != nil {
 		return nil, fmt.Errorf("read the routers of this host: %w", err)
 	}

@@ -28,8 +28,8 @@ type Source interface {
 // tries again.
 var ErrRefused = errors.New("the control plane refuses this agent")
 
-// Event is one message of a [Source]: Put, Gone, Synced or Peers.
-type Event any
+// Event is one message of a [Source]: a [Put], [Gone], [Synced] or [Peers].
+type Event interface{ event() }
 
 type (
 	// Put says that the host is to realise a router, in this version.
@@ -41,8 +41,8 @@ type (
 		RouterID        string
 		Deployment      string // that has recorded it; empty: the router's own
 		Epoch, Revision uint64
-		Request         string // because of which it left; see [l3.WithRequest]
-		Orphan          bool   // it is to be taken away even if it belongs to another deployment; see [l3.Departure]
+		Request         string // ID of the API request because of which it left, for logs
+		Orphan          bool   // it is to be taken away even if it belongs to another deployment
 	}
 
 	// Synced says that every router that the deployment has recorded for the host has been named
@@ -52,3 +52,8 @@ type (
 	// Peers are the tunnel addresses of all hosts, this one's may be among them.
 	Peers struct{ Addrs []netip.Addr }
 )
+
+func (Put) event()    {}
+func (Gone) event()   {}
+func (Synced) event() {}
+func (Peers) event()  {}

@@ -1,11 +1,17 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
@@ -207,4 +213,45 @@ func (c *controlPlane) lastHeartbeat() agent.Heartbeat {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.heartbeats[len(c.heartbeats)-1]
+}
+
+// faulty is a Source that breaks its contract.
+type faulty struct {
+	*controlPlane
+	events func() <-chan agent.Event
+}
+
+func (f faulty) Watch(context.Context, agent.Session) (<-chan agent.Event, error) {
+	return f.events(), nil
+}
+
+// TestFaultySources: what a source does wrong is said, and holds nothing up.
+func TestFaultySources(t *testing.T) {
+	t.Run("no channel", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.config.Source = faulty{s.plane, func() <-chan agent.Event { return nil }}
+			require.ErrorContains(t, s.once(t.Context()), "Watch returned no channel")
+			_, err := s.plan()
+			require.ErrorContains(t, err, "Watch returned no channel")
+		})
+	})
+	t.Run("pointers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			var log bytes.Buffer
+			s.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			s.config.Source = faulty{s.plane, func() <-chan agent.Event {
+				events := make(chan agent.Event, 3)
+				events <- &agent.Put{Assignment: router("r1", 1, 1)}
+				events <- nil
+				events <- agent.Synced{}
+				close(events)
+				return events
+			}}
+			require.NoError(t, s.once(t.Context()))
+			require.Contains(t, log.String(), "type=*agent.Put")
+			require.Contains(t, log.String(), "type=<nil>")
+		})
+	})
 }

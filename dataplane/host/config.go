@@ -87,7 +87,7 @@ type OVS struct {
 
 // ConfigError is an error of one field of a [Config]. It is [dataplane.ErrInvalid] if the field is
 // wrong on every host, [dataplane.ErrUnsupported] if this host lacks a program for it, and
-// [dataplane.ErrHostConfig] if this host lacks the device or address that it names.
+// [dataplane.ErrHostConfig] if this host lacks the device, address or namespace that it names.
 type ConfigError struct {
 	Field string // "Backend", "Tunnel.Local"
 	Err   error
@@ -122,6 +122,16 @@ func (c Config) Validate() error {
 	}
 	if t := c.Tunnel.Local; t.IsValid() && (t.IsLoopback() || t.IsMulticast() || t.IsUnspecified()) {
 		errs = append(errs, invalid("Tunnel.Local", "%s is not an address that other hosts can reach", t))
+	}
+	for i, p := range c.Tunnel.Peers {
+		if !p.IsValid() || p.IsLoopback() || p.IsMulticast() || p.IsUnspecified() {
+			errs = append(errs, invalid("Tunnel.Peers", "element %d, %s, is not an address of another host", i, p))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Physical)) {
+		if device := c.Physical[name]; name == "" || device == "" || strings.ContainsRune(device, 0) {
+			errs = append(errs, invalid("Physical", "%q=%q is not a network and its device", name, device))
+		}
 	}
 	if c.Wiring == "ovs" {
 		for _, name := range c.OVS.Direct {

@@ -243,6 +243,9 @@ func TestRefusals(t *testing.T) {
 		{host.Config{OVS: host.OVS{Datapath: "dpdk"}}, `OVS.Datapath: "dpdk" does not exist: choose one of system, netdev`},
 		{host.Config{OVS: host.OVS{Device: "tap"}}, `OVS.Device: "tap" does not exist: choose one of auto, internal, veth`},
 		{host.Config{Tunnel: host.Tunnel{Local: netip.MustParseAddr("127.0.0.1")}}, "Tunnel.Local: 127.0.0.1 is not an address that other hosts can reach"},
+		{host.Config{Tunnel: host.Tunnel{Peers: []netip.Addr{{}}}}, "Tunnel.Peers: element 0, invalid IP, is not an address of another host"},
+		{host.Config{Physical: map[string]string{"public": ""}}, `Physical: "public"="" is not a network and its device`},
+		{host.Config{Physical: map[string]string{"": "eth0"}}, `Physical: ""="eth0" is not a network and its device`},
 		{host.Config{Wiring: "ovs", OVS: host.OVS{Direct: []string{"public"}}}, `OVS.Direct: "public" is not among the physical networks`},
 	} {
 		require.ErrorContains(t, c.config.Validate(), c.says)
@@ -255,6 +258,13 @@ func TestRefusals(t *testing.T) {
 	}
 	require.NoError(t, host.Config{}.Validate())
 	require.NoError(t, host.Config{Backend: "iptables", Wiring: "ovs", IPTables: "nft", OVS: host.OVS{Datapath: "system", Device: "auto"}}.Validate())
+	for _, path := range []string{"/nowhere", "/etc/passwd"} {
+		_, err := host.Open(t.Context(), host.Config{HostNS: path})
+		var wrong *host.ConfigError
+		require.ErrorAs(t, err, &wrong)
+		require.Equal(t, "HostNS", wrong.Field)
+		require.ErrorIs(t, err, dataplane.ErrHostConfig)
+	}
 	t.Setenv("PATH", "/nowhere")
 	for _, config := range []host.Config{{Backend: "iptables"}, {Wiring: "ovs"}} {
 		_, err := host.Open(t.Context(), config)

@@ -47,7 +47,7 @@ func OpenWiring(ctx context.Context, c Config) (_ *Wiring, err error) {
 	}
 	w := &Wiring{config: c}
 	if w.host, err = netns.Open(c.HostNS); err != nil {
-		return nil, fmt.Errorf("open the host's namespace: %w", err)
+		return nil, &ConfigError{"HostNS", fmt.Errorf("open the host's namespace: %w", err), dataplane.ErrHostConfig}
 	}
 	switch c.Wiring {
 	case "ovs":

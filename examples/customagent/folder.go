@@ -70,6 +70,12 @@ func (f *folder) read() (l listing, err error) {
 
 // readRouter refuses unknown fields: one may be a field that somebody relies on, misspelt.
 func readRouter(file string) (r dataplane.Router, err error) {
+	const most = 1 << 20
+	if info, err := os.Stat(file); err != nil {
+		return r, err
+	} else if !info.Mode().IsRegular() || info.Size() > most { // a pipe would block for ever
+		return r, fmt.Errorf("not a regular file of at most %d bytes", most)
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return r, err

@@ -229,6 +229,31 @@ func TestSameRouterTwice(t *testing.T) {
 	require.Empty(t, router.Ports, "it stays as it is")
 }
 
+// TestNotRegularFiles: what would block the agent or fill its memory is not read.
+func TestNotRegularFiles(t *testing.T) {
+	for name, make := range map[string]func(file string) error{
+		"pipe":      func(file string) error { return unix.Mkfifo(file, 0o644) },
+		"device":    func(file string) error { return os.Symlink("/dev/zero", file) },
+		"directory": func(file string) error { return os.Mkdir(file, 0o755) },
+		"large": func(file string) error {
+			return os.WriteFile(file, []byte(officeAs("a")+strings.Repeat(" ", 1<<20)), 0o644)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.put("a")
+			r.write("b.json", officeAs("b"))
+			require.NoError(t, make(filepath.Join(r.dir, "a.json")))
+			require.NoError(t, make(filepath.Join(r.dir, "a.gone")))
+			require.NoError(t, r.agent().Once(t.Context()))
+			require.True(t, r.has("a")())
+			require.True(t, r.has("b")())
+			require.ErrorContains(t, r.check(), "a.json: not a regular file")
+			require.ErrorContains(t, r.check(), "a.gone: not a regular file")
+		})
+	}
+}
+
 // TestRecordOutlivesACrash: the file is removed, and the agent dies before the router is.
 func TestRecordOutlivesACrash(t *testing.T) {
 	r := newRig(t)

@@ -66,22 +66,29 @@ func StartConfig(t testing.TB, c server.Config, hosts ...string) *Deployment {
 	})
 	background(t, "server", s.Run)
 	d := &Deployment{Server: s}
+	// An agent that comes before its bus is heard with its second heartbeat only.
+	wait(t, "the server is not ready", func() bool { return s.Ready(t.Context()) == nil })
 	for _, name := range hosts {
 		d.Hosts = append(d.Hosts, d.join(t, name, c))
 	}
 	api := httptest.NewServer(s.Handler())
 	t.Cleanup(api.Close)
 	d.URL = api.URL
-	for end := time.Now().Add(aliveTime); d.alive(t) < len(hosts); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after %s, %d of the agents of %q are alive", aliveTime, d.alive(t), hosts)
-		}
-	}
+	wait(t, "not all agents are alive", func() bool { return d.alive(t) >= len(hosts) })
 	return d
 }
 
-// aliveTime is far more than agents need to be heard.
-const aliveTime = time.Minute
+// startTime is far more than servers and agents need to be heard.
+const startTime = time.Minute
+
+func wait(t testing.TB, otherwise string, until func() bool) {
+	t.Helper()
+	for end := time.Now().Add(startTime); !until(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %s, %s", startTime, otherwise)
+		}
+	}
+}
 
 // join starts the agent of a host.
 func (d *Deployment) join(t testing.TB, name string, c server.Config) *Host {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/internal/claim"
 )
@@ -150,6 +151,7 @@ func (b *Bus) Run(ctx context.Context) error {
 // publishing tells the watches what is committed, and renews the claim on the database.
 func (b *Bus) publishing(ctx context.Context) {
 	renew := time.Now()
+	pause := backoff.Backoff{Pause: 100 * time.Millisecond, Longest: 5 * time.Second}
 	for fails := 0; ctx.Err() == nil; {
 		if !time.Now().Before(renew) {
 			if b.renew(ctx) {
@@ -161,7 +163,7 @@ func (b *Bus) publishing(ctx context.Context) {
 		wait, committed := b.options.Poll, b.control.Committed()
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("what was committed waits to be published", "err", err)
-			wait, committed = min(100*time.Millisecond<<min(fails, 6), 5*time.Second), nil
+			wait, committed = pause.After(fails), nil
 			fails++
 		} else {
 			fails = 0

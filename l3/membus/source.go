@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -19,7 +20,7 @@ type source struct {
 // Watch implements [agent.Source]. It waits while the bus does not run.
 func (s *source) Watch(ctx context.Context, session agent.Session) (<-chan agent.Event, error) {
 	session.Host = s.host
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+	for pause := (backoff.Backoff{Pause: 100 * time.Millisecond, Longest: 5 * time.Second}); ; {
 		w, err := s.open(ctx, session)
 		if err == nil {
 			return w.events, nil
@@ -28,10 +29,7 @@ func (s *source) Watch(ctx context.Context, session agent.Session) (<-chan agent
 			return nil, fmt.Errorf("watch the routers of host %s: %w", s.host, err)
 		}
 		s.bus.log.Warn("the session of the host waits for the control plane", "host", s.host, "err", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
+		_ = pause.Wait(ctx) // the next attempt fails if ctx ended
 	}
 }
 

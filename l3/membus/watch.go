@@ -10,6 +10,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -115,18 +116,19 @@ func (w *watch) awake() {
 
 // run yields what there is until the watch ends.
 func (w *watch) run() {
+	pause := backoff.Backoff{Pause: 100 * time.Millisecond, Longest: 2 * time.Second}
 	for fails := 0; w.ctx.Err() == nil; {
 		err := w.deliver()
 		if err == nil && !w.listed {
 			err = w.list()
 		}
 		var again <-chan time.Time
-		fails++
 		if err == nil {
 			fails = 0
 		} else if w.ctx.Err() == nil {
 			w.bus.log.Warn("cannot read the routers of a host", "host", w.host, "err", err)
-			again = time.After(min(50*time.Millisecond<<min(fails, 6), 2*time.Second))
+			again = time.After(pause.After(fails))
+			fails++
 		}
 		select {
 		case <-w.wake:

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -65,6 +66,7 @@ type turns struct {
 }
 
 func (t *turns) loop(ctx context.Context) error {
+	pause := backoff.Backoff{Pause: 100 * time.Millisecond, Longest: 5 * time.Second}
 	for fails := 0; ctx.Err() == nil; {
 		if t.lost.Swap(false) {
 			t.unprepare()
@@ -73,7 +75,7 @@ func (t *turns) loop(ctx context.Context) error {
 		wait, woken := t.poll, t.control.Committed()
 		if err != nil {
 			t.log.Warn("what was committed waits to be published", "err", err)
-			wait, woken = min(100*time.Millisecond<<min(fails, 6), 5*time.Second), nil
+			wait, woken = pause.After(fails), nil
 			fails++
 		} else {
 			fails = 0

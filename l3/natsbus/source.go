@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // Source is an [agent.Source] over the bus.
@@ -56,15 +56,16 @@ func (s *Source) Watch(ctx context.Context, session agent.Session) (<-chan agent
 
 // wait opens the session as soon as a control plane does so.
 func (s *Source) wait(ctx context.Context, r sessionRequest) (sessionAnswer, error) {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+	pause := backoff.Backoff{Pause: 100 * time.Millisecond, Longest: 5 * time.Second, Spread: 0.5}
+	for first := true; ; first = false {
 		a, err := s.open(ctx, r)
 		if err == nil || ctx.Err() != nil || s.nc.IsClosed() || errors.Is(err, agent.ErrRefused) {
 			return a, err
 		}
-		if pause == 100*time.Millisecond {
+		if first {
 			s.log.Warn("the session of the host waits for a control plane", "host", s.host, "err", err)
 		}
-		if !sleep(ctx, pause/2+rand.N(pause/2)) {
+		if pause.Wait(ctx) != nil {
 			return a, errors.Join(err, ctx.Err())
 		}
 	}

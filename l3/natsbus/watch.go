@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // watch is one [Source.Watch].
@@ -92,7 +93,8 @@ func (w *watch) read(ctx context.Context) error {
 // it reads on with the consumers of the session before, if they still exist. It does not do so
 // while it asks: it would take messages from the consumers that are made for the new session.
 func (w *watch) resume(ctx context.Context) error {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+	pause := backoff.Backoff{Pause: 100 * time.Millisecond, Longest: 5 * time.Second}
+	for fails := 0; ; fails++ {
 		a, err := w.open(ctx, w.request())
 		if err == nil {
 			return w.goOn(a)
@@ -101,7 +103,7 @@ func (w *watch) resume(ctx context.Context) error {
 			return err
 		}
 		w.log.Debug("the session of the host waits for a control plane", "host", w.host, "err", err)
-		w.readWithout(ctx, pause)
+		w.readWithout(ctx, pause.After(fails))
 	}
 }
 

@@ -83,16 +83,16 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 			"code": http.StatusUnauthorized, "title": "Unauthorized", "message": "The request you have made requires authentication.",
 		}}))
 	case errors.As(err, &away):
-		a.log.Error("request cannot be authenticated", "request", w.Header().Get("X-Openstack-Request-Id"), "error", err)
+		a.log.Error("request cannot be authenticated", "request", w.Header().Get("X-Openstack-Request-Id"), "err", err)
 		w.Header().Set("Retry-After", retryAfter)
 		a.send(w, http.StatusServiceUnavailable, envelope("HTTPServiceUnavailable", "The identity service does not answer. Try again later."))
 	case errors.Is(err, l3.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		a.log.Error("request failed", "request", w.Header().Get("X-Openstack-Request-Id"), "method", r.Method, "path", r.URL.Path, "error", err)
+		a.log.Error("request failed", "request", w.Header().Get("X-Openstack-Request-Id"), "method", r.Method, "path", r.URL.Path, "err", err)
 		w.Header().Set("Retry-After", retryAfter)
 		a.send(w, http.StatusServiceUnavailable, envelope("HTTPServiceUnavailable", "The database does not answer. Try again later."))
 	default:
 		if !errors.Is(err, context.Canceled) || r.Context().Err() == nil {
-			a.log.Error("request failed", "request", w.Header().Get("X-Openstack-Request-Id"), "method", r.Method, "path", r.URL.Path, "error", err)
+			a.log.Error("request failed", "request", w.Header().Get("X-Openstack-Request-Id"), "method", r.Method, "path", r.URL.Path, "err", err)
 		}
 		a.send(w, http.StatusInternalServerError, internalError)
 	}

@@ -3,8 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -75,12 +73,13 @@ type Limits struct {
 func (c Config) withDefaults() (Config, error) {
 	l := &c.Limits
 	switch {
-	case l.Request < 0 || l.Connections < 0 || l.Read < 0 || l.Write < 0 || l.Shutdown < 0:
-		return c, errors.New("a number or a time of Config.Limits is negative")
+	case l.Request < 0 || l.Connections < 0 || l.Read < 0 || l.Write < 0 || l.Shutdown < 0,
+		l.Body < 0, l.Items < 0, l.Bodies < 0, l.Answers < 0:
+		return c, invalid("Config.Limits: a number or a time is negative")
 	case c.AgentDownTime < 0:
-		return c, fmt.Errorf("Config.AgentDownTime: %s is negative", c.AgentDownTime)
+		return c, invalid("Config.AgentDownTime: %s is negative", c.AgentDownTime)
 	case c.FailoverRate < 0:
-		return c, fmt.Errorf("Config.FailoverRate: %d is negative", c.FailoverRate)
+		return c, invalid("Config.FailoverRate: %d is negative", c.FailoverRate)
 	}
 	l.Request = cmp.Or(l.Request, 30*time.Second)
 	l.Connections = cmp.Or(l.Connections, 1000)
@@ -104,8 +103,16 @@ func (c Config) withDefaults() (Config, error) {
 
 // checkListener refuses to serve everybody who can reach an address as administrator.
 func (c Config) checkListener() error {
-	none, believes := c.Auth.(rest.None)
-	if c.Listener == nil || !believes || c.Exposed {
+	var none rest.None
+	switch auth := c.Auth.(type) {
+	case rest.None:
+		none = auth
+	case *rest.None:
+		none = *auth
+	default:
+		return nil
+	}
+	if c.Listener == nil || c.Exposed {
 		return nil
 	}
 	tcp, ok := c.Listener.Addr().(*net.TCPAddr)
@@ -113,9 +120,13 @@ func (c Config) checkListener() error {
 		return nil // such as a unix socket, which has permissions
 	}
 	if err := none.MayListen(tcp.String()); err != nil {
-		return fmt.Errorf("Config.Listener: %w", err)
+		return invalid("Config.Listener: %s", err)
 	}
 	return nil
+}
+
+func invalid(format string, args ...any) error {
+	return l3.Refuse(l3.ErrInvalid, "InvalidInput", format, args...)
 }
 
 // limits are those of the Listener.

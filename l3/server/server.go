@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,14 +22,17 @@ import (
 // Server is a control plane. Its methods may be called concurrently, but for Run and Close.
 type Server struct {
 	config  Config
-	log     *slog.Logger
 	own     *sqlstore.Store // nil: Config.Store is the caller's
 	service *service.Service
 	bus     l3.Bus
 	metrics *metrics
 	handler http.Handler
+	ran     atomic.Bool
 	close   func() error
 }
+
+// ErrRan is returned by the second call of [Server.Run].
+var ErrRan = errors.New("the server was run already")
 
 // Open opens the store and the bus, and checks everything that can be checked. If it fails, nothing
 // of that stays. ctx bounds Open only.
@@ -38,7 +41,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open server: %w", err)
 	}
-	s := &Server{config: c, log: c.Logger}
+	s := &Server{config: c}
 	s.close = sync.OnceValue(s.closeAll)
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open server: %w", err), s.close())
@@ -60,32 +63,39 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.metrics, err = newMetrics(c.Metrics, c.Store, s.service); err != nil {
 		return err
 	}
-	s.handler = s.newHandler()
+	if s.handler, err = s.newHandler(); err != nil {
+		return err
+	}
 	bus, err := c.Bus(ctx, counting{s.service, s.metrics})
 	if err != nil {
 		return err
+	}
+	if bus == nil {
+		return invalid("Config.Bus: it returned no bus")
 	}
 	s.bus = bus
 	return nil
 }
 
 // newHandler returns the API, within its limits.
-func (s *Server) newHandler() http.Handler {
+func (s *Server) newHandler() (http.Handler, error) {
 	c := s.config
 	h := rest.New(rest.Config{Service: s.service, Auth: c.Auth, URL: c.URL, Limits: c.Limits.Limits, Logger: c.Logger})
 	if c.Middleware != nil {
-		h = c.Middleware(h)
+		if h = c.Middleware(h); h == nil {
+			return nil, invalid("Config.Middleware: it returned no handler")
+		}
 	}
 	h = &requests{h, s.metrics.requests, c.Logger}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), c.Limits.Request)
 		defer cancel()
 		h.ServeHTTP(w, r.WithContext(ctx))
-	})
+	}), nil
 }
 
-// Handler returns the API. It works from Open until Close, whether Run works or not: what is asked
-// for without it waits for the next Run.
+// Handler returns the API. It works from Open until Close, whether Run works or not. Agents
+// hear of a change when Run works; until then it waits in the store.
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Service returns the service behind the API.
@@ -127,10 +137,13 @@ func (s *Server) databaseReady(ctx context.Context) error {
 
 // Run serves agents, moves routers away from agents that are dead, and serves the API at
 // [Config.Listener], until ctx ends. Then it returns nil. If a part fails, Run ends the others and
-// returns the error. It is called once.
+// returns the error. It is called once: a second call is [ErrRan], and leaves the first alone.
 //
 // Agents in this process should end first, so that their last reports are heard.
 func (s *Server) Run(ctx context.Context) error {
+	if s.ran.Swap(true) {
+		return fmt.Errorf("run server: %w", ErrRan)
+	}
 	c := s.config
 	failover := service.Failover{
 		Service: s.service, DownTime: c.AgentDownTime, Rate: c.FailoverRate, Hearing: s.bus.CaughtUp, Moved: s.metrics.moved, Logger: c.Logger,

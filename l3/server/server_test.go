@@ -284,11 +284,17 @@ func TestOpenFails(t *testing.T) {
 	anywhere := listen(t, "0.0.0.0:0")
 	for want, c := range map[string]server.Config{
 		"Config.Limits":        {Limits: server.Limits{Read: -1}},
+		"Config.Limits: ":      {Limits: server.Limits{Limits: rest.Limits{Body: -1}}},
+		"Config.Middleware":    {Middleware: func(http.Handler) http.Handler { return nil }},
+		"Config.Bus":           {Bus: func(context.Context, l3.ControlPlane) (l3.Bus, error) { return nil, nil }},
 		"Config.AgentDownTime": {AgentDownTime: -1},
 		"Config.FailoverRate":  {FailoverRate: -1},
 		"Config.Quotas":        {Quotas: map[string]int{"nonsense": 1}},
+		"Config.Quotas: ":      {Quotas: map[string]int{"router": -2}},
+		"Config.MaxRoutes":     {MaxRoutes: -2},
 		"Config.PhysicalMTU":   {PhysicalMTU: 1},
 		"Config.Listener":      {Listener: anywhere},
+		"Config.Listener: ":    {Listener: anywhere, Auth: &rest.None{}},
 		errBus.Error(): {Bus: func(context.Context, l3.ControlPlane) (l3.Bus, error) {
 			return nil, errBus
 		}},
@@ -301,6 +307,7 @@ func TestOpenFails(t *testing.T) {
 			_, err := server.Open(t.Context(), c)
 			require.ErrorContains(t, err, "open server: ")
 			require.ErrorContains(t, err, want)
+			require.True(t, errors.Is(err, l3.ErrInvalid) || errors.Is(err, errBus), err)
 			goleak.VerifyNone(t, before)
 			n := count(t, registry)
 			require.Zero(t, n)
@@ -330,4 +337,16 @@ func TestRunEndsWithItsParts(t *testing.T) {
 		return brokenBus{}, nil
 	}})
 	require.ErrorIs(t, s.Run(t.Context()), errBus)
+}
+
+// TestRunAgain: a second Run fails, and the first goes on.
+func TestRunAgain(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	s := open(t, server.Config{Auth: rest.None{Default: admin}, Listener: l})
+	background(t, s.Run)
+	require.Eventually(t, func() bool { return s.Ready(t.Context()) == nil }, patience, time.Millisecond)
+	require.ErrorIs(t, s.Run(t.Context()), server.ErrRan)
+	status, _ := get(t, "http://"+l.Addr().String()+"/v2.0/routers")
+	require.Equal(t, http.StatusOK, status)
+	require.NoError(t, s.Ready(t.Context()))
 }

@@ -17,10 +17,10 @@ type Config struct {
 	BaseMAC       dataplane.MAC  // first three bytes of generated MAC addresses; zero: fa:16:3e
 	SegmentRanges []SegmentRange // that networks without a given segmentation ID get theirs from, the first with room, in turn; nil: VXLAN 1–16777215
 	PhysicalMTU   int            // bytes of the underlying network, which bounds a network's MTU; 0: 1500
-	MaxRoutes     int            // extra routes of a router whose project has no quota router_route; 0: 30
+	MaxRoutes     int            // extra routes of a router whose project has no quota router_route, -1 unlimited; 0: 30
 	Quotas        map[string]int // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
 	AgentDownTime time.Duration  // since the last heartbeat, after which an agent is not alive; 0: 75 s
-	// RemoveOrphans has hosts remove routers that the database does not know; see [Orphan]. False:
+	// RemoveOrphans has hosts remove routers that the database does not know; see [l3.Orphan]. False:
 	// they are kept until an administrator removes each. With an empty database that is all of
 	// them.
 	RemoveOrphans bool

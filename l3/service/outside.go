@@ -37,7 +37,7 @@ func (s *Service) offer(ctx context.Context, w *work, sub l3.Subnet) error {
 		err := s.offerTo(ctx, w, id, sub)
 		var refusal *l3.Error
 		if errors.As(err, &refusal) {
-			s.log.Warn("a router's gateway gets no address of a new subnet", "router", id, "subnet", sub.ID, "error", err)
+			s.log.Warn("a router's gateway gets no address of a new subnet", "router", id, "subnet", sub.ID, "err", err)
 			err = nil
 		}
 		if err != nil {

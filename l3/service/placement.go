@@ -22,7 +22,7 @@ func (s *Service) Deployment(ctx context.Context) (d l3.Deployment, err error) {
 	return d, err
 }
 
-// ClaimBus implements [Desired].
+// ClaimBus implements [l3.Desired].
 func (s *Service) ClaimBus(ctx context.Context, bus, server string) error {
 	return s.update(ctx, func(w *work) error {
 		d, err := w.Deployment().Get(ctx)
@@ -39,7 +39,7 @@ func (s *Service) ClaimBus(ctx context.Context, bus, server string) error {
 	})
 }
 
-// ReleaseBus implements [Desired].
+// ReleaseBus implements [l3.Desired].
 func (s *Service) ReleaseBus(ctx context.Context, bus, server string) error {
 	return s.update(ctx, func(w *work) error {
 		d, err := w.Deployment().Get(ctx)
@@ -50,7 +50,7 @@ func (s *Service) ReleaseBus(ctx context.Context, bus, server string) error {
 	})
 }
 
-// Hosts implements [Desired].
+// Hosts implements [l3.Desired].
 func (s *Service) Hosts(ctx context.Context) (hosts []string, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		hosts = nil
@@ -71,7 +71,7 @@ func (s *Service) Hosts(ctx context.Context) (hosts []string, err error) {
 	return slices.Compact(hosts), err
 }
 
-// PlacementOf implements [Desired].
+// PlacementOf implements [l3.Desired].
 func (s *Service) PlacementOf(ctx context.Context, host, routerID string) (p l3.Placement, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		st, err := stateOf(ctx, tx, routerID)
@@ -100,7 +100,7 @@ func (s *Service) PlacementOf(ctx context.Context, host, routerID string) (p l3.
 	return p, err
 }
 
-// PlacementsOn implements [Desired].
+// PlacementsOn implements [l3.Desired].
 func (s *Service) PlacementsOn(ctx context.Context, host string) (all []l3.Placement, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		all = []l3.Placement{}

@@ -10,7 +10,7 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Reconcile implements [Desired].
+// Reconcile implements [l3.Desired].
 func (s *Service) Reconcile(ctx context.Context, queued []l3.Placement) (restored bool, err error) {
 	if err := s.restateAll(ctx); err != nil {
 		return false, err

@@ -70,16 +70,16 @@ func (s *Service) adopt(ctx context.Context) {
 	if err == nil {
 		_, err = s.rescueAll(ctx, slices.Concat(found.movable, found.removed), len(found.movable)+len(found.removed))
 	}
-	if err != nil {
-		s.log.Warn("routers without a host are left to the next time", "error", err)
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("routers without a host are left to the next time", "err", err)
 	}
 }
 
 // relocate finds other hosts for routers whose agent was disabled or deleted. What fails is left to
 // Reschedule.
 func (s *Service) relocate(ctx context.Context, routerIDs []string) {
-	if _, err := s.rescueAll(ctx, routerIDs, len(routerIDs)); err != nil {
-		s.log.Warn("routers of an agent that was disabled or deleted are left to the next time", "error", err)
+	if _, err := s.rescueAll(ctx, routerIDs, len(routerIDs)); err != nil && ctx.Err() == nil {
+		s.log.Warn("routers of an agent that was disabled or deleted are left to the next time", "err", err)
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *Service) rescueAll(ctx context.Context, routerIDs []string, limit int) 
 		var refusal *l3.Error
 		switch {
 		case errors.As(err, &refusal): // it will be refused again, and must not keep the others waiting
-			s.log.Error("a router cannot be moved", "router", id, "error", err)
+			s.log.Error("a router cannot be moved", "router", id, "err", err)
 		case err != nil:
 			return moved, err
 		case ok:

@@ -13,7 +13,7 @@ import (
 )
 
 // Service has the rules. Its methods may be called concurrently, also by several processes on one
-// store. Every error that the caller could have avoided is an [Error].
+// store. Every error that the caller could have avoided is an [l3.Error].
 type Service struct {
 	config Config
 	log    *slog.Logger
@@ -54,6 +54,9 @@ func New(c Config) (*Service, error) {
 		if _, known := limits[resource]; !known {
 			return nil, invalid("Config.Quotas: nothing is counted as %q", resource)
 		}
+		if limit < -1 {
+			return nil, invalid("Config.Quotas: %d of %q; -1 is unlimited", limit, resource)
+		}
 		limits[resource] = limit
 	}
 	c.Quotas = limits
@@ -85,6 +88,12 @@ func (c Config) check() error {
 	}
 	if c.PhysicalMTU < leastMTU || c.PhysicalMTU > mostMTU {
 		return invalid("Config.PhysicalMTU: %d is not between %d and %d", c.PhysicalMTU, leastMTU, mostMTU)
+	}
+	if c.MaxRoutes < -1 {
+		return invalid("Config.MaxRoutes: %d; -1 is unlimited", c.MaxRoutes)
+	}
+	if c.AgentDownTime < 0 {
+		return invalid("Config.AgentDownTime: %s is negative", c.AgentDownTime)
 	}
 	for i, r := range c.SegmentRanges {
 		if r == (SegmentRange{Type: dataplane.NetworkLocal}) {

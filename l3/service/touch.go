@@ -7,10 +7,10 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// touch is called with every change of what hosts must realise of routers, after it was written.
-// The routers' revisions grow, one that has something to realise gets a host, and the hosts will
-// be told, in the order of the routers. What no host could realise is refused. The routers'
-// revisions stay.
+// touch is called with every change of what hosts must realise of routers, after it was written. It
+// advances [l3.RouterState].Revision of each, gives one that has something to realise a host, and
+// leaves notices for the hosts, in the order of the routers. What no host could realise is refused.
+// The revision that clients see, [l3.Meta].Revision, stays.
 func (s *Service) touch(ctx context.Context, w *work, routerIDs ...string) error {
 	for _, id := range routerIDs {
 		in, err := intentOf(ctx, w, id)

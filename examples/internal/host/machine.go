@@ -105,9 +105,14 @@ func atStart(err error) error {
 	switch {
 	case errors.As(err, &field):
 		flags := map[string]string{
-			"Backend": "--dataplane", "Wiring": "--wiring", "Physical": "--physical", "Tunnel.Local": "--tunnel-address", "OVS.Direct": "--ovs-direct",
+			"Backend": "--dataplane", "Wiring": "--wiring", "Physical": "--physical", "Tunnel.Local": "--tunnel-address", "Tunnel.Peers": "--tunnel-peers",
+			"OVS.Direct": "--ovs-direct",
 		}
-		return setting.Errorf("%s: %w", flags[field.Field], field.Err)
+		flag, has := flags[field.Field]
+		if !has {
+			return setting.Errorf("%w", err)
+		}
+		return setting.Errorf("%s: %w", flag, field.Err)
 	case errors.Is(err, dataplane.ErrInvalid):
 		return setting.Errorf("%w", err)
 	}

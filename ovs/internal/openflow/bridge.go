@@ -106,7 +106,7 @@ func (b *Bridge) replace(ctx context.Context, flows []Flow) error {
 	}
 	err = b.watch.look(ctx, func(t *table) { known, d = t.version, t.diff(b.want) })
 	if err == nil && !d.empty() {
-		err = fmt.Errorf("they are not as they were written: somebody else writes too, or two have one match in different words: %s", d.first())
+		err = fmt.Errorf("the bridge has other flows than were written: another program writes too, or two have one match in different notations: %s", d.first())
 	}
 	return err
 }

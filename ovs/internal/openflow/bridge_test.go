@@ -361,7 +361,7 @@ func TestFlowsForOneMatchAreRefused(t *testing.T) {
 	require.ErrorIs(t, b.Replace(soon(t), two), dataplane.ErrInvalid)
 	require.Empty(t, dump(t, s.Ofctl))
 	two[0].Match, two[1].Match = "dl_vlan=7", "dl_vlan=0x7"
-	require.ErrorContains(t, b.Replace(soon(t), two), "one match in different words")
+	require.ErrorContains(t, b.Replace(soon(t), two), "one match in different notations")
 }
 
 func TestSyntaxErrorNamesTheFlow(t *testing.T) {
