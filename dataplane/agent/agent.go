@@ -344,6 +344,10 @@ func (r *run) take(ctx context.Context, message any) {
 	case refused:
 		r.book.refused = true
 	case Put:
+		if (m.Version() == Version{}) {
+			r.log.Error("ignoring a router that the source gives without a version: its revision must be at least 1", "router", m.Router.ID)
+			return
+		}
 		r.book.put(m.Assignment, r.live, now)
 	case Gone:
 		r.gone(ctx, m, now)

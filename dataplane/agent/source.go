@@ -32,7 +32,8 @@ var ErrRefused = errors.New("the control plane refuses this agent")
 type Event interface{ event() }
 
 type (
-	// Put says that the host is to realise a router, in this version.
+	// Put says that the host is to realise a router, in this version. One without a version, which
+	// tells nothing from a change, is ignored.
 	Put struct{ Assignment }
 
 	// Gone says that the host is to take a router away, as of its last version here. A Put of that

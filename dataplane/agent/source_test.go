@@ -236,6 +236,18 @@ func TestFaultySources(t *testing.T) {
 			require.ErrorContains(t, err, "Watch returned no channel")
 		})
 	})
+	t.Run("no version", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			var log bytes.Buffer
+			s.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			s.plane.put(router("r1", 0, 0))
+			s.plane.put(router("r2", 0, 1))
+			require.NoError(t, s.once(t.Context()))
+			require.Equal(t, []string{"r2"}, s.routers())
+			require.Contains(t, log.String(), "its revision must be at least 1")
+		})
+	})
 	t.Run("pointers", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t)

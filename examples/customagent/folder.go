@@ -137,6 +137,9 @@ func (f *folder) tell(ctx context.Context, events chan<- agent.Event, l listing,
 		}
 	}
 	for id := range l.gone {
+		if l.faults != nil { // in a file that may be this router's, on its way back
+			break
+		}
 		if last, ok := told[id]; l.files[id] == "" && (last != nil || !ok) {
 			told[id] = nil
 			send(ctx, events, agent.Gone{RouterID: id, Deployment: "folder", Epoch: 1, Revision: f.revision.Add(1)})

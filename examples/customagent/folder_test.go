@@ -195,6 +195,10 @@ func TestRecords(t *testing.T) {
 	require.True(t, plans[0].Empty())
 	require.Equal(t, "orphan", plans[1].Router)
 	require.False(t, plans[1].Empty())
+	r.write("broken.json", "{")
+	require.NoError(t, r.agent().Once(t.Context()))
+	require.True(t, r.has("orphan")(), "the broken file may be its own, on its way back")
+	require.NoError(t, os.Remove(r.dir+"/broken.json"))
 	require.NoError(t, r.agent().Once(t.Context()))
 	require.True(t, r.hasNot("orphan")())
 }
