@@ -39,11 +39,11 @@ type Dataplane interface {
 	// go of it later. A router that is not there is [os.ErrNotExist].
 	Announce(ctx context.Context, id string) error
 
-	// Ready returns nil if the host can realise routers now. Otherwise the error says why Apply would
-	// fail for any router: [ErrPermission], [ErrUnsupported] for what the kernel lacks, [ErrDaemon]
-	// for a daemon that does not answer, [ErrClosed]. Ready leaves nothing behind, and takes
-	// milliseconds, so that a health check may call it every few seconds. Whether the packets of a
-	// router pass is not asked: they do when Apply has returned.
+	// Ready returns nil if the host can realise routers now. Otherwise the error says why Apply
+	// would fail for any router: [ErrPermission], [ErrUnsupported] for what the kernel lacks,
+	// [ErrDaemon] for a daemon that does not answer, [ErrClosed]. Ready leaves nothing behind, and
+	// takes milliseconds, so that a health check may call it every few seconds. Whether the packets
+	// of a router pass is not asked: they do when Apply has returned.
 	Ready(ctx context.Context) error
 
 	// Close releases what this process holds. The routers stay, and traffic flows on.

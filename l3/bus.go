@@ -39,8 +39,8 @@ type ControlPlane interface {
 // change was committed.
 type Outgoing interface {
 	// Committed returns the channel that receives a value after a change that left notices was
-	// committed. It has room for one, which stands for all. A bus must also look without being told,
-	// because other processes commit as well.
+	// committed. It has room for one, which stands for all. A bus must also look without being
+	// told, because other processes commit as well.
 	Committed() <-chan struct{}
 	// Unpublished returns the first notices that were not published yet, in the order of the
 	// changes.

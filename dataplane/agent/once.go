@@ -35,13 +35,13 @@ func (o *once) end(complete bool, err error) {
 	o.stop()
 }
 
-// Once brings the host to what its source says now, and returns: it reads a complete listing, applies
-// every router named and removes every router whose departure is recorded, then sends the reports and
-// one heartbeat. Nothing is done before the listing is complete, and orphans stay.
+// Once brings the host to what its source says now, and returns: it reads a complete listing,
+// applies every router named and removes every router whose departure is recorded, then sends the
+// reports and one heartbeat. Nothing is done before the listing is complete, and orphans stay.
 //
 // The error joins what failed, by router; nil: the host is as the source says. A source that ends
-// early or refuses the agent is an error, and then nothing was done. Once waits for a source that is
-// silent until ctx ends. CheckEvery, OnDisconnect and Lease are not used.
+// early or refuses the agent is an error, and then nothing was done. Once waits for a source that
+// is silent until ctx ends. CheckEvery, OnDisconnect and Lease are not used.
 func (a *Agent) Once(ctx context.Context) error {
 	within, stop := context.WithCancel(ctx)
 	defer stop()
@@ -100,8 +100,8 @@ func (r *run) settled() bool {
 	return true
 }
 
-// tellAll makes one attempt to tell the wiring of the tunnel peers, the control plane of everything,
-// and the cache of what it does not have yet. It has a goroutine of its own.
+// tellAll makes one attempt to tell the wiring of the tunnel peers, the control plane of
+// everything, and the cache of what it does not have yet. It has a goroutine of its own.
 func (r *run) tellAll(ctx context.Context, began time.Time, peers []netip.Addr) error {
 	var errs []error
 	if r.config.SetPeers != nil && peers != nil {
@@ -125,8 +125,8 @@ func (r *run) tellAll(ctx context.Context, began time.Time, peers []netip.Addr) 
 
 // Plan returns what [Agent.Once] would do, by router, with empty plans of those that are as they
 // should be. It opens a session with the source, as Run does, and changes nothing on the host. The
-// error joins those of routers that cannot be planned; the plans of the others are returned with it.
-// It may be called before Run, and again.
+// error joins those of routers that cannot be planned; the plans of the others are returned with
+// it. It may be called before Run, and again.
 func (a *Agent) Plan(ctx context.Context) ([]dataplane.Plan, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

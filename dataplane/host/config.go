@@ -45,8 +45,8 @@ type Config struct {
 	// HostNS is the path of the network namespace that has bridges, interfaces and tunnels. Empty:
 	// that of the thread that calls Open.
 	HostNS string
-	// Dir is the directory for the names of routers' namespaces. Empty: /run/netns, where ip-netns(8)
-	// looks.
+	// Dir is the directory for the names of routers' namespaces. Empty: /run/netns, where
+	// ip-netns(8) looks.
 	Dir string
 
 	// Logger is told of faults in the background, and at level debug of each change. Nil: nothing

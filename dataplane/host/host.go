@@ -28,8 +28,8 @@ var _ dataplane.Watcher = (*Host)(nil)
 const rehearsal = "l3kit-rehearsal"
 
 // Open opens a host, and writes nothing. It fails, and leaves nothing open, if no router could be
-// realised here: for want of privileges, of a part of the kernel, of a program or of ovsdb-server. A
-// field that is wrong is a [ConfigError]. ctx bounds opening only.
+// realised here: for want of privileges, of a part of the kernel, of a program or of ovsdb-server.
+// A field that is wrong is a [ConfigError]. ctx bounds opening only.
 //
 // What the host may get later, such as the interface of a physical network, is not looked at; see
 // [Wiring.CheckConfig].

@@ -77,8 +77,8 @@ func office(id string) dataplane.Router {
 	}
 }
 
-// TestPackets: with each backend and each wiring, a client reaches the floating IP of a workload that
-// was attached by the same host.
+// TestPackets: with each backend and each wiring, a client reaches the floating IP of a workload
+// that was attached by the same host.
 func TestPackets(t *testing.T) {
 	for _, c := range []struct{ backend, wiring string }{{"", ""}, {"iptables", "bridge"}, {"nftables", "ovs"}} {
 		t.Run(c.backend+" "+c.wiring, func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/l3kit/l3kit/ovs"
 )
 
-// Wiring attaches workloads to the networks of a host. It is also the [namespace.InterfaceDriver] by
-// which the routers of a [Host] are attached.
+// Wiring attaches workloads to the networks of a host. It is also the [namespace.InterfaceDriver]
+// by which the routers of a [Host] are attached.
 type Wiring struct {
 	driver
 	config Config
@@ -33,8 +33,8 @@ type driver interface {
 }
 
 // OpenWiring opens the wiring of a host without a dataplane, for hosts and programs that attach
-// workloads and realise no routers. Backend, NoTakeOver, IPTables and Dir are not used. Otherwise it
-// is as [Open].
+// workloads and realise no routers. Backend, NoTakeOver, IPTables and Dir are not used. Otherwise
+// it is as [Open].
 func OpenWiring(ctx context.Context, c Config) (_ *Wiring, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -77,15 +77,15 @@ func (w *Wiring) Close() error {
 	return errors.Join(w.driver.Close(), err)
 }
 
-// SetPeers replaces the tunnel addresses of the other hosts; those of Config.Tunnel.Peers stay. This
-// host's own among them does no harm. Addresses that cannot be used are skipped, and are an error
-// that is [dataplane.ErrInvalid]; after another error the call should be repeated.
+// SetPeers replaces the tunnel addresses of the other hosts; those of Config.Tunnel.Peers stay.
+// This host's own among them does no harm. Addresses that cannot be used are skipped, and are an
+// error that is [dataplane.ErrInvalid]; after another error the call should be repeated.
 func (w *Wiring) SetPeers(ctx context.Context, hosts []netip.Addr) error {
 	return w.driver.SetPeers(ctx, slices.Concat(w.config.Tunnel.Peers, hosts))
 }
 
-// CheckConfig reports what the Config names and the host does not have: the address for tunnels, and for
-// each physical network a device that routers can use. Each is a [ConfigError] that is
+// CheckConfig reports what the Config names and the host does not have: the address for tunnels,
+// and for each physical network a device that routers can use. Each is a [ConfigError] that is
 // [dataplane.ErrHostConfig]. A router that needs what is missing fails until the host has it, so a
 // program may warn and go on. It touches nothing.
 func (w *Wiring) CheckConfig(ctx context.Context) error {

@@ -25,9 +25,9 @@ const (
 	interval = 1200 * time.Millisecond
 )
 
-// announcer announces the addresses of one router to their neighbours, in the background: gratuitous
-// ARP as request and as reply, since neighbours differ in which one they heed (RFC 5227 §3, RFC
-// 5944 §4.6), and unsolicited neighbour advertisements (RFC 4861 §7.2.6).
+// announcer announces the addresses of one router to their neighbours, in the background:
+// gratuitous ARP as request and as reply, since neighbours differ in which one they heed (RFC 5227
+// §3, RFC 5944 §4.6), and unsolicited neighbour advertisements (RFC 4861 §7.2.6).
 type announcer struct {
 	ns     NS
 	log    *slog.Logger

@@ -49,8 +49,8 @@ func (d *registry) take(ctx context.Context, router string) (*entry, error) {
 	}
 }
 
-// try takes the turn of a router that is worked on, unless somebody has it. A nil entry without busy
-// says that nothing is known of the router.
+// try takes the turn of a router that is worked on, unless somebody has it. A nil entry without
+// busy says that nothing is known of the router.
 func (d *registry) try(router string) (k *entry, busy bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,11 +19,11 @@ import (
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
-// folder is an [agent.Source]: FILE.json is a router, FILE.gone the record that one has left. A router
-// is removed only because of a record, which outlives a crash and ends when the agent reports that
-// the router is gone. A user makes it by renaming FILE.json. The folder makes it if a file that it
-// has seen is missing twice in a row, because editors replace a file in two steps, and if every other
-// file can be read, because one with a fault may be the missing router.
+// folder is an [agent.Source]: FILE.json is a router, FILE.gone the record that one has left. A
+// router is removed only because of a record, which outlives a crash and ends when the agent
+// reports that the router is gone. A user makes it by renaming FILE.json. The folder makes it if a
+// file that it has seen is missing twice in a row, because editors replace a file in two steps, and
+// if every other file can be read, because one with a fault may be the missing router.
 type folder struct {
 	dir      string
 	every    time.Duration // between readings
@@ -155,8 +155,8 @@ func send(ctx context.Context, events chan<- agent.Event, e agent.Event) {
 	}
 }
 
-// record writes records of routers whose files are missing, and removes those of routers that have a
-// file again.
+// record writes records of routers whose files are missing, and removes those of routers that have
+// a file again.
 func (f *folder) record(before, l listing, told map[string]*dataplane.Router) (err error) {
 	for id, last := range told {
 		missing := before.files[id] == "" && l.files[id] == "" && before.faults == nil && l.faults == nil

@@ -87,7 +87,8 @@ func answers(t *testing.T, from *lab.Host, router string) {
 	require.NoError(t, err, "router %s does not answer", router)
 }
 
-// TestBuildsElsewhere builds the command as the program of another module, as whoever copies it does.
+// TestBuildsElsewhere builds the command as the program of another module, as whoever copies it
+// does.
 func TestBuildsElsewhere(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)

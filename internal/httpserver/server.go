@@ -1,5 +1,5 @@
-// Package httpserver is an HTTP server that bounds what its clients can hold on to: connections, time
-// and headers.
+// Package httpserver is an HTTP server that bounds what its clients can hold on to: connections,
+// time and headers.
 package httpserver
 
 import (

@@ -14,9 +14,9 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// RunBus holds a bus to the contract of [l3.Bus], clause by clause. Open gives a bus that has served
-// nothing yet, or fails as that bus does; the suite closes it. Clauses run in parallel, as far as
-// -parallel allows.
+// RunBus holds a bus to the contract of [l3.Bus], clause by clause. Open gives a bus that has
+// served nothing yet, or fails as that bus does; the suite closes it. Clauses run in parallel, as
+// far as -parallel allows.
 func RunBus(t *testing.T, open func(t testing.TB, control l3.ControlPlane) (l3.Bus, error)) {
 	for _, c := range busClauses() {
 		t.Run(c.name, func(t *testing.T) {

@@ -26,7 +26,8 @@ func TestEveryBusClauseCanFail(t *testing.T) {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				t.Parallel()
 				var err error
-				// In memory nothing takes time, but on a busy machine something else may fail first.
+				// In memory nothing takes time, but on a busy machine something else may fail
+				// first.
 				for patience := 500 * time.Millisecond; patience < busPatience; patience *= 4 {
 					err = c.run(t.Context(), d.open, patience)
 					require.Error(t, err, "the clause did not notice")

@@ -30,13 +30,13 @@ type Deployment struct {
 type Host struct {
 	Name   string
 	Kernel *dataplane.FakeHost // what is realised on the host
-	// Stop ends the agent and returns when it has ended. Routers stay on the host, as they do when an
-	// agent is killed.
+	// Stop ends the agent and returns when it has ended. Routers stay on the host, as they do when
+	// an agent is killed.
 	Stop func()
 }
 
-// Start starts a deployment with agents on the named hosts, or on one host "host1" if none is named,
-// and returns when all agents are alive. It ends with the test.
+// Start starts a deployment with agents on the named hosts, or on one host "host1" if none is
+// named, and returns when all agents are alive. It ends with the test.
 func Start(t testing.TB, hosts ...string) *Deployment {
 	t.Helper()
 	return StartConfig(t, server.Config{}, hosts...)

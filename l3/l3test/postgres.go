@@ -30,9 +30,9 @@ type Postgres struct {
 // ErrNoPostgres says that the server's programs are not installed.
 var ErrNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt install postgresql-15)")
 
-// postgresScript is what runs for as long as somebody holds the other end of its standard input. Its
-// arguments are the directory and the server's options. The order of strings is that of a language,
-// not of bytes, so that whoever relies on the server's is noticed.
+// postgresScript is what runs for as long as somebody holds the other end of its standard input.
+// Its arguments are the directory and the server's options. The order of strings is that of a
+// language, not of bytes, so that whoever relies on the server's is noticed.
 const postgresScript = `
 dir=$1; shift
 trap '' INT HUP TERM

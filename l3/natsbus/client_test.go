@@ -13,8 +13,8 @@ import (
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
-// TestClientWaitsForItsServer: it is made before there is a server, and outlives one that comes back
-// with other secrets for a while.
+// TestClientWaitsForItsServer: it is made before there is a server, and outlives one that comes
+// back with other secrets for a while.
 func TestClientWaitsForItsServer(t *testing.T) {
 	config := natsbus.ServerConfig{Secret: secret, Dir: t.TempDir(), Listen: freePort(t)}
 	client := natsbus.NewClient(natsbus.Login{

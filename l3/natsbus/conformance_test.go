@@ -20,7 +20,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestOpenEmbeddedFails: it leaves nothing behind, so that another attempt finds the directory free.
+// TestOpenEmbeddedFails: it leaves nothing behind, so that another attempt finds the directory
+// free.
 func TestOpenEmbeddedFails(t *testing.T) {
 	config := natsbus.ServerConfig{Secret: secret, Dir: t.TempDir()}
 	open := func(deployment string) (*natsbus.Bus, error) {

@@ -134,8 +134,9 @@
 //	   "ports": [ID of a port by which a workload is attached, …]}}
 //
 // The configurations have the counts routers, interfaces, ex_gw_ports and floating_ips, the list
-// physical_networks, and tunneling_ip; see [agent.Capabilities]. The inventory lists what runs on the host, whoever asked
-// for it; see [agent.Inventory]. deployment is the one that the agent serves.
+// physical_networks, and tunneling_ip; see [agent.Capabilities]. The inventory lists what runs on
+// the host, whoever asked for it; see [agent.Inventory]. deployment is the one that the agent
+// serves.
 //
 // A report says what became of a version of a router:
 //

@@ -21,7 +21,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Service is what is served. [service.Service] fulfils it; whoever wraps a part of one embeds the rest.
+// Service is what is served. [service.Service] fulfils it; whoever wraps a part of one embeds the
+// rest.
 type Service interface {
 	l3.Networks
 	l3.Subnets

@@ -22,16 +22,16 @@ type Config struct {
 	// Store keeps what clients ask for. The server does not close it. nil: SQLite in memory, which
 	// is closed.
 	Store l3.Store
-	// Bus opens the bus that serves the control plane. It is called once, by [Open], when everything
-	// else is there. The server closes the bus. nil: membus, for agents in this process.
+	// Bus opens the bus that serves the control plane. It is called once, by [Open], when
+	// everything else is there. The server closes the bus. nil: membus, for agents in this process.
 	Bus func(ctx context.Context, control l3.ControlPlane) (l3.Bus, error)
 
 	// Auth says who a request is from. nil: [rest.None], which believes what requests say of
 	// themselves.
 	Auth rest.Auth
-	// Listener is where [Server.Run] serves the API. Run and Close close it, and nobody does if Open
-	// fails. nil: the caller serves [Server.Handler]. With [rest.None] it must be a loopback address,
-	// unless Exposed is true.
+	// Listener is where [Server.Run] serves the API. Run and Close close it, and nobody does if
+	// Open fails. nil: the caller serves [Server.Handler]. With [rest.None] it must be a loopback
+	// address, unless Exposed is true.
 	Listener net.Listener
 	Exposed  bool
 	// Middleware wraps the API. What it does counts as time to answer a request. nil: nothing does.
@@ -48,8 +48,8 @@ type Config struct {
 	Quotas        map[string]int         // what is missing is as service.DefaultQuotas says
 	RemoveOrphans bool
 
-	// AgentDownTime is the time since an agent's last heartbeat after which it is not alive, and its
-	// routers move; 0: 75 s. Agents send at least three heartbeats in this time.
+	// AgentDownTime is the time since an agent's last heartbeat after which it is not alive, and
+	// its routers move; 0: 75 s. Agents send at least three heartbeats in this time.
 	AgentDownTime time.Duration
 	FailoverRate  int // routers moved away from dead agents in a second; 0: 100
 

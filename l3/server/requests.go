@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requests measures how long a handler takes to answer each request, and logs it: at debug, and what
-// is refused at info.
+// requests measures how long a handler takes to answer each request, and logs it: at debug, and
+// what is refused at info.
 type requests struct {
 	handler  http.Handler
 	duration *prometheus.HistogramVec

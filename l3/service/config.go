@@ -20,9 +20,9 @@ type Config struct {
 	MaxRoutes     int            // extra routes of a router whose project has no quota router_route, -1 unlimited; 0: 30
 	Quotas        map[string]int // defaults by resource, -1 unlimited; what is missing is as DefaultQuotas says
 	AgentDownTime time.Duration  // since the last heartbeat, after which an agent is not alive; 0: 75 s
-	// RemoveOrphans has hosts remove routers that the database does not know; see [l3.Orphan]. False:
-	// they are kept until an administrator removes each. With an empty database that is all of
-	// them.
+	// RemoveOrphans has hosts remove routers that the database does not know; see [l3.Orphan].
+	// False: they are kept until an administrator removes each. With an empty database that is all
+	// of them.
 	RemoveOrphans bool
 	Now           func() time.Time // nil: time.Now
 	Logger        *slog.Logger     // nil: nothing is logged

@@ -9,8 +9,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Heartbeat implements [l3.Reporting]. An agent that comes up, or that reports of itself what may make
-// more routers fit it, takes the routers that nobody hosts.
+// Heartbeat implements [l3.Reporting]. An agent that comes up, or that reports of itself what may
+// make more routers fit it, takes the routers that nobody hosts.
 func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent, err error) {
 	if h.AvailabilityZone == "" {
 		h.AvailabilityZone = defaultZone

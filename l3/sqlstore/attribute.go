@@ -28,8 +28,8 @@ const (
 )
 
 // attributesOf finds what can be asked for in the documents of a type, by its JSON tags: every
-// value of a struct, and of the elements of a list. A struct that writes JSON itself is asked for as
-// that JSON; raw JSON cannot be asked for.
+// value of a struct, and of the elements of a list. A struct that writes JSON itself is asked for
+// as that JSON; raw JSON cannot be asked for.
 func attributesOf(t reflect.Type) map[string]attribute {
 	found := map[string]attribute{}
 	explore(t, attribute{}, nil, found)

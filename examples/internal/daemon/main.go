@@ -20,8 +20,8 @@ import (
 // Main reads flags into commands, a pointer to a struct as kong takes it, and runs the command that
 // was chosen until it is done, or the process is told to end by SIGINT or SIGTERM. An error is one
 // line, and the exit status is [setting.Status] for invalid settings, [setting.NotPermitted] where
-// root or a capability is missing, else 1. Commands' Run methods may take a [context.Context] and an
-// [io.Writer] for what they print. More options are kong's.
+// root or a capability is missing, else 1. Commands' Run methods may take a [context.Context] and
+// an [io.Writer] for what they print. More options are kong's.
 func Main(name, description string, commands any, more ...kong.Option) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
