@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,6 +81,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, invalid("Config.AgentDownTime: %s is negative", c.AgentDownTime)
 	case c.FailoverRate < 0:
 		return c, invalid("Config.FailoverRate: %d is negative", c.FailoverRate)
+	case c.URL != "" && !isRoot(c.URL):
+		return c, invalid("Config.URL: %q is neither http://HOST:PORT nor https://HOST:PORT", c.URL)
 	}
 	l.Request = cmp.Or(l.Request, 30*time.Second)
 	l.Connections = cmp.Or(l.Connections, 1000)
@@ -99,6 +102,12 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	return c, c.checkListener()
+}
+
+// isRoot reports whether a URL can be that of the API's root.
+func isRoot(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.RawQuery == "" && u.Fragment == ""
 }
 
 // checkListener refuses to serve everybody who can reach an address as administrator.

@@ -36,6 +36,10 @@ var ErrRan = errors.New("the server was run already")
 
 // Open opens the store and the bus, and checks everything that can be checked. If it fails, nothing
 // of that stays. ctx bounds Open only.
+//
+// From Open to Close, or for [l3.BusClaimTime] after a crash, the store is claimed by the bus: a
+// server with another bus on the same store is refused, or waits for the end of a claim that is not
+// renewed.
 func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	c, err = c.withDefaults()
 	if err != nil {

@@ -293,6 +293,8 @@ func TestOpenFails(t *testing.T) {
 		"Config.Quotas: ":      {Quotas: map[string]int{"router": -2}},
 		"Config.MaxRoutes":     {MaxRoutes: -2},
 		"Config.PhysicalMTU":   {PhysicalMTU: 1},
+		"Config.URL":           {URL: "::nonsense"},
+		"Config.URL: ":         {URL: "https://api.example/?a=b"},
 		"Config.Listener":      {Listener: anywhere},
 		"Config.Listener: ":    {Listener: anywhere, Auth: &rest.None{}},
 		errBus.Error(): {Bus: func(context.Context, l3.ControlPlane) (l3.Bus, error) {
