@@ -473,6 +473,9 @@ func (r *run) watch(ctx context.Context) {
 	}
 }
 
+// sourceTime is how long a source may take to close its channel after its context has ended.
+const sourceTime = time.Second
+
 // watchOnce says whether the source said anything, and whether it is to be watched anew at once.
 func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 	ctx, stop := context.WithCancel(ctx)
@@ -482,6 +485,7 @@ func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 		return false, false, err
 	}
 	r.send(ctx, began{})
+	ended, overdue := ctx.Done(), (<-chan time.Time)(nil)
 	for {
 		select {
 		case e, ok := <-events:
@@ -490,6 +494,11 @@ func (r *run) watchOnce(ctx context.Context) (some, anew bool, err error) {
 			}
 			some = true
 			r.send(ctx, e)
+		case <-ended:
+			ended, overdue = nil, time.After(sourceTime)
+		case <-overdue:
+			r.log.Error("the source has a fault: it has not closed its channel though its context has ended; it is left behind")
+			return some, anew, nil
 		case <-r.anew:
 			anew = true
 			stop()

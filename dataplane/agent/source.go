@@ -11,10 +11,10 @@ import (
 type Source interface {
 	// Watch first opens the host's session: it is [ErrRefused] while an agent on another machine
 	// has it. Then it yields the host's routers: all of them, then Synced, then each change, until
-	// ctx ends or the source cannot go on; then it closes the channel. The agent watches again,
-	// with a delay. Within one Watch messages may be doubled, late and out of order; one from
-	// before it, that the agent never had, must not come after its Synced, for nothing would tell
-	// it from a router that is new.
+	// ctx ends or the source cannot go on; then it closes the channel, within a second of ctx. The
+	// agent watches again, with a delay. Within one Watch messages may be doubled, late and out of
+	// order; one from before it, that the agent never had, must not come after its Synced, for
+	// nothing would tell it from a router that is new.
 	Watch(ctx context.Context, session Session) (<-chan Event, error)
 
 	// Report and Heartbeat return when the message is safe with the control plane, or why it is

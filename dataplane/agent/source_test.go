@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -234,6 +235,21 @@ func TestFaultySources(t *testing.T) {
 			require.ErrorContains(t, s.once(t.Context()), "Watch returned no channel")
 			_, err := s.plan()
 			require.ErrorContains(t, err, "Watch returned no channel")
+		})
+	})
+	t.Run("it goes on", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			events := make(chan agent.Event)
+			s.config.Source = faulty{s.plane, func() <-chan agent.Event { return events }}
+			s.start()
+			after(time.Minute)
+			begun := time.Now()
+			s.end()
+			require.LessOrEqual(t, time.Since(begun), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			require.ErrorIs(t, s.once(ctx), context.DeadlineExceeded)
 		})
 	})
 	t.Run("no version", func(t *testing.T) {
