@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -71,7 +72,11 @@ func (c *Capabilities) UnmarshalJSON(text []byte) error {
 		if err != nil {
 			return err
 		}
-		_ = json.Unmarshal(written, field) // what it does not take stays in Other
+		// What it does not take stays in Other. Of a list it has what it could take; a count that is
+		// no whole number is not known.
+		if is := reflect.ValueOf(field).Elem(); json.Unmarshal(written, field) != nil && is.Kind() == reflect.Pointer {
+			is.SetZero()
+		}
 		if kept, err := json.Marshal(field); err == nil && string(kept) == string(written) && !reflect.ValueOf(field).Elem().IsZero() {
 			delete(c.Other, name)
 		}
@@ -89,7 +94,13 @@ func (s seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durati
 
 func (s *seconds) UnmarshalJSON(text []byte) error {
 	var n float64
-	err := json.Unmarshal(text, &n)
+	if err := json.Unmarshal(text, &n); err != nil {
+		return err
+	}
+	const most = 100 * 365 * 24 * 3600 // longer ones do not fit a time.Duration
+	if n < 0 || n > most {
+		return fmt.Errorf("%v seconds are no duration", n)
+	}
 	*s = seconds(n * float64(time.Second))
-	return err
+	return nil
 }

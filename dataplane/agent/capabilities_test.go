@@ -28,9 +28,11 @@ func TestCapabilitiesAreAsWritten(t *testing.T) {
 		`{"agent_mode":null,"lease":0,"physical_networks":null,"routers":null,"tunneling_ip":"","wiring":""}`: {Other: map[string]any{
 			"agent_mode": nil, "lease": 0.0, "physical_networks": nil, "routers": nil, "tunneling_ip": "", "wiring": "",
 		}},
-		`{"interfaces":1.5,"physical_networks":"a","tunneling_ip":"nonsense","wiring":7}`: {Interfaces: new(0), Other: map[string]any{
+		`{"interfaces":1.5,"physical_networks":"a","tunneling_ip":"nonsense","wiring":7}`: {Other: map[string]any{
 			"interfaces": 1.5, "physical_networks": "a", "tunneling_ip": "nonsense", "wiring": 7.0,
 		}},
+		`{"lease":-1}`:     {Other: map[string]any{"lease": -1.0}},
+		`{"lease":1e+300}`: {Other: map[string]any{"lease": 1e300}},
 		`{"physical_networks":["a",1],"tunneling_ip":"2001:DB8::1"}`: {
 			PhysicalNetworks: []string{"a", ""}, TunnelAddress: netip.MustParseAddr("2001:db8::1"),
 			Other: map[string]any{"physical_networks": []any{"a", 1.0}, "tunneling_ip": "2001:DB8::1"},
