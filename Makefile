@@ -43,7 +43,7 @@ CHECKED := ./dataplane ./dataplane/agent ./scheduler ./l3 ./l3/service ./l3/rest
 .PHONY: check
 check: $(GOLANGCI) ## what needs neither root nor other programs nor a network, in about a minute: lint, and tests on fakes and SQLite
 	@$(GOLANGCI) run
-	@go test -short -vet=off $(CHECKED)
+	@CI= go test -short -vet=off $(CHECKED)
 
 .PHONY: try
 try: ## the commands of README, as they are printed, in namespaces of their own: to a first packet and back to nothing

@@ -8,7 +8,7 @@
 // # What a dataplane does
 //
 //	Plan, Apply, Delete   [Dataplane]: one router; a [Plan] lists each [Step] with the kind and the ID of its object
-//	List, Inspect         [Dataplane]: what runs on the host, whoever applied it
+//	List, Inspect         [Dataplane]: what runs on the host, other processes' routers too
 //	Ready                 [Dataplane]: whether the host can realise routers
 //	Watch                 [Watcher]: routers that somebody else has changed
 //	Counters              [CounterReader]: what has passed through floating IPs

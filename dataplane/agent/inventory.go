@@ -11,7 +11,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Inventory lists what is on a host, whoever asked for it.
+// Inventory lists what is on a host, other deployments' routers included.
 type Inventory struct {
 	// Seq orders the inventories and reports of one process: a report with a higher number is
 	// newer.

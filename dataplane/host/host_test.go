@@ -373,7 +373,7 @@ func TestCapabilities(t *testing.T) {
 	require.Equal(t, config.Tunnel.Local, c.TunnelAddress)
 }
 
-// TestPeersOfTheConfigStay: whoever is named later is added to them.
+// TestPeersOfTheConfigStay: peers that are named later are added to them.
 func TestPeersOfTheConfigStay(t *testing.T) {
 	m := machine(t)
 	h := open(t, host.Config{HostNS: m.HostNS, Dir: m.Dir, Tunnel: host.Tunnel{

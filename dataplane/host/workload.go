@@ -51,8 +51,8 @@ func in(path string, fn func(namespace.NS) error) error {
 // workloads stands for them where a wiring asks for a router's ID.
 const workloads = ""
 
-// Workloads returns the IDs of the ports that workloads are attached by on this host, sorted,
-// whoever attached them.
+// Workloads returns the IDs of the ports that workloads are attached by on this host, sorted.
+// Those that other processes attached are among them.
 func (w *Wiring) Workloads(ctx context.Context) ([]string, error) {
 	if o, ok := w.driver.(*ovs.Driver); ok {
 		return o.Attached(ctx, workloads) // it keeps the ports of workloads that have gone

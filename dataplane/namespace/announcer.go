@@ -222,7 +222,11 @@ func (d *Dataplane) announce(ctx context.Context, id string) error {
 	if err := d.find(k, id); err != nil {
 		return err
 	}
-	have, err := examine(d.cfg.Dir, id)
+	h, err := k.site.reader()
+	if err != nil {
+		return err
+	}
+	have, err := observe(h)
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (r *rig) records() []string {
 	return all
 }
 
-// TestRecords: whoever renames a file need not wait for an agent.
+// TestRecords: a file can be renamed while no agent runs.
 func TestRecords(t *testing.T) {
 	r := newRig(t)
 	for _, id := range []string{"a", "b", "orphan"} {

@@ -87,8 +87,7 @@ func answers(t *testing.T, from *lab.Host, router string) {
 	require.NoError(t, err, "router %s does not answer", router)
 }
 
-// TestBuildsElsewhere builds the command as the program of another module, as whoever copies it
-// does.
+// TestBuildsElsewhere builds the command as the program of another module, as a copy is.
 func TestBuildsElsewhere(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)

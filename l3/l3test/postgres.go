@@ -32,7 +32,7 @@ var ErrNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt install
 
 // postgresScript is what runs for as long as somebody holds the other end of its standard input.
 // Its arguments are the directory and the server's options. The order of strings is that of a
-// language, not of bytes, so that whoever relies on the server's is noticed.
+// language, not of bytes, so that code that relies on the server's is noticed.
 const postgresScript = `
 dir=$1; shift
 trap '' INT HUP TERM

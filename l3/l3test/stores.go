@@ -14,7 +14,7 @@ import (
 
 // Stores runs a test on a fresh store of every kind: SQLite, and PostgreSQL in a server that all
 // tests of a program share. Where PostgreSQL is not installed the test is skipped, or fails if
-// CI=true; with -short it is skipped.
+// CI=true; with -short it is skipped, unless CI=true.
 func Stores(t *testing.T, test func(t *testing.T, store l3.Store)) {
 	t.Helper()
 	for name, address := range Databases() {
@@ -53,10 +53,10 @@ var shared = sync.OnceValues(func() (*Postgres, error) {
 	return StartPostgres(context.Background(), "fsync=off", "max_connections=500", "shared_buffers=32MB")
 })
 
-// PostgresURL is an empty database. With -short the test is skipped.
+// PostgresURL is an empty database. With -short the test is skipped, unless CI=true.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
-	if testing.Short() {
+	if testing.Short() && os.Getenv("CI") != "true" {
 		t.Skip("-short: PostgreSQL is not started")
 	}
 	server, err := shared()

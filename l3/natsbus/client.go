@@ -14,8 +14,8 @@ import (
 )
 
 // Client is the [agent.Source] of a host over connections that it makes itself, while [Client.Run]
-// works. A host that boots before its servers has its routers meanwhile: whoever calls a method
-// waits for a connection, or for the end of the context. The methods may be called concurrently.
+// works. A host that boots before its servers has its routers meanwhile: a method waits for a
+// connection, or for the end of its context. The methods may be called concurrently.
 type Client struct {
 	login Login
 	log   *slog.Logger
@@ -41,8 +41,8 @@ func NewClient(l Login) *Client {
 
 // Run keeps a connection until ctx ends, and then returns nil. It waits for servers that are not
 // there yet, and connects again whenever a connection is lost. It fails when the bus refuses the
-// login before it ever accepted it, because that is a mistake of whoever wrote the login. Later it
-// is somebody else's, who may put it right.
+// login before it ever accepted it, because the login is wrong then. A refusal later is tried
+// again: the servers may have another secret for a while.
 func (c *Client) Run(ctx context.Context) error {
 	if c.login.Host == "" {
 		return errors.New("connect to bus: Login.Host is missing")
