@@ -10,18 +10,35 @@ import (
 func (r Router) Clone() Router {
 	r.Ports = slices.Clone(r.Ports)
 	for i := range r.Ports {
-		r.Ports[i].Addrs = slices.Clone(r.Ports[i].Addrs)
+		r.Ports[i] = r.Ports[i].clone()
 	}
 	if r.Gateway != nil {
 		g := *r.Gateway
-		g.Addrs = slices.Clone(g.Addrs)
+		g.Port = g.clone()
 		g.NextHops = slices.Clone(g.NextHops)
 		g.OnLink = slices.Clone(g.OnLink)
 		r.Gateway = &g
 	}
 	r.FloatingIPs = slices.Clone(r.FloatingIPs)
 	r.Routes = slices.Clone(r.Routes)
+	if r.Transit != nil {
+		t := *r.Transit
+		t.Port = t.clone()
+		t.Routes = slices.Clone(t.Routes)
+		t.Centre = slices.Clone(t.Centre)
+		t.FloatingIPs = slices.Clone(t.FloatingIPs)
+		t.Elsewhere = slices.Clone(t.Elsewhere)
+		r.Transit = &t
+	}
 	return r
+}
+
+func (p Port) clone() Port {
+	p.Addrs = slices.Clone(p.Addrs)
+	if p.Anycast != nil {
+		p.Anycast = &Anycast{Neighbours: slices.Clone(p.Anycast.Neighbours)}
+	}
+	return p
 }
 
 // Equal says that two routers ask for the same. The order of lists makes no difference, except
@@ -42,22 +59,39 @@ func (r Router) same(o *Router) bool {
 	if (r.Gateway == nil) != (o.Gateway == nil) || r.Gateway != nil && !r.Gateway.same(o.Gateway) {
 		return false
 	}
+	if (r.Transit == nil) != (o.Transit == nil) || r.Transit != nil && !r.Transit.same(o.Transit) {
+		return false
+	}
 	return r.ID == o.ID && r.Owner == o.Owner && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
 		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.Routes, o.Routes)
 }
 
 // sameSize spares Equal the sorting when routers differ plainly.
 func (r Router) sameSize(o *Router) bool {
-	return r.ID == o.ID && r.Owner == o.Owner && len(r.Ports) == len(o.Ports) && (r.Gateway == nil) == (o.Gateway == nil) &&
+	return r.ID == o.ID && r.Owner == o.Owner && len(r.Ports) == len(o.Ports) && (r.Gateway == nil) == (o.Gateway == nil) && (r.Transit == nil) == (o.Transit == nil) &&
 		len(r.FloatingIPs) == len(o.FloatingIPs) && len(r.Routes) == len(o.Routes)
 }
 
 func (g *Gateway) same(o *Gateway) bool {
-	return g.Port.same(o.Port) && slices.Equal(g.NextHops, o.NextHops) && slices.Equal(g.OnLink, o.OnLink) && g.SNAT == o.SNAT
+	return g.Port.same(o.Port) && slices.Equal(g.NextHops, o.NextHops) && slices.Equal(g.OnLink, o.OnLink) && g.SNAT == o.SNAT &&
+		g.FloatingIPsOnly == o.FloatingIPsOnly && g.Hairpin == o.Hairpin
+}
+
+func (t *Transit) same(o *Transit) bool {
+	return t.Port.same(o.Port) && slices.Equal(t.Routes, o.Routes) && slices.Equal(t.Centre, o.Centre) &&
+		slices.Equal(t.FloatingIPs, o.FloatingIPs) && slices.Equal(t.Elsewhere, o.Elsewhere)
 }
 
 func (p Port) same(o Port) bool {
-	return p.ID == o.ID && p.Network == o.Network && p.MAC == o.MAC && p.MTU == o.MTU && slices.Equal(p.Addrs, o.Addrs)
+	return p.ID == o.ID && p.Network == o.Network && p.MAC == o.MAC && p.MTU == o.MTU && slices.Equal(p.Addrs, o.Addrs) &&
+		p.Outside == o.Outside && p.Anycast.same(o.Anycast)
+}
+
+func (a *Anycast) same(o *Anycast) bool {
+	if a == nil || o == nil {
+		return a == o
+	}
+	return slices.Equal(a.Neighbours, o.Neighbours)
 }
 
 // canonical is the router that stands for all equal ones.
@@ -77,8 +111,19 @@ func (r Router) canonical() Router {
 	slices.SortFunc(r.FloatingIPs, func(a, b FloatingIP) int {
 		return cmp.Or(a.Addr.Compare(b.Addr), a.Fixed.Compare(b.Fixed), cmp.Compare(a.ID, b.ID))
 	})
-	slices.SortFunc(r.Routes, func(a, b Route) int { return cmp.Or(a.Dest.Compare(b.Dest), a.NextHop.Compare(b.NextHop)) })
+	slices.SortFunc(r.Routes, compareRoutes)
+	if t := r.Transit; t != nil {
+		t.normalise()
+		slices.SortFunc(t.Routes, compareRoutes)
+		slices.SortFunc(t.Centre, netip.Addr.Compare)
+		slices.SortFunc(t.FloatingIPs, compareRoutes)
+		slices.SortFunc(t.Elsewhere, netip.Addr.Compare)
+	}
 	return r
+}
+
+func compareRoutes(a, b Route) int {
+	return cmp.Or(a.Dest.Compare(b.Dest), a.NextHop.Compare(b.NextHop))
 }
 
 func (p *Port) normalise() {
@@ -86,6 +131,9 @@ func (p *Port) normalise() {
 		p.Network.Type = NetworkLocal
 	}
 	slices.SortFunc(p.Addrs, netip.Prefix.Compare)
+	if p.Anycast != nil {
+		slices.SortFunc(p.Anycast.Neighbours, netip.Addr.Compare)
+	}
 }
 
 // rank puts the gateway's first IPv4 address before the others.

@@ -18,6 +18,8 @@ func TestEqualAndCloneKnowEveryField(t *testing.T) {
 	full := threeTier()
 	full.Ports[0].Network = dataplane.Network{ID: "net-web", Type: dataplane.NetworkVLAN, Physical: "public", Segment: 7}
 	full.Gateway.OnLink = []netip.Prefix{prefix("198.18.0.0/24")}
+	full.Transit = edge().Transit
+	full.Ports[1].Anycast = edge().Ports[1].Anycast
 	seen := 0
 	leaves(reflect.ValueOf(&full).Elem(), "Router", func(path string, _ reflect.Value) {
 		seen++
@@ -51,7 +53,9 @@ func leaves(v reflect.Value, path string, fn func(path string, v reflect.Value))
 		}
 		fn(path, v) // its length
 	case v.Kind() == reflect.Pointer:
-		leaves(v.Elem(), path, fn)
+		if !v.IsNil() {
+			leaves(v.Elem(), path, fn)
+		}
 		fn(path, v) // whether it is there
 	default:
 		fn(path, v)
@@ -84,7 +88,11 @@ func alter(t *testing.T, path string, v reflect.Value) {
 		require.NotZero(t, v.Len(), "%s: the test needs an element", path)
 		v.SetLen(v.Len() - 1)
 	case reflect.Pointer:
-		v.SetZero()
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		} else {
+			v.SetZero()
+		}
 	default:
 		t.Fatalf("%s: a %s, which neither this test nor perhaps Equal and Clone know", path, v.Kind())
 	}

@@ -31,7 +31,8 @@ type hop struct {
 type origin int
 
 const (
-	connected origin = iota
+	connected  origin = iota
+	toInstance        // of a distributed router
 	extraRoute
 	defaultRoute
 )

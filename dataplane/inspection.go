@@ -51,6 +51,7 @@ func inspectionOf(r Router) Inspection {
 			add(g.Network, f.Addr)
 		}
 	}
+	// The transit's address is link-local.
 	SortHeld(in.Held)
 	return in
 }

@@ -47,8 +47,18 @@ func inventoryOf(r Router) inventory {
 		if a := g.HairpinAddr(); a.IsValid() {
 			add(KindRules, "", "as "+a.String(), "hairpin")
 		}
-		if g.SNAT {
+		if g.Guarded() {
 			add(KindRules, "", "", "no way in for untranslated IPv4")
+		}
+		if g.FloatingIPsOnly {
+			add(KindRules, "", "", "the gateway is for floating IPs only")
+		}
+	}
+	t := r.Transit
+	if t != nil {
+		add(KindLink, t.ID, linkDetail(t.Port), "%s", TransitDevice(t.ID))
+		for _, a := range t.Elsewhere {
+			add(KindRules, "", "", "%s is translated elsewhere", a)
 		}
 	}
 	for _, f := range r.FloatingIPs {
@@ -57,6 +67,11 @@ func inventoryOf(r Router) inventory {
 	for _, p := range r.Ports {
 		for _, a := range p.Addrs {
 			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), a)
+		}
+		if p.Anycast != nil {
+			for _, a := range p.Anycast.Neighbours {
+				add(KindRoute, p.ID, "", "%s dev %s", a, PortDevice(p.ID))
+			}
 		}
 	}
 	if g != nil {
@@ -77,6 +92,18 @@ func inventoryOf(r Router) inventory {
 	for _, route := range r.Routes {
 		add(KindRoute, "", "", "%s via %s", route.Dest, route.NextHop)
 	}
+	if t != nil {
+		dev := TransitDevice(t.ID)
+		for _, a := range t.Addrs {
+			add(KindAddress, t.ID, "", "%s %s", dev, a)
+		}
+		for _, route := range slices.Concat(t.Routes, t.FloatingIPs) {
+			add(KindRoute, "", "", "%s via %s dev %s", route.Dest, route.NextHop, dev)
+		}
+		for _, a := range t.Centre {
+			add(KindRoute, "", "", "default via %s dev %s", a, dev)
+		}
+	}
 	return inv
 }
 
@@ -88,6 +115,12 @@ func linkDetail(p Port) string {
 	}
 	if n.Segment != 0 {
 		network += fmt.Sprintf(" segment %d", n.Segment)
+	}
+	switch {
+	case p.Anycast != nil:
+		network += ", anycast"
+	case p.Outside:
+		network += ", outside"
 	}
 	return fmt.Sprintf("mac %s mtu %d, %s", p.MAC, p.MTU, network)
 }

@@ -20,11 +20,19 @@ type Model struct {
 	deaf    map[netip.Addr]string // the same for addresses that are local to the kernel, but that nobody answers from
 	fixedOf map[netip.Addr]netip.Addr
 	fipOf   map[netip.Addr]netip.Addr
-	inside  []netip.Prefix // subnets of internal ports
+	inside  []netip.Prefix // subnets of internal ports, and what other instances have
 	fib     *fib
-	guarded bool       // SNAT is on (P9, P19)
+	guarded bool       // nothing untranslated passes the gateway (P9, P19)
 	shared  netip.Addr // what SNAT translates to (P2); zero when it does not
 	hairpin netip.Addr // what clients inside show (P7)
+
+	// Of an instance of a distributed router. IPv4 that finds no way in fib continues: what is of a
+	// floating IP here in floating, everything else in rest.
+	floating, rest *fib
+	centre         []hop               // empty: this is the centre, or there are no instances
+	only           bool                // the gateway is for floating IPs only
+	remote         map[netip.Addr]bool // floating IPs of other edges
+	elsewhere      map[netip.Addr]bool // fixed addresses that are translated elsewhere
 }
 
 type modelPort struct {
@@ -32,13 +40,17 @@ type modelPort struct {
 	addrs     []netip.Prefix
 	onLink    []netip.Prefix // subnets on its link that it has no address in
 	gateway   bool
+	transit   bool
 	mac       MAC
 	linkLocal bool // it has a link-local address, as whatever speaks IPv6 (RFC 4291 2.1)
 }
 
 func (p *modelPort) String() string {
-	if p.gateway {
+	switch {
+	case p.gateway:
 		return "the gateway " + p.id
+	case p.transit:
+		return "the transit " + p.id
 	}
 	return "port " + p.id
 }
@@ -57,11 +69,18 @@ func NewModel(r Router) *Model {
 		hairpin: r.Gateway.HairpinAddr(),
 	}
 	for _, p := range r.Ports {
-		m.addPort(p, false)
+		m.addPort(p, &modelPort{})
+	}
+	if t := r.Transit; t != nil {
+		m.addPort(t.Port, &modelPort{transit: true})
+		m.addTransit(t)
 	}
 	if g := r.Gateway; g != nil {
-		m.guarded = g.SNAT
-		m.addPort(g.Port, true)
+		m.guarded, m.only = g.Guarded(), g.FloatingIPsOnly
+		if m.only {
+			m.floating = newFIB()
+		}
+		m.addPort(g.Port, &modelPort{gateway: true})
 		m.addOnLink(g)
 		m.addNextHops(g)
 	}
@@ -69,9 +88,7 @@ func NewModel(r Router) *Model {
 		m.fixedOf[f.Addr], m.fipOf[f.Fixed] = f.Fixed, f.Addr
 	}
 	for _, route := range r.Routes {
-		if p := m.linkOf(route.NextHop); p != nil {
-			m.fib.add(route.Dest, extraRoute, hop{port: p, via: route.NextHop})
-		}
+		m.addRoute(route)
 	}
 	return m
 }
@@ -87,32 +104,116 @@ func (m *Model) PortTo(a netip.Addr) (id string, ok bool) {
 	if m.isOwn(a) {
 		return "", true
 	}
-	w, ok := m.fib.lookup(a)
+	w, ok := m.lookup(a, m.rest)
 	if !ok {
 		return "", false
 	}
 	return w.hops[0].port.id, true
 }
 
-func (m *Model) addPort(p Port, gateway bool) {
-	mp := &modelPort{id: p.ID, addrs: slices.Clone(p.Addrs), gateway: gateway, mac: p.MAC}
+// lookup finds the way to an address, in the table for IPv4 that follows the first if there is
+// none in that.
+func (m *Model) lookup(a netip.Addr, next *fib) (way, bool) {
+	w, ok := m.fib.lookup(a)
+	if !ok && next != nil && a.Is4() {
+		return next.lookup(a)
+	}
+	return w, ok
+}
+
+func (m *Model) addPort(p Port, mp *modelPort) {
+	mp.id, mp.addrs, mp.mac = p.ID, slices.Clone(p.Addrs), p.MAC
 	m.ports[p.ID] = mp
 	m.ordered = append(m.ordered, mp)
 	for _, a := range p.Addrs {
 		if !a.IsValid() {
 			continue
 		}
-		if !gateway {
+		if !mp.gateway && !mp.transit {
 			m.inside = append(m.inside, a.Masked())
 		}
 		mp.linkLocal = mp.linkLocal || a.Addr().Is6()
 		m.own[a.Addr()] = "an address of " + mp.String()
-		m.fib.add(a, connected, hop{port: mp})
+		if p.Anycast == nil {
+			m.fib.add(a, connected, hop{port: mp})
+		}
 		if last, ok := broadcast(a); ok {
 			m.deaf[last] = "the broadcast address of " + a.Masked().String()
 		}
 		if a.Addr().Is6() && a.Bits() < 127 && a.Masked().Addr() != a.Addr() { // addrconf_join_anycast; RFC 4291 2.6.1
 			m.deaf[a.Masked().Addr()] = "the anycast address of the routers in " + a.Masked().String()
+		}
+	}
+	if p.Anycast != nil {
+		for _, a := range p.Anycast.Neighbours {
+			if a.IsValid() {
+				m.fib.add(netip.PrefixFrom(a, a.BitLen()), connected, hop{port: mp})
+			}
+		}
+	}
+}
+
+// addTransit leads to what other instances have.
+func (m *Model) addTransit(t *Transit) {
+	mp := m.ports[t.ID]
+	via := func(a netip.Addr) hop {
+		mp.linkLocal = mp.linkLocal || a.Is6()
+		return hop{port: mp, via: a}
+	}
+	for _, r := range t.Routes {
+		m.inside = append(m.inside, r.Dest)
+		m.fib.add(r.Dest, toInstance, via(r.NextHop))
+	}
+	m.elsewhere = make(map[netip.Addr]bool, len(t.Elsewhere))
+	for _, a := range t.Elsewhere {
+		m.elsewhere[a] = true
+	}
+	if !t.edge() {
+		return
+	}
+	m.rest = newFIB()
+	m.remote = make(map[netip.Addr]bool, len(t.FloatingIPs))
+	for _, r := range t.FloatingIPs {
+		m.remote[r.Dest.Addr()] = true
+		m.rest.add(r.Dest, toInstance, via(r.NextHop))
+	}
+	for _, a := range t.Centre {
+		m.centre = append(m.centre, via(a))
+		m.following(a).add(netip.PrefixFrom(a, 0), defaultRoute, via(a))
+	}
+}
+
+// following is the table in which a route for everything of an address's family belongs that is
+// not to precede others.
+func (m *Model) following(a netip.Addr) *fib {
+	if m.rest != nil && a.Is4() {
+		return m.rest
+	}
+	return m.fib
+}
+
+// addRoute adds an extra route. At an edge it follows what is inside, unless it leads a part of
+// that elsewhere; and the centre stands for a next hop outside, but to what is of floating IPs.
+func (m *Model) addRoute(r Route) {
+	p := m.linkOf(r.NextHop)
+	if p == nil {
+		return
+	}
+	p.linkLocal = p.linkLocal || r.NextHop.Is6()
+	h := hop{port: p, via: r.NextHop}
+	table := m.following(r.NextHop)
+	if slices.ContainsFunc(m.inside, func(s netip.Prefix) bool { return s.Contains(r.Dest.Addr()) && s.Bits() <= r.Dest.Bits() }) {
+		table = m.fib
+	} else if m.floating != nil && r.NextHop.Is4() {
+		m.floating.add(r.Dest, extraRoute, h)
+	}
+	if !m.only || !p.gateway {
+		table.add(r.Dest, extraRoute, h)
+		return
+	}
+	for _, c := range m.centre {
+		if c.via.Is4() {
+			table.add(r.Dest, extraRoute, c)
 		}
 	}
 }
@@ -126,7 +227,7 @@ func (m *Model) addOnLink(g *Gateway) {
 		}
 		gw.onLink = append(gw.onLink, p)
 		gw.linkLocal = gw.linkLocal || p.Addr().Is6()
-		m.fib.add(p, connected, hop{port: gw})
+		m.external().add(p, connected, hop{port: gw})
 	}
 }
 
@@ -137,11 +238,19 @@ func (m *Model) addNextHops(g *Gateway) {
 			continue
 		}
 		if !nh.IsLinkLocalUnicast() && !gw.covers(nh) {
-			m.fib.add(netip.PrefixFrom(nh, nh.BitLen()), connected, hop{port: gw})
+			m.external().add(netip.PrefixFrom(nh, nh.BitLen()), connected, hop{port: gw})
 		}
 		gw.linkLocal = gw.linkLocal || nh.Is6()
-		m.fib.add(netip.PrefixFrom(nh, 0), defaultRoute, hop{port: gw, via: nh})
+		m.external().add(netip.PrefixFrom(nh, 0), defaultRoute, hop{port: gw, via: nh})
 	}
+}
+
+// external is the table in which the gateway's network belongs.
+func (m *Model) external() *fib {
+	if m.floating != nil {
+		return m.floating
+	}
+	return m.fib
 }
 
 // isOwn says that the router holds an address, floating IPs included.
@@ -155,7 +264,7 @@ func (m *Model) isOwn(a netip.Addr) bool {
 
 // leadsOutside says that all ways to an address are by the gateway.
 func (m *Model) leadsOutside(a netip.Addr) bool {
-	w, ok := m.fib.lookup(a)
+	w, ok := m.lookup(a, m.rest)
 	return ok && !slices.ContainsFunc(w.hops, func(h hop) bool { return !h.port.gateway })
 }
 
@@ -171,10 +280,10 @@ func (m *Model) isInside(a netip.Addr) bool {
 	return slices.ContainsFunc(m.inside, func(s netip.Prefix) bool { return s.Contains(a) })
 }
 
-// linkOf is the port that has an address's subnet.
+// linkOf is the port that has an address's subnet. A link-local address is on the transit.
 func (m *Model) linkOf(a netip.Addr) *modelPort {
 	for _, p := range m.ordered {
-		if p.covers(a) {
+		if p.covers(a) || p.transit && a.Is6() && a.IsLinkLocalUnicast() {
 			return p
 		}
 	}
@@ -204,6 +313,15 @@ func (m *Model) source(p *modelPort, neighbour, dst netip.Addr) netip.Addr {
 			return own
 		}
 		return p.linkLocalAddr()
+	}
+	if p.transit && !p.covers(dst) { // its own address has the scope of the link
+		for _, q := range m.ordered {
+			for _, a := range q.addrs {
+				if a.Addr().Is4() && !q.transit {
+					return a.Addr()
+				}
+			}
+		}
 	}
 	var first netip.Addr
 	for _, a := range p.addrs {

@@ -19,9 +19,11 @@ func (m *Model) Paths(p Packet) []Trace {
 	if w.enter(); w.done() {
 		return []Trace{w.trace}
 	}
-	w.translateDst()
-	if w.deliver(); w.done() {
-		return []Trace{w.trace}
+	if !w.toCentre() {
+		w.translateDst()
+		if w.deliver(); w.done() {
+			return []Trace{w.trace}
+		}
 	}
 	route, ok := w.lookup()
 	if !ok {
@@ -44,6 +46,7 @@ type walk struct {
 	in         *modelPort // nil: the router itself sends
 	src, dst   netip.Addr // as they stand
 	translated bool       // dst is: a floating IP was asked for
+	centred    bool       // src is translated elsewhere, and so goes to the centre
 	trace      Trace
 }
 
@@ -89,10 +92,14 @@ func (w *walk) enter() {
 		w.end(Dropped, stage, "%s cannot be a source", w.src)
 	case w.src.IsLoopback() || w.dst.IsLoopback():
 		w.end(Dropped, stage, "loopback addresses are never seen on a link")
+	case w.in.transit: // other instances have the same addresses
+		w.step(stage, "arrives by %s", w.in)
 	case w.model.isOwn(w.src) || w.model.isOwnLinkLocal(w.src):
 		w.end(Dropped, stage, "%s is the router's own address: spoofed, as it cannot arrive as a source", w.src)
 	case w.in.gateway && w.model.isInside(w.src):
 		w.end(Dropped, stage, "%s is in an internal subnet: spoofed, as it cannot arrive from outside", w.src)
+	case w.in.gateway && w.model.only && w.dst.Is6():
+		w.end(Dropped, stage, "the gateway is for floating IPs only")
 	default:
 		w.step(stage, "arrives by %s", w.in)
 	}
@@ -117,6 +124,29 @@ func (w *walk) send() {
 
 // setSource notes the address that the kernel chose.
 func (w *walk) setSource(a netip.Addr) { w.src, w.trace.Packet.Src = a, a }
+
+// toCentre says that a floating IP that an edge has is asked for by a client whose own is elsewhere.
+// The centre translates the client's address, so that the server sees the same as from anywhere
+// (P7).
+func (w *walk) toCentre() bool {
+	m := w.model
+	if w.in == nil || w.in.gateway || w.in.transit || len(m.centre) == 0 || !m.elsewhere[w.src] {
+		return false
+	}
+	if _, here := m.fixedOf[w.dst]; !here && !m.remote[w.dst] {
+		return false
+	}
+	w.centred = true
+	w.step("translation", "%s is a floating IP, and that of %s is elsewhere: to the centre", w.dst, w.src)
+	return true
+}
+
+// ofFloatingIP says that the packet is of a floating IP that is here: by its gateway, or from its
+// fixed address.
+func (w *walk) ofFloatingIP() bool {
+	_, fixed := w.model.fipOf[w.src]
+	return w.model.only && w.in != nil && (w.in.gateway || fixed && !w.in.transit)
+}
 
 // translateDst is what PREROUTING does, and OUTPUT to the router's own packets (P6, P7, P8).
 func (w *walk) translateDst() {
@@ -181,7 +211,15 @@ func (w *walk) lookup() (way, bool) {
 		here := linkLocal6.Contains(w.dst) && w.in.linkLocal
 		return way{dest: linkLocal6, origin: connected, hops: []hop{{port: w.in}}}, here
 	}
-	return w.model.fib.lookup(w.dst)
+	m := w.model
+	switch {
+	case w.centred:
+		i := slices.IndexFunc(m.centre, func(h hop) bool { return h.via.Is4() })
+		return way{dest: netip.PrefixFrom(w.dst, 0).Masked(), origin: defaultRoute, hops: m.centre[max(i, 0):][:1]}, i >= 0
+	case w.ofFloatingIP():
+		return m.lookup(w.dst, m.floating)
+	}
+	return m.lookup(w.dst, m.rest)
 }
 
 // refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927
@@ -225,8 +263,7 @@ func (w *walk) forward(route way, l leg) {
 	if w.refuse() {
 		return
 	}
-	if w.dst.Is4() && w.in != nil && w.in.gateway && w.model.guarded && !w.translated { // P9
-		w.end(Dropped, "filter", "with SNAT on, %s is reached from outside by a floating IP only", w.dst)
+	if w.filter(l.out); w.done() {
 		return
 	}
 	if w.dst.Is4() {
@@ -236,6 +273,23 @@ func (w *walk) forward(route way, l leg) {
 	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst
 	w.step("egress", "leaves by %s to %s", l.out, list(t.NextHops, " or "))
 	w.answer(l.out)
+}
+
+// filter drops what may not pass from one port to another.
+func (w *walk) filter(out *modelPort) {
+	const stage = "filter"
+	m := w.model
+	_, fixed := m.fipOf[w.src]
+	switch {
+	case w.dst.Is4() && w.in != nil && w.in.gateway && m.guarded && !w.translated: // P9
+		w.end(Dropped, stage, "%s is reached from outside by a floating IP only", w.dst)
+	case w.in != nil && w.in.transit && out.transit && len(m.centre) > 0:
+		w.end(Dropped, stage, "%s came by the transit, and does not return to it", w.dst)
+	case out.gateway && m.only && !fixed:
+		w.end(Dropped, stage, "%s has no floating IP here, and the gateway is for those only", w.src)
+	case out.gateway && !m.only && w.dst.Is4() && m.elsewhere[w.src]:
+		w.end(Dropped, stage, "%s has its floating IP at another instance", w.src)
+	}
 }
 
 // answer finds out whether an answer to a forwarded packet would get back.
@@ -258,6 +312,8 @@ func (w *walk) explain(route way, l leg) {
 	switch route.origin {
 	case connected:
 		w.step("routing", "%s is in %s, connected by %s", w.dst, route.dest, l.out)
+	case toInstance:
+		w.step("routing", "%s is in %s, which another instance has: %s", w.dst, route.dest, list(l.via, " or "))
 	case extraRoute:
 		w.step("routing", "%s is in %s, an extra route via %s", w.dst, route.dest, list(l.via, " or "))
 	case defaultRoute:

@@ -15,6 +15,7 @@ type Router struct {
 	Gateway     *Gateway     `json:"gateway,omitempty"` // nil: no external network
 	FloatingIPs []FloatingIP `json:"floating_ips,omitempty"`
 	Routes      []Route      `json:"routes,omitempty"`
+	Transit     *Transit     `json:"transit,omitempty"` // nil: the whole router is on this host
 }
 
 // Port is a router's interface on one network. Neutron calls an internal one qr and that of the
@@ -25,6 +26,46 @@ type Port struct {
 	MAC     MAC            `json:"mac"`
 	Addrs   []netip.Prefix `json:"addrs"` // the port's own address with the length of its subnet: 10.0.0.1/24
 	MTU     int            `json:"mtu"`   // bytes; at least 68, and 1280 when the port has an IPv6 address (RFC 791, RFC 8200)
+	Anycast *Anycast       `json:"anycast,omitempty"`
+	// Outside makes wiring treat the port as if it were on another host, if the network has an
+	// anycast port here: workloads do not take it for their gateway. The centre of a distributed
+	// router has such ports, as an edge may run beside it.
+	Outside bool `json:"outside,omitempty"`
+}
+
+// Anycast makes a port of a distributed router one of several, on each host that has neighbours of
+// it, with the same MAC and addresses. Wiring keeps the MAC on the host: no frame from it or to it
+// crosses a tunnel or a physical network, nor does a question who has the port's addresses. The
+// host's workloads take no other port for it, and nothing that is flooded from other hosts reaches
+// it.
+type Anycast struct {
+	// Neighbours are the hosts on the port's link. Routes lead to whatever else is in its subnets.
+	Neighbours []netip.Addr `json:"neighbours,omitempty"`
+}
+
+// Transit connects an instance of a distributed router to its other instances: its edges, which are
+// where its workloads are, and the one centre, which does everything else. The instances trust each
+// other: what one of them sends may have any source.
+//
+// The port has one IPv4 address, which is link-local (169.254.0.0/16, RFC 3927), and over IPv6 the
+// link-local address of its MAC; so no packet but ARP and neighbour discovery shows them.
+type Transit struct {
+	Port
+	// Routes lead to what other instances have, or reach: addresses, and subnets of the router. A
+	// next hop is an instance's address on the transit; of IPv6, its link-local one. They precede
+	// [Router.Routes].
+	Routes []Route `json:"routes,omitempty"`
+	// Centre are the centre's addresses on the transit, at most one of each family. Everything goes
+	// there that has no way of its own. Empty: this instance is the centre. An instance that is not
+	// sends nothing back to the transit that it has from there.
+	Centre []netip.Addr `json:"centre,omitempty"`
+	// FloatingIPs lead to the edges that have the router's other floating IPs. Destinations are
+	// single addresses. At the centre there are none: it reaches them through its gateway.
+	FloatingIPs []Route `json:"floating_ips,omitempty"`
+	// Elsewhere lists fixed addresses that have their floating IP at another instance. An edge
+	// leads what they send to a floating IP to the centre, untranslated; the centre lets nothing
+	// out of its gateway that comes from them.
+	Elsewhere []netip.Addr `json:"elsewhere,omitempty"`
 }
 
 // Gateway is the port on the external network. A further address in a subnet in which it has one
@@ -42,6 +83,14 @@ type Gateway struct {
 	// IPv4 address, keeps the external network from opening connections to internal addresses, and
 	// drops what would leave with one.
 	SNAT bool `json:"snat"`
+	// FloatingIPsOnly makes the gateway that of the floating IPs, and of nothing else: it has no
+	// address of its own, and drops what is not from one of them, or to one. NextHops and OnLink
+	// are theirs alone, as are [Router.Routes] to next hops on its link; other traffic goes to
+	// [Transit.Centre] instead. IPv6 does not pass it.
+	FloatingIPsOnly bool `json:"floating_ips_only,omitempty"`
+	// Hairpin is what [Gateway.HairpinAddr] returns of a gateway for floating IPs only. It need not
+	// be an address of this host.
+	Hairpin netip.Addr `json:"hairpin,omitzero"`
 }
 
 // FloatingIP is a public IPv4 address that stands for one internal one, both ways.
@@ -56,7 +105,7 @@ type FloatingIP struct {
 // gateway's default route.
 type Route struct {
 	Dest    netip.Prefix `json:"dest"`
-	NextHop netip.Addr   `json:"next_hop"` // in a subnet of one of the router's ports or of its gateway
+	NextHop netip.Addr   `json:"next_hop"` // in a subnet of one of the router's ports or of its gateway; on the transit, also link-local
 }
 
 // NetworkType is the way in which a network's frames cross between hosts, in Neutron's words.
@@ -93,11 +142,21 @@ func (g *Gateway) SNATAddr() netip.Addr {
 // it reaches by a floating IP: the gateway's first IPv4 address, whether or not it translates
 // otherwise, so that the answer comes back through the router.
 func (g *Gateway) HairpinAddr() netip.Addr {
-	if g == nil {
+	switch {
+	case g == nil:
 		return netip.Addr{}
+	case g.FloatingIPsOnly:
+		return g.Hairpin
 	}
 	return g.addr4()
 }
+
+// Guarded says that the external network opens no connections to internal IPv4 addresses, other
+// than by floating IPs, and that nothing leaves with an internal address.
+func (g *Gateway) Guarded() bool { return g != nil && (g.SNAT || g.FloatingIPsOnly) }
+
+// edge says that the router is one instance of several, and not the centre.
+func (t *Transit) edge() bool { return t != nil && len(t.Centre) > 0 }
 
 func (g *Gateway) addr4() netip.Addr {
 	for _, p := range g.Addrs {

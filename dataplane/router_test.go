@@ -49,6 +49,62 @@ func threeTier() dataplane.Router {
 	}
 }
 
+// edge is threeTier on a host that has the workloads 10.0.0.5 and 10.0.0.7, 10.0.0.8, whose floating
+// IP the centre has, and 10.0.1.9. Another edge, 169.254.64.2, has 10.0.1.6 and 10.0.1.7; the centre
+// is 169.254.64.99.
+func edge() dataplane.Router {
+	r := threeTier()
+	via := func(dest, hop string) dataplane.Route {
+		return dataplane.Route{Dest: prefix(dest), NextHop: addr(hop)}
+	}
+	r.Ports[0].Anycast = &dataplane.Anycast{Neighbours: []netip.Addr{addr("10.0.0.5"), addr("10.0.0.7"), addr("10.0.0.8"), addr("2001:db8:0:1::5")}}
+	r.Ports[1].Anycast = &dataplane.Anycast{Neighbours: []netip.Addr{addr("10.0.1.9")}}
+	r.Gateway = &dataplane.Gateway{
+		Port:            dataplane.Port{ID: "ext", Network: network("net-ext"), MAC: mac(13), MTU: 1500},
+		NextHops:        []netip.Addr{addr("203.0.113.1")},
+		OnLink:          []netip.Prefix{prefix("203.0.113.0/24")},
+		FloatingIPsOnly: true,
+		Hairpin:         addr("203.0.113.2"),
+	}
+	r.FloatingIPs = r.FloatingIPs[:1]
+	r.Routes = append(r.Routes, via("192.0.2.0/24", "203.0.113.7"), via("10.0.1.128/25", "10.0.1.9"))
+	r.Transit = &dataplane.Transit{
+		Port: dataplane.Port{ID: "tr", Network: network("net-tr"), MAC: mac(21), MTU: 1500, Addrs: []netip.Prefix{prefix("169.254.64.1/18")}},
+		Routes: []dataplane.Route{
+			via("10.0.1.6/32", "169.254.64.2"), via("10.0.1.7/32", "169.254.64.2"), via("2001:db8:0:2::6/128", "fe80::2"),
+			via("10.0.0.0/24", "169.254.64.99"), via("10.0.1.0/24", "169.254.64.99"), via("10.0.2.0/24", "169.254.64.99"),
+			via("2001:db8:0:1::/64", "fe80::99"), via("2001:db8:0:2::/64", "fe80::99"),
+		},
+		Centre:      []netip.Addr{addr("169.254.64.99"), addr("fe80::99")},
+		FloatingIPs: []dataplane.Route{via("203.0.113.6/32", "169.254.64.2")},
+		Elsewhere:   []netip.Addr{addr("10.0.0.8")},
+	}
+	return r
+}
+
+// centre is the centre to the same edges.
+func centre() dataplane.Router {
+	r := threeTier()
+	r.ID = dataplane.CentreID(r.ID)
+	r.FloatingIPs = []dataplane.FloatingIP{{ID: "fip-8", Addr: addr("203.0.113.8"), Fixed: addr("10.0.0.8")}}
+	via := func(dest, hop string) dataplane.Route {
+		return dataplane.Route{Dest: prefix(dest), NextHop: addr(hop)}
+	}
+	for i := range r.Ports {
+		r.Ports[i].Outside, r.Ports[i].MAC = true, mac(31)
+	}
+	r.Transit = &dataplane.Transit{
+		Port: dataplane.Port{ID: "tr", Network: network("net-tr"), MAC: mac(31), MTU: 1500, Addrs: []netip.Prefix{prefix("169.254.64.99/18")}},
+		Routes: []dataplane.Route{
+			via("10.0.0.5/32", "169.254.64.1"), via("10.0.0.7/32", "169.254.64.1"), via("10.0.0.8/32", "169.254.64.1"),
+			via("10.0.1.9/32", "169.254.64.1"), via("2001:db8:0:1::5/128", "fe80::1"),
+			via("10.0.1.6/32", "169.254.64.2"), via("10.0.1.7/32", "169.254.64.2"), via("2001:db8:0:2::6/128", "fe80::2"),
+		},
+		Elsewhere: []netip.Addr{addr("10.0.0.5"), addr("10.0.1.6")},
+	}
+	return r
+}
+
 // manyFIPs is a valid router with so many floating IPs.
 func manyFIPs(n int) dataplane.Router {
 	r := threeTier()

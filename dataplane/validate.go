@@ -37,13 +37,22 @@ func (r Router) Validate() error {
 	for i := range r.Ports {
 		c.internalPort(fmt.Sprintf("Ports[%d]", i), &r.Ports[i])
 	}
+	if r.Transit != nil {
+		c.hasTransit = true
+		c.transitPort(r.Transit)
+	}
 	if r.Gateway != nil {
 		c.gatewayPort(r.Gateway)
+		c.floatingIPsOnly(&r)
 	}
 	c.overlaps()
+	c.anycast(&r)
 	if r.Gateway != nil {
 		c.onLinkSubnets(r.Gateway)
 		c.nextHops(r.Gateway)
+	}
+	if r.Transit != nil {
+		c.transit(&r)
 	}
 	c.routes(r.Routes)
 	c.floatingIPs(&r)
@@ -65,14 +74,26 @@ type checker struct {
 	neighbours map[netip.Addr]string // next hops
 	subnets    []subnet
 	onLink     []subnet // subnets of the external network, without an own address
+
+	hasTransit   bool
+	neighboursOf map[string]map[netip.Addr]bool // of anycast ports, by path
 }
 
 // attachment is the first port that was found on a network.
 type attachment struct {
 	network Network
 	path    string
-	gateway bool
+	role    role
 }
+
+// role is what a port is to its router. It prints as its name.
+type role string
+
+const (
+	internal role = "an internal port"
+	gateway  role = "the gateway"
+	transit  role = "the transit"
+)
 
 // station is a MAC on a network.
 type station struct {
@@ -82,11 +103,11 @@ type station struct {
 
 // subnet is what an address of a port is in, or a subnet on the gateway's link.
 type subnet struct {
-	path    string
-	port    string       // path of the port
-	addr    netip.Prefix // the port's address; of a bare subnet, the subnet itself
-	gateway bool
-	bare    bool // the port has no address there
+	path string
+	port string       // path of the port
+	addr netip.Prefix // the port's address; of a bare subnet, the subnet itself
+	role role
+	bare bool // the port has no address there
 }
 
 func (c *checker) fault(path, format string, args ...any) {

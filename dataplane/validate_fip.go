@@ -11,7 +11,7 @@ func (c *checker) floatingIPs(r *Router) {
 	if len(r.FloatingIPs) == 0 {
 		return
 	}
-	if !r.Gateway.HairpinAddr().IsValid() {
+	if g := r.Gateway; g == nil || !g.FloatingIPsOnly && !g.addr4().IsValid() {
 		c.fault("FloatingIPs", "need a gateway with an IPv4 address")
 	}
 	for i := range r.FloatingIPs {
@@ -46,7 +46,7 @@ func (c *checker) floating(a netip.Addr) string {
 	switch {
 	case s == nil:
 		return "" // routed to this router by its neighbours
-	case !s.gateway:
+	case s.role != gateway:
 		return fmt.Sprintf("%s is in %s of %s, not on the external network", a, s.addr.Masked(), s.path)
 	case s.bare: // without an own address there, the kernel knows no broadcast address
 		return ""
@@ -65,8 +65,10 @@ func (c *checker) fixed(a netip.Addr) string {
 		return fmt.Sprintf("%s is in no subnet of the router", a)
 	case s.addr.Addr() == a:
 		return fmt.Sprintf("%s is the router's own address, %s", a, s.path)
-	case s.gateway:
-		return fmt.Sprintf("%s is in %s of the gateway, not of an internal port", a, s.addr.Masked())
+	case s.role != internal:
+		return fmt.Sprintf("%s is in %s of %s, not of an internal port", a, s.addr.Masked(), s.role)
+	case c.away(a):
+		return fmt.Sprintf("%s is not a neighbour of %s, which is anycast", a, s.port)
 	}
 	return reserved(a, s.addr)
 }

@@ -12,21 +12,27 @@ func (c *checker) internalPort(path string, p *Port) {
 	if len(p.Addrs) == 0 {
 		c.fault(path+".Addrs", "an internal port needs an address")
 	}
-	c.port(path, p, PortDevice(p.ID), false)
+	c.port(path, p, PortDevice(p.ID), internal)
 }
 
-func (c *checker) gatewayPort(g *Gateway) { c.port("Gateway", &g.Port, GatewayDevice(g.ID), true) }
+func (c *checker) gatewayPort(g *Gateway) { c.port("Gateway", &g.Port, GatewayDevice(g.ID), gateway) }
 
-func (c *checker) port(path string, p *Port, device string, gateway bool) {
+func (c *checker) port(path string, p *Port, device string, role role) {
 	c.id(path+".ID", p.ID)
 	if validID(p.ID) {
 		c.portID(path+".ID", p.ID, device)
 	}
-	c.network(path+".Network", p.Network, gateway)
+	c.network(path+".Network", p.Network, role)
 	c.mac(path+".MAC", p.Network.ID, p.MAC)
 	c.mtu(path+".MTU", p)
 	for i, a := range p.Addrs {
-		c.addr(index(path+".Addrs", i), path, a, gateway)
+		c.addr(index(path+".Addrs", i), path, a, role)
+	}
+	if p.Anycast != nil && role != internal {
+		c.fault(path+".Anycast", "is for internal ports only")
+	}
+	if p.Outside && (role != internal || p.Anycast != nil) {
+		c.fault(path+".Outside", "is for internal ports that are not anycast only")
 	}
 }
 
@@ -66,7 +72,7 @@ func (c *checker) mtu(path string, p *Port) {
 	}
 }
 
-func (c *checker) addr(path, port string, a netip.Prefix, gateway bool) {
+func (c *checker) addr(path, port string, a netip.Prefix, role role) {
 	host := a.Addr()
 	switch why := unusable(host); {
 	case why != "":
@@ -86,7 +92,7 @@ func (c *checker) addr(path, port string, a netip.Prefix, gateway bool) {
 		c.fault(path, "%s is also %s", host, taken)
 		return
 	}
-	c.subnets = append(c.subnets, subnet{path: path, port: port, addr: a, gateway: gateway})
+	c.subnets = append(c.subnets, subnet{path: path, port: port, addr: a, role: role})
 }
 
 // overlaps refuses subnets that share addresses. Two prefixes overlap only when one contains the
@@ -105,7 +111,7 @@ func (c *checker) overlaps() {
 			outer = i
 			continue
 		}
-		if inner := &c.subnets[i]; inner.gateway && c.subnets[outer].gateway && inner.addr.IsSingleIP() {
+		if inner := &c.subnets[i]; inner.role == gateway && c.subnets[outer].role == gateway && inner.addr.IsSingleIP() {
 			continue
 		}
 		first, second := &c.subnets[min(outer, i)], &c.subnets[max(outer, i)]
@@ -136,21 +142,21 @@ func (c *checker) onLinkSubnets(g *Gateway) {
 		case p.Bits() == 0:
 			c.fault(path, "%s is every address", p)
 			continue
-		case p.Addr().Is4() && !g.hasFamily(p.Addr()):
+		case p.Addr().Is4() && !g.hasFamily(p.Addr()) && !g.FloatingIPsOnly:
 			c.fault(path, "%s: the gateway has no address of this family", p)
 		case p.Addr().Is6() && g.MTU < minIPv6:
 			c.fault(path, "%s needs an MTU of %d, and the gateway has %d", p, minIPv6, g.MTU)
 		}
 		for _, s := range c.subnets {
-			if !s.gateway && s.addr.Overlaps(p) {
+			if s.role != gateway && s.addr.Overlaps(p) {
 				c.fault(path, "%s overlaps %s of %s", p, s.addr.Masked(), s.path)
 			}
 		}
-		c.onLink = append(c.onLink, subnet{path: path, port: "Gateway", addr: p, gateway: true, bare: true})
+		c.onLink = append(c.onLink, subnet{path: path, port: "Gateway", addr: p, role: gateway, bare: true})
 	}
 }
 
-func (c *checker) network(path string, n Network, gateway bool) {
+func (c *checker) network(path string, n Network, role role) {
 	c.id(path+".ID", n.ID)
 	c.segment(path, n)
 	if n.Type == "" {
@@ -159,11 +165,15 @@ func (c *checker) network(path string, n Network, gateway bool) {
 	first, ok := c.networks[n.ID]
 	switch {
 	case !ok:
-		c.networks[n.ID] = attachment{n, path, gateway}
+		c.networks[n.ID] = attachment{n, path, role}
 	case first.network != n:
 		c.fault(path, "differs from %s, which has the same ID", first.path)
-	case first.gateway != gateway:
-		c.fault(path, "%s is also the network of %s: the gateway needs one of its own", quote(n.ID), first.path)
+	case first.role != role:
+		needs := role
+		if needs == internal {
+			needs = first.role
+		}
+		c.fault(path, "%s is also the network of %s: %s needs one of its own", quote(n.ID), first.path, needs)
 	}
 }
 

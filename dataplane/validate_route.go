@@ -23,10 +23,10 @@ func (c *checker) nextHops(g *Gateway) {
 		}
 		c.neighbour(path, a)
 		onLink := a.Is6() && a.IsLinkLocalUnicast()
-		if !onLink && !g.hasFamily(a) {
+		if !onLink && !g.hasFamily(a) && !g.FloatingIPsOnly {
 			c.fault(path, "%s: the gateway has no address of this family", a)
 		}
-		if s := c.subnetOf(a); s != nil && !s.gateway {
+		if s := c.subnetOf(a); s != nil && s.role != gateway {
 			c.fault(path, "%s is in %s of %s, not on the external network", a, s.addr.Masked(), s.path)
 		}
 	}
@@ -85,10 +85,13 @@ func (c *checker) routeNextHop(path string, r Route) {
 		c.fault(path, "%s", why)
 	case r.Dest.IsValid() && a.Is4() != r.Dest.Addr().Is4():
 		c.fault(path, "%s is not of the family of %s", a, r.Dest)
+	case a.Is6() && a.IsLinkLocalUnicast() && c.hasTransit:
 	case a.Is6() && a.IsLinkLocalUnicast():
 		c.fault(path, "%s is a link-local address, and could be on any port", a)
 	case c.subnetOf(a) == nil:
 		c.fault(path, "%s is in no subnet of the router", a)
+	case c.away(a):
+		c.fault(path, "%s is not a neighbour of %s, which is anycast", a, c.subnetOf(a).port)
 	default:
 		c.neighbour(path, a)
 	}
