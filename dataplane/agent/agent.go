@@ -18,7 +18,7 @@ type Agent struct {
 	config  Config
 	log     *slog.Logger
 	cache   *cache
-	reports *reports
+	reports *reportQueue
 	running atomic.Pointer[run]
 }
 
@@ -46,7 +46,7 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{config: c, log: c.Logger, reports: newReports()}
+	a := &Agent{config: c, log: c.Logger, reports: newReportQueue()}
 	if c.Cache != "" {
 		if a.cache, err = openCache(c.Cache); err != nil {
 			return nil, err
@@ -147,6 +147,8 @@ type run struct {
 	live      bool // the listing is over; what comes now is a change
 	recovery  recovery
 	once      *once // nil: it goes on until its context ends
+
+	incomplete error // of the listing; nil: it was not
 }
 
 // Messages of the goroutine that watches the source.
@@ -351,6 +353,9 @@ func (r *run) take(ctx context.Context, message any) {
 	case Gone:
 		r.gone(ctx, m, now)
 	case Synced:
+		if m.Incomplete != nil {
+			r.incomplete = fmt.Errorf("read the routers of this host: %w", m.Incomplete)
+		}
 		r.synced(ctx, m.Deployment)
 	case removal:
 		r.removeOrphan(m)

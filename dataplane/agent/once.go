@@ -39,8 +39,9 @@ func (o *once) end(complete bool, err error) {
 // applies every router named and removes every router whose departure is recorded, then sends the
 // reports and one heartbeat. Nothing is done before the listing is complete, and orphans stay.
 //
-// The error joins what failed, by router; nil: the host is as the source says. A source that ends
-// early or refuses the agent is an error, and then nothing was done. Once waits for a source that
+// The error joins what the source could not read with what failed, by router; nil: the host is as
+// the source says. A source that ends early or refuses the agent is an error, and then nothing was
+// done. Once waits for a source that
 // is silent until ctx ends. CheckEvery, OnDisconnect and Lease are not used.
 func (a *Agent) Once(ctx context.Context) error {
 	within, stop := context.WithCancel(ctx)
@@ -72,7 +73,7 @@ func (a *Agent) Once(ctx context.Context) error {
 	stop()
 	wg.Wait()
 
-	errs := []error{o.err}
+	errs := []error{o.err, r.incomplete}
 	for _, id := range slices.Sorted(maps.Keys(o.failed)) {
 		if err := o.failed[id]; err != nil {
 			errs = append(errs, fmt.Errorf("router %s: %w", id, err))
@@ -125,12 +126,12 @@ func (r *run) tellAll(ctx context.Context, began time.Time, peers []netip.Addr) 
 
 // Plan returns what [Agent.Once] would do, by router, with empty plans of those that are as they
 // should be. It opens a session with the source, as Run does, and changes nothing on the host. The
-// error joins those of routers that cannot be planned; the plans of the others are returned with
-// it. It may be called before Run, and again.
+// error joins what the source could not read with the routers that cannot be planned; the plans of
+// the others are returned with it. It may be called before Run, and again.
 func (a *Agent) Plan(ctx context.Context) ([]dataplane.Plan, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	aside := &Agent{config: a.config, log: slog.New(slog.DiscardHandler), cache: a.cache, reports: newReports()}
+	aside := &Agent{config: a.config, log: slog.New(slog.DiscardHandler), cache: a.cache, reports: newReportQueue()}
 	r := aside.newRun()
 	r.recall(ctx)
 	aside.cache = nil // from here on it would be written
@@ -146,7 +147,7 @@ func (a *Agent) Plan(ctx context.Context) ([]dataplane.Plan, error) {
 		r.take(ctx, e)
 	}
 	var plans []dataplane.Plan
-	var errs []error
+	errs := []error{r.incomplete}
 	for _, id := range slices.Sorted(maps.Keys(r.book.entries)) {
 		e := r.book.entries[id]
 		if e.orphan {

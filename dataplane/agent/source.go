@@ -23,6 +23,14 @@ type Source interface {
 	Heartbeat(ctx context.Context, h Heartbeat) error
 }
 
+// Session is an agent's request to serve a host.
+type Session struct {
+	Host       string `json:"host"`
+	Instance   string `json:"instance"`             // random, of the agent's process
+	Machine    string `json:"machine"`              // the same for every process on one machine until it reboots
+	Deployment string `json:"deployment,omitempty"` // that the agent served before; empty: none
+}
+
 // ErrRefused is returned by [Source.Watch] when the control plane refuses this agent, because
 // another machine uses its host name. The agent then applies nothing, not even from its cache, and
 // tries again.
@@ -48,7 +56,10 @@ type (
 
 	// Synced says that every router that the deployment has recorded for the host has been named
 	// since the Watch began. What runs beside those is an orphan, and stays.
-	Synced struct{ Deployment string }
+	Synced struct {
+		Deployment string
+		Incomplete error // what the source could not read; [Agent.Once] and [Agent.Plan] return it
+	}
 
 	// Peers are the tunnel addresses of all hosts, this one's may be among them.
 	Peers struct{ Addrs []netip.Addr }

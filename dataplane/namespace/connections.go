@@ -50,8 +50,8 @@ const maxTouches = 12
 // touchedBy lists what a change of floating IPs can have made stale, by P5 to P8:
 //
 //   - of a floating IP that goes: what came in by it, and what left with its address;
-//   - of one that comes: what left its host with another address; and what went to its address when that was somebody
-//     else's.
+//   - of one that comes: what left its host with another address; and what went to its address when
+//     that was somebody else's.
 func touchedBy(r dataplane.Router, d Delta) staleness {
 	removed, added := pairsOf(d.Removed), pairsOf(d.Added)
 	gone, come := lacking(removed, added), lacking(added, removed)

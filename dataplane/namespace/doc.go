@@ -23,7 +23,7 @@
 // its links, addresses, routes and device settings that is not the echo of our own writes, the
 // sysctls read as they should, wiring is as it was, and the firewall's own proof holds.
 // Notifications are queued before the system call of whoever writes returns, so an empty queue is a
-// proof. Whatever fails in this short way falls back to the long one.
+// proof. Whenever this fails, Apply falls back to a full convergence.
 //
 // # Watching
 //

@@ -37,7 +37,7 @@ func withMTU(id string, mtu string) string {
 
 // rig is an agent of a folder, over a host in memory.
 type rig struct {
-	*folder
+	*agent.Poller
 	t    *testing.T
 	dir  string
 	host *dataplane.FakeHost
@@ -47,12 +47,14 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "routers"), host: &dataplane.FakeHost{}, logs: &logs{}}
 	require.NoError(t, os.Mkdir(r.dir, 0o755))
-	r.folder = &folder{dir: r.dir, every: 2 * time.Millisecond, log: slog.New(slog.NewTextHandler(r.logs, nil))}
+	r.Poller = &agent.Poller{
+		Lister: &folder{dir: r.dir}, Deployment: "folder", Every: 2 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(r.logs, nil)),
+	}
 	return r
 }
 
 func (r *rig) agent() *agent.Agent {
-	a, err := agent.New(agent.Config{Host: "localhost", Source: r.folder, Dataplane: dataplane.NewFake(r.host), Logger: r.log})
+	a, err := agent.New(agent.Config{Host: "localhost", Source: r.Poller, Dataplane: dataplane.NewFake(r.host), Logger: r.Logger})
 	require.NoError(r.t, err)
 	return a
 }
@@ -196,29 +198,11 @@ func TestRecords(t *testing.T) {
 	require.Equal(t, "orphan", plans[1].Router)
 	require.False(t, plans[1].Empty())
 	r.write("broken.json", "{")
-	require.NoError(t, r.agent().Once(t.Context()))
+	require.ErrorContains(t, r.agent().Once(t.Context()), "broken.json")
 	require.True(t, r.has("orphan")(), "the broken file may be its own, on its way back")
 	require.NoError(t, os.Remove(r.dir+"/broken.json"))
 	require.NoError(t, r.agent().Once(t.Context()))
 	require.True(t, r.hasNot("orphan")())
-}
-
-// TestRecordsWhileItRuns: a record is obeyed as often as there is one, unless there is a file.
-func TestRecordsWhileItRuns(t *testing.T) {
-	r := newRig(t)
-	r.put("a")
-	r.write("a.json", officeAs("a"))
-	r.write("a.gone", officeAs("a"))
-	r.start()
-	r.eventually(func() bool { return len(r.records()) == 0 }, "a record of a router that has a file ends")
-	for range 2 {
-		r.put("orphan")
-		r.write("orphan.gone", `{"id": "orphan"}`)
-		r.eventually(r.hasNot("orphan"), "it is removed")
-		r.eventually(func() bool { return len(r.records()) == 0 }, "the record ends with it")
-		r.turn()
-	}
-	require.True(t, r.has("a")())
 }
 
 // TestSameRouterTwice: whichever of the files is meant, taking the other would change the router.
@@ -228,7 +212,7 @@ func TestSameRouterTwice(t *testing.T) {
 	for _, name := range []string{"a.json", "b.json", "c.json"} {
 		r.write(name, officeJSON)
 	}
-	require.NoError(t, r.agent().Once(t.Context()))
+	require.ErrorContains(t, r.agent().Once(t.Context()), "router office is in ")
 	router, _ := r.host.Router("office")
 	require.Empty(t, router.Ports, "it stays as it is")
 }
@@ -249,11 +233,11 @@ func TestNotRegularFiles(t *testing.T) {
 			r.write("b.json", officeAs("b"))
 			require.NoError(t, make(filepath.Join(r.dir, "a.json")))
 			require.NoError(t, make(filepath.Join(r.dir, "a.gone")))
-			require.NoError(t, r.agent().Once(t.Context()))
+			err := r.agent().Once(t.Context())
+			require.ErrorContains(t, err, "a.json: not a regular file")
+			require.ErrorContains(t, err, "a.gone: not a regular file")
 			require.True(t, r.has("a")())
 			require.True(t, r.has("b")())
-			require.ErrorContains(t, r.check(), "a.json: not a regular file")
-			require.ErrorContains(t, r.check(), "a.gone: not a regular file")
 		})
 	}
 }
@@ -310,23 +294,6 @@ func TestOtherFolders(t *testing.T) {
 	r.eventually(r.hasNot("a"), "the folder itself does")
 }
 
-// TestEditorsReplaceFiles: a file that is missing at one reading is not a file that was removed.
-func TestEditorsReplaceFiles(t *testing.T) {
-	r := newRig(t)
-	r.write("a.json", officeAs("a"))
-	before, err := r.read()
-	require.NoError(t, err)
-	router := before.routers["a"]
-	told := map[string]*dataplane.Router{"a": &router}
-	r.remove("a.json")
-	now, err := r.read()
-	require.NoError(t, err)
-	require.NoError(t, r.record(before, now, told))
-	require.Empty(t, r.records())
-	require.NoError(t, r.record(now, now, told))
-	require.Len(t, r.records(), 1)
-}
-
 func TestFaults(t *testing.T) {
 	for name, c := range map[string]struct{ text, fault string }{
 		"empty file":    {"", "EOF"},
@@ -346,8 +313,7 @@ func TestFaults(t *testing.T) {
 			r.write("good.json", officeAs("good"))
 			r.write("other.json", officeAs("fine"))
 			r.write("README", "not a router")
-			require.ErrorContains(t, r.check(), c.fault)
-			require.NoError(t, r.agent().Once(t.Context()))
+			require.ErrorContains(t, r.agent().Once(t.Context()), c.fault)
 			require.True(t, r.has("good")())
 			require.True(t, r.has("fine")(), "one file's fault is no other file's")
 		})
@@ -355,12 +321,12 @@ func TestFaults(t *testing.T) {
 }
 
 func TestSamples(t *testing.T) {
-	l, err := (&folder{dir: "routers"}).read()
+	l, err := (&folder{dir: "routers"}).List(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, l.faults)
-	require.Len(t, l.routers, 2)
+	require.NoError(t, l.Incomplete)
+	require.Len(t, l.Routers, 2)
 	networks := map[string]dataplane.Network{}
-	for _, r := range l.routers {
+	for _, r := range l.Routers {
 		for _, p := range append(r.Ports, r.Gateway.Port) {
 			if known, ok := networks[p.Network.ID]; ok {
 				require.Equal(t, known, p.Network, "a network is the same in every file")

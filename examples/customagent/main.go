@@ -1,6 +1,5 @@
-// Command customagent keeps the routers of a host equal to a folder of JSON files: an agent with a
-// source of its own, on the SDK's loop and dataplane. Copy it, and put your own source in the place
-// of the folder.
+// Command customagent keeps the routers of a host equal to a folder of JSON files. It is an agent on
+// the SDK's loop and dataplane: copy it, and replace the folder by whatever has your routers.
 package main
 
 import (
@@ -12,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -60,7 +58,7 @@ func (c *command) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }() // the routers stay
-	source := &folder{dir: c.Folder, every: time.Second, log: log}
+	source := &agent.Poller{Lister: &folder{dir: c.Folder}, Deployment: "folder", Logger: log}
 	// The folder has the routers when the machine boots, so the agent needs no cache.
 	a, err := agent.New(agent.Config{Host: "localhost", Source: source, Dataplane: h, Logger: log})
 	switch {
@@ -71,9 +69,9 @@ func (c *command) Run(ctx context.Context) (err error) {
 		for _, p := range plans {
 			fmt.Println(p)
 		}
-		return errors.Join(err, source.check())
+		return err
 	case c.Once:
-		return errors.Join(a.Once(ctx), source.check())
+		return a.Once(ctx)
 	default:
 		return a.Run(ctx)
 	}

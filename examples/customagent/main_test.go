@@ -116,10 +116,9 @@ func TestBuildsElsewhere(t *testing.T) {
 func TestReadmeShowsTheAgent(t *testing.T) {
 	program, err := os.ReadFile("main.go")
 	require.NoError(t, err)
-	_, part, found := strings.Cut(string(program), "\tsource := &folder")
+	_, part, found := strings.Cut(string(program), "\tsource := &agent.Poller")
 	require.True(t, found)
-	part, _, _ = strings.Cut(part, "\tcase c.Plan:")
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	require.Contains(t, string(readme), "```go\n\tsource := &folder"+part)
+	require.Contains(t, string(readme), "```go\n\tsource := &agent.Poller"+strings.TrimSuffix(part, "}\n")+"```")
 }

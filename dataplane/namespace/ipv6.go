@@ -7,8 +7,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// OwnIPv6 lists the IPv6 addresses that a valid router has in its namespace, link-local ones
-// included, in order. A router without any has no IPv6 on any of its devices.
+// OwnIPv6 returns the IPv6 addresses of a valid router in its namespace, sorted and including the
+// link-local ones. A router that has none has no IPv6 on any device.
 func OwnIPv6(r dataplane.Router) []netip.Addr {
 	r.FloatingIPs, r.Routes = nil, nil // they are IPv4, or no addresses
 	var own []netip.Addr

@@ -11,8 +11,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// long is the long way: the whole namespace is observed, and what differs from the router wanted
-// becomes actions.
+// long plans a full convergence: it reads the whole namespace, and turns each difference to the
+// wanted router into an action.
 type long struct {
 	*site
 	cfg    Config
@@ -20,16 +20,16 @@ type long struct {
 	ports  map[string]dataplane.Port // by device
 	have   state
 	want   state
-	fresh  bool // the namespace has just been made
+	fresh  bool // the namespace was just created
 
-	rehearsal bool // it is only planned
+	rehearsal bool // only the plan is wanted
 
 	actions []action
 	plugged bool // links are made or set
 	keeps   bool // the namespace had links before
 }
 
-// plan lists the actions, in the order that keeps a half-made router from doing harm.
+// plan lists the actions in an order in which no packet meets a half-made router.
 func (l *long) plan(ctx context.Context) error {
 	l.ports, l.want = portsByDevice(l.router), want(l.router)
 	if !l.fresh {
@@ -60,15 +60,15 @@ func (l *long) plan(ctx context.Context) error {
 
 func (l *long) add(a action) { l.actions = append(l.actions, a) }
 
-// devices lists the devices wanted, in order.
+// devices returns the wanted devices, sorted.
 func (l *long) devices() []string { return slices.Sorted(maps.Keys(l.want.links)) }
 
-// locate finds the indexes of all devices that there are to deal with.
+// locate looks up the indexes of the devices that stay, come or leave.
 func (l *long) locate() error {
 	return l.site.locate(append(append(l.devices(), l.leaving()...), loopback))
 }
 
-// leaving lists the devices that the router has no more, in order.
+// leaving returns the devices that the router no longer has, sorted.
 func (l *long) leaving() []string {
 	var list []string
 	for _, dev := range slices.Sorted(maps.Keys(l.have.links)) {
@@ -156,7 +156,7 @@ func (l *long) retired(dev string) []address {
 	return gone
 }
 
-// holds says that an address is among others, whatever their subnets are.
+// holds reports whether an address is in the set, with any prefix length.
 func holds(addrs map[netip.Prefix]struct{}, a netip.Addr) bool {
 	for b := range addrs {
 		if b.Addr() == a {

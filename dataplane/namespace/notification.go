@@ -12,7 +12,7 @@ import (
 	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
-// watched are the notifications from which a change of what we know is seen.
+// watched are the multicast groups that report changes of what the router consists of.
 var watched = []uint32{
 	unix.RTNLGRP_LINK,
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
@@ -20,7 +20,7 @@ var watched = []uint32{
 	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
 }
 
-// watch holds a queue of notifications against what the namespace is known to hold.
+// watch compares queued notifications with the known state of the namespace.
 type watch struct {
 	port  uint32          // of the socket that our own writes go through
 	links map[string]link // as they are known, with indexes
@@ -33,13 +33,13 @@ type watch struct {
 	last   map[int]bool   // with plugged: whether the last word on a link was as known
 }
 
-// undisturbed drains the queue, and says whether what is known still holds.
+// undisturbed drains the queue, and reports whether the known state still holds.
 func (s *site) undisturbed(links map[string]link, plugged bool) bool {
 	holds, _ := s.look(links, plugged)
 	return holds
 }
 
-// look is undisturbed, and tells the kind of something that does not hold, if that is known.
+// look is undisturbed, and returns the kind of something that differs, if that is known.
 func (s *site) look(links map[string]link, plugged bool) (holds bool, differs dataplane.Kind) {
 	w := watch{port: s.write.port, links: links, plugged: plugged, last: map[int]bool{}}
 	if s.last != nil {
@@ -78,8 +78,8 @@ func (w *watch) see(h unix.NlMsghdr, payload []byte) {
 	}
 }
 
-// link says whether a notification tells of a link what is known of it, or of one that is not the
-// router's.
+// link reports whether a notification agrees with what is known about a link, or is about a link
+// that is not the router's.
 func (w *watch) link(h unix.NlMsghdr, payload []byte) (index int, expected bool) {
 	l, err := netlink.LinkDeserialize(&h, payload)
 	if err != nil {
@@ -99,8 +99,8 @@ func (w *watch) link(h unix.NlMsghdr, payload []byte) (index int, expected bool)
 		len(a.HardwareAddr) == len(known.mac) && dataplane.MAC(a.HardwareAddr) == known.mac
 }
 
-// foreignSetting says whether a setting is that of a device which is not the router's. Those of all
-// devices have no device.
+// foreignSetting reports whether a setting is that of a device which is not the router's. A setting
+// of all devices names none.
 func (w *watch) foreignSetting(payload []byte) bool {
 	const (
 		header           = 4 // struct netconfmsg of linux/netconf.h, padded
@@ -124,8 +124,8 @@ func (w *watch) knows(index int) bool {
 	return false
 }
 
-// address says whether a notification agrees with what is known: an address of ours is there, any
-// other is not, and lo has none but the loopback ones.
+// address reports whether a notification agrees with what is known: our addresses are present, no
+// others are, and lo has only loopback addresses.
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
 	var local, remote netip.Addr // IFA_LOCAL is absent for IPv6
@@ -152,8 +152,9 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 	return true
 }
 
-// foreignRoute says whether a route that somebody else wrote is of no concern: of another table, a
-// daemon's, or what the kernel derives from an address, unless it was a person who took that away.
+// foreignRoute reports whether a route that somebody else wrote does not matter: it is in another
+// table, belongs to a routing daemon, or the kernel derived it from an address and nobody but the
+// kernel removed it.
 func foreignRoute(h unix.NlMsghdr, payload []byte) bool {
 	msg := nl.DeserializeRtMsg(payload)
 	if msg.Table != unix.RT_TABLE_MAIN {

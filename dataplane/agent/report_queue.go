@@ -6,18 +6,18 @@ import (
 	"sync"
 )
 
-// reports are those that the control plane does not have yet: the newest of each router.
-type reports struct {
+// reportQueue holds the reports that the control plane does not have yet: the newest of each router.
+type reportQueue struct {
 	mu    sync.Mutex
 	queue map[string]Report
 	wake  chan struct{}
 }
 
-func newReports() *reports {
-	return &reports{queue: map[string]Report{}, wake: make(chan struct{}, 1)}
+func newReportQueue() *reportQueue {
+	return &reportQueue{queue: map[string]Report{}, wake: make(chan struct{}, 1)}
 }
 
-func (q *reports) put(r Report) {
+func (q *reportQueue) put(r Report) {
 	q.mu.Lock()
 	q.queue[r.RouterID] = r
 	q.mu.Unlock()
@@ -27,7 +27,7 @@ func (q *reports) put(r Report) {
 	}
 }
 
-func (q *reports) take() map[string]Report {
+func (q *reportQueue) take() map[string]Report {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	taken := q.queue
@@ -35,8 +35,8 @@ func (q *reports) take() map[string]Report {
 	return taken
 }
 
-// putBack keeps what could not be sent, unless there is newer word.
-func (q *reports) putBack(unsent map[string]Report) {
+// putBack queues unsent reports again, except those of routers that have a newer one.
+func (q *reportQueue) putBack(unsent map[string]Report) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	newer := q.queue
@@ -44,8 +44,8 @@ func (q *reports) putBack(unsent map[string]Report) {
 	maps.Copy(q.queue, newer)
 }
 
-// deliver sends reports until ctx ends. What cannot be sent is kept and tried again.
-func (q *reports) deliver(ctx context.Context, a *Agent) {
+// deliver sends reports until ctx ends, and tries again after failures.
+func (q *reportQueue) deliver(ctx context.Context, a *Agent) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,7 +70,7 @@ func (q *reports) deliver(ctx context.Context, a *Agent) {
 	}
 }
 
-// sendAll removes from the map what was sent.
+// sendAll sends reports, and removes those that were sent from the map.
 func sendAll(ctx context.Context, s Source, unsent map[string]Report) error {
 	for id, r := range unsent {
 		if err := s.Report(ctx, r); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// proved says that the namespace is as it was when the router remembered was applied; rules apart,
+// proved reports whether the namespace is as the last Apply left it. It does not look at the rules,
 // which have a proof of their own.
 func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 	if !s.undisturbed(s.last.links, false) || !s.sysctlsHold() {
@@ -20,7 +20,7 @@ func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 	return plugged && err == nil
 }
 
-// plugged says that the wiring of the router remembered is as it was.
+// plugged reports whether the wiring is as the last Apply left it.
 func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error) {
 	steps, err := wiring.Plan(ctx, s.NS, attachments(portsByDevice(s.last.router))...)
 	return len(slices.Concat(steps...)) == 0, err
@@ -36,8 +36,8 @@ func (s *site) sysctlsHold() bool {
 	return err == nil && holds
 }
 
-// short plans the short way: the difference to the router remembered, at a cost that does not
-// depend on what stays.
+// short plans the difference to the router that was applied last. Its cost does not depend on what
+// stays.
 func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehearsal bool) ([]action, error) {
 	change := Change{Want: want, Since: &d.Delta}
 	proven, err := s.rulesProven()
@@ -92,8 +92,8 @@ func (s *site) rulesProven() (bool, error) {
 
 func (s *site) gatewayDevice() string { return dataplane.GatewayDevice(s.last.router.Gateway.ID) }
 
-// addressChanges lists the addresses that go, and those that come; a floating IP that moves keeps
-// its address.
+// addressChanges returns the addresses that leave and those that come. A floating IP that moves
+// keeps its address.
 func addressChanges(d delta) (leaving, coming []address) {
 	before, after := addressesOf(d.Removed), addressesOf(d.Added)
 	return missing(before, after), missing(after, before)

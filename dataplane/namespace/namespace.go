@@ -19,8 +19,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// site is one router's namespace, opened: sockets in it, and what this process knows of it. It is
-// used by one goroutine at a time.
+// site is the open namespace of one router: sockets in it, and what this process knows about it.
+// One goroutine uses it at a time.
 type site struct {
 	NS
 	path      string // the name it was opened by
@@ -136,7 +136,7 @@ func (s *site) reader() (h *netlink.Handle, err error) {
 	return s.read, opError("open netlink socket", "", err)
 }
 
-// current says whether the router's name still stands for this namespace.
+// current reports whether the router's name still refers to this namespace.
 func (s *site) current() bool {
 	id, err := netns.Identify(s.path)
 	return err == nil && id == s.id
@@ -159,7 +159,7 @@ func (s *site) locate(devices []string) error {
 
 func (s *site) deviceIndex(dev string) int { return s.index[dev] }
 
-// silence takes the router's links down.
+// silence sets the router's links down.
 func (s *site) silence(ctx context.Context) error {
 	h, err := s.reader()
 	if err != nil {
@@ -176,8 +176,6 @@ func (s *site) silence(ctx context.Context) error {
 	_, err = s.write.send(ctx, down...)
 	return opError("set links down of router", s.Router, err)
 }
-
-// The methods below make actions.
 
 func (s *site) addAddresses(dev string, addrs []address) action {
 	prefixes := prefixesOf(addrs)
@@ -229,7 +227,7 @@ func upDown(up bool) string {
 	return "down"
 }
 
-// applyRules lets the firewall do its part; steps are what it said it would do.
+// applyRules returns the action that lets the firewall write rules; steps is its plan of that.
 func (s *site) applyRules(c Change, steps []dataplane.Step) action {
 	var undo func(context.Context) error
 	return action{
@@ -247,7 +245,7 @@ func (s *site) applyRules(c Change, steps []dataplane.Step) action {
 	}
 }
 
-// announce tells the neighbours of addresses, in the background.
+// announce returns the action that announces addresses to the neighbours, in the background.
 func (s *site) announce(dev string, mac dataplane.MAC, addrs []address) action {
 	return action{do: func(context.Context) error {
 		s.announcer.announce(s.index[dev], mac, prefixesOf(addrs))

@@ -8,8 +8,8 @@ import (
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
-// NS is a network namespace that a seam's method works in. It is valid until that which it was
-// handed to is closed.
+// NS is a network namespace that a [Firewall] or an [InterfaceDriver] works in. It is valid until
+// the [Rules] or the driver that got it is closed.
 type NS struct {
 	// Router is the ID of the router that the namespace realises; empty for a workload's (see
 	// [InterfaceDriver.Plug]).

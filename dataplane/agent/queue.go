@@ -1,5 +1,50 @@
 package agent
 
+import (
+	"container/heap"
+	"time"
+)
+
+// queue is two heaps: what is due, the urgent first, and what is due later, the soonest first.
+type queue struct {
+	ready byTurn
+	later byTime
+}
+
+func (q *queue) put(e *entry) {
+	q.remove(e)
+	heap.Push(&q.later, e)
+}
+
+func (q *queue) remove(e *entry) {
+	if e.index < 0 {
+		return
+	}
+	if e.index < q.ready.Len() && q.ready.heapOf[e.index] == e {
+		heap.Remove(&q.ready, e.index)
+	} else {
+		heap.Remove(&q.later, e.index)
+	}
+}
+
+func (q *queue) pop(now time.Time) *entry {
+	for q.later.Len() > 0 && !q.later.heapOf[0].due.After(now) {
+		heap.Push(&q.ready, heap.Pop(&q.later))
+	}
+	if q.ready.Len() == 0 {
+		return nil
+	}
+	return heap.Pop(&q.ready).(*entry)
+}
+
+// wake is when the first of those that are due later is due.
+func (q *queue) wake() time.Time {
+	if q.later.Len() == 0 {
+		return time.Time{}
+	}
+	return q.later.heapOf[0].due
+}
+
 // heapOf keeps each entry's place, so that an entry can be taken out of the middle.
 type heapOf []*entry
 
