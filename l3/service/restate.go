@@ -149,7 +149,7 @@ func realiseState(st *l3.RouterState, p *l3.Port, on l3.Binding, routerUp bool) 
 		p.StateRevision = st.Revision
 	}
 	p.Status = l3.StatusDown
-	if on.HostID != "" && p.StateRevision > 0 && st.Applied >= p.StateRevision {
+	if on.HostID != "" && runs(st, p.StateRevision) {
 		p.Status = l3.StatusActive
 	}
 }
@@ -169,19 +169,20 @@ func bindingTo(a l3.Agent) l3.Binding {
 	return b
 }
 
-// restateFloatingIPs stores the status of a router's floating IPs. Only those are read that may
-// have another status than is stored, because a router may have thousands.
+// restateFloatingIPs stores the status of a router's floating IPs, and which revision translates
+// them. Only those are read that may have another status than is stored, because a router may have
+// thousands.
 func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3.RouterState, host string) error {
 	filters := []l3.Filter{oneOf("router_id", st.ID)}
-	usual := l3.StatusActive
+	usual := l3.StatusDown
 	switch {
-	case st.Reported == 0:
-		usual = l3.StatusDown
+	case st.Applied > 0:
+		usual = l3.StatusActive
 	case st.Error != "":
 		usual = l3.StatusError
 	}
-	narrow := before.ID != "" && before.Revision > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
-		before.Error == st.Error && slices.Equal(before.Inside, st.Inside)
+	narrow := before.Revision > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
+		(before.Applied <= st.Applied || st.Applied == 0) && slices.Equal(before.Inside, st.Inside)
 	if narrow {
 		// Those that were bound meanwhile are stored as DOWN; see bindTo.
 		filters = append(filters, l3.Filter{Field: "status", Op: l3.NotIn, Values: []any{string(usual)}})
@@ -192,7 +193,13 @@ func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3
 	}
 	for _, f := range fips {
 		after := f
-		after.Status, _ = floatingState(&st, &f)
+		switch {
+		case !contains(st.Inside, f.FixedIP):
+			after.StateRevision = 0
+		case f.StateRevision == 0:
+			after.StateRevision = st.Revision
+		}
+		after.Status, _ = floatingState(&st, &after)
 		if after.Host = host; after.Status == l3.StatusDown {
 			after.Host = "" // which would not change it
 		}
