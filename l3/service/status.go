@@ -4,9 +4,13 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/l3kit/l3kit/l3"
 )
+
+// timeFormat is how times are written in reasons.
+const timeFormat = time.RFC3339
 
 // silent is the reason of a router whose host has died.
 const silent = "The agent that hosts the router is not heard"
