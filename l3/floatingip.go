@@ -13,7 +13,7 @@ type FloatingIP struct {
 	PortID        string     `json:"port_id"`     // bound to; empty: unbound
 	FixedIP       netip.Addr `json:"fixed_ip_address"`
 	RouterID      string     `json:"router_id"`  // that translates; empty: unbound
-	StateRevision uint64     `json:"generation"` // of the router's [RouterState], with which it was bound
+	StateRevision uint64     `json:"generation"` // of the router's [RouterState], with which it is translated; 0: it is not
 
 	// These follow from the router's [RouterState]. Status is stored as it is while Host is alive.
 	Status       Status       `json:"status"`

@@ -19,7 +19,7 @@ type Port struct {
 	DeviceID      string        `json:"device_id"`
 	DeviceOwner   string        `json:"device_owner"`
 	Binding       Binding       `json:"binding"`
-	StateRevision uint64        `json:"generation,omitempty"` // of the [RouterState] of the router that owns it, with which it was plugged in; 0: it is not
+	StateRevision uint64        `json:"generation,omitempty"` // of the owning router's [RouterState], with which it was plugged in; 0: it is not
 
 	// These are validated and kept, so that clients work. Nothing here enforces them.
 	PortSecurityEnabled bool          `json:"port_security_enabled"`

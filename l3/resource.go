@@ -14,6 +14,15 @@ type Meta struct {
 	UpdatedAt   time.Time `json:"updated_at"`      // UTC, whole seconds
 }
 
+// Base returns m: what a resource has in common with all others, whatever its type.
+func (m *Meta) Base() *Meta { return m }
+
+// Resource is a pointer to a resource that has a [Meta].
+type Resource[R any] interface {
+	*R
+	Base() *Meta
+}
+
 // Kind names a type of resource, as collections are called in the API.
 type Kind string
 

@@ -11,6 +11,9 @@ import (
 // is kept beside the [Router], because it changes with what a router is joined to, and with what
 // hosts report, neither of which grows Router.Revision unless its status changes. There is none
 // before there is something to realise, or a host.
+//
+// Revision, and the StateRevision of ports and floating IPs, are "generation" in stored documents:
+// databases have them under that name, and "revision_number" is that of [Meta].
 type RouterState struct {
 	ID       string `json:"id"`                 // of the router
 	Revision uint64 `json:"generation"`         // counts the changes of what a host must realise

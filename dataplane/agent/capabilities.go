@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,7 +30,8 @@ type Capabilities struct {
 	Routers, Gateways, Interfaces, FloatingIPs *int
 
 	// Other has whatever else the agent says, and what fields cannot keep as it was written: values
-	// of other types, zero values, an address with capital letters. It precedes the fields.
+	// of other types, zero values, an address with capital letters. It precedes the fields. A
+	// number that was read is a [json.Number], with all of its digits.
 	Other map[string]any
 }
 
@@ -60,7 +62,9 @@ func (c Capabilities) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements [json.Unmarshaler]. It takes every object.
 func (c *Capabilities) UnmarshalJSON(text []byte) error {
 	*c = Capabilities{}
-	if err := json.Unmarshal(text, &c.Other); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(text)) // which has been checked to be one value
+	decoder.UseNumber()
+	if err := decoder.Decode(&c.Other); err != nil {
 		return err
 	}
 	for name, field := range c.fields() {

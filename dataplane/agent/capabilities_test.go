@@ -26,20 +26,25 @@ func TestCapabilitiesAreAsWritten(t *testing.T) {
 		// A foreign agent's.
 		`{"interfaces":7}`: {Interfaces: new(7)},
 		`{"agent_mode":null,"lease":0,"physical_networks":null,"routers":null,"tunneling_ip":"","wiring":""}`: {Other: map[string]any{
-			"agent_mode": nil, "lease": 0.0, "physical_networks": nil, "routers": nil, "tunneling_ip": "", "wiring": "",
+			"agent_mode": nil, "lease": json.Number("0"), "physical_networks": nil, "routers": nil, "tunneling_ip": "", "wiring": "",
 		}},
 		`{"interfaces":1.5,"physical_networks":"a","tunneling_ip":"nonsense","wiring":7}`: {Other: map[string]any{
-			"interfaces": 1.5, "physical_networks": "a", "tunneling_ip": "nonsense", "wiring": 7.0,
+			"interfaces": json.Number("1.5"), "physical_networks": "a", "tunneling_ip": "nonsense", "wiring": json.Number("7"),
 		}},
-		`{"lease":-1}`:     {Other: map[string]any{"lease": -1.0}},
-		`{"lease":1e+300}`: {Other: map[string]any{"lease": 1e300}},
+		`{"lease":-1}`:     {Other: map[string]any{"lease": json.Number("-1")}},
+		`{"lease":1e+300}`: {Other: map[string]any{"lease": json.Number("1e+300")}},
 		`{"physical_networks":["a",1],"tunneling_ip":"2001:DB8::1"}`: {
 			PhysicalNetworks: []string{"a", ""}, TunnelAddress: netip.MustParseAddr("2001:db8::1"),
-			Other: map[string]any{"physical_networks": []any{"a", 1.0}, "tunneling_ip": "2001:DB8::1"},
+			Other: map[string]any{"physical_networks": []any{"a", json.Number("1")}, "tunneling_ip": "2001:DB8::1"},
 		},
 		`{"Wiring":"ovs","deep":{"a":[1,{"b":null}]},"routers":12345678}`: {Routers: new(12345678), Other: map[string]any{
-			"Wiring": "ovs", "deep": map[string]any{"a": []any{1.0, map[string]any{"b": nil}}},
+			"Wiring": "ovs", "deep": map[string]any{"a": []any{json.Number("1"), map[string]any{"b": nil}}},
 		}},
+		// Numbers keep their digits, as many as there are.
+		`{"deep":[12345678901234567890123456789.25],"serial":9007199254740993}`: {Other: map[string]any{
+			"deep": []any{json.Number("12345678901234567890123456789.25")}, "serial": json.Number("9007199254740993"),
+		}},
+		`{"lease":60.0}`: {Lease: time.Minute, Other: map[string]any{"lease": json.Number("60.0")}},
 	} {
 		var read agent.Capabilities
 		require.NoError(t, json.Unmarshal([]byte(written), &read), written)

@@ -93,12 +93,14 @@ func routerStatus(r l3.Router, st l3.RouterState) l3.Status {
 }
 
 func floatingIPStatus(f l3.FloatingIP, st l3.RouterState) l3.Status {
-	if f.RouterID == "" || st.Reported == 0 || st.Reported < f.StateRevision ||
-		!slices.ContainsFunc(st.Inside, func(p netip.Prefix) bool { return p.Contains(f.FixedIP) }) {
+	inside := slices.ContainsFunc(st.Inside, func(p netip.Prefix) bool { return p.Contains(f.FixedIP) })
+	switch {
+	case f.RouterID == "" || !inside || f.StateRevision == 0:
 		return l3.StatusDown
-	}
-	if st.Error != "" {
+	case f.StateRevision <= st.Applied:
+		return l3.StatusActive
+	case st.Error != "" && f.StateRevision <= st.Reported:
 		return l3.StatusError
 	}
-	return l3.StatusActive
+	return l3.StatusDown
 }

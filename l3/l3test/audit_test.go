@@ -173,7 +173,7 @@ func TestAuditBites(t *testing.T) {
 			w.state.Inside = nil
 		},
 		`floating IP fip is stored as ACTIVE on host "h", and is ERROR`: func(w *world) {
-			w.state.Error = "full"
+			w.state.Error, w.state.Applied = "full", 1
 		},
 		`port server of a workload is ACTIVE, and no agent serves host "x"`: func(w *world) { w.server.Binding.HostID = "x" },
 		`port server of a workload is ACTIVE, and no agent serves host "h"`: func(w *world) { w.server.AdminStateUp = false },

@@ -26,7 +26,7 @@ func client(d *l3test.Deployment) *gophercloud.ServiceClient {
 // TestDeployment: a router that was made with gophercloud is ACTIVE, and a host has it, with its
 // floating IP. When the agent ends, another host takes it over.
 func TestDeployment(t *testing.T) {
-	d := l3test.StartConfig(t, server.Config{AgentDownTime: time.Second}, "h1", "h2")
+	d := l3test.StartConfig(t, server.Config{AgentDownTime: server.MinAgentDownTime}, "h1", "h2")
 	c, ctx := client(d), t.Context()
 	network, err := networks.Create(ctx, c, networks.CreateOpts{Name: "blue"}).Extract()
 	require.NoError(t, err)

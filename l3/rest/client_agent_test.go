@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
 func TestAgentsHostRouters(t *testing.T) {
@@ -65,5 +68,19 @@ func TestAgentsHostRouters(t *testing.T) {
 		status, body := c.raw(c.member, "GET", "availability_zones?resource=router", "")
 		require.Equal(c, http.StatusOK, status)
 		require.Contains(c, body, `"name":"nova"`)
+	})
+}
+
+// TestNumbersThatAgentsReportKeepTheirDigits: though they do not fit a float64.
+func TestNumbersThatAgentsReportKeepTheirDigits(t *testing.T) {
+	onClouds(t, func(c *cloud) {
+		h := agent.Heartbeat{Host: "host-1"}
+		require.NoError(c, json.Unmarshal([]byte(`{"serial": 9007199254740993, "deep": [{"ratio": 0.12345678901234567890123}]}`), &h.Capabilities))
+		_, err := c.service.Heartbeat(c.Context(), h)
+		require.NoError(c, err)
+		status, body := c.raw(c.admin, "GET", "agents?fields=configurations", "")
+		require.Equal(c, http.StatusOK, status)
+		require.Contains(c, body, `"serial":9007199254740993`)
+		require.Contains(c, body, `"ratio":0.12345678901234567890123`)
 	})
 }

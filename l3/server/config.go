@@ -50,13 +50,18 @@ type Config struct {
 	RemoveOrphans bool
 
 	// AgentDownTime is the time since an agent's last heartbeat after which it is not alive, and
-	// its routers move; 0: 75 s. Agents send at least three heartbeats in this time.
+	// its routers move; 0: 75 s, otherwise at least [MinAgentDownTime]. Agents send at least three
+	// heartbeats in this time.
 	AgentDownTime time.Duration
 	FailoverRate  int // routers moved away from dead agents in a second; 0: 100
 
 	Metrics prometheus.Registerer // until Close; nil: nothing is registered
 	Logger  *slog.Logger          // nil: nothing is logged
 }
+
+// MinAgentDownTime is the least [Config].AgentDownTime: less than a stream of the bus may need to
+// find a new leader moves the routers of agents that are well.
+const MinAgentDownTime = 3 * time.Second
 
 // Limits bound what clients of the API can hold on to. A zero is replaced by the default.
 type Limits struct {
@@ -77,8 +82,8 @@ func (c Config) withDefaults() (Config, error) {
 	case l.Request < 0 || l.Connections < 0 || l.Read < 0 || l.Write < 0 || l.Shutdown < 0,
 		l.Body < 0, l.Items < 0, l.Bodies < 0, l.Answers < 0:
 		return c, invalid("Config.Limits: a number or a time is negative")
-	case c.AgentDownTime < 0:
-		return c, invalid("Config.AgentDownTime: %s is negative", c.AgentDownTime)
+	case c.AgentDownTime != 0 && c.AgentDownTime < MinAgentDownTime:
+		return c, invalid("Config.AgentDownTime: %s is less than %s", c.AgentDownTime, MinAgentDownTime)
 	case c.FailoverRate < 0:
 		return c, invalid("Config.FailoverRate: %d is negative", c.FailoverRate)
 	case c.URL != "" && !isRoot(c.URL):

@@ -111,7 +111,7 @@ func TestZeroConfigRealisesRouters(t *testing.T) {
 
 // TestAgentDownTime: one setting says when an agent is not alive, and when its routers move.
 func TestAgentDownTime(t *testing.T) {
-	s := open(t, server.Config{AgentDownTime: time.Second})
+	s := open(t, server.Config{AgentDownTime: server.MinAgentDownTime})
 	background(t, s.Run)
 	_, kill := join(t, s, "h1")
 	id := router(t, s, "10.0.1.0/24")
@@ -283,20 +283,22 @@ var errBus = errors.New("no bus today")
 func TestOpenFails(t *testing.T) {
 	anywhere := listen(t, "0.0.0.0:0")
 	for want, c := range map[string]server.Config{
-		"Config.Limits":        {Limits: server.Limits{Read: -1}},
-		"Config.Limits: ":      {Limits: server.Limits{Limits: rest.Limits{Body: -1}}},
-		"Config.Middleware":    {Middleware: func(http.Handler) http.Handler { return nil }},
-		"Config.Bus":           {Bus: func(context.Context, l3.ControlPlane) (l3.Bus, error) { return nil, nil }},
-		"Config.AgentDownTime": {AgentDownTime: -1},
-		"Config.FailoverRate":  {FailoverRate: -1},
-		"Config.Quotas":        {Quotas: map[string]int{"nonsense": 1}},
-		"Config.Quotas: ":      {Quotas: map[string]int{"router": -2}},
-		"Config.MaxRoutes":     {MaxRoutes: -2},
-		"Config.PhysicalMTU":   {PhysicalMTU: 1},
-		"Config.URL":           {URL: "::nonsense"},
-		"Config.URL: ":         {URL: "https://api.example/?a=b"},
-		"Config.Listener":      {Listener: anywhere},
-		"Config.Listener: ":    {Listener: anywhere, Auth: &rest.None{}},
+		"Config.Limits":     {Limits: server.Limits{Read: -1}},
+		"Config.Limits: ":   {Limits: server.Limits{Limits: rest.Limits{Body: -1}}},
+		"Config.Middleware": {Middleware: func(http.Handler) http.Handler { return nil }},
+		"Config.Bus":        {Bus: func(context.Context, l3.ControlPlane) (l3.Bus, error) { return nil, nil }},
+		"Config.AgentDownTime: -1ns is less than 3s":   {AgentDownTime: -1},
+		"Config.AgentDownTime: 1ns is less than 3s":    {AgentDownTime: 1},
+		"Config.AgentDownTime: 2.999s is less than 3s": {AgentDownTime: 2999 * time.Millisecond},
+		"Config.FailoverRate":                          {FailoverRate: -1},
+		"Config.Quotas":                                {Quotas: map[string]int{"nonsense": 1}},
+		"Config.Quotas: ":                              {Quotas: map[string]int{"router": -2}},
+		"Config.MaxRoutes":                             {MaxRoutes: -2},
+		"Config.PhysicalMTU":                           {PhysicalMTU: 1},
+		"Config.URL":                                   {URL: "::nonsense"},
+		"Config.URL: ":                                 {URL: "https://api.example/?a=b"},
+		"Config.Listener":                              {Listener: anywhere},
+		"Config.Listener: ":                            {Listener: anywhere, Auth: &rest.None{}},
 		errBus.Error(): {Bus: func(context.Context, l3.ControlPlane) (l3.Bus, error) {
 			return nil, errBus
 		}},

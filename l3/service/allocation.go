@@ -181,7 +181,7 @@ func (s *Service) namesSubnets(ctx context.Context, tx l3.Tx, who l3.Caller, net
 		if f.SubnetID == "" {
 			continue
 		}
-		sub, _, err := s.subnet(ctx, tx, who, f.SubnetID)
+		sub, _, err := subnetKind().find(ctx, s, tx, who, f.SubnetID)
 		if err != nil {
 			return err
 		}

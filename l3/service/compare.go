@@ -11,8 +11,8 @@ import (
 
 // compare corrects what the database knows of a host by the host's inventory.
 //
-//   - A router that does not run as reported is no longer ACTIVE; one that runs as wanted is, even if
-//     its report was lost.
+//   - A router that does not run as reported is no longer ACTIVE; one that runs as wanted is, even
+//     if its report was lost.
 //   - A router of which the host has not tried the wanted version is published again: the message
 //     queue may have lost it.
 //   - A router in a later version than the database recorded shows that the database was restored.

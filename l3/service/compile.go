@@ -10,17 +10,6 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// Intent is a router with everything that matters to its host. Networks and subnets are by their
-// IDs, and may be more than the router's.
-type Intent struct {
-	Router      l3.Router             `json:"router"`
-	Ports       []l3.Port             `json:"ports"` // that the router owns, its gateway's too
-	Networks    map[string]l3.Network `json:"networks"`
-	Subnets     map[string]l3.Subnet  `json:"subnets"`
-	FloatingIPs []l3.FloatingIP       `json:"floating_ips"`     // bound through the router
-	Spread      *Spread               `json:"spread,omitempty"` // of a distributed router
-}
-
 // Compile derives what a router's host must realise; of a distributed router, the host of its
 // centre. It is a pure function, and the order of the intent's lists is without effect.
 //

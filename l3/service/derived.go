@@ -21,10 +21,18 @@ type derived[R any] struct {
 	id    func(*R) string
 }
 
-// listLive lists resources with a status. The store has it, but for what is on hosts that are not
+// all answers a query that does not name the attribute, or that the store can answer.
+func (d derived[R]) all(ctx context.Context, q l3.Query) ([]R, error) {
+	all, err := d.list(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return all, d.fill(all)
+}
+
+// live lists resources with a status. The store has it, but for what is on hosts that are not
 // alive; hostField is the attribute that names the host.
-func listLive[R any](ctx context.Context, s *Service, tx l3.Tx, q l3.Query, hostField string, d derived[R]) ([]R, error) {
-	d.field = "status"
+func (d derived[R]) live(ctx context.Context, s *Service, tx l3.Tx, q l3.Query, hostField string) ([]R, error) {
 	sorted := slices.IndexFunc(q.Sort, func(k l3.Sort) bool { return k.Field == d.field })
 	if sorted >= 0 || slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return f.Field == d.field }) {
 		on, ok, err := s.onDead(ctx, tx, hostField)
@@ -40,11 +48,7 @@ func listLive[R any](ctx context.Context, s *Service, tx l3.Tx, q l3.Query, host
 			q.Filters = live(q.Scope, q.Filters, on)
 		}
 	}
-	all, err := d.list(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return all, d.fill(all)
+	return d.all(ctx, q)
 }
 
 // byStatus answers a query that is sorted by status first while hosts are not alive: with the

@@ -10,7 +10,7 @@ import (
 // RemoveRouterInterface takes a router from a subnet, or away with its port.
 func (s *Service) RemoveRouterInterface(ctx context.Context, who l3.Caller, routerID string, spec l3.InterfaceSpec) (removed l3.Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, to, err := s.router(ctx, w, who, routerID)
+		r, to, err := routerKind().find(ctx, s, w, who, routerID)
 		if err != nil {
 			return err
 		}

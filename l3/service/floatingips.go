@@ -31,7 +31,7 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 	if err := text("description", spec.Description); err != nil {
 		return l3.FloatingIP{}, err
 	}
-	n, _, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, _, err := networkKind().find(ctx, s, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return l3.FloatingIP{}, err
 	}
@@ -107,7 +107,7 @@ func (s *Service) askable(ctx context.Context, tx l3.Tx, who l3.Caller, networkI
 	case err != nil && !errors.Is(err, l3.ErrAbsent):
 		return err
 	}
-	if _, _, err := s.subnet(ctx, tx, who, asked.SubnetID); err != nil {
+	if _, _, err := subnetKind().find(ctx, s, tx, who, asked.SubnetID); err != nil {
 		return err
 	}
 	return wrongSubnet(networkID, asked.SubnetID)
@@ -119,18 +119,8 @@ func (s *Service) GetFloatingIP(ctx context.Context, who l3.Caller, id string) (
 }
 
 // ListFloatingIPs lists the floating IPs of the caller's project.
-func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query) (fips []l3.FloatingIP, err error) {
-	q.Scope = s.ownScope(who, "get_floatingip")
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		fips, err = listLive(ctx, s, tx, q, "host", derived[l3.FloatingIP]{
-			list:  tx.FloatingIPs().List,
-			fill:  func(fips []l3.FloatingIP) error { return s.showFloatingIPs(ctx, tx, who, fips) },
-			value: func(f *l3.FloatingIP) any { return string(f.Status) },
-			id:    func(f *l3.FloatingIP) string { return f.ID },
-		})
-		return err
-	})
-	return fips, err
+func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.FloatingIP, error) {
+	return floatingIPKind().list(ctx, s, who, q)
 }
 
 // UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in

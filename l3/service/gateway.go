@@ -25,7 +25,7 @@ func (s *Service) setGateway(ctx context.Context, w *work, who l3.Caller, in Int
 		r.Gateway, r.EnableSNAT = nil, true
 		return s.dropGateway(ctx, w, in)
 	}
-	n, _, err := s.network(ctx, w, who, spec.NetworkID)
+	n, _, err := networkKind().find(ctx, s, w, who, spec.NetworkID)
 	if err != nil {
 		return err
 	}

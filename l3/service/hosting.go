@@ -36,7 +36,7 @@ func (s *Service) AgentsOfRouter(ctx context.Context, who l3.Caller, routerID st
 	}
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
 		agents = []l3.Agent{}
-		if _, _, err := s.router(ctx, tx, who, routerID); err != nil {
+		if _, _, err := routerKind().find(ctx, s, tx, who, routerID); err != nil {
 			return err
 		}
 		st, err := stateOf(ctx, tx, routerID)
@@ -61,7 +61,7 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who l3.Caller, agentID, 
 		if err != nil {
 			return err
 		}
-		if _, _, err := s.router(ctx, w, who, routerID); err != nil {
+		if _, _, err := routerKind().find(ctx, s, w, who, routerID); err != nil {
 			return err
 		}
 		in, err := intentOf(ctx, w, routerID)
@@ -107,7 +107,7 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, who l3.Caller, agen
 		if !errors.Is(err, l3.ErrAbsent) {
 			return err
 		}
-		if _, _, err := s.router(ctx, w, who, routerID); err != nil {
+		if _, _, err := routerKind().find(ctx, s, w, who, routerID); err != nil {
 			return err
 		}
 		st, err := stateOf(ctx, w, routerID)

@@ -11,7 +11,7 @@ import (
 // subnets of a port, which the router takes over.
 func (s *Service) AddRouterInterface(ctx context.Context, who l3.Caller, routerID string, spec l3.InterfaceSpec) (added l3.Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, to, err := s.router(ctx, w, who, routerID)
+		r, to, err := routerKind().find(ctx, s, w, who, routerID)
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (s *Service) AddRouterInterface(ctx context.Context, who l3.Caller, routerI
 }
 
 func (s *Service) attachSubnet(ctx context.Context, w *work, who l3.Caller, in Intent, subnetID string) (l3.Interface, error) {
-	subnet, to, err := s.subnet(ctx, w, who, subnetID)
+	subnet, to, err := subnetKind().find(ctx, s, w, who, subnetID)
 	if err != nil {
 		return l3.Interface{}, err
 	}
@@ -92,7 +92,7 @@ func (s *Service) mayTakeGateway(ctx context.Context, tx l3.Tx, who l3.Caller, s
 }
 
 func (s *Service) attachPort(ctx context.Context, w *work, who l3.Caller, in Intent, portID string) (l3.Interface, error) {
-	p, to, err := s.port(ctx, w, who, portID)
+	p, to, err := portKind().find(ctx, s, w, who, portID)
 	if err != nil {
 		return l3.Interface{}, err
 	}

@@ -115,56 +115,33 @@ func (s *Service) GetNetwork(ctx context.Context, who l3.Caller, id string) (l3.
 }
 
 // ListNetworks lists the networks that the caller may see.
-func (s *Service) ListNetworks(ctx context.Context, who l3.Caller, q l3.Query) (list []l3.Network, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if err := s.networksFor(ctx, tx, who, &q); err != nil {
-			return err
-		}
-		if err := withSubnets(ctx, tx, &q); err != nil {
-			return err
-		}
-		if list, err = tx.Networks().List(ctx, q); err != nil {
-			return err
-		}
-		return s.showNetworks(ctx, tx, who, list)
-	})
-	return list, err
+func (s *Service) ListNetworks(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.Network, error) {
+	return networkKind().list(ctx, s, who, q)
 }
 
-// networksFor bounds a query to what the caller may see. A filter for what is shared means, unless
-// the caller sees all networks: shared with its project.
-func (s *Service) networksFor(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) (err error) {
-	if q.Scope, err = s.networkScope(ctx, tx, who, "get_network"); err != nil || q.Scope == nil {
-		return err
-	}
-	i := slices.IndexFunc(q.Filters, func(f l3.Filter) bool { return f.Field == "shared" && f.Op == l3.In && len(f.Values) == 1 })
-	if i < 0 {
-		return nil
-	}
-	policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared))
-	ids := oneOf("id", objects(policies)...)
-	if shared := q.Filters[i].Values[0]; shared != true {
-		ids.Op = l3.NotIn
-	}
-	q.Filters = slices.Clone(q.Filters)
-	q.Filters[i] = ids
-	return err
-}
-
-// withSubnets replaces the filters of a list of networks that name subnets on them.
-func withSubnets(ctx context.Context, tx l3.Tx, q *l3.Query) error {
-	q.Filters = slices.Clone(q.Filters)
+// networkQuery replaces filters by what networks are not stored with: the subnets on them, and
+// whether they are shared, which means, unless the caller sees all networks: with its project.
+func networkQuery(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error {
 	for i, f := range q.Filters {
-		if f.Field != "subnets" {
-			continue
-		}
-		subnets, err := tx.Subnets().List(ctx, l3.Query{Filters: []l3.Filter{{Field: "id", Op: f.Op, Values: f.Values}}})
-		if err != nil {
-			return err
-		}
-		q.Filters[i] = l3.Filter{Field: "id", Op: l3.In}
-		for _, sub := range subnets {
-			q.Filters[i].Values = append(q.Filters[i].Values, sub.NetworkID)
+		switch {
+		case f.Field == "shared" && q.Scope != nil && f.Op == l3.In && len(f.Values) == 1:
+			policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared))
+			if err != nil {
+				return err
+			}
+			q.Filters[i] = oneOf("id", objects(policies)...)
+			if f.Values[0] != true {
+				q.Filters[i].Op = l3.NotIn
+			}
+		case f.Field == "subnets":
+			subnets, err := tx.Subnets().List(ctx, l3.Query{Filters: []l3.Filter{{Field: "id", Op: f.Op, Values: f.Values}}})
+			if err != nil {
+				return err
+			}
+			q.Filters[i] = l3.Filter{Field: "id", Op: l3.In}
+			for _, sub := range subnets {
+				q.Filters[i].Values = append(q.Filters[i].Values, sub.NetworkID)
+			}
 		}
 	}
 	return nil
@@ -206,7 +183,7 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who l3.Caller, n *
 	if err := s.changeSharing(ctx, w, before, *n); err != nil {
 		return err
 	}
-	if _, err := put(ctx, w.Networks(), before, n, &n.Meta, s.now()); err != nil || n.MTU == before.MTU {
+	if _, err := put(ctx, w.Networks(), before, n, s.now()); err != nil || n.MTU == before.MTU {
 		return err
 	}
 	routers, err := s.routersOfNetwork(ctx, w, n.ID)

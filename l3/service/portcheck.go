@@ -253,7 +253,7 @@ func (s *Service) changeGroups(ctx context.Context, w *work, who l3.Caller, p *l
 			if i > 0 && id == groups[i-1] {
 				return badRequest("HTTPBadRequest", "Invalid input for security_groups. Reason: Duplicate items in the list: '%s'.", id)
 			}
-			if _, _, err := s.securityGroup(ctx, w, who, id); err != nil && !slices.Contains(p.SecurityGroups, id) {
+			if _, _, err := groupKind().find(ctx, s, w, who, id); err != nil && !slices.Contains(p.SecurityGroups, id) {
 				return err
 			}
 		}

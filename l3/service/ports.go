@@ -20,7 +20,7 @@ func (s *Service) createPort(ctx context.Context, w *work, who l3.Caller, spec l
 	if err != nil {
 		return l3.Port{}, err
 	}
-	n, to, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, to, err := networkKind().find(ctx, s, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return l3.Port{}, err
 	}
@@ -75,20 +75,8 @@ func (s *Service) GetPort(ctx context.Context, who l3.Caller, id string) (l3.Por
 }
 
 // ListPorts lists the ports that the caller may see.
-func (s *Service) ListPorts(ctx context.Context, who l3.Caller, q l3.Query) (list []l3.Port, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_port"); err != nil {
-			return err
-		}
-		list, err = listLive(ctx, s, tx, q, "binding.binding:host_id", derived[l3.Port]{
-			list:  tx.Ports().List,
-			fill:  func(ports []l3.Port) error { return s.showPorts(ctx, tx, who, ports) },
-			value: func(p *l3.Port) any { return string(p.Status) },
-			id:    func(p *l3.Port) string { return p.ID },
-		})
-		return err
-	})
-	return list, err
+func (s *Service) ListPorts(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.Port, error) {
+	return portKind().list(ctx, s, who, q)
 }
 
 // UpdatePort changes what is given. The addresses of a router's port do not change, nor does one
@@ -143,7 +131,7 @@ func (s *Service) updatePort(ctx context.Context, w *work, who l3.Caller, p *l3.
 	if err := s.rebind(ctx, w, before, p); err != nil {
 		return err
 	}
-	changed, err := put(ctx, w.Ports(), before, p, &p.Meta, s.now())
+	changed, err := put(ctx, w.Ports(), before, p, s.now())
 	switch {
 	case errors.Is(err, l3.ErrTaken):
 		return macInUse(*p)
@@ -272,7 +260,7 @@ func (s *Service) changeAddresses(ctx context.Context, w *work, p *l3.Port, want
 	if err := s.readdress(ctx, w, p, want); err != nil {
 		return err
 	}
-	_, err := put(ctx, w.Ports(), before, p, &p.Meta, s.now())
+	_, err := put(ctx, w.Ports(), before, p, s.now())
 	return err
 }
 

@@ -28,7 +28,7 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who l3.Caller, 
 	if err := checkRBACPolicy(p); err != nil {
 		return l3.RBACPolicy{}, err
 	}
-	n, to, err := s.network(ctx, w, who, p.ObjectID)
+	n, to, err := networkKind().find(ctx, s, w, who, p.ObjectID)
 	if err != nil {
 		return l3.RBACPolicy{}, err
 	}
@@ -126,13 +126,8 @@ func (s *Service) GetRBACPolicy(ctx context.Context, who l3.Caller, id string) (
 }
 
 // ListRBACPolicies lists the policies of the caller's project.
-func (s *Service) ListRBACPolicies(ctx context.Context, who l3.Caller, q l3.Query) (list []l3.RBACPolicy, err error) {
-	q.Scope = s.ownScope(who, "get_rbac_policy")
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		list, err = tx.RBACPolicies().List(ctx, q)
-		return err
-	})
-	return list, err
+func (s *Service) ListRBACPolicies(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.RBACPolicy, error) {
+	return policyKind().list(ctx, s, who, q)
 }
 
 // UpdateRBACPolicy gives a policy another target. The former one must not depend on it.
@@ -150,7 +145,7 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, who l3.Caller, id string
 		if err := s.mayGive(who, "update_rbac_policy", relationToProject(who, p.ProjectID), target); err != nil {
 			return err
 		}
-		if changed, err := put(ctx, w.RBACPolicies(), before, p, &p.Meta, s.now()); err != nil || !changed {
+		if changed, err := put(ctx, w.RBACPolicies(), before, p, s.now()); err != nil || !changed {
 			return err
 		}
 		return s.policyLeft(ctx, w, before)

@@ -33,8 +33,11 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 		reason := tidy(r.Error)
 		after := st
 		after.Reported, after.Error = r.Revision, reason
-		if reason == "" {
+		switch {
+		case reason == "":
 			after.Applied = r.Revision
+		case st.Applied >= r.Revision:
+			after.Applied = 0 // it ran and could not be repaired; the next inventory says what is left
 		}
 		after.ReportedAt, after.ReportedBy, after.ReportedSeq, after.Lagging = r.At.UTC(), r.Instance, r.Seq, 0
 		if reflect.DeepEqual(st, after) {

@@ -73,18 +73,8 @@ func (s *Service) GetRouter(ctx context.Context, who l3.Caller, id string) (l3.R
 }
 
 // ListRouters lists the routers of the caller's project.
-func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) (routers []l3.Router, err error) {
-	q.Scope = s.ownScope(who, "get_router")
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		routers, err = listLive(ctx, s, tx, q, "host", derived[l3.Router]{
-			list:  tx.Routers().List,
-			fill:  func(routers []l3.Router) error { return s.showRouters(ctx, tx, who, routers) },
-			value: func(r *l3.Router) any { return string(r.Status) },
-			id:    func(r *l3.Router) string { return r.ID },
-		})
-		return err
-	})
-	return routers, err
+func (s *Service) ListRouters(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.Router, error) {
+	return routerKind().list(ctx, s, who, q)
 }
 
 // UpdateRouter changes a router, also its gateway and the list of its routes.

@@ -118,14 +118,6 @@ func (s *Service) candidates(in Intent, agents []l3.Agent) []l3.Candidate {
 // works says whether an agent can be given routers.
 func (s *Service) works(a l3.Agent) bool { return a.AdminStateUp && s.alive(a) }
 
-// alive reports whether an agent was heard of lately. A heartbeat from the future is one of before
-// the clock was set back, and says as little as one that is as long ago.
-func (s *Service) alive(a l3.Agent) bool { return s.heardWithin(a, s.config.AgentDownTime) }
-
-func (s *Service) heardWithin(a l3.Agent, d time.Duration) bool {
-	return s.config.Now().Sub(a.HeartbeatAt).Abs() <= d
-}
-
 // reachedBy says whether an agent reaches the router's external network.
 func (in Intent) reachedBy(a l3.Agent) bool {
 	names, gw := a.Capabilities.PhysicalNetworks, in.gateway()

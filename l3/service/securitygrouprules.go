@@ -23,7 +23,7 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, who l3.Caller, s
 		if _, err := s.project(who, rule, spec.ProjectID); err != nil {
 			return l3.SecurityGroupRule{}, err
 		}
-		g, to, err := s.securityGroup(ctx, w, who, spec.SecurityGroupID)
+		g, to, err := groupKind().find(ctx, s, w, who, spec.SecurityGroupID)
 		if err != nil {
 			return l3.SecurityGroupRule{}, err
 		}
@@ -38,7 +38,7 @@ func (s *Service) CreateSecurityGroupRules(ctx context.Context, who l3.Caller, s
 			return l3.SecurityGroupRule{}, err
 		}
 		if r.RemoteGroupID != "" {
-			if _, _, err := s.securityGroup(ctx, w, who, r.RemoteGroupID); err != nil {
+			if _, _, err := groupKind().find(ctx, s, w, who, r.RemoteGroupID); err != nil {
 				return l3.SecurityGroupRule{}, err
 			}
 		}
@@ -226,26 +226,17 @@ func (s *Service) GetSecurityGroupRule(ctx context.Context, who l3.Caller, id st
 }
 
 // ListSecurityGroupRules lists the rules of the caller's project.
-func (s *Service) ListSecurityGroupRules(ctx context.Context, who l3.Caller, q l3.Query) (list []l3.SecurityGroupRule, err error) {
+func (s *Service) ListSecurityGroupRules(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.SecurityGroupRule, error) {
 	if err := s.firstUse(ctx, who, q.Filters...); err != nil {
 		return nil, err
 	}
-	if q.Filters, err = ruleFilters(q.Filters); err != nil {
-		return nil, err
-	}
-	q.Scope = s.ownScope(who, "get_security_group_rule")
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		list, err = tx.SecurityGroupRules().List(ctx, q)
-		return err
-	})
-	return list, err
+	return ruleKind().list(ctx, s, who, q)
 }
 
-// ruleFilters reads the filters for what rules have no other values of, as rules are read.
-func ruleFilters(filters []l3.Filter) ([]l3.Filter, error) {
-	filters = slices.Clone(filters)
-	for i := range filters {
-		f := &filters[i]
+// ruleQuery reads the filters for what rules have no other values of, as rules are read.
+func ruleQuery(_ context.Context, _ l3.Tx, _ l3.Caller, q *l3.Query) error {
+	for i := range q.Filters {
+		f := &q.Filters[i]
 		read := map[string]func(string) (string, error){"ethertype": readEtherType, "protocol": readProtocol}[f.Field]
 		if read == nil {
 			continue
@@ -258,11 +249,11 @@ func ruleFilters(filters []l3.Filter) ([]l3.Filter, error) {
 			}
 			var err error
 			if f.Values[j], err = read(text); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return filters, nil
+	return nil
 }
 
 // DeleteSecurityGroupRule deletes a rule. The group's revision grows.

@@ -137,18 +137,11 @@ func (s *Service) GetSecurityGroup(ctx context.Context, who l3.Caller, id string
 }
 
 // ListSecurityGroups lists the groups of the caller's project.
-func (s *Service) ListSecurityGroups(ctx context.Context, who l3.Caller, q l3.Query) (list []l3.SecurityGroup, err error) {
+func (s *Service) ListSecurityGroups(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.SecurityGroup, error) {
 	if err := s.firstUse(ctx, who, q.Filters...); err != nil {
 		return nil, err
 	}
-	q.Scope = s.ownScope(who, "get_security_group")
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if list, err = tx.SecurityGroups().List(ctx, q); err != nil {
-			return err
-		}
-		return s.showGroups(ctx, tx, who, list)
-	})
-	return list, err
+	return groupKind().list(ctx, s, who, q)
 }
 
 // showGroups fills in the rules.
@@ -200,7 +193,7 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, who l3.Caller, id str
 				return err
 			}
 		}
-		_, err := put(ctx, w.SecurityGroups(), before, g, &g.Meta, s.now())
+		_, err := put(ctx, w.SecurityGroups(), before, g, s.now())
 		return err
 	})
 }

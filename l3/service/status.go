@@ -4,9 +4,13 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/l3kit/l3kit/l3"
 )
+
+// timeFormat is how times are written in reasons.
+const timeFormat = time.RFC3339
 
 // silent is the reason of a router whose host has died.
 const silent = "The agent that hosts the router is not heard"
@@ -47,16 +51,22 @@ func dependsOn(st *l3.RouterState, up bool) string {
 	return ""
 }
 
-// floatingState returns the status of a floating IP as long as the router's host is alive.
+// floatingState returns the status of a floating IP as long as the router's host is alive. Like a
+// port, it is ACTIVE while it is part of the revision that runs, though a later one failed.
 func floatingState(st *l3.RouterState, f *l3.FloatingIP) (l3.Status, string) {
-	if f.RouterID == "" || st.Reported < f.StateRevision || st.Reported == 0 || !contains(st.Inside, f.FixedIP) {
+	switch {
+	case f.RouterID == "" || !contains(st.Inside, f.FixedIP):
 		return l3.StatusDown, ""
-	}
-	if st.Error != "" { // which a host applies as a whole, or not at all
+	case runs(st, f.StateRevision):
+		return l3.StatusActive, ""
+	case st.Error != "" && f.StateRevision <= st.Reported:
 		return l3.StatusError, st.Error
 	}
-	return l3.StatusActive, ""
+	return l3.StatusDown, ""
 }
+
+// runs reports whether the host runs what a revision of the router added; 0: none has.
+func runs(st *l3.RouterState, since uint64) bool { return since > 0 && since <= st.Applied }
 
 // unaddressed is what is told of a router that works and whose gateway does not.
 const unaddressed = "The gateway has no address: its network has no subnet for it, or none with a free address that overlaps no other of the router"

@@ -102,6 +102,75 @@ func TestPortsOfRoutersFollowTheirHost(t *testing.T) {
 	})
 }
 
+// TestFailureLeavesWhatRuns: when a host fails to apply a revision, the ports and the floating IPs
+// of the one that runs stay ACTIVE. When it fails to repair the one that runs, none is.
+func TestFailureLeavesWhatRuns(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		beat := func(seq uint64, running ...agent.RunningRouter) {
+			r.beat(agent.Heartbeat{Host: "h1", Instance: "i", StartedAt: r.clock.Now(), Inventory: &agent.Inventory{Seq: seq, Routers: running}})
+		}
+		beat(1)
+		public, first, second := r.external("", "203.0.113.0/24"), r.inside("10.0.1.0/24"), r.inside("10.0.2.0/24")
+		made := r.routerTo(public)
+		ports := []string{r.attach(made, first).PortID, ""}
+		fips := []string{r.fip(public, r.port(r.member, first).ID).ID, ""}
+		old := r.report(made.ID)
+		are := func(router l3.Status, want ...l3.Status) {
+			r.Helper()
+			require.Equal(r, router, r.see(made.ID).Status)
+			for i := range ports {
+				f := ok(r.GetFloatingIP(r.Context(), r.member, fips[i]))(r)
+				require.Equal(r, want[2*i:2*i+2], []l3.Status{r.seePort(r.admin, ports[i]).Status, f.Status}, "%d: %s", i, f.StatusReason)
+				require.Equal(r, want[2*i+1] == l3.StatusError, f.StatusReason != "")
+			}
+		}
+		ports[1], fips[1] = r.attach(made, second).PortID, r.fip(public, r.port(r.member, second).ID).ID
+		are(l3.StatusBuild, l3.StatusActive, l3.StatusActive, l3.StatusDown, l3.StatusDown)
+		r.fails(made.ID, "full")
+		are(l3.StatusError, l3.StatusActive, l3.StatusActive, l3.StatusDown, l3.StatusError)
+		beat(2, agent.RunningRouter{ID: made.ID, Epoch: old.Epoch, Revision: old.Revision})
+		are(l3.StatusError, l3.StatusActive, l3.StatusActive, l3.StatusDown, l3.StatusError)
+		beat(3, agent.RunningRouter{ID: made.ID})
+		are(l3.StatusError, l3.StatusDown, l3.StatusError, l3.StatusDown, l3.StatusError)
+
+		now := r.report(made.ID)
+		are(l3.StatusActive, l3.StatusActive, l3.StatusActive, l3.StatusActive, l3.StatusActive)
+		r.fails(made.ID, "full")
+		are(l3.StatusError, l3.StatusDown, l3.StatusError, l3.StatusDown, l3.StatusError)
+		beat(4, agent.RunningRouter{ID: made.ID, Epoch: now.Epoch, Revision: now.Revision})
+		are(l3.StatusActive, l3.StatusActive, l3.StatusActive, l3.StatusActive, l3.StatusActive)
+	})
+}
+
+// TestFloatingIPsFollowTheirSubnetsPort: while it is down nothing is translated, and then not until
+// the host has applied the router with it.
+func TestFloatingIPsFollowTheirSubnetsPort(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		r.agent("h1")
+		public, sub := r.external("", "203.0.113.0/24"), r.inside("10.0.1.0/24")
+		made := r.routerTo(public)
+		port, f := r.attach(made, sub).PortID, r.fip(public, r.port(r.member, sub).ID)
+		r.report(made.ID)
+		up := func(is bool) {
+			ok(r.UpdatePort(r.Context(), r.admin, port, l3.PortSpec{AdminStateUp: &is}, l3.If{}))(r)
+		}
+		is := func(want l3.Status) {
+			r.Helper()
+			require.Equal(r, want, r.seePort(r.admin, port).Status)
+			require.Equal(r, want, ok(r.GetFloatingIP(r.Context(), r.member, f.ID))(r).Status)
+		}
+		is(l3.StatusActive)
+		up(false)
+		is(l3.StatusDown)
+		r.report(made.ID)
+		is(l3.StatusDown)
+		up(true)
+		is(l3.StatusDown)
+		r.report(made.ID)
+		is(l3.StatusActive)
+	})
+}
+
 // TestPortsThatAreNotRouters: what clients plug in is theirs, and the port of a floating IP is
 // plugged in nowhere, as in Neutron.
 func TestPortsThatAreNotRouters(t *testing.T) {

@@ -23,7 +23,7 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who l3.Caller, spec
 	if err != nil {
 		return l3.Subnet{}, err
 	}
-	n, to, err := s.network(ctx, w, who, or(spec.NetworkID, ""))
+	n, to, err := networkKind().find(ctx, s, w, who, or(spec.NetworkID, ""))
 	if err != nil {
 		return l3.Subnet{}, err
 	}
@@ -158,20 +158,8 @@ func (s *Service) GetSubnet(ctx context.Context, who l3.Caller, id string) (l3.S
 }
 
 // ListSubnets lists the subnets that the caller may see.
-func (s *Service) ListSubnets(ctx context.Context, who l3.Caller, q l3.Query) (list []l3.Subnet, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		if q.Scope, err = s.onNetworkScope(ctx, tx, who, "get_subnet"); err != nil {
-			return err
-		}
-		if q.Filters, err = byNetwork(ctx, tx, who, q.Filters); err != nil {
-			return err
-		}
-		if list, err = tx.Subnets().List(ctx, q); err != nil {
-			return err
-		}
-		return s.showSubnets(ctx, tx, who, list)
-	})
-	return list, err
+func (s *Service) ListSubnets(ctx context.Context, who l3.Caller, q l3.Query) ([]l3.Subnet, error) {
+	return subnetKind().list(ctx, s, who, q)
 }
 
 // UpdateSubnet changes what is given. Addresses that ports have stay, also when the pools no longer
@@ -206,7 +194,7 @@ func (s *Service) updateSubnet(ctx context.Context, w *work, who l3.Caller, sub 
 			return err
 		}
 	}
-	changed, err := put(ctx, w.Subnets(), before, sub, &sub.Meta, s.now())
+	changed, err := put(ctx, w.Subnets(), before, sub, s.now())
 	if err != nil || !changed {
 		return err
 	}
@@ -316,27 +304,26 @@ func (s *Service) showSubnets(ctx context.Context, tx l3.Tx, _ l3.Caller, subnet
 	return nil
 }
 
-// byNetwork replaces the filters of a list of subnets that are about their networks:
-// router:external, and shared, which means shared with the caller's project.
-func byNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, filters []l3.Filter) ([]l3.Filter, error) {
-	filters = slices.Clone(filters)
-	for i, f := range filters {
+// subnetQuery replaces filters that are about the subnets' networks: router:external, and shared,
+// which means shared with the caller's project.
+func subnetQuery(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error {
+	for i, f := range q.Filters {
 		switch f.Field {
 		case "router:external":
 			networks, err := tx.Networks().List(ctx, l3.Query{Filters: []l3.Filter{isExternal()}})
 			if err != nil {
-				return nil, err
+				return err
 			}
-			filters[i] = whichOf(f, networkIDs(networks))
+			q.Filters[i] = whichOf(f, networkIDs(networks))
 		case "shared":
 			policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared))
 			if err != nil {
-				return nil, err
+				return err
 			}
-			filters[i] = whichOf(f, objects(policies))
+			q.Filters[i] = whichOf(f, objects(policies))
 		}
 	}
-	return filters, nil
+	return nil
 }
 
 // whichOf replaces the filter of a boolean that is true for what is on some networks.

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/l3kit/l3kit/l3"
 )
@@ -12,13 +11,12 @@ import (
 const maxTags = 50
 
 // GetTags answers with the tags of a resource, sorted.
-func (s *Service) GetTags(ctx context.Context, who l3.Caller, kind l3.Kind, id string) (tags []string, err error) {
-	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		t, err := s.tagged(ctx, tx, who, kind, id)
-		tags = t.meta.Tags
-		return err
-	})
-	return tags, err
+func (s *Service) GetTags(ctx context.Context, who l3.Caller, kind l3.Kind, id string) ([]string, error) {
+	k, err := taggableKind(kind, id)
+	if err != nil {
+		return nil, err
+	}
+	return k.tags(ctx, s, who, id)
 }
 
 // SetTags replaces the tags of a resource.
@@ -54,23 +52,11 @@ func (s *Service) RemoveTag(ctx context.Context, who l3.Caller, kind l3.Kind, id
 }
 
 func (s *Service) changeTags(ctx context.Context, who l3.Caller, kind l3.Kind, id string, change func([]string) ([]string, error)) error {
-	return s.update(ctx, func(w *work) error {
-		t, err := s.tagged(ctx, w, who, kind, id)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "update_"+t.name+":tags", t.to); err != nil {
-			return err
-		}
-		tags, err := change(t.meta.Tags)
-		if err != nil || slices.Equal(tags, t.meta.Tags) {
-			return err
-		}
-		if err := checkTags(tags); err != nil {
-			return err
-		}
-		return t.put(ctx, w, tags, s.now())
-	})
+	k, err := taggableKind(kind, id)
+	if err != nil {
+		return err
+	}
+	return k.changeTags(ctx, s, who, id, change)
 }
 
 // newTags sorts tags that a caller gives, and checks them.
@@ -98,42 +84,42 @@ func checkTags(tags []string) error {
 	return nil
 }
 
-// taggable is a resource that has tags, whatever its kind.
-type taggable struct {
-	name string // as in the policy's rules
-	meta l3.Meta
-	to   l3.Relation
-	put  func(ctx context.Context, w *work, tags []string, now time.Time) error
+// taggable is a [kind] of resources that have tags.
+type taggable interface {
+	tags(ctx context.Context, s *Service, who l3.Caller, id string) ([]string, error)
+	changeTags(ctx context.Context, s *Service, who l3.Caller, id string, change func([]string) ([]string, error)) error
 }
 
-// tagged finds a resource that the caller may see, by its kind.
-func (s *Service) tagged(ctx context.Context, tx l3.Tx, who l3.Caller, kind l3.Kind, id string) (taggable, error) {
-	switch kind {
-	case l3.KindNetwork:
-		return tagsOf(ctx, s, tx, who, id, networkKind())
-	case l3.KindSubnet:
-		return tagsOf(ctx, s, tx, who, id, subnetKind())
-	case l3.KindPort:
-		return tagsOf(ctx, s, tx, who, id, portKind())
-	case l3.KindRouter:
-		return tagsOf(ctx, s, tx, who, id, routerKind())
-	case l3.KindFloatingIP:
-		return tagsOf(ctx, s, tx, who, id, floatingIPKind())
-	case l3.KindSecurityGroup:
-		return tagsOf(ctx, s, tx, who, id, groupKind())
-	case l3.KindSecurityGroupRule:
-		return tagsOf(ctx, s, tx, who, id, ruleKind())
-	case l3.KindRBACPolicy:
-		return tagsOf(ctx, s, tx, who, id, policyKind())
+func taggableKind(kind l3.Kind, id string) (taggable, error) {
+	k, ok := map[l3.Kind]taggable{
+		l3.KindNetwork: networkKind(), l3.KindSubnet: subnetKind(), l3.KindPort: portKind(), l3.KindRouter: routerKind(),
+		l3.KindFloatingIP: floatingIPKind(), l3.KindSecurityGroup: groupKind(), l3.KindSecurityGroupRule: ruleKind(), l3.KindRBACPolicy: policyKind(),
+	}[kind]
+	if !ok {
+		return nil, notFound("TagResourceNotFound", "Resource %s %s could not be found.", kind, id)
 	}
-	return taggable{}, notFound("TagResourceNotFound", "Resource %s %s could not be found.", kind, id)
+	return k, nil
 }
 
-func tagsOf[R any](ctx context.Context, s *Service, tx l3.Tx, who l3.Caller, id string, k kind[R]) (taggable, error) {
-	r, to, err := k.find(ctx, s, tx, who, id)
-	m := k.meta(&r)
-	return taggable{k.name, *m, to, func(ctx context.Context, w *work, tags []string, now time.Time) error {
-		m.Tags, m.UpdatedAt = tags, now
-		return k.table(w).Update(ctx, &r)
-	}}, err
+func (k kind[R, P]) tags(ctx context.Context, s *Service, who l3.Caller, id string) ([]string, error) {
+	r, err := k.get(ctx, s, who, id)
+	return P(&r).Base().Tags, err
+}
+
+func (k kind[R, P]) changeTags(ctx context.Context, s *Service, who l3.Caller, id string, change func([]string) ([]string, error)) error {
+	may := func(to l3.Relation) error { return s.may(who, "update_"+k.name+":tags", to) }
+	_, err := k.change(ctx, s, who, id, l3.If{}, may, func(w *work, r *R) error {
+		before, m := *r, P(r).Base()
+		tags, err := change(m.Tags)
+		if err != nil {
+			return err
+		}
+		if err := checkTags(tags); err != nil {
+			return err
+		}
+		m.Tags = tags
+		_, err = put(ctx, k.table(w), before, P(r), s.now())
+		return err
+	})
+	return err
 }

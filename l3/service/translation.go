@@ -26,7 +26,7 @@ func (s *Service) wish(ctx context.Context, tx l3.Tx, who l3.Caller, f l3.Floati
 		}
 		return binding{}, nil
 	}
-	p, _, err := s.port(ctx, tx, who, id)
+	p, _, err := portKind().find(ctx, s, tx, who, id)
 	if err != nil {
 		return binding{}, err
 	}

@@ -105,7 +105,7 @@ func (s *Service) savePorts(ctx context.Context, w *work, ports []l3.Port) error
 		if err != nil {
 			return err
 		}
-		if err := refresh(ctx, w, w.Ports(), before, after, &after.Meta, s.now(), before.Status != after.Status); err != nil {
+		if err := refresh(ctx, w, w.Ports(), before, after, s.now(), before.Status != after.Status); err != nil {
 			return err
 		}
 	}

@@ -35,24 +35,24 @@ type kinds struct {
 
 func newKinds(d dialect) *kinds {
 	return &kinds{
-		networks:           withMeta(d, l3.KindNetwork, func(r *l3.Network) *l3.Meta { return &r.Meta }),
-		subnets:            withMeta(d, l3.KindSubnet, func(r *l3.Subnet) *l3.Meta { return &r.Meta }),
-		ports:              withMeta(d, l3.KindPort, func(r *l3.Port) *l3.Meta { return &r.Meta }),
-		routers:            withMeta(d, l3.KindRouter, func(r *l3.Router) *l3.Meta { return &r.Meta }),
+		networks:           withMeta[l3.Network](d, l3.KindNetwork),
+		subnets:            withMeta[l3.Subnet](d, l3.KindSubnet),
+		ports:              withMeta[l3.Port](d, l3.KindPort),
+		routers:            withMeta[l3.Router](d, l3.KindRouter),
 		routerStates:       newResource(d, "router_states", func(r *l3.RouterState) string { return r.ID }),
-		floatingIPs:        withMeta(d, l3.KindFloatingIP, func(r *l3.FloatingIP) *l3.Meta { return &r.Meta }),
-		securityGroups:     withMeta(d, l3.KindSecurityGroup, func(r *l3.SecurityGroup) *l3.Meta { return &r.Meta }),
-		securityGroupRules: withMeta(d, l3.KindSecurityGroupRule, func(r *l3.SecurityGroupRule) *l3.Meta { return &r.Meta }),
-		rbacPolicies:       withMeta(d, l3.KindRBACPolicy, func(r *l3.RBACPolicy) *l3.Meta { return &r.Meta }),
+		floatingIPs:        withMeta[l3.FloatingIP](d, l3.KindFloatingIP),
+		securityGroups:     withMeta[l3.SecurityGroup](d, l3.KindSecurityGroup),
+		securityGroupRules: withMeta[l3.SecurityGroupRule](d, l3.KindSecurityGroupRule),
+		rbacPolicies:       withMeta[l3.RBACPolicy](d, l3.KindRBACPolicy),
 		agents:             newResource(d, l3.KindAgent, func(r *l3.Agent) string { return r.ID }),
 		departures:         newResource(d, "departures", func(r *l3.Departure) string { return r.ID }),
 		orphans:            newResource(d, "orphans", func(r *l3.Orphan) string { return r.ID }),
 	}
 }
 
-func withMeta[R any](d dialect, k l3.Kind, meta func(*R) *l3.Meta) *resource[R] {
-	r := newResource(d, k, func(r *R) string { return meta(r).ID })
-	r.revision = func(r *R) *int { return &meta(r).Revision }
+func withMeta[R any, P l3.Resource[R]](d dialect, k l3.Kind) *resource[R] {
+	r := newResource(d, k, func(r *R) string { return P(r).Base().ID })
+	r.revision = func(r *R) *int { return &P(r).Base().Revision }
 	r.update += " AND " + d.scalar("doc", []string{"revision_number"}, number) + " = $3"
 	return r
 }

@@ -11,9 +11,9 @@ import (
 // Open opens a database, makes it if it is an SQLite file that is not there, and brings its tables
 // up to date. The forms of a URL are:
 //
-//	sqlite:/var/lib/l3/l3.db     a file, with an absolute or a relative path; ?synchronous=normal as below
-//	sqlite::memory:              a database of its own, which goes with the Store
-//	postgres://user@host/name    whatever libpq takes, and pool_max_conns and its like of pgxpool
+//	sqlite:/var/lib/l3/l3.db   a file, by its absolute or relative path; for an option see below
+//	sqlite::memory:            a database of its own, which goes with the Store
+//	postgres://user@host/name  whatever libpq takes, and pool_max_conns and its like of pgxpool
 //
 // An SQLite file is made for its owner alone (0600), and so are those beside it; see [Files]. One
 // that is there keeps its permissions.

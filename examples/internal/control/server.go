@@ -16,6 +16,7 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/server"
 	"github.com/l3kit/l3kit/l3/service"
 	"github.com/l3kit/l3kit/scheduler"
 )
@@ -58,9 +59,8 @@ func (s *Server) Part(ctx context.Context, p *daemon.Process) error {
 
 // check refuses what can be seen to be wrong without touching anything.
 func (s *Service) check() error {
-	const least = 3 * time.Second // less than a stream of the bus may need to find a new leader
-	if s.AgentDownTime < least {
-		return setting.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, least)
+	if s.AgentDownTime < server.MinAgentDownTime {
+		return setting.Errorf("--agent-down-time: %s is less than %s", s.AgentDownTime, server.MinAgentDownTime)
 	}
 	for _, f := range []struct {
 		flag  string

@@ -34,7 +34,7 @@ func (s *Service) touchFor(ctx context.Context, w *work, who l3.Caller, routerID
 		err := s.touch(ctx, w, id)
 		var refusal *l3.Error
 		if errors.As(err, &refusal) {
-			if _, _, unseen := s.router(ctx, w, who, id); errors.Is(unseen, l3.ErrNotFound) {
+			if _, _, unseen := routerKind().find(ctx, s, w, who, id); errors.Is(unseen, l3.ErrNotFound) {
 				return l3.Refuse(refusal.Kind, refusal.Name, "A router that the change concerns cannot have it.")
 			}
 		}

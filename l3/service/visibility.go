@@ -8,28 +8,6 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// The functions below find a resource that the policy lets the caller see; see [kind].
-
-func (s *Service) network(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Network, l3.Relation, error) {
-	return networkKind().find(ctx, s, tx, who, id)
-}
-
-func (s *Service) subnet(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Subnet, l3.Relation, error) {
-	return subnetKind().find(ctx, s, tx, who, id)
-}
-
-func (s *Service) port(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Port, l3.Relation, error) {
-	return portKind().find(ctx, s, tx, who, id)
-}
-
-func (s *Service) router(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.Router, l3.Relation, error) {
-	return routerKind().find(ctx, s, tx, who, id)
-}
-
-func (s *Service) securityGroup(ctx context.Context, tx l3.Tx, who l3.Caller, id string) (l3.SecurityGroup, l3.Relation, error) {
-	return groupKind().find(ctx, s, tx, who, id)
-}
-
 // found gets a resource; absent is the error when it does not exist.
 func found[R any](ctx context.Context, table l3.Table[R], id string, absent error) (R, error) {
 	r, err := table.Get(ctx, id)

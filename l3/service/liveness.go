@@ -8,8 +8,13 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// timeFormat is how times are written in reasons.
-const timeFormat = time.RFC3339
+// alive reports whether an agent was heard of lately. A heartbeat from the future is one of before
+// the clock was set back, and says as little as one that is as long ago.
+func (s *Service) alive(a l3.Agent) bool { return s.heardWithin(a, s.config.AgentDownTime) }
+
+func (s *Service) heardWithin(a l3.Agent, d time.Duration) bool {
+	return s.config.Now().Sub(a.HeartbeatAt).Abs() <= d
+}
 
 // deadAgents returns the agents that are not alive; see [Service.alive]. It reads no others.
 func (s *Service) deadAgents(ctx context.Context, tx l3.Tx) (dead []l3.Agent, err error) {

@@ -55,7 +55,7 @@ func (s *Service) restateRouter(ctx context.Context, w *work, before l3.RouterSt
 	after := r
 	after.Status, _ = settledState(&st, r.AdminStateUp)
 	after.Host = dependsOn(&st, r.AdminStateUp)
-	if err := refresh(ctx, w, w.Routers(), r, &after, &after.Meta, s.now(), after.Status != r.Status); err != nil {
+	if err := refresh(ctx, w, w.Routers(), r, &after, s.now(), after.Status != r.Status); err != nil {
 		return err
 	}
 	if err := s.restatePorts(ctx, w, r, st); err != nil {
@@ -64,12 +64,11 @@ func (s *Service) restateRouter(ctx context.Context, w *work, before l3.RouterSt
 	return s.restateFloatingIPs(ctx, w, before, st, after.Host)
 }
 
-// refresh stores what follows from other resources and from hosts, if it has changed; m is the Meta
-// of after. The revision grows with an attribute that clients see, as in Neutron, but only once in
-// a transaction: what a caller has changed is returned before its status is stored.
-func refresh[R any](
-	ctx context.Context, w *work, table l3.Table[R], before R, after *R, m *l3.Meta, now time.Time, seen bool,
-) error {
+// refresh stores what follows from other resources and from hosts, if it has changed. The revision
+// grows with an attribute that clients see, as in Neutron, but only once in a transaction: what a
+// caller has changed is returned before its status is stored.
+func refresh[R any, P l3.Resource[R]](ctx context.Context, w *work, table l3.Table[R], before R, after P, now time.Time, seen bool) error {
+	m := after.Base()
 	switch {
 	case reflect.DeepEqual(before, *after):
 		return nil
@@ -83,32 +82,31 @@ func refresh[R any](
 // The tables of resources with a status note which of them change; see refresh.
 
 func (w *work) Routers() l3.Table[l3.Router] {
-	return raising[l3.Router]{w.Tx.Routers(), w, func(r *l3.Router) string { return r.ID }}
+	return raising[l3.Router, *l3.Router]{w.Tx.Routers(), w}
 }
 
 func (w *work) Ports() l3.Table[l3.Port] {
-	return raising[l3.Port]{w.Tx.Ports(), w, func(p *l3.Port) string { return p.ID }}
+	return raising[l3.Port, *l3.Port]{w.Tx.Ports(), w}
 }
 
 func (w *work) FloatingIPs() l3.Table[l3.FloatingIP] {
-	return raising[l3.FloatingIP]{w.Tx.FloatingIPs(), w, func(f *l3.FloatingIP) string { return f.ID }}
+	return raising[l3.FloatingIP, *l3.FloatingIP]{w.Tx.FloatingIPs(), w}
 }
 
-type raising[R any] struct {
+type raising[R any, P l3.Resource[R]] struct {
 	l3.Table[R]
 	work *work
-	id   func(*R) string
 }
 
-func (t raising[R]) Insert(ctx context.Context, r ...R) error {
+func (t raising[R, P]) Insert(ctx context.Context, r ...R) error {
 	for i := range r {
-		t.work.raised[t.id(&r[i])] = true
+		t.work.raised[P(&r[i]).Base().ID] = true
 	}
 	return t.Table.Insert(ctx, r...)
 }
 
-func (t raising[R]) Update(ctx context.Context, r *R) error {
-	t.work.raised[t.id(r)] = true
+func (t raising[R, P]) Update(ctx context.Context, r *R) error {
+	t.work.raised[P(r).Base().ID] = true
 	return t.Table.Update(ctx, r)
 }
 
@@ -129,7 +127,7 @@ func (s *Service) restatePorts(ctx context.Context, w *work, r l3.Router, st l3.
 		after := p
 		realiseState(&st, &after, on, r.AdminStateUp)
 		seen := after.Status != p.Status || after.Binding.HostID != p.Binding.HostID
-		if err := refresh(ctx, w, w.Ports(), p, &after, &after.Meta, s.now(), seen); err != nil {
+		if err := refresh(ctx, w, w.Ports(), p, &after, s.now(), seen); err != nil {
 			return err
 		}
 	}
@@ -149,7 +147,7 @@ func realiseState(st *l3.RouterState, p *l3.Port, on l3.Binding, routerUp bool) 
 		p.StateRevision = st.Revision
 	}
 	p.Status = l3.StatusDown
-	if on.HostID != "" && p.StateRevision > 0 && st.Applied >= p.StateRevision {
+	if on.HostID != "" && runs(st, p.StateRevision) {
 		p.Status = l3.StatusActive
 	}
 }
@@ -169,19 +167,20 @@ func bindingTo(a l3.Agent) l3.Binding {
 	return b
 }
 
-// restateFloatingIPs stores the status of a router's floating IPs. Only those are read that may
-// have another status than is stored, because a router may have thousands.
+// restateFloatingIPs stores the status of a router's floating IPs, and which revision translates
+// them. Only those are read that may have another status than is stored, because a router may have
+// thousands.
 func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3.RouterState, host string) error {
 	filters := []l3.Filter{oneOf("router_id", st.ID)}
-	usual := l3.StatusActive
+	usual := l3.StatusDown
 	switch {
-	case st.Reported == 0:
-		usual = l3.StatusDown
+	case st.Applied > 0:
+		usual = l3.StatusActive
 	case st.Error != "":
 		usual = l3.StatusError
 	}
-	narrow := before.ID != "" && before.Revision > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
-		before.Error == st.Error && slices.Equal(before.Inside, st.Inside)
+	narrow := before.Revision > 0 && before.Host == st.Host && before.Wanted == st.Wanted && before.Reported <= st.Reported &&
+		(before.Applied <= st.Applied || st.Applied == 0) && slices.Equal(before.Inside, st.Inside)
 	if narrow {
 		// Those that were bound meanwhile are stored as DOWN; see bindTo.
 		filters = append(filters, l3.Filter{Field: "status", Op: l3.NotIn, Values: []any{string(usual)}})
@@ -192,11 +191,17 @@ func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3
 	}
 	for _, f := range fips {
 		after := f
-		after.Status, _ = floatingState(&st, &f)
+		switch {
+		case !contains(st.Inside, f.FixedIP):
+			after.StateRevision = 0
+		case f.StateRevision == 0:
+			after.StateRevision = st.Revision
+		}
+		after.Status, _ = floatingState(&st, &after)
 		if after.Host = host; after.Status == l3.StatusDown {
 			after.Host = "" // which would not change it
 		}
-		if err := refresh(ctx, w, w.FloatingIPs(), f, &after, &after.Meta, s.now(), after.Status != f.Status); err != nil {
+		if err := refresh(ctx, w, w.FloatingIPs(), f, &after, s.now(), after.Status != f.Status); err != nil {
 			return err
 		}
 	}
