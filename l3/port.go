@@ -31,10 +31,16 @@ type Port struct {
 
 // Who owns a port, by its DeviceOwner.
 const (
-	OwnerRouterInterface = "network:router_interface"
+	OwnerRouterInterface      = "network:router_interface"
+	OwnerDistributedInterface = "network:router_interface_distributed"
 	OwnerRouterGateway   = "network:router_gateway"
 	OwnerFloatingIP      = "network:floatingip"
 )
+
+// IsRouterInterface says that the port is a router's on an internal network.
+func (p *Port) IsRouterInterface() bool {
+	return p.DeviceOwner == OwnerRouterInterface || p.DeviceOwner == OwnerDistributedInterface
+}
 
 // FixedIP is an address of a port.
 type FixedIP struct {

@@ -10,7 +10,7 @@ type Router struct {
 	Routes       []Route      `json:"routes"`
 	AZHints      []string     `json:"availability_zone_hints"`
 	FlavorID     string       `json:"flavor_id"`
-	Distributed  bool         `json:"distributed"` // false: others are refused
+	Distributed  bool         `json:"distributed"` // routes on the hosts where its workloads are
 	HA           bool         `json:"ha"`          // false: others are refused
 
 	// EnableSNAT is kept while there is no gateway, because omitting enable_snat keeps the stored

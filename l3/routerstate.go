@@ -1,13 +1,16 @@
 package l3
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
 
-// RouterState is what must be realised of a router, as a number, and what its host said of it. It
+// RouterState is what must be realised of a router, as a number, and what its host said of it. A
+// distributed router has one for each of its instances: the edges and the centre. It
 // is kept beside the [Router], because it changes with what a router is joined to, and with what
 // hosts report, neither of which grows Router.Revision unless its status changes. There is none
 // before there is something to realise, or a host.
@@ -15,7 +18,7 @@ import (
 // Revision, and the StateRevision of ports and floating IPs, are "generation" in stored documents:
 // databases have them under that name, and "revision_number" is that of [Meta].
 type RouterState struct {
-	ID       string `json:"id"`                 // of the router
+	ID       string `json:"id"`                 // of the router; see also CentreStateID and EdgeStateID
 	Revision uint64 `json:"generation"`         // counts the changes of what a host must realise
 	Request  string `json:"request,omitempty"`  // that caused the last of them; see [WithRequest]
 	Announce uint64 `json:"announce,omitempty"` // see [agent.Assignment]
@@ -43,7 +46,31 @@ type RouterState struct {
 	ReportedBy  string    `json:"reported_by,omitempty"`  // as Report.Instance
 	ReportedSeq uint64    `json:"reported_seq,omitempty"` // as Report.Seq
 
+	// Of an instance of a distributed router.
+	RouterID string        `json:"router_id,omitempty"` // empty: ID is the router's, which is not distributed
+	Edge     bool          `json:"edge,omitempty"`      // on Host because of its workloads there; else it is the centre
+	Number   uint16        `json:"number,omitempty"`    // unique among the router's instances: its address on the transit
+	MAC      dataplane.MAC `json:"mac,omitzero"`        // that the instance has on networks on which the router's ports have others
+	Transit  Segment       `json:"transit,omitzero"`    // of the router's own network, kept with the centre
+	MTU      int           `json:"mtu,omitempty"`       // of that network
+
 	Lagging int `json:"lagging,omitempty"` // inventories in a row that showed that the host has not tried the version
+}
+
+// EdgeStateID is the ID of the state of a distributed router's edge on a host. That of the centre
+// is [dataplane.CentreID] of the router's.
+func EdgeStateID(routerID, host string) string { return routerID + "@" + host }
+
+// Router returns the ID of the router.
+func (st *RouterState) Router() string { return cmp.Or(st.RouterID, st.ID) }
+
+// Instance returns the ID by which the host knows the router, or its part of it; see
+// [dataplane.Router].
+func (st *RouterState) Instance() string {
+	if st.Edge {
+		return st.RouterID
+	}
+	return st.ID
 }
 
 // Version returns the version that the router's host must realise.

@@ -15,7 +15,7 @@ import (
 // Capabilities is what an agent says of itself and of its host. In JSON it is the object that
 // Neutron calls the configurations of an agent. A field that is zero is not in it.
 type Capabilities struct {
-	Mode      string // legacy, of an agent that hosts whole routers
+	Mode      string // see ModeLegacy
 	Version   string
 	Dataplane string // nftables or iptables
 	Wiring    string // bridge or ovs
@@ -34,6 +34,15 @@ type Capabilities struct {
 	// number that was read is a [json.Number], with all of its digits.
 	Other map[string]any
 }
+
+// The modes of an agent, in Neutron's words. A mode that is none of them is that of an agent that
+// hosts whole routers only.
+const (
+	ModeLegacy        = "legacy"          // hosts whole routers, and no parts of distributed ones
+	ModeDVR           = "dvr"             // hosts edges of distributed routers only
+	ModeDVRSNAT       = "dvr_snat"        // hosts edges, centres, and whole routers
+	ModeDVRNoExternal = "dvr_no_external" // the same, on a host that reaches no external network
+)
 
 // TunnelingIP is the name of TunnelAddress in JSON.
 const TunnelingIP = "tunneling_ip"

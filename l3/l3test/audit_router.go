@@ -23,7 +23,7 @@ func (d *database) portsOf(routerID string, owners ...string) []l3.Port {
 // networks.
 func (d *database) ofRouters() {
 	for _, p := range d.ports {
-		if p.DeviceOwner != l3.OwnerRouterInterface && p.DeviceOwner != l3.OwnerRouterGateway {
+		if !p.IsRouterInterface() && p.DeviceOwner != l3.OwnerRouterGateway {
 			continue
 		}
 		r, ok := d.routers[p.DeviceID]
@@ -56,7 +56,7 @@ func (d *database) ofGateway(r l3.Router) {
 }
 
 func (d *database) ofInterfaces(r l3.Router) {
-	ports := d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerRouterGateway)
+	ports := d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway)
 	for i, p := range ports {
 		v4 := 0
 		for _, ip := range p.FixedIPs {
@@ -64,7 +64,7 @@ func (d *database) ofInterfaces(r l3.Router) {
 				v4++
 			}
 		}
-		if p.DeviceOwner == l3.OwnerRouterInterface && (v4 > 1 || len(p.FixedIPs) == 0) {
+		if p.IsRouterInterface() && (v4 > 1 || len(p.FixedIPs) == 0) {
 			d.report("router %s: its port %s has %d addresses, %d of them IPv4", r.ID, p.ID, len(p.FixedIPs), v4)
 		}
 		for _, o := range ports[:i] {
@@ -89,7 +89,7 @@ func (d *database) ofRoutes() {
 	for _, r := range d.routers {
 		var own []netip.Addr
 		var connected []netip.Prefix
-		for _, p := range d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerRouterGateway) {
+		for _, p := range d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway) {
 			for _, ip := range p.FixedIPs {
 				own = append(own, ip.IPAddress)
 				connected = append(connected, d.subnets[ip.SubnetID].CIDR)
@@ -164,7 +164,7 @@ func (d *database) ofBound(f l3.FloatingIP) {
 		d.report("floating IP %s is bound through router %q, which has no gateway on network %s", f.ID, f.RouterID, f.NetworkID)
 		return
 	}
-	inside := slices.ContainsFunc(d.portsOf(r.ID, l3.OwnerRouterInterface), func(q l3.Port) bool {
+	inside := slices.ContainsFunc(d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerDistributedInterface), func(q l3.Port) bool {
 		return slices.ContainsFunc(q.FixedIPs, func(ip l3.FixedIP) bool { return ip.SubnetID == p.FixedIPs[i].SubnetID })
 	})
 	if !inside {

@@ -23,7 +23,7 @@ func (d *database) ofStatus() {
 		if r.Status == "" {
 			continue
 		}
-		for _, p := range d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerRouterGateway) {
+		for _, p := range d.portsOf(r.ID, l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway) {
 			want := l3.StatusDown
 			if host != "" && p.AdminStateUp && p.StateRevision > 0 && p.StateRevision <= st.Applied {
 				want = l3.StatusActive
@@ -58,7 +58,7 @@ func (d *database) ofStatus() {
 
 // ofWorkload: only an agent has said that a workload's port is attached.
 func (d *database) ofWorkload(p l3.Port) {
-	if p.Status != l3.StatusActive || p.DeviceOwner == l3.OwnerRouterInterface || p.DeviceOwner == l3.OwnerRouterGateway {
+	if p.Status != l3.StatusActive || p.IsRouterInterface() || p.DeviceOwner == l3.OwnerRouterGateway {
 		return
 	}
 	served := false

@@ -101,11 +101,11 @@ func (s *Service) UpdateAgent(ctx context.Context, who l3.Caller, id string, spe
 		}
 		enabled = a.AdminStateUp && !before
 		if before && !a.AdminStateUp {
-			hosted, err := statesOn(ctx, w, id)
+			hosted, err := movableOn(ctx, w, id)
 			if err != nil {
 				return err
 			}
-			leaving = stateIDs(hosted)
+			leaving = routerIDs(hosted)
 		}
 		return w.Agents().Update(ctx, &a)
 	})
@@ -134,8 +134,17 @@ func (s *Service) DeleteAgent(ctx context.Context, who l3.Caller, id string) err
 		if err != nil {
 			return err
 		}
-		leaving = stateIDs(hosted)
+		leaving = nil
+		var edges []string // IDs of routers
 		for _, st := range hosted {
+			if st.Edge {
+				edges = append(edges, st.RouterID)
+				if err := s.dropInstance(ctx, w, st); err != nil {
+					return err
+				}
+				continue
+			}
+			leaving = append(leaving, st.Router())
 			if err := s.release(ctx, w, &st); err != nil {
 				return err
 			}
@@ -149,7 +158,15 @@ func (s *Service) DeleteAgent(ctx context.Context, who l3.Caller, id string) err
 		if err := s.unplug(ctx, w, a.Host); err != nil {
 			return err
 		}
-		return w.Agents().Delete(ctx, id)
+		if err := w.Agents().Delete(ctx, id); err != nil {
+			return err
+		}
+		for _, router := range edges {
+			if err := s.advanceByID(ctx, w, router); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err == nil {
 		s.relocate(ctx, leaving)

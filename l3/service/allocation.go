@@ -140,7 +140,7 @@ func (a *allocation) given(ctx context.Context, f l3.FixedIPSpec) error {
 	switch {
 	case slices.Contains(a.chosen, fixed):
 		return invalid("Invalid input for fixed_ips. Reason: Duplicate IP address '%s'.", f.IPAddress)
-	case autoAddressed(sub) && a.port.DeviceOwner != l3.OwnerRouterInterface && f.IPAddress != eui64(sub.CIDR, a.port.MAC):
+	case autoAddressed(sub) && !a.port.IsRouterInterface() && f.IPAddress != eui64(sub.CIDR, a.port.MAC):
 		return badRequest("AllocationOnAutoAddressSubnet", "IPv6 address %s cannot be directly assigned to a port on subnet %s"+
 			" as the subnet is configured for automatic addresses", f.IPAddress, sub.ID)
 	case slices.Contains(a.have, fixed):
@@ -164,7 +164,7 @@ func (a *allocation) somewhere(ctx context.Context, f l3.FixedIPSpec) error {
 	if err != nil {
 		return err
 	}
-	if autoAddressed(sub) && a.port.DeviceOwner != l3.OwnerRouterInterface {
+	if autoAddressed(sub) && !a.port.IsRouterInterface() {
 		return nil // selfMade does it
 	}
 	if i := slices.IndexFunc(a.have, func(h l3.FixedIP) bool { return h.SubnetID == sub.ID }); i >= 0 {
@@ -222,7 +222,7 @@ func (a *allocation) subnetFor(f l3.FixedIPSpec) (l3.Subnet, error) {
 // selfMade adds the addresses that the machine behind the port makes for itself from its MAC
 // address.
 func (a *allocation) selfMade(ctx context.Context) error {
-	if a.port.DeviceOwner == l3.OwnerRouterInterface || a.port.DeviceOwner == l3.OwnerFloatingIP {
+	if a.port.IsRouterInterface() || a.port.DeviceOwner == l3.OwnerFloatingIP {
 		return nil
 	}
 	for _, sub := range a.subnets {

@@ -79,8 +79,8 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 		if !st.Wanted {
 			continue // it is leaving
 		}
-		r, runs := running[st.ID]
-		delete(running, st.ID)
+		r, runs := running[st.Instance()]
+		delete(running, st.Instance())
 		c.hosted(st, h, r, runs && !c.foreign(r)) // it is replaced
 	}
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
@@ -95,7 +95,7 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 // hosted compares a router that belongs to the host.
 func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.RunningRouter, runs bool) {
 	if runs && r.Version().Newer(st.Version()) {
-		c.later = append(c.later, sighting{host: h.Host, routerID: st.ID, version: r.Version(), runs: true})
+		c.later = append(c.later, sighting{host: h.Host, routerID: st.Instance(), version: r.Version(), runs: true})
 		return
 	}
 	have := uint64(0) // revision that runs
@@ -168,12 +168,12 @@ func (c *comparison) leaves(routerID string) bool {
 
 // stranger sorts a router that does not belong to the host. It is returned if it is an orphan.
 func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Agent, h agent.Heartbeat, r agent.RunningRouter) (*l3.Orphan, error) {
-	_, err := tx.Routers().Get(ctx, r.ID)
+	_, err := tx.Routers().Get(ctx, routerOf(r.ID))
 	known := err == nil
 	if err != nil && !errors.Is(err, l3.ErrAbsent) {
 		return nil, err
 	}
-	st, err := stateOf(ctx, tx, r.ID)
+	st, err := stateAt(ctx, tx, h.Host, r.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,10 @@ type Config struct {
 	// False: they are kept until an administrator removes each. With an empty database that is all
 	// of them.
 	RemoveOrphans bool
-	Now           func() time.Time // nil: time.Now
-	Logger        *slog.Logger     // nil: nothing is logged
+	// Distributed makes routers distributed whose callers do not say, or may not.
+	Distributed bool
+	Now         func() time.Time // nil: time.Now
+	Logger      *slog.Logger     // nil: nothing is logged
 }
 
 // SegmentRange is a stretch of segmentation IDs; of type local, which has none, it never runs out.

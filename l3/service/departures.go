@@ -15,7 +15,7 @@ func (s *Service) depart(ctx context.Context, w *work, st l3.RouterState) error 
 
 func (s *Service) record(ctx context.Context, w *work, st l3.RouterState, orphan bool) error {
 	d := l3.Departure{
-		ID: onHost(st.Host, st.ID), Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Revision: st.Revision, Request: l3.RequestOf(ctx), At: s.now(),
+		ID: onHost(st.Host, st.Instance()), Host: st.Host, RouterID: st.Instance(), Epoch: st.Epoch, Revision: st.Revision, Request: l3.RequestOf(ctx), At: s.now(),
 		Orphan: orphan,
 	}
 	err := w.Departures().Update(ctx, &d)
@@ -30,7 +30,7 @@ func (s *Service) record(ctx context.Context, w *work, st l3.RouterState, orphan
 
 // arrive drops the record that a router left the host that it is on now.
 func arrive(ctx context.Context, w *work, st l3.RouterState) error {
-	return dropDeparture(ctx, w, onHost(st.Host, st.ID))
+	return dropDeparture(ctx, w, onHost(st.Host, st.Instance()))
 }
 
 func dropDeparture(ctx context.Context, w *work, id string) error {
@@ -60,7 +60,7 @@ func (s *Service) confirm(ctx context.Context, w *work, r agent.Report) error {
 // hosts answered for them, and neighbours and switches may have heard the other one last. For the
 // router nothing changes, and what was applied is as good as the new revision.
 func (s *Service) announce(ctx context.Context, w *work, d l3.Departure) error {
-	st, err := stateOf(ctx, w, d.RouterID)
+	st, err := stateOf(ctx, w, routerOf(d.RouterID))
 	if err != nil || st.AgentID == "" || !st.Wanted || st.Host == d.Host {
 		return err
 	}

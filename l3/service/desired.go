@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"slices"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
@@ -52,14 +54,10 @@ func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]agent.Assignme
 
 // assignments compiles those of the routers that have a host and something to realise.
 func assignments(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]agent.Assignment, error) {
-	byID := make(map[string]l3.RouterState, len(states))
-	wanted := make([]string, 0, len(states))
-	for _, st := range states {
-		if st.Wanted && st.AgentID != "" {
-			byID[st.ID] = st
-			wanted = append(wanted, st.ID)
-		}
-	}
+	states = slices.DeleteFunc(slices.Clone(states), func(st l3.RouterState) bool { return !st.Wanted || st.AgentID == "" })
+	wanted := routerIDs(states)
+	slices.Sort(wanted)
+	wanted = slices.Compact(wanted)
 	routers, err := listOf(ctx, tx.Routers(), "id", wanted)
 	if err != nil {
 		return nil, err
@@ -80,14 +78,21 @@ func assignments(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]agen
 	if err != nil {
 		return nil, err
 	}
-	all := make([]agent.Assignment, len(intents))
-	for i, in := range intents {
+	byID := make(map[string]Intent, len(intents))
+	for _, in := range intents {
 		in.FloatingIPs = byRouter[in.Router.ID]
-		r, err := Compile(in)
+		byID[in.Router.ID] = in
+	}
+	all := make([]agent.Assignment, len(states))
+	for i, st := range states {
+		compile := Compile
+		if st.Edge {
+			compile = func(in Intent) (dataplane.Router, error) { return CompileEdge(in, st.Host) }
+		}
+		r, err := compile(byID[st.Router()])
 		if err != nil {
 			return nil, err
 		}
-		st := byID[in.Router.ID]
 		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Announce: st.Announce, Router: r}
 	}
 	return all, nil

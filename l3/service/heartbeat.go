@@ -40,7 +40,10 @@ func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent,
 			a = s.newAgent(h.Host)
 			noteHeartbeat(h, &a)
 			a.HeartbeatAt, a.Alive, a.AttachedAt = s.exactly(), true, s.exactly()
-			return w.Agents().Insert(ctx, a)
+			if err := w.Agents().Insert(ctx, a); err != nil || !canRoute(a) {
+				return err
+			}
+			return s.unfold(ctx, w, a.Host)
 		}
 		if h.Instance != "" {
 			if err := s.refuse(a, h.Instance, h.Machine); err != nil {
@@ -58,7 +61,11 @@ func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent,
 		if a.Instance != before.Instance {
 			a.AttachedAt = a.HeartbeatAt
 		}
-		return w.Agents().Update(ctx, &a)
+		err := w.Agents().Update(ctx, &a)
+		if err != nil || canRoute(before) == canRoute(a) && (!canRoute(a) || reachesAsMuch(before, a)) {
+			return err
+		}
+		return s.unfold(ctx, w, a.Host)
 	})
 	if err == nil && h.Inventory != nil && !stale {
 		err = s.compare(ctx, a, h)

@@ -21,7 +21,7 @@ func (s *Service) RoutersOnAgent(ctx context.Context, who l3.Caller, agentID str
 		if err != nil {
 			return err
 		}
-		if routers, err = listOf(ctx, tx.Routers(), "id", stateIDs(hosted)); err != nil {
+		if routers, err = listOf(ctx, tx.Routers(), "id", routerIDs(hosted)); err != nil {
 			return err
 		}
 		return s.showRouters(ctx, tx, who, routers)
@@ -29,7 +29,8 @@ func (s *Service) RoutersOnAgent(ctx context.Context, who l3.Caller, agentID str
 	return routers, err
 }
 
-// AgentsOfRouter lists the agent that hosts a router, if one does, for administrators.
+// AgentsOfRouter lists the agents that host a router, for administrators: one at most, unless the
+// router is distributed.
 func (s *Service) AgentsOfRouter(ctx context.Context, who l3.Caller, routerID string) (agents []l3.Agent, err error) {
 	if err := s.may(who, "get_l3-agents", 0); err != nil {
 		return nil, err
@@ -39,13 +40,21 @@ func (s *Service) AgentsOfRouter(ctx context.Context, who l3.Caller, routerID st
 		if _, _, err := routerKind().find(ctx, s, tx, who, routerID); err != nil {
 			return err
 		}
-		st, err := stateOf(ctx, tx, routerID)
-		if err != nil || st.AgentID == "" {
+		byRouter, err := statesOf(ctx, tx, []string{routerID})
+		if err != nil {
 			return err
 		}
-		a, err := s.agent(ctx, tx, who, st.AgentID)
-		agents = append(agents, a)
-		return err
+		for _, st := range byRouter[routerID] {
+			if st.AgentID == "" || slices.ContainsFunc(agents, func(a l3.Agent) bool { return a.ID == st.AgentID }) {
+				continue
+			}
+			a, err := s.agent(ctx, tx, who, st.AgentID)
+			if err != nil {
+				return err
+			}
+			agents = append(agents, a)
+		}
+		return nil
 	})
 	return agents, err
 }
@@ -80,6 +89,11 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who l3.Caller, agentID, 
 			return nil
 		case st.AgentID != "":
 			return conflict("RouterHostedByL3Agent", "The router %s is hosted by the L3 agent %s already", routerID, st.AgentID)
+		}
+		if in.Router.Distributed && st.RouterID == "" {
+			if st, err = s.newCentre(ctx, w, in); err != nil {
+				return err
+			}
 		}
 		if err := s.bind(ctx, w, &st, a); err != nil {
 			return err
@@ -131,7 +145,7 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, who l3.Caller, agen
 // explainLoss notes of a router that has lost its host whether another can host it. The agent with
 // the given ID will not.
 func (s *Service) explainLoss(ctx context.Context, w *work, st *l3.RouterState, leaving string) error {
-	in, err := intentOf(ctx, w, st.ID)
+	in, err := intentOf(ctx, w, st.Router())
 	if err != nil {
 		return err
 	}

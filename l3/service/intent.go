@@ -48,7 +48,7 @@ func listOf[R any](ctx context.Context, t l3.Table[R], field string, values []st
 
 // routerOwned finds the ports of routers.
 func routerOwned() l3.Filter {
-	return oneOf("device_owner", l3.OwnerRouterInterface, l3.OwnerRouterGateway)
+	return oneOf("device_owner", l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway)
 }
 
 // intentOf reads a router with what it is joined to; floating IPs are left out.
@@ -104,9 +104,22 @@ func join(ctx context.Context, tx l3.Tx, routers []l3.Router) ([]Intent, error) 
 	for _, s := range outside {
 		subnets[s.ID] = s
 	}
+	var distributed []string
+	for _, r := range routers {
+		if r.Distributed {
+			distributed = append(distributed, r.ID)
+		}
+	}
+	states, err := statesOf(ctx, tx, distributed)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]Intent, len(routers))
 	for i, r := range routers {
 		all[i] = Intent{Router: r, Ports: byRouter[r.ID], Networks: networks, Subnets: subnets}
+		if err := spread(ctx, tx, &all[i], states[r.ID]); err != nil {
+			return nil, err
+		}
 	}
 	return all, nil
 }
@@ -141,7 +154,7 @@ func (in Intent) gateway() *l3.Port {
 
 // interfaces are the router's ports on internal networks.
 func (in Intent) interfaces() []l3.Port {
-	return slices.DeleteFunc(slices.Clone(in.Ports), func(p l3.Port) bool { return p.DeviceOwner != l3.OwnerRouterInterface })
+	return slices.DeleteFunc(slices.Clone(in.Ports), func(p l3.Port) bool { return !p.IsRouterInterface() })
 }
 
 // check refuses what no host could realise, whether or not it is up at the moment.

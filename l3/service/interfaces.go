@@ -71,7 +71,7 @@ func (s *Service) attachSubnet(ctx context.Context, w *work, who l3.Caller, in I
 	}
 	p, err := s.makePort(ctx, w, l3.Port{
 		Meta: l3.Meta{ProjectID: in.Router.ProjectID}, NetworkID: subnet.NetworkID, AdminStateUp: true,
-		DeviceID: in.Router.ID, DeviceOwner: l3.OwnerRouterInterface,
+		DeviceID: in.Router.ID, DeviceOwner: interfaceOwner(in.Router),
 	}, []l3.FixedIPSpec{want})
 	return interfaceOf(in.Router, p, subnetID), err
 }
@@ -126,7 +126,7 @@ func (s *Service) attachPort(ctx context.Context, w *work, who l3.Caller, in Int
 			return l3.Interface{}, err
 		}
 	}
-	p.DeviceID, p.DeviceOwner, p.UpdatedAt = in.Router.ID, l3.OwnerRouterInterface, s.now()
+	p.DeviceID, p.DeviceOwner, p.UpdatedAt = in.Router.ID, interfaceOwner(in.Router), s.now()
 	return interfaceOf(in.Router, p, ""), w.Ports().Update(ctx, &p)
 }
 
@@ -157,7 +157,7 @@ func (in Intent) ipv6Port(networkID string) *l3.Port {
 	for i := range in.Ports {
 		p := &in.Ports[i]
 		isIPv6 := func(ip l3.FixedIP) bool { return ip.IPAddress.Is6() }
-		if p.NetworkID == networkID && p.DeviceOwner == l3.OwnerRouterInterface && slices.ContainsFunc(p.FixedIPs, isIPv6) {
+		if p.NetworkID == networkID && p.IsRouterInterface() && slices.ContainsFunc(p.FixedIPs, isIPv6) {
 			return p
 		}
 	}

@@ -74,7 +74,7 @@ func (s *Service) Hosts(ctx context.Context) (hosts []string, err error) {
 // PlacementOf implements [l3.Desired].
 func (s *Service) PlacementOf(ctx context.Context, host, routerID string) (p l3.Placement, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		st, err := stateOf(ctx, tx, routerID)
+		st, err := stateAt(ctx, tx, host, routerID)
 		if err != nil {
 			return err
 		}

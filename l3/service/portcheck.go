@@ -206,7 +206,7 @@ func keepsOwner(operation string, before, p l3.Port) error {
 		return nil
 	}
 	const name = "UnsupportedPortDeviceOwner"
-	for _, owner := range []string{l3.OwnerRouterInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP} {
+	for _, owner := range []string{l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP} {
 		if before.DeviceOwner == owner {
 			return conflict(name, "Operation %s is not supported for device_owner %s on port %s: it changes with the router or the floating IP.",
 				operation, owner, p.ID)
@@ -222,8 +222,8 @@ func keepsOwner(operation string, before, p l3.Port) error {
 // serviceOwners are the owners of ports that clients cannot make: those that exist here, and those
 // by which Neutron and its clients find the ports of distributed and highly available routers.
 var serviceOwners = []string{
-	l3.OwnerRouterInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP,
-	"network:router_interface_distributed", "network:router_centralized_snat", "network:ha_router_replicated_interface",
+	l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP,
+	"network:router_centralized_snat", "network:ha_router_replicated_interface",
 }
 
 // madeFrom says whether a host made an address for itself from a MAC address.

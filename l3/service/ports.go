@@ -66,7 +66,10 @@ func (s *Service) createPort(ctx context.Context, w *work, who l3.Caller, spec l
 	if err := s.rebind(ctx, w, l3.Port{}, &p); err != nil {
 		return l3.Port{}, err
 	}
-	return s.makePort(ctx, w, p, or(spec.FixedIPs, nil))
+	if p, err = s.makePort(ctx, w, p, or(spec.FixedIPs, nil)); err != nil {
+		return l3.Port{}, err
+	}
+	return p, s.relocated(ctx, w, l3.Port{}, p)
 }
 
 // GetPort finds a port that the caller may see.
@@ -135,8 +138,10 @@ func (s *Service) updatePort(ctx context.Context, w *work, who l3.Caller, p *l3.
 	switch {
 	case errors.Is(err, l3.ErrTaken):
 		return macInUse(*p)
-	case err != nil || !changed || !isRouterPort(p):
+	case err != nil || !changed:
 		return err
+	case !isRouterPort(p):
+		return s.relocated(ctx, w, before, *p)
 	case p.MAC == before.MAC && p.AdminStateUp == before.AdminStateUp:
 		return nil
 	}
@@ -149,7 +154,7 @@ func wishes(before, p l3.Port, spec l3.PortSpec) (want []l3.FixedIPSpec, asked b
 	switch {
 	case spec.FixedIPs != nil:
 		return notNil(*spec.FixedIPs), true
-	case p.MAC == before.MAC || p.DeviceOwner == l3.OwnerRouterInterface:
+	case p.MAC == before.MAC || p.IsRouterInterface():
 		return nil, false
 	}
 	stay := slices.DeleteFunc(slices.Clone(p.FixedIPs), func(f l3.FixedIP) bool { return madeFrom(before.MAC, f.IPAddress) })
@@ -191,7 +196,10 @@ func (s *Service) DeletePort(ctx context.Context, who l3.Caller, id string, cond
 		if err := s.portLeaves(ctx, w, p); err != nil {
 			return err
 		}
-		return s.dropPort(ctx, w, p)
+		if err := s.dropPort(ctx, w, p); err != nil {
+			return err
+		}
+		return s.relocated(ctx, w, p, l3.Port{})
 	})
 }
 

@@ -49,20 +49,20 @@ type sighting struct {
 // later version change: of the others nothing is known yet. One that runs elsewhere by then stays
 // there.
 func (s *Service) outrun(ctx context.Context, w *work, d l3.Deployment, seen []sighting) (restored bool, err error) {
-	states, err := statesOf(ctx, w, seen)
+	states, err := statesSeen(ctx, w, seen)
 	if err != nil {
 		return false, err
 	}
 	highest := d.Epoch
-	later := map[string]sighting{} // by router: the latest that runs, or that it has left its host
+	later := map[string]sighting{} // by the state's ID: the latest that runs, or that it has left its host
 	for _, v := range seen {
 		highest = max(highest, v.version.Epoch)
-		st, known := states[v.routerID]
+		st, known := v.stateIn(states)
 		if !known || !v.later(st) {
 			continue
 		}
-		if was, ok := later[v.routerID]; !ok || v.runs && !was.runs || v.runs == was.runs && v.version.Newer(was.version) {
-			later[v.routerID] = v
+		if was, ok := later[st.ID]; !ok || v.runs && !was.runs || v.runs == was.runs && v.version.Newer(was.version) {
+			later[st.ID] = v
 		}
 	}
 	if highest == d.Epoch && len(later) == 0 {
@@ -89,11 +89,20 @@ func (v sighting) later(st l3.RouterState) bool {
 	return v.host == st.Host && st.Wanted && !st.Version().Newer(v.version)
 }
 
-// statesOf reads the states of the routers that were seen.
-func statesOf(ctx context.Context, tx l3.Tx, seen []sighting) (map[string]l3.RouterState, error) {
-	ids := make([]string, len(seen))
-	for i, v := range seen {
-		ids[i] = v.routerID
+// stateIn is the state of what was seen, if there is one.
+func (v sighting) stateIn(states map[string]l3.RouterState) (l3.RouterState, bool) {
+	if st, edge := states[l3.EdgeStateID(v.routerID, v.host)]; edge {
+		return st, true
+	}
+	st, known := states[v.routerID]
+	return st, known
+}
+
+// statesSeen reads the states of the routers that were seen, and of their edges on those hosts.
+func statesSeen(ctx context.Context, tx l3.Tx, seen []sighting) (map[string]l3.RouterState, error) {
+	ids := make([]string, 0, 2*len(seen))
+	for _, v := range seen {
+		ids = append(ids, v.routerID, l3.EdgeStateID(v.routerID, v.host))
 	}
 	slices.Sort(ids)
 	list, err := listOf(ctx, tx.RouterStates(), "id", slices.Compact(ids))
@@ -110,7 +119,7 @@ func (s *Service) renew(ctx context.Context, w *work, st l3.RouterState, seen si
 	st.Revision = max(st.Revision, seen.version.Revision) + 1
 	if !st.Wanted && seen.runs {
 		// The backup knows that there is nothing to realise.
-		return s.depart(ctx, w, l3.RouterState{ID: st.ID, Host: seen.host, Epoch: seen.version.Epoch, Revision: st.Revision})
+		return s.depart(ctx, w, l3.RouterState{ID: st.Instance(), Host: seen.host, Epoch: seen.version.Epoch, Revision: st.Revision})
 	}
 	a := l3.Agent{ID: st.AgentID, Host: st.Host}
 	if seen.runs && seen.host != st.Host {
@@ -147,7 +156,7 @@ func (s *Service) strand(ctx context.Context, w *work, seen []sighting) error {
 		if !v.runs {
 			continue
 		}
-		_, err := w.Routers().Get(ctx, v.routerID)
+		_, err := w.Routers().Get(ctx, routerOf(v.routerID))
 		if err == nil {
 			continue
 		}

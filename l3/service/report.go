@@ -20,7 +20,7 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 		if r.Gone {
 			return s.confirm(ctx, w, r)
 		}
-		st, err := stateOf(ctx, w, r.RouterID)
+		st, err := stateAt(ctx, w, r.Host, r.RouterID)
 		if err != nil {
 			return err
 		}

@@ -117,12 +117,12 @@ func (s *Service) stranded(ctx context.Context) (found survey, err error) {
 			if s.works(a) {
 				continue
 			}
-			states, err := statesOn(ctx, tx, a.ID)
+			states, err := movableOn(ctx, tx, a.ID)
 			if err != nil {
 				return err
 			}
 			if !a.AdminStateUp {
-				found.movable = append(found.movable, stateIDs(states)...)
+				found.movable = append(found.movable, routerIDs(states)...)
 				continue
 			}
 			some, err := s.survey(ctx, tx, states, agents)
@@ -166,13 +166,13 @@ func (s *Service) survey(ctx context.Context, tx l3.Tx, states []l3.RouterState,
 	if !slices.ContainsFunc(agents, s.works) {
 		reason, _ := s.obstacle(Intent{}, agents) // the same for all, so that no router need be read
 		wanted = slices.DeleteFunc(wanted, func(st l3.RouterState) bool { return st.Unhosted == reason })
-		return survey{unexplained: stateIDs(wanted)}, nil
+		return survey{unexplained: routerIDs(wanted)}, nil
 	}
 	byID := make(map[string]l3.RouterState, len(wanted))
 	for _, st := range wanted {
-		byID[st.ID] = st
+		byID[st.Router()] = st
 	}
-	routers, err := listOf(ctx, tx.Routers(), "id", stateIDs(wanted))
+	routers, err := listOf(ctx, tx.Routers(), "id", routerIDs(wanted))
 	if err != nil {
 		return found, err
 	}
@@ -235,10 +235,17 @@ func (s *Service) rescue(ctx context.Context, routerID string) (moved bool, err 
 	return moved, err
 }
 
-func stateIDs(states []l3.RouterState) []string {
+func routerIDs(states []l3.RouterState) []string {
 	ids := make([]string, len(states))
 	for i, st := range states {
-		ids[i] = st.ID
+		ids[i] = st.Router()
 	}
 	return ids
+}
+
+// movableOn are the states on an agent of what another could have instead: edges are where their
+// workloads are.
+func movableOn(ctx context.Context, tx l3.Tx, agentID string) ([]l3.RouterState, error) {
+	states, err := statesOn(ctx, tx, agentID)
+	return slices.DeleteFunc(states, func(st l3.RouterState) bool { return st.Edge }), err
 }

@@ -45,6 +45,7 @@ func (s *Service) createRouter(ctx context.Context, w *work, who l3.Caller, spec
 		Meta:         s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")),
 		AdminStateUp: true,
 		Routes:       []l3.Route{},
+		Distributed:  s.config.Distributed,
 		AZHints:      append([]string{}, or(spec.AZHints, nil)...),
 		EnableSNAT:   true,
 	}
@@ -91,6 +92,15 @@ func (s *Service) UpdateRouter(ctx context.Context, who l3.Caller, id string, sp
 func (s *Service) updateRouter(ctx context.Context, w *work, who l3.Caller, r *l3.Router, spec l3.RouterSpec) error {
 	before := *r
 	applyRouterSpec(spec, r)
+	if r.Distributed != before.Distributed {
+		if before.AdminStateUp || r.AdminStateUp {
+			return badRequest("BadRequest", "Cannot change the 'distributed' attribute of active router %s. "+
+				"Please set router admin_state_up to False prior to upgrade", r.ID)
+		}
+		if err := s.convert(ctx, w, *r); err != nil {
+			return err
+		}
+	}
 	if spec.Gateway != nil {
 		in, err := intentOf(ctx, w, r.ID)
 		if err != nil {
@@ -112,8 +122,8 @@ func (s *Service) updateRouter(ctx context.Context, w *work, who l3.Caller, r *l
 // difference.
 func (s *Service) keepRouter(ctx context.Context, w *work, before l3.Router, r *l3.Router) error {
 	same := before.AdminStateUp == r.AdminStateUp && before.EnableSNAT == r.EnableSNAT && equalGateways(before.Gateway, r.Gateway) &&
-		slices.Equal(before.Routes, r.Routes)
-	if same && before.Name == r.Name && before.Description == r.Description && before.Distributed == r.Distributed && before.HA == r.HA {
+		slices.Equal(before.Routes, r.Routes) && before.Distributed == r.Distributed
+	if same && before.Name == r.Name && before.Description == r.Description && before.HA == r.HA {
 		return nil
 	}
 	if err := s.saveRouter(ctx, w, r); err != nil || same {
@@ -136,7 +146,7 @@ func (s *Service) DeleteRouter(ctx context.Context, who l3.Caller, id string, co
 			return err
 		}
 		for i := range in.Ports {
-			if in.Ports[i].DeviceOwner == l3.OwnerRouterInterface {
+			if in.Ports[i].IsRouterInterface() {
 				return conflict("RouterInUse", "Router %s has ports still attached: %s", id, in.Ports[i].ID)
 			}
 		}
@@ -148,20 +158,13 @@ func (s *Service) DeleteRouter(ctx context.Context, who l3.Caller, id string, co
 }
 
 func (s *Service) deleteRouter(ctx context.Context, w *work, in Intent) error {
-	st, err := stateOf(ctx, w, in.Router.ID)
-	if err != nil {
-		return err
-	}
-	if err := s.release(ctx, w, &st); err != nil {
+	if err := s.dropInstances(ctx, w, in.Router.ID); err != nil {
 		return err
 	}
 	for _, p := range in.Ports {
 		if err := s.dropPort(ctx, w, p); err != nil {
 			return err
 		}
-	}
-	if err := w.RouterStates().Delete(ctx, in.Router.ID); err != nil && !errors.Is(err, l3.ErrAbsent) {
-		return err
 	}
 	return w.Routers().Delete(ctx, in.Router.ID)
 }
@@ -185,9 +188,6 @@ func (s *Service) mayGiveRouter(who l3.Caller, rule string, to l3.Relation, spec
 func checkRouterSpec(spec l3.RouterSpec) error {
 	if flavor := or(spec.FlavorID, ""); flavor != "" {
 		return notFound("FlavorNotFound", "Flavor %s could not be found: there are none", flavor)
-	}
-	if or(spec.Distributed, false) {
-		return badRequest("BadRequest", "Bad router request: distributed routers are not supported")
 	}
 	if or(spec.HA, false) {
 		return badRequest("BadRequest", "Bad router request: HA routers are not supported: a router is on one host, and moves when that is not heard")
@@ -225,7 +225,7 @@ func routersOf(ports []l3.Port) []string {
 }
 
 func isRouterPort(p *l3.Port) bool {
-	return p.DeviceOwner == l3.OwnerRouterInterface || p.DeviceOwner == l3.OwnerRouterGateway
+	return p.IsRouterInterface() || p.DeviceOwner == l3.OwnerRouterGateway
 }
 
 // routersOfNetwork are the routers that have a port on a network.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -47,6 +48,9 @@ func (s *Service) touchFor(ctx context.Context, w *work, who l3.Caller, routerID
 
 // advance does what touch does, and refuses nothing.
 func (s *Service) advance(ctx context.Context, w *work, in Intent) (l3.RouterState, error) {
+	if in.Router.Distributed {
+		return s.advanceInstances(ctx, w, in)
+	}
 	st, err := stateOf(ctx, w, in.Router.ID)
 	if err != nil {
 		return st, err
@@ -70,18 +74,7 @@ func (s *Service) advance(ctx context.Context, w *work, in Intent) (l3.RouterSta
 			return st, err
 		}
 	}
-	if st.AgentID == "" {
-		return st, save(ctx, w, st)
-	}
-	if !st.Wanted {
-		err = s.depart(ctx, w, st)
-	} else if err = arrive(ctx, w, st); err == nil {
-		err = s.notify(ctx, w, st, false)
-	}
-	if err != nil {
-		return st, err
-	}
-	return st, save(ctx, w, st)
+	return st, s.tell(ctx, w, st)
 }
 
 func (s *Service) advanceByID(ctx context.Context, w *work, routerID string) error {
@@ -95,23 +88,26 @@ func (s *Service) advanceByID(ctx context.Context, w *work, routerID string) err
 // notify puts into the outbox that the host of a router must be told.
 func (s *Service) notify(ctx context.Context, w *work, st l3.RouterState, gone bool) error {
 	w.notices++
-	return w.Outbox().Add(ctx, l3.Notice{Host: st.Host, RouterID: st.ID, Epoch: st.Epoch, Gone: gone, At: s.now()})
+	return w.Outbox().Add(ctx, l3.Notice{Host: st.Host, RouterID: st.Instance(), Epoch: st.Epoch, Gone: gone, At: s.now()})
 }
 
-// stateOf reads a router's state; with Revision 0 there is none.
+// stateOf reads a router's state, and of a distributed router that of its centre; with Revision 0
+// there is none.
 func stateOf(ctx context.Context, tx l3.Tx, routerID string) (l3.RouterState, error) {
-	st, err := tx.RouterStates().Get(ctx, routerID)
-	if errors.Is(err, l3.ErrAbsent) {
-		return l3.RouterState{ID: routerID}, nil
+	for _, id := range []string{routerID, dataplane.CentreID(routerID)} {
+		st, err := tx.RouterStates().Get(ctx, id)
+		if !errors.Is(err, l3.ErrAbsent) {
+			return st, err
+		}
 	}
-	return st, err
+	return l3.RouterState{ID: routerID}, nil
 }
 
 // save writes a router's state.
 func save(ctx context.Context, w *work, st l3.RouterState) error {
 	before, err := w.RouterStates().Get(ctx, st.ID)
 	if errors.Is(err, l3.ErrAbsent) {
-		w.mark(l3.RouterState{ID: st.ID})
+		w.mark(l3.RouterState{ID: st.Router()})
 		return w.RouterStates().Insert(ctx, st)
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -107,7 +108,7 @@ func forgetState(st *l3.RouterState) {
 func (s *Service) candidates(in Intent, agents []l3.Agent) []l3.Candidate {
 	var fit []l3.Candidate
 	for _, a := range agents {
-		if s.works(a) && in.reachedBy(a) && in.zoned(a) {
+		if s.works(a) && a.Capabilities.Mode != agent.ModeDVR && in.reachedBy(a) && in.zoned(a) {
 			a.Alive = true
 			fit = append(fit, l3.Candidate{Agent: a})
 		}

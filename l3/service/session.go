@@ -63,7 +63,10 @@ func (s *Service) rejoin(ctx context.Context, w *work, session agent.Session) er
 			return err
 		}
 		for _, st := range states {
-			_, err := w.Departures().Get(ctx, onHost(session.Host, st.ID))
+			if st.Edge {
+				continue // it is where its workloads are bound
+			}
+			_, err := w.Departures().Get(ctx, onHost(session.Host, st.Instance()))
 			if errors.Is(err, l3.ErrAbsent) {
 				continue
 			}

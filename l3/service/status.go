@@ -79,12 +79,13 @@ type hosting struct {
 
 func hostsOf(ctx context.Context, tx l3.Tx, routerIDs []string) (hosting, error) {
 	h := hosting{map[string]l3.RouterState{}, map[string]l3.Agent{}}
-	states, err := listOf(ctx, tx.RouterStates(), "id", routerIDs)
+	byRouter, err := statesOf(ctx, tx, routerIDs)
 	if err != nil {
 		return h, err
 	}
-	for _, st := range states {
-		h.states[st.ID] = st
+	for id, states := range byRouter {
+		st := summary(id, states)
+		h.states[id] = st
 		if st.AgentID != "" {
 			h.agents[st.AgentID] = l3.Agent{}
 		}

@@ -23,6 +23,9 @@ func (w *work) mark(before l3.RouterState) {
 	if w.marked == nil {
 		w.marked = map[string]l3.RouterState{}
 	}
+	if before.RouterID != "" { // one of several: everything may follow from it
+		before = l3.RouterState{ID: before.RouterID}
+	}
 	if _, known := w.marked[before.ID]; !known {
 		w.marked[before.ID] = before
 	}
@@ -48,7 +51,7 @@ func (s *Service) restateRouter(ctx context.Context, w *work, before l3.RouterSt
 	if err != nil {
 		return err
 	}
-	st, err := stateOf(ctx, w, r.ID)
+	st, err := wholeState(ctx, w, r.ID)
 	if err != nil {
 		return err
 	}
@@ -137,7 +140,11 @@ func (s *Service) restatePorts(ctx context.Context, w *work, r l3.Router, st l3.
 // realiseState sets what follows for a port of a router: where it is plugged in, and whether it is.
 func realiseState(st *l3.RouterState, p *l3.Port, on l3.Binding, routerUp bool) {
 	p.Binding.HostID, p.Binding.VIFType, p.Binding.VIFDetails = on.HostID, vifUnbound, nil
-	if on.HostID != "" {
+	switch {
+	case on.HostID == "":
+	case p.DeviceOwner == l3.OwnerDistributedInterface: // it is on many hosts
+		p.Binding.HostID, p.Binding.VIFType = "", vifDistributed
+	default:
 		p.Binding.VIFType, p.Binding.VIFDetails = on.VIFType, on.VIFDetails
 	}
 	switch {
@@ -154,8 +161,9 @@ func realiseState(st *l3.RouterState, p *l3.Port, on l3.Binding, routerUp bool) 
 
 // What binding:vif_type says of a port.
 const (
-	vifUnbound = "unbound"
-	vifOther   = "other"
+	vifUnbound     = "unbound"
+	vifOther       = "other"
+	vifDistributed = "distributed"
 )
 
 // bindingTo returns the binding of a router's port to an agent's host, in Neutron's terms.

@@ -16,7 +16,7 @@ func isWorkloadPort(p *l3.Port) bool { return !isRouterPort(p) && p.DeviceOwner 
 
 // workloadsOn are the ports of workloads that are bound to a host.
 func workloadsOn(ctx context.Context, tx l3.Tx, host string) ([]l3.Port, error) {
-	others := []any{l3.OwnerRouterInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP}
+	others := []any{l3.OwnerRouterInterface, l3.OwnerDistributedInterface, l3.OwnerRouterGateway, l3.OwnerFloatingIP}
 	return tx.Ports().List(ctx, l3.Query{Filters: []l3.Filter{
 		oneOf("binding.binding:host_id", host), {Field: "device_owner", Op: l3.NotIn, Values: others},
 	}})
