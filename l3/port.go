@@ -33,8 +33,8 @@ type Port struct {
 const (
 	OwnerRouterInterface      = "network:router_interface"
 	OwnerDistributedInterface = "network:router_interface_distributed"
-	OwnerRouterGateway   = "network:router_gateway"
-	OwnerFloatingIP      = "network:floatingip"
+	OwnerRouterGateway        = "network:router_gateway"
+	OwnerFloatingIP           = "network:floatingip"
 )
 
 // IsRouterInterface says that the port is a router's on an internal network.

@@ -42,6 +42,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		d.ofHosting()
 		d.ofStatus()
 		d.ofOutbox()
+		d.ofInstances()
 		if a.Quotas != nil {
 			d.ofQuotas(a.Quotas)
 		}

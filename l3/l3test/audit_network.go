@@ -47,6 +47,14 @@ func (d *database) ofSegments() {
 			}
 		}
 	}
+	for _, st := range d.states {
+		if st.Transit != (l3.Segment{}) && (st.Transit.ID != 0 || st.Transit.Physical != "") {
+			if other, twice := seen[st.Transit]; twice {
+				d.report("network %s and the transit of router %s are both on segment %v", other, st.RouterID, st.Transit)
+			}
+			seen[st.Transit] = "transit-" + st.RouterID
+		}
+	}
 	for s, network := range d.segments {
 		if seen[s] != network {
 			d.report("segment %v is claimed for network %s, which is not on it", s, network)

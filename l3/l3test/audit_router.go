@@ -184,7 +184,7 @@ func (d *database) ofHosting() {
 	}
 	counts := map[string]int{}
 	for _, st := range d.states {
-		if _, ok := d.routers[st.ID]; !ok {
+		if _, ok := d.routers[st.Router()]; !ok {
 			d.report("there is a state of router %s, which does not exist", st.ID)
 		}
 		if st.AgentID != "" {
@@ -202,17 +202,17 @@ func (d *database) ofHosting() {
 		d.report("agents host %v; %v are counted", counts, d.hosted)
 	}
 	for _, gone := range d.departures {
-		if st := d.states[gone.RouterID]; st.Wanted && st.Host == gone.Host {
+		if st, _ := d.stateOn(gone.Host, gone.RouterID); st.Wanted && st.Host == gone.Host {
 			d.report("router %s has left host %s, and belongs there", gone.RouterID, gone.Host)
 		}
 	}
 	for _, o := range d.orphans {
-		if _, known := d.routers[o.RouterID]; known {
+		if _, known := d.routerOf(o.RouterID); known {
 			d.report("router %s is an orphan on host %s, and the database knows it", o.RouterID, o.Host)
 		}
 	}
 	for _, f := range d.floatingIPs {
-		if st := d.states[f.RouterID]; f.RouterID != "" && f.StateRevision > st.Revision {
+		if st := d.whole(f.RouterID); f.RouterID != "" && f.StateRevision > st.Revision {
 			d.report("floating IP %s was bound with revision %d of router %s, which is of revision %d", f.ID, f.StateRevision, f.RouterID, st.Revision)
 		}
 	}
@@ -224,14 +224,14 @@ func (d *database) ofOutbox() {
 		if i > 0 && n.Seq <= d.notices[i-1].Seq {
 			d.report("notice %d comes behind notice %d", n.Seq, d.notices[i-1].Seq)
 		}
-		if _, ok := d.routers[n.RouterID]; !ok && !n.Gone {
+		if _, ok := d.routerOf(n.RouterID); !ok && !n.Gone {
 			// The router was deleted after this notice, so there is another.
 			if !slices.ContainsFunc(d.notices[i:], func(o l3.Notice) bool { return o.RouterID == n.RouterID && o.Gone }) {
 				d.report("notice %d says that router %s is on host %s, but it does not exist", n.Seq, n.RouterID, n.Host)
 			}
 			continue
 		}
-		st, ok := d.states[n.RouterID]
+		st, ok := d.stateOn(n.Host, n.RouterID)
 		if n.Gone { // a departure from where the router does not belong is later than all that the host was told
 			st.Epoch = max(st.Epoch, d.deployment.Epoch)
 		}

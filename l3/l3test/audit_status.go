@@ -12,7 +12,7 @@ import (
 // has left routers and floating IPs without one.
 func (d *database) ofStatus() {
 	for _, r := range d.routers {
-		st := d.states[r.ID]
+		st := d.whole(r.ID)
 		host := ""
 		if r.AdminStateUp && st.Wanted {
 			host = st.Host
@@ -28,7 +28,11 @@ func (d *database) ofStatus() {
 			if host != "" && p.AdminStateUp && p.StateRevision > 0 && p.StateRevision <= st.Applied {
 				want = l3.StatusActive
 			}
-			if p.Status != want || p.Binding.HostID != host || host != "" == (p.Binding.VIFType == "unbound") {
+			bound := host
+			if p.DeviceOwner == l3.OwnerDistributedInterface {
+				bound = ""
+			}
+			if p.Status != want || p.Binding.HostID != bound || host != "" == (p.Binding.VIFType == "unbound") {
 				d.report("port %s of router %s is stored as %s on host %q (%s), and is %s on %q",
 					p.ID, r.ID, p.Status, p.Binding.HostID, p.Binding.VIFType, want, host)
 			}
@@ -38,7 +42,7 @@ func (d *database) ofStatus() {
 		}
 	}
 	for _, f := range d.floatingIPs {
-		st, r := d.states[f.RouterID], d.routers[f.RouterID]
+		st, r := d.whole(f.RouterID), d.routers[f.RouterID]
 		host := ""
 		want := floatingIPStatus(f, st)
 		if r.AdminStateUp && st.Wanted && want != l3.StatusDown {

@@ -168,7 +168,7 @@ func (c *comparison) leaves(routerID string) bool {
 
 // stranger sorts a router that does not belong to the host. It is returned if it is an orphan.
 func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Agent, h agent.Heartbeat, r agent.RunningRouter) (*l3.Orphan, error) {
-	_, err := tx.Routers().Get(ctx, routerOf(r.ID))
+	router, err := tx.Routers().Get(ctx, routerOf(r.ID))
 	known := err == nil
 	if err != nil && !errors.Is(err, l3.ErrAbsent) {
 		return nil, err
@@ -178,7 +178,8 @@ func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Ag
 		return nil, err
 	}
 	foreign := c.foreign(r)
-	if known && !foreign && r.Version().Newer(st.Version()) {
+	stray := router.Distributed && st.Revision == 0 // an edge where nothing is bound, or a centre of before a conversion
+	if known && !foreign && !stray && r.Version().Newer(st.Version()) {
 		c.later = append(c.later, sighting{host: h.Host, routerID: r.ID, version: r.Version(), runs: true})
 		return nil, nil
 	}

@@ -365,6 +365,10 @@ func (s *Service) relocated(ctx context.Context, w *work, before, after l3.Port)
 		before.Binding.HostID == after.Binding.HostID && slices.Equal(before.FixedIPs, after.FixedIPs) {
 		return nil
 	}
+	agents, err := listOf(ctx, w.Agents(), "host", []string{before.Binding.HostID, after.Binding.HostID})
+	if err != nil || !slices.ContainsFunc(agents, canRoute) {
+		return err // the centre finds it where it is
+	}
 	return s.advanceOn(ctx, w, port.NetworkID)
 }
 

@@ -1,0 +1,390 @@
+package service_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/l3"
+)
+
+// spreadOut is a distributed router on two subnets, with a gateway; the centre can be on nn, and
+// h1 and h2 have edges, of which h1 reaches the external network. h4 routes nothing.
+type spreadOut struct {
+	*rig
+	external l3.Network
+	web, app l3.Subnet
+	router   l3.Router
+}
+
+func (r *rig) dvr(host, mode string, physical ...string) {
+	r.Helper()
+	r.beat(agent.Heartbeat{Host: host, Capabilities: agent.Capabilities{Mode: mode, PhysicalNetworks: append([]string{}, physical...)}})
+}
+
+func newSpreadOut(r *rig) *spreadOut {
+	s := &spreadOut{rig: r, external: r.external("public", "203.0.113.0/24"), web: r.inside("10.0.0.0/24"), app: r.inside("10.0.1.0/24")}
+	r.dvr("nn", agent.ModeDVRSNAT, "public")
+	r.dvr("h1", agent.ModeDVR, "public")
+	r.dvr("h2", agent.ModeDVRNoExternal)
+	r.dvr("h4", agent.ModeLegacy)
+	s.router = one(r.CreateRouters(r.Context(), r.admin, l3.RouterSpec{
+		ProjectID: &r.member.Project, Distributed: new(true), Gateway: &l3.GatewaySpec{NetworkID: s.external.ID},
+	}))(r)
+	r.attach(s.router, s.web)
+	r.attach(s.router, s.app)
+	return s
+}
+
+// bound makes a port of a workload on a host.
+func (s *spreadOut) bound(on l3.Subnet, host string) l3.Port {
+	s.Helper()
+	return one(s.CreatePorts(s.Context(), s.admin, l3.PortSpec{
+		ProjectID: &s.member.Project, NetworkID: &on.NetworkID, FixedIPs: &[]l3.FixedIPSpec{{SubnetID: on.ID}}, HostID: &host,
+	}))(s.rig)
+}
+
+func (s *spreadOut) move(p l3.Port, host string) {
+	s.Helper()
+	ok(s.UpdatePort(s.Context(), s.admin, p.ID, l3.PortSpec{HostID: &host}, l3.If{}))(s.rig)
+}
+
+// hosts are those that have the router, or a part of it.
+func (s *spreadOut) hosts() string {
+	s.Helper()
+	var hosts []string
+	for _, a := range ok(s.AgentsOfRouter(s.Context(), s.admin, s.router.ID))(s.rig) {
+		hosts = append(hosts, a.Host)
+	}
+	slices.Sort(hosts)
+	return strings.Join(hosts, " ")
+}
+
+// on is what a host must realise of the router; false: nothing.
+func (s *spreadOut) on(host, instance string) (dataplane.Router, bool) {
+	s.Helper()
+	for _, a := range ok(s.DesiredOn(s.Context(), host))(s.rig) {
+		if a.Router.ID == instance {
+			return a.Router, true
+		}
+	}
+	return dataplane.Router{}, false
+}
+
+func (s *spreadOut) edge(host string) dataplane.Router {
+	s.Helper()
+	r, is := s.on(host, s.router.ID)
+	require.True(s, is, "no edge on %s", host)
+	return r
+}
+
+func (s *spreadOut) centre(host string) dataplane.Router {
+	s.Helper()
+	r, is := s.on(host, dataplane.CentreID(s.router.ID))
+	require.True(s, is, "no centre on %s", host)
+	return r
+}
+
+// applied has a host report of all that it must realise.
+func (s *spreadOut) applied(host, failure string) {
+	s.Helper()
+	for _, a := range ok(s.DesiredOn(s.Context(), host))(s.rig) {
+		require.NoError(s, s.Report(s.Context(), agent.Report{Host: host, RouterID: a.Router.ID, Epoch: a.Epoch, Revision: a.Revision, Error: failure}))
+	}
+}
+
+func (s *spreadOut) told() []string {
+	s.Helper()
+	list := s.notices(map[string]string{s.router.ID: "edge", dataplane.CentreID(s.router.ID): "centre"})
+	for i, n := range list {
+		fields := strings.Fields(n) // an edge's epochs are of all hosts
+		list[i] = strings.Join(append(fields[:2], fields[3:]...), " ")
+	}
+	slices.Sort(list)
+	return list
+}
+
+func neighboursOn(r dataplane.Router) (all []string) {
+	for _, p := range r.Ports {
+		for _, a := range p.Anycast.Neighbours {
+			all = append(all, a.String())
+		}
+	}
+	return all
+}
+
+func routed(r dataplane.Router) map[string]string {
+	all := map[string]string{}
+	for _, x := range r.Transit.Routes {
+		all[x.Dest.String()] = x.NextHop.String()
+	}
+	return all
+}
+
+func TestEdgesFollowWorkloads(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		require.Equal(r, "nn", s.hosts(), "without workloads there is the centre")
+		s.told()
+
+		a, b := s.bound(s.web, "h1"), s.bound(s.app, "h2")
+		s.bound(s.app, "h4")
+		require.Equal(r, "h1 h2 nn", s.hosts(), "h4 routes nothing")
+		require.Equal(r, []string{"h1 edge", "h1 edge", "h2 edge", "nn centre", "nn centre"}, s.told())
+
+		e1, e2, c := s.edge("h1"), s.edge("h2"), s.centre("nn")
+		require.Equal(r, []string{a.FixedIPs[0].IPAddress.String()}, neighboursOn(e1))
+		require.Equal(r, []string{b.FixedIPs[0].IPAddress.String()}, neighboursOn(e2))
+		onE2 := e2.Transit.Addrs[0].Addr().String()
+		require.Equal(r, onE2, routed(e1)[b.FixedIPs[0].IPAddress.String()+"/32"])
+		require.Equal(r, onE2, routed(c)[b.FixedIPs[0].IPAddress.String()+"/32"])
+		require.Equal(r, e1.Transit.Network, c.Transit.Network)
+		require.NotZero(r, c.Transit.Network.Segment)
+		require.NotEqual(r, e1.Transit.MAC, e2.Transit.MAC)
+		require.Equal(r, e1.Ports[0].MAC, s.routerPorts(s.router.ID)[slices.IndexFunc(s.routerPorts(s.router.ID), func(p l3.Port) bool { return p.ID == e1.Ports[0].ID })].MAC,
+			"an edge's leg has the MAC of the API's port")
+
+		s.move(a, "h2")
+		require.Equal(r, "h2 nn", s.hosts())
+		require.Equal(r, []string{"h1 edge gone", "h2 edge", "nn centre"}, s.told())
+		require.Len(r, neighboursOn(s.edge("h2")), 2)
+		_, is := s.on("h1", s.router.ID)
+		require.False(r, is)
+
+		require.NoError(r, s.DeletePort(s.Context(), s.admin, a.ID, l3.If{}))
+		require.NoError(r, s.DeletePort(s.Context(), s.admin, b.ID, l3.If{}))
+		require.Equal(r, "nn", s.hosts(), "the last workload has left")
+		s.told()
+
+		ok(s.UpdatePort(s.Context(), s.admin, s.bound(s.web, "").ID, l3.PortSpec{Name: new("x")}, l3.If{}))(r)
+		require.Empty(r, s.told(), "a port without a host is nobody's concern")
+	})
+}
+
+func TestFloatingIPsOfEdges(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		a, b := s.bound(s.web, "h1"), s.bound(s.app, "h2")
+		fa, fb := s.fip(s.external, a.ID), s.fip(s.external, b.ID)
+
+		e1, e2, c := s.edge("h1"), s.edge("h2"), s.centre("nn")
+		require.Len(r, e1.FloatingIPs, 1)
+		require.Equal(r, fa.Address, e1.FloatingIPs[0].Addr)
+		require.True(r, e1.Gateway.FloatingIPsOnly)
+		require.Equal(r, c.Gateway.SNATAddr(), e1.Gateway.Hairpin)
+		require.Nil(r, e2.Gateway, "h2 does not reach the external network")
+		require.Len(r, c.FloatingIPs, 1)
+		require.Equal(r, fb.Address, c.FloatingIPs[0].Addr)
+		require.Equal(r, a.FixedIPs[0].IPAddress, c.Transit.Elsewhere[0])
+		require.Equal(r, b.FixedIPs[0].IPAddress, e2.Transit.Elsewhere[0])
+
+		s.dvr("h2", agent.ModeDVR, "public")
+		require.Equal(r, fb.Address, s.edge("h2").FloatingIPs[0].Addr, "it reaches the external network by now")
+		require.Empty(r, s.centre("nn").FloatingIPs)
+	})
+}
+
+func TestStatusAcrossHosts(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		a := s.bound(s.web, "h1")
+		f := s.fip(s.external, a.ID)
+		fip := func() l3.Status { return ok(s.GetFloatingIP(s.Context(), s.admin, f.ID))(r).Status }
+		require.Equal(r, l3.StatusBuild, s.see(s.router.ID).Status)
+		s.applied("nn", "")
+		require.Equal(r, l3.StatusBuild, s.see(s.router.ID).Status, "h1 has not applied it")
+		require.Equal(r, l3.StatusDown, fip())
+		s.applied("h1", "")
+		require.Equal(r, l3.StatusActive, s.see(s.router.ID).Status)
+		require.Equal(r, l3.StatusActive, fip())
+		for _, p := range s.routerPorts(s.router.ID) {
+			require.Equal(r, l3.StatusActive, p.Status)
+			if p.IsRouterInterface() {
+				require.Equal(r, l3.OwnerDistributedInterface, p.DeviceOwner)
+				require.Equal(r, "distributed", p.Binding.VIFType)
+			} else {
+				require.Equal(r, "nn", p.Binding.HostID)
+			}
+		}
+		s.bound(s.app, "h2")
+		require.Equal(r, l3.StatusBuild, s.see(s.router.ID).Status)
+		s.applied("nn", "")
+		s.applied("h1", "")
+		s.applied("h2", "no such device")
+		seen := s.see(s.router.ID)
+		require.Equal(r, l3.StatusError, seen.Status)
+		require.Equal(r, "host h2: no such device", seen.StatusReason)
+		s.applied("h2", "")
+		require.Equal(r, l3.StatusActive, s.see(s.router.ID).Status)
+	})
+}
+
+// When the centre's host dies, the centre moves, and nobody else hears of it.
+func TestCentreMovesAlone(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		before := s.edge("h1")
+		centre := s.centre("nn")
+		s.told()
+		r.clock.sleep(time.Minute)
+		s.dvr("h1", agent.ModeDVR, "public")
+		s.dvr("h2", agent.ModeDVRNoExternal)
+		s.dvr("nn2", agent.ModeDVRSNAT, "public")
+		r.clock.sleep(30 * time.Second)
+		moved, err := s.Reschedule(s.Context(), 10)
+		require.NoError(r, err)
+		require.Equal(r, 1, moved)
+		require.Equal(r, "h1 nn2", s.hosts())
+		require.Equal(r, []string{"nn centre gone", "nn2 centre"}, s.told())
+		require.Equal(r, centre, s.centre("nn2"))
+		require.Equal(r, before, s.edge("h1"))
+
+		r.clock.sleep(30 * time.Second)
+		s.dvr("nn2", agent.ModeDVRSNAT, "public")
+		r.clock.sleep(50 * time.Second)
+		s.dvr("nn2", agent.ModeDVRSNAT, "public")
+		_, err = s.Reschedule(s.Context(), 10)
+		require.NoError(r, err)
+		require.Equal(r, "h1 nn2", s.hosts(), "the edge on h1, which is not heard, stays: its workloads are there")
+	})
+}
+
+func TestConversion(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		change := func(spec l3.RouterSpec) error {
+			_, err := s.UpdateRouter(s.Context(), s.admin, s.router.ID, spec, l3.If{})
+			return err
+		}
+		refused(r.T, change(l3.RouterSpec{Distributed: new(false)}), l3.ErrInvalid, "BadRequest")
+		_, err := s.UpdateRouter(s.Context(), s.member, s.router.ID, l3.RouterSpec{Distributed: new(false)}, l3.If{})
+		require.ErrorIs(r, err, l3.ErrForbidden)
+
+		require.NoError(r, change(l3.RouterSpec{AdminStateUp: new(false)}))
+		s.told()
+		require.NoError(r, change(l3.RouterSpec{Distributed: new(false)}))
+		require.NoError(r, change(l3.RouterSpec{AdminStateUp: new(true)}))
+		require.Equal(r, "nn", s.hosts())
+		central, is := s.on("nn", s.router.ID)
+		require.True(r, is)
+		require.Nil(r, central.Transit)
+		require.Nil(r, central.Ports[0].Anycast)
+		for _, p := range s.routerPorts(s.router.ID) {
+			require.NotEqual(r, l3.OwnerDistributedInterface, p.DeviceOwner)
+		}
+		s.bound(s.web, "h2")
+		require.Equal(r, "nn", s.hosts(), "a central router does not follow workloads")
+
+		require.NoError(r, change(l3.RouterSpec{AdminStateUp: new(false)}))
+		require.NoError(r, change(l3.RouterSpec{Distributed: new(true)}))
+		require.NoError(r, change(l3.RouterSpec{AdminStateUp: new(true)}))
+		require.Equal(r, "h1 h2 nn", s.hosts())
+		s.centre("nn")
+		_, is = s.on("nn", s.router.ID)
+		require.False(r, is, "the central router is gone")
+	})
+}
+
+func TestAgentsOfEdges(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		s.bound(s.web, "h3")
+		require.Equal(r, "h1 nn", s.hosts(), "h3 has no agent")
+		s.dvr("h3", agent.ModeDVR, "public")
+		require.Equal(r, "h1 h3 nn", s.hosts(), "its agent has come up")
+
+		agents := ok(s.ListAgents(s.Context(), s.admin, l3.Query{}))(r)
+		id := func(host string) string {
+			return agents[slices.IndexFunc(agents, func(a l3.Agent) bool { return a.Host == host })].ID
+		}
+		require.Len(r, ok(s.RoutersOnAgent(s.Context(), s.admin, id("h1")))(r), 1)
+		require.NoError(r, s.DeleteAgent(s.Context(), s.admin, id("h1")))
+		require.Equal(r, "h3 nn", s.hosts())
+		require.NotContains(r, routed(s.edge("h3")), s.web.CIDR.Addr().String())
+
+		disabled, err := s.UpdateAgent(s.Context(), s.admin, id("h3"), l3.AgentSpec{AdminStateUp: new(false)})
+		require.NoError(r, err)
+		require.False(r, disabled.AdminStateUp)
+		require.Equal(r, "h3 nn", s.hosts(), "an edge stays with its workloads")
+
+		refused(r.T, s.RemoveRouterFromAgent(s.Context(), s.admin, id("h3"), s.router.ID), l3.ErrConflict, "RouterNotHostedByL3Agent")
+		require.NoError(r, s.RemoveRouterFromAgent(s.Context(), s.admin, id("nn"), s.router.ID))
+		require.Equal(r, "h3", s.hosts())
+		require.NoError(r, s.AddRouterToAgent(s.Context(), s.admin, id("nn"), s.router.ID))
+		require.Equal(r, "h3 nn", s.hosts())
+	})
+}
+
+// Inventories correct what is known of edges and of the centre, each on its host.
+func TestInventoryOfInstances(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "nn")
+		s.bound(s.web, "h1")
+		d := ok(s.Deployment(s.Context()))(r)
+		require.Equal(r, "h1 nn", s.hosts())
+		running := func(host string, seq uint64) agent.Heartbeat {
+			mode := map[string]string{"nn": agent.ModeDVRSNAT, "h1": agent.ModeDVR, "h2": agent.ModeDVRNoExternal}[host]
+			h := agent.Heartbeat{Host: host, Instance: "i-" + host, Deployment: d.ID, Capabilities: agent.Capabilities{Mode: mode, PhysicalNetworks: []string{"public"}},
+				Inventory: &agent.Inventory{Seq: seq}}
+			for _, a := range ok(s.DesiredOn(s.Context(), host))(s.rig) {
+				h.Inventory.Routers = append(h.Inventory.Routers, agent.RunningRouter{ID: a.Router.ID, Deployment: d.ID, Epoch: a.Epoch, Revision: a.Revision})
+			}
+			return h
+		}
+		nn, h1 := running("nn", 1), running("h1", 1)
+		require.Len(r, nn.Inventory.Routers, 2, "an edge and the centre")
+		s.beat(nn)
+		s.beat(h1)
+		require.Equal(r, l3.StatusActive, s.see(s.router.ID).Status, "what runs as wanted is ACTIVE, also when reports were lost")
+		s.told()
+
+		stray := running("h2", 1)
+		stray.Inventory.Routers = h1.Inventory.Routers
+		s.beat(stray)
+		require.Equal(r, []string{"h2 edge gone"}, s.told(), "an edge where there are no workloads leaves")
+
+		h1.Inventory.Seq, h1.Inventory.Routers = 2, nil
+		s.beat(h1)
+		require.Equal(r, l3.StatusBuild, s.see(s.router.ID).Status)
+		require.Equal(r, []string{"h1 edge"}, s.told())
+
+		later := running("h1", 3)
+		later.Inventory.Routers[0].Epoch += 100
+		s.beat(later)
+		require.Greater(r, ok(s.DesiredOn(s.Context(), "h1"))(r)[0].Epoch, later.Inventory.Routers[0].Epoch, "the database was restored")
+		require.Equal(r, "h1 nn", s.hosts())
+	})
+}
+
+func TestDeleteDistributedRouter(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		s.told()
+		for _, subnet := range []l3.Subnet{s.web, s.app} {
+			ok(s.RemoveRouterInterface(s.Context(), s.member, s.router.ID, l3.InterfaceSpec{SubnetID: subnet.ID}))(r)
+		}
+		require.Equal(r, "nn", s.hosts())
+		require.NoError(r, s.DeleteRouter(s.Context(), s.member, s.router.ID, l3.If{}))
+		told := s.told()
+		require.Contains(r, told, "h1 edge gone")
+		require.Contains(r, told, "nn centre gone")
+		require.NoError(r, r.store.View(r.Context(), func(tx l3.Tx) error {
+			states, err := tx.RouterStates().List(r.Context(), l3.Query{})
+			require.Empty(r, states)
+			used, err2 := tx.Segments().All(r.Context())
+			require.Len(r, used, 3, "the transit's segment is free again: %v", used)
+			require.NoError(r, err2)
+			return err
+		}))
+	})
+}
