@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,15 +17,7 @@ import (
 // TestReadinessWhenTheDatabaseIsFull: the process is not ready from the first write that fails
 // until one works again.
 func TestReadinessWhenTheDatabaseIsFull(t *testing.T) {
-	needs.Root(t)
-	const mark = "L3KIT_TEST_MOUNT_NAMESPACE"
-	if os.Getenv(mark) == "" {
-		needs.Program(t, "unshare", "util-linux")
-		cmd := exec.Command("unshare", "--mount", "--propagation=private", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), mark+"=1")
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s", out)
-		require.NoError(t, err)
+	if !needs.MountNamespace(t) {
 		return
 	}
 	dir := t.TempDir()
