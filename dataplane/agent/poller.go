@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // Lister is a control plane that can be listed but does not announce changes, such as a folder, a
@@ -118,9 +119,7 @@ func (w *poll) run(ctx context.Context, l Listing, out chan<- Event) (err error)
 			said = faults.Error()
 			w.log().Warn("the listing is incomplete: until it is complete, no router is removed", "err", faults)
 		}
-		select {
-		case <-time.After(cmp.Or(w.Every, time.Second)):
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, cmp.Or(w.Every, time.Second)) != nil {
 			return nil
 		}
 		if l, err = w.list(ctx); err == nil {

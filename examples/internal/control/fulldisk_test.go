@@ -1,7 +1,6 @@
 package control_test
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
@@ -21,22 +20,12 @@ func TestReadinessWhenTheDatabaseIsFull(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"))
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	disk.Small(t, dir, "16m")
 	s := start(t, "--database=sqlite:"+filepath.Join(dir, "l3.db"))
 	eventually(t, "it is ready", s.ready)
 	for range 2 {
 		ballast := filepath.Join(dir, "ballast")
-		f, err := os.Create(ballast)
-		require.NoError(t, err)
-		for size := 1 << 20; size > 0; {
-			if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-				size /= 2
-			} else {
-				require.NoError(t, err)
-			}
-		}
-		require.NoError(t, f.Close())
+		require.NoError(t, disk.Fill(ballast))
 		create := func() int {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"routers", strings.NewReader(`{"router":{}}`))
 			require.NoError(t, err)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/intrusion"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/powerloss"
@@ -196,7 +197,7 @@ func (f *lostAndFound) fullBus() {
 		f.moveBus(small)
 		pid := f.server.Process.PID()
 		ballast := filepath.Join(small, "ballast")
-		require.NoError(f, fill(ballast))
+		require.NoError(f, disk.Fill(ballast))
 		f.unready("bus")
 		f.asks(f.tenants[14]) // the database takes it
 		time.Sleep(3 * time.Second)
@@ -232,23 +233,6 @@ func (f *lostAndFound) moveBus(dir string) {
 	}))
 	f.set("--bus-dir", dir)
 	f.start()
-}
-
-// fill writes a file until the disk is full.
-func fill(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // powerLoss cuts the power of the server's machine while changes are published. Whatever was not
