@@ -1,7 +1,8 @@
 // Package agent is the loop between a control plane and a dataplane: it watches for the routers of
 // one host, applies them, tries again, looks for drift, and reports. Where the routers come from is
-// an interface, [Source]; what realises them is a [dataplane.Dataplane]. [Agent.Run] is the loop,
-// [Agent.Once] one turn of it, and [Agent.Plan] says what that would do.
+// an interface, [Source]; a [Poller] is one for a control plane that can only be listed. What
+// realises the routers is a [dataplane.Dataplane]. [Agent.Run] is the loop, [Agent.Once] one turn of
+// it, and [Agent.Plan] says what that would do.
 //
 // # What it promises
 //

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -24,8 +23,6 @@ import (
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/nftables"
 )
-
-var patience = lab.Patience(30 * time.Second)
 
 func machine(t *testing.T) *lab.Lab {
 	t.Helper()

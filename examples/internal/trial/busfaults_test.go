@@ -240,13 +240,13 @@ func (f *lostAndFound) moveBus(dir string) {
 func (f *lostAndFound) powerLoss() {
 	dir := f.busDir + ".disk"
 	require.NoError(f, os.Mkdir(dir, 0o700))
-	disk, err := powerloss.Mount(dir)
+	volume, err := powerloss.Mount(dir)
 	require.NoError(f, err)
 	mounted := true
 	f.Cleanup(func() {
 		if mounted {
-			disk.Cut()
-			_ = disk.Unmount() // the server may still be there
+			volume.Cut()
+			_ = volume.Unmount() // the server may still be there
 		}
 	})
 	f.lossless("power loss", f.tenants, func() {
@@ -267,13 +267,13 @@ func (f *lostAndFound) powerLoss() {
 			})
 		}
 		require.Eventually(f, func() bool { return changed.Load() > 20 }, lab.Patience(20*time.Second), 10*time.Millisecond)
-		syncs := disk.Cut()
+		syncs := volume.Cut()
 		require.NoError(f, f.server.Process.Kill())
 		stop.Store(true)
 		changing.Wait()
 		f.Logf("%d changes, %d syncs", changed.Load(), syncs)
-		require.NoError(f, disk.Unmount())
-		require.NoError(f, disk.Restore())
+		require.NoError(f, volume.Unmount())
+		require.NoError(f, volume.Restore())
 		before := len(f.server.Process.Said())
 		f.start()
 		f.changes(f.tenants[16:20]...)
@@ -281,9 +281,9 @@ func (f *lostAndFound) powerLoss() {
 		require.Empty(f, f.orphans())
 		f.moveBus(f.busDir)
 	})
-	disk.Cut()
+	volume.Cut()
 	mounted = false
-	require.NoError(f, disk.Unmount())
+	require.NoError(f, volume.Unmount())
 }
 
 // plantedLinks puts symbolic links where a host's agent keeps its files and the names of
