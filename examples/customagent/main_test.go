@@ -79,10 +79,10 @@ func TestSamplesOnAHost(t *testing.T) {
 
 // TestBuildsElsewhere runs the program as a copy of it, on a machine of its own.
 func TestBuildsElsewhere(t *testing.T) {
+	program := example.Build(t)
 	if !needs.Machine(t) {
 		return
 	}
-	program := example.Build(t)
 	for _, c := range []struct{ mode, says string }{{"--once", "router applied"}, {"--plan", "nothing to do"}} {
 		out, err := exec.CommandContext(t.Context(), program, c.mode, "routers").CombinedOutput()
 		require.NoError(t, err, "%s", out)

@@ -15,10 +15,10 @@ import (
 // TestProgram: a run that ends without Close leaves its router, which the next run takes over, and
 // another program finds and removes.
 func TestProgram(t *testing.T) {
+	program := example.Build(t)
 	if !needs.Machine(t) {
 		return
 	}
-	program := example.Build(t)
 	before, err := net.Interfaces()
 	require.NoError(t, err)
 	run := func() string {

@@ -21,10 +21,10 @@ import (
 // TestProgram: what is asked for at the program's API is in the kernel, and after a restart the
 // program knows it.
 func TestProgram(t *testing.T) {
+	program, dir := example.Build(t), t.TempDir()
 	if !needs.Machine(t) {
 		return
 	}
-	program, dir := example.Build(t), t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	id := ""

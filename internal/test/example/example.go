@@ -14,9 +14,14 @@ import (
 const module = "github.com/l3kit/l3kit"
 
 // Build copies the program in the working directory, examples/NAME, to a module of its own, which
-// requires this one, and returns its executable.
+// requires this one, and returns its executable. Call it before needs.Machine, where modules
+// cannot be downloaded; the run on that machine gets the same executable.
 func Build(t *testing.T) string {
 	t.Helper()
+	const built = "EXAMPLE_BUILT"
+	if program := os.Getenv(built); program != "" {
+		return program
+	}
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -28,17 +33,18 @@ func Build(t *testing.T) string {
 		}
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		if filepath.Base(file) == "go.mod" { // with the same versions, so that nothing is downloaded
+		if filepath.Base(file) == "go.mod" { // with the same versions of other modules
 			text = []byte(strings.Replace(string(text), "module "+module, "module example.org/program", 1) +
 				"\nrequire " + module + " v0.0.0\nreplace " + module + " => " + root + "\n")
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o644))
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "program", ".")
-	build.Dir, build.Env = dir, append(os.Environ(), "GOWORK=off", "GOPROXY=off")
+	build.Dir, build.Env = dir, append(os.Environ(), "GOWORK=off")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return filepath.Join(dir, "program")
+	t.Setenv(built, filepath.Join(dir, "program"))
+	return os.Getenv(built)
 }
 
 // InReadme fails the test unless README.md shows main.go from some code on; empty: all of it. A
