@@ -1,4 +1,5 @@
-# Run make without a target for a list. Go compiles as the calling user, whose caches are kept; only what was built runs as root.
+# Run make without a target for a list. Go compiles as the calling user, whose caches are kept; only
+# what was built runs as root.
 
 SHELL         := /bin/bash
 .SHELLFLAGS   := -euo pipefail -c

@@ -7,7 +7,7 @@
 //
 // # What a dataplane does
 //
-//	Plan, Apply, Delete   [Dataplane]: one router; a [Plan] lists each [Step] with the kind and the ID of its object
+//	Plan, Apply, Delete   [Dataplane]: one router; each [Step] of a [Plan] has the ID of its object
 //	List, Inspect         [Dataplane]: what runs on the host, other processes' routers too
 //	Ready                 [Dataplane]: whether the host can realise routers
 //	Watch                 [Watcher]: routers that somebody else has changed

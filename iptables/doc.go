@@ -12,25 +12,41 @@
 // A packet passes them in this order. The nat table sees the first packet of a connection only;
 // conntrack treats the rest, and the answers, likewise.
 //
-//	chain               called by             does                                    and why there
-//	mangle              PREROUTING            leads to the next two                   where packets enter
+//	chain                called by         does                          and why there
+//	mangle               PREROUTING        leads to the next two         where packets enter
 //	l3kit-PREROUTING
-//	mangle l3kit-inside the one before        drops what comes by the gateway from    spoofed
-//	                                          an internal subnet
-//	mangle l3kit-dst    l3kit-PREROUTING      counts what goes to floating IPs        before answers to connections from inside get their
-//	                                                                                  fixed address back, so that they count too
-//	nat l3kit-dst       PREROUTING, OUTPUT    floating IP to fixed address            before routing; OUTPUT for the router's own connections
-//	filter              FORWARD               lets through what belongs to a          the only place that sees both devices, and after
-//	l3kit-FORWARD                             connection, guards, marks hairpins      destination NAT, so it knows what a floating IP let in
-//	filter l3kit-refuse the one before        what is link-local: drops it from the gateway, resets TCP, answers all else with ICMP's port
-//	                                          unreachable
-//	mangle              POSTROUTING           looks whether conntrack will give the   the nat table does not see these packets
-//	l3kit-POSTROUTING                         packet another source
-//	mangle l3kit-src    the one before        counts what comes from floating IPs
-//	nat                 POSTROUTING           by the gateway: by l3kit-src, else to   after routing, when the outgoing device is known
-//	l3kit-POSTROUTING                         the gateway's address
-//	nat l3kit-hairpin   the one before        the same for hairpins
-//	nat l3kit-src       both of these         fixed address to floating IP, and counts the first packets
+//	mangle l3kit-inside  the one before    drops what comes by the       spoofed
+//	                                       gateway from an internal
+//	                                       subnet
+//	mangle l3kit-dst     l3kit-PREROUTING  counts what goes to floating  before answers to
+//	                                       IPs                           connections from inside
+//	                                                                     get their fixed address
+//	                                                                     back, so that they count
+//	                                                                     too
+//	nat l3kit-dst        PREROUTING,       floating IP to fixed address  before routing; OUTPUT
+//	                     OUTPUT                                          for the router's own
+//	                                                                     connections
+//	filter               FORWARD           lets through what belongs to  the only place that sees
+//	l3kit-FORWARD                          a connection, guards, marks   both devices, and after
+//	                                       hairpins                      destination NAT, so it
+//	                                                                     knows what a floating IP
+//	                                                                     let in
+//	filter l3kit-refuse  the one before    what is link-local: drops it
+//	                                       from the gateway, resets
+//	                                       TCP, answers all else with
+//	                                       ICMP's port unreachable
+//	mangle               POSTROUTING       looks whether conntrack will  the nat table does not
+//	l3kit-POSTROUTING                      give the packet another       see these packets
+//	                                       source
+//	mangle l3kit-src     the one before    counts what comes from
+//	                                       floating IPs
+//	nat                  POSTROUTING       by the gateway: by            after routing, when the
+//	l3kit-POSTROUTING                      l3kit-src, else to the        outgoing device is known
+//	                                       gateway's address
+//	nat l3kit-hairpin    the one before    the same for hairpins
+//	nat l3kit-src        both of these     fixed address to floating
+//	                                       IP, and counts the first
+//	                                       packets
 //
 // Of IPv6, l3kit-PREROUTING of the raw table leads to l3kit-inside as above, and to l3kit-own,
 // which drops what comes from an address of the router itself; over IPv4 the kernel does that

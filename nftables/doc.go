@@ -25,21 +25,25 @@
 // A packet passes these chains, in this order. The nat chains see the first packet of a connection
 // only; conntrack treats the rest, and the answers, likewise.
 //
-//	chain         hook and priority      does                                    and why there
-//	ingress       prerouting raw         drops spoofed sources; counts by        where packets enter; and before answers to connections
-//	                                     destination in fip_in                   from inside get their fixed address back, so that
-//	                                                                             they count too
-//	prerouting    prerouting dstnat      floating IP to fixed address            before routing
-//	output        output dstnat          the same                                for connections of the router's own namespace
-//	forward       forward filter         refuses what is link-local, accepts     the only place that sees both devices, and after destination
-//	                                     what belongs to a connection, guards,   NAT, so it knows what a floating IP let in
-//	                                     marks hairpins
-//	refuse        none: from forward     drops what comes by the gateway,
-//	                                     resets TCP, answers all else with
-//	                                     ICMP's port unreachable
-//	postrouting   postrouting srcnat     fixed address to floating IP,           after routing, when the outgoing device is known
-//	                                     others to the gateway's address
-//	count_out     postrouting 300        counts by source in fip_out             after source NAT
+//	chain        hook and priority  does                              and why there
+//	ingress      prerouting raw     drops spoofed sources; counts by  where packets enter; and
+//	                                destination in fip_in             before answers to
+//	                                                                  connections from inside get
+//	                                                                  their fixed address back, so
+//	                                                                  that they count too
+//	prerouting   prerouting dstnat  floating IP to fixed address      before routing
+//	output       output dstnat      the same                          for connections of the
+//	                                                                  router's own namespace
+//	forward      forward filter     refuses what is link-local,       the only place that sees
+//	                                accepts what belongs to a         both devices, and after
+//	                                connection, guards, marks         destination NAT, so it knows
+//	                                hairpins                          what a floating IP let in
+//	refuse       none: from         drops what comes by the gateway,
+//	             forward            resets TCP, answers all else
+//	                                with ICMP's port unreachable
+//	postrouting  postrouting        fixed address to floating IP,     after routing, when the
+//	             srcnat             others to the gateway's address   outgoing device is known
+//	count_out    postrouting 300    counts by source in fip_out       after source NAT
 //
 // The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
 //

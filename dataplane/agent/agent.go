@@ -448,13 +448,3 @@ func (r *run) sum() Status {
 func pauses() backoff.Backoff {
 	return backoff.Backoff{Pause: time.Second, Longest: 30 * time.Second, Spread: spread}
 }
-
-// sleep says false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // Cached is what an agent keeps on disk.
@@ -337,7 +339,7 @@ func (r *run) mendCache(ctx context.Context) {
 		}
 		r.log.Error("cannot write the cache: what it lacks is kept in memory, and lost when the agent ends", "cache", r.cache.dir, "err", fault)
 		for fails := 1; fault != nil; fails++ {
-			if !sleep(ctx, r.delay(fails)) {
+			if backoff.Sleep(ctx, r.delay(fails)) != nil {
 				return
 			}
 			fault = r.cache.flush()

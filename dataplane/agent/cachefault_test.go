@@ -12,7 +12,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
-	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/disk"
 )
 
 // TestCacheThatCannotBeWritten: the agent starts and works, routers come, change and go and are
@@ -20,19 +20,13 @@ import (
 func TestCacheThatCannotBeWritten(t *testing.T) {
 	for name, fault := range map[string]func(t *testing.T, cache string) (heal func()){
 		"a disk without room": func(t *testing.T, cache string) func() {
-			disk(t, cache)
+			disk.Small(t, cache, "64k")
 			ballast := filepath.Join(cache, "ballast")
-			f, err := os.Create(ballast)
-			require.NoError(t, err)
-			for err == nil {
-				_, err = f.Write(make([]byte, 4096))
-			}
-			require.ErrorIs(t, err, unix.ENOSPC)
-			require.NoError(t, f.Close())
+			require.NoError(t, disk.Fill(ballast))
 			return func() { require.NoError(t, os.Remove(ballast)) }
 		},
 		"a disk that is read-only": func(t *testing.T, cache string) func() {
-			disk(t, cache)
+			disk.Small(t, cache, "64k")
 			require.NoError(t, unix.Mount("", cache, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 			return func() { require.NoError(t, unix.Mount("", cache, "", unix.MS_REMOUNT, "")) }
 		},
@@ -89,7 +83,7 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 // the agent's end.
 func TestCacheThatBreaksLater(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
-	disk(t, cache)
+	disk.Small(t, cache, "64k")
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.config.Cache = cache
@@ -122,14 +116,4 @@ func TestCacheThatBreaksLater(t *testing.T) {
 		_, err = agent.ReadCache(cache)
 		require.NoError(t, err, "it is whole again")
 	})
-}
-
-// TestCacheOfEverybody: the agent is root, and obeys nobody who can write there.
-// disk mounts a small one at path until the test ends.
-func disk(t *testing.T, path string) {
-	t.Helper()
-	needs.Root(t)
-	require.NoError(t, os.Mkdir(path, 0o700))
-	require.NoError(t, unix.Mount("tmpfs", path, "tmpfs", 0, "size=64k,mode=700"))
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(path, unix.MNT_DETACH)) })
 }

@@ -85,8 +85,8 @@ func (c *Capabilities) UnmarshalJSON(text []byte) error {
 		if err != nil {
 			return err
 		}
-		// What it does not take stays in Other. Of a list it has what it could take; a count that is
-		// no whole number is not known.
+		// What it does not take stays in Other. Of a list it has what it could take; a count that
+		// is no whole number is not known.
 		if is := reflect.ValueOf(field).Elem(); json.Unmarshal(written, field) != nil && is.Kind() == reflect.Pointer {
 			is.SetZero()
 		}

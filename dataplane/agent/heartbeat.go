@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"time"
+
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // Heartbeat is what an agent reports of itself and of its host.
@@ -28,7 +30,7 @@ func (r *run) beat(ctx context.Context) {
 		sent := time.Now()
 		beat, ok := r.heartbeat(ctx, started)
 		if !ok { // refused: another machine's agent is the host's
-			if !sleep(ctx, r.config.HeartbeatEvery) {
+			if backoff.Sleep(ctx, r.config.HeartbeatEvery) != nil {
 				return
 			}
 			continue

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/backoff"
 )
 
 // Lister is a control plane that can be listed but does not announce changes, such as a folder, a
@@ -22,8 +23,8 @@ type Lister interface {
 	List(ctx context.Context) (Listing, error)
 
 	// Record records that a router has left the host: later listings have it in Gone. It is called
-	// when two complete listings in a row lack a router that an earlier one had; one may have met
-	// an object that is just being replaced. If absence does not mean removal, do nothing.
+	// when two complete listings in a row lack a router that an earlier one had. One is not enough:
+	// an object may be missing while it is replaced. If absence does not mean removal, do nothing.
 	Record(ctx context.Context, router string) error
 
 	// Forget removes the record of a router that is no longer on the host, or is listed again. A
@@ -110,7 +111,7 @@ func (w *poll) run(ctx context.Context, l Listing, out chan<- Event) (err error)
 			select {
 			case out <- e:
 			case <-ctx.Done():
-				return nil
+				return ctx.Err()
 			}
 		}
 		faults := errors.Join(l.Incomplete, w.record(ctx, l))
@@ -118,10 +119,8 @@ func (w *poll) run(ctx context.Context, l Listing, out chan<- Event) (err error)
 			said = faults.Error()
 			w.log().Warn("the listing is incomplete: until it is complete, no router is removed", "err", faults)
 		}
-		select {
-		case <-time.After(cmp.Or(w.Every, time.Second)):
-		case <-ctx.Done():
-			return nil
+		if err := backoff.Sleep(ctx, cmp.Or(w.Every, time.Second)); err != nil {
+			return err
 		}
 		if l, err = w.list(ctx); err == nil {
 			events = w.events(l)

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// reportQueue holds the reports that the control plane does not have yet: the newest of each router.
+// reportQueue holds the reports that the control plane does not have yet: the newest of each
+// router.
 type reportQueue struct {
 	mu    sync.Mutex
 	queue map[string]Report

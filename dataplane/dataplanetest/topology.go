@@ -10,10 +10,10 @@ import (
 
 // The stage of most clauses. The router R has three internal subnets, IPv4 and IPv6:
 //
-//	web1 .10, web2 .11  ── 10.0.1.0/24, fd00:1::/64 ──┐
-//	app1 .10            ── 10.0.2.0/24, fd00:2::/64 ── R ── 203.0.113.0/24 ──┬── outside .50
-//	   fw .250, fw2 .251 ──┘ (10.9.0.0/24 behind)      │    2001:db8:1::/64  └── edge .1 ── 198.51.100.0/24 ── internet .10
-//	db1 .10             ── 10.0.3.0/24, fd00:3::/64 ──┘
+//	web1 .10, web2 .11 ─ 10.0.1.0/24, fd00:1::/64 ┐
+//	app1 .10           ─ 10.0.2.0/24, fd00:2::/64 R ─ 203.0.113.0/24 ┬ outside .50
+//	   fw .250, fw2 .251 ┘ (10.9.0.0/24 behind)   │   2001:db8:1::/64 └ edge .1 ─────┐
+//	db1 .10            ─ 10.0.3.0/24, fd00:3::/64 ┘     internet .10 ─ 198.51.100.0/24 ┘
 //
 // outside and edge have routes to the internal subnets via R, as an external network without
 // translation would: what keeps them out is R alone.

@@ -1,7 +1,8 @@
 // Package host opens the dataplane of a host from names and options: which backend translates and
 // filters, and which wiring attaches routers to networks.
 //
-//	h, err := host.Open(ctx, host.Config{Wiring: "ovs", Physical: map[string]string{"public": "br-ex"}})
+//	physical := map[string]string{"public": "br-ex"}
+//	h, err := host.Open(ctx, host.Config{Wiring: "ovs", Physical: physical})
 //	if err != nil {
 //		return err
 //	}

@@ -1,7 +1,8 @@
 // Package workload attaches virtual machines, containers and network namespaces to networks, by the
 // same wiring that attaches routers: Linux bridges or Open vSwitch.
 //
-//	err := workload.Attach(ctx, wiring, ns, "eth0", workload.Config{Port: port, NextHops: []netip.Addr{gateway}})
+//	config := workload.Config{Port: port, NextHops: []netip.Addr{gateway}}
+//	err := workload.Attach(ctx, wiring, ns, "eth0", config)
 //
 // [Attach] gives a namespace a device with the port's MAC address, MTU, addresses and routes.
 // [AttachTap] makes a tap device for a virtual machine, which configures its addresses itself:

@@ -150,15 +150,6 @@ func (h *host) container(name string) (*lab.Host, namespace.NS) {
 	return inside, namespace.NS{FD: int(ns.Fd())}
 }
 
-func (h *host) pings(from *lab.Host, to string) {
-	h.Helper()
-	c, err := from.Dial(soon(h.T), dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr(to), 0))
-	require.NoError(h, err)
-	defer c.Close()
-	_, err = c.Exchange(soon(h.T), 0)
-	require.NoError(h, err, to)
-}
-
 // TestAttach: a host with nothing but a workload is reached from the host with the router, through
 // the tunnel, and afterwards nothing is left of it.
 func TestAttach(t *testing.T) {
@@ -174,7 +165,7 @@ func TestAttach(t *testing.T) {
 				require.NoError(t, workload.Attach(soon(t), here.wiring, ns, "eth0", c))
 			}
 			for _, to := range []string{"10.0.0.1", "10.9.0.1", "2001:db8::1", "2001:db8:9::1"} {
-				here.pings(inside, to)
+				require.NoError(t, inside.Ping(t.Context(), to))
 			}
 			device, err := workload.Device(ns, c.Port.ID)
 			require.NoError(t, err)

@@ -19,7 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/needs"
@@ -235,13 +234,7 @@ func becomes(ctx context.Context, t *testing.T, api *gophercloud.ServiceClient, 
 
 func pings(t *testing.T, from *lab.Host, to netip.Addr) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	c, err := from.Dial(ctx, dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(to, 0))
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = c.Exchange(ctx, 0)
-	require.NoError(t, err, "%s", to)
+	require.NoError(t, from.Ping(t.Context(), to.String()))
 }
 
 func links(t *testing.T, h *deployment.Host) (names []string) {

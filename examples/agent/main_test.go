@@ -277,13 +277,7 @@ func (h *site) show(before []string, args ...string) string {
 // passes says that the floating IP's workload answers the client.
 func (h *site) passes() {
 	h.t.Helper()
-	conn, err := h.client.Dial(h.t.Context(), dataplane.ICMP, netip.AddrPort{}, netip.MustParseAddrPort("203.0.113.5:0"))
-	require.NoError(h.t, err)
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
-	defer cancel()
-	_, err = conn.Exchange(ctx, 0)
-	require.NoError(h.t, err)
+	require.NoError(h.t, h.client.Ping(h.t.Context(), "203.0.113.5"))
 }
 
 // TestCapabilities starts the agent with what the unit file gives it, and with less.

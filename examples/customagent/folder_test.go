@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/test/transcript"
 )
 
 // patience bounds the wait for what must happen. It is never waited for what must not.
@@ -41,11 +41,11 @@ type rig struct {
 	t    *testing.T
 	dir  string
 	host *dataplane.FakeHost
-	logs *logs
+	logs *transcript.Buffer
 }
 
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "routers"), host: &dataplane.FakeHost{}, logs: &logs{}}
+	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "routers"), host: &dataplane.FakeHost{}, logs: &transcript.Buffer{}}
 	require.NoError(t, os.Mkdir(r.dir, 0o755))
 	r.Poller = &agent.Poller{
 		Lister: &folder{dir: r.dir}, Deployment: "folder", Every: 2 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(r.logs, nil)),
@@ -114,23 +114,8 @@ func (r *rig) turn() {
 	}
 }
 
-// logs is what an agent has said.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logs) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), s)
-}
+// logged counts what the agent has said.
+func (r *rig) logged(text string) int { return strings.Count(r.logs.String(), text) }
 
 func TestRunFollowsTheFolder(t *testing.T) {
 	defer goleak.VerifyNone(t)
@@ -146,12 +131,12 @@ func TestRunFollowsTheFolder(t *testing.T) {
 	r.eventually(r.hasMTU("a", 1400), "an edit is followed")
 
 	r.write("a.json", `{"id": "a", "ports": {`)
-	r.eventually(func() bool { return r.logs.count("a.json") == 1 }, "a broken file is reported")
+	r.eventually(func() bool { return r.logged("a.json") == 1 }, "a broken file is reported")
 	r.remove("b.json")
 	r.turn()
 	require.True(t, r.hasMTU("a", 1400)(), "the router of a broken file stays as it is")
 	require.True(t, r.has("b")(), "nothing is removed while a file is broken")
-	require.Equal(t, 1, r.logs.count("a.json"), "a fault is reported once")
+	require.Equal(t, 1, r.logged("a.json"), "a fault is reported once")
 
 	r.write("a.json", withMTU("a", "1300"))
 	r.eventually(r.hasMTU("a", 1300), "the file is mended")
@@ -286,7 +271,7 @@ func TestOtherFolders(t *testing.T) {
 	exchange()
 	r.turn()
 	require.NoError(t, os.Rename(r.dir, away+".too"))
-	r.eventually(func() bool { return r.logs.count("cannot read the routers of this host") > 0 }, "a missing folder is reported")
+	r.eventually(func() bool { return r.logged("cannot read the routers of this host") > 0 }, "a missing folder is reported")
 	require.True(t, r.has("a")())
 	require.NoError(t, os.Rename(away+".too", r.dir))
 	r.turn()

@@ -1,5 +1,5 @@
-// Command customagent keeps the routers of a host equal to a folder of JSON files. It is an agent on
-// the SDK's loop and dataplane: copy it, and replace the folder by whatever has your routers.
+// Command customagent keeps the routers of a host equal to a folder of JSON files. It is an agent
+// on the SDK's loop and dataplane: copy it, and replace the folder by whatever has your routers.
 package main
 
 import (

@@ -14,6 +14,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/host"
+	"github.com/l3kit/l3kit/internal/test/example"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/needs"
 )
@@ -53,7 +54,7 @@ func TestSamplesOnAHost(t *testing.T) {
 	}}})
 	require.NoError(t, err)
 	for _, router := range []string{"203.0.113.2", "203.0.113.3", "2001:db8::3"} {
-		answers(t, outside, router)
+		require.NoError(t, outside.Ping(t.Context(), router))
 	}
 
 	require.NoError(t, run(t, machine, "--once", folder)) // the kernel numbers a namespace, and says so, when a link that leads into it is first read
@@ -67,7 +68,7 @@ func TestSamplesOnAHost(t *testing.T) {
 	routers, err = h.List(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"8e81973e-0bec-47b0-b898-d190f9ebdacc"}, routers)
-	answers(t, outside, "203.0.113.3")
+	require.NoError(t, outside.Ping(t.Context(), "203.0.113.3"))
 	require.NoError(t, h.Delete(t.Context(), routers[0]))
 
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "bad.json"), []byte("{"), 0o644))
@@ -76,49 +77,17 @@ func TestSamplesOnAHost(t *testing.T) {
 	require.ErrorContains(t, run(t, machine, "--tunnel-address=127.0.0.1", folder), "127.0.0.1 is not an address that other hosts can reach")
 }
 
-func answers(t *testing.T, from *lab.Host, router string) {
-	t.Helper()
-	conn, err := from.Dial(t.Context(), dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr(router), 0))
-	require.NoError(t, err)
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	_, err = conn.Exchange(ctx, 0)
-	require.NoError(t, err, "router %s does not answer", router)
-}
-
-// TestBuildsElsewhere builds the command as the program of another module, as a copy is.
+// TestBuildsElsewhere runs the program as a copy of it, on a machine of its own.
 func TestBuildsElsewhere(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	dir := t.TempDir()
-	for _, file := range []string{"main.go", "folder.go", "../../go.sum"} {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o644))
+	program := example.Build(t)
+	if !needs.Machine(t) {
+		return
 	}
-	text, err := os.ReadFile("../../go.mod")
-	require.NoError(t, err)
-	const module = "github.com/l3kit/l3kit"
-	mod := strings.Replace(string(text), "module "+module, "module example.org/agent", 1) +
-		"\nrequire " + module + " v0.0.0\nreplace " + module + " => " + root + "\n"
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644))
-	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "agent", ".")
-	build.Dir, build.Env = dir, append(os.Environ(), "GOWORK=off")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	help, err := exec.CommandContext(t.Context(), filepath.Join(dir, "agent"), "--help").CombinedOutput()
-	require.NoError(t, err, "%s", help)
-	require.Contains(t, string(help), "FILE.gone")
+	for _, c := range []struct{ mode, says string }{{"--once", "router applied"}, {"--plan", "nothing to do"}} {
+		out, err := exec.CommandContext(t.Context(), program, c.mode, "routers").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Equal(t, 2, strings.Count(string(out), c.says), "%s", out)
+	}
 }
 
-// TestReadmeShowsTheAgent keeps the part that the README shows equal to the program.
-func TestReadmeShowsTheAgent(t *testing.T) {
-	program, err := os.ReadFile("main.go")
-	require.NoError(t, err)
-	_, part, found := strings.Cut(string(program), "\tsource := &agent.Poller")
-	require.True(t, found)
-	readme, err := os.ReadFile("../../README.md")
-	require.NoError(t, err)
-	require.Contains(t, string(readme), "```go\n\tsource := &agent.Poller"+strings.TrimSuffix(part, "}\n")+"```")
-}
+func TestReadmeShowsTheAgent(t *testing.T) { example.InReadme(t, "\tsource := &agent.Poller") }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/internal/test/transcript"
 )
 
 // served is a server that runs, and its API's address.
@@ -24,7 +26,7 @@ type served struct {
 	site
 	address string
 	cmd     *exec.Cmd
-	said    *output
+	said    *transcript.Buffer
 }
 
 func serve(t *testing.T, args ...string) *served {

@@ -21,6 +21,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/internal/test/powerloss"
+	"github.com/l3kit/l3kit/internal/test/transcript"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -74,7 +75,7 @@ type powered struct {
 	disk     *powerloss.Disk
 	api, bus string // addresses
 	server   *exec.Cmd
-	said     *output
+	said     *transcript.Buffer
 }
 
 const powerSecret = "0123456789abcdef0123456789abcdef"

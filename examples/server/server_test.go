@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/transcript"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
 
@@ -40,7 +40,7 @@ type site struct {
 }
 
 // command is the server with flags, which says errors only. A prefix is what runs it.
-func (s site) command(args []string, prefix ...string) (*exec.Cmd, *output) {
+func (s site) command(args []string, prefix ...string) (*exec.Cmd, *transcript.Buffer) {
 	s.Helper()
 	own, err := os.Executable()
 	require.NoError(s, err)
@@ -51,13 +51,13 @@ func (s site) command(args []string, prefix ...string) (*exec.Cmd, *output) {
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), program+"=server", "L3KIT_LOG_LEVEL=error")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said := new(output)
+	said := new(transcript.Buffer)
 	cmd.Stderr = said
 	return cmd, said
 }
 
 // refuses runs a server that cannot run, and requires one line that has the text.
-func (s site) refuses(text string, cmd *exec.Cmd, said *output) {
+func (s site) refuses(text string, cmd *exec.Cmd, said *transcript.Buffer) {
 	s.Helper()
 	start := time.Now()
 	err := cmd.Run()
@@ -196,7 +196,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 // ends requires that a server which runs, or is about to, ends well when it is told to.
-func (s site) ends(cmd *exec.Cmd, said *output) {
+func (s site) ends(cmd *exec.Cmd, said *transcript.Buffer) {
 	s.Helper()
 	require.Eventually(s, func() bool {
 		_, err := os.Stat(filepath.Join(s.dir, "l3kit-bus", "jetstream"))
@@ -263,22 +263,4 @@ func TestCommandsPrint(t *testing.T) {
 		require.NoError(t, err, "%s", said)
 		require.Contains(t, string(text), c.want)
 	}
-}
-
-// output is what a program has said, while it runs too.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

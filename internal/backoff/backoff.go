@@ -17,11 +17,19 @@ type Backoff struct {
 
 // Wait waits for a pause, or until ctx ends: then it returns the cause.
 func (b *Backoff) Wait(ctx context.Context) error {
+	err := Sleep(ctx, Jitter(b.Pause, b.Spread))
+	if err == nil {
+		b.Pause = min(2*b.Pause, b.Longest)
+	}
+	return err
+}
+
+// Sleep waits, or until ctx ends: then it returns the cause.
+func Sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-time.After(Jitter(b.Pause, b.Spread)):
-		b.Pause = min(2*b.Pause, b.Longest)
+	case <-time.After(d):
 		return nil
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // Packet is an IPv4 or IPv6 packet, whole, without options and extension headers.
@@ -53,6 +55,24 @@ const (
 	tcpLen   = 20
 	shortLen = 8 // UDP and ICMP
 )
+
+// First is the first packet of a connection: of TCP a SYN, of ICMP an echo request. The protocol of
+// other packets is 0.
+func First(p dataplane.Packet, data []byte) Packet {
+	f := Packet{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Data: data}
+	switch p.Proto {
+	case dataplane.TCP:
+		f.Proto, f.Flags = unix.IPPROTO_TCP, SYN
+	case dataplane.UDP:
+		f.Proto = unix.IPPROTO_UDP
+	case dataplane.ICMP:
+		f.Proto, f.Type = unix.IPPROTO_ICMP, EchoRequest4
+		if p.Dst.Is6() {
+			f.Proto, f.Type = unix.IPPROTO_ICMPV6, EchoRequest6
+		}
+	}
+	return f
+}
 
 // IsICMP says that it is an ICMP message of the packet's family.
 func (p Packet) IsICMP() bool {

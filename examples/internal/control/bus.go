@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"net/url"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/l3kit/l3kit/examples/internal/buslogin"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
-	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -47,11 +46,8 @@ type Embedded struct {
 
 // check refuses flags that do not go together.
 func (b *Bus) check() error {
-	for _, text := range b.URLs {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
-			return setting.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
-		}
+	if err := buslogin.CheckURLs(b.URLs); err != nil {
+		return err
 	}
 	cluster := b.ClusterListen.IsValid() || len(b.ClusterPeers) > 0 || b.ClusterCA != ""
 	switch {
@@ -140,20 +136,9 @@ func (b *Bus) start(l *link, log *slog.Logger) (err error) {
 }
 
 // login is how to connect to another NATS.
-func (b *Bus) login(log *slog.Logger) (l natsbus.Login, err error) {
-	l = natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
-	if b.PasswordFile != "" {
-		if l.Password, err = files.ReadSecret("--bus-password-file", b.PasswordFile); err != nil {
-			return l, err
-		}
-	}
-	if b.Credentials != "" {
-		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
-			return l, err
-		}
-	}
-	l.TLS, err = b.TLS.Config("--bus-")
-	return l, err
+func (b *Bus) login(log *slog.Logger) (natsbus.Login, error) {
+	l := natsbus.Login{URLs: b.URLs, Password: b.Password, CredentialsFile: b.Credentials, Logger: log}
+	return buslogin.Read(l, b.PasswordFile, b.TLS)
 }
 
 func (l *link) close() {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -28,18 +28,10 @@ func (c *Credential) Run(out io.Writer) error {
 	}
 	if made {
 		fmt.Fprintf(os.Stderr, "there was no secret, so %s was created: the password is of use only for a server that has this file as its --bus-secret-file\n",
-			absolute(c.SecretFile))
+			files.Absolute(c.SecretFile))
 	}
 	_, err = fmt.Fprintln(out, natsbus.Credential(secret, c.Host))
 	return err
-}
-
-// absolute is the path itself where the working directory is unknown.
-func absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return path
 }
 
 // Accounts is the command that prints the accounts that another NATS needs.

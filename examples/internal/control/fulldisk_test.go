@@ -1,51 +1,31 @@
 package control_test
 
 import (
-	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // TestReadinessWhenTheDatabaseIsFull: the process is not ready from the first write that fails
 // until one works again.
 func TestReadinessWhenTheDatabaseIsFull(t *testing.T) {
-	needs.Root(t)
-	const mark = "L3KIT_TEST_MOUNT_NAMESPACE"
-	if os.Getenv(mark) == "" {
-		needs.Program(t, "unshare", "util-linux")
-		cmd := exec.Command("unshare", "--mount", "--propagation=private", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), mark+"=1")
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s", out)
-		require.NoError(t, err)
+	if !needs.MountNamespace(t) {
 		return
 	}
 	dir := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"))
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	disk.Small(t, dir, "16m")
 	s := start(t, "--database=sqlite:"+filepath.Join(dir, "l3.db"))
 	eventually(t, "it is ready", s.ready)
 	for range 2 {
 		ballast := filepath.Join(dir, "ballast")
-		f, err := os.Create(ballast)
-		require.NoError(t, err)
-		for size := 1 << 20; size > 0; {
-			if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-				size /= 2
-			} else {
-				require.NoError(t, err)
-			}
-		}
-		require.NoError(t, f.Close())
+		require.NoError(t, disk.Fill(ballast))
 		create := func() int {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"routers", strings.NewReader(`{"router":{}}`))
 			require.NoError(t, err)

@@ -90,7 +90,7 @@ type probe struct {
 func (s *site) send(ctx context.Context, p dataplane.Packet) (*finding, error) {
 	mark := make([]byte, 16)
 	rand.Read(mark)
-	w := &probe{site: s, packet: p, sent: packet(p, append([]byte("l3kit probe "), mark...)), ringer: dataplane.MAC{2}} // locally administered
+	w := &probe{site: s, packet: p, sent: frame.First(p, append([]byte("l3kit probe "), mark...)), ringer: dataplane.MAC{2}} // locally administered
 	copy(w.ringer[1:], mark)
 	w.sent.TTL = 2 // the router takes one hop, and whoever is next forwards the packet no further
 	if err := w.transmit(); err != nil {
@@ -231,20 +231,3 @@ func (w *probe) leadsTo(a netip.Addr) bool {
 }
 
 func (w *probe) finding(v dataplane.Verdict) *finding { return &finding{Packet: w.packet, Verdict: v} }
-
-// packet is a first packet on the wire.
-func packet(p dataplane.Packet, data []byte) frame.Packet {
-	f := frame.Packet{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Data: data}
-	switch p.Proto {
-	case dataplane.TCP:
-		f.Proto, f.Flags = unix.IPPROTO_TCP, frame.SYN
-	case dataplane.UDP:
-		f.Proto = unix.IPPROTO_UDP
-	case dataplane.ICMP:
-		f.Proto, f.Type = unix.IPPROTO_ICMP, frame.EchoRequest4
-		if p.Src.Is6() {
-			f.Proto, f.Type = unix.IPPROTO_ICMPV6, frame.EchoRequest6
-		}
-	}
-	return f
-}

@@ -253,7 +253,7 @@ func (s *site) connection(p dataplane.Packet) (f conntrack.Flow, found bool, err
 	if err != nil {
 		return f, false, fmt.Errorf("list connections: %w", err)
 	}
-	proto := packet(p, nil).Proto
+	proto := frame.First(p, nil).Proto
 	i := slices.IndexFunc(flows, func(f conntrack.Flow) bool {
 		t := f.TupleOrig
 		if t.IP.SourceAddress != p.Src || t.IP.DestinationAddress != p.Dst || t.Proto.Protocol != proto {

@@ -1,10 +1,11 @@
-// Package files looks after the permissions of files that flags name.
+// Package files looks after files that flags name: their permissions and paths.
 package files
 
 import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/l3kit/l3kit/examples/internal/setting"
@@ -60,4 +61,13 @@ func WarnOfOthers(log *slog.Logger, paths ...string) {
 			log.Warn("everybody on this host can open what is the service's: chmod o= it", "path", path, "mode", info.Mode().Perm())
 		}
 	}
+}
+
+// Absolute returns the absolute path, or the path itself if it is empty or the working directory is
+// unknown.
+func Absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil && path != "" {
+		return abs
+	}
+	return path
 }

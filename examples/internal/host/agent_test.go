@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
@@ -57,8 +56,11 @@ func TestAgent(t *testing.T) {
 	service, err := server.Serve(7)
 	require.NoError(t, err)
 	defer service.Close()
-	passes(t, client, "203.0.113.5")
-	eventually(t, func() bool { return len(r.peers()) == 1 }, "the wiring knows the other host")
+	require.NoError(t, client.Ping(t.Context(), "203.0.113.5"))
+	eventually(t, func() bool {
+		peers, err := r.machine.FloodPeers("vxlan-42")
+		return err == nil && len(peers) == 1
+	}, "the wiring knows the other host")
 
 	stream, err := client.Stream(t.Context(), netip.AddrPort{}, netip.MustParseAddrPort("203.0.113.5:7"), 5*time.Millisecond)
 	require.NoError(t, err)
@@ -84,26 +86,6 @@ func TestAgent(t *testing.T) {
 		return os.IsNotExist(err)
 	}, "it goes")
 	again.end()
-}
-
-// peers are those that the VXLAN device floods to.
-func (r *rig) peers() (all []string) {
-	h, err := r.machine.Enter(r.machine.HostNS)
-	require.NoError(r.t, err)
-	require.NoError(r.t, h.Do(func() error {
-		device, err := netlink.LinkByName("vxlan-42")
-		if err != nil {
-			return err
-		}
-		list, err := netlink.NeighList(device.Attrs().Index, unix.AF_BRIDGE)
-		for _, n := range list {
-			if n.IP != nil {
-				all = append(all, n.IP.String())
-			}
-		}
-		return err
-	}))
-	return all
 }
 
 // withSwitch gives the machine an Open vSwitch, and the agent the flags for it.
@@ -249,7 +231,7 @@ func TestBootWithoutServers(t *testing.T) {
 	p = r.start(login)
 	eventually(t, func() bool { n, _ := p.metric("l3kit_agent_apply_seconds"); return n == 1 }, "it is there again")
 	_, client := r.neighbours()
-	passes(t, client, "203.0.113.5")
+	require.NoError(t, client.Ping(t.Context(), "203.0.113.5"))
 	require.False(t, p.ready(), "but nobody has said so")
 	_, known := p.metric("l3kit_agent_heard_age_seconds")
 	require.False(t, known)
@@ -342,7 +324,7 @@ func TestCommands(t *testing.T) {
 	next(t, reports, applied)
 	eventually(t, func() bool { kept, err := agent.ReadCache(r.flags.Cache); return err == nil && len(kept.Routers) == 1 }, "cached")
 	_, client := r.neighbours()
-	passes(t, client, "203.0.113.5")
+	require.NoError(t, client.Ping(t.Context(), "203.0.113.5"))
 
 	inside := filepath.Join(r.machine.Dir, dataplane.NamespaceName(office().ID))
 	writes, err := lab.Writes([]string{r.machine.HostNS, inside}, func() error {

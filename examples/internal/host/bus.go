@@ -1,10 +1,8 @@
 package host
 
 import (
-	"net/url"
-
+	"github.com/l3kit/l3kit/examples/internal/buslogin"
 	"github.com/l3kit/l3kit/examples/internal/certificates"
-	"github.com/l3kit/l3kit/examples/internal/files"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -21,23 +19,11 @@ type Bus struct {
 
 // Login is for a host's agent.
 func (b *Bus) Login(host string) (l natsbus.Login, err error) {
-	for _, u := range b.URLs {
-		if err := checkURL(u); err != nil {
-			return l, err
-		}
+	if err := buslogin.CheckURLs(b.URLs); err != nil {
+		return l, err
 	}
 	l = natsbus.Login{URLs: b.URLs, Host: host, Password: b.Password, CredentialsFile: b.Credentials}
-	if b.PasswordFile != "" {
-		if l.Password, err = files.ReadSecret("--bus-password-file", b.PasswordFile); err != nil {
-			return l, err
-		}
-	}
-	if b.Credentials != "" {
-		if err := files.Secret("--bus-credentials", b.Credentials); err != nil {
-			return l, err
-		}
-	}
-	if l.TLS, err = b.TLS.Config("--bus-"); err != nil {
+	if l, err = buslogin.Read(l, b.PasswordFile, b.TLS); err != nil {
 		return l, err
 	}
 	if l.Password == "" && l.CredentialsFile == "" && b.TLS.Cert == "" {
@@ -45,15 +31,4 @@ func (b *Bus) Login(host string) (l natsbus.Login, err error) {
 			"on the server, in its directory or with its --bus-secret-file, server credential %s prints this host's password", host)
 	}
 	return l, nil
-}
-
-func checkURL(text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return setting.Errorf("--bus: %w", err)
-	}
-	if u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.Path != "" {
-		return setting.Errorf("--bus: %q is neither nats://HOST:PORT nor tls://HOST:PORT", text)
-	}
-	return nil
 }

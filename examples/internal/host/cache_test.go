@@ -13,6 +13,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/test/disk"
 )
 
 // TestCacheOnABadDisk: the agent serves its host from the message queue, is not ready and says why,
@@ -21,14 +22,7 @@ func TestCacheOnABadDisk(t *testing.T) {
 	ballast := func(dir string) string { return filepath.Join(dir, "ballast") }
 	for name, c := range map[string]struct{ harm, heal func(dir string) error }{
 		"full": {
-			func(dir string) error {
-				text := make([]byte, 4096)
-				f, err := os.Create(ballast(dir))
-				for err == nil {
-					_, err = f.Write(text)
-				}
-				return f.Close()
-			},
+			func(dir string) error { return disk.Fill(ballast(dir)) },
 			func(dir string) error { return os.Remove(ballast(dir)) },
 		},
 		"read-only": {
@@ -38,24 +32,23 @@ func TestCacheOnABadDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			disk := t.TempDir()
-			require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"))
-			t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, unix.MNT_DETACH)) })
-			require.NoError(t, c.harm(disk))
-			r.flags.Cache = filepath.Join(disk, "cache")
+			dir := t.TempDir()
+			disk.Small(t, dir, "64k")
+			require.NoError(t, c.harm(dir))
+			r.flags.Cache = filepath.Join(dir, "cache")
 			b := newBus(t, loopback)
 			b.put(office(), 1)
 			reports := b.hear("reports.host1")
 			p := r.start(b.login())
 			next(t, reports, applied)
 			_, client := r.neighbours()
-			passes(t, client, "203.0.113.5")
+			require.NoError(t, client.Ping(t.Context(), "203.0.113.5"))
 			synced := func() bool { n, ok := p.metric("l3kit_agent_synced"); return ok && n == 1 }
 			eventually(t, synced, "it has read the list")
 			require.False(t, p.ready())
 			require.Contains(t, p.said.String(), "cannot write the cache")
 
-			require.NoError(t, c.heal(disk))
+			require.NoError(t, c.heal(dir))
 			eventually(t, p.ready, "the disk is good again")
 			kept, err := agent.ReadCache(r.flags.Cache)
 			require.NoError(t, err)

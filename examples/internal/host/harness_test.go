@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/transcript"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -180,30 +180,12 @@ type process struct {
 	t     *testing.T
 	stop  context.CancelFunc
 	ended chan error
-	said  *output
-}
-
-// output is what was logged.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	said  *transcript.Buffer
 }
 
 func (r *rig) start(login natsbus.Login) *process {
 	r.t.Helper()
-	p := &process{t: r.t, ended: make(chan error, 1), said: &output{}}
+	p := &process{t: r.t, ended: make(chan error, 1), said: &transcript.Buffer{}}
 	p.Process = &daemon.Process{Log: slog.New(slog.NewTextHandler(p.said, nil)), Metrics: prometheus.NewRegistry()}
 	var ctx context.Context
 	ctx, p.stop = context.WithCancel(context.Background())
@@ -310,18 +292,6 @@ func (r *rig) neighbours() (server, client *lab.Host) {
 		return h
 	}
 	return attach("server", "lan", "10.0.1.5/24", netip.MustParseAddr("10.0.1.1")), attach("client", "wan", "203.0.113.1/24")
-}
-
-// passes says that a client's packets come through, when they are given time.
-func passes(t *testing.T, client *lab.Host, to string) {
-	t.Helper()
-	conn, err := client.Dial(t.Context(), dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr(to), 0))
-	require.NoError(t, err)
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	_, err = conn.Exchange(ctx, 0)
-	require.NoError(t, err)
 }
 
 func next(t *testing.T, words <-chan map[string]any, fits func(map[string]any) bool) map[string]any {

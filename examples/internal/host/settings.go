@@ -172,10 +172,11 @@ func (a *Agent) settings(host string) map[string]any {
 	m := a.Machine
 	all := map[string]any{
 		"host": host, "dataplane": m.Dataplane, "wiring": m.Wiring, "physical": pairs(m.Physical), "tunnel-peers": texts(m.TunnelPeers),
-		"vxlan-port": fmt.Sprint(m.VXLANPort), "cache": absolute(m.Cache), "namespaces": absolute(m.Namespaces),
+		"vxlan-port": fmt.Sprint(m.VXLANPort), "cache": files.Absolute(m.Cache), "namespaces": files.Absolute(m.Namespaces),
 		"ovs-endpoint": strings.Join(m.OVS.Endpoint, ","), "ovs-run-dir": m.OVS.RunDir, "ovs-datapath": m.OVS.Datapath, "ovs-device": m.OVS.Device,
 		"ovs-integration": m.OVS.Integration, "ovs-tunnel": m.OVS.Tunnel, "ovs-checksum": fmt.Sprint(m.OVS.Checksum),
-		"ovs-direct": strings.Join(m.OVS.Direct, ","), "ovs-ca": absolute(m.OVS.TLS.CA), "ovs-cert": absolute(m.OVS.TLS.Cert), "ovs-key": absolute(m.OVS.TLS.Key),
+		"ovs-direct": strings.Join(m.OVS.Direct, ","), "ovs-ca": files.Absolute(m.OVS.TLS.CA),
+		"ovs-cert": files.Absolute(m.OVS.TLS.Cert), "ovs-key": files.Absolute(m.OVS.TLS.Key),
 	}
 	if m.TunnelAddress.IsValid() {
 		all["tunnel-address"] = m.TunnelAddress.String()
@@ -198,15 +199,4 @@ func texts(addrs []netip.Addr) string {
 		all = append(all, a.String())
 	}
 	return strings.Join(all, ",")
-}
-
-// absolute is the path itself where the working directory is unknown.
-func absolute(path string) string {
-	if path == "" {
-		return ""
-	}
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return path
 }

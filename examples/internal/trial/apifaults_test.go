@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
@@ -144,7 +145,7 @@ func (f *lostAndFound) fullDatabase() {
 		var filling sync.WaitGroup
 		filling.Go(func() {
 			for !stop.Load() { // PostgreSQL makes room by removing old files of its log
-				if err := fill(ballast); err != nil {
+				if err := disk.Fill(ballast); err != nil {
 					f.Errorf("fill the disk: %v", err)
 					return
 				}

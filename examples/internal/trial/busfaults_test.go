@@ -24,6 +24,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/intrusion"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/powerloss"
@@ -196,7 +197,7 @@ func (f *lostAndFound) fullBus() {
 		f.moveBus(small)
 		pid := f.server.Process.PID()
 		ballast := filepath.Join(small, "ballast")
-		require.NoError(f, fill(ballast))
+		require.NoError(f, disk.Fill(ballast))
 		f.unready("bus")
 		f.asks(f.tenants[14]) // the database takes it
 		time.Sleep(3 * time.Second)
@@ -234,35 +235,18 @@ func (f *lostAndFound) moveBus(dir string) {
 	f.start()
 }
 
-// fill writes a file until the disk is full.
-func fill(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // powerLoss cuts the power of the server's machine while changes are published. Whatever was not
 // synced to the bus's disk is lost; the database is on another machine.
 func (f *lostAndFound) powerLoss() {
 	dir := f.busDir + ".disk"
 	require.NoError(f, os.Mkdir(dir, 0o700))
-	disk, err := powerloss.Mount(dir)
+	volume, err := powerloss.Mount(dir)
 	require.NoError(f, err)
 	mounted := true
 	f.Cleanup(func() {
 		if mounted {
-			disk.Cut()
-			_ = disk.Unmount() // the server may still be there
+			volume.Cut()
+			_ = volume.Unmount() // the server may still be there
 		}
 	})
 	f.lossless("power loss", f.tenants, func() {
@@ -283,13 +267,13 @@ func (f *lostAndFound) powerLoss() {
 			})
 		}
 		require.Eventually(f, func() bool { return changed.Load() > 20 }, lab.Patience(20*time.Second), 10*time.Millisecond)
-		syncs := disk.Cut()
+		syncs := volume.Cut()
 		require.NoError(f, f.server.Process.Kill())
 		stop.Store(true)
 		changing.Wait()
 		f.Logf("%d changes, %d syncs", changed.Load(), syncs)
-		require.NoError(f, disk.Unmount())
-		require.NoError(f, disk.Restore())
+		require.NoError(f, volume.Unmount())
+		require.NoError(f, volume.Restore())
 		before := len(f.server.Process.Said())
 		f.start()
 		f.changes(f.tenants[16:20]...)
@@ -297,9 +281,9 @@ func (f *lostAndFound) powerLoss() {
 		require.Empty(f, f.orphans())
 		f.moveBus(f.busDir)
 	})
-	disk.Cut()
+	volume.Cut()
 	mounted = false
-	require.NoError(f, disk.Unmount())
+	require.NoError(f, volume.Unmount())
 }
 
 // plantedLinks puts symbolic links where a host's agent keeps its files and the names of

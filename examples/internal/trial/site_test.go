@@ -1,7 +1,6 @@
 package trial_test
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/lab"
@@ -85,7 +85,7 @@ func (s *site) active(api *gophercloud.ServiceClient, tenants ...*deployment.Ten
 					break
 				}
 			}
-			if !sleep(ctx, 20*time.Millisecond) {
+			if backoff.Sleep(ctx, 20*time.Millisecond) != nil {
 				require.NoError(s, err)
 				require.Failf(s, "not ACTIVE", "router %s of %s is %s (%s), its floating IP %+v", t.Router, t.Name, status, reason, f)
 			}
@@ -186,15 +186,5 @@ func (s *site) lossless(what string, tenants []*deployment.Tenant, do func()) {
 	s.Logf("%s: %d datagrams to %d tenants, %s", what, sent, len(tenants), time.Since(began).Round(100*time.Millisecond))
 	if s.Failed() {
 		s.FailNow()
-	}
-}
-
-// sleep says false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -101,18 +101,8 @@ func (s *site) inject(port dataplane.Port, p frame.Packet) error {
 
 // packet is the trial's first packet.
 func (p trial) packet(data []byte) frame.Packet {
-	f := frame.Packet{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Data: data}
-	switch p.Proto {
-	case dataplane.TCP:
-		f.Proto, f.Flags = unix.IPPROTO_TCP, frame.SYN
-	case dataplane.UDP:
-		f.Proto = unix.IPPROTO_UDP
-	case dataplane.ICMP:
-		f.Proto, f.Type = unix.IPPROTO_ICMP, frame.EchoRequest4
-		if p.Dst.Is6() {
-			f.Proto, f.Type = unix.IPPROTO_ICMPV6, frame.EchoRequest6
-		}
-	default:
+	f := frame.First(p.Packet, data)
+	if f.Proto == 0 {
 		f.Proto = otherNumber
 	}
 	if p.Kind == stray {

@@ -117,6 +117,25 @@ func (h *Host) Ask(ctx context.Context, to netip.AddrPort) (Seen, error) {
 	return c.Exchange(ctx, 0)
 }
 
+// Ping sends echo requests until one is answered, for half a minute at most ([Patience]).
+func (h *Host) Ping(ctx context.Context, to string) error {
+	addr, err := netip.ParseAddr(to)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, Patience(30*time.Second))
+	defer cancel()
+	c, err := h.Dial(ctx, dataplane.ICMP, netip.AddrPort{}, netip.AddrPortFrom(addr, 0))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Exchange(ctx, 0); err != nil {
+		return fmt.Errorf("ping %s from %s: %w", to, h.Name, err)
+	}
+	return nil
+}
+
 // SetTTL sets the time to live (hop limit) of what is sent from now on.
 func (c *Conn) SetTTL(hops int) error {
 	return c.x.control(func(fd int) error {

@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/binary"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,4 +69,26 @@ func parseFrame(b []byte) *Packet {
 		return nil
 	}
 	return &p
+}
+
+// FloodPeers returns the addresses of the hosts that a VXLAN device of the machine floods to.
+func (l *Lab) FloodPeers(device string) (peers []string, err error) {
+	h, err := l.Enter(l.HostNS)
+	if err != nil {
+		return nil, err
+	}
+	err = h.Do(func() error {
+		link, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		list, err := netlink.NeighList(link.Attrs().Index, unix.AF_BRIDGE)
+		for _, n := range list {
+			if n.IP != nil {
+				peers = append(peers, n.IP.String())
+			}
+		}
+		return err
+	})
+	return peers, err
 }

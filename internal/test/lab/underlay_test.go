@@ -41,11 +41,7 @@ func TestUnderlayCarriesTunnels(t *testing.T) {
 			require.NoError(t, err)
 			defer capture.Close()
 
-			c, err := hosts[0].Dial(soon(t), dataplane.ICMP, netip.AddrPort{}, netip.MustParseAddrPort("10.0.0.2:0"))
-			require.NoError(t, err)
-			defer c.Close()
-			_, err = c.Exchange(soon(t), 0)
-			require.NoError(t, err)
+			require.NoError(t, hosts[0].Ping(t.Context(), "10.0.0.2"))
 
 			packets, err := capture.Packets()
 			require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 func Root(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		lacks(t, "needs root")
+		Lacks(t, "needs root")
 	}
 }
 
@@ -23,7 +23,7 @@ func Root(t testing.TB) {
 func Program(t testing.TB, name, from string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		lacks(t, "needs "+name+" (package "+from+")")
+		Lacks(t, "needs "+name+" (package "+from+")")
 	}
 }
 
@@ -33,13 +33,28 @@ func Program(t testing.TB, name, from string) {
 // it is false.
 func MountNamespace(t *testing.T) bool {
 	t.Helper()
+	return again(t, "unshare", "--mount", "--propagation=slave")
+}
+
+// Machine is like MountNamespace. The process also has an empty /run and a network namespace of its
+// own, in which lo is up, so programs that the test starts run as on another machine.
+func Machine(t *testing.T) bool {
+	t.Helper()
+	Program(t, "ip", "iproute2")
+	return again(t, "unshare", "--mount", "--propagation=slave", "--net",
+		"sh", "-c", `mount -t tmpfs tmpfs /run && ip link set lo up && exec "$0" "$@"`)
+}
+
+// again runs the test again by a command, unless this is that run.
+func again(t *testing.T, command ...string) bool {
+	t.Helper()
 	Root(t)
-	const mark = "TEST_IN_MOUNT_NAMESPACE"
+	const mark = "TEST_RUNS_AGAIN"
 	if os.Getenv(mark) == t.Name() {
 		return true
 	}
-	Program(t, "unshare", "util-linux")
-	args := []string{"--mount", "--propagation=slave", os.Args[0]}
+	Program(t, command[0], "util-linux")
+	args := append(command[1:], os.Args[0])
 	for _, name := range []string{"test.v", "test.timeout"} {
 		args = append(args, "-"+name+"="+flag.Lookup(name).Value.String())
 	}
@@ -47,7 +62,7 @@ func MountNamespace(t *testing.T) bool {
 	if _, subtests, some := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); some {
 		run += "/" + subtests
 	}
-	cmd := exec.Command("unshare", append(args, "-test.run="+run)...)
+	cmd := exec.Command(command[0], append(args, "-test.run="+run)...)
 	cmd.Env = append(os.Environ(), mark+"="+t.Name())
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
@@ -56,17 +71,12 @@ func MountNamespace(t *testing.T) bool {
 	return false
 }
 
-func lacks(t testing.TB, what string) {
+// Lacks says that a test cannot do what it is for, because something that it names is missing.
+func Lacks(t testing.TB, what string) {
 	t.Helper()
 	end := t.Skip
 	if os.Getenv("CI") == "true" {
 		end = t.Fatal
 	}
 	end(what)
-}
-
-// Lacks says that a test cannot do what it is for, because something that it names is missing.
-func Lacks(t testing.TB, what string) {
-	t.Helper()
-	lacks(t, what)
 }

@@ -93,19 +93,20 @@ func (t *table) write(path string) error {
 // preamble says what the table means.
 const preamble = `# Measured
 
-` + "`make bench`" + ` wrote this file. Times are medians; where the machine's own speed would decide, values are
-ratios to something that is measured in the same run, in turn:
+` + "`make bench`" + ` wrote this file. Times are medians; where the machine's own speed would decide, values
+are ratios to something that is measured in the same run, in turn:
 
-- *floor*: the least netlink work that makes the same namespace, devices, addresses, routes and **the same
-  nftables table**.
-- *least table*: the same with the least table that translates the same packets, which is two maps and the
-  rules that use them. It counts no traffic and guards no private network.
+- *floor*: the least netlink work that makes the same namespace, devices, addresses, routes and
+  **the same nftables table**.
+- *least table*: the same with the least table that translates the same packets, which is two maps
+  and the rules that use them. It counts no traffic and guards no private network.
 - *plain forwarding*: a kernel that only forwards; *bare map*: one nftables map and nothing else.
 
-Two goals are missed because of what is below l3kit, and each is measured alone beside it. A floating IP is
-an address on the gateway device, and the kernel walks that list twice to add one (` + "`" + `kernel-address-add` + "`" + `): that
-is most of ` + "`" + `fip-add-10000` + "`" + `. For each new port ovs-vswitchd looks at all ports (` + "`" + `ovs-vsctl/add-port-1000` + "`" + `), and
-a plug waits for it, because before that the port passes nothing.
+Two goals are missed because of what is below l3kit, and each is measured alone beside it. A
+floating IP is an address on the gateway device, and the kernel walks that list twice to add one
+(` + "`" + `kernel-address-add` + "`" + `): that is most of ` + "`" + `fip-add-10000` + "`" + `. For each new port ovs-vswitchd looks at all
+ports (` + "`" + `ovs-vsctl/add-port-1000` + "`" + `), and a plug waits for it, because before that the port passes
+nothing.
 
 `
 
