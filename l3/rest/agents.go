@@ -66,10 +66,8 @@ func (a *api) agents() {
 }
 
 func agentTable() table[l3.Agent, l3.AgentSpec] {
-	type (
-		R = l3.Agent
-		S = l3.AgentSpec
-	)
+	type R = l3.Agent
+	type S = l3.AgentSpec
 	return table[R, S]{
 		field[R, S]("ID", anyUUID, found),
 		field[R, S]("Type", label, found),

@@ -54,10 +54,8 @@ func (a *api) pools() {
 
 // availability registers the counts of addresses.
 func (a *api) availability() {
-	type (
-		R = l3.IPAvailability
-		S = l3.SubnetIPAvailability
-	)
+	type R = l3.IPAvailability
+	type S = l3.SubnetIPAvailability
 	subnets := record(table[S, any]{
 		field[S, any]("SubnetID", anyUUID, 0),
 		field[S, any]("SubnetName", label, 0),

@@ -15,10 +15,8 @@ func (a *api) floatingIPs() {
 }
 
 func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
-	type (
-		R = l3.FloatingIP
-		S = l3.FloatingIPSpec
-	)
+	type R = l3.FloatingIP
+	type S = l3.FloatingIPSpec
 	return append(standard[R, S](),
 		field[R, S]("Description", label, given|found),
 		field[R, S]("NetworkID", anyUUID, inPost|needed|found),
@@ -35,24 +33,12 @@ func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
 }
 
 // portDetails is null for a floating IP that is not bound.
-var portDetails = func() codec[*l3.PortDetails, any] {
-	type R = l3.PortDetails
-	t := table[R, any]{
-		field[R, any]("Name", label, 0),
-		field[R, any]("NetworkID", anyUUID, 0),
-		field[R, any]("MAC", label, 0),
-		field[R, any]("AdminStateUp", boolean, 0),
-		field[R, any]("Status", status, 0),
-		field[R, any]("DeviceID", label, 0),
-		field[R, any]("DeviceOwner", label, 0),
-	}
-	return codec[*R, any]{
-		schema: t.schema(0).nullable(),
-		write: func(b []byte, r *R) []byte {
-			if r == nil {
-				return append(b, "null"...)
-			}
-			return t.write(b, r)
-		},
-	}
-}()
+var portDetails = orNil(record(table[l3.PortDetails, any]{
+	field[l3.PortDetails, any]("Name", label, 0),
+	field[l3.PortDetails, any]("NetworkID", anyUUID, 0),
+	field[l3.PortDetails, any]("MAC", label, 0),
+	field[l3.PortDetails, any]("AdminStateUp", boolean, 0),
+	field[l3.PortDetails, any]("Status", status, 0),
+	field[l3.PortDetails, any]("DeviceID", label, 0),
+	field[l3.PortDetails, any]("DeviceOwner", label, 0),
+}))

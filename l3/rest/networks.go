@@ -17,10 +17,8 @@ func (a *api) networks() {
 }
 
 func networkTable() table[l3.Network, l3.NetworkSpec] {
-	type (
-		R = l3.Network
-		S = l3.NetworkSpec
-	)
+	type R = l3.Network
+	type S = l3.NetworkSpec
 	return append(standard[R, S](),
 		field[R, S]("Name", label, given|found),
 		field[R, S]("Description", label, given|found),

@@ -18,10 +18,8 @@ func (a *api) ports() {
 }
 
 func portTable() table[l3.Port, l3.PortSpec] {
-	type (
-		R = l3.Port
-		S = l3.PortSpec
-	)
+	type R = l3.Port
+	type S = l3.PortSpec
 	return append(standard[R, S](),
 		field[R, S]("Name", label, given|found),
 		field[R, S]("Description", label, given|found),

@@ -14,10 +14,8 @@ func (a *api) rbacPolicies() {
 }
 
 func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
-	type (
-		R = l3.RBACPolicy
-		S = l3.RBACPolicySpec
-	)
+	type R = l3.RBACPolicy
+	type S = l3.RBACPolicySpec
 	return append(identity[R, S](),
 		field[R, S]("ObjectType", label, inPost|needed|found).parsedBy(parseObjectType),
 		field[R, S]("ObjectID", anyUUID, inPost|needed|found),

@@ -72,10 +72,8 @@ func (a *api) routers() {
 }
 
 func routerTable() table[l3.Router, l3.RouterSpec] {
-	type (
-		R = l3.Router
-		S = l3.RouterSpec
-	)
+	type R = l3.Router
+	type S = l3.RouterSpec
 	return append(standard[R, S](),
 		field[R, S]("Name", label, given|found),
 		field[R, S]("Description", label, given|found),
@@ -94,38 +92,26 @@ func routerTable() table[l3.Router, l3.RouterSpec] {
 
 // gateway is null for a router without one. An empty object, too, takes it away.
 var gateway = func() codec[*l3.GatewayInfo, *l3.GatewaySpec] {
-	type (
-		R = l3.GatewayInfo
-		S = l3.GatewaySpec
-	)
-	info := record(table[R, S]{
+	type R = l3.GatewayInfo
+	type S = l3.GatewaySpec
+	c := orNil(record(table[R, S]{
 		field[R, S]("NetworkID", anyUUID, given|needed),
 		field[R, S]("EnableSNAT", boolean, given),
 		field[R, S]("FixedIPs", fixedIPs, given),
-	})
-	return codec[*R, *S]{
-		schema: info.schema.nullable(),
-		write: func(b []byte, r *R) []byte {
-			if r == nil {
-				return append(b, "null"...)
-			}
-			return info.write(b, *r)
-		},
-		read: func(v any) (*S, error) {
-			if object, ok := v.(map[string]any); v == nil || ok && len(object) == 0 {
-				return &S{}, nil
-			}
-			s, err := info.read(v)
-			return &s, err
-		},
+	}))
+	read := c.read
+	c.read = func(v any) (*S, error) {
+		if object, ok := v.(map[string]any); v == nil || ok && len(object) == 0 {
+			return &S{}, nil
+		}
+		return read(v)
 	}
+	return c
 }()
 
 func interfaceTable() table[l3.Interface, l3.InterfaceSpec] {
-	type (
-		R = l3.Interface
-		S = l3.InterfaceSpec
-	)
+	type R = l3.Interface
+	type S = l3.InterfaceSpec
 	return table[R, S]{
 		field[R, S]("RouterID", anyUUID, 0),
 		field[R, S]("ProjectID", label, 0),

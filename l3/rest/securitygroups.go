@@ -24,10 +24,8 @@ func (a *api) securityGroups() {
 }
 
 func securityGroupTable() table[l3.SecurityGroup, l3.SecurityGroupSpec] {
-	type (
-		R = l3.SecurityGroup
-		S = l3.SecurityGroupSpec
-	)
+	type R = l3.SecurityGroup
+	type S = l3.SecurityGroupSpec
 	rules := list(record(securityGroupRuleTable()))
 	return append(standard[R, S](),
 		field[R, S]("Name", label, given|found),
@@ -39,10 +37,8 @@ func securityGroupTable() table[l3.SecurityGroup, l3.SecurityGroupSpec] {
 }
 
 func securityGroupRuleTable() table[l3.SecurityGroupRule, l3.SecurityGroupRuleSpec] {
-	type (
-		R = l3.SecurityGroupRule
-		S = l3.SecurityGroupRuleSpec
-	)
+	type R = l3.SecurityGroupRule
+	type S = l3.SecurityGroupRuleSpec
 	return append(standard[R, S](),
 		field[R, S]("Description", textOrNo, inPost|found),
 		field[R, S]("SecurityGroupID", groupRef, inPost|needed|found),
@@ -89,31 +85,18 @@ var (
 
 	portOrType = integer(0, 65535)
 	// portOrNo is a port, or an ICMP type or code.
-	portOrNo = value[*int]{
-		schema: portOrType.schema.nullable(),
-		write: func(b []byte, v *int) []byte {
-			if v == nil {
-				return append(b, "null"...)
-			}
-			return portOrType.write(b, *v)
-		},
-		read: func(v any) (*int, error) {
-			if v == nil {
-				return nil, nil
-			}
-			n, err := portOrType.read(v)
+	portOrNo = func() value[*int] {
+		v := orNil(portOrType)
+		read := v.read
+		v.read = func(in any) (*int, error) {
+			n, err := read(in)
 			if err != nil {
-				err = &l3.Error{Kind: l3.ErrInvalid, Name: "SecurityGroupInvalidPortValue", Message: "Invalid value for port " + show(v)}
+				err = &l3.Error{Kind: l3.ErrInvalid, Name: "SecurityGroupInvalidPortValue", Message: "Invalid value for port " + show(in)}
 			}
-			return &n, err
-		},
-		parse: func(text string) (any, error) {
-			if text == "" {
-				return "", nil
-			}
-			return portOrType.parse(text)
-		},
-	}
+			return n, err
+		}
+		return v
+	}()
 
 	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond
 	// the prefix.

@@ -16,10 +16,8 @@ func (a *api) subnets() {
 }
 
 func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
-	type (
-		R = l3.Subnet
-		S = l3.SubnetSpec
-	)
+	type R = l3.Subnet
+	type S = l3.SubnetSpec
 	return append(standard[R, S](),
 		field[R, S]("Name", label, given|found),
 		field[R, S]("Description", label, given|found),

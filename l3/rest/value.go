@@ -129,6 +129,32 @@ func orNull[T comparable](c value[T]) value[T] {
 	}
 }
 
+// orNil is a value that may be null: a nil pointer.
+func orNil[Out, In any](c codec[Out, In]) codec[*Out, *In] {
+	return codec[*Out, *In]{
+		schema: c.schema.nullable(),
+		write: func(b []byte, v *Out) []byte {
+			if v == nil {
+				return append(b, "null"...)
+			}
+			return c.write(b, *v)
+		},
+		read: func(v any) (*In, error) {
+			if v == nil {
+				return nil, nil
+			}
+			in, err := c.read(v)
+			return &in, err
+		},
+		parse: func(s string) (any, error) {
+			if s == "" {
+				return "", nil
+			}
+			return c.parse(s)
+		},
+	}
+}
+
 // word is a text that has a type of its own.
 func word[T ~string](c value[string]) value[T] {
 	return value[T]{

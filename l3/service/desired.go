@@ -11,11 +11,7 @@ import (
 // to realise, is NotFound.
 func (s *Service) DesiredOf(ctx context.Context, routerID string) (a agent.Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		st, err := stateOf(ctx, tx, routerID)
-		if err != nil {
-			return err
-		}
-		all, err := assignments(ctx, tx, []l3.RouterState{st})
+		all, err := assignmentsOf(ctx, tx, routerID)
 		if err != nil {
 			return err
 		}
@@ -26,6 +22,15 @@ func (s *Service) DesiredOf(ctx context.Context, routerID string) (a agent.Assig
 		return nil
 	})
 	return a, err
+}
+
+// assignmentsOf is the assignment of a router, or none.
+func assignmentsOf(ctx context.Context, tx l3.Tx, routerID string) ([]agent.Assignment, error) {
+	st, err := stateOf(ctx, tx, routerID)
+	if err != nil {
+		return nil, err
+	}
+	return assignments(ctx, tx, []l3.RouterState{st})
 }
 
 // DesiredOn lists everything that a host must realise, by the router's ID. A host that is not known

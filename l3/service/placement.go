@@ -74,11 +74,7 @@ func (s *Service) Hosts(ctx context.Context) (hosts []string, err error) {
 // PlacementOf implements [l3.Desired].
 func (s *Service) PlacementOf(ctx context.Context, host, routerID string) (p l3.Placement, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		st, err := stateOf(ctx, tx, routerID)
-		if err != nil {
-			return err
-		}
-		all, err := assignments(ctx, tx, []l3.RouterState{st})
+		all, err := assignmentsOf(ctx, tx, routerID)
 		if err != nil {
 			return err
 		}
