@@ -44,10 +44,10 @@ type attribute[R, S any] struct {
 	filters func(values []string) ([]l3.Filter, error)
 }
 
-// field is the attribute of a field that R has, by its name in Go, as NetworkID, or Binding.HostID
-// in a field of its own. In the API, and in [l3.Query], it has the name that JSON has for the field.
-// One that can be given is a field of S, whose name in Go is the same; a pointer there is nil when
-// it is not given. What does not fit panics, when the table is made.
+// field is an attribute that is a field of R, given by its name in Go: NetworkID, or Binding.HostID
+// for a field of a field. In the API and in [l3.Query] it has the field's name in JSON. One that
+// can be given is also a field of S with the same name in Go; a pointer there is nil when it is not
+// given. A field that is not there, or is of another type, panics when the table is made.
 func field[R, S, Out, In any](path string, c codec[Out, In], uses use) attribute[R, S] {
 	from, offset := reflect.TypeFor[R](), uintptr(0)
 	var stored []string
