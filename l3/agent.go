@@ -41,9 +41,9 @@ type AgentSpec struct {
 
 // AvailabilityZone is a group of agents.
 type AvailabilityZone struct {
-	Name     string
-	Resource string // network or router
-	State    string // available, unavailable
+	Name     string `json:"name"`
+	Resource string `json:"resource"` // network or router
+	State    string `json:"state"`    // available, unavailable
 }
 
 // ErrHostTaken is returned for an agent whose host name another machine's agent uses.

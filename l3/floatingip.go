@@ -24,13 +24,13 @@ type FloatingIP struct {
 
 // PortDetails is what a floating IP shows of its port.
 type PortDetails struct {
-	Name         string
-	NetworkID    string
-	MAC          string
-	AdminStateUp bool
-	Status       Status
-	DeviceID     string
-	DeviceOwner  string
+	Name         string `json:"name"`
+	NetworkID    string `json:"network_id"`
+	MAC          string `json:"mac_address"`
+	AdminStateUp bool   `json:"admin_state_up"`
+	Status       Status `json:"status"`
+	DeviceID     string `json:"device_id"`
+	DeviceOwner  string `json:"device_owner"`
 }
 
 // FloatingIPSpec is what a caller says about a floating IP; see [NetworkSpec].

@@ -48,20 +48,20 @@ type NetworkSpec struct {
 // IPAvailability is how many addresses a network has and how many are in use. Counts of IPv6
 // subnets do not fit an int64, so they are kept as big as they are.
 type IPAvailability struct {
-	NetworkID   string
-	NetworkName string
-	ProjectID   string
-	TotalIPs    string // decimal
-	UsedIPs     int
-	Subnets     []SubnetIPAvailability
+	NetworkID   string                 `json:"network_id"`
+	NetworkName string                 `json:"network_name"`
+	ProjectID   string                 `json:"project_id"`
+	TotalIPs    string                 `json:"total_ips"` // decimal
+	UsedIPs     int                    `json:"used_ips"`
+	Subnets     []SubnetIPAvailability `json:"subnet_ip_availability"`
 }
 
 // SubnetIPAvailability is the same for a subnet.
 type SubnetIPAvailability struct {
-	SubnetID   string
-	SubnetName string
-	CIDR       string
-	IPVersion  int
-	TotalIPs   string // decimal
-	UsedIPs    int
+	SubnetID   string `json:"subnet_id"`
+	SubnetName string `json:"subnet_name"`
+	CIDR       string `json:"cidr"`
+	IPVersion  int    `json:"ip_version"`
+	TotalIPs   string `json:"total_ips"` // decimal
+	UsedIPs    int    `json:"used_ips"`
 }

@@ -1,6 +1,7 @@
 package l3test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"testing"
@@ -96,7 +97,7 @@ func storedAsGiven(t *testing.T, s l3.Store) {
 	router := l3.Router{Meta: meta("p", ""), Gateway: &l3.GatewayInfo{NetworkID: "x", FixedIPs: []l3.FixedIP{}}}
 	router.Description = "line\nline"
 	host := l3.Agent{ID: "a", Host: "h", Capabilities: agent.Capabilities{
-		PhysicalNetworks: []string{"one"}, Routers: new(0), Other: map[string]any{"n": 1.5, "none": nil},
+		PhysicalNetworks: []string{"one"}, Routers: new(0), Other: map[string]any{"n": json.Number("1.5"), "none": nil},
 	}}
 	host.HeartbeatAt = time.Date(2026, 1, 1, 0, 0, 0, 123456789, time.UTC)
 	two := 2

@@ -25,7 +25,7 @@ func (a *api) agents() {
 	})
 
 	wanted := table[struct{}, string]{
-		field("router_id", anyUUID, given|needed, func(*struct{}) string { return "" }, func(s *string, v string) { *s = v }),
+		custom("router_id", anyUUID, given|needed, func(*struct{}) string { return "" }, func(s *string, v string) { *s = v }),
 	}
 	routers := routerTable()
 	a.handle("GET /v2.0/agents/{id}/l3-routers", operation{summary: "List the routers that an agent hosts", query: []string{"fields"},
@@ -66,33 +66,31 @@ func (a *api) agents() {
 }
 
 func agentTable() table[l3.Agent, l3.AgentSpec] {
-	type (
-		R = l3.Agent
-		S = l3.AgentSpec
-	)
+	type R = l3.Agent
+	type S = l3.AgentSpec
 	return table[R, S]{
-		shown[R, S]("id", anyUUID, found, func(r *R) string { return r.ID }),
-		shown[R, S]("agent_type", label, found, func(r *R) string { return r.Type }),
-		shown[R, S]("binary", label, found, func(r *R) string { return r.Binary }),
-		shown[R, S]("host", label, found, func(r *R) string { return r.Host }),
-		shown[R, S]("topic", label, found, func(r *R) string { return r.Topic }),
+		field[R, S]("ID", anyUUID, found),
+		field[R, S]("Type", label, found),
+		field[R, S]("Binary", label, found),
+		field[R, S]("Host", label, found),
+		field[R, S]("Topic", label, found),
 		shown[R, S]("alive", boolean, found, func(r *R) bool { return r.Alive }),
-		field("admin_state_up", boolean, inPut|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
-		field("description", textOrNo, inPut|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		shown[R, S]("availability_zone", label, found, func(r *R) string { return r.AvailabilityZone }),
-		shown[R, S]("configurations", reported, sorted, func(r *R) agent.Capabilities { return r.Capabilities }),
-		shown[R, S]("created_at", agentStamp, sorted, func(r *R) time.Time { return r.CreatedAt }).by(within("created_at")),
-		shown[R, S]("started_at", agentStamp, sorted, func(r *R) time.Time { return r.StartedAt }).by(within("started_at")),
-		shown[R, S]("heartbeat_timestamp", agentStamp, sorted, func(r *R) time.Time { return r.HeartbeatAt }).by(within("heartbeat_timestamp")),
-		shown[R, S]("resources_synced", boolean, found, func(r *R) bool { return r.ResourcesSynced }),
+		field[R, S]("AdminStateUp", boolean, inPut|found),
+		field[R, S]("Description", textOrNo, inPut|found),
+		field[R, S]("AvailabilityZone", label, found),
+		field[R, S]("Capabilities", reported, sorted),
+		field[R, S]("CreatedAt", agentStamp, sorted).withinSecond(),
+		field[R, S]("StartedAt", agentStamp, sorted).withinSecond(),
+		field[R, S]("HeartbeatAt", agentStamp, sorted).withinSecond(),
+		field[R, S]("ResourcesSynced", boolean, found),
 		shown[R, S]("orphans", orphans, 0, func(r *R) []l3.Orphan { return r.Orphans }),
 	}
 }
 
-// within filters by a time that is stored with fractions of the second in which it is shown.
-func within(name string) func(values []string) ([]l3.Filter, error) {
-	return func(values []string) ([]l3.Filter, error) {
-		f := l3.Filter{Field: name, Op: l3.Contains}
+// withinSecond is the attribute, a time that is stored with fractions of the second that it shows.
+func (a attribute[R, S]) withinSecond() attribute[R, S] {
+	return a.by(func(values []string) ([]l3.Filter, error) {
+		f := l3.Filter{Field: a.stored, Op: l3.Contains}
 		for _, s := range values {
 			t, err := parseTime(s)
 			if err != nil {
@@ -101,7 +99,7 @@ func within(name string) func(values []string) ([]l3.Filter, error) {
 			f.Values = append(f.Values, strings.TrimSuffix(t, "Z"))
 		}
 		return []l3.Filter{f}, tooManyTerms(len(values))
-	}
+	})
 }
 
 var (

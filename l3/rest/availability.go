@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,9 +12,9 @@ import (
 func (a *api) zones() {
 	type R = l3.AvailabilityZone
 	t := table[R, any]{
-		shown[R, any]("name", label, found, func(r *R) string { return r.Name }),
-		shown[R, any]("resource", label, found, func(r *R) string { return r.Resource }),
-		shown[R, any]("state", label, found, func(r *R) string { return r.State }),
+		field[R, any]("Name", label, found),
+		field[R, any]("Resource", label, found),
+		field[R, any]("State", label, found),
 	}
 	values := func(z R) map[string]string {
 		return map[string]string{"name": z.Name, "resource": z.Resource, "state": z.State}
@@ -42,12 +41,12 @@ func (a *api) zones() {
 func (a *api) pools() {
 	type R = l3.Subnet
 	t := table[R, any]{
-		shown[R, any]("subnet_id", anyUUID, found, func(r *R) string { return r.ID }).as("id", asWritten),
-		shown[R, any]("subnet_name", label, found, func(r *R) string { return r.Name }).as("name", asWritten),
-		shown[R, any]("cidr", cidr, found, func(r *R) netip.Prefix { return r.CIDR }),
-		shown[R, any]("network_id", anyUUID, found, func(r *R) string { return r.NetworkID }),
-		shown[R, any]("project_id", label, filtered, func(r *R) string { return r.ProjectID }),
-		shown[R, any]("tenant_id", label, filtered, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
+		field[R, any]("ID", anyUUID, found).named("subnet_id"),
+		field[R, any]("Name", label, found).named("subnet_name"),
+		field[R, any]("CIDR", cidr, found),
+		field[R, any]("NetworkID", anyUUID, found),
+		field[R, any]("ProjectID", label, filtered),
+		field[R, any]("ProjectID", label, filtered).named("tenant_id"),
 	}
 	serve(a, collection[R, any]{path: "floatingip-pools", one: "floatingip_pool", many: "floatingip_pools", table: t,
 		ids: func(r *R) string { return r.ID }, list: a.service.ListFloatingIPPools})
@@ -55,26 +54,24 @@ func (a *api) pools() {
 
 // availability registers the counts of addresses.
 func (a *api) availability() {
-	type (
-		R = l3.IPAvailability
-		S = l3.SubnetIPAvailability
-	)
+	type R = l3.IPAvailability
+	type S = l3.SubnetIPAvailability
 	subnets := record(table[S, any]{
-		shown[S, any]("subnet_id", anyUUID, 0, func(r *S) string { return r.SubnetID }),
-		shown[S, any]("subnet_name", label, 0, func(r *S) string { return r.SubnetName }),
-		shown[S, any]("cidr", label, 0, func(r *S) string { return r.CIDR }),
-		shown[S, any]("ip_version", ipVersion, 0, func(r *S) int { return r.IPVersion }),
-		shown[S, any]("total_ips", digits, 0, func(r *S) string { return r.TotalIPs }),
-		shown[S, any]("used_ips", count, 0, func(r *S) int { return r.UsedIPs }),
+		field[S, any]("SubnetID", anyUUID, 0),
+		field[S, any]("SubnetName", label, 0),
+		field[S, any]("CIDR", label, 0),
+		field[S, any]("IPVersion", ipVersion, 0),
+		field[S, any]("TotalIPs", digits, 0),
+		field[S, any]("UsedIPs", count, 0),
 	})
 	t := table[R, any]{
-		shown[R, any]("network_id", anyUUID, found, func(r *R) string { return r.NetworkID }),
-		shown[R, any]("network_name", label, found, func(r *R) string { return r.NetworkName }),
-		shown[R, any]("project_id", label, found, func(r *R) string { return r.ProjectID }),
-		shown[R, any]("tenant_id", label, found, func(r *R) string { return r.ProjectID }).as("project_id", asWritten),
-		shown[R, any]("total_ips", digits, 0, func(r *R) string { return r.TotalIPs }),
-		shown[R, any]("used_ips", count, 0, func(r *R) int { return r.UsedIPs }),
-		shown[R, any]("subnet_ip_availability", list(subnets), 0, func(r *R) []S { return r.Subnets }),
+		field[R, any]("NetworkID", anyUUID, found),
+		field[R, any]("NetworkName", label, found),
+		field[R, any]("ProjectID", label, found),
+		field[R, any]("ProjectID", label, found).named("tenant_id"),
+		field[R, any]("TotalIPs", digits, 0),
+		field[R, any]("UsedIPs", count, 0),
+		field[R, any]("Subnets", list(subnets), 0),
 		sought[R, any]("ip_version", func(values []string) ([]l3.Filter, error) { // of the subnets that are counted
 			f, err := oneOf("ip_version", values, ipVersion.parse)
 			return []l3.Filter{f}, err

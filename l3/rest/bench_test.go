@@ -19,6 +19,8 @@ type lists struct {
 	routers []l3.Router
 }
 
+func (s lists) Allows(l3.Caller, string, l3.Relation) bool { return true }
+
 func (s lists) ListRouters(context.Context, l3.Caller, l3.Query) ([]l3.Router, error) {
 	return s.routers, nil
 }
@@ -43,7 +45,7 @@ func BenchmarkRouters(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()
-				h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+				h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+target, nil))
 				if w.Code != http.StatusOK {
 					b.Fatal(w.Body)
 				}

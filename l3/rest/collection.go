@@ -34,7 +34,6 @@ type resource struct{ path, one, many string }
 
 // serve registers the operations of a collection.
 func serve[R, S any](a *api, c collection[R, S]) {
-	c.table = c.table.noted(storedOnly(c.one))
 	c.sees = func(who l3.Caller) sight { return a.sightOf(who, c.one) }
 	a.resources = append(a.resources, resource{c.path, c.one, c.many})
 	a.schemas[c.one] = c.table.schema(0)

@@ -17,58 +17,59 @@ func (a *api) networks() {
 }
 
 func networkTable() table[l3.Network, l3.NetworkSpec] {
-	type (
-		R = l3.Network
-		S = l3.NetworkSpec
-	)
-	flat := func(r *R) bool { return len(r.Segments) == 1 }
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
-		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
-		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		field("admin_state_up", boolean, given|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
-		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
-		field("shared", boolean, given|found, func(r *R) bool { return r.Shared }, func(s *S, v bool) { s.Shared = &v }),
-		field("router:external", boolean, given|found, func(r *R) bool { return r.External }, func(s *S, v bool) { s.External = &v }),
-		field("is_default", boolean, given|found, func(r *R) bool { return r.IsDefault }, func(s *S, v bool) { s.IsDefault = &v }),
-		field("mtu", integer(0, 65535), given|found, func(r *R) int { return r.MTU }, func(s *S, v int) { s.MTU = &v }),
+	type R = l3.Network
+	type S = l3.NetworkSpec
+	return append(standard[R, S](),
+		field[R, S]("Name", label, given|found),
+		field[R, S]("Description", label, given|found),
+		field[R, S]("AdminStateUp", boolean, given|found).storedOnly("routers are attached to a network whether it is up or down, as in Neutron"),
+		field[R, S]("Status", status, found),
+		field[R, S]("Shared", boolean, given|found),
+		field[R, S]("External", boolean, given|found),
+		field[R, S]("IsDefault", boolean, given|found).storedOnly("there is no auto-allocated topology"),
+		field[R, S]("MTU", integer(0, 65535), given|found),
 		shown[R, S]("subnets", list(anyUUID), filtered, func(r *R) []string { return r.Subnets }),
-		shown[R, S]("availability_zones", texts, filtered, func(r *R) []string { return r.AvailabilityZones }),
-		field("availability_zone_hints", texts, inPost|found, func(r *R) []string { return r.AZHints }, func(s *S, v []string) { s.AZHints = &v }),
-		field("port_security_enabled", boolean, given|found,
-			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
+		field[R, S]("AvailabilityZones", texts, filtered),
+		field[R, S]("AZHints", texts, inPost|found).storedOnly(dhcp),
+		field[R, S]("PortSecurityEnabled", boolean, given|found).storedOnly("it is the default of the network's ports, and "+firewall),
 		constant[R, S]("ipv4_address_scope", uuidOrNo, "", ""),
 		constant[R, S]("ipv6_address_scope", uuidOrNo, "", ""),
 
-		// One segment is shown as attributes of the network, several as a list.
-		field("provider:network_type", networkType, given|filtered|guarded,
-			func(r *R) string { return string(r.Segments[0].Type) },
-			func(s *S, v string) { onlySegment(s).Type = dataplane.NetworkType(v) }).as("segments.provider:network_type", asWritten).only(flat),
-		field("provider:physical_network", textOrNo, given|filtered|guarded,
-			func(r *R) string { return r.Segments[0].Physical },
-			func(s *S, v string) { onlySegment(s).Physical = v }).as("segments.provider:physical_network", asWritten).only(flat),
-		field("provider:segmentation_id", segmentID, given|filtered|guarded,
-			func(r *R) int { return int(r.Segments[0].ID) },
-			func(s *S, v int) { onlySegment(s).ID = uint32(v) }).as("segments.provider:segmentation_id", parseSegmentID).only(flat),
-		field("segments", list(segment), given|guarded,
-			func(r *R) []l3.Segment { return r.Segments },
-			func(s *S, v []l3.Segment) { s.Segments = &v }).only(func(r *R) bool { return len(r.Segments) > 1 }),
+		ofOnlySegment(segments[0]), ofOnlySegment(segments[1]), ofOnlySegment(segments[2]),
+		field[R, S]("Segments", list(record(segments)), given|guarded).only(func(r *R) bool { return len(r.Segments) > 1 }),
 	)
 }
 
 var (
-	networkType = orNull(choice(string(dataplane.NetworkFlat), string(dataplane.NetworkVLAN), string(dataplane.NetworkVXLAN),
-		string(dataplane.NetworkGeneve), string(dataplane.NetworkGRE), string(dataplane.NetworkLocal)))
+	networkType = word[dataplane.NetworkType](orNull(choice(string(dataplane.NetworkFlat), string(dataplane.NetworkVLAN),
+		string(dataplane.NetworkVXLAN), string(dataplane.NetworkGeneve), string(dataplane.NetworkGRE), string(dataplane.NetworkLocal))))
 	segmentID = orNull(integer(0, 1<<32-1)) // see zeroID
 
-	segment = record(table[l3.Segment, l3.Segment]{
-		field("provider:network_type", networkType, given,
-			func(r *l3.Segment) string { return string(r.Type) }, func(s *l3.Segment, v string) { s.Type = dataplane.NetworkType(v) }),
-		field("provider:physical_network", textOrNo, given,
-			func(r *l3.Segment) string { return r.Physical }, func(s *l3.Segment, v string) { s.Physical = v }),
-		field("provider:segmentation_id", segmentID, given,
-			func(r *l3.Segment) int { return int(r.ID) }, func(s *l3.Segment, v int) { s.ID = uint32(v) }),
-	})
+	segments = table[l3.Segment, l3.Segment]{
+		field[l3.Segment, l3.Segment]("Type", networkType, given|filtered),
+		field[l3.Segment, l3.Segment]("Physical", textOrNo, given|filtered),
+		custom("provider:segmentation_id", segmentID, given|filtered,
+			func(r *l3.Segment) int { return int(r.ID) }, func(s *l3.Segment, v int) { s.ID = uint32(v) }).parsedBy(parseSegmentID),
+	}
 )
+
+// ofOnlySegment is the attribute of a network's only segment, which is shown as the network's own.
+func ofOnlySegment(a attribute[l3.Segment, l3.Segment]) attribute[l3.Network, l3.NetworkSpec] {
+	return attribute[l3.Network, l3.NetworkSpec]{
+		name: a.name, key: a.key, uses: a.uses | guarded, schema: a.schema,
+		stored: "segments." + a.stored,
+		write:  func(b []byte, n *l3.Network) []byte { return a.write(b, &n.Segments[0]) },
+		when:   func(n *l3.Network) bool { return len(n.Segments) == 1 },
+		read:   func(s *l3.NetworkSpec, v any) error { return a.read(onlySegment(s), v) },
+		filters: func(values []string) ([]l3.Filter, error) {
+			filters, err := a.filters(values)
+			for i := range filters {
+				filters[i].Field = "segments." + filters[i].Field
+			}
+			return filters, err
+		},
+	}
+}
 
 // parseSegmentID reads a filter. None is stored as 0, which is nothing that a segment could have.
 func parseSegmentID(text string) (any, error) {
@@ -106,8 +107,8 @@ func checkSegments(spec map[string]any) error {
 	if err := zeroID(spec); err != nil {
 		return err
 	}
-	segments, _ := spec["segments"].([]any)
-	for _, v := range segments {
+	several, _ := spec["segments"].([]any)
+	for _, v := range several {
 		if segment, ok := v.(map[string]any); ok {
 			if err := zeroID(segment); err != nil {
 				return err
@@ -117,10 +118,10 @@ func checkSegments(spec map[string]any) error {
 	if spec["segments"] == nil {
 		return nil
 	}
-	for _, name := range []string{"provider:network_type", "provider:physical_network", "provider:segmentation_id"} {
-		if spec[name] != nil {
+	for _, a := range segments {
+		if spec[a.name] != nil {
 			return &l3.Error{Kind: l3.ErrInvalid, Name: "SegmentsSetInConjunctionWithProviders",
-				Message: "Segments and provider values cannot both be set: segments, " + name + "."}
+				Message: "Segments and provider values cannot both be set: segments, " + a.name + "."}
 		}
 	}
 	return nil

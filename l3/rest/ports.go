@@ -1,12 +1,10 @@
 package rest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
 
-	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -20,44 +18,31 @@ func (a *api) ports() {
 }
 
 func portTable() table[l3.Port, l3.PortSpec] {
-	type (
-		R = l3.Port
-		S = l3.PortSpec
-	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
-		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
-		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		field("network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
-		field("admin_state_up", boolean, given|found, func(r *R) bool { return r.AdminStateUp }, func(s *S, v bool) { s.AdminStateUp = &v }),
-		shown[R, S]("status", label, found, func(r *R) string { return string(r.Status) }),
-		field("mac_address", macOrNo, given|found, func(r *R) dataplane.MAC { return r.MAC }, func(s *S, v dataplane.MAC) { s.MAC = &v }).
-			as("mac_address", orNothing(macOrNo.parse)),
-		field("fixed_ips", fixedIPs, given, func(r *R) []l3.FixedIP { return r.FixedIPs }, func(s *S, v []l3.FixedIPSpec) { s.FixedIPs = &v }).by(fixedBy),
+	type R = l3.Port
+	type S = l3.PortSpec
+	return append(standard[R, S](),
+		field[R, S]("Name", label, given|found),
+		field[R, S]("Description", label, given|found),
+		field[R, S]("NetworkID", anyUUID, inPost|needed|found),
+		field[R, S]("AdminStateUp", boolean, given|found),
+		field[R, S]("Status", status, found),
+		field[R, S]("MAC", macOrNo, given|found).parsedBy(orNothing(macOrNo.parse)),
+		field[R, S]("FixedIPs", fixedIPs, given).by(fixedBy),
 		shown[R, S]("ip_allocation", choice(immediate, none), 0, allocationOf).by(allocatedBy),
-		field("device_id", label, given|found, func(r *R) string { return r.DeviceID }, func(s *S, v string) { s.DeviceID = &v }),
-		field("device_owner", label, given|found, func(r *R) string { return r.DeviceOwner }, func(s *S, v string) { s.DeviceOwner = &v }),
+		field[R, S]("DeviceID", label, given|found),
+		field[R, S]("DeviceOwner", label, given|found),
 
-		field("binding:host_id", hostOrNone, given|found|guarded,
-			func(r *R) string { return r.Binding.HostID }, func(s *S, v string) { s.HostID = &v }).
-			as("binding.binding:host_id", asWritten).taking(textOrNo.schema),
-		field("binding:vnic_type", label, given|found,
-			func(r *R) string { return r.Binding.VNICType }, func(s *S, v string) { s.VNICType = &v }).as("binding.binding:vnic_type", asWritten),
-		field("binding:profile", jsonDict, given|guarded,
-			func(r *R) json.RawMessage { return r.Binding.Profile }, func(s *S, v json.RawMessage) { s.Profile = &v }),
-		shown[R, S]("binding:vif_type", label, found|guarded, func(r *R) string { return r.Binding.VIFType }).
-			as("binding.binding:vif_type", asWritten),
-		shown[R, S]("binding:vif_details", jsonDict, guarded, func(r *R) json.RawMessage { return r.Binding.VIFDetails }),
+		field[R, S]("Binding.HostID", hostOrNone, given|found|guarded).taking(textOrNo.schema),
+		field[R, S]("Binding.VNICType", label, given|found).storedOnly(elsewhere),
+		field[R, S]("Binding.Profile", jsonDict, given|guarded).storedOnly(elsewhere),
+		field[R, S]("Binding.VIFType", label, found|guarded),
+		field[R, S]("Binding.VIFDetails", jsonDict, guarded),
 
-		field("port_security_enabled", boolean, given|found,
-			func(r *R) bool { return r.PortSecurityEnabled }, func(s *S, v bool) { s.PortSecurityEnabled = &v }),
-		field("security_groups", list(anyUUID), given|filtered,
-			func(r *R) []string { return r.SecurityGroups }, func(s *S, v []string) { s.SecurityGroups = &v }).emptiedByNull(),
-		field("allowed_address_pairs", list(addressPair), given,
-			func(r *R) []l3.AddressPair { return r.AllowedAddressPairs }, func(s *S, v []l3.AddressPair) { s.AllowedAddressPairs = &v }).
-			emptiedByNull(),
-		field("extra_dhcp_opts", list(dhcpOption), given,
-			func(r *R) []l3.DHCPOption { return r.ExtraDHCPOpts }, func(s *S, v []l3.DHCPOption) { s.ExtraDHCPOpts = &v }).emptiedByNull(),
-		field("qos_policy_id", uuidOrNo, given|found, func(r *R) string { return r.QoSPolicyID }, func(s *S, v string) { s.QoSPolicyID = &v }),
+		field[R, S]("PortSecurityEnabled", boolean, given|found).storedOnly(firewall),
+		field[R, S]("SecurityGroups", list(anyUUID), given|filtered).emptiedByNull().storedOnly(firewall),
+		field[R, S]("AllowedAddressPairs", list(addressPair), given).emptiedByNull().storedOnly(firewall),
+		field[R, S]("ExtraDHCPOpts", list(dhcpOption), given).emptiedByNull().storedOnly(dhcp),
+		field[R, S]("QoSPolicyID", uuidOrNo, given|found).storedOnly("there are no QoS policies"),
 	)
 }
 
@@ -91,28 +76,21 @@ var (
 
 	macOrNo  = orNull(mac)
 	fixedIPs = list(record(table[l3.FixedIP, l3.FixedIPSpec]{
-		field("subnet_id", uuidOrNo, given,
-			func(r *l3.FixedIP) string { return r.SubnetID }, func(s *l3.FixedIPSpec, v string) { s.SubnetID = v }),
-		field("ip_address", addrOrNo, given,
-			func(r *l3.FixedIP) netip.Addr { return r.IPAddress }, func(s *l3.FixedIPSpec, v netip.Addr) { s.IPAddress = v }),
+		field[l3.FixedIP, l3.FixedIPSpec]("SubnetID", uuidOrNo, given),
+		field[l3.FixedIP, l3.FixedIPSpec]("IPAddress", addrOrNo, given),
 	}))
 	fixedBy = pairs("fixed_ips", map[string]func(string) (any, error){
 		"subnet_id": asWritten, "ip_address": address.parse, "ip_address_substr": asWritten,
 	})
 
 	addressPair = record(table[l3.AddressPair, l3.AddressPair]{
-		field("ip_address", host, given|needed,
-			func(r *l3.AddressPair) netip.Prefix { return r.IPAddress }, func(s *l3.AddressPair, v netip.Prefix) { s.IPAddress = v }),
-		field("mac_address", macOrNo, given,
-			func(r *l3.AddressPair) dataplane.MAC { return r.MAC }, func(s *l3.AddressPair, v dataplane.MAC) { s.MAC = v }),
+		field[l3.AddressPair, l3.AddressPair]("IPAddress", host, given|needed),
+		field[l3.AddressPair, l3.AddressPair]("MAC", macOrNo, given),
 	})
 	dhcpOption = record(table[l3.DHCPOption, l3.DHCPOption]{
-		field("opt_name", label, given|needed,
-			func(r *l3.DHCPOption) string { return r.Name }, func(s *l3.DHCPOption, v string) { s.Name = v }),
-		field("opt_value", textOrNo, given,
-			func(r *l3.DHCPOption) string { return r.Value }, func(s *l3.DHCPOption, v string) { s.Value = v }),
-		field("ip_version", ipVersion, given,
-			func(r *l3.DHCPOption) int { return r.IPVersion }, func(s *l3.DHCPOption, v int) { s.IPVersion = v }),
+		field[l3.DHCPOption, l3.DHCPOption]("Name", label, given|needed),
+		field[l3.DHCPOption, l3.DHCPOption]("Value", textOrNo, given),
+		field[l3.DHCPOption, l3.DHCPOption]("IPVersion", ipVersion, given),
 	})
 
 	// host is an address, or a prefix of addresses. One of full length is an address.

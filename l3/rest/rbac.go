@@ -14,18 +14,13 @@ func (a *api) rbacPolicies() {
 }
 
 func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
-	type (
-		R = l3.RBACPolicy
-		S = l3.RBACPolicySpec
-	)
-	target := func(r *R) string { return r.TargetProject }
-	return append(identity(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }),
-		field("object_type", label, inPost|needed|found, func(r *R) string { return r.ObjectType }, func(s *S, v string) { s.ObjectType = &v }).
-			as("object_type", parseObjectType),
-		field("object_id", anyUUID, inPost|needed|found, func(r *R) string { return r.ObjectID }, func(s *S, v string) { s.ObjectID = &v }),
-		field("action", label, inPost|needed|found,
-			func(r *R) string { return r.Action }, func(s *S, v string) { s.Action = &v }),
-		field("target_tenant", label, given|needed|found, target, func(s *S, v string) { s.TargetProject = &v }).as("target_project", asWritten),
+	type R = l3.RBACPolicy
+	type S = l3.RBACPolicySpec
+	return append(identity[R, S](),
+		field[R, S]("ObjectType", label, inPost|needed|found).parsedBy(parseObjectType),
+		field[R, S]("ObjectID", anyUUID, inPost|needed|found),
+		field[R, S]("Action", label, inPost|needed|found),
+		field[R, S]("TargetProject", label, given|needed|found).named("target_tenant"),
 	)
 }
 

@@ -24,40 +24,33 @@ func (a *api) securityGroups() {
 }
 
 func securityGroupTable() table[l3.SecurityGroup, l3.SecurityGroupSpec] {
-	type (
-		R = l3.SecurityGroup
-		S = l3.SecurityGroupSpec
-	)
+	type R = l3.SecurityGroup
+	type S = l3.SecurityGroupSpec
 	rules := list(record(securityGroupRuleTable()))
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
-		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
-		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		field("stateful", boolean, given|found, func(r *R) bool { return r.Stateful }, func(s *S, v bool) { s.Stateful = &v }),
+	return append(standard[R, S](),
+		field[R, S]("Name", label, given|found),
+		field[R, S]("Description", label, given|found),
+		field[R, S]("Stateful", boolean, given|found).storedOnly(firewall),
 		constant[R, S]("shared", boolean, "false", false), // by RBAC policies, which are for networks alone
 		shown[R, S]("security_group_rules", rules, 0, func(r *R) []l3.SecurityGroupRule { return r.Rules }),
 	)
 }
 
 func securityGroupRuleTable() table[l3.SecurityGroupRule, l3.SecurityGroupRuleSpec] {
-	type (
-		R = l3.SecurityGroupRule
-		S = l3.SecurityGroupRuleSpec
-	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
-		field("description", textOrNo, inPost|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		field("security_group_id", groupRef, inPost|needed|found,
-			func(r *R) string { return r.SecurityGroupID }, func(s *S, v string) { s.SecurityGroupID = v }),
-		field("direction", choice("ingress", "egress"), inPost|needed|found, func(r *R) string { return r.Direction }, func(s *S, v string) { s.Direction = v }),
-		field("ethertype", label, inPost|found, func(r *R) string { return r.EtherType }, func(s *S, v string) { s.EtherType = v }),
-		field("protocol", protocol, inPost|found, func(r *R) string { return r.Protocol }, func(s *S, v string) { s.Protocol = v }).
-			taking(protocol.schema.or("integer")),
-		field("port_range_min", portOrNo, inPost|found, func(r *R) *int { return r.PortRangeMin }, func(s *S, v *int) { s.PortRangeMin = v }),
-		field("port_range_max", portOrNo, inPost|found, func(r *R) *int { return r.PortRangeMax }, func(s *S, v *int) { s.PortRangeMax = v }),
-		field("remote_ip_prefix", sourceOrNo, inPost|found,
-			func(r *R) netip.Prefix { return r.RemoteIPPrefix }, func(s *S, v netip.Prefix) { s.RemoteIPPrefix = v }),
+	type R = l3.SecurityGroupRule
+	type S = l3.SecurityGroupRuleSpec
+	return append(standard[R, S](),
+		field[R, S]("Description", textOrNo, inPost|found),
+		field[R, S]("SecurityGroupID", groupRef, inPost|needed|found),
+		field[R, S]("Direction", choice("ingress", "egress"), inPost|needed|found).storedOnly(firewall),
+		field[R, S]("EtherType", label, inPost|found).storedOnly(firewall),
+		field[R, S]("Protocol", protocol, inPost|found).taking(protocol.schema.or("integer")).storedOnly(firewall),
+		field[R, S]("PortRangeMin", portOrNo, inPost|found).storedOnly(firewall),
+		field[R, S]("PortRangeMax", portOrNo, inPost|found).storedOnly(firewall),
+		field[R, S]("RemoteIPPrefix", sourceOrNo, inPost|found).storedOnly(firewall),
 		shown[R, S]("normalized_cidr", sourceOrNo, found, func(r *R) netip.Prefix { return r.RemoteIPPrefix.Masked() }).
 			as("remote_ip_prefix", sourceOrNo.parse),
-		field("remote_group_id", orNull(groupRef), inPost|found, func(r *R) string { return r.RemoteGroupID }, func(s *S, v string) { s.RemoteGroupID = v }),
+		field[R, S]("RemoteGroupID", orNull(groupRef), inPost|found).storedOnly(firewall),
 		noAddressGroup[R, S](),
 	)
 }
@@ -92,31 +85,18 @@ var (
 
 	portOrType = integer(0, 65535)
 	// portOrNo is a port, or an ICMP type or code.
-	portOrNo = value[*int]{
-		schema: portOrType.schema.nullable(),
-		write: func(b []byte, v *int) []byte {
-			if v == nil {
-				return append(b, "null"...)
-			}
-			return portOrType.write(b, *v)
-		},
-		read: func(v any) (*int, error) {
-			if v == nil {
-				return nil, nil
-			}
-			n, err := portOrType.read(v)
+	portOrNo = func() value[*int] {
+		v := orNil(portOrType)
+		read := v.read
+		v.read = func(in any) (*int, error) {
+			n, err := read(in)
 			if err != nil {
-				err = &l3.Error{Kind: l3.ErrInvalid, Name: "SecurityGroupInvalidPortValue", Message: "Invalid value for port " + show(v)}
+				err = &l3.Error{Kind: l3.ErrInvalid, Name: "SecurityGroupInvalidPortValue", Message: "Invalid value for port " + show(in)}
 			}
-			return &n, err
-		},
-		parse: func(text string) (any, error) {
-			if text == "" {
-				return "", nil
-			}
-			return portOrType.parse(text)
-		},
-	}
+			return n, err
+		}
+		return v
+	}()
 
 	// sourceOrNo is a prefix, of which clients may give an address alone, or one with bits beyond
 	// the prefix.

@@ -10,25 +10,24 @@ import (
 )
 
 // identity is the attributes that every resource with an [l3.Meta] has.
-func identity[R, S any](meta func(*R) *l3.Meta, project func(*S, string)) table[R, S] {
-	owner := func(r *R) string { return meta(r).ProjectID }
+func identity[R, S any]() table[R, S] {
 	return table[R, S]{
-		shown[R, S]("id", anyUUID, found, func(r *R) string { return meta(r).ID }),
-		field("project_id", label, inPost|found, owner, project),
-		field("tenant_id", label, inPost|found, owner, project).as("project_id", asWritten),
+		field[R, S]("ID", anyUUID, found),
+		field[R, S]("ProjectID", label, inPost|found),
+		field[R, S]("ProjectID", label, inPost|found).named("tenant_id"),
 	}
 }
 
 // standard is what Neutron calls standard attributes, but name and description.
-func standard[R, S any](meta func(*R) *l3.Meta, project func(*S, string), tags func(*S, []string)) table[R, S] {
-	return append(identity(meta, project),
-		field("tags", texts, inPost, func(r *R) []string { return meta(r).Tags }, tags).by(tagged(l3.All)),
+func standard[R, S any]() table[R, S] {
+	return append(identity[R, S](),
+		field[R, S]("Tags", texts, inPost).by(tagged(l3.All)),
 		sought[R, S]("tags-any", tagged(l3.In)),
 		sought[R, S]("not-tags", tagged(l3.NotAll)),
 		sought[R, S]("not-tags-any", tagged(l3.NotIn)),
-		shown[R, S]("revision_number", integer(0, 1<<31-1), found, func(r *R) int { return meta(r).Revision }),
-		shown[R, S]("created_at", stamp, found, func(r *R) time.Time { return meta(r).CreatedAt }),
-		shown[R, S]("updated_at", stamp, found, func(r *R) time.Time { return meta(r).UpdatedAt }),
+		field[R, S]("Revision", integer(0, 1<<31-1), found),
+		field[R, S]("CreatedAt", stamp, found),
+		field[R, S]("UpdatedAt", stamp, found),
 		sought[R, S]("changed_since", changedSince),
 	)
 }

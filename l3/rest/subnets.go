@@ -2,7 +2,6 @@ package rest
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/l3kit/l3kit/l3"
 )
@@ -17,28 +16,22 @@ func (a *api) subnets() {
 }
 
 func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
-	type (
-		R = l3.Subnet
-		S = l3.SubnetSpec
-	)
-	return append(standard(func(r *R) *l3.Meta { return &r.Meta }, func(s *S, v string) { s.ProjectID = &v }, func(s *S, v []string) { s.Tags = &v }),
-		field("name", label, given|found, func(r *R) string { return r.Name }, func(s *S, v string) { s.Name = &v }),
-		field("description", label, given|found, func(r *R) string { return r.Description }, func(s *S, v string) { s.Description = &v }),
-		field("network_id", anyUUID, inPost|needed|found, func(r *R) string { return r.NetworkID }, func(s *S, v string) { s.NetworkID = &v }),
-		field("ip_version", ipVersion, inPost|needed|found, func(r *R) int { return r.IPVersion }, func(s *S, v int) { s.IPVersion = &v }),
-		field("cidr", cidr, inPost|found, func(r *R) netip.Prefix { return r.CIDR }, func(s *S, v netip.Prefix) { s.CIDR = &v }),
-		field("gateway_ip", addrOrNo, given|found, func(r *R) netip.Addr { return r.GatewayIP }, func(s *S, v netip.Addr) { s.GatewayIP = &v }),
-		field("allocation_pools", list(addressRange), given,
-			func(r *R) []l3.AddressRange { return r.AllocationPools }, func(s *S, v []l3.AddressRange) { s.AllocationPools = &v }),
-		field("enable_dhcp", boolean, given|found, func(r *R) bool { return r.EnableDHCP }, func(s *S, v bool) { s.EnableDHCP = &v }),
-		field("dns_nameservers", texts, given|filtered, func(r *R) []string { return r.DNSNameservers }, func(s *S, v []string) { s.DNSNameservers = &v }).
-			emptiedByNull(),
-		field("host_routes", list(staticRoute), given, func(r *R) []l3.Route { return r.HostRoutes }, func(s *S, v []l3.Route) { s.HostRoutes = &v }).emptiedByNull(),
-		field("ipv6_ra_mode", ipv6Mode, inPost|found,
-			func(r *R) string { return string(r.IPv6RAMode) }, func(s *S, v string) { s.IPv6RAMode = mode(v) }),
-		field("ipv6_address_mode", ipv6Mode, inPost|found,
-			func(r *R) string { return string(r.IPv6AddressMode) }, func(s *S, v string) { s.IPv6AddressMode = mode(v) }),
-		field("service_types", texts, given|filtered, func(r *R) []string { return r.ServiceTypes }, func(s *S, v []string) { s.ServiceTypes = &v }),
+	type R = l3.Subnet
+	type S = l3.SubnetSpec
+	return append(standard[R, S](),
+		field[R, S]("Name", label, given|found),
+		field[R, S]("Description", label, given|found),
+		field[R, S]("NetworkID", anyUUID, inPost|needed|found),
+		field[R, S]("IPVersion", ipVersion, inPost|needed|found),
+		field[R, S]("CIDR", cidr, inPost|found),
+		field[R, S]("GatewayIP", addrOrNo, given|found),
+		field[R, S]("AllocationPools", list(addressRange), given),
+		field[R, S]("EnableDHCP", boolean, given|found).storedOnly(dhcp),
+		field[R, S]("DNSNameservers", texts, given|filtered).emptiedByNull().storedOnly(dhcp),
+		field[R, S]("HostRoutes", list(staticRoute), given).emptiedByNull().storedOnly(dhcp),
+		field[R, S]("IPv6RAMode", ipv6Mode, inPost|found).storedOnly("routers do not send router advertisements"),
+		field[R, S]("IPv6AddressMode", ipv6Mode, inPost|found),
+		field[R, S]("ServiceTypes", texts, given|filtered),
 		shown[R, S]("router:external", boolean, filtered, func(r *R) bool { return r.External }),
 		sought[R, S]("shared", func(values []string) ([]l3.Filter, error) {
 			f, err := oneOf("shared", values, boolean.parse)
@@ -52,19 +45,15 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 
 var (
 	ipVersion = version()
-	ipv6Mode  = orNull(choice(string(l3.IPv6SLAAC), string(l3.IPv6DHCPv6Stateful), string(l3.IPv6DHCPv6Stateless)))
+	ipv6Mode  = word[l3.IPv6Mode](orNull(choice(string(l3.IPv6SLAAC), string(l3.IPv6DHCPv6Stateful), string(l3.IPv6DHCPv6Stateless))))
 
 	addressRange = record(table[l3.AddressRange, l3.AddressRange]{
-		field("start", address, given|needed,
-			func(r *l3.AddressRange) netip.Addr { return r.First }, func(s *l3.AddressRange, v netip.Addr) { s.First = v }),
-		field("end", address, given|needed,
-			func(r *l3.AddressRange) netip.Addr { return r.Last }, func(s *l3.AddressRange, v netip.Addr) { s.Last = v }),
+		field[l3.AddressRange, l3.AddressRange]("First", address, given|needed),
+		field[l3.AddressRange, l3.AddressRange]("Last", address, given|needed),
 	})
 	staticRoute = record(table[l3.Route, l3.Route]{
-		field("destination", cidr, given|needed,
-			func(r *l3.Route) netip.Prefix { return r.Destination }, func(s *l3.Route, v netip.Prefix) { s.Destination = v }),
-		field("nexthop", address, given|needed,
-			func(r *l3.Route) netip.Addr { return r.NextHop }, func(s *l3.Route, v netip.Addr) { s.NextHop = v }),
+		field[l3.Route, l3.Route]("Destination", cidr, given|needed),
+		field[l3.Route, l3.Route]("NextHop", address, given|needed),
 	})
 )
 
@@ -91,11 +80,6 @@ func noDefaultPool[R, S any]() attribute[R, S] {
 		}
 		return err
 	}}
-}
-
-func mode(s string) *l3.IPv6Mode {
-	m := l3.IPv6Mode(s)
-	return &m
 }
 
 // version is 4 or 6.

@@ -10,7 +10,7 @@ import (
 // tags registers the operations on the tags of the resources at a path.
 func (a *api) tags(item, thing string, kind l3.Kind) {
 	t := table[[]string, []string]{
-		field("tags", texts, given|needed, func(r *[]string) []string { return *r }, func(s *[]string, v []string) { *s = v }),
+		custom("tags", texts, given|needed, func(r *[]string) []string { return *r }, func(s *[]string, v []string) { *s = v }),
 	}
 	shape := t.schema(0)
 	a.handle("GET "+item+"/tags", operation{summary: "List the tags of a " + thing, status: http.StatusOK, answers: shape,

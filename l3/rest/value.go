@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/l3"
 )
 
 // codec is a type of values: how they are written as JSON, read from JSON and from the value of a
@@ -43,6 +44,7 @@ var (
 	mac      = value[dataplane.MAC]{schema{"type": "string"}, appendMAC, readMAC, canonical(readMAC)}
 	jsonDict = value[json.RawMessage]{schema{"type": "object"}, appendObject, readObject, nil}
 	texts    = list(label)
+	status   = word[l3.Status](label)
 	stamp    = value[time.Time]{schema{"type": "string", "format": "date-time"}, appendTime, nil, func(s string) (any, error) { return parseTime(s) }}
 )
 
@@ -124,6 +126,45 @@ func orNull[T comparable](c value[T]) value[T] {
 			}
 			return c.parse(s)
 		},
+	}
+}
+
+// orNil is a value that may be null: a nil pointer.
+func orNil[Out, In any](c codec[Out, In]) codec[*Out, *In] {
+	return codec[*Out, *In]{
+		schema: c.schema.nullable(),
+		write: func(b []byte, v *Out) []byte {
+			if v == nil {
+				return append(b, "null"...)
+			}
+			return c.write(b, *v)
+		},
+		read: func(v any) (*In, error) {
+			if v == nil {
+				return nil, nil
+			}
+			in, err := c.read(v)
+			return &in, err
+		},
+		parse: func(s string) (any, error) {
+			if s == "" {
+				return "", nil
+			}
+			return c.parse(s)
+		},
+	}
+}
+
+// word is a text that has a type of its own.
+func word[T ~string](c value[string]) value[T] {
+	return value[T]{
+		schema: c.schema,
+		write:  func(b []byte, v T) []byte { return c.write(b, string(v)) },
+		read: func(v any) (T, error) {
+			s, err := c.read(v)
+			return T(s), err
+		},
+		parse: c.parse,
 	}
 }
 

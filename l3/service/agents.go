@@ -66,12 +66,10 @@ func (s *Service) ListAgents(ctx context.Context, who l3.Caller, q l3.Query) (ag
 		}
 		if sorted {
 			agents, err = d.query(ctx, q)
-			return err
+		} else {
+			agents, err = d.all(ctx, q)
 		}
-		if agents, err = tx.Agents().List(ctx, q); err != nil {
-			return err
-		}
-		return d.fill(agents)
+		return err
 	})
 	return agents, err
 }

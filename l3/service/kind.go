@@ -22,7 +22,7 @@ type kind[R any, P l3.Resource[R]] struct {
 	// query replaces filters of a list, whose scope is set, that the store cannot answer as they
 	// are; nil: it can.
 	query func(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error
-	// status follows from whether a host is alive, which the attribute host names; nil: it does not.
+	// status depends on whether a host is alive, which the attribute host names; nil: it does not.
 	status func(P) l3.Status
 	host   string
 	// show fills in what follows from other resources; nil: nothing does.

@@ -88,7 +88,9 @@ func (c *Control) openBus(ctx context.Context, control l3.ControlPlane) (_ l3.Bu
 	return natsbus.Open(ctx, c.link.conn, control, o)
 }
 
-// Login is how the agent of a host in this process connects; the bus must be embedded.
+// Login is how the agent of a host in this process connects; the bus must be embedded. It is not
+// the source of [server.Server.Login], because the part that is the agent makes its own connection
+// from a login, and makes it again when it is lost, whichever bus that is for.
 func (c *Control) Login(host string) natsbus.Login {
 	return natsbus.Login{Server: c.link.server, Host: host, Password: natsbus.Credential(c.link.secret, host), Logger: c.process.Log}
 }
