@@ -7,6 +7,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -17,8 +18,8 @@ func TestBridgeAndPorts(t *testing.T) {
 		t.Run("device "+string(device), func(t *testing.T) {
 			h := newHost(t)
 			d := h.driver(ovs.Config{Device: device})
-			router, vm, other := h.router("r1"), h.workload("vm1"), h.workload("vm2")
-			rp, vp, op := portOn(local("net-a"), "port-r", 1), portOn(local("net-a"), "port-v", 2), portOn(local("net-b"), "port-o", 3)
+			router, vm, other := h.Router("r1"), h.Workload("vm1"), h.Workload("vm2")
+			rp, vp, op := wiringtest.LocalPort("net-a", "port-r", 1), wiringtest.LocalPort("net-a", "port-v", 2), wiringtest.LocalPort("net-b", "port-o", 3)
 			name, what := "tapport-r", "veth tapport-r"
 			if device == ovs.Internal {
 				name, what = "qr-port-r", "internal port"
@@ -26,22 +27,16 @@ func TestBridgeAndPorts(t *testing.T) {
 			require.Equal(t, []string{
 				"+ wiring br-int: bridge with the netdev datapath",
 				"+ wiring qr-port-r: " + what + " on bridge br-int (network net-a)",
-			}, plan(t, d, namespace.NS{Router: "r1", FD: -1}, "qr-port-r", rp))
-			plug(t, d, router, "qr-port-r", rp)
-			plug(t, d, vm, "eth0", vp)
-			plug(t, d, other, "eth0", op)
+			}, wiringtest.Plan(t, d, namespace.NS{Router: "r1", FD: -1}, "qr-port-r", rp))
+			wiringtest.Plug(t, d, router, "qr-port-r", rp)
+			wiringtest.Plug(t, d, vm, "eth0", vp)
+			wiringtest.Plug(t, d, other, "eth0", op)
 			require.ElementsMatch(t, []string{"br-int " + name + " 1", "br-int tapport-v 1", "br-int tapport-o 2"}, h.ports())
 
 			for _, column := range []string{"iface-id=port-r", `attached-mac="fa:16:3e:00:00:01"`, "iface-status=active"} {
 				require.Contains(t, h.do("get interface "+name+" external_ids"), column)
 			}
 			require.Equal(t, "1450", h.do("get interface "+name+" mtu_request"))
-			require.NoError(t, d.Unplug(soon(t), router, "qr-port-r"))
-			require.NoError(t, d.Unplug(soon(t), other, "eth0"))
-			require.Equal(t, []string{"br-int tapport-v 1"}, h.ports())
-			require.NoError(t, d.Unplug(soon(t), vm, "eth0"))
-			require.Empty(t, h.ports())
-			require.Equal(t, []string{"br-int"}, h.devices())
 		})
 	}
 }
