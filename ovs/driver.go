@@ -96,7 +96,7 @@ func (d *Driver) release() error {
 // Plan says what Plug would do. When there is nothing to do it costs one message to ovsdb-server
 // and back, and a few system calls for each device.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) ([][]dataplane.Step, error) {
-	all, devices, err := attachments(ns, what, wiring.CheckIDs)
+	all, devices, err := attachments(ns, what, wiring.CheckPlan)
 	var plans [][]dataplane.Step
 	if err == nil && len(all) > 0 {
 		plans, err = d.plan(ctx, all)
@@ -384,7 +384,7 @@ func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) 
 	var found *port
 	s.view.read(func() {
 		for _, p := range s.view.routers[ns.Router] {
-			if dev == dataplane.PortDevice(p.mark.port) || dev == dataplane.GatewayDevice(p.mark.port) {
+			if wiring.Named(p.mark.port, dev) {
 				found = p
 			}
 		}

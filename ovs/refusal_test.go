@@ -28,8 +28,8 @@ func TestRefusals(t *testing.T) {
 	refuse := func(n dataplane.Network, is error, says string) {
 		wiringtest.RequireRefused(t, d, ns, state, wiringtest.Refusal{Network: n, Is: is, Says: says})
 	}
-	refuse(wiringtest.Net(dataplane.NetworkGeneve, "", 1<<24), dataplane.ErrInvalid, "VNI 16777216")
-	refuse(wiringtest.Net(dataplane.NetworkVLAN, "gone", 4095), dataplane.ErrInvalid, "VLAN ID 4095")
+	refuse(wiringtest.Net(dataplane.NetworkGeneve, "", 1<<24), dataplane.ErrInvalid, "Network.Segment: 16777216")
+	refuse(wiringtest.Net(dataplane.NetworkVLAN, "gone", 4095), dataplane.ErrInvalid, "Network.Segment: 4095")
 	refuse(wiringtest.Net(dataplane.NetworkVLAN, "direct", 5), dataplane.ErrUnsupported, "is configured as direct on this host")
 	refuse(wiringtest.Net(dataplane.NetworkFlat, "gone", 0), dataplane.ErrHostConfig, `physical network "gone": Open vSwitch has no bridge br-gone`)
 	refuse(wiringtest.Net(dataplane.NetworkFlat, "sys", 0), dataplane.ErrUnsupported,

@@ -215,7 +215,7 @@ func TestRefusals(t *testing.T) {
 	wiringtest.RequireRefused(t, d, h.Router("r1"), h.links,
 		wiringtest.Refusal{Network: wiringtest.Net(dataplane.NetworkGeneve, "", 1), Is: dataplane.ErrUnsupported, Says: "use the ovs wiring"},
 		wiringtest.Refusal{Network: wiringtest.Net(dataplane.NetworkGRE, "", 1), Is: dataplane.ErrUnsupported, Says: "use the ovs wiring"},
-		wiringtest.Refusal{Network: wiringtest.Net(dataplane.NetworkVLAN, "gone", 4095), Is: dataplane.ErrInvalid, Says: "VLAN ID 4095"},
+		wiringtest.Refusal{Network: wiringtest.Net(dataplane.NetworkVLAN, "gone", 4095), Is: dataplane.ErrInvalid, Says: "Network.Segment: 4095"},
 		wiringtest.Refusal{Network: wiringtest.Net(dataplane.NetworkFlat, "gone", 0), Is: dataplane.ErrHostConfig, Says: "no bridge or interface eth9"},
 	)
 	_, err := bridge.New(bridge.Config{HostNS: filepath.Join(h.dir, "nowhere")})

@@ -42,10 +42,9 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	}
 	same := u.vxlan == n.vxlan && u.vlan == n.vlan
 	if n.vlan != 0 && u.lower != n.physical.index || !same {
-		return append(changes, change{
-			dataplane.Step{Op: dataplane.Remove, Kind: dataplane.KindWiring, Object: u.name, Detail: "made with other settings", Disturbs: true},
-			func() error { return d.remove(u) },
-		}, d.newUplink(n, p)), nil
+		gone := change{wiring.Step(dataplane.Remove, u.name, "made with other settings"), func() error { return d.remove(u) }}
+		gone.step.Disturbs = true
+		return append(changes, gone, d.newUplink(n, p)), nil
 	}
 	mtu := 0 // what a physical network can carry is its operator's to say
 	if n.vlan == 0 {
@@ -98,7 +97,7 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 	if n.vlan != 0 {
 		detail = fmt.Sprintf("VLAN %d of %s in bridge %s", n.vlan, n.physical.name, n.firstName())
 	}
-	return change{step(dataplane.Add, n.segment.uplink, detail), func() error {
+	return change{wiring.Step(dataplane.Add, n.segment.uplink, detail), func() error {
 		masters, err := d.indexes(n.firstName())
 		if err != nil {
 			return err
@@ -183,7 +182,7 @@ func (d *Driver) floodChanges(l *link) ([]change, error) {
 		return nil, nil
 	}
 	detail := fmt.Sprintf("%d peers missing, %d too many", len(added), len(removed))
-	return []change{{step(dataplane.Change, l.name, detail), func() error {
+	return []change{{wiring.Step(dataplane.Change, l.name, detail), func() error {
 		d.peers.Lock()
 		defer d.peers.Unlock()
 		return d.peers.sync(d.host, l)

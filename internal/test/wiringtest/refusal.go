@@ -155,9 +155,11 @@ func (w Wiring[H]) refusals(t *testing.T, h H) {
 	d, ns := h.Driver(), h.Router("r1")
 	RequireRefused(t, d, ns, h.Ports,
 		Refusal{Net(dataplane.NetworkVXLAN, "", 1), dataplane.ErrUnsupported, "networks need a local tunnel address"},
-		Refusal{Net(dataplane.NetworkVXLAN, "", 0), dataplane.ErrInvalid, "VNI 0"},
-		Refusal{Net(dataplane.NetworkVLAN, "ext", 4095), dataplane.ErrInvalid, "VLAN ID 4095"},
+		Refusal{Net(dataplane.NetworkVXLAN, "", 0), dataplane.ErrInvalid, "Network.Segment: 0 is not between 1 and 16777215"},
+		Refusal{Net(dataplane.NetworkVLAN, "ext", 4095), dataplane.ErrInvalid, "Network.Segment: 4095 is not between 1 and 4094"},
 		Refusal{Net(dataplane.NetworkFlat, "ext", 0), dataplane.ErrUnsupported, `physical network "ext"`},
+		Refusal{Net(dataplane.NetworkFlat, "", 5), dataplane.ErrInvalid, "Network.Segment: 5 on a network that has none"},
+		Refusal{Net(dataplane.NetworkLocal, "ext", 0), dataplane.ErrInvalid, `Network.Physical: "ext"`},
 		Refusal{Net("carrier-pigeon", "", 0), dataplane.ErrInvalid, "carrier-pigeon"},
 		Refusal{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
 	)
