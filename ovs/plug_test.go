@@ -80,6 +80,28 @@ func TestPortsOfOneCallAreOneTransaction(t *testing.T) {
 	}
 }
 
+// A direct port has no local VLAN.
+func TestPortMovesToADirectNetwork(t *testing.T) {
+	h := newHost(t)
+	h.do("add-br br-gw -- set bridge br-gw datapath_type=netdev")
+	d := h.driver(ovs.Config{Physical: map[string]string{"gw": "br-gw"}, Direct: []string{"gw"}})
+	router := h.Router("r1")
+	wiringtest.Plug(t, d, router, "qr-stays", wiringtest.LocalPort("old", "stays", 2))
+	wiringtest.Plug(t, d, router, "qr-port", wiringtest.LocalPort("new", "port", 1))
+	require.Equal(t, []string{"br-int tapport 2", "br-int tapstays 1"}, h.ports())
+
+	moved := wiringtest.PortOn(flat("ext", "gw"), "port", 1)
+	require.Equal(t, []string{
+		"- wiring qr-port: not on bridge br-gw  !",
+		"+ wiring qr-port: veth tapport on bridge br-gw (network ext)",
+	}, wiringtest.Plan(t, d, router, "qr-port", moved))
+	wiringtest.Plug(t, d, router, "qr-port", moved)
+	require.ElementsMatch(t, []string{"br-gw tapport", "br-int tapstays 1"}, h.ports())
+	h.do("set port tapport tag=9")
+	require.Equal(t, []string{"~ wiring qr-port: no tag, was 9"}, wiringtest.Plan(t, d, router, "qr-port", moved))
+	wiringtest.Plug(t, d, router, "qr-port", moved)
+}
+
 // A segment belongs to one network on a switch: frames of two would meet.
 func TestSegmentsAreNotShared(t *testing.T) {
 	h := newHost(t)
