@@ -112,13 +112,6 @@ func (h *host) devices() (names []string) {
 	return names
 }
 
-func (h *host) link(name string) netlink.Link {
-	h.t.Helper()
-	l, err := h.net.LinkByName(name)
-	require.NoError(h.t, err, name)
-	return l
-}
-
 func flat(id, physical string) dataplane.Network {
 	return dataplane.Network{ID: id, Type: dataplane.NetworkFlat, Physical: physical}
 }
