@@ -56,7 +56,7 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 	d.flows = newInstaller(c)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.release())
+			err = errors.Join(err, d.Close())
 		}
 	}()
 	if d.hostID, err = netns.IdentifyFD(int(d.hostNS.Fd())); err == nil {
@@ -77,9 +77,7 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 }
 
 // Close releases connections. Everything stays plugged. A second Close is fine.
-func (d *Driver) Close() error { return d.release() }
-
-func (d *Driver) release() error {
+func (d *Driver) Close() error {
 	errs := []error{d.flows.close()}
 	if d.db != nil {
 		d.db.close()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -19,6 +20,8 @@ import (
 	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // host is a machine with an Open vSwitch of its own, and with the namespaces of its routers and
 // workloads.
@@ -57,17 +60,12 @@ func (h *host) driver(c ovs.Config) *ovs.Driver {
 	return d
 }
 
-func (h *host) vsctl(args ...string) string {
-	h.t.Helper()
-	out, err := h.Vsctl(args...)
-	require.NoError(h.t, err)
-	return strings.TrimSpace(out)
-}
-
 // do runs words as an ovs-vsctl command.
 func (h *host) do(command string) string {
 	h.t.Helper()
-	return h.vsctl(strings.Fields(command)...)
+	out, err := h.Vsctl(strings.Fields(command)...)
+	require.NoError(h.t, err)
+	return strings.TrimSpace(out)
 }
 
 // ports returns what the bridges hold, as text: bridge, port, tag.

@@ -1,7 +1,6 @@
 package ovs_test
 
 import (
-	"context"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -141,15 +140,4 @@ func TestRefusedByDaemon(t *testing.T) {
 	refused()
 	require.Equal(t, []string{"br-int patch-tun", "br-int tapgre 2", "br-int taplocal 1", "br-tun gre-c0000202", "br-tun patch-int", "br-x rival"}, h.ports())
 	wiringtest.Plug(t, d, router, "qr-gre", gre)
-}
-
-// Calls with a context that has ended say so.
-func TestEndedContextOfAttached(t *testing.T) {
-	d := newHost(t).driver(ovs.Config{})
-	ended, end := context.WithCancel(t.Context())
-	end()
-	for range 30 { // a select takes either of two that are ready
-		_, err := d.Attached(ended, "r1")
-		require.ErrorIs(t, err, context.Canceled)
-	}
 }

@@ -2,7 +2,6 @@ package ovs_test
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,18 +25,14 @@ func TestThousandPorts(t *testing.T) {
 		return "qr-" + id, wiringtest.LocalPort(fmt.Sprintf("net%d", i%networks), id, i)
 	}
 	all := func(do func(dev string, p dataplane.Port) error) {
-		var wg sync.WaitGroup
-		for c := range callers {
-			wg.Go(func() {
-				for i := c; i < n && !t.Failed(); i += callers {
-					dev, p := port(i)
-					if err := do(dev, p); err != nil {
-						t.Error(err)
-					}
+		wiringtest.InParallel(callers, func(c int) {
+			for i := c; i < n && !t.Failed(); i += callers {
+				dev, p := port(i)
+				if err := do(dev, p); err != nil {
+					t.Error(err)
 				}
-			})
-		}
-		wg.Wait()
+			}
+		})
 		require.False(t, t.Failed())
 	}
 	d := h.driver(ovs.Config{})

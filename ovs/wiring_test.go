@@ -40,6 +40,14 @@ func TestWiring(t *testing.T) {
 			{ID: "vlan", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 7},
 		},
 		Drivers: 3,
+		Planned: []string{
+			"+ wiring br-int: bridge with the netdev datapath",
+			"+ wiring qr-port-r: veth tapport-r on bridge br-int (network net-a)",
+		},
+		Shared: []string{
+			"br-int tapport-v 1", "br-int tapport-r 1", "br-int tapport-o 2", "device tapport-v", "device tapport-r", "device tapport-o",
+		},
+		Check:   func(h *host) { h.requireInterface("tapport-r") },
 		Plugged: plugged,
 		Gone:    []string{"- wiring qr-port: its device is gone  !", plugged},
 		Moves:   []string{"~ wiring qr-port: network new, was old, local VLAN 2, was 1  !"},
@@ -88,7 +96,18 @@ func TestWiring(t *testing.T) {
 	}
 	t.Run("veth", w.Run)
 	w.NewHost = func(t testing.TB) *host { h := newHost(t); h.device = ovs.Internal; return h }
+	w.Planned = []string{w.Planned[0], "+ wiring qr-port-r: internal port on bridge br-int (network net-a)"}
+	w.Shared = []string{"br-int tapport-v 1", "br-int qr-port-r 1", "br-int tapport-o 2", "device tapport-v", "device tapport-o"}
+	w.Check = func(h *host) { h.requireInterface("qr-port-r") }
 	t.Run("internal port", w.Basics)
+}
+
+// requireInterface looks at what other tools read of the port port-r.
+func (h *host) requireInterface(name string) {
+	for _, column := range []string{"iface-id=port-r", `attached-mac="fa:16:3e:00:00:01"`, "iface-status=active"} {
+		require.Contains(h.t, h.do("get interface "+name+" external_ids"), column)
+	}
+	require.Equal(h.t, "1450", h.do("get interface "+name+" mtu_request"))
 }
 
 func (h *host) Driver() namespace.InterfaceDriver { return h.driver(ovs.Config{Device: h.device}) }

@@ -16,38 +16,6 @@ import (
 	"github.com/l3kit/l3kit/internal/test/wiringtest"
 )
 
-func TestBridgesAndVeths(t *testing.T) {
-	h := newHost(t)
-	d := h.driver(bridge.Config{})
-	router, vm, other := h.Router("r1"), h.Workload("vm1"), h.Workload("vm2")
-	rp, vp, op := wiringtest.LocalPort("net-a", "port-r", 1), wiringtest.LocalPort("net-a", "port-v", 2), wiringtest.LocalPort("net-b", "port-o", 3)
-
-	require.Equal(t, []string{
-		"+ wiring brqnet-a: bridge of network net-a",
-		"+ wiring qr-port-r: veth tapport-r in bridge brqnet-a (network net-a)",
-	}, wiringtest.Plan(t, d, namespace.NS{Router: "r1", FD: -1}, "qr-port-r", rp))
-	wiringtest.Plug(t, d, router, "qr-port-r", rp)
-	wiringtest.Plug(t, d, vm, "eth0", vp)
-	wiringtest.Plug(t, d, other, "eth0", op)
-	require.Equal(t, []string{
-		"brqnet-a bridge  l3kit network=net-a",
-		"tapport-r veth brqnet-a l3kit router=r1 port=port-r network=net-a",
-		"tapport-v veth brqnet-a l3kit port=port-v network=net-a",
-		"brqnet-b bridge  l3kit network=net-b",
-		"tapport-o veth brqnet-b l3kit port=port-o network=net-b",
-	}, h.links())
-
-	require.Equal(t, wiringtest.MTU, h.link("tapport-r").Attrs().MTU)
-	require.Equal(t, wiringtest.MTU, h.link("brqnet-a").Attrs().MTU, "the bridge follows its ports")
-	for _, name := range []string{"brqnet-a", "tapport-r"} {
-		addrs, err := h.AddrList(h.link(name), netlink.FAMILY_ALL)
-		require.NoError(t, err)
-		require.Empty(t, addrs, "the host must not speak on %s", name)
-	}
-	br := h.link("brqnet-a").(*netlink.Bridge)
-	require.False(t, *br.MulticastSnooping)
-}
-
 // ending is a context that ends when it has been looked at so many times.
 type ending struct {
 	context.Context
@@ -233,11 +201,7 @@ func TestSmallMTU(t *testing.T) {
 	p.MTU = 9000
 	wiringtest.Plug(t, d, ns, "qr-port", p)
 	require.Empty(t, wiringtest.Plan(t, h.driver(bridge.Config{}), ns, "qr-port", p))
-	for _, name := range []string{"brqnet", "tapport"} {
-		addrs, err := h.AddrList(h.link(name), netlink.FAMILY_ALL)
-		require.NoError(t, err)
-		require.Empty(t, addrs, "the host must not speak on %s", name)
-	}
+	h.requireSilent("brqnet", "tapport")
 	p.MTU = 68
 	wiringtest.Plug(t, d, ns, "qr-port", p)
 	require.Empty(t, wiringtest.Plan(t, h.driver(bridge.Config{}), ns, "qr-port", p))

@@ -82,6 +82,16 @@ func (h *host) link(name string) netlink.Link {
 	return l
 }
 
+// requireSilent fails the test if the host could speak through a device.
+func (h *host) requireSilent(names ...string) {
+	h.t.Helper()
+	for _, name := range names {
+		addrs, err := h.AddrList(h.link(name), netlink.FAMILY_ALL)
+		require.NoError(h.t, err)
+		require.Empty(h.t, addrs, "the host must not speak on %s", name)
+	}
+}
+
 // setAddrGenMode sets the IPv6 address generation mode (IN6_ADDR_GEN_MODE_EUI64 is 0).
 func (h *host) setAddrGenMode(name string, mode byte) error {
 	index := h.link(name).Attrs().Index

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -377,10 +378,14 @@ func BenchmarkPlug(b *testing.B) {
 	d := h.driver(bridge.Config{})
 	router := h.Router("r1")
 	wiringtest.Plug(b, d, router, "qr-first", wiringtest.LocalPort("net", "first", 0))
-	i := 0
-	for b.Loop() {
-		id := fmt.Sprint(i)
-		if err := d.Plug(b.Context(), router, wiringtest.At("qr-"+id, wiringtest.LocalPort("net", id, i))); err != nil {
+	plugMany(b, router, func(i int, id string) error {
+		return d.Plug(b.Context(), router, wiringtest.At("qr-"+id, wiringtest.LocalPort("net", id, i)))
+	})
+}
+
+func plugMany(b *testing.B, router namespace.NS, plug func(i int, id string) error) {
+	for i := 0; b.Loop(); {
+		if err := plug(i, fmt.Sprint(i)); err != nil {
 			b.Fatal(err)
 		}
 		if i++; i%500 == 0 {
@@ -397,26 +402,14 @@ func BenchmarkPlugFloor(b *testing.B) {
 	require.NoError(b, h.LinkAdd(wiringtest.Dummy("br")))
 	br := h.link("br")
 	require.NoError(b, h.LinkSetUp(br))
-	i := 0
-	for b.Loop() {
-		id := fmt.Sprint(i)
+	plugMany(b, router, func(_ int, id string) error {
 		l := &netlink.Veth{
 			LinkAttrs:     netlink.LinkAttrs{Name: "tap" + id, TxQLen: -1, MTU: wiringtest.MTU, MasterIndex: br.Attrs().Index},
 			PeerName:      "qr-" + id,
 			PeerNamespace: netlink.NsFd(router.FD),
 		}
-		if err := h.LinkAdd(l); err != nil {
-			b.Fatal(err)
-		}
-		if err := h.LinkSetUp(l); err != nil {
-			b.Fatal(err)
-		}
-		if i++; i%500 == 0 {
-			b.StopTimer()
-			emptyNS(b, router)
-			b.StartTimer()
-		}
-	}
+		return errors.Join(h.LinkAdd(l), h.LinkSetUp(l))
+	})
 }
 
 func BenchmarkUnplug(b *testing.B) {

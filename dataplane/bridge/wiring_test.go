@@ -32,8 +32,25 @@ func TestWiring(t *testing.T) {
 		NewHost:  func(t testing.TB) *host { return newHost(t) },
 		Networks: []dataplane.Network{wiringtest.Local("net"), wiringtest.Flat("ext"), wiringtest.VXLAN("vx", 77)},
 		Drivers:  1, // one may sweep a bridge that another is about to use: see TestTwoProcesses
-		Plugged:  plugged,
-		Gone:     []string{plugged},
+		Planned: []string{
+			"+ wiring brqnet-a: bridge of network net-a",
+			"+ wiring qr-port-r: veth tapport-r in bridge brqnet-a (network net-a)",
+		},
+		Shared: []string{
+			"brqnet-a bridge  l3kit network=net-a",
+			"tapport-r veth brqnet-a l3kit router=r1 port=port-r network=net-a",
+			"tapport-v veth brqnet-a l3kit port=port-v network=net-a",
+			"brqnet-b bridge  l3kit network=net-b",
+			"tapport-o veth brqnet-b l3kit port=port-o network=net-b",
+		},
+		Check: func(h *host) {
+			require.Equal(h.t, wiringtest.MTU, h.link("tapport-r").Attrs().MTU)
+			require.Equal(h.t, wiringtest.MTU, h.link("brqnet-a").Attrs().MTU, "the bridge follows its ports")
+			h.requireSilent("brqnet-a", "tapport-r")
+			require.False(h.t, *h.link("brqnet-a").(*netlink.Bridge).MulticastSnooping)
+		},
+		Plugged: plugged,
+		Gone:    []string{plugged},
 		Moves: []string{
 			"+ wiring brqnew: bridge of network new",
 			"- wiring qr-port: on network old  !",

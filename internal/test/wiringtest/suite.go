@@ -48,6 +48,10 @@ type Wiring[H Host] struct {
 	Networks []dataplane.Network // that Full carries
 	Drivers  int                 // processes that may plug at once
 
+	Planned []string // the steps that plug port "port-r" on network "net-a" on a new host, as device qr-port-r
+	Shared  []string // Ports after that, and after ports "port-v" on "net-a" and "port-o" on "net-b"
+	Check   func(H)  // looks at the host in that state
+
 	Plugged string   // the step that plugs port "port" on network "net"
 	Gone    []string // the steps that replace it after one of its devices has gone
 	Moves   []string // the steps that move it from network "old" to "new"
@@ -92,10 +96,14 @@ func (w Wiring[H]) run(t *testing.T, tests map[string]func(*testing.T, H)) {
 func (w Wiring[H]) carriesFrames(t *testing.T, h H) {
 	d := h.Driver()
 	router, vm, other := h.Router("r1"), h.Workload("vm1"), h.Workload("vm2")
+	port := LocalPort("net-a", "port-r", 1)
+	require.Equal(t, w.Planned, Plan(t, d, namespace.NS{Router: "r1", FD: -1}, "qr-port-r", port))
 	Plug(t, d, vm, "eth0", LocalPort("net-a", "port-v", 2))
 	alone := h.Ports()
-	Plug(t, d, router, "qr-port-r", LocalPort("net-a", "port-r", 1))
+	Plug(t, d, router, "qr-port-r", port)
 	Plug(t, d, other, "eth0", LocalPort("net-b", "port-o", 3))
+	require.ElementsMatch(t, w.Shared, h.Ports())
+	w.Check(h)
 	require.NoError(t, netdev.In(router.FD, func(n *netlink.Handle) error {
 		l, err := n.LinkByName("qr-port-r")
 		if err != nil {
@@ -164,7 +172,7 @@ func (w Wiring[H]) endedContexts(t *testing.T, h H) {
 	before := h.Ports()
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for name, call := range map[string]func() error{
+	calls := map[string]func() error{
 		"Plan":     func() error { _, err := d.Plan(ended, router, wanted); return err },
 		"Plug":     func() error { return d.Plug(ended, router, more) },
 		"Unplug":   func() error { return d.Unplug(ended, router, "qr-a") },
@@ -173,7 +181,14 @@ func (w Wiring[H]) endedContexts(t *testing.T, h H) {
 		"Networks": func() error { _, err := d.Networks(ended, "r1"); return err },
 		"Spare":    func() error { _, err := d.Spare(ended, "r1", nil); return err },
 		"Sweep":    func() error { return d.Sweep(ended, "r1", nil) },
-	} {
+	}
+	type attached interface {
+		Attached(ctx context.Context, router string) ([]string, error)
+	}
+	if d, ok := namespace.InterfaceDriver(d).(attached); ok {
+		calls["Attached"] = func() error { _, err := d.Attached(ended, "r1"); return err }
+	}
+	for name, call := range calls {
 		for range 30 { // a select takes either of two that are ready
 			require.ErrorIs(t, call(), context.Canceled, name)
 		}
