@@ -64,6 +64,9 @@ func (w Wiring[H]) releaseWithoutNamespace(t *testing.T, h H) {
 		require.Equal(t, alone, h.Ports())
 	}
 	require.NoError(t, fresh.Release(Soon(t), "r1b"))
+	routers, err = fresh.Routers(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, routers)
 	h.RequireNothing()
 }
 

@@ -185,7 +185,7 @@ func (w Wiring[H]) endedContexts(t *testing.T, h H) {
 	type attached interface {
 		Attached(ctx context.Context, router string) ([]string, error)
 	}
-	if d, ok := namespace.InterfaceDriver(d).(attached); ok {
+	if d, ok := d.(attached); ok {
 		calls["Attached"] = func() error { _, err := d.Attached(ended, "r1"); return err }
 	}
 	for name, call := range calls {
