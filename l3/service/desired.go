@@ -17,7 +17,7 @@ func (s *Service) DesiredOf(ctx context.Context, routerID string) (a agent.Assig
 		if err != nil {
 			return err
 		}
-		all, err := assignments(ctx, tx, []l3.RouterState{st})
+		all, err := s.assignments(ctx, tx, []l3.RouterState{st})
 		if err != nil {
 			return err
 		}
@@ -34,13 +34,13 @@ func (s *Service) DesiredOf(ctx context.Context, routerID string) (a agent.Assig
 // has nothing.
 func (s *Service) DesiredOn(ctx context.Context, host string) (all []agent.Assignment, err error) {
 	err = s.config.Store.View(ctx, func(tx l3.Tx) error {
-		all, err = assignmentsOn(ctx, tx, host)
+		all, err = s.assignmentsOn(ctx, tx, host)
 		return err
 	})
 	return all, err
 }
 
-func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]agent.Assignment, error) {
+func (s *Service) assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]agent.Assignment, error) {
 	agents, err := tx.Agents().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("host", host)}})
 	if err != nil || len(agents) == 0 {
 		return []agent.Assignment{}, err
@@ -49,12 +49,69 @@ func assignmentsOn(ctx context.Context, tx l3.Tx, host string) ([]agent.Assignme
 	if err != nil {
 		return nil, err
 	}
-	return assignments(ctx, tx, hosted)
+	return s.assignments(ctx, tx, hosted)
 }
 
 // assignments compiles those of the routers that have a host and something to realise.
-func assignments(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]agent.Assignment, error) {
+func (s *Service) assignments(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]agent.Assignment, error) {
 	states = slices.DeleteFunc(slices.Clone(states), func(st l3.RouterState) bool { return !st.Wanted || st.AgentID == "" })
+	intents, err := s.intentsOf(ctx, tx, states)
+	if err != nil {
+		return nil, err
+	}
+	d, err := tx.Deployment().Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]agent.Assignment, len(states))
+	for i, st := range states {
+		compile := Compile
+		if st.Edge {
+			compile = func(in Intent) (dataplane.Router, error) { return CompileEdge(in, st.Host) }
+		}
+		r, err := compile(intents[st.ID])
+		if err != nil {
+			return nil, err
+		}
+		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Announce: st.Announce, Router: r}
+	}
+	return all, nil
+}
+
+// intentsOf are the intents of states' routers, by the states' IDs.
+func (s *Service) intentsOf(ctx context.Context, tx l3.Tx, states []l3.RouterState) (map[string]Intent, error) {
+	intents := make(map[string]Intent, len(states))
+	keys := map[string]intentKey{}
+	var missing []l3.RouterState
+	for _, st := range states {
+		if st.RouterID != "" {
+			key, in, known, err := s.cached.get(ctx, tx, st)
+			if err != nil {
+				return nil, err
+			}
+			if known {
+				intents[st.ID] = in
+				continue
+			}
+			keys[st.ID] = key
+		}
+		missing = append(missing, st)
+	}
+	byRouter, err := readIntents(ctx, tx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range missing {
+		intents[st.ID] = byRouter[st.Router()]
+		if key, distributed := keys[st.ID]; distributed {
+			s.cached.put(key, intents[st.ID])
+		}
+	}
+	return intents, nil
+}
+
+// readIntents reads the intents of states' routers, by the routers' IDs.
+func readIntents(ctx context.Context, tx l3.Tx, states []l3.RouterState) (map[string]Intent, error) {
 	wanted := routerIDs(states)
 	slices.Sort(wanted)
 	wanted = slices.Compact(wanted)
@@ -74,26 +131,10 @@ func assignments(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]agen
 	for _, f := range fips {
 		byRouter[f.RouterID] = append(byRouter[f.RouterID], f)
 	}
-	d, err := tx.Deployment().Get(ctx)
-	if err != nil {
-		return nil, err
-	}
 	byID := make(map[string]Intent, len(intents))
 	for _, in := range intents {
 		in.FloatingIPs = byRouter[in.Router.ID]
 		byID[in.Router.ID] = in
 	}
-	all := make([]agent.Assignment, len(states))
-	for i, st := range states {
-		compile := Compile
-		if st.Edge {
-			compile = func(in Intent) (dataplane.Router, error) { return CompileEdge(in, st.Host) }
-		}
-		r, err := compile(byID[st.Router()])
-		if err != nil {
-			return nil, err
-		}
-		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Announce: st.Announce, Router: r}
-	}
-	return all, nil
+	return byID, nil
 }

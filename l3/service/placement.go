@@ -78,7 +78,7 @@ func (s *Service) PlacementOf(ctx context.Context, host, routerID string) (p l3.
 		if err != nil {
 			return err
 		}
-		all, err := assignments(ctx, tx, []l3.RouterState{st})
+		all, err := s.assignments(ctx, tx, []l3.RouterState{st})
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (s *Service) PlacementsOn(ctx context.Context, host string) (all []l3.Place
 		if err != nil {
 			return err
 		}
-		here, err := assignmentsOn(ctx, tx, host)
+		here, err := s.assignmentsOn(ctx, tx, host)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ type Service struct {
 	now    func() time.Time
 	turns  *turns
 	roll   *roll
+	cached *intentCache
 
 	committed chan struct{}
 }
@@ -70,7 +71,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, log: c.Logger,
+		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: &intentCache{}, log: c.Logger,
 		now:       func() time.Time { return c.Now().UTC().Truncate(time.Second) },
 		committed: make(chan struct{}, 1),
 	}
