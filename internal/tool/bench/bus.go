@@ -61,6 +61,8 @@ func busSync(ctx context.Context) (rows []row, err error) {
 // line is a service with a bus, and what one agent receives.
 type line struct {
 	service *service.Service
+	server  *natsbus.Server
+	secret  []byte
 	router  string
 	events  <-chan agent.Event
 	closers []func() error
@@ -86,11 +88,12 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 	if err != nil {
 		return nil, err
 	}
+	l.server, l.secret = server, secret
 	l.closers = append(l.closers, func() error {
 		server.Shutdown()
 		return nil
 	})
-	if l.service, err = service.New(service.Config{Store: store}); err != nil {
+	if l.service, err = service.New(service.Config{Store: store, Quotas: map[string]int{"port": -1}}); err != nil {
 		return nil, err
 	}
 	control, err := l.connect(natsbus.Login{Server: server})

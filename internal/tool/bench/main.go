@@ -133,6 +133,8 @@ var measurements = []measurement{
 		return onSQLite(ctx, func(a *api) ([]row, error) { return bindFloatingIP(ctx, a) })
 	}},
 	{"l3/compile-1000", compile},
+	{"dvr/compile-1000", compileEdge},
+	{"dvr/bind", bind},
 	{"scheduler/place-100000", place},
 	{"e2e/router", e2e},
 	{"agent/start-500", func(ctx context.Context) ([]row, error) { return agentStart(ctx, 500) }},
