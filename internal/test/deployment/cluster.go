@@ -33,6 +33,12 @@ type Config struct {
 // Physical is the name of the external network as a physical network, which every host has.
 const Physical = "external"
 
+// The devices of hosts on two of the three Ethernets.
+const (
+	TunnelDevice   = "tunnel0"
+	ExternalDevice = "ext0"
+)
+
 // What the machines have on the three Ethernets, and on which devices.
 var (
 	managementNet = netip.MustParsePrefix("198.18.0.0/24") // servers from .1 on, the node of the bus .9, hosts from .101 on
@@ -42,8 +48,8 @@ var (
 )
 
 const (
-	managementDevice, tunnelDevice, externalDevice = "mgmt0", "tunnel0", "ext0"
-	siteName, outsideName, nodeName                = "site", "outside", "node"
+	managementDevice                = "mgmt0"
+	siteName, outsideName, nodeName = "site", "outside", "node"
 
 	apiPort, webPort        = 9696, 9090 // on the machines' loopback devices
 	busPort, busClusterPort = 4222, 6222
@@ -117,7 +123,7 @@ func (cl *Cluster) raise() error {
 	if err != nil {
 		return err
 	}
-	if _, err := cl.External.Connect(outside.Lab, externalDevice, netip.PrefixFrom(OutsideAddr, ExternalNet.Bits())); err != nil {
+	if _, err := cl.External.Connect(outside.Lab, ExternalDevice, netip.PrefixFrom(OutsideAddr, ExternalNet.Bits())); err != nil {
 		return err
 	}
 	if cl.Outside, err = outside.Enter(outside.HostNS); err != nil {

@@ -25,6 +25,7 @@ import (
 // Host is a machine with an agent on it, and with workloads beside the agent's routers.
 type Host struct {
 	*Machine
+	Number int // from 0
 	Agent  *Program
 	Tunnel netip.Addr // the host's address for tunnels
 
@@ -45,15 +46,15 @@ func (cl *Cluster) addHost(i int) error {
 	if err != nil {
 		return err
 	}
-	h := &Host{Machine: m, Tunnel: address(tunnelNet, firstHost+i), password: cl.credential(name)}
+	h := &Host{Machine: m, Number: i, Tunnel: address(tunnelNet, firstHost+i), password: cl.credential(name)}
 	for i, c := range []struct {
 		ethernet *lab.Underlay
 		device   string
 		addrs    []netip.Prefix
 	}{
 		{cl.Management, managementDevice, []netip.Prefix{netip.PrefixFrom(address(managementNet, firstHost+i), managementNet.Bits())}},
-		{cl.Tunnels, tunnelDevice, []netip.Prefix{netip.PrefixFrom(h.Tunnel, tunnelNet.Bits())}},
-		{cl.External, externalDevice, nil},
+		{cl.Tunnels, TunnelDevice, []netip.Prefix{netip.PrefixFrom(h.Tunnel, tunnelNet.Bits())}},
+		{cl.External, ExternalDevice, nil},
 	} {
 		h.cables[i].ethernet = c.ethernet
 		if h.cables[i].far, err = c.ethernet.Connect(m.Lab, c.device, c.addrs...); err != nil {
@@ -65,14 +66,14 @@ func (cl *Cluster) addHost(i int) error {
 		peers = append(peers, address(tunnelNet, firstHost+i))
 	}
 	h.wiring, err = bridge.New(bridge.Config{
-		HostNS: m.HostNS, Physical: map[string]string{Physical: externalDevice}, VXLAN: bridge.VXLAN{Local: h.Tunnel, Peers: peers},
+		HostNS: m.HostNS, Physical: map[string]string{Physical: ExternalDevice}, VXLAN: bridge.VXLAN{Local: h.Tunnel, Peers: peers},
 	})
 	if err != nil {
 		return err
 	}
 	args := []string{
 		"run", "--host=" + name, "--bus=" + cl.at("nats://%s:%d", busPort), "--bus-password-file=" + credentialFile,
-		"--physical=" + Physical + "=" + externalDevice, "--tunnel-address=" + h.Tunnel.String(), "--cache=" + agentCache,
+		"--physical=" + Physical + "=" + ExternalDevice, "--tunnel-address=" + h.Tunnel.String(), "--cache=" + agentCache,
 		"--heartbeat=" + cl.config.Heartbeat.String(), fmt.Sprintf("--metrics=127.0.0.1:%d", webPort), "--log-level=debug",
 	}
 	h.Agent = cl.program(m, name, cl.config.Agent, args...)
@@ -208,7 +209,7 @@ func (h *Host) Reboot() error {
 		}
 		for _, l := range links {
 			switch l.Attrs().Name {
-			case "lo", managementDevice, tunnelDevice, externalDevice:
+			case "lo", managementDevice, TunnelDevice, ExternalDevice:
 				continue
 			}
 			// One end of a pair goes with the other, and both with a namespace, a moment after that

@@ -41,6 +41,7 @@ func NewExternal(ctx context.Context, api *gophercloud.ServiceClient, physical s
 type Tenant struct {
 	Name, Router, Network, Subnet, Port, FloatingIP string // the last five are IDs, and empty for what is not there yet
 
+	Net      netip.Prefix // the subnet
 	Segment  uint32
 	MTU      int
 	Fixed    netip.Addr // of the port
@@ -48,7 +49,7 @@ type Tenant struct {
 	Floating netip.Addr
 }
 
-// TenantNet is the subnet of every tenant: they never meet.
+// TenantNet is the subnet of every tenant whose Net is not given: they never meet.
 var TenantNet = netip.MustParsePrefix("10.0.0.0/24")
 
 // NewTenant makes a tenant, in one call after the other.
@@ -68,7 +69,7 @@ func NewTenant(ctx context.Context, api *gophercloud.ServiceClient, externalNet,
 
 // NewNetwork makes a tenant that has a network and a port, and no router yet.
 func NewNetwork(ctx context.Context, api *gophercloud.ServiceClient, name string) (*Tenant, error) {
-	t := &Tenant{Name: name}
+	t := &Tenant{Name: name, Net: TenantNet}
 	if err := t.network(ctx, api); err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (t *Tenant) network(ctx context.Context, api *gophercloud.ServiceClient) er
 	if _, err := fmt.Sscan(made.SegmentationID, &t.Segment); err != nil {
 		return fmt.Errorf("segmentation ID %q: %w", made.SegmentationID, err)
 	}
-	s, err := subnets.Create(ctx, api, subnets.CreateOpts{NetworkID: made.ID, CIDR: TenantNet.String(), IPVersion: gophercloud.IPv4}).Extract()
+	s, err := subnets.Create(ctx, api, subnets.CreateOpts{NetworkID: made.ID, CIDR: t.Net.String(), IPVersion: gophercloud.IPv4}).Extract()
 	if err == nil {
 		t.Subnet = s.ID
 	}
@@ -152,12 +153,12 @@ func (t *Tenant) Remove(ctx context.Context, api *gophercloud.ServiceClient) err
 
 // Spec is the tenant's workload for [lab.Lab.Attach].
 func (t *Tenant) Spec() lab.Spec {
-	gateway := TenantNet.Addr().Next()
+	gateway := t.Net.Addr().Next()
 	return lab.Spec{
 		Name:     t.Name,
 		NextHops: []netip.Addr{gateway},
 		Ports: []dataplane.Port{{
-			ID: t.Port, MAC: t.MAC, MTU: t.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(t.Fixed, TenantNet.Bits())},
+			ID: t.Port, MAC: t.MAC, MTU: t.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(t.Fixed, t.Net.Bits())},
 			Network: dataplane.Network{ID: t.Network, Type: dataplane.NetworkVXLAN, Segment: t.Segment},
 		}},
 	}

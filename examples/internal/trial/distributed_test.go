@@ -1,0 +1,251 @@
+package trial_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/test/deployment"
+	"github.com/l3kit/l3kit/internal/test/lab"
+)
+
+// spread is a cluster with a distributed router on three networks: the last two hosts are network
+// nodes, which alone can have its centre, and the others have its workloads.
+type spread struct {
+	*site
+	app     *deployment.Tiers
+	compute []*deployment.Host
+	nodes   []*deployment.Host
+	frames  map[string]*lab.Frames
+}
+
+func startSpread(t *testing.T, hosts int) *spread {
+	t.Helper()
+	c := quick(hosts)
+	c.AgentFlags = func(h *deployment.Host) []string {
+		if h.Number < hosts-2 {
+			return []string{"--mode=" + agent.ModeDVR}
+		}
+		return []string{"--mode=" + agent.ModeDVRSNAT}
+	}
+	s := &spread{site: start(t, c), frames: map[string]*lab.Frames{}}
+	s.compute, s.nodes = s.Hosts[:hosts-2], s.Hosts[hosts-2:]
+	for _, h := range s.Hosts {
+		on, err := h.Enter(h.HostNS)
+		require.NoError(t, err)
+		for _, device := range []string{deployment.TunnelDevice, deployment.ExternalDevice} {
+			f, err := on.CaptureFrames(device)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, f.Close()) })
+			s.frames[h.Name+" "+device] = f
+		}
+	}
+	var err error
+	s.app, err = deployment.NewTiers(within(t, time.Minute), s.api(), s.external, "app", 3)
+	require.NoError(t, err)
+	return s
+}
+
+// put places a workload on a host, with an echo service on it.
+func (s *spread) put(h *deployment.Host, w *deployment.Tenant) *lab.Host {
+	s.Helper()
+	on, err := h.PlaceAndAttach(within(s.T, 20*time.Second), s.api(), w)
+	require.NoError(s, err)
+	service, err := on.Serve(echoPort)
+	require.NoError(s, err)
+	s.Cleanup(func() { require.NoError(s, service.Close()) })
+	return on
+}
+
+// floats gives a workload a floating IP.
+func (s *spread) floats(w *deployment.Tenant) {
+	s.Helper()
+	require.NoError(s, w.Bind(within(s.T, 10*time.Second), s.api(), s.external))
+}
+
+// settled waits until the router is ACTIVE.
+func (s *spread) settled() {
+	s.Helper()
+	ctx := within(s.T, 40*time.Second)
+	for {
+		status, reason, err := deployment.StatusOf(ctx, s.api(), s.app.Router)
+		if err == nil && status == "ACTIVE" {
+			return
+		}
+		if ctx.Err() != nil {
+			require.Failf(s, "not ACTIVE", "%s: %s: %v", status, reason, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// on names the hosts that have the router, or a part of it.
+func (s *spread) on() (hosts []string) {
+	s.Helper()
+	var answer struct {
+		Agents []struct{ Host string } `json:"agents"`
+	}
+	r, err := s.api().Get(within(s.T, 10*time.Second), s.api().ServiceURL("routers", s.app.Router, "l3-agents"), nil, nil)
+	require.NoError(s, err)
+	defer r.Body.Close()
+	require.Equal(s, http.StatusOK, r.StatusCode)
+	require.NoError(s, json.NewDecoder(r.Body).Decode(&answer))
+	for _, a := range answer.Agents {
+		hosts = append(hosts, a.Host)
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// asks sends a request, and says whom the server saw.
+func (s *spread) asks(from *lab.Host, to netip.Addr) netip.Addr {
+	s.Helper()
+	seen, err := from.Ask(within(s.T, 5*time.Second), netip.AddrPortFrom(to, echoPort))
+	require.NoError(s, err, "%s to %s", from.Name, to)
+	return seen.Src.Addr()
+}
+
+// contained requires that no frame on a tunnel or on the external network has shown the MAC of an
+// anycast leg, and that nobody but the owner has answered for a floating IP.
+func (s *spread) contained() {
+	s.Helper()
+	var anycast []dataplane.MAC
+	for _, p := range s.legs() {
+		anycast = append(anycast, p)
+	}
+	for name, f := range s.frames {
+		require.NoError(s, f.Each(func(frame []byte) {
+			for _, m := range anycast {
+				if at := bytes.Index(frame, m[:]); at >= 0 {
+					s.Errorf("%s: a frame has the anycast MAC %s at byte %d: %x", name, m, at, frame[:min(len(frame), 120)])
+				}
+			}
+		}), name)
+		if s.Failed() {
+			s.FailNow()
+		}
+	}
+}
+
+// legs are the MACs of the router's interfaces.
+func (s *spread) legs() (macs []dataplane.MAC) {
+	s.Helper()
+	var answer struct {
+		Ports []struct {
+			MAC dataplane.MAC `json:"mac_address"`
+		} `json:"ports"`
+	}
+	_, err := s.api().Get(within(s.T, 10*time.Second),
+		s.api().ServiceURL("ports")+"?device_owner=network:router_interface_distributed&device_id="+s.app.Router, &answer, nil)
+	require.NoError(s, err)
+	require.Len(s, answer.Ports, 3)
+	for _, p := range answer.Ports {
+		macs = append(macs, p.MAC)
+	}
+	return macs
+}
+
+// lossless requires that nothing is lost between a client and a server while something is done.
+func (s *spread) lossless(what string, from *lab.Host, to netip.Addr, do func()) {
+	s.Helper()
+	stream, err := from.Stream(within(s.T, 10*time.Second), netip.AddrPort{}, netip.AddrPortFrom(to, echoPort), interval)
+	require.NoError(s, err, what)
+	do()
+	require.NoError(s, stream.Pause(within(s.T, 10*time.Second), afterwards), what)
+	flow := stream.Stop(within(s.T, 0))
+	require.Zero(s, flow.Lost, "%s: %s", what, flow)
+}
+
+// TestDistributedRouter: traffic between the router's networks, and floating IPs, go between the
+// hosts of the workloads; a network node does the rest, and may die.
+func TestDistributedRouter(t *testing.T) {
+	s := startSpread(t, 5)
+	tiers := s.app.Tiers
+	client, err := tiers[2].More(s.Context(), s.api(), "client")
+	require.NoError(t, err)
+	a, b, c := s.put(s.compute[0], tiers[0]), s.put(s.compute[1], tiers[1]), s.put(s.compute[2], client)
+	s.floats(tiers[0])
+	s.floats(tiers[1])
+	s.settled()
+	hosts := s.on()
+	require.Len(t, hosts, 4)
+	centre := slices.IndexFunc(s.nodes, func(h *deployment.Host) bool { return slices.Contains(hosts, h.Name) })
+	require.GreaterOrEqual(t, centre, 0)
+
+	everything := func(t *testing.T, snat bool) {
+		require.Equal(t, tiers[0].Fixed, s.asks(a, tiers[1].Fixed), "between networks, untranslated")
+		require.Equal(t, tiers[1].Fixed, s.asks(b, tiers[0].Fixed))
+		require.Equal(t, client.Fixed, s.asks(c, tiers[0].Fixed))
+		require.Equal(t, deployment.OutsideAddr, s.asks(s.Outside, tiers[0].Floating), "from outside by a floating IP")
+		require.Equal(t, deployment.OutsideAddr, s.asks(s.Outside, tiers[1].Floating))
+		require.Equal(t, tiers[0].Floating, s.asks(a, deployment.OutsideAddr), "outwards as the floating IP")
+		require.Equal(t, tiers[0].Floating, s.asks(a, tiers[1].Floating), "a floating IP to another")
+		require.Equal(t, tiers[0].Floating, s.asks(a, tiers[0].Floating), "a floating IP to itself")
+		shared := s.asks(c, tiers[0].Floating)
+		require.Equal(t, shared, s.asks(c, tiers[1].Floating), "without one, as the router's gateway")
+		require.NotEqual(t, client.Fixed, shared)
+		if snat {
+			require.Equal(t, shared, s.asks(c, deployment.OutsideAddr))
+		}
+	}
+	service, err := s.Outside.Serve(echoPort)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, service.Close()) })
+
+	t.Run("everything works", func(t *testing.T) { everything(t, true); s.contained() })
+
+	t.Run("the network node is lost", func(t *testing.T) {
+		victim := s.nodes[centre]
+		s.lossless("east-west", a, tiers[1].Fixed, func() {
+			s.lossless("floating IP", s.Outside, tiers[0].Floating, func() {
+				require.NoError(t, victim.Agent.Kill())
+				require.NoError(t, victim.Unplug(true))
+				everything(t, false)
+				require.Eventually(t, func() bool { // the centre moves
+					ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+					defer cancel()
+					_, err := c.Ask(ctx, netip.AddrPortFrom(deployment.OutsideAddr, echoPort))
+					return err == nil
+				}, lab.Patience(40*time.Second), 50*time.Millisecond)
+			})
+		})
+		everything(t, true)
+		s.contained()
+		s.lossless("it returns", a, tiers[1].Fixed, func() {
+			require.NoError(t, victim.Isolate(false))
+			require.NoError(t, victim.Agent.Start())
+			require.NoError(t, victim.Ready(within(t, 30*time.Second)))
+			require.NoError(t, victim.Unplug(false))
+			s.settled()
+		})
+		everything(t, true)
+		s.contained()
+	})
+
+	t.Run("a workload moves", func(t *testing.T) {
+		stream, err := a.Stream(within(t, 10*time.Second), netip.AddrPort{}, netip.AddrPortFrom(tiers[1].Fixed, echoPort), interval)
+		require.NoError(t, err)
+		require.NoError(t, b.Detach(within(t, 10*time.Second)))
+		b = s.put(s.compute[0], tiers[1])
+		require.NoError(t, stream.Pause(within(t, 20*time.Second), afterwards), "the stream goes on")
+		stream.Stop(within(t, 0))
+		s.settled()
+		require.NotContains(t, s.on(), s.compute[1].Name, "its last workload has left")
+		require.Eventually(t, func() bool {
+			routers, err := s.compute[1].Routers()
+			require.NoError(t, err)
+			return len(routers) == 0
+		}, lab.Patience(10*time.Second), 20*time.Millisecond)
+		everything(t, true)
+		s.contained()
+	})
+}
