@@ -260,7 +260,9 @@ func (l *long) releaseHops() {
 			}
 		}
 	}
-	l.release(func(_ routeKey, h hops) bool { return slices.ContainsFunc(h, func(h hop) bool { return own.has(h.via) }) })
+	l.release(func(_ routeKey, h hops) bool {
+		return slices.ContainsFunc(h, func(h hop) bool { return own.has(h.via) })
+	})
 }
 
 // release removes routes. What is wanted of them is put later.
