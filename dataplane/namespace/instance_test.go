@@ -721,3 +721,17 @@ func TestACentreIsListedAndInspectedByItsOwnName(t *testing.T) {
 	require.Equal(t, []string{"r1"}, all)
 	require.NoError(t, b.Delete(t.Context(), "snat-r1"))
 }
+
+// After a failover its neighbours on the transit must learn the centre's MAC, too.
+func TestAnnounceTellsTheTransit(t *testing.T) {
+	b := newBench(t)
+	b.apply(t, theCentre())
+	k := b.registry.all["r1"].site
+	k.announcer.close()
+	k.announcer = newAnnouncer(k.NS, k.log)
+	require.NoError(t, b.Announce(t.Context(), "r1"))
+	k.announcer.mu.Lock()
+	defer k.announcer.mu.Unlock()
+	require.Contains(t, k.announcer.latest, netip.MustParsePrefix("169.254.64.99/18"))
+	require.NotContains(t, k.announcer.latest, linkLocal(theCentre().Transit.MAC))
+}
