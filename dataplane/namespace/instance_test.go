@@ -480,7 +480,7 @@ func (b *bench) rules(t *testing.T) (list []string) {
 func crowded(n int) dataplane.Router {
 	r := anEdge()
 	r.Ports[0].Addrs[0] = netip.MustParsePrefix("10.0.1.1/16")
-	r.Ports, r.Routes, r.FloatingIPs = r.Ports[:1], nil, []dataplane.FloatingIP{fip("f", "203.0.113.20", "10.0.1.5")}
+	r.Ports, r.Routes, r.FloatingIPs = r.Ports[:1], []dataplane.Route{via("10.9.0.0/16", "10.0.1.6")}, []dataplane.FloatingIP{fip("f", "203.0.113.20", "10.0.1.5")}
 	at := func(a, b byte, i int) netip.Addr {
 		return netip.AddrFrom4([4]byte{a, b, byte(i/250 + 100), byte(i%250 + 1)})
 	}
