@@ -277,6 +277,32 @@ func TestManyFloatingIPsAreLookedForInOneListing(t *testing.T) {
 	require.Nil(t, touchedBy(r, d).touched)
 }
 
+func TestManyHostsThatMoveAreLookedForInOneListing(t *testing.T) {
+	r := anEdge()
+	var d Delta
+	for i := range maxTouches/2 + 1 {
+		require.NotNil(t, touchedBy(r, d).touched)
+		d.Neighbours.Added = append(d.Neighbours.Added, Neighbour{"web", netip.AddrFrom4([4]byte{10, 0, 1, byte(100 + i)})})
+	}
+	require.Nil(t, touchedBy(r, d).touched)
+	for _, dest := range []string{"10.4.0.0/24", "10.4.0.1/32", "10.0.2.0/23"} { // by which more is inside
+		added := []dataplane.Route{via(dest, "169.254.64.2")}
+		wanted := r.Clone()
+		wanted.Transit.Routes = append(wanted.Transit.Routes, added...)
+		require.Nil(t, touchedBy(wanted, Delta{Routes: Difference[dataplane.Route]{Added: added}}).touched, dest)
+	}
+	d = Delta{Routes: Difference[dataplane.Route]{Added: []dataplane.Route{via("10.0.3.1/32", "169.254.64.2"), via("fd00:4::/64", "fe80::2")}}}
+	require.Equal(t, []touch{}, touchedBy(r, d).touched)
+}
+
+// A floating IP that comes to an edge was somebody's beyond the transit.
+func TestConnectionsOfAFloatingIPsFormerHolderAreLookedFor(t *testing.T) {
+	d := Delta{Added: []dataplane.FloatingIP{fip("f3", "203.0.113.23", "10.0.1.8")}}
+	former := touch{Filter: conntrack.Filter{OrigSrc: netip.MustParseAddr("203.0.113.23")}}
+	require.Contains(t, touchedBy(anEdge(), d).touched, former)
+	require.NotContains(t, touchedBy(threeLegs(), d).touched, former)
+}
+
 func TestAFloatingIPOfAnotherIDTouchesNothing(t *testing.T) {
 	r := threeLegs()
 	was, is := fip("a", "203.0.113.20", "10.0.1.5"), fip("b", "203.0.113.20", "10.0.1.5")

@@ -463,6 +463,22 @@ func TestAFailureAtAnInstanceIsTakenBack(t *testing.T) {
 	}
 }
 
+// Rules may be written again, or taken back before they were written, as after a failure half-way.
+func TestRulesAreWrittenOnce(t *testing.T) {
+	b := newBench(t)
+	b.apply(t, threeLegs())
+	before, s := b.rules(t), b.registry.all["r1"].site
+	require.NoError(t, s.writeRules(t.Context(), edgeRules(), standardRules()))
+	require.Equal(t, before, b.rules(t))
+	for range 2 {
+		require.NoError(t, s.writeRules(t.Context(), standardRules(), edgeRules()))
+		require.Equal(t, edgeRules(), b.observed(t, "r1").rules)
+		require.Len(t, b.rules(t), len(edgeRules()))
+	}
+	require.NoError(t, s.writeRules(t.Context(), edgeRules(), standardRules()))
+	require.Equal(t, before, b.rules(t))
+}
+
 // rules lists the rules of r1, whosever they are.
 func (b *bench) rules(t *testing.T) (list []string) {
 	t.Helper()

@@ -125,10 +125,7 @@ func owned(dir string) ([]string, error) {
 
 // routerNamed returns the router whose namespace would have a name.
 func routerNamed(namespace string) (router string, ok bool) {
-	id, ok := strings.CutPrefix(namespace, dataplane.NamespaceName(""))
-	if !ok { // the centre of a distributed router
-		id = namespace
-	}
+	id := strings.TrimPrefix(namespace, dataplane.NamespaceName("")) // that of a centre has no such prefix
 	return id, id != "" && dataplane.NamespaceName(id) == namespace
 }
 
