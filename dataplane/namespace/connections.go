@@ -58,8 +58,8 @@ const maxTouches = 12
 // have begun; and of the former also what leads to them. Another way to somebody who was inside
 // before, and beyond the transit, makes no difference.
 func touchedBy(r dataplane.Router, d Delta) staleness {
-	s := staleness{router: r, touched: []touch{}}
-	if len(d.Removed)+len(d.Added) > 0 && !s.floating(d) {
+	where := staleness{router: r, touched: []touch{}}
+	if len(d.Removed)+len(d.Added) > 0 && !where.floating(d) {
 		return everywhere(r)
 	}
 	moved := map[netip.Addr]bool{} // and whether to look for what leads there, too
@@ -67,21 +67,23 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 		moved[n.Addr] = true
 	}
 	for _, a := range slices.Concat(d.Elsewhere.Removed, d.Elsewhere.Added) {
-		moved[a] = moved[a]
+		if _, known := moved[a]; !known {
+			moved[a] = false
+		}
 	}
 	for a, both := range moved {
 		if !a.Is4() { // only IPv4 is translated
 			continue
 		}
-		s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: a}})
+		where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: a}})
 		if both {
-			s.touched = append(s.touched, touch{Filter: conntrack.Filter{ReplySrc: a}})
+			where.touched = append(where.touched, touch{Filter: conntrack.Filter{ReplySrc: a}})
 		}
 	}
-	if len(s.touched) > maxTouches || !withinSubnets(r, slices.Concat(d.Routes.Removed, d.Routes.Added)) {
+	if len(where.touched) > maxTouches || !withinSubnets(r, slices.Concat(d.Routes.Removed, d.Routes.Added)) {
 		return everywhere(r)
 	}
-	return s
+	return where
 }
 
 // withinSubnets says that all routes lead to single addresses that other ways make part of the
@@ -100,15 +102,15 @@ func withinSubnets(r dataplane.Router, routes []dataplane.Route) bool {
 
 // floating adds the patterns of floating IPs. It returns false if there would be too many, or none
 // that are certain.
-func (s *staleness) floating(d Delta) bool {
-	r := s.router
+func (where *staleness) floating(d Delta) bool {
+	r := where.router
 	removed, added := pairsOf(d.Removed), pairsOf(d.Added)
 	gone, come := lacking(removed, added), lacking(added, removed)
 	hairpin := r.Gateway.HairpinAddr()
 	if 2*len(gone)+3*len(come) > maxTouches || !hairpin.IsValid() {
 		return false
 	}
-	all := func(f conntrack.Filter) { s.touched = append(s.touched, touch{Filter: f, all: true}) }
+	all := func(f conntrack.Filter) { where.touched = append(where.touched, touch{Filter: f, all: true}) }
 	used := map[netip.Addr]bool{} // addresses that floating IPs had or stood for
 	for _, p := range gone {
 		used[p.floating], used[p.fixed] = true, true
@@ -121,14 +123,14 @@ func (s *staleness) floating(d Delta) bool {
 			all(conntrack.Filter{OrigSrc: p.fixed, ReplyDst: hairpin})
 		}
 		if !used[p.fixed] && !r.Gateway.SNAT {
-			s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}})
+			where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}})
 		}
 		if !used[p.floating] {
 			f := conntrack.Filter{OrigDst: p.floating, ReplySrc: p.floating}
 			toCentre := r.Transit != nil && len(r.Transit.Elsewhere) > 0 // by these it is reached as before
-			s.touched = append(s.touched, touch{Filter: f, all: !toCentre, rare: !toCentre})
+			where.touched = append(where.touched, touch{Filter: f, all: !toCentre, rare: !toCentre})
 			if isEdge(r) { // somebody beyond the transit may have had it
-				s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: p.floating}})
+				where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: p.floating}})
 			}
 		}
 	}
