@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -71,12 +72,12 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 			moved[a] = false
 		}
 	}
-	for a, both := range moved {
+	for _, a := range slices.SortedFunc(maps.Keys(moved), netip.Addr.Compare) {
 		if !a.Is4() { // only IPv4 is translated
 			continue
 		}
 		where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: a}})
-		if both {
+		if moved[a] {
 			where.touched = append(where.touched, touch{Filter: conntrack.Filter{ReplySrc: a}})
 		}
 	}
