@@ -75,9 +75,9 @@ func edge() dataplane.Router {
 			via("10.0.0.0/24", "169.254.64.99"), via("10.0.1.0/24", "169.254.64.99"), via("10.0.2.0/24", "169.254.64.99"),
 			via("2001:db8:0:1::/64", "fe80::99"), via("2001:db8:0:2::/64", "fe80::99"),
 		},
-		Centre:      []netip.Addr{addr("169.254.64.99"), addr("fe80::99")},
-		FloatingIPs: []dataplane.Route{via("203.0.113.6/32", "169.254.64.2")},
-		Elsewhere:   []netip.Addr{addr("10.0.0.8")},
+		Centre:    []netip.Addr{addr("169.254.64.99"), addr("fe80::99")},
+		External:  []dataplane.Route{via("203.0.113.6/32", "169.254.64.2")},
+		Elsewhere: []netip.Addr{addr("10.0.0.8")},
 	}
 	return r
 }
