@@ -56,8 +56,9 @@ const maxTouches = 12
 //     that was somebody else's.
 //
 // Of hosts that come to a link, or leave it, or that are translated elsewhere from now on: what they
-// have begun; and of the former also what leads to them. Another way to somebody who was inside
-// before, and beyond the transit, makes no difference.
+// have begun; and of the former also what leads to them. Of floating IPs that other instances have,
+// what leads to them through a gateway without SNAT. Another way to somebody who was inside before,
+// and beyond the transit, makes no difference.
 func touchedBy(r dataplane.Router, d Delta) staleness {
 	where := staleness{router: r, touched: []touch{}}
 	if len(d.Removed)+len(d.Added) > 0 && !where.floating(d) {
@@ -79,6 +80,13 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 		where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: a}})
 		if moved[a] {
 			where.touched = append(where.touched, touch{Filter: conntrack.Filter{ReplySrc: a}})
+		}
+	}
+	if g := r.Gateway; g != nil && !g.SNAT && !g.FloatingIPsOnly { // to these it shows its address all the same
+		for _, x := range slices.Concat(d.Remote.Removed, d.Remote.Added) {
+			if x.Dest.IsSingleIP() {
+				where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigDst: x.Dest.Addr()}})
+			}
 		}
 	}
 	if len(where.touched) > maxTouches || !withinSubnets(r, slices.Concat(d.Routes.Removed, d.Routes.Added)) {

@@ -125,7 +125,7 @@ func TestPatternsFindExactlyWhatTheModelCallsStaleAtAnEdge(t *testing.T) {
 		draw := func(label string) dataplane.Router {
 			r := base.Clone()
 			some := func(what string) bool { return rapid.Bool().Draw(t, label+" "+what) }
-			r.FloatingIPs, r.Transit.Elsewhere, r.Transit.FloatingIPs = nil, nil, nil
+			r.FloatingIPs, r.Transit.Elsewhere, r.Transit.External = nil, nil, nil
 			r.Ports[0].Anycast.Neighbours, r.Transit.Routes = addrs("fd00:1::8"), r.Transit.Routes[2:]
 			for i, a := range addrs("10.0.1.5", "10.0.1.6") {
 				floating := addrs("203.0.113.20", "203.0.113.21")[i]
@@ -143,7 +143,7 @@ func TestPatternsFindExactlyWhatTheModelCallsStaleAtAnEdge(t *testing.T) {
 					r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: host(a), NextHop: addrs("169.254.64.2")[0]})
 				}
 				if some(floating.String() + " is elsewhere") {
-					r.Transit.FloatingIPs = append(r.Transit.FloatingIPs, dataplane.Route{Dest: host(floating), NextHop: addrs("169.254.64.2")[0]})
+					r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: host(floating), NextHop: addrs("169.254.64.2")[0]})
 				}
 			}
 			return r
@@ -160,7 +160,10 @@ func TestPatternsFindExactlyWhatTheModelCallsStaleAtACentre(t *testing.T) {
 		draw := func(label string) dataplane.Router {
 			r := base.Clone()
 			some := func(what string) bool { return rapid.Bool().Draw(t, label+" "+what) }
-			r.FloatingIPs, r.Transit.Elsewhere, r.Transit.Routes = nil, nil, nil
+			r.FloatingIPs, r.Transit.Elsewhere, r.Transit.Routes, r.Transit.External = nil, nil, nil, nil
+			if some("203.0.113.77 is elsewhere") {
+				r.Transit.External = []dataplane.Route{via("203.0.113.77/32", "169.254.64.2")}
+			}
 			for i, a := range addrs("10.0.1.5", "10.0.1.6") {
 				if some(a.String() + " is at an edge") {
 					r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: host(a), NextHop: addrs("169.254.64.2")[0]})
@@ -201,7 +204,7 @@ func differenceOf(old, wanted dataplane.Router) Delta {
 	d := Delta{
 		Removed: without(old.FloatingIPs, wanted.FloatingIPs), Added: without(wanted.FloatingIPs, old.FloatingIPs),
 		Routes:    between(old.Transit.Routes, wanted.Transit.Routes),
-		Remote:    between(old.Transit.FloatingIPs, wanted.Transit.FloatingIPs),
+		Remote:    between(old.Transit.External, wanted.Transit.External),
 		Elsewhere: between(old.Transit.Elsewhere, wanted.Transit.Elsewhere),
 	}
 	for i, p := range old.Ports {

@@ -137,7 +137,7 @@ func routesOf(r dataplane.Router, neighbours []Neighbour, routes, remote []datap
 		w.instance(x, tableMain)
 	}
 	for _, x := range remote {
-		w.instance(x, w.rest)
+		w.outside(x)
 	}
 	return w.routes
 }

@@ -61,7 +61,7 @@
 //	pref 2                      local, which is at 0 elsewhere
 //	pref 32766                  main: neighbours, other instances, what is inside, all of IPv6
 //	pref 32766  MarkFloatingIP  the external network, and extra routes
-//	pref 32767                  default: extra routes, other edges' floating IPs, the centre
+//	pref 32767                  default: extra routes, what is outside by other instances, the centre
 //
 // A centre has the routes of the transit in main, and no rules.
 package namespace

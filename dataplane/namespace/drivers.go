@@ -85,7 +85,7 @@ type Delta struct {
 
 	Neighbours Difference[Neighbour]       // of anycast ports
 	Routes     Difference[dataplane.Route] // of [dataplane.Transit]
-	Remote     Difference[dataplane.Route] // to floating IPs of other edges: [dataplane.Transit.FloatingIPs]
+	Remote     Difference[dataplane.Route] // what is outside, and other instances lead to: [dataplane.Transit.External]
 	Elsewhere  Difference[netip.Addr]      // see [dataplane.Transit]
 }
 

@@ -53,9 +53,9 @@ func anEdge() dataplane.Router {
 			via("10.0.1.0/24", "169.254.64.99"), via("10.0.2.0/24", "169.254.64.99"), via("10.0.3.0/24", "169.254.64.99"),
 			via("fd00:1::/64", "fe80::99"),
 		},
-		Centre:      addrs("169.254.64.99", "fe80::99"),
-		FloatingIPs: []dataplane.Route{via("203.0.113.27/32", "169.254.64.2")},
-		Elsewhere:   addrs("10.0.1.6"),
+		Centre:    addrs("169.254.64.99", "fe80::99"),
+		External:  []dataplane.Route{via("203.0.113.27/32", "169.254.64.2")},
+		Elsewhere: addrs("10.0.1.6"),
 	}
 	return r
 }
@@ -73,6 +73,7 @@ func theCentre() dataplane.Router {
 			via("10.0.1.5/32", "169.254.64.1"), via("10.0.1.6/32", "169.254.64.1"), via("10.0.1.7/32", "169.254.64.2"),
 			via("10.0.2.7/32", "169.254.64.2"), via("fd00:1::7/128", "fe80::2"),
 		},
+		External:  []dataplane.Route{via("203.0.113.20/32", "169.254.64.1")},
 		Elsewhere: addrs("10.0.1.5", "10.0.1.7"),
 	}
 	return r
@@ -106,7 +107,7 @@ func instances() []dataplane.Router {
 			r.Routes, r.FloatingIPs, r.Transit.Elsewhere = nil, nil, nil
 		}),
 		instance(anEdge(), func(r *dataplane.Router) { // IPv6 only
-			r.Gateway, r.FloatingIPs, r.Routes, r.Transit.FloatingIPs, r.Transit.Elsewhere = nil, nil, nil, nil, nil
+			r.Gateway, r.FloatingIPs, r.Routes, r.Transit.External, r.Transit.Elsewhere = nil, nil, nil, nil, nil
 			r.Ports, r.Transit.Centre = r.Ports[:1], r.Transit.Centre[1:]
 			r.Ports[0].Addrs, r.Ports[0].Anycast.Neighbours = r.Ports[0].Addrs[1:], addrs("fd00:1::8")
 			r.Transit.Routes = r.Transit.Routes[2:3]
@@ -170,8 +171,8 @@ func (b *bench) inside(t *testing.T, fn func() error) error {
 func TestTheKernelRoutesAnInstanceAsTheModel(t *testing.T) {
 	hosts := []string{
 		"10.0.1.5", "10.0.1.6", "10.0.1.7", "10.0.1.77", "10.0.2.7", "10.0.2.8", "10.0.2.9", "10.0.2.77", "10.0.2.200", "10.0.3.7",
-		"10.7.0.1", "10.8.0.1", "10.9.0.1", "192.0.2.9", "8.8.8.8", "203.0.113.77", "203.0.113.27", "198.51.100.1",
-		"fd00:1::8", "fd00:1::7", "fd00:1::77", "fd00:8::1", "2001:db8:9::1",
+		"10.7.0.1", "10.8.0.1", "10.9.0.1", "192.0.2.9", "8.8.8.8", "203.0.113.77", "203.0.113.27", "203.0.113.10", "198.51.100.1",
+		"fd00:1::8", "fd00:1::7", "fd00:1::77", "fd00:8::1", "2001:db8::9", "2001:db8:9::1",
 	}
 	for i, r := range append(instances(), threeLegs()) {
 		require.NoError(t, r.Validate(), i)
@@ -202,7 +203,7 @@ func TestTheKernelRoutesAnInstanceAsTheModel(t *testing.T) {
 						case r.Gateway == nil && in == r.Transit.ID:
 						case gateway || in != r.Transit.ID && fixed[src]:
 							mark = MarkFloatingIP
-						case in != r.Transit.ID && slices.Contains(r.Transit.Elsewhere, src) && slices.Contains(r.Transit.FloatingIPs, via(dst.String()+"/32", "169.254.64.2")):
+						case in != r.Transit.ID && slices.Contains(r.Transit.Elsewhere, src) && slices.ContainsFunc(r.Transit.External, func(x dataplane.Route) bool { return x.Dest == host(dst) }):
 							mark = MarkToCentre
 						}
 						found, err := h.RouteGetWithOptions(dst.AsSlice(), &netlink.RouteGetOptions{Mark: mark, Iif: dev, SrcAddr: src.AsSlice()})
@@ -503,7 +504,7 @@ func crowded(n int) dataplane.Router {
 	for i := range n {
 		r.Ports[0].Anycast.Neighbours = append(r.Ports[0].Anycast.Neighbours, at(10, 0, i))
 		r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: host(at(10, 99, i)), NextHop: addrs("169.254.64.2")[0]})
-		r.Transit.FloatingIPs = append(r.Transit.FloatingIPs, dataplane.Route{Dest: host(at(198, 18, i)), NextHop: addrs("169.254.64.2")[0]})
+		r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: host(at(198, 18, i)), NextHop: addrs("169.254.64.2")[0]})
 		r.Transit.Elsewhere = append(r.Transit.Elsewhere, at(10, 0, i))
 	}
 	r.Transit.Routes = slices.DeleteFunc(r.Transit.Routes, func(x dataplane.Route) bool { return x.Dest == netip.MustParsePrefix("10.0.1.0/24") })
@@ -537,14 +538,14 @@ func TestTheQuickWayOfAnInstanceWritesTheDifferenceOnly(t *testing.T) {
 		},
 			1, Delta{Routes: Difference[dataplane.Route]{Added: []dataplane.Route{via("fd00:1::70/128", "fe80::2")}}}},
 		{"a floating IP elsewhere", func(r *dataplane.Router) {
-			r.Transit.FloatingIPs = slices.Insert(slices.Clone(r.Transit.FloatingIPs), 1, via("203.0.113.30/32", "169.254.64.2"))
+			r.Transit.External = slices.Insert(slices.Clone(r.Transit.External), 1, via("203.0.113.30/32", "169.254.64.2"))
 		}, 1, Delta{Remote: Difference[dataplane.Route]{Added: []dataplane.Route{via("203.0.113.30/32", "169.254.64.2")}}}},
 		{"a fixed address", func(r *dataplane.Router) { r.Transit.Elsewhere = append(r.Transit.Elsewhere, addrs("10.0.1.20")...) },
 			0, Delta{Elsewhere: Difference[netip.Addr]{Added: addrs("10.0.1.20")}}},
 		{"a neighbour comes from elsewhere, with its floating IP", func(r *dataplane.Router) {
 			last := len(r.Transit.Routes) - 2
 			r.Transit.Routes = slices.Delete(slices.Clone(r.Transit.Routes), last, last+1)
-			r.Transit.FloatingIPs = slices.Delete(slices.Clone(r.Transit.FloatingIPs), 1, 2)
+			r.Transit.External = slices.Delete(slices.Clone(r.Transit.External), 1, 2)
 			r.Ports[0].Anycast.Neighbours = append(r.Ports[0].Anycast.Neighbours, addrs("10.0.99.1")...)
 			r.FloatingIPs = append(r.FloatingIPs, fip("g", "203.0.113.30", "10.0.99.1"))
 		}, 4, Delta{
@@ -612,7 +613,7 @@ func TestTheQuickWayOfAnInstanceIsNotTakenTooFar(t *testing.T) {
 			r.Transit.Routes = append(r.Transit.Routes, via("10.0.1.7/32", "169.254.64.3"))
 		}, "is also Transit.Routes[0].Dest"},
 		"a floating IP elsewhere that is here": {func(r *dataplane.Router) {
-			r.Transit.FloatingIPs = append(r.Transit.FloatingIPs, via("203.0.113.20/32", "169.254.64.3"))
+			r.Transit.External = append(r.Transit.External, via("203.0.113.20/32", "169.254.64.3"))
 		}, "is also a floating IP of this instance"},
 		"a floating IP here that is elsewhere": {func(r *dataplane.Router) {
 			r.FloatingIPs = append(r.FloatingIPs, fip("f3", "203.0.113.27", "10.0.1.8"))
@@ -634,6 +635,9 @@ func TestTheQuickWayOfAnInstanceIsNotTakenTooFar(t *testing.T) {
 		"an ordinary leg":  {func(r *dataplane.Router) { r.Ports[0].Anycast = nil }, ""},
 		"another next hop": {func(r *dataplane.Router) { r.Transit.Centre = addrs("169.254.64.98", "fe80::99") }, ""},
 		"another hairpin":  {func(r *dataplane.Router) { r.Gateway.Hairpin = addrs("203.0.113.11")[0] }, ""},
+		"IPv6 outside": {func(r *dataplane.Router) {
+			r.Transit.External = append(r.Transit.External, via("2001:db8:7::/64", "fe80::2"))
+		}, ""},
 		"many at the same time": {func(r *dataplane.Router) {
 			for i := range maxDelta + 1 {
 				r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{

@@ -23,7 +23,7 @@ type index struct {
 	floating   set[netip.Addr] // addresses and fixed ones: the two never meet in a valid router
 	neighbours set[Neighbour]
 	routes     set[netip.Prefix] // destinations
-	remote     set[netip.Addr]
+	remote     set[netip.Prefix]
 	elsewhere  set[netip.Addr]
 }
 
@@ -42,7 +42,7 @@ const (
 func remember(r dataplane.Router, links map[string]link) *memory {
 	m := &memory{router: r.Clone(), links: links, index: index{
 		ids: make(set[string], len(r.FloatingIPs)), floating: make(set[netip.Addr], 2*len(r.FloatingIPs)),
-		neighbours: set[Neighbour]{}, routes: set[netip.Prefix]{}, remote: set[netip.Addr]{}, elsewhere: set[netip.Addr]{},
+		neighbours: set[Neighbour]{}, routes: set[netip.Prefix]{}, remote: set[netip.Prefix]{}, elsewhere: set[netip.Addr]{},
 	}}
 	all := Delta{Added: r.FloatingIPs}
 	for _, p := range r.Ports {
@@ -51,7 +51,7 @@ func remember(r dataplane.Router, links map[string]link) *memory {
 		}
 	}
 	if t := r.Transit; t != nil {
-		all.Routes.Added, all.Remote.Added, all.Elsewhere.Added = t.Routes, t.FloatingIPs, t.Elsewhere
+		all.Routes.Added, all.Remote.Added, all.Elsewhere.Added = t.Routes, t.External, t.Elsewhere
 	}
 	m.index.learn(all)
 	return m
@@ -78,7 +78,7 @@ func (x index) learn(d Delta) {
 	}
 	learn(x.neighbours, d.Neighbours, func(n Neighbour) Neighbour { return n })
 	learn(x.routes, d.Routes, func(r dataplane.Route) netip.Prefix { return r.Dest })
-	learn(x.remote, d.Remote, func(r dataplane.Route) netip.Addr { return r.Dest.Addr() })
+	learn(x.remote, d.Remote, func(r dataplane.Route) netip.Prefix { return r.Dest })
 	learn(x.elsewhere, d.Elsewhere, func(a netip.Addr) netip.Addr { return a })
 }
 
@@ -110,13 +110,13 @@ func (x index) clashes(d Delta) bool {
 	x.learn(removed)
 	defer x.learn(removed.inverse())
 	return slices.ContainsFunc(d.Added, func(f dataplane.FloatingIP) bool {
-		return x.ids.has(f.ID) || x.floating.has(f.Addr) || x.floating.has(f.Fixed) || x.remote.has(f.Addr) || x.elsewhere.has(f.Fixed)
+		return x.ids.has(f.ID) || x.floating.has(f.Addr) || x.floating.has(f.Fixed) || x.remote.has(host(f.Addr)) || x.elsewhere.has(f.Fixed)
 	}) ||
 		slices.ContainsFunc(d.Neighbours.Added, x.neighbours.has) ||
 		slices.ContainsFunc(d.Neighbours.Removed, func(n Neighbour) bool { return x.floating.has(n.Addr) }) ||
 		slices.ContainsFunc(d.Routes.Added, func(r dataplane.Route) bool { return x.routes.has(r.Dest) }) ||
 		slices.ContainsFunc(d.Remote.Added, func(r dataplane.Route) bool {
-			return x.remote.has(r.Dest.Addr()) || x.floating.has(r.Dest.Addr())
+			return x.remote.has(r.Dest) || x.floating.has(r.Dest.Addr())
 		}) ||
 		slices.ContainsFunc(d.Elsewhere.Added, func(a netip.Addr) bool { return x.elsewhere.has(a) || x.floating.has(a) })
 }
@@ -149,7 +149,7 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 		size += e.size()
 	}
 	if have, t := m.router.Transit, want.Transit; t != nil {
-		d.routes, d.remote = compare(have.Routes, t.Routes), compare(have.FloatingIPs, t.FloatingIPs)
+		d.routes, d.remote = compare(have.Routes, t.Routes), compare(have.External, t.External)
 		d.elsewhere = compare(have.Elsewhere, t.Elsewhere)
 		size += d.routes.size() + d.remote.size() + d.elsewhere.size()
 	}
@@ -175,6 +175,10 @@ func (m *memory) confined(want dataplane.Router, d Delta) bool {
 		(len(m.router.FloatingIPs) <= len(d.Removed) || len(want.FloatingIPs) <= len(d.Added)) {
 		return false // with the gateway's last address its routes go, and come with its first
 	}
+	isIPv6 := func(r dataplane.Route) bool { return r.NextHop.Is6() }
+	if slices.ContainsFunc(slices.Concat(d.Remote.Removed, d.Remote.Added), isIPv6) {
+		return false // in main, where there may be another to the same destination
+	}
 	routes := slices.Concat(d.Routes.Removed, d.Routes.Added)
 	if len(routes) == 0 {
 		return true
@@ -186,7 +190,7 @@ func (m *memory) confined(want dataplane.Router, d Delta) bool {
 		// The table of an extra route depends on what is inside.
 		holds := func(x dataplane.Route) bool { return r.Dest.Bits() <= x.Dest.Bits() && r.Dest.Contains(x.Dest.Addr()) }
 		return slices.ContainsFunc(want.Routes, holds) ||
-			r.NextHop.Is6() && !(transitSpeaksIPv6(m.router) && transitSpeaksIPv6(want)) // the transit's address comes or goes
+			isIPv6(r) && !(transitSpeaksIPv6(m.router) && transitSpeaksIPv6(want)) // the transit's address comes or goes
 	})
 }
 
@@ -205,7 +209,7 @@ func (m *memory) reduced(want dataplane.Router, d Delta) dataplane.Router {
 	want.FloatingIPs = d.Added
 	if t := want.Transit; t != nil {
 		reduced := *t
-		reduced.Routes, reduced.FloatingIPs, reduced.Elsewhere = d.Routes.Added, d.Remote.Added, d.Elsewhere.Added
+		reduced.Routes, reduced.External, reduced.Elsewhere = d.Routes.Added, d.Remote.Added, d.Elsewhere.Added
 		want.Transit = &reduced
 	}
 	removed := make(set[Neighbour], len(d.Neighbours.Removed))
@@ -258,7 +262,7 @@ func (m *memory) learn(d delta) {
 		}
 	}
 	if t := m.router.Transit; t != nil {
-		t.Routes, t.FloatingIPs, t.Elsewhere = d.routes.apply(t.Routes), d.remote.apply(t.FloatingIPs), d.elsewhere.apply(t.Elsewhere)
+		t.Routes, t.External, t.Elsewhere = d.routes.apply(t.Routes), d.remote.apply(t.External), d.elsewhere.apply(t.Elsewhere)
 	}
 	if m.router.Gateway == nil {
 		return
@@ -273,7 +277,7 @@ func (m *memory) learn(d delta) {
 }
 
 // sameButLists reports whether b asks for a with other floating IPs, neighbours, ways to other
-// instances' addresses, or fixed addresses that are translated elsewhere.
+// instances and by them, or fixed addresses that are translated elsewhere.
 func sameButLists(a, b dataplane.Router) bool {
 	return a.ID == b.ID && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&
 		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Routes, b.Routes) && sameTransit(a.Transit, b.Transit)

@@ -55,6 +55,7 @@ func wantLink(p dataplane.Port, f form) link {
 func transitSpeaksIPv6(r dataplane.Router) bool {
 	isIPv6 := func(x dataplane.Route) bool { return x.NextHop.Is6() }
 	return slices.ContainsFunc(r.Transit.Centre, netip.Addr.Is6) || slices.ContainsFunc(r.Transit.Routes, isIPv6) ||
+		isEdge(r) && slices.ContainsFunc(r.Transit.External, isIPv6) ||
 		slices.ContainsFunc(r.Routes, func(x dataplane.Route) bool { return x.NextHop.Is6() && x.NextHop.IsLinkLocalUnicast() })
 }
 
@@ -119,8 +120,8 @@ func (w *routing) transit(t *dataplane.Transit) {
 	for _, x := range t.Routes {
 		w.instance(x, tableMain)
 	}
-	for _, x := range t.FloatingIPs {
-		w.instance(x, w.rest)
+	for _, x := range t.External {
+		w.outside(x)
 	}
 	for _, via := range t.Centre {
 		centre := hop{via: via, dev: dataplane.TransitDevice(t.ID)}
@@ -134,6 +135,13 @@ func (w *routing) transit(t *dataplane.Transit) {
 // instance leads to another instance.
 func (w *routing) instance(x dataplane.Route, table int) {
 	w.add(routeKey{x.Dest, transitMetric, table}, hop{via: x.NextHop, dev: dataplane.TransitDevice(w.router.Transit.ID)})
+}
+
+// outside leads to the external network by another instance. The centre has its gateway.
+func (w *routing) outside(x dataplane.Route) {
+	if isEdge(w.router) {
+		w.instance(x, w.following(x.NextHop))
+	}
 }
 
 // following is the table of what is not to precede the ways inside.
