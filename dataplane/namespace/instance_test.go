@@ -203,7 +203,7 @@ func TestTheKernelRoutesAnInstanceAsTheModel(t *testing.T) {
 						case r.Gateway == nil && in == r.Transit.ID:
 						case gateway || in != r.Transit.ID && fixed[src]:
 							mark = MarkFloatingIP
-						case in != r.Transit.ID && slices.Contains(r.Transit.Elsewhere, src) && slices.ContainsFunc(r.Transit.External, func(x dataplane.Route) bool { return x.Dest == host(dst) }):
+						case in != r.Transit.ID && slices.Contains(r.Transit.Elsewhere, src) && floats(r, dst):
 							mark = MarkToCentre
 						}
 						found, err := h.RouteGetWithOptions(dst.AsSlice(), &netlink.RouteGetOptions{Mark: mark, Iif: dev, SrcAddr: src.AsSlice()})
@@ -225,6 +225,13 @@ func TestTheKernelRoutesAnInstanceAsTheModel(t *testing.T) {
 		})
 		require.Greater(t, routed, 10, "state %d", i)
 	}
+}
+
+// floats says that an instance knows an address for that of the outside of a router: a floating IP
+// here, or what another instance has.
+func floats(r dataplane.Router, a netip.Addr) bool {
+	return slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a }) ||
+		slices.ContainsFunc(r.Transit.External, func(x dataplane.Route) bool { return x.Dest == host(a) })
 }
 
 // What others do to an instance is noticed, named, announced, and mended.
