@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"flag"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ var update = flag.Bool("update", false, "write testdata anew")
 
 func routers() map[string]dataplane.Router {
 	all := firewalltest.Routers(fip(5), fip(6), fip(7))
+	maps.Copy(all, firewalltest.Instances(fip(5), fip(6), fip(7)))
 	all["resized"] = without(all["full"], func(r *dataplane.Router) {
 		r.FloatingIPs = nil
 		r.Ports[0].Addrs = []netip.Prefix{
@@ -171,7 +173,8 @@ func TestForeignTable(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, table := range []*table{program(), program6()} {
+	all := instance{transit: true, edge: true, floatingOnly: true}
+	for _, table := range []*table{program(all), program6(all)} {
 		for _, c := range table.chains {
 			require.Contains(t, string(doc), "//\t"+c.name+" ")
 		}
@@ -181,12 +184,19 @@ func TestDocumented(t *testing.T) {
 	}
 	source, err := os.ReadFile("program.go")
 	require.NoError(t, err)
-	listing, err := os.ReadFile(filepath.Join("testdata", "dual-stack.nft"))
+	instances, err := os.ReadFile("instance.go")
 	require.NoError(t, err)
-	for line := range strings.Lines(string(listing)) {
+	source = append(source, instances...)
+	var listings []byte
+	for _, name := range []string{"dual-stack", "edge", "centre"} {
+		listing, err := os.ReadFile(filepath.Join("testdata", name+".nft"))
+		require.NoError(t, err)
+		listings = append(listings, listing...)
+	}
+	for line := range strings.Lines(string(listings)) {
 		if text, _, ok := strings.Cut(strings.TrimSpace(line), ` comment "`); ok && text != "" {
-			text = strings.ReplaceAll(text, "0x00010000 != 0x00000000", "0x10000 != 0")
-			text = strings.ReplaceAll(text, "0x00010000", "0x10000")
+			text = strings.ReplaceAll(text, " != 0x00000000", " != 0")
+			text = strings.ReplaceAll(text, "0x000", "0x")
 			text = strings.ReplaceAll(text, "@nh,192,32 & 0xffc00000 == 0xfe800000", "ip6 daddr fe80::/10")
 			require.Contains(t, string(source), "// "+text+"\n")
 		}
