@@ -3,6 +3,7 @@ package iptables
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,7 +21,9 @@ var update = flag.Bool("update", false, "write testdata anew")
 func added(f ...dataplane.FloatingIP) *namespace.Delta { return &namespace.Delta{Added: f} }
 
 func routers() map[string]dataplane.Router {
-	all := firewalltest.Routers(fip(5), fip(6), fip(7), fip(20), fip(300))
+	fips := []dataplane.FloatingIP{fip(5), fip(6), fip(7), fip(20), fip(300)}
+	all := firewalltest.Routers(fips...)
+	maps.Copy(all, firewalltest.Instances(fips...))
 	all["many-subnets"] = without(all["full"], func(r *dataplane.Router) {
 		r.FloatingIPs = nil
 		r.Ports[1].Addrs = nil
@@ -147,9 +150,12 @@ func TestClearLeavesNothing(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, rs := range []ruleset{program(), program6()} {
+	for _, rs := range []ruleset{program(), program6(), render(firewalltest.Edge(), ""), render(firewalltest.Centre(), "")} {
 		for _, table := range rs {
 			for name := range table.chains {
+				if root := rootOf(name); root != "" {
+					name = root
+				}
 				require.Contains(t, string(doc), name)
 			}
 		}

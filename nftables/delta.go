@@ -2,7 +2,6 @@ package nftables
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -15,7 +14,7 @@ func delta(want namespace.Change) (c changes, ok bool) {
 	if !i.transit {
 		return changes{compare(renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added))}, true
 	}
-	if !keepsIPv6(want) {
+	if !want.KeepsIPv6() {
 		return nil, false
 	}
 	have, here := renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added)
@@ -44,17 +43,6 @@ func renderInside6(prefixes []netip.Prefix) *table {
 	t := &table{family: ipv6, sets: []*set{newIntervalSet(inside, address6, "")}}
 	fillInside(t, prefixes)
 	return t
-}
-
-// keepsIPv6 reports whether the router is known to have the IPv6 addresses that it had: the transit
-// has one only while a route of IPv6 leads over it.
-func keepsIPv6(want namespace.Change) bool {
-	is6 := func(r dataplane.Route) bool { return r.Dest.Addr().Is6() }
-	d, t := want.Since.Routes, want.Want.Transit
-	if !slices.ContainsFunc(d.Removed, is6) && !slices.ContainsFunc(d.Added, is6) || slices.ContainsFunc(t.Centre, netip.Addr.Is6) {
-		return true
-	}
-	return slices.ContainsFunc(t.Routes, func(r dataplane.Route) bool { return is6(r) && !slices.Contains(d.Added, r) })
 }
 
 // renderFloatingIPs is only that part of a table in which routers differ that differ in floating

@@ -85,6 +85,17 @@ func (c Change) Inside() Difference[netip.Prefix] {
 	return differenceOf(outermost(before), outermost(slices.Concat(own, routed)))
 }
 
+// KeepsIPv6 reports whether the router before is known to have the same [OwnIPv6], as far as the
+// transit's routes go: the transit has an IPv6 address only while one of IPv6 leads over it.
+func (c Change) KeepsIPv6() bool {
+	is6 := func(r dataplane.Route) bool { return r.Dest.Addr().Is6() }
+	d, t := c.Since.Routes, c.Want.Transit
+	if !slices.ContainsFunc(d.Removed, is6) && !slices.ContainsFunc(d.Added, is6) || slices.ContainsFunc(t.Centre, netip.Addr.Is6) {
+		return true
+	}
+	return slices.ContainsFunc(t.Routes, func(r dataplane.Route) bool { return is6(r) && !slices.Contains(d.Added, r) })
+}
+
 func destinations(routes []dataplane.Route) map[netip.Prefix]bool {
 	set := make(map[netip.Prefix]bool, len(routes))
 	for _, r := range routes {
