@@ -73,8 +73,8 @@
 //
 // A gateway for floating IPs only is always guarded. What comes by it is marked with
 // [namespace.MarkFloatingIP]. Nothing leaves by it without the mark; nothing comes by it that is not
-// translated, neither to others nor to the router itself; and nothing of IPv6 passes. l3kit-els,
-// l3kit-fip and l3kit-fix are trees, as the following are.
+// translated, neither to others nor to the router itself, for which INPUT leads to l3kit-refuse; and
+// nothing of IPv6 passes. l3kit-els, l3kit-fip and l3kit-fix are trees, as the following are.
 //
 // # Trees
 //
@@ -97,8 +97,8 @@
 // concerned, with those lines alone in which the tables differ. Each table changes at one instant,
 // or not at all; their order is such that a tool which dies in between leaves no state that leaks a
 // private address, and what it had written is taken back. A change to several tables is tried with
-// --test first; one that a [namespace.Delta] tells is not, as lines like its own have passed before. A tool
-// that takes longer than [Firewall].Timeout is killed, with all its children.
+// --test first; one that a [namespace.Delta] tells is not, as lines like its own have passed before.
+// A tool that takes longer than [Firewall].Timeout is killed, with all its children.
 //
 // What was applied last is trusted for as long as nobody else wrote. With iptables-nft that is
 // known by the generation id of the namespace's nf_tables, at the cost of a short question. With
