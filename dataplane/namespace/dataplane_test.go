@@ -240,7 +240,7 @@ func TestASysctlThatOthersChangeIsNamedAndMended(t *testing.T) {
 			p := b.apply(t, threeLegs())
 			require.Contains(t, p.String(), "~ sysctl "+c.dotted()+": "+c.value+", was "+other)
 			require.NoError(t, netns.Do(int(f.Fd()), func() error {
-				differ, err := readSysctls(none)
+				differ, err := readSysctls(sysctls, none)
 				require.Empty(t, differ)
 				return err
 			}))
