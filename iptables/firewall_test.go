@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -120,6 +121,33 @@ func TestRules(t *testing.T) {
 			p.(suitePlace).script("*nat\n:l3kit-dst - [0:0]\n-A PREROUTING -j l3kit-dst\nCOMMIT\n")
 		},
 		Disturb: map[string]func(firewalltest.Place){},
+	}
+	script := func(table string, lines ...string) func(firewalltest.Place) {
+		text := "*" + table + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+		return func(p firewalltest.Place) { p.(suitePlace).script(text) }
+	}
+	script6 := func(table string, lines ...string) func(firewalltest.Place) {
+		text := "*" + table + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+		return func(p firewalltest.Place) { p.(suitePlace).script6(text) }
+	}
+	s.EdgeDrift = map[string]func(firewalltest.Place){
+		"elsewhere":           script(mangle, "-F l3kit-els-10.0.0.0/28"),
+		"no way to elsewhere": script(mangle, "-F l3kit-els"),
+		"floating IPs":        script(mangle, "-F l3kit-fip-203.0.3.224/28"),
+		"a fixed address":     script(mangle, "-D l3kit-fix-10.0.0.0/28 1"),
+		"one fixed more":      script(mangle, "-A l3kit-fix-10.0.0.0/28 -s 10.0.0.9/32 -j MARK --set-xmark 0x20000/0x20000"),
+		"another mark":        script(mangle, "-R l3kit-fix-10.0.0.0/28 1 -s 10.0.0.5/32 -j MARK --set-xmark 0x40000/0x40000"),
+		"no steering":         script(mangle, "-F l3kit-steer"),
+		"no guard":            script(filter, "-F l3kit-FORWARD"),
+		"open itself":         script(filter, "-D INPUT 1"),
+		"DNAT of all":         script(nat, "-R PREROUTING 1 -j l3kit-dst"),
+		"inside":              script(mangle, "-D l3kit-inside 3"),
+		"IPv6 passes":         script6("filter", "-F l3kit-FORWARD"),
+	}
+	s.CentreDrift = map[string]func(firewalltest.Place){
+		"elsewhere": script(filter, "-F l3kit-els-10.0.0.0/28"),
+		"spoofed 6": script6("raw", "-D l3kit-PREROUTING 1"),
+		"no drop":   script(filter, "-F l3kit-FORWARD"),
 	}
 	for name, fn := range disturb {
 		s.Disturb[name] = func(p firewalltest.Place) { fn(p.(suitePlace).place) }

@@ -95,6 +95,29 @@ func TestRules(t *testing.T) {
 		Half:    func(p firewalltest.Place) { p.(suitePlace).nft("add", "table", "ip", "l3kit") },
 		Disturb: map[string]func(firewalltest.Place){},
 	}
+	script := func(lines string) func(firewalltest.Place) {
+		return func(p firewalltest.Place) { p.(suitePlace).script(lines) }
+	}
+	s.EdgeDrift = map[string]func(firewalltest.Place){
+		"without legs":        script("flush set ip l3kit legs"),
+		"without a transit":   script("flush set ip l3kit transit"),
+		"without a transit 6": script("flush set ip6 l3kit transit"),
+		"elsewhere":           script("flush set ip l3kit elsewhere"),
+		"floating IPs":        script("delete element ip l3kit floating { 203.0.3.232 }"),
+		"a fixed address":     script("delete element ip l3kit fixed { 10.0.0.5 }"),
+		"one fixed more":      script("add element ip l3kit fixed { 10.0.0.9 }"),
+		"no steering":         script("flush chain ip l3kit steer"),
+		"steering too late":   script("flush chain ip l3kit steer; delete chain ip l3kit steer; add chain ip l3kit steer { type filter hook prerouting priority 0; }"),
+		"no guard":            script("flush chain ip l3kit forward"),
+		"inside":              script("delete element ip l3kit inside { 10.2.0.0/24 }"),
+		"hairpin":             script("delete element ip l3kit hairpin { \"qt-tr\" }"),
+		"IPv6 passes":         script("flush chain ip6 l3kit forward"),
+	}
+	s.CentreDrift = map[string]func(firewalltest.Place){
+		"elsewhere": script("delete element ip l3kit elsewhere { 10.0.0.5 }"),
+		"spoofed 6": script("flush chain ip6 l3kit ingress"),
+		"no drop":   script("flush chain ip l3kit forward"),
+	}
 	for name, fn := range disturb {
 		s.Disturb[name] = func(p firewalltest.Place) { fn(p.(suitePlace).place) }
 	}
