@@ -35,6 +35,7 @@ func TestEdge(t *testing.T) {
 		{in: "ext", src: outside, dst: "203.0.113.5", verdict: fwd, out: "web", seenSrc: outside, seenDst: "10.0.0.5"},
 		{in: "ext", src: outside, dst: "10.0.0.7", verdict: dropped},
 		{in: "ext", src: outside, dst: "203.0.113.6", verdict: dropped},
+		{in: "ext", src: outside, dst: "10.0.0.1", verdict: dropped},
 		{in: "ext", src: outside6, dst: "2001:db8:0:1::5", verdict: dropped},
 		{in: "ext", src: "10.0.2.7", dst: "203.0.113.5", verdict: dropped}, // spoofed: an internal subnet that has no leg here
 	})

@@ -255,9 +255,12 @@ func (m *Model) external() *fib {
 
 // isOwn says that the router holds an address, floating IPs included.
 func (m *Model) isOwn(a netip.Addr) bool {
-	if _, ok := m.own[a]; ok {
-		return true
-	}
+	_, own := m.own[a]
+	return own || m.isFloating(a)
+}
+
+// isFloating says that an address is a floating IP of this instance.
+func (m *Model) isFloating(a netip.Addr) bool {
 	_, ok := m.fixedOf[a]
 	return ok
 }
