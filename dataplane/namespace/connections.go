@@ -127,6 +127,9 @@ func (s *staleness) floating(d Delta) bool {
 			f := conntrack.Filter{OrigDst: p.floating, ReplySrc: p.floating}
 			toCentre := r.Transit != nil && len(r.Transit.Elsewhere) > 0 // by these it is reached as before
 			s.touched = append(s.touched, touch{Filter: f, all: !toCentre, rare: !toCentre})
+			if isEdge(r) { // somebody beyond the transit may have had it
+				s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: p.floating}})
+			}
 		}
 	}
 	return true

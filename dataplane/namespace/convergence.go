@@ -204,6 +204,7 @@ func (l *long) rewrite(ctx context.Context) error {
 // address adds what lacks before it removes what is too much, so that a subnet which stays is
 // connected all the time. IPv6 alone cannot have an address twice, with two prefix lengths.
 func (l *long) address(context.Context) error {
+	l.releaseHops()
 	for _, dev := range l.devices() {
 		have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
 		lacks, gone := missing(want, have), missing(have, want)
@@ -248,19 +249,40 @@ func (l *long) reform(dev string) {
 	l.add(l.reformAddresses(dev, reformed(have.addrs, want.addrs), after))
 }
 
-// releaseRoutes removes the IPv4 routes through a device that is to lose its last IPv4 address: the
-// kernel would take them away with it, and not say so. What is wanted of them is put later.
-func (l *long) releaseRoutes(dev string) {
-	if !hasIPv4(l.have.links[dev].addrs) || hasIPv4(l.want.links[dev].addrs) {
-		return
+// releaseHops removes the routes by next hops whose addresses become the router's own: the kernel
+// would refuse them when they are to be restored before those addresses have gone.
+func (l *long) releaseHops() {
+	own := set[netip.Addr]{}
+	for dev, want := range l.want.links {
+		for a := range want.addrs {
+			if !holds(l.have.links[dev].addrs, a.Addr()) {
+				own[a.Addr()] = struct{}{}
+			}
+		}
 	}
+	l.release(func(_ routeKey, h hops) bool {
+		return slices.ContainsFunc(h, func(h hop) bool { return own.has(h.via) })
+	})
+}
+
+// release removes routes. What is wanted of them is put later.
+func (l *long) release(which func(routeKey, hops) bool) {
 	routes := maps.Clone(l.have.routes)
-	maps.DeleteFunc(routes, func(k routeKey, h hops) bool { return !k.dest.Addr().Is4() || !h.through(dev) })
+	maps.DeleteFunc(routes, func(k routeKey, h hops) bool { return !which(k, h) })
 	if len(routes) == 0 {
 		return
 	}
 	l.add(l.changeRoutes(routes, nil))
 	maps.DeleteFunc(l.have.routes, func(k routeKey, _ hops) bool { return routes[k] != nil })
+}
+
+// releaseRoutes removes the IPv4 routes through a device that is to lose its last IPv4 address: the
+// kernel would take them away with it, and not say so.
+func (l *long) releaseRoutes(dev string) {
+	if !hasIPv4(l.have.links[dev].addrs) || hasIPv4(l.want.links[dev].addrs) {
+		return
+	}
+	l.release(func(k routeKey, h hops) bool { return k.dest.Addr().Is4() && h.through(dev) })
 }
 
 func hasIPv4(addrs map[netip.Prefix]form) bool {

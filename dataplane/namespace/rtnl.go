@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -305,6 +306,13 @@ func ruleRequest(proto, flags int, rule rule) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(proto, flags)
 	r.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Table: headerTable(rule.table), Type: unix.FR_ACT_TO_TBL}})
 	r.AddData(nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(uint32(rule.pref))))
+	if proto == unix.RTM_NEWRULE { // rules of two protocols are two, even if they are the same otherwise
+		protocol := uint8(unix.RTPROT_STATIC)
+		if slices.Contains(standardRules(), rule) {
+			protocol = unix.RTPROT_KERNEL
+		}
+		r.AddData(nl.NewRtAttr(unix.FRA_PROTOCOL, []byte{protocol}))
+	}
 	if headerTable(rule.table) == unix.RT_TABLE_UNSPEC {
 		r.AddData(nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(uint32(rule.table))))
 	}

@@ -166,7 +166,9 @@ func (s *site) writeRules(ctx context.Context, from, to []rule) error {
 		requests, about = append(requests, make(r)), append(about, r)
 	}
 	for _, r := range to {
-		do(addRule, r)
+		if !slices.Contains(from, r) {
+			do(addRule, r)
+		}
 	}
 	for _, r := range from {
 		if !slices.Contains(to, r) {
