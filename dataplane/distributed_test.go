@@ -53,6 +53,14 @@ func TestEdgeExtraRoutes(t *testing.T) {
 		{in: "web", src: "10.0.0.7", dst: "192.0.2.9", verdict: fwd, out: "tr", seenSrc: "10.0.0.7", seenDst: "192.0.2.9", via: theCentre},
 	})
 
+	// without a default route outside, what is of a floating IP follows all else
+	lost := edge()
+	lost.Gateway.NextHops = nil
+	check(t, lost, []path{
+		{in: "web", src: "10.0.0.5", dst: outside, verdict: fwd, out: "tr", seenSrc: "10.0.0.5", seenDst: outside, via: theCentre},
+		{in: "web", src: "10.0.0.5", dst: "203.0.113.77", verdict: fwd, out: "ext", seenSrc: "203.0.113.5", seenDst: "203.0.113.77"},
+	})
+
 	away := edge()
 	away.Routes = append(away.Routes,
 		dataplane.Route{Dest: prefix("10.8.0.0/16"), NextHop: addr(otherEdge)},

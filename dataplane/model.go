@@ -27,7 +27,7 @@ type Model struct {
 	hairpin netip.Addr // what clients inside show (P7)
 
 	// Of an instance of a distributed router. IPv4 that finds no way in fib continues: what is of a
-	// floating IP here in floating, everything else in rest.
+	// floating IP here in floating, and that and everything else in rest.
 	floating, rest *fib
 	centre         []hop               // empty: this is the centre, or there are no instances
 	only           bool                // the gateway is for floating IPs only

@@ -217,7 +217,9 @@ func (w *walk) lookup() (way, bool) {
 		i := slices.IndexFunc(m.centre, func(h hop) bool { return h.via.Is4() })
 		return way{dest: netip.PrefixFrom(w.dst, 0).Masked(), origin: defaultRoute, hops: m.centre[max(i, 0):][:1]}, i >= 0
 	case w.ofFloatingIP():
-		return m.lookup(w.dst, m.floating)
+		if way, ok := m.lookup(w.dst, m.floating); ok {
+			return way, true
+		}
 	}
 	return m.lookup(w.dst, m.rest)
 }

@@ -2,14 +2,18 @@ package differential
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/frame"
 	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
@@ -71,6 +75,10 @@ func drawCentre(t *rapid.T) dataplane.Router {
 	hosts := neighbours(r.Ports)
 	r.Transit = drawTransit(theCentre)
 	for _, a := range some(t, "hosts at edges", hosts) {
+		hop := slices.ContainsFunc(r.Routes, func(r dataplane.Route) bool { return r.NextHop == a })
+		if hop && a.Is6() { // the kernel wants it on the link
+			continue
+		}
 		r.Transit.Routes = append(r.Transit.Routes, via(host(a), thisEdge, thisEdge6))
 	}
 	var fixed []netip.Addr
@@ -217,8 +225,9 @@ func TestInstancesDoAsTheModelSays(t *testing.T) {
 
 // instanceMutations are mistakes with instances.
 var instanceMutations = []mutation{
-	{"what fixed addresses send is not marked", floats, dropRule("steer", 2)},
-	{"what comes by the gateway is not marked", floats, dropRule("steer", 0)},
+	{"what fixed addresses send is not marked", both(isEdge, floats), dropRule("steer", 2)},
+	{"answers to what came by the transit leave by the gateway", both(isEdge, floats), dropRule("steer", 1)},
+	{"IPv6 comes by the gateway", both(onlyFloats, speaks6), dropRule6("ingress", 2)},
 	{"the gateway brings more than floating IPs", onlyFloats, dropRule("ingress", 3)},
 	{"packets return to the transit", isEdge, dropRule("forward", 1)},
 	{"packets of IPv6 return to the transit", both(isEdge, speaks6), dropRule6("forward", 1)},
@@ -241,5 +250,99 @@ func TestInstanceMutationsAreCaught(t *testing.T) {
 	for _, m := range instanceMutations {
 		t.Run(m.name, func(t *testing.T) { s.catch(t, m, drawInstanceScenario) })
 	}
-	require.NotEmpty(t, instanceMutations)
+}
+
+// floatingEdge has floating IP 203.0.113.5 of 10.0.0.5, and 10.0.0.7 has none.
+func floatingEdge() dataplane.Router {
+	r := dataplane.Router{
+		ID: routerID,
+		Ports: []dataplane.Port{{
+			ID: portID(0), Network: dataplane.Network{ID: networkID(0)}, MAC: portMAC(0), MTU: mtu, Addrs: []netip.Prefix{prefix("10.0.0.1/24"), prefix("2001:db8::1/64")},
+			Anycast: &dataplane.Anycast{Neighbours: addrs("10.0.0.5", "10.0.0.7", "2001:db8::7")},
+		}},
+		Gateway: &dataplane.Gateway{
+			Port:            dataplane.Port{ID: gatewayID, Network: dataplane.Network{ID: externalNet}, MAC: portMAC(maxPorts), MTU: mtu},
+			OnLink:          []netip.Prefix{prefix("203.0.113.0/24")},
+			NextHops:        addrs("203.0.113.1"),
+			FloatingIPsOnly: true,
+			Hairpin:         addr("203.0.113.2"),
+		},
+		FloatingIPs: []dataplane.FloatingIP{{ID: "f", Addr: addr("203.0.113.5"), Fixed: addr("10.0.0.5")}},
+		Transit:     drawTransit(thisEdge),
+	}
+	r.Transit.Centre = addrs(theCentre, theCentre6)
+	return r
+}
+
+func eachBackend(t *testing.T, fn func(t *testing.T, s *site)) {
+	needs.Root(t)
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			if !b.installed(t) {
+				t.Skip()
+			}
+			stayOnOneCPU(t)
+			fn(t, openSite(t, b))
+		})
+	}
+}
+
+// What the edge itself says to the outside about a packet to a floating IP leaves by the gateway, in
+// the name of the floating IP.
+func TestEdgeErrorsLeaveByTheGateway(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *site) {
+		require.NoError(t, s.apply(floatingEdge()))
+		w, err := s.watch(func() error {
+			return s.inject(s.ports[gatewayID], frame.Packet{
+				Src: addr("198.51.100.9"), Dst: addr("203.0.113.5"), Proto: unix.IPPROTO_UDP, SrcPort: 7, DstPort: 9, TTL: 1, Data: []byte("too far"),
+			})
+		})
+		require.NoError(t, err)
+		require.Len(t, w.seen, 1)
+		const exceeded = 11
+		require.Equal(t, gatewayID, w.seen[0].Port)
+		require.Equal(t, neighbourMAC(addr("203.0.113.1")), w.seen[0].Hop)
+		require.Equal(t, uint8(exceeded), w.seen[0].Type)
+		require.Equal(t, addr("203.0.113.5"), w.seen[0].Src)
+	})
+}
+
+// A route that somebody adds leads nothing out by a gateway for floating IPs, or in, that is not of
+// one.
+func TestEdgeGatewayIsForFloatingIPsOnly(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *site) {
+		require.NoError(t, s.apply(floatingEdge()))
+		require.NoError(t, s.inside.Do(func() error {
+			out, err := netlink.LinkByName(dataplane.GatewayDevice(gatewayID))
+			if err != nil {
+				return err
+			}
+			outside := &net.IPNet{IP: net.IP{198, 51, 100, 0}, Mask: net.CIDRMask(24, 32)}
+			return netlink.RouteAdd(&netlink.Route{Dst: outside, Gw: net.IP{203, 0, 113, 1}, LinkIndex: out.Attrs().Index, Flags: int(netlink.FLAG_ONLINK)})
+		}))
+		send := func(in, src, dst string) []sighting {
+			w, err := s.watch(func() error {
+				return s.inject(s.ports[in], frame.Packet{Src: addr(src), Dst: addr(dst), Proto: unix.IPPROTO_UDP, SrcPort: 7, DstPort: 9, Data: []byte("hello")})
+			})
+			require.NoError(t, err)
+			return w.seen
+		}
+		require.Empty(t, send(portID(0), "10.0.0.7", "198.51.100.9"))
+		require.Empty(t, send(transitID, "10.0.1.7", "198.51.100.9"))
+		require.Empty(t, send(gatewayID, "198.51.100.9", "10.0.0.7"))
+		require.Empty(t, send(gatewayID, "198.51.100.9", "10.0.0.1"), "the router itself answers")
+		require.Empty(t, send(gatewayID, "2001:db8:e::9", "2001:db8::7"))
+		seen := send(portID(0), "10.0.0.5", "198.51.100.9")
+		require.Len(t, seen, 1)
+		require.Equal(t, gatewayID, seen[0].Port)
+		require.Equal(t, addr("203.0.113.5"), seen[0].Src)
+
+		// an answer to 10.0.0.7, which asked by the centre, comes by the gateway
+		require.Len(t, send(portID(0), "10.0.0.7", "192.0.2.9"), 1)
+		w, err := s.watch(func() error {
+			return s.inject(s.ports[gatewayID], frame.Packet{Src: addr("192.0.2.9"), Dst: addr("10.0.0.7"), Proto: unix.IPPROTO_UDP, SrcPort: 9, DstPort: 7, Data: []byte("forged")})
+		})
+		require.NoError(t, err)
+		require.Empty(t, w.seen)
+	})
 }
