@@ -444,7 +444,7 @@ func TestAFailureAtAnInstanceIsTakenBack(t *testing.T) {
 			b := newBench(t)
 			for at := i % 2; ; at += 2 { // all others would take too long
 				b.apply(t, pair[0])
-				before := b.observed(t, "r1")
+				before, rules := b.observed(t, "r1"), b.rules(t)
 				err, ok := b.sabotaged(t, pair[1], at, (at/2+i)%2 == 0, boom)
 				if !ok {
 					break
@@ -453,19 +453,34 @@ func TestAFailureAtAnInstanceIsTakenBack(t *testing.T) {
 				if !errors.Is(err, dataplane.ErrNewInForce) {
 					require.ErrorIs(t, err, dataplane.ErrOldInForce, "action %d", at)
 					require.Equal(t, before, b.observed(t, "r1"), "action %d", at)
+					require.Equal(t, rules, b.rules(t), "action %d", at)
 				}
 				b.apply(t, pair[1])
 				require.Equal(t, want(pair[1]), b.observed(t, "r1"), "action %d", at)
+				require.Len(t, b.rules(t), len(wantRules(pair[1])), "action %d", at)
 			}
 		})
 	}
+}
+
+// rules lists the rules of r1, whosever they are.
+func (b *bench) rules(t *testing.T) (list []string) {
+	t.Helper()
+	b.in(t, "r1", func(h *netlink.Handle) {
+		rules, err := h.RuleList(netlink.FAMILY_V4)
+		require.NoError(t, err)
+		for _, r := range rules {
+			list = append(list, fmt.Sprintf("%s mark %#x", r, r.Mark))
+		}
+	})
+	return list
 }
 
 // crowded is an edge with many neighbours, and many elsewhere.
 func crowded(n int) dataplane.Router {
 	r := anEdge()
 	r.Ports[0].Addrs[0] = netip.MustParsePrefix("10.0.1.1/16")
-	r.Ports, r.Routes, r.FloatingIPs = r.Ports[:1], nil, []dataplane.FloatingIP{fip("f", "203.0.113.20", "10.0.1.5")}
+	r.Ports, r.Routes, r.FloatingIPs = r.Ports[:1], []dataplane.Route{via("10.9.0.0/16", "10.0.1.6")}, []dataplane.FloatingIP{fip("f", "203.0.113.20", "10.0.1.5")}
 	at := func(a, b byte, i int) netip.Addr {
 		return netip.AddrFrom4([4]byte{a, b, byte(i/250 + 100), byte(i%250 + 1)})
 	}

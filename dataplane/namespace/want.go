@@ -89,7 +89,7 @@ func wantRoutes(r dataplane.Router) map[routeKey]hops {
 	if r.Transit != nil {
 		w.transit(r.Transit)
 	}
-	if r.Gateway != nil && (len(r.FloatingIPs) > 0 || !r.Gateway.FloatingIPsOnly) {
+	if r.Gateway != nil {
 		w.gateway(r.Gateway)
 	}
 	w.extra(r.Routes)
@@ -173,7 +173,7 @@ func (w *routing) extra(routes []dataplane.Route) {
 		switch {
 		case inside.holds(x.Dest):
 			key.table = tableMain
-		case only && len(w.router.FloatingIPs) > 0:
+		case only:
 			w.add(routeKey{x.Dest, extraMetric, tableFloating}, way)
 		}
 		if only && way.dev == dataplane.GatewayDevice(w.router.Gateway.ID) {
