@@ -20,7 +20,7 @@ func delta(want namespace.Change) (c changes, ok bool) {
 	have, here := renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added)
 	for _, t := range []*table{have, here} {
 		t.sets = append(t.sets, i.sets()...)
-		t.sets = append(t.sets, newIntervalSet(inside, address, ""))
+		t.sets = append(t.sets, newInside(address))
 	}
 	i.fillAddresses(have, d.Removed, d.Remote.Removed, d.Elsewhere.Removed)
 	i.fillAddresses(here, d.Added, d.Remote.Added, d.Elsewhere.Added)
@@ -40,7 +40,7 @@ func delta(want namespace.Change) (c changes, ok bool) {
 // renderInside6 is that part of the IPv6 table in which routers differ that differ in the transit's
 // routes.
 func renderInside6(prefixes []netip.Prefix) *table {
-	t := &table{family: ipv6, sets: []*set{newIntervalSet(inside, address6, "")}}
+	t := &table{family: ipv6, sets: []*set{newInside(address6)}}
 	fillInside(t, prefixes)
 	return t
 }

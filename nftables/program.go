@@ -53,7 +53,7 @@ func program(i instance) *table {
 			newCountingSet(fipIn, address, "floating IPs, and what went to them"),
 			newCountingSet(fipOut, address, "floating IPs, and what came from them"),
 			newSet(external, device, "device of the gateway"),
-			newIntervalSet(inside, address, "internal subnets"),
+			newInside(address),
 			newSet(guarded, device, "the same while SNAT is on"),
 			newMap(sharedSNAT, device, "address that hosts without a floating IP leave with"),
 			newMap(hairpin, device, "address that inside clients of floating IPs show without one of their own"),
@@ -127,7 +127,7 @@ func program6(i instance) *table {
 		family: ipv6,
 		sets: []*set{
 			newSet(external, device, "device of the gateway"),
-			newIntervalSet(inside, address6, "internal subnets"),
+			newInside(address6),
 			newSet(own, address6, "addresses of the router"),
 		},
 		chains: []*chain{
@@ -262,9 +262,9 @@ func newMap(name string, key keyType, comment string) *set {
 	return s
 }
 
-// newIntervalSet is a set of subnets.
-func newIntervalSet(name string, key keyType, comment string) *set {
-	s := newSet(name, key, comment)
+// newInside is the set of subnets of a family.
+func newInside(key keyType) *set {
+	s := newSet(inside, key, "internal subnets")
 	s.definition[unix.NFTA_SET_FLAGS] = bigEndian(unix.NFT_SET_INTERVAL)
 	return s
 }

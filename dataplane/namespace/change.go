@@ -82,7 +82,7 @@ func (c Change) Inside() Difference[netip.Prefix] {
 		return Difference[netip.Prefix]{}
 	}
 	before := slices.AppendSeq(slices.Concat(own, stay), maps.Keys(gone))
-	return differenceOf(outermost(before), outermost(slices.Concat(own, routed)))
+	return prefixDifference(outermost(before), outermost(slices.Concat(own, routed)))
 }
 
 // KeepsIPv6 reports whether the router before is known to have the same [OwnIPv6], as far as the
@@ -104,8 +104,8 @@ func destinations(routes []dataplane.Route) map[netip.Prefix]bool {
 	return set
 }
 
-// differenceOf compares sorted lists.
-func differenceOf(before, after []netip.Prefix) (d Difference[netip.Prefix]) {
+// prefixDifference compares sorted lists.
+func prefixDifference(before, after []netip.Prefix) (d Difference[netip.Prefix]) {
 	lacks := func(list []netip.Prefix, p netip.Prefix) bool {
 		_, found := slices.BinarySearchFunc(list, p, netip.Prefix.Compare)
 		return !found

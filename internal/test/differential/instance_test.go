@@ -97,7 +97,7 @@ func drawEdge(t *rapid.T) dataplane.Router {
 	tr := r.Transit
 	tr.Centre = addrs(theCentre, theCentre6)
 	tr.Routes = []dataplane.Route{via(prefix("10.50.0.0/24"), theCentre, "")}
-	var here, there []netip.Addr
+	var here []netip.Addr
 	for i := range rapid.IntRange(1, maxPorts).Draw(t, "ports") {
 		p := drawPort(t, i)
 		p.Network.ID = networkID(i)
@@ -106,7 +106,6 @@ func drawEdge(t *rapid.T) dataplane.Router {
 		p.Anycast = &dataplane.Anycast{Neighbours: known}
 		here = append(here, known...)
 		for _, a := range some(t, "hosts at another edge", without(hosts, known...)) {
-			there = append(there, a)
 			tr.Routes = append(tr.Routes, via(host(a), otherEdge, otherEdge6))
 		}
 		for _, a := range p.Addrs {
