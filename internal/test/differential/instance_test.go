@@ -198,7 +198,7 @@ func (e expectation) untranslatedPaths(p dataplane.Packet, seen netip.Addr, ofFl
 	fixed := slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Fixed == p.Src })
 	leg := p.In != gatewayID && p.In != transitID && p.In != ""
 	switch {
-	case p.In == gatewayID && (!here || !p.Dst.Is4()):
+	case p.In == gatewayID && (!here || !p.Dst.Is4()), leg && floatsTo(r, p.Src):
 		return nowhere
 	case leg && slices.Contains(r.Transit.Elsewhere, p.Src) && (here || remote):
 		t := e.bare.Paths(dataplane.Packet{In: p.In, Src: p.Src, Dst: addr(theCentre)})[0] // refused, but on the way
