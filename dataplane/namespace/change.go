@@ -66,11 +66,10 @@ func (c Change) Inside() Difference[netip.Prefix] {
 	if len(gone)+len(come) == 0 {
 		return Difference[netip.Prefix]{}
 	}
-	own, routed := subnets(c.Want), remote(c.Want)
-	stay := slices.DeleteFunc(slices.Clone(routed), func(p netip.Prefix) bool { return come[p] })
+	own := subnets(c.Want)
 	hidden := func(p netip.Prefix) bool {
-		hides := func(by netip.Prefix) bool { return covers(by, p) }
-		return slices.ContainsFunc(own, hides) || slices.ContainsFunc(stay, hides)
+		return slices.ContainsFunc(own, func(by netip.Prefix) bool { return covers(by, p) }) ||
+			slices.ContainsFunc(c.Want.Transit.Routes, func(r dataplane.Route) bool { return covers(r.Dest, p) && !come[r.Dest] })
 	}
 	settled := true
 	for _, changed := range []map[netip.Prefix]bool{gone, come} {
@@ -81,6 +80,8 @@ func (c Change) Inside() Difference[netip.Prefix] {
 	if settled {
 		return Difference[netip.Prefix]{}
 	}
+	routed := remote(c.Want)
+	stay := slices.DeleteFunc(slices.Clone(routed), func(p netip.Prefix) bool { return come[p] })
 	before := slices.AppendSeq(slices.Concat(own, stay), maps.Keys(gone))
 	return prefixDifference(outermost(before), outermost(slices.Concat(own, routed)))
 }
