@@ -35,6 +35,7 @@ func TestEdge(t *testing.T) {
 		{in: "ext", src: outside, dst: "203.0.113.5", verdict: fwd, out: "web", seenSrc: outside, seenDst: "10.0.0.5"},
 		{in: "ext", src: outside, dst: "10.0.0.7", verdict: dropped},
 		{in: "ext", src: outside, dst: "203.0.113.6", verdict: dropped},
+		{in: "ext", src: outside, dst: "10.0.0.1", verdict: dropped},
 		{in: "ext", src: outside6, dst: "2001:db8:0:1::5", verdict: dropped},
 		{in: "ext", src: "10.0.2.7", dst: "203.0.113.5", verdict: dropped}, // spoofed: an internal subnet that has no leg here
 	})
@@ -50,6 +51,14 @@ func TestEdgeExtraRoutes(t *testing.T) {
 		// the next hop is outside
 		{in: "web", src: "10.0.0.5", dst: "192.0.2.9", verdict: fwd, out: "ext", seenSrc: "203.0.113.5", seenDst: "192.0.2.9", via: "203.0.113.7"},
 		{in: "web", src: "10.0.0.7", dst: "192.0.2.9", verdict: fwd, out: "tr", seenSrc: "10.0.0.7", seenDst: "192.0.2.9", via: theCentre},
+	})
+
+	// without a default route outside, what is of a floating IP follows all else
+	lost := edge()
+	lost.Gateway.NextHops = nil
+	check(t, lost, []path{
+		{in: "web", src: "10.0.0.5", dst: outside, verdict: fwd, out: "tr", seenSrc: "10.0.0.5", seenDst: outside, via: theCentre},
+		{in: "web", src: "10.0.0.5", dst: "203.0.113.77", verdict: fwd, out: "ext", seenSrc: "203.0.113.5", seenDst: "203.0.113.77"},
 	})
 
 	away := edge()

@@ -27,7 +27,7 @@ type Model struct {
 	hairpin netip.Addr // what clients inside show (P7)
 
 	// Of an instance of a distributed router. IPv4 that finds no way in fib continues: what is of a
-	// floating IP here in floating, everything else in rest.
+	// floating IP here in floating, and that and everything else in rest.
 	floating, rest *fib
 	centre         []hop               // empty: this is the centre, or there are no instances
 	only           bool                // the gateway is for floating IPs only
@@ -259,9 +259,12 @@ func (m *Model) external() *fib {
 
 // isOwn says that the router holds an address, floating IPs included.
 func (m *Model) isOwn(a netip.Addr) bool {
-	if _, ok := m.own[a]; ok {
-		return true
-	}
+	_, own := m.own[a]
+	return own || m.isFloating(a)
+}
+
+// isFloating says that an address is a floating IP of this instance.
+func (m *Model) isFloating(a netip.Addr) bool {
 	_, ok := m.fixedOf[a]
 	return ok
 }

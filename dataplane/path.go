@@ -98,8 +98,8 @@ func (w *walk) enter() {
 		w.end(Dropped, stage, "%s is the router's own address: spoofed, as it cannot arrive as a source", w.src)
 	case w.in.gateway && w.model.isInside(w.src):
 		w.end(Dropped, stage, "%s is in an internal subnet: spoofed, as it cannot arrive from outside", w.src)
-	case w.in.gateway && w.model.only && w.dst.Is6():
-		w.end(Dropped, stage, "the gateway is for floating IPs only")
+	case w.in.gateway && w.model.only && !w.model.isFloating(w.dst):
+		w.end(Dropped, stage, "%s is no floating IP here, and the gateway is for those only", w.dst)
 	default:
 		w.step(stage, "arrives by %s", w.in)
 	}
@@ -217,7 +217,9 @@ func (w *walk) lookup() (way, bool) {
 		i := slices.IndexFunc(m.centre, func(h hop) bool { return h.via.Is4() })
 		return way{dest: netip.PrefixFrom(w.dst, 0).Masked(), origin: defaultRoute, hops: m.centre[max(i, 0):][:1]}, i >= 0
 	case w.ofFloatingIP():
-		return m.lookup(w.dst, m.floating)
+		if way, ok := m.lookup(w.dst, m.floating); ok {
+			return way, true
+		}
 	}
 	return m.lookup(w.dst, m.rest)
 }

@@ -69,6 +69,31 @@
 // Shared addresses get fully random ports, so that two clients that connect at once do not choose
 // the same; a floating IP stands for one host, which keeps its ports.
 //
+// # Instances of distributed routers
+//
+// An instance has more chains and rules. What comes by the transit is never spoofed, and hairpins
+// treat the transit as inside. l3kit-inside also has what other instances have, as far as no other
+// prefix in it covers that; so a remote workload more in a known subnet changes nothing. At an edge
+// what comes by the transit does not leave by it. At the centre nothing leaves by the gateway that is
+// from an address in l3kit-els.
+//
+//	chain               called by             does                                    and why there
+//	mangle l3kit-steer  l3kit-PREROUTING      at an edge, leads what comes by         before routing, which goes by the marks; after conntrack,
+//	                                          internal ports to the next ones         which knows what is an answer
+//	mangle l3kit-els    l3kit-steer           goes on to the next one with what is from fixed addresses that another instance translates
+//	mangle l3kit-fip    l3kit-els             marks what goes to a floating IP of any edge with [namespace.MarkToCentre]; the nat table
+//	                                          leaves that as it is
+//	mangle l3kit-fix    l3kit-steer           marks what is from fixed addresses with [namespace.MarkFloatingIP]; not answers to what no
+//	                                          floating IP let in here
+//	filter l3kit-els    l3kit-FORWARD         at the centre, drops what is from fixed addresses that another instance translates
+//
+// A gateway for floating IPs only is always guarded. What comes by it is marked with
+// [namespace.MarkFloatingIP]. Nothing leaves by it without the mark; nothing comes by it that is not
+// translated, neither to others nor to the router itself, for which INPUT leads to l3kit-refuse; and
+// nothing of IPv6 passes. l3kit-els, l3kit-fip and l3kit-fix are trees, as the following are.
+//
+// # Trees
+//
 // l3kit-dst and l3kit-src are the roots of trees, two in each of the two tables: from chain to
 // chain by prefixes of the address, each longer by four bits or more than the one before, to the
 // rule for the address in the chain of its /28. So no list is longer than 16 rules, and ten
@@ -88,8 +113,8 @@
 // concerned, with those lines alone in which the tables differ. Each table changes at one instant,
 // or not at all; their order is such that a tool which dies in between leaves no state that leaks a
 // private address, and what it had written is taken back. A change to several tables is tried with
-// --test first; a change in floating IPs is not, as lines like its own have passed before. A tool
-// that takes longer than [Firewall].Timeout is killed, with all its children.
+// --test first; one that a [namespace.Delta] tells is not, as lines like its own have passed before.
+// A tool that takes longer than [Firewall].Timeout is killed, with all its children.
 //
 // What was applied last is trusted for as long as nobody else wrote. With iptables-nft that is
 // known by the generation id of the namespace's nf_tables, at the cost of a short question. With

@@ -25,7 +25,8 @@ func (e entry) key() netip.Addr {
 // the tree.
 func parseEntry(chain string, r rule) (e entry, ok bool) {
 	p, ok := grown(chain)
-	if !ok || p.Bits() != leafBits {
+	root := rootOf(chain)
+	if !ok || p.Bits() != leafBits || root != byDst && root != bySrc {
 		return e, false
 	}
 	f := strings.Fields(r.spec)
@@ -46,7 +47,7 @@ func parseEntry(chain string, r rule) (e entry, ok bool) {
 	} else if len(f) != 4 {
 		return e, false
 	}
-	if strings.HasPrefix(chain, byDst) {
+	if root == byDst {
 		e = entry{root: byDst, floating: found.Addr(), fixed: to}
 		return e, f[0] == "-d" && (action == "RETURN" || action == "DNAT --to-destination")
 	}
@@ -57,12 +58,35 @@ func parseEntry(chain string, r rule) (e entry, ok bool) {
 	return e, f[0] == "-s" && (action == "RETURN" || action == "SNAT --to-source")
 }
 
+// parseMember returns the address that a rule in a chain of one of the other trees is about, if it is
+// one that stands at the end of the tree.
+func parseMember(chain string, r rule) (a netip.Addr, ok bool) {
+	p, ok := grown(chain)
+	match, action, _ := strings.Cut(r.spec, "/32 ")
+	if !ok || p.Bits() != leafBits {
+		return a, false
+	}
+	switch root := rootOf(chain); {
+	case root == byFixed && action == markFloatingIP, root == byAway && (action == "-j DROP" || action == "-g "+byEdge):
+		match, ok = strings.CutPrefix(match, "-s ")
+	case root == byEdge && action == markToCentre:
+		match, ok = strings.CutPrefix(match, "-d ")
+	default:
+		return a, false
+	}
+	a, err := netip.ParseAddr(match)
+	return a, ok && err == nil && p.Contains(a)
+}
+
 // ofTree says that a rule is one of those that trees are made of.
 func ofTree(chain string, r rule) bool {
 	if _, inTree := grown(chain); !inTree {
 		return false
 	}
 	if _, end := parseEntry(chain, r); end {
+		return true
+	}
+	if _, end := parseMember(chain, r); end {
 		return true
 	}
 	_, leads := grown(r.target())

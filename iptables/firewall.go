@@ -136,8 +136,8 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		if err != nil {
 			return nil, err
 		}
-		if unchanged {
-			return delta(want).steps(), nil
+		if d, ok := delta(want); ok && unchanged {
+			return d.steps(), nil
 		}
 	}
 	d, at, err := s.towards(ctx, want.Want)
@@ -155,7 +155,7 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		steps = append(steps, dataplane.Step{
 			Op: dataplane.Remove, Kind: dataplane.KindRules, Object: old.variant.String(), Detail: "replaced by " + s.variant.String(),
 		})
-	case d.empty() && want.Since != nil && len(want.Since.Removed)+len(want.Since.Added) == 0:
+	case d.empty() && want.Since != nil && want.Since.Empty():
 		s.known = at // it was somebody else's rules that changed
 	}
 	return steps, nil
@@ -173,8 +173,8 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 		return nil, err
 	}
 	var done undoer
-	if want.Since != nil && !moves(*want.Since) {
-		proven, err := s.applyDelta(ctx, delta(want), &done)
+	if d, ok := delta(want); ok && !moves(*want.Since) {
+		proven, err := s.applyDelta(ctx, d, &done)
 		if proven {
 			return done.undo(), nil
 		}
@@ -201,25 +201,6 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 
 // nothing is the ruleset of a namespace without a router.
 func nothing(*tool) ruleset { return ruleset{} }
-
-// delta is the difference that floating IPs make. To read or write it costs as much as the floating
-// IPs that change; to find it, a look at each of the others.
-func delta(c namespace.Change) difference {
-	d := *c.Since
-	changed := slices.Concat(d.Removed, d.Added)
-	if len(changed) == 0 {
-		return difference{}
-	}
-	added := make(map[dataplane.FloatingIP]bool, len(d.Added))
-	for _, f := range d.Added {
-		added[f] = true
-	}
-	before := slices.DeleteFunc(slices.Clone(c.Want.FloatingIPs), func(f dataplane.FloatingIP) bool { return added[f] })
-	before = append(before, d.Removed...)
-	out := compare(renderFloatingIPs(before, changed), renderFloatingIPs(c.Want.FloatingIPs, changed))
-	out.partial = true
-	return out
-}
 
 // moves says that a floating IP gets another fixed address. What it has counted has to be read
 // then, so that it is counted on.

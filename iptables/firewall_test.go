@@ -2,8 +2,10 @@ package iptables
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +19,9 @@ import (
 func added(f ...dataplane.FloatingIP) *namespace.Delta { return &namespace.Delta{Added: f} }
 
 func routers() map[string]dataplane.Router {
-	all := firewalltest.Routers(fip(5), fip(6), fip(7), fip(20), fip(300))
+	fips := []dataplane.FloatingIP{fip(5), fip(6), fip(7), fip(20), fip(300)}
+	all := firewalltest.Routers(fips...)
+	maps.Copy(all, firewalltest.Instances(fips...))
 	all["many-subnets"] = without(all["full"], func(r *dataplane.Router) {
 		r.FloatingIPs = nil
 		r.Ports[1].Addrs = nil
@@ -100,6 +104,33 @@ func TestRules(t *testing.T) {
 		},
 		Disturb: disturb,
 	}
+	script := func(table string, lines ...string) func(*place) {
+		text := "*" + table + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+		return func(p *place) { p.script(text) }
+	}
+	script6 := func(table string, lines ...string) func(*place) {
+		text := "*" + table + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+		return func(p *place) { p.script6(text) }
+	}
+	s.EdgeDrift = map[string]func(*place){
+		"elsewhere":           script(mangle, "-F l3kit-els-10.0.0.0/28"),
+		"no way to elsewhere": script(mangle, "-F l3kit-els"),
+		"floating IPs":        script(mangle, "-F l3kit-fip-203.0.3.224/28"),
+		"a fixed address":     script(mangle, "-D l3kit-fix-10.0.0.0/28 1"),
+		"one fixed more":      script(mangle, "-A l3kit-fix-10.0.0.0/28 -s 10.0.0.9/32 -j MARK --set-xmark 0x20000/0x20000"),
+		"another mark":        script(mangle, "-R l3kit-fix-10.0.0.0/28 1 -s 10.0.0.5/32 -j MARK --set-xmark 0x40000/0x40000"),
+		"no steering":         script(mangle, "-F l3kit-steer"),
+		"no guard":            script(filter, "-F l3kit-FORWARD"),
+		"open itself":         script(filter, "-D INPUT 1"),
+		"DNAT of all":         script(nat, "-R PREROUTING 1 -j l3kit-dst"),
+		"inside":              script(mangle, "-D l3kit-inside 3"),
+		"IPv6 passes":         script6("filter", "-F l3kit-FORWARD"),
+	}
+	s.CentreDrift = map[string]func(*place){
+		"elsewhere": script(filter, "-F l3kit-els-10.0.0.0/28"),
+		"spoofed 6": script6("raw", "-D l3kit-PREROUTING 1"),
+		"no drop":   script(filter, "-F l3kit-FORWARD"),
+	}
 	eachVariant(t, func(t *testing.T, v Variant) {
 		s.Open = func(t testing.TB) *place {
 			return newPlace(t, v)
@@ -125,9 +156,12 @@ func TestClearLeavesNothing(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, rs := range []ruleset{program(), program6()} {
+	for _, rs := range []ruleset{program(), program6(), render(firewalltest.Edge(), ""), render(firewalltest.Centre(), "")} {
 		for _, table := range rs {
 			for name := range table.chains {
+				if root := rootOf(name); root != "" {
+					name = root
+				}
 				require.Contains(t, string(doc), name)
 			}
 		}

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -20,11 +21,47 @@ const (
 	hairpin     = prefix + "hairpin"
 	byDst       = prefix + "dst" // by destination: floating IPs
 	bySrc       = prefix + "src" // by source: fixed addresses
+
+	// Of instances of distributed routers. Names of trees have no room for more.
+	steer   = prefix + "steer" // what comes by internal ports of an edge
+	byFixed = prefix + "fix"   // by source: fixed addresses
+	byAway  = prefix + "els"   // by source: fixed addresses that are translated elsewhere
+	byEdge  = prefix + "fip"   // by destination: floating IPs of all edges
 )
 
 // hairpinMark is the one bit of the packet mark that the program uses, between the filter table's
 // FORWARD and the nat table's POSTROUTING.
 const hairpinMark = "0x10000/0x10000"
+
+// Marks by which the kernel chooses a packet's way at an edge.
+var (
+	floatingIPMark = mask(namespace.MarkFloatingIP)
+	centreMark     = mask(namespace.MarkToCentre)
+	markFloatingIP = "-j MARK --set-xmark " + floatingIPMark
+	markToCentre   = "-j MARK --set-xmark " + centreMark
+)
+
+// mask is a bit of the packet mark in the words of iptables.
+func mask(bit uint32) string { return fmt.Sprintf("%#x/%#x", bit, bit) }
+
+// instance is what a router is of a distributed one, as far as its rules depend on it: the devices
+// that it has, and what it does by them.
+type instance struct {
+	transit      string // empty: it is whole
+	gateway      string // empty: there is none
+	edge         bool   // it is one of several, and not the centre
+	floatingOnly bool   // its gateway is for floating IPs only
+}
+
+func instanceOf(r dataplane.Router) (i instance) {
+	if t := r.Transit; t != nil {
+		i.transit, i.edge = dataplane.TransitDevice(t.ID), len(t.Centre) > 0
+	}
+	if g := r.Gateway; g != nil {
+		i.gateway, i.floatingOnly = dataplane.GatewayDevice(g.ID), g.FloatingIPsOnly
+	}
+	return i
+}
 
 // program is what every router has.
 func program() ruleset {
@@ -78,32 +115,27 @@ func program6() ruleset {
 // render is the ruleset that a router asks for. The last word of rules for shared addresses is
 // random.
 func render(r dataplane.Router, random string) ruleset {
-	rs := program()
-	for _, t := range trees() {
-		t.grow(rs[t.table], r.FloatingIPs, nil)
+	rs, i := program(), instanceOf(r)
+	for _, t := range trees(i) {
+		t.grow(rs[t.table], t.of(membersOf(r)), nil)
 	}
-	dropAll(rs[mangle], inside, subnets(r, ipv4))
+	dropAll(rs[mangle], inside, only(ipv4, namespace.Inside(r)))
 	if addrs := namespace.OwnIPv6(r); len(addrs) > 0 {
 		maps.Copy(rs, program6())
-		dropAll(rs[raw6], inside, subnets(r, ipv6))
+		dropAll(rs[raw6], inside, only(ipv6, namespace.Inside(r)))
 		dropAll(rs[raw6], own, hosts(addrs))
 	}
-	add := func(table, chain, spec string) {
-		if rs[table] != nil {
-			rs[table].chains[chain] = append(rs[table].chains[chain], rule{spec: spec})
-		}
-	}
+	i.addTo(rs)
 	established := "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
-	if g := r.Gateway; g == nil || !g.SNAT {
+	add := rs.add
+	if !r.Gateway.Guarded() {
 		add(filter, forward, established)
 	}
 	if g := r.Gateway; g != nil {
 		dev := dataplane.GatewayDevice(g.ID)
 		add(filter, refuse, "-i "+dev+" -j DROP") // to the outside nobody speaks in the name of such an address
 		add(filter6, refuse, "-i "+dev+" -j DROP")
-		add(mangle, prerouting, "-i "+dev+" -j "+inside)
-		add(raw6, prerouting, "-i "+dev+" -j "+inside)
-		if g.SNAT {
+		if g.Guarded() {
 			add(filter, forward, "! -o "+dev+" "+established)
 			// What gets neither another source nor back the one that was asked would show private
 			// addresses outside.
@@ -131,22 +163,76 @@ func render(r dataplane.Router, random string) ruleset {
 	add(filter, refuse, "-p tcp -j REJECT --reject-with tcp-reset")
 	add(filter, refuse, "-j REJECT --reject-with icmp-port-unreachable")
 	add(filter6, refuse, "-j REJECT --reject-with icmp6-port-unreachable")
-	add(mangle, prerouting, "-j "+byDst)
 	add(nat, postrouting, "-m mark --mark "+hairpinMark+" -j "+hairpin)
 	return rs
 }
 
-// subnets lists those of the internal ports, of a family.
-func subnets(r dataplane.Router, f family) []netip.Prefix {
-	var list []netip.Prefix
-	for _, p := range r.Ports {
-		for _, a := range p.Addrs {
-			if a.Addr().Is6() == (f == ipv6) {
-				list = append(list, a.Masked())
-			}
+// addTo adds what an instance does with packets where they enter, and what it drops before anything
+// is let through.
+func (i instance) addTo(rs ruleset) {
+	if i.transit != "" {
+		// Other instances have the same addresses.
+		chains := rs[raw6]
+		if chains != nil {
+			chains.chains[prerouting] = slices.Insert(chains.chains[prerouting], 0, rule{spec: "-i " + i.transit + " -j RETURN"})
 		}
 	}
-	return list
+	if i.edge {
+		// What was led here by mistake would come back for ever.
+		loop := "-i " + i.transit + " -o " + i.transit + " -j DROP"
+		rs.add(filter, forward, loop)
+		rs.add(filter6, forward, loop)
+		rs[nat].chains["PREROUTING"] = specs("-m mark ! --mark " + centreMark + " -j " + byDst)
+		rs[mangle].chains[steer] = specs("-j " + byAway)
+	}
+	if i.gateway != "" {
+		rs.add(mangle, prerouting, "-i "+i.gateway+" -j "+inside)
+	}
+	switch {
+	case i.floatingOnly:
+		i.addFloatingOnly(rs)
+	case i.gateway != "":
+		rs.add(raw6, prerouting, "-i "+i.gateway+" -j "+inside)
+		if i.transit != "" {
+			rs.add(filter, forward, "-o "+i.gateway+" -j "+byAway)
+		}
+	}
+	count := "-j " + byDst
+	if i.edge {
+		rs.add(mangle, prerouting, "! -i "+i.transit+" -j "+steer)
+		count = "-m mark ! --mark " + centreMark + " " + count
+	}
+	rs.add(mangle, prerouting, count)
+}
+
+// addFloatingOnly lets nothing pass the gateway but what is of floating IPs. What leaves by it was
+// marked where it entered.
+func (i instance) addFloatingOnly(rs ruleset) {
+	in, out := "-i "+i.gateway+" ", "-o "+i.gateway+" "
+	rs.add(mangle, prerouting, in+markFloatingIP)
+	rs.add(mangle, prerouting, in+"-g "+byDst)
+	rs.add(mangle, steer, "-m mark --mark "+centreMark+" -j RETURN")
+	// Answers to what came by the transit go back there.
+	rs.add(mangle, steer, "-m conntrack --ctdir ORIGINAL -g "+byFixed)
+	rs.add(mangle, steer, "-m conntrack --ctstate INVALID,UNTRACKED,DNAT -g "+byFixed)
+	rs[filter].chains["INPUT"] = specs("-i " + i.gateway + " -j " + refuse)
+	rs.add(filter, forward, in+"-m conntrack ! --ctstate SNAT,DNAT -j DROP")
+	rs.add(filter, forward, in+out+"-j DROP")
+	rs.add(filter, forward, out+"-m mark ! --mark "+floatingIPMark+" -j DROP")
+	rs.add(raw6, prerouting, in+"-j DROP")
+	rs.add(filter6, forward, out+"-j DROP")
+}
+
+// add appends a rule, if the ruleset has the table.
+func (rs ruleset) add(table, chain, spec string) {
+	if rs[table] != nil {
+		rs[table].chains[chain] = append(rs[table].chains[chain], rule{spec: spec})
+	}
+}
+
+// only returns the prefixes of a family.
+func only(f family, prefixes []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return p.Addr().Is6() != (f == ipv6) })
 }
 
 // hosts makes prefixes of addresses.
@@ -158,27 +244,17 @@ func hosts(addrs []netip.Addr) []netip.Prefix {
 	return list
 }
 
-// internalDevices are in order, whatever that of the ports is.
+// internalDevices are in order, whatever that of the ports is. The transit is one.
 func internalDevices(r dataplane.Router) []string {
 	var devices []string
 	for _, p := range r.Ports {
 		devices = append(devices, dataplane.PortDevice(p.ID))
 	}
+	if r.Transit != nil {
+		devices = append(devices, dataplane.TransitDevice(r.Transit.ID))
+	}
 	slices.Sort(devices)
 	return devices
-}
-
-// renderFloatingIPs is only those chains of the ruleset in which a difference in some floating IPs
-// shows, with all their rules.
-func renderFloatingIPs(fips, changed []dataplane.FloatingIP) ruleset {
-	rs := ruleset{}
-	for _, t := range trees() {
-		if rs[t.table] == nil {
-			rs[t.table] = &table{chains: map[string][]rule{}}
-		}
-		t.grow(rs[t.table], fips, changed)
-	}
-	return rs
 }
 
 func specs(texts ...string) []rule {

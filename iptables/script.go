@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,29 +14,67 @@ import (
 // the new one, or drops it. A guard is up before the translation that needs it changes, and one
 // that is given up goes last. What only counts comes before what translates: a script for floating
 // IPs that stops has changed nothing yet. In the tables of IPv6 any order will do.
+//
+// Where the mangle table leads packets of fixed addresses out by a gateway for floating IPs, it stops
+// before their translation ends, and begins when it is there: the first packet of a connection passes
+// no guard behind the translation.
 func (d difference) script(f family) string {
-	order := []string{filter, mangle, nat, filter6, raw6}
-	if !d.want.guards() {
-		order = []string{mangle, nat, filter, filter6, raw6}
-	}
 	var b strings.Builder
-	for _, table := range order {
-		of, name := splitTable(table)
-		if part := d.part(table); part != "" && of == f {
-			fmt.Fprintf(&b, "*%s\n%sCOMMIT\n", name, part)
+	for _, s := range d.sections() {
+		if of, name := splitTable(s.table); of == f {
+			fmt.Fprintf(&b, "*%s\n%sCOMMIT\n", name, s.lines)
 		}
 	}
 	return b.String()
 }
 
-// tables counts those that differ.
-func (d difference) tables() (n int) {
-	for _, table := range tables {
-		if d.part(table) != "" {
-			n++
+// section changes a table at one instant.
+type section struct{ table, lines string }
+
+// sections are those of all tables, in order.
+func (d difference) sections() []section {
+	order := []string{mangle, nat}
+	var before string
+	if slices.ContainsFunc(d.chains, chainDiff.steers) {
+		order, before = []string{nat, mangle}, d.unsteer()
+	}
+	if d.want.guards() {
+		order = slices.Insert(order, 0, filter)
+	} else {
+		order = append(order, filter)
+	}
+	var list []section
+	for _, table := range append(order, filter6, raw6) {
+		if table == nat && before != "" {
+			list = append(list, section{mangle, before})
+		}
+		if part := d.part(table); part != "" {
+			list = append(list, section{table, part})
 		}
 	}
-	return n
+	return list
+}
+
+// tables counts the instants at which tables change.
+func (d difference) tables() int { return len(d.sections()) }
+
+// steers reports whether the chain is one that leads packets out by a gateway for floating IPs.
+func (c chainDiff) steers() bool { return c.table == mangle && rootOf(c.name) == byFixed }
+
+// unsteer deletes the rules of addresses that are no longer led out by the gateway.
+func (d difference) unsteer() string {
+	var b strings.Builder
+	for _, c := range d.chains {
+		if !c.steers() {
+			continue
+		}
+		for _, r := range c.gone(d.have) {
+			if _, ok := parseMember(c.name, r); ok {
+				fmt.Fprintf(&b, "-D %s %s\n", c.name, r.spec)
+			}
+		}
+	}
+	return b.String()
 }
 
 // part is what a script says of one table. Nothing goes while a rule leads to it, and no rule leads
@@ -59,6 +98,9 @@ func (d difference) part(table string) string {
 			return
 		}
 		for _, r := range c.remove {
+			if _, done := parseMember(c.name, r); done && c.steers() {
+				continue // see unsteer
+			}
 			fmt.Fprintf(&b, "-D %s %s\n", c.name, r.spec)
 		}
 	})

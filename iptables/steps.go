@@ -13,10 +13,10 @@ import (
 
 // steps tells the difference to people: first tables and chains, rule by rule in the words of
 // iptables, then shared addresses, then floating IPs, each with all that is wrong about it. How a
-// tree has to grow for a floating IP is not told.
+// tree has to grow for an address is not told.
 func (d difference) steps() []dataplane.Step {
 	var steps, shared []dataplane.Step
-	fips := d.floatingIPs()
+	fips, members := d.floatingIPs(), d.members()
 	for _, name := range tables {
 		if s, ok := d.tableStep(name); ok {
 			steps = append(steps, s)
@@ -26,8 +26,13 @@ func (d difference) steps() []dataplane.Step {
 		for _, a := range sharedAddresses(c) {
 			shared = append(shared, a.step())
 		}
-		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips) {
+		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips, members) {
 			steps = append(steps, c.steps()...)
+		}
+	}
+	for _, m := range members {
+		if _, whole := d.tableStep(m.table); !whole && !m.of(fips) {
+			steps = append(steps, m.step())
 		}
 	}
 	steps = append(steps, shared...)
@@ -57,20 +62,20 @@ func (d difference) tableStep(name string) (dataplane.Step, bool) {
 }
 
 // told says whether the chain's own rules are worth a step, floating IPs and shared addresses
-// apart: not if it is that part of a tree in which floating IPs change.
-func (d difference) told(c chainDiff, fips map[netip.Addr]*faults) bool {
+// apart: not if it is that part of a tree in which addresses change.
+func (d difference) told(c chainDiff, fips map[netip.Addr]*faults, members []member) bool {
 	p, inTree := grown(c.name)
 	if !inTree {
 		return true
 	}
-	if d.partial {
+	if d.partial || slices.ContainsFunc(members, func(m member) bool { return m.table == c.table && m.root == rootOf(c.name) && p.Contains(m.addr) }) {
 		return false
 	}
 	for addr, f := range fips {
-		if strings.HasPrefix(c.name, byDst) && p.Contains(addr) {
+		if root := rootOf(c.name); (root == byDst || root == byEdge) && p.Contains(addr) {
 			return false
 		}
-		if strings.HasPrefix(c.name, bySrc) && slices.ContainsFunc(f.fixed, p.Contains) {
+		if root := rootOf(c.name); (root == bySrc || root == byFixed) && slices.ContainsFunc(f.fixed, p.Contains) {
 			return false
 		}
 	}
@@ -115,8 +120,66 @@ func (c chainDiff) steps() []dataplane.Step {
 // describes says that a rule is told by a step of another kind.
 func (c chainDiff) describes(r rule) bool {
 	_, ofFloatingIP := parseEntry(c.name, r)
+	_, ofMember := parseMember(c.name, r)
 	_, _, ofShared := parseShared(c, r)
-	return ofFloatingIP || ofShared
+	return ofFloatingIP || ofMember || ofShared
+}
+
+// member is an address that comes into one of the other trees, or leaves it.
+type member struct {
+	table, root string
+	addr        netip.Addr
+	op          dataplane.Op
+	spec        string
+}
+
+func (m member) step() dataplane.Step {
+	return dataplane.Step{Op: m.op, Kind: dataplane.KindRules, Object: m.table + " " + m.root, Detail: m.spec}
+}
+
+// of reports whether the step of a floating IP tells of the address.
+func (m member) of(fips map[netip.Addr]*faults) bool {
+	switch m.root {
+	case byEdge:
+		return fips[m.addr] != nil
+	case byFixed:
+		for _, f := range fips {
+			if slices.Contains(f.fixed, m.addr) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// members lists the addresses that change in trees which are not about floating IPs here alone, in
+// order.
+func (d difference) members() []member {
+	var list []member
+	for _, c := range d.chains {
+		if h := d.have[c.table]; h != nil && h.opaque {
+			continue // nobody knows which are there
+		}
+		note := func(op dataplane.Op, r rule) {
+			if a, ok := parseMember(c.name, r); ok {
+				list = append(list, member{c.table, rootOf(c.name), a, op, r.spec})
+			}
+		}
+		gone, come := c.changed()
+		if ours(c.name) && !c.wanted {
+			gone = c.gone(d.have)
+		}
+		for _, r := range gone {
+			note(dataplane.Remove, r)
+		}
+		for _, r := range come {
+			note(dataplane.Add, r)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b member) int {
+		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.root, b.root), a.addr.Compare(b.addr))
+	})
+	return list
 }
 
 // moved says that a built-in chain has our rule, but not once, or not where it should be.

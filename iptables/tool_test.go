@@ -223,7 +223,9 @@ exec $real "$@" <$here/input`)
 		change := namespace.Change{Want: example(fip(5), fip(6)), Since: added(fip(6))}
 
 		arm()
-		proven, err := p.side().applyDelta(t.Context(), delta(change), &undoer{})
+		d, ok := delta(change)
+		require.True(t, ok)
+		proven, err := p.side().applyDelta(t.Context(), d, &undoer{})
 		require.ErrorContains(t, err, "cut")
 		require.False(t, proven)
 		require.Equal(t, before, p.restored(t))

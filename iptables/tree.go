@@ -23,25 +23,76 @@ const (
 	leafBits = 32 - stride
 )
 
-// tree translates or counts floating IPs in one table.
+// tree does something about addresses in one table.
 type tree struct {
 	table string
 	root  string // name of the first chain, and beginning of the others'
 	match string // the option that compares the address
+	of    func(members) []dataplane.FloatingIP
 	key   func(dataplane.FloatingIP) netip.Addr
 	act   func(dataplane.FloatingIP) string // what is done when the address is found
 }
 
-func trees() []tree {
+// members are what the trees of a router are about.
+type members struct {
+	here  []dataplane.FloatingIP
+	edges []dataplane.FloatingIP // those of all edges, of which only the address matters
+	away  []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
+}
+
+func membersOf(r dataplane.Router) members {
+	m := members{here: r.FloatingIPs}
+	if t := r.Transit; t != nil {
+		m.edges, m.away = slices.Concat(r.FloatingIPs, remote(t.External)), elsewhere(t.Elsewhere)
+	}
+	return m
+}
+
+func remote(routes []dataplane.Route) []dataplane.FloatingIP {
+	list := make([]dataplane.FloatingIP, 0, len(routes))
+	for _, r := range routes {
+		if r.Dest.IsSingleIP() && r.Dest.Addr().Is4() {
+			list = append(list, dataplane.FloatingIP{Addr: r.Dest.Addr()})
+		}
+	}
+	return list
+}
+
+func elsewhere(fixed []netip.Addr) []dataplane.FloatingIP {
+	list := make([]dataplane.FloatingIP, len(fixed))
+	for i, a := range fixed {
+		list[i].Fixed = a
+	}
+	return list
+}
+
+func trees(i instance) []tree {
 	floating := func(f dataplane.FloatingIP) netip.Addr { return f.Addr }
 	fixed := func(f dataplane.FloatingIP) netip.Addr { return f.Fixed }
-	count := func(dataplane.FloatingIP) string { return "-j RETURN" }
-	return []tree{
-		{mangle, byDst, "-d", floating, count},
-		{mangle, bySrc, "-s", fixed, count},
-		{nat, byDst, "-d", floating, func(f dataplane.FloatingIP) string { return "-j DNAT --to-destination " + f.Fixed.String() }},
-		{nat, bySrc, "-s", fixed, func(f dataplane.FloatingIP) string { return "-j SNAT --to-source " + f.Addr.String() }},
+	do := func(action string) func(dataplane.FloatingIP) string {
+		return func(dataplane.FloatingIP) string { return action }
 	}
+	here := func(m members) []dataplane.FloatingIP { return m.here }
+	edges := func(m members) []dataplane.FloatingIP { return m.edges }
+	away := func(m members) []dataplane.FloatingIP { return m.away }
+	list := []tree{
+		{mangle, byDst, "-d", here, floating, do("-j RETURN")},
+		{mangle, bySrc, "-s", here, fixed, do("-j RETURN")},
+		{nat, byDst, "-d", here, floating, func(f dataplane.FloatingIP) string { return "-j DNAT --to-destination " + f.Fixed.String() }},
+		{nat, bySrc, "-s", here, fixed, func(f dataplane.FloatingIP) string { return "-j SNAT --to-source " + f.Addr.String() }},
+	}
+	if i.edge {
+		list = append(list,
+			tree{mangle, byAway, "-s", away, fixed, do("-g " + byEdge)},
+			tree{mangle, byEdge, "-d", edges, floating, do(markToCentre)})
+	}
+	switch {
+	case i.floatingOnly:
+		list = append(list, tree{mangle, byFixed, "-s", here, fixed, do(markFloatingIP)})
+	case i.transit != "" && i.gateway != "":
+		list = append(list, tree{filter, byAway, "-s", away, fixed, do("-j DROP")})
+	}
+	return list
 }
 
 // leaf is a floating IP and the address by which it is found.
@@ -124,16 +175,22 @@ func shared(leaves []leaf) int { return bits.LeadingZeros32(leaves[0].key ^ leav
 
 // grown is the prefix that a chain of a tree stands for.
 func grown(chain string) (p netip.Prefix, ok bool) {
-	for _, root := range []string{byDst, bySrc} {
-		if chain == root {
-			return netip.PrefixFrom(netip.IPv4Unspecified(), 0), true
-		}
-		if text, found := strings.CutPrefix(chain, root+"-"); found {
-			p, err := netip.ParsePrefix(text)
-			return p, err == nil
+	root := rootOf(chain)
+	if chain == root {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0), root != ""
+	}
+	p, err := netip.ParsePrefix(chain[len(root)+1:])
+	return p, root != "" && err == nil
+}
+
+// rootOf is the root of the tree that a chain's name is one in; empty if it is none.
+func rootOf(chain string) string {
+	for _, root := range []string{byDst, bySrc, byFixed, byEdge, byAway} {
+		if chain == root || strings.HasPrefix(chain, root+"-") {
+			return root
 		}
 	}
-	return p, false
+	return ""
 }
 
 // leafChain is the name of the chain that an address's rule is in.

@@ -6,9 +6,9 @@
 //
 // Each router has one table for IPv4, "ip l3kit", in its namespace, and one for IPv6, "ip6 l3kit",
 // if it speaks IPv6; nft list ruleset shows them, with a comment beside each set and rule. IPv6 is
-// never translated, and does not pay for conntrack. Chains and rules are the same for every router.
-// All that varies is in sets and maps, so that the cost of a packet does not depend on the number
-// of floating IPs, and a floating IP more is four elements more:
+// never translated, and does not pay for conntrack. Chains and rules are the same for every router
+// that is not distributed. All that varies is in sets and maps, so that the cost of a packet does not
+// depend on the number of floating IPs, and a floating IP more is four elements more:
 //
 //	set or map    holds                                          while
 //	fip_dnat      floating IP → fixed address
@@ -47,6 +47,35 @@
 //
 // The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
 //
+// # Instances of distributed routers
+//
+// An instance has more sets, and rules that look into them:
+//
+//	set           holds                                          at
+//	transit       the transit's device                           every instance
+//	elsewhere     fixed addresses that another instance          every instance
+//	              translates
+//	legs          each internal device                           an edge
+//	floating      floating IPs of this edge and of others        an edge
+//	fixed         fixed address of each floating IP              a gateway for floating IPs only
+//
+// Its set inside also holds what other instances have, as far as no other prefix in it covers that.
+// So a remote workload more in a known subnet changes nothing; a floating IP here is two elements
+// more than elsewhere. Nothing that comes by the transit is spoofed. At an edge what comes by it does
+// not leave by it. At the centre nothing leaves by the gateway that is from an address in elsewhere.
+//
+// At an edge the ingress chain marks with [namespace.MarkToCentre] what goes from an address in
+// elsewhere to one in floating; the prerouting chain leaves that as it is. Where the gateway is for
+// floating IPs only it is always guarded; nothing comes by it that is not for one of them, nothing
+// leaves by it that is not from a fixed address, and nothing of IPv6 passes. One chain more chooses
+// the way of packets there:
+//
+//	chain         hook and priority      does                                    and why there
+//	steer         prerouting mangle      marks with [namespace.MarkFloatingIP]   after conntrack, which knows what is an answer, and
+//	                                     what comes by the gateway, and from     before routing
+//	                                     fixed addresses; but not answers to
+//	                                     what no floating IP let in here
+//
 // A source is spoofed if it is in an internal subnet and comes by the gateway, or if it is an
 // address of the router itself. Of IPv4 the kernel drops the latter without being told
 // (fib_validate_source). The metadata addresses 169.254.169.254 and fe80::a9fe:a9fe are link-local,
@@ -61,7 +90,7 @@
 // inside. The server must see another address than the client's, or it would answer past the
 // router; so the source becomes the client's floating IP, or else the gateway's address. The
 // postrouting chain cannot tell where a packet came in, so the forward chain marks it (bit 0x10000
-// of the packet mark, which nothing else here uses).
+// of the packet mark, which nothing else here uses). An instance treats its transit as inside.
 //
 // Shared addresses get fully random ports, so that two clients that connect at once do not choose
 // the same; a floating IP stands for one host, which keeps its ports.
@@ -71,7 +100,7 @@
 // Every change is one transaction, bound to the generation of the namespace's rules that it was
 // made for: the kernel refuses it if anybody wrote since. A transaction writes both tables. So what
 // was applied last can be trusted without looking for as long as the generation is the same, and a
-// change in floating IPs costs as much as the floating IPs that change. Otherwise everything in the
+// change that a [namespace.Delta] can tell costs as much as what changes. Otherwise everything in the
 // tables is read back, rule by rule, and compared. Elements that differ are written one by one; a
 // chain that differs is written anew, without touching sets and counters; what is in them and not
 // of the program goes. Other tables are not looked at.

@@ -57,8 +57,8 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		if err != nil {
 			return nil, err
 		}
-		if unchanged {
-			return changes{delta(*want.Since)}.steps(), nil
+		if c, ok := delta(want); ok && unchanged {
+			return c.steps(), nil
 		}
 	}
 	have, generation, err := r.socket.read(ctx)
@@ -66,7 +66,7 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		return nil, err
 	}
 	c := compareAll(have, render(want.Want))
-	if c.empty() && want.Since != nil && len(want.Since.Removed)+len(want.Since.Added) == 0 {
+	if c.empty() && want.Since != nil && want.Since.Empty() {
 		r.generation = generation // it was somebody else's table that changed
 	}
 	r.seen, r.seenAt = have, generation
@@ -82,10 +82,12 @@ func (r *rules) Apply(ctx context.Context, want namespace.Change) (func(context.
 		return nil, err
 	}
 	if want.Since != nil {
-		undo, err := r.applyDelta(changes{delta(*want.Since)})
-		if err == nil {
-			return undo, nil
-		} // whatever went wrong, the long way finds out what there is
+		if c, ok := delta(want); ok {
+			undo, err := r.applyDelta(c)
+			if err == nil {
+				return undo, nil
+			} // whatever went wrong, the long way finds out what there is
+		}
 	}
 	wanted := render(want.Want)
 	for range maxRaces {
@@ -158,12 +160,6 @@ func (r *rules) Unchanged() (bool, error) {
 
 // next is the generation that a commit leads to. The kernel passes over 0.
 func next(generation uint32) uint32 { return max(generation+1, 1) }
-
-// delta is the difference that floating IPs make. Its cost does not depend on how many there are
-// beside.
-func delta(d namespace.Delta) difference {
-	return compare(renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added))
-}
 
 // Present implements [namespace.Rules].
 func (r *rules) Present(ctx context.Context) (bool, error) {

@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 func routers() map[string]dataplane.Router {
 	all := firewalltest.Routers(fip(5), fip(6), fip(7))
+	maps.Copy(all, firewalltest.Instances(fip(5), fip(6), fip(7)))
 	all["resized"] = without(all["full"], func(r *dataplane.Router) {
 		r.FloatingIPs = nil
 		r.Ports[0].Addrs = []netip.Prefix{
@@ -77,6 +79,29 @@ func TestRules(t *testing.T) {
 		Rounds:  30,
 		Half:    func(p *place) { p.nft("add", "table", "ip", "l3kit") },
 		Disturb: disturb,
+	}
+	script := func(lines string) func(*place) {
+		return func(p *place) { p.script(lines) }
+	}
+	s.EdgeDrift = map[string]func(*place){
+		"without legs":        script("flush set ip l3kit legs"),
+		"without a transit":   script("flush set ip l3kit transit"),
+		"without a transit 6": script("flush set ip6 l3kit transit"),
+		"elsewhere":           script("flush set ip l3kit elsewhere"),
+		"floating IPs":        script("delete element ip l3kit floating { 203.0.3.232 }"),
+		"a fixed address":     script("delete element ip l3kit fixed { 10.0.0.5 }"),
+		"one fixed more":      script("add element ip l3kit fixed { 10.0.0.9 }"),
+		"no steering":         script("flush chain ip l3kit steer"),
+		"steering too late":   script("flush chain ip l3kit steer; delete chain ip l3kit steer; add chain ip l3kit steer { type filter hook prerouting priority 0; }"),
+		"no guard":            script("flush chain ip l3kit forward"),
+		"inside":              script("delete element ip l3kit inside { 10.2.0.0/24 }"),
+		"hairpin":             script("delete element ip l3kit hairpin { \"qt-tr\" }"),
+		"IPv6 passes":         script("flush chain ip6 l3kit forward"),
+	}
+	s.CentreDrift = map[string]func(*place){
+		"elsewhere": script("delete element ip l3kit elsewhere { 10.0.0.5 }"),
+		"spoofed 6": script("flush chain ip6 l3kit ingress"),
+		"no drop":   script("flush chain ip l3kit forward"),
 	}
 	s.Run(t)
 }
@@ -153,7 +178,8 @@ func TestForeignTable(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, table := range []*table{program(), program6()} {
+	all := instance{transit: true, edge: true, floatingOnly: true}
+	for _, table := range []*table{program(all), program6(all)} {
 		for _, c := range table.chains {
 			require.Contains(t, string(doc), "//\t"+c.name+" ")
 		}
@@ -163,12 +189,19 @@ func TestDocumented(t *testing.T) {
 	}
 	source, err := os.ReadFile("program.go")
 	require.NoError(t, err)
-	listing, err := os.ReadFile(filepath.Join("testdata", "dual-stack.nft"))
+	instances, err := os.ReadFile("instance.go")
 	require.NoError(t, err)
-	for line := range strings.Lines(string(listing)) {
+	source = append(source, instances...)
+	var listings []byte
+	for _, name := range []string{"dual-stack", "edge", "centre"} {
+		listing, err := os.ReadFile(filepath.Join("testdata", name+".nft"))
+		require.NoError(t, err)
+		listings = append(listings, listing...)
+	}
+	for line := range strings.Lines(string(listings)) {
 		if text, _, ok := strings.Cut(strings.TrimSpace(line), ` comment "`); ok && text != "" {
-			text = strings.ReplaceAll(text, "0x00010000 != 0x00000000", "0x10000 != 0")
-			text = strings.ReplaceAll(text, "0x00010000", "0x10000")
+			text = strings.ReplaceAll(text, " != 0x00000000", " != 0")
+			text = strings.ReplaceAll(text, "0x000", "0x")
 			text = strings.ReplaceAll(text, "@nh,192,32 & 0xffc00000 == 0xfe800000", "ip6 daddr fe80::/10")
 			require.Contains(t, string(source), "// "+text+"\n")
 		}

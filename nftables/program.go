@@ -2,6 +2,8 @@ package nftables
 
 import (
 	"encoding/binary"
+	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -40,23 +42,23 @@ const (
 // refuse is the chain that ends packets to link-local addresses.
 const refuse = "refuse"
 
-// program is the table that every router has, with empty sets. The text beside each rule is its
-// form in nft(8).
-func program() *table {
+// program is the table that every router has, with empty sets, and with what it needs as an instance
+// of a distributed one. The text beside each rule is its form in nft(8).
+func program(i instance) *table {
 	return &table{
 		family: ipv4,
-		sets: []*set{
+		sets: append([]*set{
 			newMap(fipDNAT, address, "fixed address of each floating IP"),
 			newMap(fipSNAT, address, "floating IP of each fixed address that has one"),
 			newCountingSet(fipIn, address, "floating IPs, and what went to them"),
 			newCountingSet(fipOut, address, "floating IPs, and what came from them"),
 			newSet(external, device, "device of the gateway"),
-			newIntervalSet(inside, address, "internal subnets"),
+			newInside(address),
 			newSet(guarded, device, "the same while SNAT is on"),
 			newMap(sharedSNAT, device, "address that hosts without a floating IP leave with"),
 			newMap(hairpin, device, "address that inside clients of floating IPs show without one of their own"),
-		},
-		chains: []*chain{
+		}, i.sets()...),
+		chains: slices.Concat([]*chain{
 			{refuse, hook{}, []rule{
 				// iifname @external drop
 				newRule("in silence towards the outside", iifname(), in(external), verdict(expr.VerdictDrop)),
@@ -65,23 +67,16 @@ func program() *table {
 				// reject
 				newRule("the rest gets ICMP's port unreachable", unreachablePort(ipv4)),
 			}},
-			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
-				// iifname @external ip saddr @inside drop
-				newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr(), in(inside), verdict(expr.VerdictDrop)),
-				// ip daddr @fip_in
-				newRule("count what goes to floating IPs", daddr(), in(fipIn)),
-			}},
-			{"prerouting", hook{"nat", unix.NF_INET_PRE_ROUTING, -100, accept}, []rule{
-				// dnat to ip daddr map @fip_dnat
-				newRule("floating IP to fixed address", daddr(), mapped(fipDNAT), dnat()),
-			}},
+			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, i.ingress()},
+			{"prerouting", hook{"nat", unix.NF_INET_PRE_ROUTING, -100, accept}, i.prerouting()},
 			{"output", hook{"nat", unix.NF_INET_LOCAL_OUT, -100, accept}, []rule{
 				// dnat to ip daddr map @fip_dnat
 				newRule("the same for the router's own connections", daddr(), mapped(fipDNAT), dnat()),
 			}},
-			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
+			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, slices.Concat([]rule{
 				// ip daddr 169.254.0.0/16 goto refuse
 				newRule("link-local addresses are on the link", toLinkLocal4(), gotoChain(refuse)),
+			}, i.forward(), []rule{
 				// ct state established,related oifname != @guarded accept
 				newRule("most packets end here", ctBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED, expr.CmpOpNeq),
 					oifname(), notIn(guarded), verdict(expr.VerdictAccept)),
@@ -107,35 +102,32 @@ func program() *table {
 					verdict(expr.VerdictDrop)),
 				// iifname != @external ct status dnat meta mark set meta mark | 0x10000
 				newRule("floating IP reached from inside", iifname(), notIn(external), ctBits(expr.CtKeySTATUS, ipsDstNAT, expr.CmpOpNeq),
-					markHairpin()),
-			}},
+					setMark(hairpinMark)),
+			})},
 			{"postrouting", hook{"nat", unix.NF_INET_POST_ROUTING, 100, accept}, []rule{
 				// oifname @external snat to ip saddr map @fip_snat
 				newRule("fixed address to floating IP", oifname(), in(external), saddr(), mapped(fipSNAT), snat(false)),
 				// snat to oifname map @shared_snat fully-random
 				newRule("the others share the gateway's address", oifname(), mapped(sharedSNAT), snat(true)),
 				// meta mark & 0x10000 != 0 snat to ip saddr map @fip_snat
-				newRule("a client shows its floating IP", isHairpin(), saddr(), mapped(fipSNAT), snat(false)),
+				newRule("a client shows its floating IP", isMarked(hairpinMark), saddr(), mapped(fipSNAT), snat(false)),
 				// meta mark & 0x10000 != 0 snat to oifname map @hairpin fully-random
-				newRule("or else the gateway's address", isHairpin(), oifname(), mapped(hairpin), snat(true)),
+				newRule("or else the gateway's address", isMarked(hairpinMark), oifname(), mapped(hairpin), snat(true)),
 			}},
-			{"count_out", hook{"filter", unix.NF_INET_POST_ROUTING, 300, accept}, []rule{
-				// ip saddr @fip_out
-				newRule("count what comes from floating IPs", saddr(), in(fipOut)),
-			}},
-		},
+			{"count_out", hook{"filter", unix.NF_INET_POST_ROUTING, 300, accept}, i.countOut()},
+		}, i.steer()),
 	}
 }
 
 // program6 is the table of a router that speaks IPv6. It keeps no state. TCP is not reset: the
 // kernel cannot send that to a link-local address (nf_send_reset6), and connect(2) ends by the ICMP
 // error as well.
-func program6() *table {
-	return &table{
+func program6(i instance) *table {
+	t := &table{
 		family: ipv6,
 		sets: []*set{
 			newSet(external, device, "device of the gateway"),
-			newIntervalSet(inside, address6, "internal subnets"),
+			newInside(address6),
 			newSet(own, address6, "addresses of the router"),
 		},
 		chains: []*chain{
@@ -145,34 +137,35 @@ func program6() *table {
 				// reject
 				newRule("ICMP's port unreachable", unreachablePort(ipv6)),
 			}},
-			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, []rule{
-				// ip6 saddr @own iifname != "lo" drop
-				newRule("spoofed: the router itself", saddr6(), in(own), notFromLoopback(), verdict(expr.VerdictDrop)),
-				// iifname @external ip6 saddr @inside drop
-				newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr6(), in(inside), verdict(expr.VerdictDrop)),
-			}},
-			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, []rule{
+			{"ingress", hook{"filter", unix.NF_INET_PRE_ROUTING, -300, accept}, i.ingress6()},
+			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, append([]rule{
 				// ip6 daddr fe80::/10 goto refuse
 				newRule("link-local addresses are on the link", toLinkLocal6(), gotoChain(refuse)),
-			}},
+			}, i.forward6()...)},
 		},
 	}
+	if i.transit {
+		t.sets = append(t.sets, newSet(transit, device, "device of the transit"))
+	}
+	return t
 }
 
 // render is what a router asks for.
 func render(r dataplane.Router) ruleset { return ruleset{ip: render4(r), ip6: render6(r)} }
 
 func render4(r dataplane.Router) *table {
-	t := program()
+	i := instanceOf(r)
+	t := program(i)
 	fillFloatingIPs(t, r.FloatingIPs)
-	fillSubnets(t, r.Ports)
+	fillInside(t, namespace.Inside(r))
+	i.fill(t, r)
 	g := r.Gateway
 	if g == nil {
 		return t
 	}
 	dev := deviceKey(dataplane.GatewayDevice(g.ID))
 	t.set(external).elements[dev] = element{}
-	if g.SNAT {
+	if g.Guarded() {
 		t.set(guarded).elements[dev] = element{}
 	}
 	if a := g.SNATAddr(); a.IsValid() {
@@ -181,6 +174,9 @@ func render4(r dataplane.Router) *table {
 	if a := g.HairpinAddr(); a.IsValid() {
 		for _, p := range r.Ports {
 			t.set(hairpin).elements[deviceKey(dataplane.PortDevice(p.ID))] = element{value: addressKey(a)}
+		}
+		if r.Transit != nil {
+			t.set(hairpin).elements[deviceKey(dataplane.TransitDevice(r.Transit.ID))] = element{value: addressKey(a)}
 		}
 	}
 	return t
@@ -192,35 +188,28 @@ func render6(r dataplane.Router) *table {
 	if len(own6) == 0 {
 		return nil
 	}
-	t := program6()
-	fillSubnets(t, r.Ports)
+	t := program6(instanceOf(r))
+	fillInside(t, namespace.Inside(r))
 	for _, a := range own6 {
 		t.set(own).elements[addressKey(a)] = element{}
 	}
 	if r.Gateway != nil {
 		t.set(external).elements[deviceKey(dataplane.GatewayDevice(r.Gateway.ID))] = element{}
 	}
+	if r.Transit != nil {
+		t.set(transit).elements[deviceKey(dataplane.TransitDevice(r.Transit.ID))] = element{}
+	}
 	return t
 }
 
-// fillSubnets fills in the internal subnets of the table's family.
-func fillSubnets(t *table, ports []dataplane.Port) {
+// fillInside fills in those prefixes that are of the table's family.
+func fillInside(t *table, prefixes []netip.Prefix) {
 	elements := t.set(inside).elements
-	for _, p := range ports {
-		for _, a := range p.Addrs {
-			if a.Addr().Is6() == (t.family == ipv6) {
-				elements[subnetKey(a)] = element{}
-			}
+	for _, p := range prefixes {
+		if p.Addr().Is6() == (t.family == ipv6) {
+			elements[subnetKey(p)] = element{}
 		}
 	}
-}
-
-// renderFloatingIPs is only that part of a table in which routers differ that differ in floating
-// IPs. Its cost depends on fips alone.
-func renderFloatingIPs(fips []dataplane.FloatingIP) *table {
-	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}}}
-	fillFloatingIPs(t, fips)
-	return t
 }
 
 func fillFloatingIPs(t *table, fips []dataplane.FloatingIP) {
@@ -273,9 +262,9 @@ func newMap(name string, key keyType, comment string) *set {
 	return s
 }
 
-// newIntervalSet is a set of subnets.
-func newIntervalSet(name string, key keyType, comment string) *set {
-	s := newSet(name, key, comment)
+// newInside is the set of subnets of a family.
+func newInside(key keyType) *set {
+	s := newSet(inside, key, "internal subnets")
 	s.definition[unix.NFTA_SET_FLAGS] = bigEndian(unix.NFT_SET_INTERVAL)
 	return s
 }

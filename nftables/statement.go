@@ -114,14 +114,14 @@ func ctDirection(d byte) []expr.Any {
 	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{d}}}
 }
 
-func isHairpin() []expr.Any {
-	return append([]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: reg}}, testBits(hairpinMark, expr.CmpOpNeq)...)
+func isMarked(bit uint32) []expr.Any {
+	return append([]expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: reg}}, testBits(bit, expr.CmpOpNeq)...)
 }
 
-func markHairpin() []expr.Any {
+func setMark(bit uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg},
-		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: word(^uint32(hairpinMark)), Xor: word(hairpinMark)},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: word(^bit), Xor: word(bit)},
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg, SourceRegister: true},
 	}
 }

@@ -46,7 +46,7 @@ func (d difference) steps() []dataplane.Step {
 	}
 	for _, s := range d.sets {
 		if s.want != nil {
-			steps = append(steps, s.deviceSteps(d.anew)...)
+			steps = append(steps, s.memberSteps(d.anew, d.twin(s.want.name))...)
 		}
 	}
 	if d.family() == ipv4 {
@@ -117,17 +117,28 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// deviceSteps tells what changes in the sets whose keys are devices, subnets or own addresses. In a
-// new table only the shared address is worth telling.
-func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
+// twin is what changes in the map of floating IPs that has the same keys as a set; then the floating
+// IPs' own steps tell of both.
+func (d difference) twin(set string) setDiff {
+	name, ok := map[string]string{floating: fipDNAT, fixed: fipSNAT}[set]
+	i := slices.IndexFunc(d.sets, func(s setDiff) bool { return s.want != nil && s.want.name == name })
+	if !ok || i < 0 {
+		return setDiff{}
+	}
+	return d.sets[i]
+}
+
+// memberSteps tells what changes in the sets whose keys are devices, subnets, or addresses that are
+// not all told as floating IPs. In a new table only the shared address is worth telling.
+func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 	kind, prefix, text := dataplane.KindRules, d.want.name+" ", keyText
 	switch d.want.name {
 	case sharedSNAT:
 		kind, prefix, anew = dataplane.KindSNAT, "", false
-	case external, guarded, hairpin:
+	case external, guarded, hairpin, transit, legs:
 	case inside:
 		text = subnetText
-	case own:
+	case own, elsewhere, floating, fixed:
 		text = addressText
 	default:
 		return nil
@@ -137,12 +148,25 @@ func (d setDiff) deviceSteps(anew bool) []dataplane.Step {
 	}
 	var steps []dataplane.Step
 	for _, key := range d.keys() {
+		if twin.want != nil && twin.changes(key) && twin.op(key) == d.op(key) {
+			continue
+		}
 		step := d.elementStep(key)
 		step.Kind, step.Object = kind, prefix+text(key)
 		step.Disturbs = step.Op != dataplane.Add && d.want.isMap()
 		steps = append(steps, step)
 	}
 	return steps
+}
+
+// changes reports whether an element comes, goes, or gets another value.
+func (d setDiff) changes(key string) bool {
+	want, wanted := d.want.elements[key]
+	if d.have == nil || d.redefined() {
+		return wanted
+	}
+	have, had := d.have.elements[key]
+	return wanted != had || want.value != have.value
 }
 
 func (d setDiff) elementStep(key string) dataplane.Step {

@@ -47,7 +47,7 @@ func TestRandomWalk(t *testing.T) {
 			},
 			"another process": func(*rapid.T) { p.Reopen() },
 			"tampering": func(rt *rapid.T) {
-				victim := rapid.SampledFrom(program().sets).Draw(rt, "set")
+				victim := rapid.SampledFrom(program(instance{}).sets).Draw(rt, "set")
 				b := &batch{family: ipv4}
 				b.add("flush set", unix.NFT_MSG_DELSETELEM, 0, func(ae *netlink.AttributeEncoder) {
 					ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)

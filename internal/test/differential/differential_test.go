@@ -59,8 +59,12 @@ func TestNightly(t *testing.T) {
 	for round := 1; time.Now().Before(end) && !t.Failed(); round++ {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
 			stayOnOneCPU(t)
+			draw := drawScenario
+			if round%3 == 0 {
+				draw = drawInstanceScenario
+			}
 			rapid.Check(t, func(rt *rapid.T) {
-				c := drawScenario(rt)
+				c := draw(rt)
 				if !time.Now().Before(end) {
 					return
 				}

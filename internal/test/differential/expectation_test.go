@@ -13,11 +13,16 @@ type expectation struct {
 	router dataplane.Router
 	model  *dataplane.Model
 	bare   *dataplane.Model // of the router without translation and filter
-	paths  []dataplane.Trace
+	// outward is of an edge, too, as it treats what is of its floating IPs.
+	outward *dataplane.Model
+	paths   []dataplane.Trace
 }
 
 func expect(r dataplane.Router, p trial) expectation {
 	e := expectation{trial: p, router: r, model: dataplane.NewModel(r), bare: dataplane.NewModel(bare(r))}
+	if isEdge(r) {
+		e.bare, e.outward = dataplane.NewModel(plain(r)), dataplane.NewModel(outward(r))
+	}
 	e.paths = e.model.Paths(p.Packet)
 	if p.Kind == stray {
 		e.paths = e.strayPaths()
@@ -44,6 +49,16 @@ func bare(r dataplane.Router) dataplane.Router {
 // strayPaths: what conntrack calls invalid is never translated. So it must not pass a gateway that
 // translates (P9); anywhere else it is routed. IPv6 is not tracked.
 func (e expectation) strayPaths() []dataplane.Trace {
+	if isEdge(e.router) {
+		paths := e.untranslatedPaths(e.Packet, e.Dst, true)
+		for i, t := range paths {
+			paths[i].Answered = false
+			if t.Verdict == dataplane.Forwarded && e.Dst.Is4() && (e.In == gatewayID || t.Out == gatewayID) {
+				paths[i] = dataplane.Trace{Packet: t.Packet, Verdict: dataplane.Dropped}
+			}
+		}
+		return paths
+	}
 	paths := e.bare.Paths(e.Packet)
 	for i, t := range paths {
 		paths[i].Answered = false

@@ -225,7 +225,12 @@ func (e expectation) judgeBack(t dataplane.Trace, a answer) string {
 		return e.judgeReturn(a.Back, want, sent, dataplane.Trace{})
 	}
 	var differences []string
-	for _, home := range e.bare.Paths(dataplane.Packet{In: t.Out, Src: from, Dst: e.Src}) {
+	homewards := dataplane.Packet{In: t.Out, Src: from, Dst: e.Src}
+	homes := e.bare.Paths(homewards)
+	if isEdge(e.router) {
+		homes = e.untranslatedPaths(homewards, t.Src, t.Dst != e.Dst)
+	}
+	for _, home := range homes {
 		if e.untranslated(t, home) {
 			home.Verdict = dataplane.Dropped
 		}

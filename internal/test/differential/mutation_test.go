@@ -64,25 +64,28 @@ func TestMutationsAreCaught(t *testing.T) {
 	needs.Root(t)
 	s := openSite(t, backends[0])
 	for _, m := range mutations {
-		t.Run(m.name, func(t *testing.T) {
-			stayOnOneCPU(t)
-			const enough = 150 // routers that could show it
-			tried := 0
-			for seed := 0; tried < enough; seed++ {
-				c := rapid.Custom(drawScenario).Example(seed)
-				if !m.needs(c.router) {
-					continue
-				}
-				tried++
-				require.NoError(t, s.apply(c.router))
-				if difference := s.tryDamaged(t, m, c); difference != "" {
-					t.Logf("router %d: %s", tried, difference)
-					return
-				}
-			}
-			t.Errorf("%d routers with this mistake behave as they should", tried)
-		})
+		t.Run(m.name, func(t *testing.T) { s.catch(t, m, drawScenario) })
 	}
+}
+
+// catch fails the test unless the mistake is seen.
+func (s *site) catch(t *testing.T, m mutation, draw func(*rapid.T) scenario) {
+	stayOnOneCPU(t)
+	const enough = 150 // routers that could show it
+	tried := 0
+	for seed := 0; tried < enough; seed++ {
+		c := rapid.Custom(draw).Example(seed)
+		if !m.needs(c.router) {
+			continue
+		}
+		tried++
+		require.NoError(t, s.apply(c.router))
+		if difference := s.tryDamaged(t, m, c); difference != "" {
+			t.Logf("router %d: %s", tried, difference)
+			return
+		}
+	}
+	t.Errorf("%d routers with this mistake behave as they should", tried)
 }
 
 // tryDamaged makes the mistake, and returns the first difference that it makes.

@@ -101,6 +101,11 @@ func (s *site) settle() error {
 		for _, a := range p.Addrs {
 			own = append(own, a.Addr())
 		}
+		if g := s.router.Gateway; g != nil && g.ID == p.ID && g.FloatingIPsOnly {
+			for _, f := range s.router.FloatingIPs {
+				own = append(own, f.Addr)
+			}
+		}
 		for _, a := range own {
 			if err := s.await(p, a, until); err != nil {
 				return err
@@ -141,6 +146,11 @@ func (s *site) await(p dataplane.Port, own netip.Addr, until time.Time) error {
 // speaksIPv6 says that a port has IPv6, and so a link-local address.
 func speaksIPv6(r dataplane.Router, p dataplane.Port) bool {
 	is6 := func(a netip.Prefix) bool { return a.Addr().Is6() }
+	over6 := func(r dataplane.Route) bool { return r.NextHop.Is6() }
+	if t := r.Transit; t != nil && t.ID == p.ID {
+		linkLocal := func(r dataplane.Route) bool { return r.NextHop.Is6() && r.NextHop.IsLinkLocalUnicast() }
+		return slices.ContainsFunc(t.Centre, netip.Addr.Is6) || slices.ContainsFunc(t.Routes, over6) || slices.ContainsFunc(r.Routes, linkLocal)
+	}
 	g := r.Gateway
 	return slices.ContainsFunc(p.Addrs, is6) ||
 		g != nil && g.ID == p.ID && (slices.ContainsFunc(g.NextHops, netip.Addr.Is6) || slices.ContainsFunc(g.OnLink, is6))

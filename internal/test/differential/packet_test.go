@@ -3,6 +3,7 @@ package differential
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"pgregory.net/rapid"
 
@@ -59,6 +60,9 @@ func neighbourhood(r dataplane.Router) map[bool]family {
 		"beyond":   addrs("2001:db8:9::7", "2001:db8:9:1::7"),
 		"nonsense": addrs("::1", "::", "ff02::1", "ff05::2", "fe80::7", "fe80::a9fe:a9fe", "::ffff:10.0.0.5", "fec0::7", "::10.0.0.5"),
 	}
+	if r.Transit != nil {
+		four["beyond"] = append(four["beyond"], addr("10.50.0.7"))
+	}
 	families := map[bool]family{true: four, false: six}
 	for _, p := range allPorts(r) {
 		for _, a := range p.Addrs {
@@ -89,6 +93,13 @@ func last(p netip.Prefix) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+// isBroadcast says that an address is a broadcast address of a port's subnet.
+func isBroadcast(r dataplane.Router, a netip.Addr) bool {
+	return slices.ContainsFunc(allPorts(r), func(p dataplane.Port) bool {
+		return slices.ContainsFunc(p.Addrs, func(s netip.Prefix) bool { return s.Addr().Is4() && s.Bits() < 31 && last(s) == a })
+	})
 }
 
 // What packets come from and go to, the likelier the more often it is listed.
@@ -146,6 +157,12 @@ func drawTrials(r dataplane.Router) *rapid.Generator[trial] {
 		}
 		if p.In == "" {
 			drawOwn(t, f, &p)
+		}
+		if p.In == "" && r.Transit != nil && !p.Src.IsValid() { // the kernel's choice depends on the order in which devices were made
+			p.Src = f.draw(t, "source", []string{"own"})
+		}
+		if p.In != "" && r.Transit != nil && isBroadcast(r, p.Src) { // since the namespace has had policy routing, the kernel refuses it
+			p.Src = f["outside"][0]
 		}
 		if rapid.IntRange(0, 3).Draw(t, "comes back") == 3 {
 			from := map[bool][]netip.Addr{true: addrs("192.0.2.33", "10.200.0.1"), false: addrs("2001:db8:e::33")}[four]

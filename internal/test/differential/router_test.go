@@ -50,12 +50,16 @@ func drawRouter(t *rapid.T) dataplane.Router {
 	return r
 }
 
-// allPorts lists a router's ports and its gateway's.
+// allPorts lists a router's ports, its gateway's and that of the transit.
 func allPorts(r dataplane.Router) []dataplane.Port {
-	if r.Gateway == nil {
-		return r.Ports
+	list := slices.Clone(r.Ports)
+	if r.Gateway != nil {
+		list = append(list, r.Gateway.Port)
 	}
-	return append(slices.Clone(r.Ports), r.Gateway.Port)
+	if r.Transit != nil {
+		list = append(list, r.Transit.Port)
+	}
+	return list
 }
 
 func drawPort(t *rapid.T, i int) dataplane.Port {

@@ -86,7 +86,7 @@ func openSite(t testing.TB, b backend) *site {
 		*dp, err = b.open(namespace.Config{Wiring: wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir})
 		require.NoError(t, err)
 	}
-	networks := []string{externalNet}
+	networks := []string{externalNet, transitNet}
 	for i := range maxPorts {
 		networks = append(networks, networkID(i))
 	}

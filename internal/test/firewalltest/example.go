@@ -48,6 +48,10 @@ func Without(r dataplane.Router, change func(*dataplane.Router)) dataplane.Route
 		g := *r.Gateway
 		r.Gateway = &g
 	}
+	if r.Transit != nil {
+		t := *r.Transit
+		r.Transit = &t
+	}
 	r.FloatingIPs = slices.Clone(r.FloatingIPs)
 	r.Ports = slices.Clone(r.Ports)
 	change(&r)

@@ -32,6 +32,9 @@ type Suite[P Place] struct {
 	// Disturb lists what makes a delta to the router with floating IP 5 unsafe. That called
 	// tampered takes a part of the floating IP away.
 	Disturb map[string]func(P)
+
+	// EdgeDrift and CentreDrift damage what only instances of distributed routers have.
+	EdgeDrift, CentreDrift map[string]func(P)
 }
 
 // Run runs all tests.
@@ -49,6 +52,9 @@ func (s Suite[P]) Run(t *testing.T) {
 		"race":                s.race,
 		"between":             s.between,
 		"walk":                s.walk,
+		"instance delta":      s.instanceDelta,
+		"instance drift":      s.instanceDrift,
+		"instance walk":       s.instanceWalk,
 	} {
 		t.Run(name, test)
 	}

@@ -1,0 +1,79 @@
+package iptables
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// delta is the difference that c.Since makes. To read or write it costs as much as what changes; to
+// find it, a look at each of the others. It is not ok if there is no c.Since, or if that does not
+// tell all.
+func delta(c namespace.Change) (out difference, ok bool) {
+	d := c.Since
+	if d == nil {
+		return out, false
+	}
+	i := instanceOf(c.Want)
+	changed := members{here: slices.Concat(d.Removed, d.Added)}
+	after := members{here: c.Want.FloatingIPs}
+	before := members{here: back(after.here, d.Removed, d.Added)}
+	out.partial, out.have, out.want = true, ruleset{}, ruleset{}
+	if i.transit != "" {
+		if !c.KeepsIPv6() {
+			return out, false
+		}
+		gone, come := remote(d.Remote.Removed), remote(d.Remote.Added)
+		after = membersOf(c.Want)
+		before.edges = slices.Concat(before.here, back(remote(c.Want.Transit.External), gone, come))
+		changed.edges = slices.Concat(changed.here, gone, come)
+		gone, come = elsewhere(d.Elsewhere.Removed), elsewhere(d.Elsewhere.Added)
+		before.away, changed.away = back(after.away, gone, come), slices.Concat(gone, come)
+		renderInside(c, out.have, out.want)
+	}
+	for _, t := range trees(i) {
+		if len(t.of(changed)) > 0 {
+			t.grow(out.have.table(t.table), t.of(before), t.of(changed))
+			t.grow(out.want.table(t.table), t.of(after), t.of(changed))
+		}
+	}
+	out = compare(out.have, out.want)
+	out.partial = true
+	return out, true
+}
+
+// back is what a list was before some have gone, and some come.
+func back(list, gone, come []dataplane.FloatingIP) []dataplane.FloatingIP {
+	added := make(map[dataplane.FloatingIP]bool, len(come))
+	for _, f := range come {
+		added[f] = true
+	}
+	return append(slices.DeleteFunc(slices.Clone(list), func(f dataplane.FloatingIP) bool { return added[f] }), gone...)
+}
+
+// renderInside adds the chains for the inside, if that changes.
+func renderInside(c namespace.Change, have, want ruleset) {
+	d := c.Inside()
+	if d.Empty() {
+		return
+	}
+	after := namespace.Inside(c.Want)
+	before := slices.DeleteFunc(slices.Clone(after), func(p netip.Prefix) bool { return slices.Contains(d.Added, p) })
+	before = append(before, d.Removed...)
+	for f, table := range map[family]string{ipv4: mangle, ipv6: raw6} {
+		if len(only(f, slices.Concat(d.Added, d.Removed))) > 0 {
+			dropAll(have.table(table), inside, only(f, before))
+			dropAll(want.table(table), inside, only(f, after))
+		}
+	}
+}
+
+// table returns a table, which is made if there is none.
+func (rs ruleset) table(name string) *table {
+	if rs[name] == nil {
+		rs[name] = &table{chains: map[string][]rule{}}
+	}
+	return rs[name]
+}

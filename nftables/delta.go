@@ -1,0 +1,54 @@
+package nftables
+
+import (
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+)
+
+// delta is the difference that want.Since makes. Its cost does not depend on how much there is
+// beside. It is not ok if the difference may make another one that want.Since does not tell.
+func delta(want namespace.Change) (c changes, ok bool) {
+	d, i := want.Since, instanceOf(want.Want)
+	if !i.transit {
+		return changes{compare(renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added))}, true
+	}
+	if !want.KeepsIPv6() {
+		return nil, false
+	}
+	have, here := renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added)
+	for _, t := range []*table{have, here} {
+		t.sets = append(t.sets, i.sets()...)
+		t.sets = append(t.sets, newInside(address))
+	}
+	i.fillAddresses(have, d.Removed, d.Remote.Removed, d.Elsewhere.Removed)
+	i.fillAddresses(here, d.Added, d.Remote.Added, d.Elsewhere.Added)
+	changed := want.Inside()
+	fillInside(have, changed.Removed)
+	fillInside(here, changed.Added)
+	c = changes{compare(have, here)}
+	if len(changed.Removed)+len(changed.Added) > 0 {
+		have6, want6 := renderInside6(changed.Removed), renderInside6(changed.Added)
+		if d := compare(have6, want6); !d.empty() {
+			c = append(c, d)
+		}
+	}
+	return c, true
+}
+
+// renderInside6 is that part of the IPv6 table in which routers differ that differ in the transit's
+// routes.
+func renderInside6(prefixes []netip.Prefix) *table {
+	t := &table{family: ipv6, sets: []*set{newInside(address6)}}
+	fillInside(t, prefixes)
+	return t
+}
+
+// renderFloatingIPs is only that part of a table in which routers differ that differ in floating
+// IPs. Its cost depends on fips alone.
+func renderFloatingIPs(fips []dataplane.FloatingIP) *table {
+	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}}}
+	fillFloatingIPs(t, fips)
+	return t
+}
