@@ -19,7 +19,15 @@ type port struct {
 	dev string
 }
 
-func (p port) mark() mark { return mark{router: p.ns.Router, port: p.ID, network: p.Network.ID} }
+func (p port) mark() mark {
+	m := mark{router: p.ns.Router, port: p.ID, network: p.Network.ID}
+	if p.Anycast != nil {
+		m.anycast = p.MAC
+	} else {
+		m.outside = p.Outside
+	}
+	return m
+}
 
 // portChanges says what is wrong with a port: the veth, its host end, and its end in the namespace,
 // which has the ID nsid here.
@@ -29,7 +37,7 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 	}
 	want := p.mark()
 	identity := tap.mark
-	identity.network = want.network
+	identity.network, identity.anycast, identity.outside = want.network, want.anycast, want.outside
 	if identity != want && tap.mark != (mark{}) {
 		return nil, foreign(tap, want)
 	}
@@ -109,7 +117,7 @@ func (d *Driver) evict(p port) error {
 func (d *Driver) tapChanges(n *network, p port, tap *link) []change {
 	r := repair{link: tap}
 	if want := p.mark(); tap.mark != want {
-		r.add("mark lost", setMark(tap.index, want))
+		r.add(lostMark(tap.mark), setMark(tap.index, want))
 	}
 	if tap.mtu != p.MTU {
 		r.add(fmt.Sprintf("host end's mtu %d, was %d", p.MTU, tap.mtu), setMTU(tap.index, p.MTU))
@@ -125,6 +133,13 @@ func (d *Driver) tapChanges(n *network, p port, tap *link) []change {
 		changes = append(changes, c)
 	}
 	return changes
+}
+
+func lostMark(have mark) string {
+	if have == (mark{}) {
+		return "mark lost"
+	}
+	return fmt.Sprintf("mark was %q", have)
 }
 
 // endChanges mends the end in the namespace.
@@ -146,6 +161,12 @@ func (d *Driver) endChanges(p port, end *link) []change {
 	s := step(dataplane.Change, p.dev, strings.Join(faults, ", "))
 	s.Disturbs = moved
 	return []change{{s, func() error {
+		if moved && p.Anycast != nil {
+			// The host end has its mark now, so that no other process drops what is written here.
+			if err := d.contain(p, true); err != nil {
+				return err
+			}
+		}
 		return d.inside(p.ns, func(c *netlink.Conn) error { return write(c, b...) })
 	}}}
 }
