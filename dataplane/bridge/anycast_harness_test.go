@@ -10,12 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/arp"
+	mdnetlink "github.com/mdlayher/netlink"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -26,6 +26,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/frame"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nfnetlink"
 	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/internal/test/wiringtest"
 )
@@ -51,6 +52,7 @@ type site struct {
 	sent    map[string]bool // frames that the test itself put on the Ethernet; they do not count
 	gateway []netip.Addr    // of anycast ports
 	anycast []dataplane.MAC
+	last    sync.Once
 }
 
 // carrier is a way in which network A crosses between hosts.
@@ -76,7 +78,6 @@ func newSite(t *testing.T, c carrier) *site {
 	off := false
 	require.NoError(t, s.links.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("ul"), MulticastSnooping: &off}))
 	require.NoError(t, s.links.LinkSetUp(link(t, s.links, "ul")))
-	t.Cleanup(s.requireContained)
 	return s
 }
 
@@ -86,6 +87,8 @@ type node struct {
 	number int
 	ns     namespace.NS
 	wire   string
+	edges  int  // on this host
+	centre bool // is on this host
 	*bridge.Driver
 	links *netlink.Handle
 }
@@ -112,7 +115,7 @@ func (s *site) node() *node {
 	}
 	s.wires = append(s.wires, capture(s.t, s.ul, n.wire))
 	n.Driver = n.process()
-	s.t.Cleanup(func() { s.check(); _ = s.links }) // what is on the wires is looked at before anything goes
+	s.t.Cleanup(func() { s.last.Do(s.check) }) // while all wires are there
 	return n
 }
 
@@ -192,11 +195,16 @@ func (n *node) attach(b *box) {
 }
 
 // edge makes the router's instance on a host, as far as network A knows of it.
-func (n *node) edge() *box { n.t.Helper(); return n.box("edge", "qr-leg", n.anycastPort("leg")) }
-
-// centre makes its instance that does the rest.
-func (n *node) centre() *box {
+func (n *node) edge() *box {
 	n.t.Helper()
+	n.edges++
+	return n.box("edge", "qr-leg", n.anycastPort("leg"))
+}
+
+// withCentre makes its instance that does the rest.
+func (n *node) withCentre() *box {
+	n.t.Helper()
+	n.centre = true
 	return n.box("centre", "qr-centre", n.outsidePort("centre"))
 }
 
@@ -280,7 +288,13 @@ type wire struct {
 	name string
 	fd   int
 	mu   sync.Mutex
-	seen []frame.Frame
+	seen []seen
+}
+
+// seen is a frame, and whether it left the host whose cable the wire is.
+type seen struct {
+	frame.Frame
+	left bool
 }
 
 // capture keeps all that crosses a device, both ways.
@@ -313,13 +327,13 @@ func rawSocket(t *testing.T, ns namespace.NS, device string) (fd int) {
 }
 
 // frames returns all frames so far; of a VXLAN network, those inside the tunnels.
-func (w *wire) frames() []frame.Frame {
+func (w *wire) frames() []seen {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	buf := make([]byte, 4096)
 	for {
-		n, err := unix.Read(w.fd, buf)
+		n, from, err := unix.Recvfrom(w.fd, buf, 0)
 		if errors.Is(err, unix.EAGAIN) {
 			break
 		}
@@ -328,8 +342,8 @@ func (w *wire) frames() []frame.Frame {
 		}
 		require.NoError(w.t, err)
 		f, ok := frame.Parse(slices.Clone(buf[:n]))
-		if ok {
-			w.seen = append(w.seen, inner(f))
+		if ll, is := from.(*unix.SockaddrLinklayer); ok && is {
+			w.seen = append(w.seen, seen{inner(f), ll.Pkttype != unix.PACKET_OUTGOING})
 		}
 	}
 	stats, err := unix.GetsockoptTpacketStats(w.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
@@ -352,30 +366,43 @@ func inner(f frame.Frame) frame.Frame {
 // awaits waits for a frame.
 func (w *wire) awaits(what string, is func(frame.Frame) bool) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return slices.ContainsFunc(w.frames(), is) }, 20*time.Second, 5*time.Millisecond, "%s on %s", what, w.name)
+	require.Eventually(w.t, func() bool { return w.count(is) > 0 }, 20*time.Second, 5*time.Millisecond, "%s on %s", what, w.name)
 }
 
-// check asserts that since the beginning no anycast MAC was on any wire, nor a question who has an
-// anycast port's address.
+// count counts frames.
+func (w *wire) count(is func(frame.Frame) bool) (n int) {
+	w.t.Helper()
+	for _, f := range w.frames() {
+		if is(f.Frame) {
+			n++
+		}
+	}
+	return n
+}
+
+// check asserts that since the beginning no anycast MAC was on any wire, and that no question who
+// has an anycast port's address left a host that has such a port.
 func (s *site) check() {
 	s.t.Helper()
 	total := 0
-	for _, w := range s.wires {
+	for i, w := range s.wires {
 		for _, f := range w.frames() {
 			total++
 			if s.sent[string(f.Marshal())] {
 				continue
 			}
 			for _, mac := range s.anycast {
-				require.NotEqual(s.t, mac, f.Src, "%s: %s", w.name, text(f))
-				require.NotEqual(s.t, mac, f.Dst, "%s: %s", w.name, text(f))
+				require.NotEqual(s.t, mac, f.Src, "%s: %s", w.name, text(f.Frame))
+				require.NotEqual(s.t, mac, f.Dst, "%s: %s", w.name, text(f.Frame))
+			}
+			n, asks := f.Neighbour()
+			if f.left && asks && !n.Answer && s.nodes[i].edges > 0 && !s.nodes[i].centre {
+				require.NotContains(s.t, s.gateway, n.Target, "%s: %s", w.name, text(f.Frame))
 			}
 		}
 	}
 	require.Positive(s.t, total, "nothing was captured at all")
 }
-
-func (s *site) requireContained() {}
 
 // inject puts a frame on the Ethernet, as a host without containment might send it to all others.
 // On a VXLAN network the host is the one with the number from.
@@ -497,4 +524,40 @@ func linkLocal(m dataplane.MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
-func lines(s string) int { return strings.Count(s, "\n") }
+// nameless makes a router's namespace without a device.
+func (n *node) nameless(router string) namespace.NS {
+	n.t.Helper()
+	ns := nameless(n.t)
+	ns.Router = router
+	return ns
+}
+
+// announce says by ARP who a box is, whatever MAC it has now.
+func (b *box) announce() {
+	b.t.Helper()
+	l, err := b.LinkByName(b.dev)
+	require.NoError(b.t, err)
+	a := b.addr()
+	b.send(arpFrame(arp.OperationRequest, dataplane.MAC(l.Attrs().HardwareAddr), broadcast, a, a))
+}
+
+func fromMAC(mac dataplane.MAC) func(frame.Frame) bool {
+	return func(f frame.Frame) bool { return f.Src == mac }
+}
+
+type unixHeader = unix.NlMsghdr
+
+// own makes a table in the bridge family that belongs to a socket, until release is called.
+func (n *node) own(table string) (release func()) {
+	n.t.Helper()
+	const ownerFlag = 2 // NFT_TABLE_F_OWNER of linux/netfilter/nf_tables.h
+	c := nfnetlink.Conn{NS: n.ns.FD}
+	m, err := nfnetlink.Message(unix.NFPROTO_BRIDGE, unix.NFT_MSG_NEWTABLE, mdnetlink.Create, func(ae *mdnetlink.AttributeEncoder) {
+		ae.String(unix.NFTA_TABLE_NAME, table)
+		ae.Uint32(unix.NFTA_TABLE_FLAGS, ownerFlag)
+	})
+	require.NoError(n.t, err)
+	_, err = c.Transact([]mdnetlink.Message{m}, 0)
+	require.NoError(n.t, err)
+	return func() { require.NoError(n.t, c.Close()) }
+}

@@ -313,8 +313,11 @@ func (d *Driver) unlearn(list keys) error {
 			continue
 		}
 		err = d.host.write(delLearned(index, dataplane.MAC([]byte(key[unix.IFNAMSIZ:unix.IFNAMSIZ+6]))))
-		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EINVAL) { // EINVAL: it is in no bridge
-			return err
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV):
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL): // it is in no bridge
+		default:
+			return fmt.Errorf("forget learned MAC at %s: %w", deviceOf(key), err)
 		}
 	}
 	return nil
