@@ -180,8 +180,19 @@ func TestTableTampered(t *testing.T) {
 }
 
 // watch returns the routers of which the node's driver says that somebody may have changed them.
+// Carriers, of which the kernel tells when it pleases, have come by then.
 func (n *node) watch() <-chan string {
 	n.t.Helper()
+	require.Eventually(n.t, func() bool {
+		list, err := n.links.LinkList()
+		require.NoError(n.t, err)
+		for _, l := range list {
+			if l.Type() == "bridge" && l.Attrs().OperState != netlink.OperUp {
+				return false
+			}
+		}
+		return true
+	}, 20*time.Second, 5*time.Millisecond)
 	ctx, stop := context.WithCancel(n.t.Context())
 	drift, begun, ended := make(chan string, 100), make(chan struct{}), make(chan struct{})
 	go func() {
