@@ -92,18 +92,19 @@ func (t *table) current() (*content, error) {
 		if before == t.generation {
 			break
 		}
-		there, ours, has, err := t.read()
-		if err != nil {
-			return nil, failure.Of("read table", tableText, err)
-		}
+		there, ours, has, readErr := t.read()
 		after, err := t.conn.Generation()
 		if err != nil {
 			return nil, err
 		}
-		if before == after { // else what was read may be a mixture
-			t.generation, t.there, t.ours, t.has = after, there, ours, has
-			break
+		if before != after {
+			continue // somebody wrote meanwhile: what was read may be a mixture
 		}
+		if readErr != nil {
+			return nil, failure.Of("read table", tableText, readErr)
+		}
+		t.generation, t.there, t.ours, t.has = after, there, ours, has
+		break
 	}
 	if !t.there {
 		return nil, nil
