@@ -561,3 +561,21 @@ func (n *node) own(table string) (release func()) {
 	require.NoError(n.t, err)
 	return func() { require.NoError(n.t, c.Close()) }
 }
+
+// crowd fills a bridge with ports.
+func (n *node) crowd(name string, ports int) {
+	n.t.Helper()
+	bridge := link(n.t, n.links, name)
+	for i := range ports {
+		v := &netlink.Veth{LinkAttrs: attrs(fmt.Sprintf("c%d-%d", ports, i)), PeerName: fmt.Sprintf("d%d-%d", ports, i)}
+		v.MasterIndex = bridge.Attrs().Index
+		require.NoError(n.t, n.links.LinkAdd(v))
+	}
+}
+
+func (n *node) bridgeOf(device string) string {
+	n.t.Helper()
+	master, err := n.links.LinkByIndex(link(n.t, n.links, device).Attrs().MasterIndex)
+	require.NoError(n.t, err)
+	return master.Attrs().Name
+}

@@ -97,11 +97,14 @@ func TestBridgeDoesNotLearnAnycastFromOutside(t *testing.T) {
 		requireReaches(w1, e1, gateway)
 		requireReaches(w2, w1, w1.addr())
 		requireReaches(w2, w3, w3.addr())
+		require.Equal(t, "tapleg", n1.learned(anycastMAC))
+		require.NoError(t, e1.LinkSetDown(link(t, e1.Handle, e1.dev))) // so that the edge does not speak meanwhile
 		n2.inject(arpFrame(arp.OperationRequest, anycastMAC, broadcast, gateway, addr4(99)))
 		requireReaches(w2, w1, w1.addr())
 		requireReaches(w2, w3, w3.addr())
 		require.Equal(t, n3.uplink(), n3.learned(anycastMAC), "without an edge, a bridge learns it")
-		require.Equal(t, "tapleg", n1.learned(anycastMAC))
+		require.Empty(t, n1.learned(anycastMAC))
+		require.NoError(t, e1.LinkSetUp(link(t, e1.Handle, e1.dev)))
 		requireReaches(w1, e1, gateway)
 
 		// What a bridge had learned before an edge came, it forgets.
@@ -419,4 +422,33 @@ func TestTwoRoutersOnOneNetwork(t *testing.T) {
 		requireReaches(w1, o1, o1.addr())
 		s.gateway, s.anycast = s.gateway[2:], s.anycast[1:] // what is not there may be asked for
 	}, overVXLAN, overExisting)
+}
+
+// On a network with more ports than a bridge takes, a workload in an overflow bridge has the edge
+// for its gateway like the others, and a port of the router is in the first bridge, where the
+// uplink is, however full that is of workloads.
+func TestAnycastBesideOverflowBridge(t *testing.T) {
+	s := newSite(t, overVXLAN)
+	n1, n2 := s.node(), s.node()
+	w1 := n1.workload(11)
+	n1.crowd("brqA", 988-2) // all places that ordinary ports get
+	w2 := n1.workload(12)
+	require.Equal(t, "broA1", n1.bridgeOf("tapw12"))
+	e1, e2, w3 := n1.edge(), n2.edge(), n2.workload(21)
+	require.Equal(t, "brqA", n1.bridgeOf("tapleg"))
+	leg := e1.capture()
+	for _, w := range []*box{w1, w2} {
+		requireReaches(w, e1, gateway)
+		require.Equal(t, anycastMAC, w.neighbour(gateway))
+		requireReaches(w3, w, w.addr())
+	}
+	requireReaches(w3, e2, gateway)
+	w3.announce()
+	requireReaches(w2, e1, gateway)
+	require.Zero(t, leg.count(fromMAC(w3.port.MAC)))
+
+	n1.crowd("brqA", 33) // with the trunk, and the edge's port in the place of another, all there are
+	_, err := n1.Plan(t.Context(), n1.nameless("other"), wiringtest.At("qr-other", s.outsidePort("other")))
+	require.ErrorIs(t, err, dataplane.ErrExhausted)
+	require.Empty(t, wiringtest.Plan(t, n1, e1.ns, e1.dev, e1.port))
 }

@@ -55,7 +55,7 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	var nsid int
 	look := func() {
 		tap = d.view.names[tapName(p.ID)]
-		n = d.view.survey(s, tap)
+		n = d.view.survey(s, tap, p.mark().contained())
 		nsid = d.view.nsid(ident)
 	}
 	if err := d.view.read(look); err != nil {

@@ -205,10 +205,6 @@ func (d *Driver) tableChanges(p port, n *network, tap *link) (grow, shrink []cha
 	if err := d.view.read(func() { concerned = d.view.concerns(p, n, tap) }); err != nil || !concerned {
 		return nil, nil, err
 	}
-	if p.mark().contained() && n.overflow > 0 {
-		return nil, nil, fmt.Errorf("%w: the first bridge of network %s is full, and anycast ports and ports outside have to be in that",
-			dataplane.ErrExhausted, n.network)
-	}
 	err = d.table.look(func(have *content) error {
 		var want elements
 		if err := d.view.read(func() { want = d.view.wanted(have, nil, &p, n) }); err != nil {
@@ -261,7 +257,7 @@ func (d *Driver) contain(p port, growing bool) error {
 	}
 	added, err := d.table.change(func(have *content) (want elements, err error) {
 		err = d.view.read(func() {
-			n := d.view.survey(s, d.view.names[tapName(p.ID)])
+			n := d.view.survey(s, d.view.names[tapName(p.ID)], p.mark().contained())
 			want = d.view.wanted(have, nil, &p, n)
 		})
 		if growing && have != nil {
