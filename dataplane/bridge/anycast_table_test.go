@@ -467,3 +467,35 @@ func TestTableOfAnotherOwner(t *testing.T) {
 	release()
 	wiringtest.Plug(t, n, ns, "qr-leg", s.anycastPort("leg"))
 }
+
+// A kernel without nf_tables for bridges, or without a part of it, has no anycast ports: Plan, Plug
+// and CheckAnycast say what it lacks, and nothing is left behind. All other ports work.
+func TestKernelWithoutTablesForBridges(t *testing.T) {
+	s := newSite(t, overVXLAN)
+	n := s.node()
+	lacking := n.CheckAnycast(t.Context())
+	if lacking == nil {
+		return // see TestCheckAnycast
+	}
+	require.Regexp(t, "nft_meta_bridge|CONFIG_NF_TABLES", lacking.Error())
+	w1, w2 := n.workload(11), n.workload(12)
+	ns, p := n.nameless("edge"), wiringtest.At("qr-leg", s.anycastPort("leg"))
+	_, planned := n.Plan(t.Context(), ns, p)
+	for _, err := range []error{lacking, planned, n.Plug(wait(t), ns, p)} {
+		require.ErrorIs(t, err, dataplane.ErrUnsupported)
+		require.NotContains(t, err.Error(), "\n")
+	}
+	_, err := n.links.LinkByName("tapleg")
+	require.Error(t, err)
+
+	drift := n.watch()
+	centre := n.withCentre()
+	requireReaches(w1, w2, w2.addr())
+	requireReaches(w1, centre, gateway)
+	require.NoError(t, n.Check(t.Context()))
+	require.Empty(t, spareOf(t, n))
+	require.NoError(t, n.Sweep(wait(t), "nobody", nil))
+	require.NoError(t, n.links.LinkSetMTU(link(t, n.links, "tapcentre"), 1400))
+	require.Equal(t, "centre", <-drift)
+	require.NoError(t, n.Release(wait(t), "centre"))
+}

@@ -53,10 +53,12 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	var tap *link
 	var n *network
 	var nsid int
+	var table bool // the table depends on the port
 	look := func() {
 		tap = d.view.names[tapName(p.ID)]
 		n = d.view.survey(s, tap, p.mark().contained())
 		nsid = d.view.nsid(ident)
+		table = d.view.concerns(p, n, tap)
 	}
 	if err := d.view.read(look); err != nil {
 		return w, err
@@ -80,7 +82,9 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	if tap != nil && tap.mark.network != p.Network.ID {
 		w.former = tap.mark.network
 	}
-	w.grow, w.shrink, err = d.tableChanges(p, n, tap)
+	if table {
+		w.grow, w.shrink, err = d.tableChanges(p, n, tap)
+	}
 	return w, err
 }
 

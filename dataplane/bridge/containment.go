@@ -173,7 +173,7 @@ func linkLocalOf(m dataplane.MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
-// hasAnycast says that the host has an anycast port.
+// hasAnycast says that the host has an anycast port. The view is locked.
 func (v *view) hasAnycast() bool {
 	for _, l := range v.contained {
 		if l.mark.anycast != (dataplane.MAC{}) {
@@ -183,7 +183,7 @@ func (v *view) hasAnycast() bool {
 	return false
 }
 
-// concerns says that the table depends on a port.
+// concerns says that the table depends on a port. The view is locked.
 func (v *view) concerns(p port, n *network, tap *link) bool {
 	if p.mark().contained() || tap != nil && tap.mark.contained() {
 		return true
@@ -201,10 +201,6 @@ func (v *view) concerns(p port, n *network, tap *link) bool {
 // tableChanges says what is wrong with the table as far as it depends on a port: what is to be
 // added before the port is plugged, and removed afterwards.
 func (d *Driver) tableChanges(p port, n *network, tap *link) (grow, shrink []change, err error) {
-	concerned := false
-	if err := d.view.read(func() { concerned = d.view.concerns(p, n, tap) }); err != nil || !concerned {
-		return nil, nil, err
-	}
 	err = d.table.look(func(have *content) error {
 		var want elements
 		if err := d.view.read(func() { want = d.view.wanted(have, nil, &p, n) }); err != nil {
