@@ -1,10 +1,13 @@
 package bridge_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -498,4 +502,83 @@ func TestKernelWithoutTablesForBridges(t *testing.T) {
 	require.NoError(t, n.links.LinkSetMTU(link(t, n.links, "tapcentre"), 1400))
 	require.Equal(t, "centre", <-drift)
 	require.NoError(t, n.Release(wait(t), "centre"))
+}
+
+// A process is killed while it plugs and unplugs anycast ports. Whenever that is, the next process
+// completes what it left, or takes it away.
+func TestKilledWhilePlugging(t *testing.T) {
+	s := newSite(t, overVXLAN)
+	n := s.node()
+	n.workload(11).announce()
+	ns, p := n.nameless("r0"), s.killedPort(0)
+	for round := range 12 {
+		n.kill(time.Duration(rand.IntN(40)) * time.Millisecond)
+		if round%2 == 0 {
+			wiringtest.Plug(t, n.process(), ns, "qr-leg0", p)
+			require.Contains(t, n.table(), p.MAC.String())
+		}
+		fresh := n.process()
+		for i := range 2 {
+			require.NoError(t, fresh.Release(wait(t), fmt.Sprintf("r%d", i)))
+		}
+		require.Empty(t, n.table())
+		require.Empty(t, spareOf(t, fresh))
+	}
+}
+
+func (s *site) killedPort(i int) dataplane.Port {
+	p := s.anycastPort(fmt.Sprintf("leg%d", i))
+	p.MAC[5] = byte(i)
+	return p
+}
+
+// kill has another process plug and unplug two ports again and again, for some time.
+func (n *node) kill(after time.Duration) {
+	n.t.Helper()
+	host := os.NewFile(uintptr(must(unix.Dup(n.ns.FD))), "host")
+	defer host.Close()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestPlugUntilKilled$", "-test.v")
+	cmd.Env = append(os.Environ(), "PLUG_UNTIL_KILLED=1")
+	cmd.ExtraFiles = []*os.File{host}
+	out, err := cmd.StdoutPipe()
+	require.NoError(n.t, err)
+	require.NoError(n.t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "begun" {
+		continue
+	}
+	require.NoError(n.t, lines.Err())
+	time.Sleep(after)
+	require.NoError(n.t, cmd.Process.Kill())
+	require.Error(n.t, cmd.Wait())
+	require.Equal(n.t, -1, cmd.ProcessState.ExitCode(), "it was killed, and did not end by itself")
+}
+
+func must(fd int, err error) int {
+	if err != nil {
+		panic(err)
+	}
+	return fd
+}
+
+// TestPlugUntilKilled is the process that kill starts.
+func TestPlugUntilKilled(t *testing.T) {
+	if os.Getenv("PLUG_UNTIL_KILLED") == "" {
+		return // it is no test
+	}
+	s := &site{t: t, carrier: overVXLAN}
+	n := &node{site: s, number: 1, ns: namespace.NS{FD: 3}}
+	d := n.process()
+	fmt.Println("\nbegun")
+	for {
+		for i := range 2 {
+			ns, p, dev := n.nameless(fmt.Sprintf("r%d", i)), s.killedPort(i), fmt.Sprintf("qr-leg%d", i)
+			if err := d.Plug(t.Context(), ns, wiringtest.At(dev, p)); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Unplug(t.Context(), ns, dev); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

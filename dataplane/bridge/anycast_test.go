@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,6 +56,8 @@ func TestAnycastStaysOnTheHost(t *testing.T) {
 		n1, n2, n3, n4 := s.node(), s.node(), s.node(), s.node()
 		e1, w1, e2, w2 := n1.edge(), n1.workload(11), n2.edge(), n2.workload(21)
 		w3, centre := n3.workload(31), n4.withCentre()
+		requireReaches(w3, w1, w1.addr())
+		at1 := w1.capture()
 		for _, f := range []func(*box) netip.Addr{(*box).addr, (*box).addr6} {
 			gw := f(e1)
 			requireReaches(w1, e1, gw)
@@ -67,6 +70,10 @@ func TestAnycastStaysOnTheHost(t *testing.T) {
 			requireReaches(w2, w1, f(w1))
 			requireReaches(w3, w1, f(w1))
 		}
+		require.Zero(t, at1.count(func(f frame.Frame) bool {
+			n, asks := f.Neighbour()
+			return asks && f.Src == w3.port.MAC && slices.Contains(s.gateway, n.Target)
+		}), "others who ask for the gateway are served elsewhere")
 
 		// What the port itself floods: an announcement, and a search for a host that is elsewhere.
 		e1.send(arpFrame(arp.OperationRequest, anycastMAC, broadcast, gateway, gateway))
