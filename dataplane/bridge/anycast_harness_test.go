@@ -401,7 +401,9 @@ func (s *site) check() {
 			}
 		}
 	}
-	require.Positive(s.t, total, "nothing was captured at all")
+	if len(s.nodes) > 1 {
+		require.Positive(s.t, total, "nothing was captured at all")
+	}
 }
 
 // inject puts a frame on the Ethernet, as a host without containment might send it to all others.

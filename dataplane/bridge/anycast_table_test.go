@@ -302,6 +302,7 @@ func TestHostOnExistingBridge(t *testing.T) {
 	wiringtest.RequireNoReach(t, n.ns, e.ns, gateway.String())
 	requireReaches(w, host, netip.MustParseAddr("10.0.1.200"))
 	w.announce()
+	s.wires[0].awaits("the workload", fromMAC(w.port.MAC))
 }
 
 // A process that is killed after any of its system calls leaves what the next Plug completes, and
