@@ -20,6 +20,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/monitor"
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/test/wiringtest"
 )
 
@@ -86,6 +87,9 @@ func TestTableComesAndGoes(t *testing.T) {
 
 	require.NoError(t, n.Unplug(wait(t), centre, "qr-centre"))
 	require.NotContains(t, n.table(), "tapcentre")
+	wiringtest.Plug(t, n, centre, "qr-centre", s.outsidePort("centre"))
+	require.Contains(t, n.table(), `"tapcentre" . fa:16:3e:0a:0a:0a`, "a port outside that comes later is contained at once")
+	require.NoError(t, n.Unplug(wait(t), centre, "qr-centre"))
 	require.NoError(t, n.Unplug(wait(t), edge, "qr-leg"))
 	require.Empty(t, n.table())
 	require.Equal(t, mine, n.nft("list", "table", "bridge", "mine"))
@@ -142,6 +146,76 @@ func TestPortBecomesAnycastInPlace(t *testing.T) {
 	close(stop)
 	<-done
 	n1.edges = 0
+}
+
+// While a port's device has an anycast MAC, the table has it as well, after each step of a Plug: also
+// when another process sweeps between any two of them.
+func TestContainedAtEachStep(t *testing.T) {
+	s := newSite(t, overVXLAN)
+	n := s.node()
+	w := n.workload(11)
+	ordinary, anycast, changed := s.outsidePort("leg"), s.anycastPort("leg"), s.anycastPort("leg")
+	ordinary.Outside = false
+	changed.MAC[5]++
+	changed.Addrs = []netip.Prefix{netip.PrefixFrom(addr4(2), 24)}
+	none := dataplane.Port{}
+	for name, c := range map[string]struct {
+		from, to dataplane.Port
+		swept    bool
+	}{
+		"new":                      {none, anycast, true},
+		"ordinary becomes anycast": {ordinary, anycast, true},
+		"anycast becomes ordinary": {anycast, ordinary, true},
+		"other MAC and address":    {anycast, changed, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := n.process()
+			for sweepAt := 0; ; sweepAt++ {
+				ns := n.nameless("edge")
+				if c.from.ID != "" {
+					wiringtest.Plug(t, n, ns, "qr-leg", c.from)
+				}
+				looks := 0
+				ctx := &watched{Context: t.Context(), look: func() {
+					looks++
+					if c.swept && looks == sweepAt {
+						require.NoError(t, other.Sweep(t.Context(), "nobody", nil))
+					}
+					if mac := macOf(ns, "qr-leg"); mac == anycast.MAC || mac == changed.MAC {
+						require.Contains(t, n.table(), `"vxlan-100" . `+mac.String(), "at look %d, swept at %d", looks, sweepAt)
+					}
+				}}
+				require.NoError(t, n.Plug(ctx, ns, wiringtest.At("qr-leg", c.to)))
+				ctx.look()
+				require.Empty(t, wiringtest.Plan(t, n, ns, "qr-leg", c.to))
+				require.NoError(t, n.Release(wait(t), "edge"))
+				require.Empty(t, n.table())
+				if !c.swept || sweepAt > looks {
+					break
+				}
+			}
+		})
+	}
+	w.announce()
+}
+
+// watched is a context that tells when somebody asks whether it has ended.
+type watched struct {
+	context.Context
+	look func()
+}
+
+func (w *watched) Err() error { w.look(); return w.Context.Err() }
+
+func macOf(ns namespace.NS, device string) (mac dataplane.MAC) {
+	_ = netdev.In(ns.FD, func(h *netlink.Handle) error { // a device that is not there has none
+		l, err := h.LinkByName(device)
+		if err == nil {
+			mac = dataplane.MAC(l.Attrs().HardwareAddr)
+		}
+		return err
+	})
+	return mac
 }
 
 // Whatever somebody does to the table is announced to who watches, Plan says it, Plug mends it, and

@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -59,7 +60,11 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 		gone.step.Disturbs = true
 		return []change{gone, d.newPort(n, p)}, nil
 	}
-	return append(d.tapChanges(n, p, tap), d.endChanges(p, end)...), nil
+	changes := [][]change{d.tapChanges(n, p, tap), d.endChanges(p, end)}
+	if tap.mark.anycast != (dataplane.MAC{}) && want.anycast == (dataplane.MAC{}) {
+		slices.Reverse(changes) // while the device has the MAC, the mark has to say so
+	}
+	return slices.Concat(changes...), nil
 }
 
 // newPort makes a veth with one end in the bridge and the other in the namespace.
