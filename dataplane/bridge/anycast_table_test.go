@@ -158,7 +158,8 @@ func TestContainedAtEachStep(t *testing.T) {
 	ordinary.Outside = false
 	changed.MAC[5]++
 	changed.Addrs = []netip.Prefix{netip.PrefixFrom(addr4(2), 24)}
-	none := dataplane.Port{}
+	none, segment := dataplane.Port{}, s.anycastPort("leg")
+	segment.Network.Segment = 101
 	for name, c := range map[string]struct {
 		from, to dataplane.Port
 		swept    bool
@@ -167,6 +168,7 @@ func TestContainedAtEachStep(t *testing.T) {
 		"ordinary becomes anycast": {ordinary, anycast, true},
 		"anycast becomes ordinary": {anycast, ordinary, true},
 		"other MAC and address":    {anycast, changed, false},
+		"another uplink":           {anycast, segment, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := n.process()
@@ -182,7 +184,12 @@ func TestContainedAtEachStep(t *testing.T) {
 						require.NoError(t, other.Sweep(t.Context(), "nobody", nil))
 					}
 					if mac := macOf(ns, "qr-leg"); mac == anycast.MAC || mac == changed.MAC {
-						require.Contains(t, n.table(), `"vxlan-100" . `+mac.String(), "at look %d, swept at %d", looks, sweepAt)
+						table := n.table()
+						for _, uplink := range []string{"vxlan-100", "vxlan-101"} {
+							if _, err := n.links.LinkByName(uplink); err == nil {
+								require.Contains(t, table, `"`+uplink+`" . `+mac.String(), "at look %d, swept at %d", looks, sweepAt)
+							}
+						}
 					}
 				}}
 				require.NoError(t, n.Plug(ctx, ns, wiringtest.At("qr-leg", c.to)))

@@ -77,29 +77,46 @@ func (v *view) wanted(have *content, own map[string][]netip.Addr, p *port, n *ne
 }
 
 // outers lists the ports of a bridge that lead to other hosts, or count as such, and says of each
-// whether it is a host end of ours. It leaves out the host end without.
+// whether it is a host end of ours. It leaves out the host end without. An uplink of ours is among
+// them before it is in the bridge.
 func (v *view) outers(index int, without string) map[string]bool {
 	out := map[string]bool{}
 	bridge := v.links[index]
 	if bridge == nil {
 		return out
 	}
+	existing := bridge.mark == (mark{})
 	for _, l := range v.ports[index] {
 		switch {
 		case l.name == without:
-		case l.mark.port != "":
-			if l.mark.outside {
-				out[l.name] = true
-			}
-		case bridge.mark == (mark{}): // an existing bridge, with ports of its operator
-			if l.mark == (mark{}) {
-				out[l.name] = false
-			}
-		case l.mark.plumbing() && l.mark.overflow == 0, l.name == bridge.mark.uplink:
+		case l.mark.outside:
+			out[l.name] = true
+		case existing && l.mark == (mark{}): // its operator's
 			out[l.name] = false
 		}
 	}
+	if existing {
+		return out
+	}
+	for _, l := range v.plumbing[bridge.mark.network] {
+		if l.kind != "bridge" && l.mark.overflow == 0 {
+			out[l.name] = false
+		}
+	}
+	if nic := bridge.mark.uplink; nic != "" {
+		out[nic] = false
+	}
 	return out
+}
+
+// containUplink has a new uplink of a network in the table before it comes up. What needs it to be
+// there is in the view already, so that no other process takes it out again.
+func (d *Driver) containUplink(p dataplane.Port) error {
+	anycast := false
+	if err := d.view.read(func() { anycast = d.view.hasAnycast() }); err != nil || !anycast {
+		return err
+	}
+	return d.contain(port{Port: p}, true)
 }
 
 // uplinkName is the device of the first bridge that leads to other hosts, unless the bridge is an
