@@ -567,10 +567,10 @@ func (n *node) own(table string) (release func()) {
 // crowd fills a bridge with ports.
 func (n *node) crowd(name string, ports int) {
 	n.t.Helper()
-	bridge := link(n.t, n.links, name)
+	master := link(n.t, n.links, name)
 	for i := range ports {
 		v := &netlink.Veth{LinkAttrs: attrs(fmt.Sprintf("c%d-%d", ports, i)), PeerName: fmt.Sprintf("d%d-%d", ports, i)}
-		v.MasterIndex = bridge.Attrs().Index
+		v.MasterIndex = master.Attrs().Index
 		require.NoError(n.t, n.links.LinkAdd(v))
 	}
 }
