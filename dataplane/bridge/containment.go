@@ -12,6 +12,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // member is an anycast port, by its host end.
@@ -30,7 +31,7 @@ const toBeMade = -1
 func (v *view) wanted(have *content, own map[string][]netip.Addr, p *port, n *network) elements {
 	tap, home := "", toBeMade
 	if p != nil {
-		tap = tapName(p.ID)
+		tap = wiring.TapName(p.ID)
 		if n.first != nil {
 			home = n.first.index
 		}
@@ -224,7 +225,7 @@ func (d *Driver) tableChanges(p port, n *network, tap *link) (grow, shrink []cha
 			return err
 		}
 		add := func(list *[]change, op dataplane.Op, detail string, growing bool) {
-			*list = append(*list, change{step(op, tableText, detail), func() error { return d.contain(p, growing) }})
+			*list = append(*list, change{wiring.Step(op, tableText, detail), func() error { return d.contain(p, growing) }})
 		}
 		if have == nil && want != nil {
 			if err := d.table.try(); err != nil {
@@ -266,11 +267,11 @@ func (d *Driver) contain(p port, growing bool) error {
 		return err
 	}
 	if p.Anycast != nil {
-		d.table.remember(tapName(p.ID), p.addrs())
+		d.table.remember(wiring.TapName(p.ID), p.addrs())
 	}
 	added, err := d.table.change(func(have *content) (want elements, err error) {
 		err = d.view.read(func() {
-			n := d.view.survey(s, d.view.names[tapName(p.ID)], p.mark().contained())
+			n := d.view.survey(s, d.view.names[wiring.TapName(p.ID)], p.mark().contained())
 			want = d.view.wanted(have, nil, &p, n)
 		})
 		if growing && have != nil {
@@ -342,9 +343,9 @@ func (d *Driver) spareTable() (steps []dataplane.Step, err error) {
 			want := d.view.wanted(have, nil, nil, nil)
 			switch _, extra := difference(have, want); {
 			case want == nil:
-				steps = append(steps, step(dataplane.Remove, tableText, "no anycast port is here"))
+				steps = append(steps, wiring.Step(dataplane.Remove, tableText, "no anycast port is here"))
 			case len(extra) > 0:
-				steps = append(steps, step(dataplane.Change, tableText, fmt.Sprintf("%d elements too many", extra.count())))
+				steps = append(steps, wiring.Step(dataplane.Change, tableText, fmt.Sprintf("%d elements too many", extra.count())))
 			}
 		})
 	})

@@ -102,7 +102,7 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.At
 	plans := make([][]dataplane.Step, len(what))
 	told := map[string]bool{} // what is done to networks
 	for i, a := range what {
-		err := wiring.CheckIDs(ns, a.Port)
+		err := wiring.CheckPlan(ns, a.Port)
 		var w work
 		if err == nil {
 			w, err = d.survey(ctx, port{a.Port, ns, a.Device}, false)
@@ -174,7 +174,7 @@ func (d *Driver) plugOne(ctx context.Context, p port) (first work, err error) {
 // withdraw removes a port that could not be plugged in full, from the table too.
 func (d *Driver) withdraw(p port) error {
 	var tap *link
-	err := d.view.read(func() { tap = d.view.names[tapName(p.ID)] })
+	err := d.view.read(func() { tap = d.view.names[wiring.TapName(p.ID)] })
 	if err == nil && tap != nil && tap.mark == p.mark() {
 		err = d.remove(tap)
 	}
@@ -267,7 +267,7 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 	if ns.Router != "" {
 		err = d.view.read(func() {
 			for _, l := range d.view.taps[ns.Router] {
-				if dev == dataplane.PortDevice(l.mark.port) || dev == dataplane.GatewayDevice(l.mark.port) {
+				if wiring.Named(l.mark.port, dev) {
 					tap = l
 				}
 			}
