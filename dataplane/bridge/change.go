@@ -17,12 +17,14 @@ type change struct {
 
 // work is all that is to be done for one port.
 type work struct {
+	grow    []change // of the table, before anything that it is to contain; needs no lock of the network
 	network []change // needs the network's lock for writing
 	port    []change // needs it for reading
+	shrink  []change // of the table, after what it contained has gone
 	former  string   // network that the port's device is still attached to; empty: no other
 }
 
-func (w work) all() []change { return slices.Concat(w.network, w.port) }
+func (w work) all() []change { return slices.Concat(w.grow, w.network, w.port, w.shrink) }
 
 // makes says that the port's device is made.
 func (w work) makes() bool {
@@ -52,10 +54,12 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	var tap *link
 	var n *network
 	var nsid int
+	var table bool // the table depends on the port
 	look := func() {
 		tap = d.view.names[wiring.TapName(p.ID)]
-		n = d.view.survey(s, tap)
+		n = d.view.survey(s, tap, p.mark().contained())
 		nsid = d.view.nsid(ident)
+		table = d.view.concerns(p, n, tap)
 	}
 	if err := d.view.read(look); err != nil {
 		return w, err
@@ -79,7 +83,10 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	if tap != nil && tap.mark.network != p.Network.ID {
 		w.former = tap.mark.network
 	}
-	return w, nil
+	if table {
+		w.grow, w.shrink, err = d.tableChanges(p, n, tap)
+	}
+	return w, err
 }
 
 // doubtful picks the links of which the view may be out of date. The kernel does not tell of a new

@@ -27,6 +27,7 @@
 // Nothing is kept in files. Each device of ours says in its interface alias whose it is:
 //
 //	l3kit router=<id> port=<id> network=<id>   a router's port
+//	    [anycast=<mac>] [outside]              the same of a distributed router
 //	l3kit port=<id> network=<id>               a workload's port
 //	l3kit network=<id> [uplink=<device>]       a bridge, a VLAN or VXLAN device
 //	l3kit network=<id> overflow=<n>            an overflow bridge, and both ends of its trunk
@@ -39,12 +40,46 @@
 // and Sweep and Release take away. That is why messages are made here, with mdlayher/netlink:
 // vishvananda/netlink sends one at a time.
 //
+// # Ports of distributed routers
+//
+// Frames from and to an anycast port ([dataplane.Anycast]) stay on the host. One nftables table
+// sees to that, "bridge l3kit_anycast" in the host's namespace. It comes with the host's first
+// anycast port, goes with the last, and has the same rules on each host; what differs is in its
+// sets. Plan compares all of it, Watch notices when somebody changes it, and other tables are not
+// touched. In short, on networks with an anycast port:
+//
+//   - No frame with the MAC of the port passes an uplink, in either direction, and the bridge does
+//     not learn that the MAC is there.
+//   - Nothing passes between the port and an uplink at all, so nothing that is flooded on other
+//     hosts comes to it.
+//   - Nothing about the gateway's addresses passes: requests for them (ARP, neighbour
+//     solicitations), and messages that say who has them. A request by which the router's centre
+//     looks for a workload loses its sender's address, and so becomes a probe (RFC 5227), which a
+//     workload answers without taking the sender for its gateway.
+//   - Router solicitations do not pass, nor advertisements of a centre on the same host.
+//
+// Uplinks are the VXLAN or VLAN device, the physical interface, or each port of an existing bridge
+// that is not ours. A port with [dataplane.Port.Outside] counts as an uplink. The addresses of
+// anycast ports are in the table's sets addrs4 and addrs6, where a fresh process finds them; their
+// MACs are in the marks of their host ends.
+//
+// These ports are in the network's first bridge, never in an overflow bridge. A kernel without
+// nf_tables for bridges (CONFIG_NF_TABLES_BRIDGE, and on some kernels the module nft_meta_bridge)
+// has no anycast ports, and all others. [Driver.CheckAnycast] tells.
+//
+// There are limits. A device that somebody adds to an existing bridge is contained only after the
+// next Plug; Watch announces it. Router advertisements of a centre on another host pass, because
+// nothing tells them from those of other routers. A neighbour solicitation from a centre's own IPv6
+// address is dropped, because the workload would learn from it that the address is at the centre.
+// For packets that it forwards, a centre solicits from its link-local address, which passes.
+//
 // # What it costs
 //
 // A driver lists the host's links once, and listens from then on, so that it knows them without
 // asking. A Plan that finds nothing to do costs a few system calls, one of which asks for the
-// port's device in its namespace; making a port costs one request. Writes of different processes on
-// one host do not disturb each other, but two that remove the last port of a network and add the
+// port's device in its namespace; on a network with an anycast port, another asks whether somebody
+// has changed the host's nftables. Making a port costs one request. Writes of different processes
+// on one host do not disturb each other, but two that remove the last port of a network and add the
 // first in the same instant may leave the port without its bridge, until it is plugged again. Peers
 // of a VXLAN device are read when a process first uses it: an entry that somebody else removes
 // later is missed until SetPeers.

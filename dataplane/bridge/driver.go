@@ -46,6 +46,7 @@ type Driver struct {
 	view   *view
 	locks  locks
 	peers  peers
+	table  table
 	kinds  kinds
 	ipv6   bool          // the kernel has it
 	index  atomic.Uint32 // see newIndex
@@ -72,6 +73,7 @@ func New(c Config) (_ *Driver, err error) {
 	}
 	fd := int(d.hostNS.Fd())
 	d.host = &sockets{ns: fd}
+	d.table.conn.NS = fd
 	d.view = &view{sockets: d.host}
 	if d.view.host, err = netns.IdentifyFD(fd); err == nil {
 		d.view.monitor, err = monitor.Open(fd, unix.RTNLGRP_LINK, unix.RTNLGRP_NSID)
@@ -91,7 +93,7 @@ func (d *Driver) Close() error {
 	if errors.Is(err, os.ErrClosed) {
 		err = nil
 	}
-	return errors.Join(d.host.close(), d.view.monitor.Close(), err)
+	return errors.Join(d.host.close(), d.view.monitor.Close(), d.table.close(), err)
 }
 
 // Plan says what Plug would do. When there is nothing to do it costs two system calls and one
@@ -108,9 +110,10 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.At
 		if err != nil {
 			return nil, failure.Of("plan wiring of", a.Device, err)
 		}
+		shared := len(w.grow) + len(w.network)
 		for n, c := range w.all() {
 			text := c.step.String()
-			if n >= len(w.network) || !told[text] {
+			if n >= shared && n < shared+len(w.port) || !told[text] {
 				plans[i] = append(plans[i], c.step)
 			}
 			told[text] = true
@@ -145,7 +148,18 @@ func (d *Driver) Plug(ctx context.Context, ns namespace.NS, what ...namespace.At
 
 // plugOne returns what there was to do at first sight.
 func (d *Driver) plugOne(ctx context.Context, p port) (first work, err error) {
+	if p.mark().contained() {
+		defer d.table.begin()()
+	}
 	first, err = d.plug(ctx, p)
+	if err == nil && p.mark().contained() && len(first.all()) > 0 {
+		// Another process that did not see the port yet may have taken it out of the table. So far
+		// the port's device is down, unless it was there before.
+		err = d.contain(p, false)
+	}
+	if err != nil && first.makes() && p.mark().contained() {
+		err = errors.Join(err, d.withdraw(p))
+	}
 	if err != nil {
 		// What was made for the network must not stay behind, even if this port was the first and
 		// there is no second attempt.
@@ -157,6 +171,16 @@ func (d *Driver) plugOne(ctx context.Context, p port) (first work, err error) {
 	return first, err
 }
 
+// withdraw removes a port that could not be plugged in full, from the table too.
+func (d *Driver) withdraw(p port) error {
+	var tap *link
+	err := d.view.read(func() { tap = d.view.names[wiring.TapName(p.ID)] })
+	if err == nil && tap != nil && tap.mark == p.mark() {
+		err = d.remove(tap)
+	}
+	return errors.Join(err, d.settle())
+}
+
 // plug returns what there was to do at first sight.
 func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 	lock, done := d.locks.get(p.Network.ID)
@@ -165,7 +189,7 @@ func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 	lock.RLock()
 	first, err = d.survey(ctx, p, false)
 	if err == nil && len(first.network) == 0 {
-		err = d.run(ctx, first.port)
+		err = d.run(ctx, first.all())
 	}
 	lock.RUnlock()
 	// EXFULL: others took the last place in the bridge. ENODEV, EINVAL: another process swept the
@@ -197,10 +221,16 @@ func (d *Driver) Unplug(ctx context.Context, ns namespace.NS, dev string) error 
 	switch {
 	case err != nil:
 	case tap == nil: // it is gone, and nothing says which network it was on
-		err = d.sweepAll(ctx)
+		err = errors.Join(d.sweepAll(ctx), d.settle())
 	default:
+		if tap.mark.contained() {
+			defer d.table.begin()()
+		}
 		if err = d.remove(tap); err == nil { // with it goes what says that the network needs sweeping
 			err = d.sweep(context.WithoutCancel(ctx), tap.mark.network)
+		}
+		if tap.mark.contained() {
+			err = errors.Join(err, d.settle())
 		}
 	}
 	return failure.Of("unplug", dev, err)
@@ -256,8 +286,9 @@ func (d *Driver) Release(ctx context.Context, router string) error {
 	if err := d.view.read(func() { taps = sorted(d.view.taps[router]) }); err != nil {
 		return failure.Of("release", "router "+router, err)
 	}
+	defer d.table.begin()()
 	err := atOnce(ctx, taps, d.remove)
-	return failure.Of("release", "router "+router, errors.Join(err, d.sweepAll(ctx)))
+	return failure.Of("release", "router "+router, errors.Join(err, d.sweepAll(ctx), d.settle()))
 }
 
 // Routers names every router that has a port here, sorted.

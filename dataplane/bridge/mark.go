@@ -3,6 +3,8 @@ package bridge
 import (
 	"strconv"
 	"strings"
+
+	"github.com/l3kit/l3kit/dataplane"
 )
 
 // mark is what an interface alias (IFLA_IFALIAS) of ours says, and all that a fresh process knows
@@ -14,6 +16,9 @@ type mark struct {
 	network  string
 	overflow int    // number of the overflow bridge that the device is, or leads to; 0: none
 	uplink   string // of a network's first bridge: the physical interface that was made a port of it, and carries no mark itself
+
+	anycast dataplane.MAC // of an anycast port: its MAC; zero for others
+	outside bool          // of a port that counts as one on another host
 }
 
 const markPrefix = "l3kit"
@@ -33,6 +38,12 @@ func (m mark) String() string {
 		word("overflow", strconv.Itoa(m.overflow))
 	}
 	word("uplink", m.uplink)
+	if m.anycast != (dataplane.MAC{}) {
+		word("anycast", m.anycast.String())
+	}
+	if m.outside {
+		b.WriteString(" outside")
+	}
 	return b.String()
 }
 
@@ -56,6 +67,10 @@ func parseMark(alias string) (m mark) {
 			m.overflow, _ = strconv.Atoi(value)
 		case "uplink":
 			m.uplink = value
+		case "anycast":
+			m.anycast, _ = dataplane.ParseMAC(value)
+		case "outside":
+			m.outside = true
 		}
 	}
 	if m.network == "" {
@@ -63,6 +78,9 @@ func parseMark(alias string) (m mark) {
 	}
 	return m
 }
+
+// contained says that the table has something to say about the device.
+func (m mark) contained() bool { return m.anycast != (dataplane.MAC{}) || m.outside }
 
 // plumbing says that the device is neither foreign nor a port's: a bridge, an uplink, a trunk.
 func (m mark) plumbing() bool { return m.network != "" && m.port == "" }

@@ -6,18 +6,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 func TestMark(t *testing.T) {
-	long := strings.Repeat("x", 64)
+	long, anycast := strings.Repeat("x", 64), dataplane.MAC{0xfa, 0x16, 0x3e, 0x0a, 0x0a, 0x0a}
 	for text, m := range map[string]mark{
-		"l3kit router=r port=p network=n":      {router: "r", port: "p", network: "n"},
-		"l3kit port=p network=n":               {port: "p", network: "n"},
-		"l3kit network=n":                      {network: "n"},
-		"l3kit network=n overflow=35":          {network: "n", overflow: 35},
-		"l3kit network=n uplink=enp1s0f0":      {network: "n", uplink: "enp1s0f0"},
-		mark{long, long, long, 0, ""}.String(): {long, long, long, 0, ""},
+		"l3kit router=r port=p network=n": {router: "r", port: "p", network: "n"},
+		"l3kit port=p network=n":          {port: "p", network: "n"},
+		"l3kit network=n":                 {network: "n"},
+		"l3kit network=n overflow=35":     {network: "n", overflow: 35},
+		"l3kit network=n uplink=enp1s0f0": {network: "n", uplink: "enp1s0f0"},
+		mark{router: long, port: long, network: long, anycast: anycast}.String(): {router: long, port: long, network: long, anycast: anycast},
+		"l3kit router=r port=p network=n anycast=fa:16:3e:0a:0a:0a":              {router: "r", port: "p", network: "n", anycast: anycast},
+		"l3kit router=r port=p network=n outside":                                {router: "r", port: "p", network: "n", outside: true},
 	} {
 		require.Equal(t, text, m.String())
 		require.Equal(t, m, parseMark(text))
@@ -60,7 +63,7 @@ func FuzzDecode(f *testing.F) {
 			t.Error(l, err)
 		}
 		decodeNSID(b)
-		v := view{complete: true, links: map[int]*link{}, names: map[string]*link{}, ports: map[int]set{}, taps: map[string]set{}, plumbing: map[string]set{}}
+		v := view{complete: true, links: map[int]*link{}, names: map[string]*link{}, ports: map[int]set{}, taps: map[string]set{}, plumbing: map[string]set{}, contained: set{}}
 		for kind := range uint16(100) {
 			_ = v.apply(kind, b)
 		}

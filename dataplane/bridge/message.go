@@ -218,6 +218,17 @@ func flood(kind uint16, index int, peer netip.Addr) netlink.Message {
 	})
 }
 
+// delLearned deletes a bridge's entry that a MAC is at one of its ports.
+func delLearned(index int, mac dataplane.MAC) netlink.Message {
+	ndmsg := make([]byte, unix.SizeofNdMsg, 32)
+	ndmsg[0] = unix.AF_BRIDGE
+	binary.NativeEndian.PutUint32(ndmsg[4:], uint32(index))
+	ndmsg[10] = unix.NTF_MASTER
+	return request(unix.RTM_DELNEIGH, netlink.Acknowledge, ndmsg, func(ae *netlink.AttributeEncoder) {
+		ae.Bytes(unix.NDA_LLADDR, mac[:])
+	})
+}
+
 func delAddress(index int, a address) netlink.Message {
 	ifaddrmsg := make([]byte, unix.SizeofIfAddrmsg, 32)
 	ifaddrmsg[0] = unix.AF_INET6

@@ -14,7 +14,8 @@ import (
 // The kernel numbers a bridge's ports with ten bits, from 1 (BR_MAX_PORTS in
 // net/bridge/br_private.h). A network with more ports gets overflow bridges, each joined to the
 // first by a veth, the trunk: a star, so that frames cannot run in circles. The first bridge keeps
-// a place for each trunk.
+// a place for each trunk, and gives of those to ports of distributed routers, which have to be in
+// it; more trunks than are left nobody will need.
 const (
 	maxPorts    = 1<<10 - 1
 	maxOverflow = 35 // see digit
@@ -65,7 +66,8 @@ func (n *network) bridgeMark() mark {
 
 // survey looks up a network in the view, which is locked. tap is the port's host end, if there is
 // one.
-func (v *view) survey(s segment, tap *link) *network {
+// A port that the table is about belongs into the first bridge, where the uplink is.
+func (v *view) survey(s segment, tap *link, first bool) *network {
 	n := &network{segment: s, uplink: v.names[s.uplink]}
 	if s.physical != "" {
 		n.physical = v.names[s.physical]
@@ -76,7 +78,11 @@ func (v *view) survey(s segment, tap *link) *network {
 		n.strays = v.strays(n)
 	}
 	n.holder = v.holderOf(n)
-	n.settle(v, tap)
+	if first {
+		n.full = n.first != nil && len(v.ports[n.first.index]) >= maxPorts && (tap == nil || tap.master != n.first.index)
+	} else {
+		n.settle(v, tap)
+	}
 	if n.overflow > 0 {
 		n.home = v.names[bridgeName(s.network, n.overflow)]
 		a, b := trunkNames(s.network, n.overflow)
@@ -144,6 +150,9 @@ func (v *view) trunks(network string) (count int) {
 // networkChanges says what is wrong with a network's bridges and uplink, as far as the port that
 // the survey was made for needs them.
 func (d *Driver) networkChanges(n *network, p dataplane.Port) (changes []change, err error) {
+	if n.full && (p.Anycast != nil || p.Outside) {
+		return nil, fmt.Errorf("%w: the first bridge of network %s is full, and a port of a distributed router has to be in that", dataplane.ErrExhausted, n.network)
+	}
 	if n.full {
 		return nil, fmt.Errorf("%w: network %s has a bridge and %d overflow bridges, and all are full", dataplane.ErrExhausted, n.network, maxOverflow)
 	}

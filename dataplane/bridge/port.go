@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -20,7 +21,15 @@ type port struct {
 	dev string
 }
 
-func (p port) mark() mark { return mark{router: p.ns.Router, port: p.ID, network: p.Network.ID} }
+func (p port) mark() mark {
+	m := mark{router: p.ns.Router, port: p.ID, network: p.Network.ID}
+	if p.Anycast != nil {
+		m.anycast = p.MAC
+	} else {
+		m.outside = p.Outside
+	}
+	return m
+}
 
 // portChanges says what is wrong with a port: the veth, its host end, and its end in the namespace,
 // which has the ID nsid here.
@@ -30,7 +39,7 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 	}
 	want := p.mark()
 	identity := tap.mark
-	identity.network = want.network
+	identity.network, identity.anycast, identity.outside = want.network, want.anycast, want.outside
 	if identity != want && tap.mark != (mark{}) {
 		return nil, foreign(tap, want)
 	}
@@ -52,7 +61,11 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 		gone.step.Disturbs = true
 		return []change{gone, d.newPort(n, p)}, nil
 	}
-	return append(d.tapChanges(n, p, tap), d.endChanges(p, end)...), nil
+	changes := [][]change{d.tapChanges(n, p, tap), d.endChanges(p, end)}
+	if tap.mark.anycast != (dataplane.MAC{}) && want.anycast == (dataplane.MAC{}) {
+		slices.Reverse(changes) // while the device has the MAC, the mark has to say so
+	}
+	return slices.Concat(changes...), nil
 }
 
 // newPort makes a veth with one end in the bridge and the other in the namespace.
@@ -110,7 +123,7 @@ func (d *Driver) evict(p port) error {
 func (d *Driver) tapChanges(n *network, p port, tap *link) []change {
 	r := repair{link: tap}
 	if want := p.mark(); tap.mark != want {
-		r.add("mark lost", setMark(tap.index, want))
+		r.add(lostMark(tap.mark), setMark(tap.index, want))
 	}
 	if tap.mtu != p.MTU {
 		r.add(fmt.Sprintf("host end's mtu %d, was %d", p.MTU, tap.mtu), setMTU(tap.index, p.MTU))
@@ -126,6 +139,13 @@ func (d *Driver) tapChanges(n *network, p port, tap *link) []change {
 		changes = append(changes, c)
 	}
 	return changes
+}
+
+func lostMark(have mark) string {
+	if have == (mark{}) {
+		return "mark lost"
+	}
+	return fmt.Sprintf("mark was %q", have)
 }
 
 // endChanges mends the end in the namespace.
@@ -147,6 +167,12 @@ func (d *Driver) endChanges(p port, end *link) []change {
 	s := wiring.Step(dataplane.Change, p.dev, strings.Join(faults, ", "))
 	s.Disturbs = moved
 	return []change{{s, func() error {
+		if moved && p.Anycast != nil {
+			// The host end has its mark now, so that no other process drops what is written here.
+			if err := d.contain(p, true); err != nil {
+				return err
+			}
+		}
 		return d.inside(p.ns, func(c *netlink.Conn) error { return write(c, b...) })
 	}}}
 }

@@ -102,17 +102,19 @@ func (d *Driver) Spare(ctx context.Context, router string, devices []string) (st
 		}
 		done()
 	}
-	return steps, failure.Of("look for", "spare bridges", err)
+	table, tableErr := d.spareTable()
+	return append(steps, table...), failure.Of("look for", "spare bridges", errors.Join(err, tableErr))
 }
 
 // Sweep removes them; see [namespace.InterfaceDriver].
 func (d *Driver) Sweep(ctx context.Context, router string, devices []string) error {
+	defer d.table.begin()()
 	var taps []*link
 	err := d.view.read(func() { taps = d.view.others(router, devices) })
 	if err == nil {
 		err = atOnce(ctx, taps, d.remove)
 	}
-	return failure.Of("sweep", "spare bridges", errors.Join(err, d.sweepAll(ctx)))
+	return failure.Of("sweep", "spare bridges", errors.Join(err, d.sweepAll(ctx), d.settle()))
 }
 
 // others lists the host ends of a router's ports that are none of these devices. The view is

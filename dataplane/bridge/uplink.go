@@ -101,20 +101,31 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 		index := d.newIndex()
 		if n.vlan != 0 {
 			b := append(batch{newVLAN(index, n.segment.uplink, n.physical.index, masters[0], n.vlan)}, d.introduce(index, n.mark(0), ethernetMTU)...)
-			return kindMissing("vlan", d.host.write(append(b, setUp(index))...))
-		}
-		b := append(batch{newVXLAN(index, n.segment.uplink, p.MTU, masters[0], n.vxlan)}, d.introduce(index, n.mark(0), p.MTU)...)
-		// SetPeers either runs before this and gives the list used here, or after it and finds the
-		// device.
-		d.peers.Lock()
-		defer d.peers.Unlock()
-		for _, addr := range d.peers.want {
-			b = append(b, flood(unix.RTM_NEWNEIGH, index, addr))
-		}
-		if err := kindMissing("vxlan", d.host.write(append(b, setUp(index))...)); err != nil {
+			if err := kindMissing("vlan", d.host.write(b...)); err != nil {
+				return err
+			}
+		} else if err := d.makeVXLAN(n, p.MTU, index, masters[0]); err != nil {
 			return err
 		}
-		d.peers.synced[index] = true
-		return nil
+		if err := d.containUplink(p); err != nil {
+			return err
+		}
+		return d.host.write(setUp(index))
 	}}
+}
+
+func (d *Driver) makeVXLAN(n *network, mtu, index, master int) error {
+	b := append(batch{newVXLAN(index, n.segment.uplink, mtu, master, n.vxlan)}, d.introduce(index, n.mark(0), mtu)...)
+	// SetPeers either runs before this and gives the list used here, or after it and finds the
+	// device.
+	d.peers.Lock()
+	defer d.peers.Unlock()
+	for _, addr := range d.peers.want {
+		b = append(b, flood(unix.RTM_NEWNEIGH, index, addr))
+	}
+	if err := kindMissing("vxlan", d.host.write(b...)); err != nil {
+		return err
+	}
+	d.peers.synced[index] = true
+	return nil
 }

@@ -23,14 +23,15 @@ type view struct {
 	monitor *monitor.Monitor
 	host    netns.ID
 
-	mu       sync.Mutex
-	complete bool
-	links    map[int]*link
-	names    map[string]*link
-	ports    map[int]set    // of a bridge, by its index
-	taps     map[string]set // of a router, by its ID
-	plumbing map[string]set // of a network, by its ID
-	nsids    map[netns.ID]int
+	mu        sync.Mutex
+	complete  bool
+	links     map[int]*link
+	names     map[string]*link
+	ports     map[int]set    // of a bridge, by its index
+	taps      map[string]set // of a router, by its ID
+	plumbing  map[string]set // of a network, by its ID
+	contained set            // host ends that the table is about
+	nsids     map[netns.ID]int
 
 	changed func(router string) // see Watch; nil: nobody watches
 }
@@ -99,7 +100,7 @@ func (v *view) list() error {
 		return err
 	}
 	v.links, v.names = make(map[int]*link, len(links)), make(map[string]*link, len(links))
-	v.ports, v.taps, v.plumbing = map[int]set{}, map[string]set{}, map[string]set{}
+	v.ports, v.taps, v.plumbing, v.contained = map[int]set{}, map[string]set{}, map[string]set{}, set{}
 	v.nsids = map[netns.ID]int{}
 	for _, l := range links {
 		v.put(l)
@@ -131,17 +132,21 @@ func (v *view) apply(kind uint16, payload []byte) error {
 		return nil
 	case kind == unix.RTM_DELLINK:
 		index := nlmsg.Int(payload[4:8])
-		v.note(v.links[index], nil)
+		before := v.links[index]
+		v.note(before, nil)
 		v.remove(index)
+		v.noteOuter(before, nil)
 		return nil
 	}
 	l, err := decode(payload)
 	if err != nil {
 		return err
 	}
-	v.note(v.links[l.index], l)
+	before := v.links[l.index]
+	v.note(before, l)
 	v.remove(l.index)
 	v.put(l)
+	v.noteOuter(before, l)
 	return nil
 }
 
@@ -156,6 +161,9 @@ func (v *view) put(l *link) {
 		wiring.Add(v.plumbing, l.mark.network, l.index, l)
 	case l.mark.port != "":
 		wiring.Add(v.taps, l.mark.router, l.index, l)
+		if l.mark.contained() {
+			v.contained[l.index] = l
+		}
 	}
 }
 
@@ -171,6 +179,7 @@ func (v *view) remove(index int) {
 	wiring.Drop(v.ports, l.master, index)
 	wiring.Drop(v.plumbing, l.mark.network, index)
 	wiring.Drop(v.taps, l.mark.router, index)
+	delete(v.contained, index)
 }
 
 // sorted returns the links of a set by name, so that steps and errors come in the same order every

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/monitor"
@@ -22,7 +24,7 @@ func (d *Driver) Watch(ctx context.Context, changed func(router string)) error {
 	return failure.Of("watch wiring", "", d.watch(ctx, changed))
 }
 
-func (d *Driver) watch(ctx context.Context, changed func(router string)) error {
+func (d *Driver) watch(ctx context.Context, changed func(router string)) (err error) {
 	p, err := monitor.NewPoller()
 	if err != nil {
 		return err
@@ -47,8 +49,13 @@ func (d *Driver) watch(ctx context.Context, changed func(router string)) error {
 		d.view.changed = nil
 	}()
 	changed("")
+	rules := tableWatch{driver: d, poller: p}
+	defer func() { err = errors.Join(err, rules.close()) }()
 	for {
 		if _, err := d.view.monitor.Arm(p); err != nil {
+			return err
+		}
+		if err := rules.look(); err != nil {
 			return err
 		}
 		if _, err := p.Wait(); err != nil {
@@ -63,6 +70,52 @@ func (d *Driver) watch(ctx context.Context, changed func(router string)) error {
 			return err
 		}
 	}
+}
+
+// tableWatch notices changes of the table. While the host has no anycast port it does not
+// listen, because listening costs whoever writes rules on this host.
+type tableWatch struct {
+	driver *Driver
+	poller *monitor.Poller
+	rules  *monitor.Monitor
+}
+
+// look notes what has changed about the table since the last look, and waits for the next change.
+func (w *tableWatch) look() error {
+	needed := false
+	if err := w.driver.view.read(func() { needed = w.driver.view.hasAnycast() }); err != nil {
+		return err
+	}
+	if !needed {
+		return w.close()
+	}
+	news := false
+	if w.rules == nil {
+		var err error
+		if w.rules, err = monitor.OpenRules(int(w.driver.hostNS.Fd())); err != nil {
+			return err
+		}
+		news = true // what happened before is not known
+	}
+	if _, err := w.rules.Arm(w.poller); err != nil {
+		return err
+	}
+	err := w.rules.Drain(func(unix.NlMsghdr, []byte) { news = true })
+	if errors.Is(err, monitor.ErrOverrun) {
+		news, err = true, nil
+	}
+	if err != nil || !news {
+		return err
+	}
+	return w.driver.noteTable()
+}
+
+func (w *tableWatch) close() (err error) {
+	if w.rules != nil {
+		err = w.rules.Close()
+		w.rules = nil
+	}
+	return err
 }
 
 // note tells whoever watches of the routers that depend on a link which has changed from before to
