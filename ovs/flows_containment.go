@@ -140,8 +140,12 @@ func (h household) enter(f *flowList, e entrance) {
 	}
 }
 
-// probe makes an ARP request one without a sender.
-const probe = "set_field:0.0.0.0->arp_spa"
+const (
+	// probe makes an ARP request one without a sender.
+	probe = "set_field:0.0.0.0->arp_spa"
+	// pass lets a frame of one protected port out by another, by hiding where it came from.
+	pass = "load:0->NXM_OF_IN_PORT[]"
+)
 
 // having are the ports outside that have an address.
 func (h household) having(a netip.Addr) []containedPort {
@@ -176,17 +180,20 @@ func (h household) residents(f *flowList, uplink uint32) {
 	if len(h.legs) == 1 && len(h.outside) == 0 {
 		return
 	}
-	for _, leg := range h.legs {
-		in := fmt.Sprintf("reg0=%d", h.VLAN)
-		if leg.Port != 0 {
-			f.add(0, contained, fmt.Sprintf("in_port=%d", leg.Port), fmt.Sprintf("set_field:%d->reg0,%s", h.VLAN, submit(tableLegs)))
-			f.add(tableLegs, better, fmt.Sprintf("%s,dl_dst=%s", in, leg.MAC), outputTo(leg))
+	for i, leg := range h.legs {
+		if leg.Port == 0 {
+			continue
 		}
-		f.add(tableLegs, usual, in+",dl_dst=01:00:00:00:00:00/01:00:00:00:00:00", joined("NORMAL", outputTo(h.legs...)))
+		f.add(0, contained, fmt.Sprintf("in_port=%d", leg.Port), fmt.Sprintf("set_field:%d->reg0,%s", h.VLAN, submit(tableLegs)))
+		f.add(tableLegs, better, fmt.Sprintf("reg0=%d,dl_dst=%s", h.VLAN, leg.MAC), joined(pass, outputTo(leg)))
+		if others := outputTo(slices.Delete(slices.Clone(h.legs), i, i+1)...); others != "" {
+			f.add(tableLegs, usual, fmt.Sprintf("in_port=%d,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00", leg.Port), joined("NORMAL", pass, others))
+		}
 	}
 	for _, p := range h.outside {
 		f.add(tableLegs, better, fmt.Sprintf("reg0=%d,dl_dst=%s", h.VLAN, p.MAC), "drop")
 	}
+	f.otherwise(tableLegs, "NORMAL")
 }
 
 // leave contains what leaves the host, in a table that sees frames with their local VLAN. A port
