@@ -272,6 +272,7 @@ func (nd *node) resident(router string, p dataplane.Port) *party {
 		if p.Outside {
 			a, err := netlink.ParseAddr(probeSource6 + "/128")
 			require.NoError(nd.t, err)
+			a.Flags = unix.IFA_F_NODAD
 			require.NoError(nd.t, n.AddrAdd(lo, a))
 		}
 		l, err := n.LinkByName("qr-" + p.ID)

@@ -28,7 +28,9 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 	vm1, vm2, vm3, vm4 := one.tenant(network, 11), two.tenant(network, 12), third.tenant(network, 13), fourth.tenant(network, 14)
 	leg1, leg2 := one.resident("edge", legPort("leg", network)), two.resident("edge", legPort("leg", network))
 	centre := third.resident("centre", centrePort("centre", network))
-	by := func(mac dataplane.MAC) map[string]dataplane.MAC { return map[string]dataplane.MAC{gateway4: mac, gateway6: mac} }
+	by := func(mac dataplane.MAC) map[string]dataplane.MAC {
+		return map[string]dataplane.MAC{gateway4: mac, gateway6: mac}
+	}
 
 	// The centre is alone on its host at first.
 	for _, at := range []struct {
@@ -189,7 +191,10 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 			vm.fence(legs[i].tap)
 			for _, p := range []*party{vm, legs[i]} {
 				p.neither(func(f frame) bool { return bytes.HasPrefix(f.payload, []byte("leaked")) }, "what leaked")
-				p.neither(func(f frame) bool { a, ok := f.arp(); return ok && f.src == vm4.mac && a.tpa == addr(gateway4) && vm != vm3 }, "a question for the gateway")
+				p.neither(func(f frame) bool {
+					a, ok := f.arp()
+					return ok && f.src == vm4.mac && a.tpa == addr(gateway4) && vm != vm3
+				}, "a question for the gateway")
 			}
 			require.Equal(t, by(anycastMAC), vm.pings(), vm.name)
 		}

@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -49,8 +50,8 @@ func (l layout) integrationFlows() []openflow.Flow {
 			households[n.Network.ID].enter(&f, entrance{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", l.PatchInt, n.VLAN), untag: "pop_vlan"})
 		}
 	}
-	for id, h := range households {
-		h.residents(&f, uplinks[id])
+	for _, id := range slices.Sorted(maps.Keys(households)) {
+		households[id].residents(&f, uplinks[id])
 	}
 	f.otherwise(0, "NORMAL")
 	return f.distinct()

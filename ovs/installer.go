@@ -161,7 +161,7 @@ func (n *installer) prune(db *dbClient, s *session, name string, except ...uint8
 	if err != nil {
 		return err
 	}
-	err = b.Prune(n.lifetime, func() ([]openflow.Flow, error) {
+	err = b.Prune(n.lifetime, n.flows(s)[name], func() ([]openflow.Flow, error) {
 		s, err := db.synced(n.lifetime)
 		if err != nil {
 			return nil, err

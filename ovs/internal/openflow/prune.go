@@ -6,35 +6,37 @@ import (
 	"slices"
 )
 
-// Prune removes those flows of ours that nobody wants, and adds none. It leaves the tables named
-// alone. It looks at the flows first, and then asks for those that are wanted. So when another
-// process writes flows, and wanted finds out what they follow from, Prune does not remove them.
-func (b *Bridge) Prune(ctx context.Context, wanted func() ([]Flow, error), except ...uint8) error {
+// Prune removes those flows of ours that are none of these, and adds none. It leaves the tables named
+// alone. If there are any to remove, it first asks for the latest set, and spares what is in that
+// one: so flows stay that another process writes, if latest finds out what they follow from.
+func (b *Bridge) Prune(ctx context.Context, flows []Flow, latest func() ([]Flow, error), except ...uint8) error {
 	if err := b.acquire(ctx); err != nil {
 		return b.error("prune flows of", err)
 	}
 	defer b.release()
-	return b.error("prune flows of", b.prune(ctx, wanted, except))
+	return b.error("prune flows of", b.prune(ctx, flows, latest, except))
 }
 
-func (b *Bridge) prune(ctx context.Context, wanted func() ([]Flow, error), except []uint8) error {
-	present := map[id]presence{}
-	err := b.look(ctx, func(t *table) {
-		maps.Copy(present, t.ids)
-		maps.DeleteFunc(present, func(k id, _ presence) bool { return slices.Contains(except, k.table) })
-	})
-	if err != nil || len(present) == 0 {
-		return err
-	}
-	flows, err := wanted()
-	if err != nil {
-		return err
-	}
+func (b *Bridge) prune(ctx context.Context, flows []Flow, latest func() ([]Flow, error), except []uint8) error {
 	w, err := want(b.mark, flows)
 	if err != nil {
 		return err
 	}
-	d := difference{remove: list(present, func(k id) bool { return w.count[k] == 0 })}
+	surplus := map[id]presence{}
+	err = b.look(ctx, func(t *table) {
+		maps.Copy(surplus, t.ids)
+		maps.DeleteFunc(surplus, func(k id, _ presence) bool { return w.count[k] > 0 || slices.Contains(except, k.table) })
+	})
+	if err != nil || len(surplus) == 0 {
+		return err
+	}
+	if flows, err = latest(); err != nil {
+		return err
+	}
+	if w, err = want(b.mark, flows); err != nil {
+		return err
+	}
+	d := difference{remove: list(surplus, func(k id) bool { return w.count[k] == 0 })}
 	if d.empty() {
 		return nil
 	}
