@@ -190,7 +190,7 @@ func (d *tap) sees(is func(frame) bool, what string) {
 	require.Eventually(d.t, func() bool {
 		d.look()
 		return slices.ContainsFunc(d.seen, is)
-	}, time.Minute, 2*time.Millisecond, "%s does not see %s", d.name, what)
+	}, 20*time.Second, 2*time.Millisecond, "%s does not see %s", d.name, what)
 }
 
 var fences uint32
@@ -338,6 +338,19 @@ func (p *party) pings() map[string]dataplane.MAC {
 		taken[gateway] = p.neighbour(gateway)
 	}
 	return taken
+}
+
+// forgets has a party look for its neighbours anew.
+func (p *party) forgets() {
+	p.t.Helper()
+	n := handle(p.t, p.ns)
+	list, err := n.NeighList(0, netlink.FAMILY_ALL)
+	require.NoError(p.t, err)
+	for _, neighbour := range list {
+		if err := n.NeighDel(&neighbour); err != unix.ENOENT {
+			require.NoError(p.t, err)
+		}
+	}
 }
 
 // finds has a router look for a workload, as it does to forward a packet to it.
