@@ -182,9 +182,9 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 			nd.appctl("fdb/flush", "br-int")
 		}
 		vm4.send(
+			frame{anycastMAC, vm4.mac, fenceKind, []byte("leaked")},
 			arpFrame(everybody, 1, anycastMAC, gateway4, dataplane.MAC{}, gateway4),
 			frame{everybody, anycastMAC, fenceKind, []byte("leaked")},
-			frame{anycastMAC, vm4.mac, fenceKind, []byte("leaked")},
 			arpFrame(everybody, 1, vm4.mac, vm4.addrs[0], dataplane.MAC{}, gateway4),
 		)
 		for i, vm := range withEdge {
