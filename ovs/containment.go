@@ -98,34 +98,34 @@ func (c Config) far(n dataplane.Network) string {
 	return s.physical
 }
 
-// guard says which patch pairs a change leaves protected: those by which frames of an anycast port
+// protect says which patch pairs a change leaves protected: those by which frames of an anycast port
 // could leave the host, or get to it. Action NORMAL passes nothing between two protected ports of a
 // bridge, so that nothing flooded leaves one of them by the other. staying says whether a port that
 // is plugged now is so after the change.
-func (d *Driver) guard(c *change, staying func(*port) bool, more ...attachment) {
-	c.guarded = map[string]bool{}
+func (d *Driver) protect(c *change, staying func(*port) bool, more ...attachment) {
+	c.protected = map[string]bool{}
 	c.s.view.read(func() {
 		for _, ports := range c.s.view.contained {
 			for _, p := range ports {
 				if p.mark.contain.anycast() && staying(p) {
-					c.guarded[d.config.far(p.mark.network)] = true
+					c.protected[d.config.far(p.mark.network)] = true
 				}
 			}
 		}
 	})
 	for _, a := range more {
 		if a.Anycast != nil {
-			c.guarded[d.config.far(a.Network)] = true
+			c.protected[d.config.far(a.Network)] = true
 		}
 	}
-	delete(c.guarded, "")
+	delete(c.protected, "")
 }
 
-// relax ends the protection of patch pairs that ports leave which are anycast no more.
-func (d *Driver) relax(c *change, left []*port) {
+// unprotect ends the protection of patch pairs that ports leave which are anycast no more.
+func (d *Driver) unprotect(c *change, left []*port) {
 	for _, p := range left {
 		far := d.config.far(p.mark.network)
-		if !p.mark.contain.anycast() || far == "" || c.guarded[far] {
+		if !p.mark.contain.anycast() || far == "" || c.protected[far] {
 			continue
 		}
 		name := "patch-tun"
@@ -139,12 +139,12 @@ func (d *Driver) relax(c *change, left []*port) {
 	}
 }
 
-// loosen is guard and relax for ports that are removed.
-func (d *Driver) loosen(c *change, removed []*port) {
-	d.guard(c, func(p *port) bool {
+// unprotectWithout is protect and unprotect for ports that are removed.
+func (d *Driver) unprotectWithout(c *change, removed []*port) {
+	d.protect(c, func(p *port) bool {
 		return !slices.ContainsFunc(removed, func(r *port) bool { return r.UUID == p.UUID })
 	})
-	d.relax(c, removed)
+	d.unprotect(c, removed)
 }
 
 // leftBy lists the ports among those which are to be plugged that are plugged now.

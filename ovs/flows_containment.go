@@ -15,34 +15,35 @@ import (
 // to its host, a few for each network that has legs here:
 //
 //   - Nothing from a leg's MAC or to it leaves the host, or comes in.
-//   - No question who has a leg's address leaves the host, or comes in.
-//   - No claim to be a leg's address comes in. An ARP request makes such a claim by its sender's
-//     address. It is a question all the same, for the centre of the router looks for workloads by
-//     it. So it becomes an ARP probe (RFC 5227, 1.1): that is answered, and nobody learns from it.
+//   - No ARP request and no neighbour solicitation for a leg's address leaves the host, or comes in.
+//   - Nothing comes in that tells workloads of another MAC for a leg's address. An ARP request does
+//     so by its sender's address; but the centre of the router finds workloads by such requests. So
+//     each becomes an ARP probe (RFC 5227, 1.1): workloads answer it, and learn nothing from it.
 //   - A port that counts as outside is treated like the other hosts.
 //
-// Floods are the business of action NORMAL, which no flow can follow to the ports. So legs are
-// protected ports, as are the patch ports by which the network leaves the integration bridge:
-// NORMAL passes nothing between them. Legs of several routers are each other's neighbours, so flows
-// pass their frames.
+// Flows do not choose the ports that action NORMAL floods to. So legs are protected ports, as is
+// the patch port by which the network leaves the integration bridge: Open vSwitch passes nothing
+// from one to another. Legs of several routers are each other's neighbours; flows pass frames
+// between them.
 //
-// Two gaps are known. A leg and a port that counts as outside, on one host, hear what the other one
-// floods, except for claims to be the gateway: NORMAL cannot tell the outside port from a
-// workload's. And that port hears workloads ask for the gateway; it answers to other hosts only.
+// Two gaps are left, because NORMAL cannot tell an outside port from a workload's. A leg and an
+// outside port on one host receive each other's floods, except announcements of the gateway. And
+// the outside port receives the workloads' ARP requests for the gateway; its replies go to other
+// hosts only.
 
 // Tables and priorities of containment. Each priority exceeds those of the flows that carry frames.
 const (
 	tableLegs = 33 // of the integration bridge: from a leg, with its VLAN in reg0
 
-	silent    = 10 // claims to be a leg
-	rewritten = 11
-	asked     = 12 // questions for a leg
-	exempt    = 13
-	contained = 14 // the MAC of a leg
+	silent    = 10 // other claims to a leg's address
+	rewritten = 11 // ARP requests that claim a leg's address
+	asked     = 12 // requests for a leg's address
+	exempt    = 13 // announcements of an outside port
+	contained = 14 // from or to the MAC of a leg
 )
 
-// household is a network with its legs on this host, and with the ports that count as outside.
-type household struct {
+// containedNetwork is a network with its legs on this host, and with the ports that count as outside.
+type containedNetwork struct {
 	localNetwork
 	legs, outside []containedPort
 	v4            []netip.Addr // of legs
@@ -50,8 +51,8 @@ type household struct {
 	linkLocal     []netip.Addr // that derive from legs' MACs
 }
 
-// households are those networks that have legs here.
-func (l layout) households() map[string]household {
+// containedNetworks are those networks that have legs here.
+func (l layout) containedNetworks() map[string]containedNetwork {
 	if len(l.Contained) == 0 {
 		return nil
 	}
@@ -59,11 +60,11 @@ func (l layout) households() map[string]household {
 	for _, p := range l.Contained {
 		ports[p.Network] = append(ports[p.Network], p)
 	}
-	all := map[string]household{}
+	all := map[string]containedNetwork{}
 	networks := slices.DeleteFunc(slices.Clone(l.Networks), func(n localNetwork) bool { return n.VLAN == 0 || ports[n.Network.ID] == nil })
 	slices.SortFunc(networks, func(a, b localNetwork) int { return strings.Compare(a.Network.ID, b.Network.ID) })
 	for _, n := range unique(networks, func(n localNetwork) uint16 { return n.VLAN }) {
-		h := household{localNetwork: n}
+		h := containedNetwork{localNetwork: n}
 		for _, p := range slices.SortedFunc(slices.Values(ports[n.Network.ID]), compareContained) {
 			if p.Anycast {
 				h.legs = append(h.legs, p)
@@ -94,8 +95,8 @@ func linkLocal(m dataplane.MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 }
 
-// entrance is a way by which a network's frames enter the integration bridge.
-type entrance struct {
+// ingress is a way by which a network's frames enter the integration bridge.
+type ingress struct {
 	match string
 	tag   string // actions that give a frame its local VLAN
 	untag string // actions that take away the tag that it has on entry
@@ -115,8 +116,8 @@ func outputTo(ports ...containedPort) string {
 	return joined(actions...)
 }
 
-// enter contains what enters the integration bridge.
-func (h household) enter(f *flowList, e entrance) {
+// containIngress adds flows for frames that enter the integration bridge.
+func (h containedNetwork) containIngress(f *flowList, e ingress) {
 	for _, leg := range h.legs {
 		f.add(0, contained, fmt.Sprintf("%s,dl_src=%s", e.match, leg.MAC), "drop")
 		f.add(0, contained, fmt.Sprintf("%s,dl_dst=%s", e.match, leg.MAC), "drop")
@@ -148,16 +149,16 @@ const (
 )
 
 // having are the ports outside that have an address.
-func (h household) having(a netip.Addr) []containedPort {
+func (h containedNetwork) having(a netip.Addr) []containedPort {
 	return slices.DeleteFunc(slices.Clone(h.outside), func(p containedPort) bool { return !slices.Contains(p.Addrs, a) })
 }
 
-// residents contains what ports outside and legs send. The uplink is the port of the integration
+// containLocal adds flows for frames that legs and outside ports send. The uplink is the port of the integration
 // bridge by which the network leaves it; 0: it does not.
-func (h household) residents(f *flowList, uplink uint32) {
-	abroad := "drop"
+func (h containedNetwork) containLocal(f *flowList, uplink uint32) {
+	toUplink := "drop"
 	if uplink != 0 {
-		abroad = fmt.Sprintf("%s,output:%d", pushVLAN(h.VLAN), uplink)
+		toUplink = fmt.Sprintf("%s,output:%d", pushVLAN(h.VLAN), uplink)
 	}
 	for _, p := range h.outside {
 		if p.Port == 0 {
@@ -168,13 +169,13 @@ func (h household) residents(f *flowList, uplink uint32) {
 			f.add(0, contained, fmt.Sprintf("%s,dl_dst=%s", in, leg.MAC), "drop")
 		}
 		for _, a := range h.v4 {
-			f.add(0, asked, fmt.Sprintf("%s,arp,arp_op=1,arp_spa=%s,arp_tpa=%s", in, a, a), abroad)
+			f.add(0, asked, fmt.Sprintf("%s,arp,arp_op=1,arp_spa=%s,arp_tpa=%s", in, a, a), toUplink)
 			f.add(0, rewritten, fmt.Sprintf("%s,arp,arp_op=1,arp_spa=%s", in, a), probe+",NORMAL")
-			f.add(0, silent, fmt.Sprintf("%s,arp,arp_spa=%s", in, a), abroad)
+			f.add(0, silent, fmt.Sprintf("%s,arp,arp_spa=%s", in, a), toUplink)
 		}
 		for _, a := range h.v6 {
-			f.add(0, silent, fmt.Sprintf("%s,icmp6,icmp_type=136,nd_target=%s", in, a), abroad)
-			f.add(0, silent, fmt.Sprintf("%s,icmp6,icmp_type=135,ipv6_src=%s", in, a), abroad)
+			f.add(0, silent, fmt.Sprintf("%s,icmp6,icmp_type=136,nd_target=%s", in, a), toUplink)
+			f.add(0, silent, fmt.Sprintf("%s,icmp6,icmp_type=135,ipv6_src=%s", in, a), toUplink)
 		}
 	}
 	if len(h.legs) == 1 && len(h.outside) == 0 {
@@ -196,9 +197,9 @@ func (h household) residents(f *flowList, uplink uint32) {
 	f.otherwise(tableLegs, "NORMAL")
 }
 
-// leave contains what leaves the host, in a table that sees frames with their local VLAN. A port
-// outside may announce that it has a leg's address: the actions do that.
-func (h household) leave(f *flowList, table uint8, match, announce string) {
+// containEgress adds flows for frames that leave the host, to a table that sees them with their
+// local VLAN. An outside port may announce a leg's address; announce are the actions for that.
+func (h containedNetwork) containEgress(f *flowList, table uint8, match, announce string) {
 	for _, leg := range h.legs {
 		f.add(table, contained, fmt.Sprintf("%s,dl_src=%s", match, leg.MAC), "drop")
 		f.add(table, contained, fmt.Sprintf("%s,dl_dst=%s", match, leg.MAC), "drop")

@@ -32,14 +32,14 @@ func (l layout) integrationFlows() []openflow.Flow {
 			f.add(0, first, fmt.Sprintf("in_port=%d", port), "drop")
 		}
 	}
-	households := l.households()
+	containedNetworks := l.containedNetworks()
 	uplinks := map[string]uint32{} // by network
 	for _, p := range l.patches() {
 		for _, n := range l.physicalNetworks(p) {
 			uplinks[n.Network.ID] = p.Int
-			for _, e := range n.entrances(p.Int) {
+			for _, e := range n.ingresses(p.Int) {
 				f.add(0, translate, e.match, e.tag+",NORMAL")
-				households[n.Network.ID].enter(&f, e)
+				containedNetworks[n.Network.ID].containIngress(&f, e)
 			}
 		}
 		f.add(0, refuse, fmt.Sprintf("in_port=%d", p.Int), "drop")
@@ -47,22 +47,22 @@ func (l layout) integrationFlows() []openflow.Flow {
 	if l.PatchInt != 0 {
 		for _, n := range l.networks(func(n dataplane.Network) bool { return receiver(n.Type) != 0 }) {
 			uplinks[n.Network.ID] = l.PatchInt
-			households[n.Network.ID].enter(&f, entrance{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", l.PatchInt, n.VLAN), untag: "pop_vlan"})
+			containedNetworks[n.Network.ID].containIngress(&f, ingress{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", l.PatchInt, n.VLAN), untag: "pop_vlan"})
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(households)) {
-		households[id].residents(&f, uplinks[id])
+	for _, id := range slices.Sorted(maps.Keys(containedNetworks)) {
+		containedNetworks[id].containLocal(&f, uplinks[id])
 	}
 	f.otherwise(0, "NORMAL")
 	return f.distinct()
 }
 
-// entrances are the ways from the patch port of a physical network: with the network's tag, or if
+// ingresses are the ways from the patch port of a physical network: with the network's tag, or if
 // it has none, also without any.
-func (n localNetwork) entrances(patch uint32) []entrance {
-	tagged := entrance{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", patch, n.segment()), tag: setVLAN(n.VLAN), untag: "pop_vlan"}
+func (n localNetwork) ingresses(patch uint32) []ingress {
+	tagged := ingress{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", patch, n.segment()), tag: setVLAN(n.VLAN), untag: "pop_vlan"}
 	if n.segment() != 0 {
-		return []entrance{tagged}
+		return []ingress{tagged}
 	}
-	return []entrance{{match: fmt.Sprintf("in_port=%d,vlan_tci=0x0000/0x1fff", patch), tag: pushVLAN(n.VLAN)}, tagged}
+	return []ingress{{match: fmt.Sprintf("in_port=%d,vlan_tci=0x0000/0x1fff", patch), tag: pushVLAN(n.VLAN)}, tagged}
 }

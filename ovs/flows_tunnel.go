@@ -72,10 +72,10 @@ func (l layout) tunnelFlows() []openflow.Flow {
 	f.add(tableOut, 0, "dl_dst=00:00:00:00:00:00/01:00:00:00:00:00", submit(tableKnown, tableSegment))
 	f.add(tableOut, 0, "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00", submit(tableSegment))
 
-	households := l.households()
+	containedNetworks := l.containedNetworks()
 	for _, n := range networks {
-		h := households[n.Network.ID]
-		h.leave(&f, tableOut, fmt.Sprintf("dl_vlan=%d", n.VLAN), submit(tableARP))
+		h := containedNetworks[n.Network.ID]
+		h.containEgress(&f, tableOut, fmt.Sprintf("dl_vlan=%d", n.VLAN), submit(tableARP))
 		for _, leg := range h.legs { // lest the MAC is learned
 			f.add(tableLearn, better, fmt.Sprintf("dl_vlan=%d,dl_src=%s", n.VLAN, leg.MAC), "drop")
 		}

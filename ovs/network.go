@@ -112,7 +112,7 @@ func (c *change) surveyPatch(integration, other end, names [2]string, physical s
 		{role: patchRole, bridge: other.name},
 	}
 	for i, on := range []end{integration, other} {
-		p := newPort{name: names[i], kind: "patch", options: map[string]string{"peer": names[1-i]}, protected: i == 0 && c.guarded[other.name]}
+		p := newPort{name: names[i], kind: "patch", options: map[string]string{"peer": names[1-i]}, protected: i == 0 && c.protected[other.name]}
 		if err := c.surveyPlumbing(on, p, marks[i], fmt.Sprintf("patch port to bridge %s", []end{other, integration}[i].name)); err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 				c.removePort(s.bridgeOf(now), p.UUID)
 			}
 		}
-		d.loosen(c, ports)
+		d.unprotectWithout(c, ports)
 		return c, nil
 	})
 	if err != nil {
@@ -147,7 +147,7 @@ func (d *Driver) takeBack(ctx context.Context, c *change, why error) error {
 				gone = append(gone, p)
 			}
 		}
-		d.loosen(undo, gone)
+		d.unprotectWithout(undo, gone)
 		return undo, nil
 	})
 	err = errors.Join(err, d.removeDevices(c.veths))

@@ -84,7 +84,7 @@ type newPort struct {
 	kind        string // type of the interface
 	tag         uint16 // 0: none
 	mtu         int    // 0: no request
-	protected   bool   // from other ports of the bridge that are so; see [Driver.guard]
+	protected   bool   // from other ports of the bridge that are so; see [Driver.protect]
 	options     map[string]string
 	portIDs     map[string]string
 	interfaceID map[string]string

@@ -30,7 +30,7 @@ type change struct {
 	after   []action
 	veths   []string // that the actions before the transaction have made
 
-	guarded map[string]bool // bridges whose patch port on the integration bridge is protected; see [Driver.guard]
+	protected map[string]bool // bridges whose patch port on the integration bridge is protected; see [Driver.protect]
 
 	dealt map[string]bool   // bridges, and ports that serve whole networks, that have been looked at
 	vlans map[string]uint16 // local VLANs of networks that have none yet, by the network's ID
@@ -99,7 +99,7 @@ func newChange(s *session) *change {
 func (d *Driver) survey(s *session, what ...attachment) (*change, error) {
 	c := newChange(s)
 	left := leftBy(s, what)
-	d.guard(c, func(p *port) bool { return !slices.Contains(left, p) }, what...)
+	d.protect(c, func(p *port) bool { return !slices.Contains(left, p) }, what...)
 	for _, a := range what {
 		if err := d.surveyOne(c, a); err != nil {
 			return nil, about(a.dev, err)
@@ -110,7 +110,7 @@ func (d *Driver) survey(s *session, what ...attachment) (*change, error) {
 			return nil, about(w.dev, err)
 		}
 	}
-	d.relax(c, left)
+	d.unprotect(c, left)
 	return c, nil
 }
 
