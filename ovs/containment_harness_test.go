@@ -20,6 +20,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -256,7 +257,7 @@ func centrePort(id string, network dataplane.Network) dataplane.Port {
 func (nd *node) resident(router string, p dataplane.Port) *party {
 	nd.t.Helper()
 	ns := nd.router(router)
-	plug(nd.t, nd.driver, ns, "qr-"+p.ID, p)
+	wiringtest.Plug(nd.t, nd.driver, ns, "qr-"+p.ID, p)
 	require.NoError(nd.t, ns.Do(func() error {
 		for name, value := range map[string]string{"conf/default/accept_dad": "0", "conf/all/accept_dad": "0", "conf/qr-" + p.ID + "/accept_dad": "0"} {
 			if err := os.WriteFile(filepath.Join("/proc/sys/net/ipv6", name), []byte(value), 0o644); err != nil {
@@ -289,7 +290,7 @@ func (nd *node) resident(router string, p dataplane.Port) *party {
 		}
 		return n.LinkSetUp(l)
 	})
-	require.NoError(nd.t, nd.driver.Ready(soon(nd.t), ns, at("qr-"+p.ID, p)))
+	require.NoError(nd.t, nd.driver.Ready(soon(nd.t), ns, wiringtest.At("qr-"+p.ID, p)))
 	resident := &party{tap: newTap(nd.t, ns.FD, "qr-"+p.ID, router+" on "+nd.addr.String()), node: nd, ns: ns.FD, mac: p.MAC}
 	if p.Outside {
 		resident.source6 = probeSource6

@@ -13,6 +13,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -57,14 +58,14 @@ func TestContainmentComesAndGoes(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
 	router, other, vm := h.router("r1"), h.router("r2"), h.workload("vm")
-	plug(t, d, vm, "eth0", portOn(vxlan("tunnelled", 77), "vm1", 7))
-	plug(t, d, vm, "eth1", portOn(vlanOf("tagged", 7), "vm2", 8))
+	wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(vxlan("tunnelled", 77), "vm1", 7))
+	wiringtest.Plug(t, d, vm, "eth1", wiringtest.PortOn(vlanOf("tagged", 7), "vm2", 8))
 	tunnelled, tagged := legPort("tunnelled", vxlan("tunnelled", 77)), legPort("tagged", vlanOf("tagged", 7))
 	second := legPort("second", vxlan("tunnelled", 77))
 	second.MAC[5], second.Addrs = 0xb, []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}
-	plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
-	plug(t, d, router, "qr-tagged", ordinary(tagged))
-	plug(t, d, other, "qr-second", ordinary(second))
+	wiringtest.Plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
+	wiringtest.Plug(t, d, router, "qr-tagged", ordinary(tagged))
+	wiringtest.Plug(t, d, other, "qr-second", ordinary(second))
 	before := h.allFlows()
 	require.Empty(t, h.protected())
 	anew := func(name string) []string { return strings.Fields(h.do("--columns=_uuid find port name=" + name)) }
@@ -73,48 +74,48 @@ func TestContainmentComesAndGoes(t *testing.T) {
 	require.Equal(t, []string{
 		"~ wiring patch-tun: protected true, was false",
 		"~ wiring qr-tunnelled: anycast fa:16:3e:0a:0a:0a 10.0.1.1 2001:db8:a::1, protected true, was false",
-	}, plan(t, d, router, "qr-tunnelled", tunnelled))
-	plug(t, d, router, "qr-tunnelled", tunnelled)
+	}, wiringtest.Plan(t, d, router, "qr-tunnelled", tunnelled))
+	wiringtest.Plug(t, d, router, "qr-tunnelled", tunnelled)
 	require.Equal(t, []string{"patch-tun", "taptunnelled"}, h.protected())
-	plug(t, d, router, "qr-tagged", tagged)
+	wiringtest.Plug(t, d, router, "qr-tagged", tagged)
 	require.Equal(t, []string{"int-br-ex", "patch-tun", "taptagged", "taptunnelled"}, h.protected())
 	require.Equal(t, row, anew("taptunnelled"), "the port stays")
 	one := h.allFlows()
-	plug(t, d, other, "qr-second", second)
+	wiringtest.Plug(t, d, other, "qr-second", second)
 	require.Greater(t, len(h.allFlows()), len(one))
 
 	writes, flows := h.transactions(), h.allFlows()
 	for _, d := range []*ovs.Driver{d, h.driver(c)} {
 		neighbours := tunnelled
 		neighbours.Anycast = &dataplane.Anycast{Neighbours: addrs("10.0.1.11", "2001:db8:a::11")}
-		plug(t, d, router, "qr-tunnelled", neighbours)
-		plug(t, d, router, "qr-tagged", tagged)
-		plug(t, d, other, "qr-second", second)
-		plug(t, d, vm, "eth0", portOn(vxlan("tunnelled", 77), "vm1", 7))
+		wiringtest.Plug(t, d, router, "qr-tunnelled", neighbours)
+		wiringtest.Plug(t, d, router, "qr-tagged", tagged)
+		wiringtest.Plug(t, d, other, "qr-second", second)
+		wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(vxlan("tunnelled", 77), "vm1", 7))
 	}
 	require.Equal(t, writes, h.transactions())
 	require.Equal(t, flows, h.allFlows())
 
 	changed := tagged
 	changed.Addrs = []netip.Prefix{netip.MustParsePrefix("10.0.7.1/24")}
-	require.Equal(t, []string{"~ wiring qr-tagged: anycast fa:16:3e:0a:0a:0a 10.0.7.1"}, plan(t, d, router, "qr-tagged", changed))
-	plug(t, d, router, "qr-tagged", changed)
+	require.Equal(t, []string{"~ wiring qr-tagged: anycast fa:16:3e:0a:0a:0a 10.0.7.1"}, wiringtest.Plan(t, d, router, "qr-tagged", changed))
+	wiringtest.Plug(t, d, router, "qr-tagged", changed)
 	require.True(t, slices.ContainsFunc(h.flows("br-ex"), func(f string) bool { return strings.Contains(f, "10.0.7.1") }))
 	require.False(t, slices.ContainsFunc(h.flows("br-ex"), func(f string) bool { return strings.Contains(f, "10.0.1.1") }))
 
 	outside := second
 	outside.Anycast, outside.Outside = nil, true
-	plug(t, d, other, "qr-second", outside)
+	wiringtest.Plug(t, d, other, "qr-second", outside)
 	require.NotContains(t, h.protected(), "tapsecond")
-	plug(t, d, other, "qr-second", second)
+	wiringtest.Plug(t, d, other, "qr-second", second)
 
 	require.NoError(t, d.Unplug(soon(t), router, "qr-tunnelled"))
 	require.Equal(t, []string{"int-br-ex", "patch-tun", "tapsecond", "taptagged"}, h.protected(), "another router has a port on the network")
-	plug(t, d, other, "qr-second", ordinary(second))
+	wiringtest.Plug(t, d, other, "qr-second", ordinary(second))
 	require.Equal(t, []string{"int-br-ex", "taptagged"}, h.protected())
-	plug(t, d, router, "qr-tagged", ordinary(tagged))
+	wiringtest.Plug(t, d, router, "qr-tagged", ordinary(tagged))
 	require.Empty(t, h.protected())
-	plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
+	wiringtest.Plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
 	require.Equal(t, before, h.allFlows())
 
 	for name, remove := range map[string]func() error{
@@ -122,11 +123,11 @@ func TestContainmentComesAndGoes(t *testing.T) {
 		"release": func() error { return d.Release(soon(t), "r1") },
 		"sweep":   func() error { return d.Sweep(soon(t), "r1", []string{"qr-tunnelled"}) },
 		"elsewhere": func() error {
-			return d.Plug(soon(t), router, at("qr-tagged", ordinary(legPort("tagged", local("elsewhere")))))
+			return d.Plug(soon(t), router, wiringtest.At("qr-tagged", ordinary(legPort("tagged", wiringtest.Local("elsewhere")))))
 		},
 	} {
-		plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
-		plug(t, d, router, "qr-tagged", tagged)
+		wiringtest.Plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
+		wiringtest.Plug(t, d, router, "qr-tagged", tagged)
 		require.Equal(t, []string{"int-br-ex", "taptagged"}, h.protected(), name)
 		require.NoError(t, remove(), name)
 		require.Empty(t, h.protected(), name)
@@ -140,8 +141,8 @@ func TestContainmentIsRepaired(t *testing.T) {
 	router, vm := h.router("r1"), h.workload("vm")
 	p := legPort("leg", vxlan("net", 77))
 	d := h.driver(c)
-	plug(t, d, vm, "eth0", portOn(vxlan("net", 77), "vmport", 7))
-	plug(t, d, router, "qr-leg", p)
+	wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(vxlan("net", 77), "vmport", 7))
+	wiringtest.Plug(t, d, router, "qr-leg", p)
 	// Flows of somebody else, among ours.
 	for _, flow := range []string{"br-int table=0,priority=14,dl_src=02:00:00:00:00:01,actions=drop", "br-tun table=2,priority=14,dl_src=02:00:00:00:00:01,actions=drop"} {
 		bridge, text, _ := strings.Cut(flow, " ")
@@ -157,8 +158,8 @@ func TestContainmentIsRepaired(t *testing.T) {
 		{"set port tapleg external_ids:l3kit-contain=anycast", "~ wiring qr-leg: anycast fa:16:3e:0a:0a:0a 10.0.1.1 2001:db8:a::1"},
 	} {
 		h.do(c2.vsctl)
-		require.Equal(t, []string{c2.step}, plan(t, h.driver(c), router, "qr-leg", p)[:1], c2.vsctl)
-		plug(t, d, router, "qr-leg", p)
+		require.Equal(t, []string{c2.step}, wiringtest.Plan(t, h.driver(c), router, "qr-leg", p)[:1], c2.vsctl)
+		wiringtest.Plug(t, d, router, "qr-leg", p)
 		require.Equal(t, flows, h.allFlows(), c2.vsctl)
 		require.Equal(t, []string{"patch-tun", "tapleg"}, h.protected(), c2.vsctl)
 	}
@@ -174,7 +175,7 @@ func TestContainmentIsRepaired(t *testing.T) {
 		return slices.DeleteFunc(slices.Clone(all), func(f string) bool { return strings.Contains(f, "cookie=0x1234,") })
 	}
 	require.Eventually(t, func() bool { return slices.Equal(ours(flows), h.allFlows()) }, time.Minute, 20*time.Millisecond)
-	require.Empty(t, plan(t, d, router, "qr-leg", p))
+	require.Empty(t, wiringtest.Plan(t, d, router, "qr-leg", p))
 }
 
 // A process that was killed has removed a leg, but not its flows: they would stop an ordinary port
@@ -183,14 +184,14 @@ func TestContainmentOfADeadProcessGoes(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
 	router := h.router("r1")
-	plug(t, d, router, "qr-plain", portOn(vxlan("net", 77), "plain", 7))
+	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(vxlan("net", 77), "plain", 7))
 	require.NoError(t, d.SetEntries(soon(t), []ovs.Entry{{Network: "net", MAC: dataplane.MAC{2, 1}, Addr: addr("10.0.1.77"), Peer: addr("192.0.2.2")}}))
 	for _, bridge := range []string{"br-int", "br-tun"} {
 		_, err := h.Ofctl("add-flow", h.RunDir+"/"+bridge+".mgmt", "cookie=0x1234,priority=77,in_port=77,actions=drop")
 		require.NoError(t, err)
 	}
 	want := h.allFlows()
-	plug(t, d, router, "qr-leg", legPort("leg", vxlan("net", 77)))
+	wiringtest.Plug(t, d, router, "qr-leg", legPort("leg", vxlan("net", 77)))
 	require.NoError(t, d.Close())
 	h.do("del-port tapleg")
 	contained := func(f string) bool { return strings.Contains(f, anycastMAC.String()) }
@@ -207,7 +208,7 @@ func TestContainmentIsCompleted(t *testing.T) {
 	d := h.driver(c)
 	router := h.router("r1")
 	p := legPort("leg", vxlan("net", 77))
-	plug(t, d, router, "qr-leg", p)
+	wiringtest.Plug(t, d, router, "qr-leg", p)
 	want := h.allFlows()
 	require.NoError(t, d.Close())
 	for _, bridge := range []string{"br-int", "br-tun"} {
@@ -215,8 +216,8 @@ func TestContainmentIsCompleted(t *testing.T) {
 		require.NoError(t, err)
 	}
 	d = h.driver(c)
-	require.Contains(t, strings.Join(plan(t, d, router, "qr-leg", p), "\n"), "flows missing")
-	plug(t, d, router, "qr-leg", p)
+	require.Contains(t, strings.Join(wiringtest.Plan(t, d, router, "qr-leg", p), "\n"), "flows missing")
+	wiringtest.Plug(t, d, router, "qr-leg", p)
 	require.Equal(t, want, h.allFlows())
 }
 
@@ -224,7 +225,7 @@ func TestContainmentIsCompleted(t *testing.T) {
 func TestLegsReachEachOther(t *testing.T) {
 	h, c := containing(t)
 	for _, device := range []ovs.Device{ovs.Veth, ovs.Internal} {
-		for _, network := range []dataplane.Network{vxlan("tunnelled", 77), vlanOf("tagged", 7), local("local")} {
+		for _, network := range []dataplane.Network{vxlan("tunnelled", 77), vlanOf("tagged", 7), wiringtest.Local("local")} {
 			t.Run(fmt.Sprintf("%s %s", device, network.ID), func(t *testing.T) {
 				h := h.on(t)
 				c.Device = device
@@ -237,11 +238,11 @@ func TestLegsReachEachOther(t *testing.T) {
 				}
 				leg := func(p dataplane.Port) dataplane.Port { return p }
 				one, two, three, plain := router("one", 1, leg), router("two", 2, leg), router("three", 3, leg), router("plain", 4, ordinary)
-				requireReach(t, one, two, "10.0.1.2")
-				requireReach(t, two, one, "2001:db8:a::1")
-				requireReach(t, two, three, "10.0.1.3")
-				requireReach(t, three, plain, "10.0.1.4")
-				requireReach(t, plain, one, "10.0.1.1")
+				wiringtest.RequireReach(t, one, two, "10.0.1.2")
+				wiringtest.RequireReach(t, two, one, "2001:db8:a::1")
+				wiringtest.RequireReach(t, two, three, "10.0.1.3")
+				wiringtest.RequireReach(t, three, plain, "10.0.1.4")
+				wiringtest.RequireReach(t, plain, one, "10.0.1.1")
 				for _, router := range []string{"one", "two", "three", "plain"} {
 					require.NoError(t, d.Release(soon(t), router))
 				}
@@ -257,11 +258,11 @@ func TestContainmentIsRefused(t *testing.T) {
 	c.Direct = []string{"ext"}
 	d := h.driver(c)
 	ports := h.ports()
-	err := d.Plug(soon(t), h.router("r1"), at("qr-leg", legPort("leg", flat("net", "ext"))))
+	err := d.Plug(soon(t), h.router("r1"), wiringtest.At("qr-leg", legPort("leg", flat("net", "ext"))))
 	require.ErrorIs(t, err, dataplane.ErrUnsupported)
 	require.ErrorContains(t, err, "cannot contain an anycast port")
 	require.Equal(t, ports, h.ports())
-	plug(t, d, h.router("r2"), "qr-centre", centrePort("centre", flat("net", "ext")))
+	wiringtest.Plug(t, d, h.router("r2"), "qr-centre", centrePort("centre", flat("net", "ext")))
 }
 
 // When a Plug fails, patch ports are as they were.
@@ -269,7 +270,7 @@ func TestContainmentOfAFailedPlug(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
 	router := h.router("r1")
-	plug(t, d, router, "qr-plain", portOn(vxlan("net", 77), "plain", 7))
+	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(vxlan("net", 77), "plain", 7))
 	flows := h.allFlows()
 	inside(t, router, func(n *netlink.Handle) error {
 		return n.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "in-the-way", TxQLen: -1}})
@@ -281,7 +282,7 @@ func TestContainmentOfAFailedPlug(t *testing.T) {
 	}())
 	c.Tunnel.Peers = addrs("192.0.2.2", "192.0.2.9")
 	other := h.driver(c) // whose tunnel ovs-vswitchd refuses
-	err := other.Plug(soon(t), router, at("qr-leg", legPort("leg", vxlan("net", 77))))
+	err := other.Plug(soon(t), router, wiringtest.At("qr-leg", legPort("leg", vxlan("net", 77))))
 	require.ErrorContains(t, err, "ovs-vswitchd says")
 	require.Empty(t, h.protected())
 	require.Equal(t, flows, h.allFlows())
