@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netlink"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -272,14 +271,7 @@ func TestContainmentOfAFailedPlug(t *testing.T) {
 	router := h.router("r1")
 	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(vxlan("net", 77), "plain", 7))
 	flows := h.allFlows()
-	inside(t, router, func(n *netlink.Handle) error {
-		return n.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "in-the-way", TxQLen: -1}})
-	})
 	h.do("add-port br-int rival -- set interface rival type=vxlan options:remote_ip=192.0.2.9 options:key=flow options:local_ip=192.0.2.1")
-	require.NoError(t, func() error {
-		err := d.SetPeers(soon(t), addrs("192.0.2.2"))
-		return err
-	}())
 	c.Tunnel.Peers = addrs("192.0.2.2", "192.0.2.9")
 	other := h.driver(c) // whose tunnel ovs-vswitchd refuses
 	err := other.Plug(soon(t), router, wiringtest.At("qr-leg", legPort("leg", vxlan("net", 77))))
