@@ -3,6 +3,7 @@ package ovs_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -159,7 +160,7 @@ func (d *tap) look() {
 	buf := make([]byte, 2048)
 	for {
 		n, from, err := unix.Recvfrom(d.fd, buf, unix.MSG_DONTWAIT)
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			break
 		}
 		require.NoError(d.t, err)
@@ -348,7 +349,7 @@ func (p *party) forgets() {
 	list, err := n.NeighList(0, netlink.FAMILY_ALL)
 	require.NoError(p.t, err)
 	for _, neighbour := range list {
-		if err := n.NeighDel(&neighbour); err != unix.ENOENT {
+		if err := n.NeighDel(&neighbour); !errors.Is(err, unix.ENOENT) {
 			require.NoError(p.t, err)
 		}
 	}
