@@ -56,10 +56,23 @@ func (r Router) Validate() error {
 	}
 	c.routes(r.Routes)
 	c.floatingIPs(&r)
-	if len(c.faults) == 0 {
-		return nil
-	}
-	return c.faults
+	return c.err()
+}
+
+// Validate returns nil, or [Faults] with every fault of the network.
+func (n Network) Validate() error {
+	var c checker
+	c.id("Network.ID", n.ID)
+	c.segment("Network", n)
+	return c.err()
+}
+
+// ValidateID returns nil, or [Faults] if that cannot be the ID of a router, a port, a network, a
+// floating IP or an owner.
+func ValidateID(id string) error {
+	var c checker
+	c.id("ID", id)
+	return c.err()
 }
 
 // checker collects faults, and what later checks compare with. Values of the maps are the paths at
@@ -108,6 +121,13 @@ type subnet struct {
 	addr netip.Prefix // the port's address; of a bare subnet, the subnet itself
 	role role
 	bare bool // the port has no address there
+}
+
+func (c *checker) err() error {
+	if len(c.faults) == 0 {
+		return nil
+	}
+	return c.faults
 }
 
 func (c *checker) fault(path, format string, args ...any) {

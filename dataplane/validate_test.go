@@ -246,6 +246,18 @@ func TestValidateNamesTheFault(t *testing.T) {
 	}
 }
 
+func TestValidateNetworkAndID(t *testing.T) {
+	n := dataplane.Network{ID: "net", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 4094}
+	require.NoError(t, n.Validate())
+	n.ID, n.Segment = "n o", 4095
+	err := n.Validate()
+	require.ErrorIs(t, err, dataplane.ErrInvalid)
+	require.ErrorContains(t, err, `Network.ID: "n o" has other characters`)
+	require.ErrorContains(t, err, "Network.Segment: 4095 is not between 1 and 4094")
+	require.NoError(t, dataplane.ValidateID("0a1b2c3d-4e5f"))
+	require.ErrorIs(t, dataplane.ValidateID("a/b"), dataplane.ErrInvalid)
+}
+
 func TestValidateAccepts(t *testing.T) {
 	tests := map[string]func(*dataplane.Router){
 		"three tiers":                     func(*dataplane.Router) {},

@@ -1,11 +1,9 @@
 package iptables
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,9 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/test/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/golden"
 )
-
-var update = flag.Bool("update", false, "write testdata anew")
 
 func added(f ...dataplane.FloatingIP) *namespace.Delta { return &namespace.Delta{Added: f} }
 
@@ -38,45 +35,30 @@ func TestScript(t *testing.T) {
 	for name, r := range routers() {
 		t.Run(name, func(t *testing.T) {
 			d := compare(ruleset{}, render(r, " --random-fully"))
-			got := d.script(ipv4) + d.script(ipv6)
-			file := filepath.Join("testdata", name+".rules")
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-			}
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			require.Equal(t, string(want), got)
+			golden.Require(t, name+".rules", d.script(ipv4)+d.script(ipv6))
 			eachVariant(t, func(t *testing.T, v Variant) {
 				p := newPlace(t, v)
 				p.apply(r)
-				applied := p.listing()
+				applied := p.Listing()
 				p.flush()
-				require.Empty(t, p.listing())
+				require.Empty(t, p.Listing())
 				p.script(d.script(ipv4))
 				p.script6(d.script(ipv6))
-				require.Equal(t, p.listing(), applied)
+				require.Equal(t, p.Listing(), applied)
 			})
 		})
 	}
 }
 
-// suitePlace is a place for the tests that both backends have.
-type suitePlace struct {
-	*place
-	stamps store // whose seed makes stamps comparable, also after Reopen
-}
+func (p *place) Rules() namespace.ProvenRules { return p.rules }
 
-func (p suitePlace) Rules() namespace.ProvenRules { return p.rules }
-func (p suitePlace) Reopen()                      { p.reopen() }
-func (p suitePlace) Listing() string              { return p.listing() }
-
-func (p suitePlace) Stamp() any {
+func (p *place) Stamp() any {
 	at, err := p.stamps.stamp()
 	require.NoError(p.t, err)
 	return at
 }
 
-func (p suitePlace) Foreign() {
+func (p *place) Foreign() {
 	p.script("*filter\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -p tcp -j RETURN\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n" +
 		"*nat\n:theirs - [0:0]\n-A PREROUTING -p tcp -j theirs\n-A POSTROUTING -o x -j ACCEPT\nCOMMIT\n")
 }
@@ -92,7 +74,7 @@ func TestRules(t *testing.T) {
 			p.side().known = p.stamp() // as if the kernel had not told
 		},
 	}
-	s := firewalltest.Suite{
+	s := firewalltest.Suite[*place]{
 		Routers: routers(),
 		First:   []string{"+ rules filter", "+ rules mangle", "+ rules nat"},
 		SNATOff: []string{
@@ -113,22 +95,18 @@ func TestRules(t *testing.T) {
 			"+ rules nat l3kit-hairpin: -o qr-web -j SNAT --to-source 10.1.0.1 --random-fully",
 			"~ snat qg-out: 10.1.0.1, was 203.0.255.2  !",
 		},
-		Half: func(p firewalltest.Place) {
-			p.(suitePlace).script("*nat\n:l3kit-dst - [0:0]\n-A PREROUTING -j l3kit-dst\nCOMMIT\n")
+		Half: func(p *place) {
+			p.script("*nat\n:l3kit-dst - [0:0]\n-A PREROUTING -j l3kit-dst\nCOMMIT\n")
 		},
-		Disturb: map[string]func(firewalltest.Place){},
-	}
-	for name, fn := range disturb {
-		s.Disturb[name] = func(p firewalltest.Place) { fn(p.(suitePlace).place) }
+		Disturb: disturb,
 	}
 	eachVariant(t, func(t *testing.T, v Variant) {
-		s.Open = func(t testing.TB) firewalltest.Place {
-			p := newPlace(t, v)
-			return suitePlace{p, p.side().store}
+		s.Open = func(t testing.TB) *place {
+			return newPlace(t, v)
 		}
-		s.Write = func(p firewalltest.Place) error {
+		s.Write = func(p *place) error {
 			const script = "*filter\n-A INPUT -p tcp -j ACCEPT\n-D INPUT -p tcp -j ACCEPT\nCOMMIT\n"
-			return p.(suitePlace).try(script, "iptables-"+string(v)+"-restore", "--noflush", "--wait")
+			return p.try(script, "iptables-"+string(v)+"-restore", "--noflush", "--wait")
 		}
 		s.Rounds = 10
 		s.Run(t)

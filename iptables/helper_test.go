@@ -2,8 +2,6 @@ package iptables
 
 import (
 	"context"
-	"fmt"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +22,7 @@ type place struct {
 	fd      int
 	variant Variant
 	rules   *rules
+	stamps  store // whose seed makes stamps comparable, also after Reopen
 }
 
 func newPlace(t testing.TB, v Variant) *place {
@@ -33,7 +32,8 @@ func newPlace(t testing.TB, v Variant) *place {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	p := &place{t: t, fd: int(f.Fd()), variant: v}
-	p.reopen()
+	p.Reopen()
+	p.stamps = p.side().store
 	return p
 }
 
@@ -49,8 +49,8 @@ func eachVariant(t *testing.T, fn func(t *testing.T, v Variant)) {
 	}
 }
 
-// reopen stands for another process: nothing is remembered.
-func (p *place) reopen() { p.t.Helper(); p.open(&Firewall{Variant: p.variant}) }
+// Reopen stands for another process: nothing is remembered.
+func (p *place) Reopen() { p.t.Helper(); p.open(&Firewall{Variant: p.variant}) }
 
 func (p *place) open(f *Firewall) {
 	p.t.Helper()
@@ -86,28 +86,15 @@ func (p *place) stamp() stamp {
 // run runs a program in the namespace, an eye and a hand that are not ours.
 func (p *place) run(input, name string, args ...string) string {
 	p.t.Helper()
-	out, err := p.output(input, name, args...)
+	out, err := firewalltest.Tool(p.fd, input, name, args...)
 	require.NoError(p.t, err)
 	return out
 }
 
 // try does the same, and may be called by any goroutine.
 func (p *place) try(input, name string, args ...string) error {
-	_, err := p.output(input, name, args...)
+	_, err := firewalltest.Tool(p.fd, input, name, args...)
 	return err
-}
-
-func (p *place) output(input, name string, args ...string) (string, error) {
-	var out []byte
-	err := netns.Do(p.fd, func() (err error) {
-		c := exec.Command(name, args...)
-		c.Stdin = strings.NewReader(input)
-		if out, err = c.CombinedOutput(); err != nil {
-			err = fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
-		}
-		return err
-	})
-	return string(out), err
 }
 
 // script feeds the tool of a variant one script of iptables-restore.
@@ -175,8 +162,8 @@ func (p *place) saved(tool string) string {
 	return strings.Join(out, "\n") + "\n"
 }
 
-// listing is the same without counters.
-func (p *place) listing() string {
+// Listing is the same without counters.
+func (p *place) Listing() string {
 	p.t.Helper()
 	return ruleCounters.ReplaceAllString(p.counted(p.variant), "")
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
-// count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they
+// Count gives the counters of the example's floating IP 203.0.0.5 values, so that it shows if they
 // are lost.
-func (p *place) count() {
+func (p *place) Count() {
 	p.script(`*mangle
 -D l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN
 [7:700] -I l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN
@@ -166,26 +166,23 @@ COMMIT
 			"~ snat qg-out: 203.0.255.2, written otherwise",
 		}, false},
 	}
-	script := func(p firewalltest.CountingPlace, lines string) {
+	script := func(p *place, lines string) {
 		if six, ok := strings.CutPrefix(lines, "6"); ok {
-			p.(suitePlace).script6(six)
+			p.script6(six)
 		} else {
-			p.(suitePlace).script(lines)
+			p.script(lines)
 		}
 	}
 	zeroed := strings.NewReplacer("[7:700]", "[0:0]", "[8:800]", "[0:0]", "[9:900]", "[0:0]")
 	eachVariant(t, func(t *testing.T, v Variant) {
-		open := func(t testing.TB) firewalltest.CountingPlace {
-			p := newPlace(t, v)
-			return suitePlace{p, p.side().store}
+		open := func(t testing.TB) *place {
+			return newPlace(t, v)
 		}
 		firewalltest.Tamper(t, open, script, cases, zeroed, func(line string) bool { return strings.HasSuffix(line, "-A FORWARD -p tcp -j ACCEPT") })
 	})
 }
 
-// Count and Counted are for what others do to our chains.
-func (p suitePlace) Count()            { p.count() }
-func (p suitePlace) Counted() []string { return strings.Split(p.counted(p.variant), "\n") }
+func (p *place) Counted() []string { return strings.Split(p.counted(p.variant), "\n") }
 
 // A rule that somebody wrote with nft, and iptables has no words for, makes a whole table
 // illegible.
@@ -198,11 +195,11 @@ func TestIllegible(t *testing.T) {
 		t.Run(name+", in a chain of ours", func(t *testing.T) {
 			p := newPlace(t, NFT)
 			p.apply(r)
-			whole := p.listing()
+			whole := p.Listing()
 			p.run("", "nft", "add rule ip mangle l3kit-dst "+rule)
 			require.Equal(t, []string{"~ rules mangle: has rules that iptables cannot show, written anew"}, p.plan(r, nil))
 			p.apply(r)
-			require.Equal(t, whole, p.listing())
+			require.Equal(t, whole, p.Listing())
 			require.Empty(t, p.plan(r, nil))
 		})
 		t.Run(name+", in another chain", func(t *testing.T) {

@@ -118,7 +118,7 @@ func TestHanging(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				p := newPlace(t, v)
 				p.apply(example(fip(5)))
-				before := p.listing()
+				before := p.Listing()
 				after := without(example(fip(5), fip(6)), func(r *dataplane.Router) { r.Gateway.SNAT = false })
 
 				instead(t, v, `[ -e $here/pid ] && exec $real "$@"; `+hang)
@@ -157,7 +157,7 @@ func (p *place) restored(t *testing.T) string {
 	t.Helper()
 	defer os.Setenv("PATH", os.Getenv("PATH"))
 	os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-	return p.listing()
+	return p.Listing()
 }
 
 func requireKilled(t *testing.T, file string) {
@@ -186,9 +186,9 @@ func TestStopBetweenTables(t *testing.T) {
 				t.Run(strconv.Itoa(tables), func(t *testing.T) {
 					p := newPlace(t, v)
 					p.apply(c.before)
-					before := p.listing()
+					before := p.Listing()
 					instead(t, v, cut(tables))
-					p.reopen()
+					p.Reopen()
 					_, err := p.rules.Apply(t.Context(), namespace.Change{Want: c.after})
 					require.ErrorContains(t, err, "cut")
 					require.Equal(t, before, p.restored(t))
@@ -217,7 +217,7 @@ func TestStopInDelta(t *testing.T) {
 if [ -e $here/arm ]; then rm $here/arm; awk '{print} /COMMIT/ {exit}' $here/input | $real "$@"; echo cut >&2; exit 1; fi
 exec $real "$@" <$here/input`)
 		arm := func() { require.NoError(t, os.WriteFile(filepath.Join(os.Getenv("PATH"), "arm"), nil, 0o600)) }
-		p.reopen()
+		p.Reopen()
 		p.apply(example(fip(5)))
 		before := p.restored(t)
 		change := namespace.Change{Want: example(fip(5), fip(6)), Since: added(fip(6))}
@@ -228,7 +228,7 @@ exec $real "$@" <$here/input`)
 		require.False(t, proven)
 		require.Equal(t, before, p.restored(t))
 
-		p.reopen()
+		p.Reopen()
 		p.apply(example(fip(5)))
 		arm()
 		_, err = p.rules.Apply(t.Context(), change)
@@ -251,14 +251,14 @@ func TestRefused(t *testing.T) {
 			eachVariant(t, func(t *testing.T, v Variant) {
 				p := newPlace(t, v)
 				p.apply(example(fip(5)))
-				before := p.listing()
+				before := p.Listing()
 				found, err := p.side().tool(t.Context())
 				require.NoError(t, err)
 				err = found.restore(t.Context(), p.side().ns, "*nat\n-A l3kit-dst -p tcp -j RETURN\n"+c.line+"\nCOMMIT\n", nil)
 				words := map[Variant]string{NFT: c.nft, Legacy: c.legacy}[v]
 				require.ErrorContains(t, err, words)
 				require.ErrorContains(t, err, fmt.Sprintf("line 3: %q", c.line))
-				require.Equal(t, before, p.listing())
+				require.Equal(t, before, p.Listing())
 			})
 		})
 	}
@@ -311,7 +311,7 @@ func TestLock(t *testing.T) {
 	}
 	p := newPlace(t, Legacy)
 	p.apply(example(fip(5)))
-	before := p.listing()
+	before := p.Listing()
 
 	t.Run("for too long", func(t *testing.T) {
 		defer hold().Close()
@@ -319,16 +319,16 @@ func TestLock(t *testing.T) {
 		_, err := p.rules.Apply(t.Context(), namespace.Change{Want: example(fip(6))})
 		require.ErrorContains(t, err, "another process has held it for 200ms")
 		require.ErrorContains(t, err, file)
-		require.Equal(t, before, p.listing())
+		require.Equal(t, before, p.Listing())
 	})
 	t.Run("until the context ends", func(t *testing.T) {
 		defer hold().Close()
-		p.reopen()
+		p.Reopen()
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		_, err := p.rules.Apply(ctx, namespace.Change{Want: example(fip(6))})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, before, p.listing())
+		require.Equal(t, before, p.Listing())
 	})
 	t.Run("for a while", func(t *testing.T) {
 		f := hold()
@@ -336,7 +336,7 @@ func TestLock(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			f.Close()
 		}()
-		p.reopen()
+		p.Reopen()
 		p.apply(example(fip(6)))
 	})
 	t.Run("iptables-nft does not mind", func(t *testing.T) {
@@ -344,7 +344,7 @@ func TestLock(t *testing.T) {
 		newPlace(t, NFT).apply(example(fip(6)))
 	})
 	t.Run("we hold it together", func(t *testing.T) {
-		p.reopen()
+		p.Reopen()
 		l, err := p.side().store.hold(t.Context())
 		require.NoError(t, err)
 		defer l.release()
@@ -358,7 +358,7 @@ func TestLock(t *testing.T) {
 		require.ErrorContains(t, err, "lock namespace of router test", "two of us write into the same namespace")
 	})
 	t.Run("what we have started holds it after us", func(t *testing.T) {
-		p.reopen()
+		p.Reopen()
 		l, err := p.side().store.hold(t.Context())
 		require.NoError(t, err)
 		orphan := exec.Command("sleep", "1000")
@@ -410,15 +410,15 @@ func TestOtherVariant(t *testing.T) {
 		r := example(fip(5), fip(6))
 		p := newPlace(t, v.other())
 		p.apply(r)
-		old := p.listing()
+		old := p.Listing()
 		p.variant = v
-		p.reopen()
+		p.Reopen()
 		steps := p.plan(r, nil)
 		require.Equal(t, "- rules "+v.other().String()+": replaced by "+v.String(), steps[len(steps)-1])
 		undo := p.apply(r)
 		require.Empty(t, p.plan(r, nil))
 		require.NotContains(t, p.counted(v.other()), prefix)
-		require.Equal(t, old, p.listing(), "the same rules")
+		require.Equal(t, old, p.Listing(), "the same rules")
 		require.NoError(t, undo(t.Context()))
 		require.NotContains(t, p.counted(v), prefix)
 		require.Equal(t, old, ruleCounters.ReplaceAllString(p.counted(v.other()), ""))
@@ -435,10 +435,10 @@ func TestOtherVariantMissing(t *testing.T) {
 	eachVariant(t, func(t *testing.T, v Variant) {
 		p := newPlace(t, v.other())
 		p.apply(example(fip(5)))
-		old := p.listing()
+		old := p.Listing()
 		instead(t, v, `exec $real "$@"`)
 		p.variant = v
-		p.reopen()
+		p.Reopen()
 		_, err := p.rules.Apply(t.Context(), namespace.Change{Want: example(fip(5))})
 		require.ErrorIs(t, err, dataplane.ErrUnsupported)
 		require.ErrorContains(t, err, "iptables-"+string(v.other())+"-restore")
@@ -459,7 +459,7 @@ func TestIPv6ToolMissing(t *testing.T) {
 		require.NoError(t, err)
 		other := filepath.Join(os.Getenv("PATH"), "ip6tables-restore")
 		require.NoError(t, os.WriteFile(other, []byte("#!/bin/sh\nexec "+strings.TrimSpace(string(real))+" \"$@\"\n"), 0o755))
-		p.reopen()
+		p.Reopen()
 		four := example(fip(5))
 		p.apply(four)
 		before := p.restored(t)

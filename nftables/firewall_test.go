@@ -1,10 +1,8 @@
 package nftables
 
 import (
-	"flag"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,9 +14,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/test/firewalltest"
+	"github.com/l3kit/l3kit/internal/test/golden"
 )
-
-var update = flag.Bool("update", false, "write testdata anew")
 
 func routers() map[string]dataplane.Router {
 	all := firewalltest.Routers(fip(5), fip(6), fip(7))
@@ -36,33 +33,22 @@ func TestListing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
 			p.apply(r)
-			got, file := p.listing(), filepath.Join("testdata", name+".nft")
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-			}
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			require.Equal(t, string(want), got)
+			golden.Require(t, name+".nft", p.Listing())
 		})
 	}
 }
 
-// suitePlace is a place for the tests that both backends have.
-type suitePlace struct{ *place }
+func (p *place) Rules() namespace.ProvenRules { return p.rules }
+func (p *place) Stamp() any                   { return p.generation() }
 
-func (p suitePlace) Rules() namespace.ProvenRules { return p.rules }
-func (p suitePlace) Reopen()                      { p.reopen() }
-func (p suitePlace) Listing() string              { return p.listing() }
-func (p suitePlace) Stamp() any                   { return p.generation() }
-
-func (p suitePlace) Foreign() {
+func (p *place) Foreign() {
 	p.nft("add", "table", "inet", "foreign")
 	p.nft("add", "chain", "inet", "foreign", "l3kit")
 }
 
 func TestRules(t *testing.T) {
 	disturb := map[string]func(p *place){
-		"table gone": func(p *place) { p.nft("delete", "table", "ip", "l3kit"); p.reopen() },
+		"table gone": func(p *place) { p.nft("delete", "table", "ip", "l3kit"); p.Reopen() },
 		"tampered":   func(p *place) { p.nft("flush", "map", "ip", "l3kit", "fip_snat") },
 		"element there already": func(p *place) {
 			p.nft("add", "element", "ip", "l3kit", "fip_dnat", "{ 203.0.0.6 : 10.0.0.66 }")
@@ -74,8 +60,8 @@ func TestRules(t *testing.T) {
 		},
 		"socket broken": func(p *place) { require.NoError(p.t, p.rules.socket.Socket.Close()) },
 	}
-	s := firewalltest.Suite{
-		Open:    func(t testing.TB) firewalltest.Place { return suitePlace{newPlace(t)} },
+	s := firewalltest.Suite[*place]{
+		Open:    func(t testing.TB) *place { return newPlace(t) },
 		Routers: routers(),
 		First:   []string{"+ rules ip l3kit"},
 		SNATOff: []string{"- rules guarded qg-out", "- snat qg-out: 203.0.255.2  !"},
@@ -84,17 +70,13 @@ func TestRules(t *testing.T) {
 			"~ rules hairpin qr-db: 10.1.0.1, was 203.0.255.2  !",
 			"~ rules hairpin qr-web: 10.1.0.1, was 203.0.255.2  !",
 		},
-		Write: func(p firewalltest.Place) error {
-			return netns.Do(p.(suitePlace).fd, func() error {
-				return exec.Command("nft", "add table inet foreign; delete table inet foreign").Run()
-			})
+		Write: func(p *place) error {
+			_, err := firewalltest.Tool(p.fd, "", "nft", "add table inet foreign; delete table inet foreign")
+			return err
 		},
 		Rounds:  30,
-		Half:    func(p firewalltest.Place) { p.(suitePlace).nft("add", "table", "ip", "l3kit") },
-		Disturb: map[string]func(firewalltest.Place){},
-	}
-	for name, fn := range disturb {
-		s.Disturb[name] = func(p firewalltest.Place) { fn(p.(suitePlace).place) }
+		Half:    func(p *place) { p.nft("add", "table", "ip", "l3kit") },
+		Disturb: disturb,
 	}
 	s.Run(t)
 }
@@ -104,7 +86,7 @@ func TestRefused(t *testing.T) {
 	p := newPlace(t)
 	r := example(fip(5))
 	p.apply(r)
-	before := p.listing()
+	before := p.Listing()
 
 	t.Run("object", func(t *testing.T) {
 		b := &batch{family: ipv4}
@@ -115,13 +97,13 @@ func TestRefused(t *testing.T) {
 		require.ErrorIs(t, err, unix.EBUSY)
 		require.ErrorContains(t, err, "message 2 of 3")
 		require.ErrorContains(t, err, "ip l3kit: delete set fip_dnat")
-		require.Equal(t, before, p.listing())
+		require.Equal(t, before, p.Listing())
 	})
 	t.Run("generation", func(t *testing.T) {
 		b := &batch{family: ipv4}
 		b.deleteTable()
 		require.ErrorIs(t, p.rules.socket.commit(b, p.generation()+1), errMoved)
-		require.Equal(t, before, p.listing())
+		require.Equal(t, before, p.Listing())
 	})
 	t.Run("too large", func(t *testing.T) {
 		require.NoError(t, p.rules.socket.Open())
@@ -130,7 +112,7 @@ func TestRefused(t *testing.T) {
 		_, err := p.rules.Apply(t.Context(), namespace.Change{Want: example(fips(1, 1000)...)})
 		require.ErrorIs(t, err, unix.EMSGSIZE)
 		require.ErrorContains(t, err, "too large for the socket's send buffer")
-		require.Equal(t, before, p.listing())
+		require.Equal(t, before, p.Listing())
 	})
 	p.apply(example(fip(5), fip(6)))
 }

@@ -2,7 +2,6 @@ package nftables
 
 import (
 	"context"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,12 +30,12 @@ func newPlace(t testing.TB) *place {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	p := &place{t: t, fd: int(f.Fd())}
-	p.reopen()
+	p.Reopen()
 	return p
 }
 
-// reopen stands for another process: nothing is remembered.
-func (p *place) reopen() {
+// Reopen stands for another process: nothing is remembered.
+func (p *place) Reopen() {
 	p.t.Helper()
 	opened, err := Firewall{}.Open(namespace.NS{Router: "test", FD: p.fd})
 	require.NoError(p.t, err)
@@ -69,19 +68,15 @@ func (p *place) generation() uint32 {
 // nft runs the tool, an eye that is not ours.
 func (p *place) nft(args ...string) string {
 	p.t.Helper()
-	var out []byte
-	err := netns.Do(p.fd, func() (err error) {
-		out, err = exec.Command("nft", args...).CombinedOutput()
-		return err
-	})
-	require.NoError(p.t, err, "nft %s: %s", strings.Join(args, " "), out)
-	return string(out)
+	out, err := firewalltest.Tool(p.fd, "", "nft", args...)
+	require.NoError(p.t, err)
+	return out
 }
 
 var elementList = regexp.MustCompile(`elements = \{([^}]*)\}`)
 
-// listing is everything that nft tells of the namespace, elements in order.
-func (p *place) listing() string {
+// Listing is everything that nft tells of the namespace, elements in order.
+func (p *place) Listing() string {
 	p.t.Helper()
 	return elementList.ReplaceAllStringFunc(p.nft("list", "ruleset"), func(list string) string {
 		elements := strings.Split(elementList.FindStringSubmatch(list)[1], ",")

@@ -18,9 +18,9 @@ func (p *place) script(lines string) {
 	p.nft("-f", file)
 }
 
-// count gives the counters of the example's floating IP 5 values, so that it shows if they are
+// Count gives the counters of the example's floating IP 5 values, so that it shows if they are
 // lost.
-func (p *place) count() {
+func (p *place) Count() {
 	p.script(`
 		delete element ip l3kit fip_in { 203.0.0.5 }
 		delete element ip l3kit fip_out { 203.0.0.5 }
@@ -162,9 +162,9 @@ func TestTampering(t *testing.T) {
 		"IPv6's address more": {"add element ip6 l3kit own { fd00::2 }", []string{"- rules ip6 own fd00::2"}, false},
 		"guard gone":          {`delete element ip l3kit guarded { "qg-out" }`, []string{"+ rules guarded qg-out"}, false},
 	}
-	open := func(t testing.TB) firewalltest.CountingPlace { return suitePlace{newPlace(t)} }
-	script := func(p firewalltest.CountingPlace, lines string) {
-		p.(suitePlace).script(lines)
+	open := func(t testing.TB) *place { return newPlace(t) }
+	script := func(p *place, lines string) {
+		p.script(lines)
 		if strings.Contains(lines, "flush ruleset") {
 			p.Foreign() // which goes with it
 		}
@@ -173,9 +173,7 @@ func TestTampering(t *testing.T) {
 	firewalltest.Tamper(t, open, script, cases, zeroed, func(string) bool { return false })
 }
 
-// Count and Counted are for what others do to the table.
-func (p suitePlace) Count()            { p.count() }
-func (p suitePlace) Counted() []string { return lines(p.listing()) }
+func (p *place) Counted() []string { return lines(p.Listing()) }
 
 // lines is a listing without what passes with time.
 func lines(listing string) []string {

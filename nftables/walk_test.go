@@ -45,7 +45,7 @@ func TestRandomWalk(t *testing.T) {
 				})
 				r = keep(rt, p.apply(next), r, next)
 			},
-			"another process": func(*rapid.T) { p.reopen() },
+			"another process": func(*rapid.T) { p.Reopen() },
 			"tampering": func(rt *rapid.T) {
 				victim := rapid.SampledFrom(program().sets).Draw(rt, "set")
 				b := &batch{family: ipv4}
@@ -60,7 +60,7 @@ func TestRandomWalk(t *testing.T) {
 		})
 		fresh := newPlace(t)
 		fresh.apply(r)
-		require.Equal(rt, fresh.listing(), p.listing())
+		require.Equal(rt, fresh.Listing(), p.Listing())
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/wiringtest"
@@ -257,7 +258,7 @@ func centrePort(id string, network dataplane.Network) dataplane.Port {
 // resident plugs a router's port, and gives it its addresses.
 func (nd *node) resident(router string, p dataplane.Port) *party {
 	nd.t.Helper()
-	ns := nd.router(router)
+	ns := nd.Router(router)
 	wiringtest.Plug(nd.t, nd.driver, ns, "qr-"+p.ID, p)
 	require.NoError(nd.t, ns.Do(func() error {
 		for name, value := range map[string]string{"conf/default/accept_dad": "0", "conf/all/accept_dad": "0", "conf/qr-" + p.ID + "/accept_dad": "0"} {
@@ -267,31 +268,28 @@ func (nd *node) resident(router string, p dataplane.Port) *party {
 		}
 		return nil
 	}))
-	inside(nd.t, ns, func(n *netlink.Handle) error {
-		lo, err := n.LinkByName("lo")
+	n := wiringtest.Links(nd.t, ns)
+	lo, err := n.LinkByName("lo")
+	require.NoError(nd.t, err)
+	require.NoError(nd.t, n.LinkSetUp(lo))
+	if p.Outside {
+		a, err := netlink.ParseAddr(probeSource6 + "/128")
 		require.NoError(nd.t, err)
-		require.NoError(nd.t, n.LinkSetUp(lo))
-		if p.Outside {
-			a, err := netlink.ParseAddr(probeSource6 + "/128")
-			require.NoError(nd.t, err)
+		a.Flags = unix.IFA_F_NODAD
+		require.NoError(nd.t, n.AddrAdd(lo, a))
+	}
+	l, err := n.LinkByName("qr-" + p.ID)
+	require.NoError(nd.t, err)
+	for _, addr := range p.Addrs {
+		a, err := netlink.ParseAddr(addr.String())
+		require.NoError(nd.t, err)
+		if addr.Addr().Is6() {
 			a.Flags = unix.IFA_F_NODAD
-			require.NoError(nd.t, n.AddrAdd(lo, a))
 		}
-		l, err := n.LinkByName("qr-" + p.ID)
-		if err != nil {
-			return err
-		}
-		for _, addr := range p.Addrs {
-			a, err := netlink.ParseAddr(addr.String())
-			require.NoError(nd.t, err)
-			if addr.Addr().Is6() {
-				a.Flags = unix.IFA_F_NODAD
-			}
-			require.NoError(nd.t, n.AddrAdd(l, a))
-		}
-		return n.LinkSetUp(l)
-	})
-	require.NoError(nd.t, nd.driver.Ready(soon(nd.t), ns, wiringtest.At("qr-"+p.ID, p)))
+		require.NoError(nd.t, n.AddrAdd(l, a))
+	}
+	require.NoError(nd.t, n.LinkSetUp(l))
+	require.NoError(nd.t, nd.driver.Ready(wiringtest.Soon(nd.t), ns, wiringtest.At("qr-"+p.ID, p)))
 	resident := &party{tap: newTap(nd.t, ns.FD, "qr-"+p.ID, router+" on "+nd.addr.String()), node: nd, ns: ns.FD, mac: p.MAC}
 	if p.Outside {
 		resident.source6 = probeSource6
@@ -304,7 +302,7 @@ func (nd *node) tenant(network dataplane.Network, n byte) *party {
 	nd.t.Helper()
 	name := fmt.Sprintf("vm%d", n)
 	p := &party{node: nd, mac: dataplane.MAC{0xfa, 0x16, 0x3e, 1, 1, n}, addrs: []string{fmt.Sprintf("10.0.1.%d", n), fmt.Sprintf("2001:db8:a::%d", n)}}
-	w, err := nd.Attach(soon(nd.t), nd.driver, lab.Spec{
+	w, err := nd.Attach(wiringtest.Soon(nd.t), nd.driver, lab.Spec{
 		Name: name, NextHops: addrs(gateway4, gateway6),
 		Ports: []dataplane.Port{{
 			Network: network, MTU: 1400, MAC: p.mac,
@@ -320,7 +318,7 @@ func (nd *node) tenant(network dataplane.Network, n byte) *party {
 // neighbour returns the MAC that an address has to a party; zero: none.
 func (p *party) neighbour(address string) (mac dataplane.MAC) {
 	p.t.Helper()
-	list, err := handle(p.t, p.ns).NeighList(0, netlink.FAMILY_ALL)
+	list, err := wiringtest.Links(p.t, namespace.NS{FD: p.ns}).NeighList(0, netlink.FAMILY_ALL)
 	require.NoError(p.t, err)
 	for _, n := range list {
 		if a, _ := netip.AddrFromSlice(n.IP); a.Unmap() == addr(address) && len(n.HardwareAddr) == 6 && n.State&unix.NUD_FAILED == 0 {
@@ -335,7 +333,7 @@ func (p *party) pings() map[string]dataplane.MAC {
 	p.t.Helper()
 	taken := map[string]dataplane.MAC{}
 	for _, gateway := range []string{gateway4, gateway6} {
-		_, err := ask(soon(p.t), p.host, dataplane.ICMP, gateway)
+		_, err := ask(wiringtest.Soon(p.t), p.host, dataplane.ICMP, gateway)
 		require.NoError(p.t, err, "%s asks %s", p.name, gateway)
 		taken[gateway] = p.neighbour(gateway)
 	}
@@ -345,7 +343,7 @@ func (p *party) pings() map[string]dataplane.MAC {
 // forgets has a party look for its neighbours anew.
 func (p *party) forgets() {
 	p.t.Helper()
-	n := handle(p.t, p.ns)
+	n := wiringtest.Links(p.t, namespace.NS{FD: p.ns})
 	list, err := n.NeighList(0, netlink.FAMILY_ALL)
 	require.NoError(p.t, err)
 	for _, neighbour := range list {
@@ -416,7 +414,7 @@ func wired(t *testing.T, kind dataplane.NetworkType, n int) (list []*node, cable
 			nd.cable, err = ethernet.Connect(nd.Lab, "wire0")
 			require.NoError(t, err)
 			nd.do("add-br br-wire -- set bridge br-wire datapath_type=" + string(datapath()) + " -- add-port br-wire wire0")
-			nd.driver, err = ovs.New(soon(t), ovs.Config{
+			nd.driver, err = ovs.New(wiringtest.Soon(t), ovs.Config{
 				HostNS: nd.HostNS, Endpoints: []string{nd.Endpoint}, RunDir: nd.RunDir, Datapath: datapath(), Physical: map[string]string{"wire": "br-wire"},
 			})
 			require.NoError(t, err)
@@ -435,6 +433,6 @@ func (nd *node) appctl(words ...string) {
 	sockets, err := filepath.Glob(filepath.Join(nd.RunDir, "ovs-vswitchd*.ctl"))
 	require.NoError(nd.t, err)
 	require.Len(nd.t, sockets, 1)
-	out, err := exec.CommandContext(soon(nd.t), "ovs-appctl", append([]string{"-t", sockets[0]}, words...)...).CombinedOutput()
+	out, err := exec.CommandContext(wiringtest.Soon(nd.t), "ovs-appctl", append([]string{"-t", sockets[0]}, words...)...).CombinedOutput()
 	require.NoError(nd.t, err, "%s", out)
 }

@@ -56,11 +56,11 @@ func ordinary(p dataplane.Port) dataplane.Port {
 func TestContainmentComesAndGoes(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
-	router, other, vm := h.router("r1"), h.router("r2"), h.workload("vm")
-	wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(vxlan("tunnelled", 77), "vm1", 7))
+	router, other, vm := h.Router("r1"), h.Router("r2"), h.Workload("vm")
+	wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(wiringtest.VXLAN("tunnelled", 77), "vm1", 7))
 	wiringtest.Plug(t, d, vm, "eth1", wiringtest.PortOn(vlanOf("tagged", 7), "vm2", 8))
-	tunnelled, tagged := legPort("tunnelled", vxlan("tunnelled", 77)), legPort("tagged", vlanOf("tagged", 7))
-	second := legPort("second", vxlan("tunnelled", 77))
+	tunnelled, tagged := legPort("tunnelled", wiringtest.VXLAN("tunnelled", 77)), legPort("tagged", vlanOf("tagged", 7))
+	second := legPort("second", wiringtest.VXLAN("tunnelled", 77))
 	second.MAC[5], second.Addrs = 0xb, []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}
 	wiringtest.Plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
 	wiringtest.Plug(t, d, router, "qr-tagged", ordinary(tagged))
@@ -90,7 +90,7 @@ func TestContainmentComesAndGoes(t *testing.T) {
 		wiringtest.Plug(t, d, router, "qr-tunnelled", neighbours)
 		wiringtest.Plug(t, d, router, "qr-tagged", tagged)
 		wiringtest.Plug(t, d, other, "qr-second", second)
-		wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(vxlan("tunnelled", 77), "vm1", 7))
+		wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(wiringtest.VXLAN("tunnelled", 77), "vm1", 7))
 	}
 	require.Equal(t, writes, h.transactions())
 	require.Equal(t, flows, h.allFlows())
@@ -108,7 +108,7 @@ func TestContainmentComesAndGoes(t *testing.T) {
 	require.NotContains(t, h.protected(), "tapsecond")
 	wiringtest.Plug(t, d, other, "qr-second", second)
 
-	require.NoError(t, d.Unplug(soon(t), router, "qr-tunnelled"))
+	require.NoError(t, d.Unplug(wiringtest.Soon(t), router, "qr-tunnelled"))
 	require.Equal(t, []string{"int-br-ex", "patch-tun", "tapsecond", "taptagged"}, h.protected(), "another router has a port on the network")
 	wiringtest.Plug(t, d, other, "qr-second", ordinary(second))
 	require.Equal(t, []string{"int-br-ex", "taptagged"}, h.protected())
@@ -118,11 +118,11 @@ func TestContainmentComesAndGoes(t *testing.T) {
 	require.Equal(t, before, h.allFlows())
 
 	for name, remove := range map[string]func() error{
-		"unplug":  func() error { return d.Unplug(soon(t), router, "qr-tagged") },
-		"release": func() error { return d.Release(soon(t), "r1") },
-		"sweep":   func() error { return d.Sweep(soon(t), "r1", []string{"qr-tunnelled"}) },
+		"unplug":  func() error { return d.Unplug(wiringtest.Soon(t), router, "qr-tagged") },
+		"release": func() error { return d.Release(wiringtest.Soon(t), "r1") },
+		"sweep":   func() error { return d.Sweep(wiringtest.Soon(t), "r1", []string{"qr-tunnelled"}) },
 		"elsewhere": func() error {
-			return d.Plug(soon(t), router, wiringtest.At("qr-tagged", ordinary(legPort("tagged", wiringtest.Local("elsewhere")))))
+			return d.Plug(wiringtest.Soon(t), router, wiringtest.At("qr-tagged", ordinary(legPort("tagged", wiringtest.Local("elsewhere")))))
 		},
 	} {
 		wiringtest.Plug(t, d, router, "qr-tunnelled", ordinary(tunnelled))
@@ -137,10 +137,10 @@ func TestContainmentComesAndGoes(t *testing.T) {
 // What is lost of containment is noticed, and comes back with the next Plug; flows also without.
 func TestContainmentIsRepaired(t *testing.T) {
 	h, c := containing(t)
-	router, vm := h.router("r1"), h.workload("vm")
-	p := legPort("leg", vxlan("net", 77))
+	router, vm := h.Router("r1"), h.Workload("vm")
+	p := legPort("leg", wiringtest.VXLAN("net", 77))
 	d := h.driver(c)
-	wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(vxlan("net", 77), "vmport", 7))
+	wiringtest.Plug(t, d, vm, "eth0", wiringtest.PortOn(wiringtest.VXLAN("net", 77), "vmport", 7))
 	wiringtest.Plug(t, d, router, "qr-leg", p)
 	// Flows of somebody else, among ours.
 	for _, flow := range []string{"br-int table=0,priority=14,dl_src=02:00:00:00:00:01,actions=drop", "br-tun table=2,priority=14,dl_src=02:00:00:00:00:01,actions=drop"} {
@@ -169,7 +169,7 @@ func TestContainmentIsRepaired(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return slices.Equal(flows, h.allFlows()) }, time.Minute, 5*time.Millisecond, match)
 	}
-	require.NoError(t, h.RestartDaemon(soon(t)))
+	require.NoError(t, h.RestartDaemon(wiringtest.Soon(t)))
 	ours := func(all []string) []string {
 		return slices.DeleteFunc(slices.Clone(all), func(f string) bool { return strings.Contains(f, "cookie=0x1234,") })
 	}
@@ -182,15 +182,15 @@ func TestContainmentIsRepaired(t *testing.T) {
 func TestContainmentOfADeadProcessGoes(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
-	router := h.router("r1")
-	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(vxlan("net", 77), "plain", 7))
-	require.NoError(t, d.SetEntries(soon(t), []ovs.Entry{{Network: "net", MAC: dataplane.MAC{2, 1}, Addr: addr("10.0.1.77"), Peer: addr("192.0.2.2")}}))
+	router := h.Router("r1")
+	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(wiringtest.VXLAN("net", 77), "plain", 7))
+	require.NoError(t, d.SetEntries(wiringtest.Soon(t), []ovs.Entry{{Network: "net", MAC: dataplane.MAC{2, 1}, Addr: addr("10.0.1.77"), Peer: addr("192.0.2.2")}}))
 	for _, bridge := range []string{"br-int", "br-tun"} {
 		_, err := h.Ofctl("add-flow", h.RunDir+"/"+bridge+".mgmt", "cookie=0x1234,priority=77,in_port=77,actions=drop")
 		require.NoError(t, err)
 	}
 	want := h.allFlows()
-	wiringtest.Plug(t, d, router, "qr-leg", legPort("leg", vxlan("net", 77)))
+	wiringtest.Plug(t, d, router, "qr-leg", legPort("leg", wiringtest.VXLAN("net", 77)))
 	require.NoError(t, d.Close())
 	h.do("del-port tapleg")
 	contained := func(f string) bool { return strings.Contains(f, anycastMAC.String()) }
@@ -205,8 +205,8 @@ func TestContainmentOfADeadProcessGoes(t *testing.T) {
 func TestContainmentIsCompleted(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
-	router := h.router("r1")
-	p := legPort("leg", vxlan("net", 77))
+	router := h.Router("r1")
+	p := legPort("leg", wiringtest.VXLAN("net", 77))
 	wiringtest.Plug(t, d, router, "qr-leg", p)
 	want := h.allFlows()
 	require.NoError(t, d.Close())
@@ -224,7 +224,7 @@ func TestContainmentIsCompleted(t *testing.T) {
 func TestLegsReachEachOther(t *testing.T) {
 	h, c := containing(t)
 	for _, device := range []ovs.Device{ovs.Veth, ovs.Internal} {
-		for _, network := range []dataplane.Network{vxlan("tunnelled", 77), vlanOf("tagged", 7), wiringtest.Local("local")} {
+		for _, network := range []dataplane.Network{wiringtest.VXLAN("tunnelled", 77), vlanOf("tagged", 7), wiringtest.Local("local")} {
 			t.Run(fmt.Sprintf("%s %s", device, network.ID), func(t *testing.T) {
 				h := h.on(t)
 				c.Device = device
@@ -243,7 +243,7 @@ func TestLegsReachEachOther(t *testing.T) {
 				wiringtest.RequireReach(t, three, plain, "10.0.1.4")
 				wiringtest.RequireReach(t, plain, one, "10.0.1.1")
 				for _, router := range []string{"one", "two", "three", "plain"} {
-					require.NoError(t, d.Release(soon(t), router))
+					require.NoError(t, d.Release(wiringtest.Soon(t), router))
 				}
 				require.Empty(t, h.protected())
 			})
@@ -257,24 +257,24 @@ func TestContainmentIsRefused(t *testing.T) {
 	c.Direct = []string{"ext"}
 	d := h.driver(c)
 	ports := h.ports()
-	err := d.Plug(soon(t), h.router("r1"), wiringtest.At("qr-leg", legPort("leg", flat("net", "ext"))))
+	err := d.Plug(wiringtest.Soon(t), h.Router("r1"), wiringtest.At("qr-leg", legPort("leg", flat("net", "ext"))))
 	require.ErrorIs(t, err, dataplane.ErrUnsupported)
 	require.ErrorContains(t, err, "cannot contain an anycast port")
 	require.Equal(t, ports, h.ports())
-	wiringtest.Plug(t, d, h.router("r2"), "qr-centre", centrePort("centre", flat("net", "ext")))
+	wiringtest.Plug(t, d, h.Router("r2"), "qr-centre", centrePort("centre", flat("net", "ext")))
 }
 
 // When a Plug fails, patch ports are as they were.
 func TestContainmentOfAFailedPlug(t *testing.T) {
 	h, c := containing(t)
 	d := h.driver(c)
-	router := h.router("r1")
-	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(vxlan("net", 77), "plain", 7))
+	router := h.Router("r1")
+	wiringtest.Plug(t, d, router, "qr-plain", wiringtest.PortOn(wiringtest.VXLAN("net", 77), "plain", 7))
 	flows := h.allFlows()
 	h.do("add-port br-int rival -- set interface rival type=vxlan options:remote_ip=192.0.2.9 options:key=flow options:local_ip=192.0.2.1")
 	c.Tunnel.Peers = addrs("192.0.2.2", "192.0.2.9")
 	other := h.driver(c) // whose tunnel ovs-vswitchd refuses
-	err := other.Plug(soon(t), router, wiringtest.At("qr-leg", legPort("leg", vxlan("net", 77))))
+	err := other.Plug(wiringtest.Soon(t), router, wiringtest.At("qr-leg", legPort("leg", wiringtest.VXLAN("net", 77))))
 	require.ErrorContains(t, err, "ovs-vswitchd says")
 	require.Empty(t, h.protected())
 	require.Equal(t, flows, h.allFlows())

@@ -56,7 +56,7 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 	d.flows = newInstaller(c)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.release())
+			err = errors.Join(err, d.Close())
 		}
 	}()
 	if d.hostID, err = netns.IdentifyFD(int(d.hostNS.Fd())); err == nil {
@@ -77,9 +77,7 @@ func New(ctx context.Context, c Config) (_ *Driver, err error) {
 }
 
 // Close releases connections. Everything stays plugged. A second Close is fine.
-func (d *Driver) Close() error { return d.release() }
-
-func (d *Driver) release() error {
+func (d *Driver) Close() error {
 	errs := []error{d.flows.close()}
 	if d.db != nil {
 		d.db.close()
@@ -96,7 +94,7 @@ func (d *Driver) release() error {
 // Plan says what Plug would do. When there is nothing to do it costs one message to ovsdb-server
 // and back, and a few system calls for each device.
 func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) ([][]dataplane.Step, error) {
-	all, devices, err := attachments(ns, what, wiring.CheckIDs)
+	all, devices, err := attachments(ns, what, wiring.CheckPlan)
 	var plans [][]dataplane.Step
 	if err == nil && len(all) > 0 {
 		plans, err = d.plan(ctx, all)
@@ -384,7 +382,7 @@ func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) 
 	var found *port
 	s.view.read(func() {
 		for _, p := range s.view.routers[ns.Router] {
-			if dev == dataplane.PortDevice(p.mark.port) || dev == dataplane.GatewayDevice(p.mark.port) {
+			if wiring.Named(p.mark.port, dev) {
 				found = p
 			}
 		}

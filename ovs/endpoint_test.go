@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -46,20 +47,20 @@ func TestEndpoints(t *testing.T) {
 		t.Run(c.scheme, func(t *testing.T) {
 			h := h.on(t)
 			cut := h.forward(c.listener)
-			d, err := ovs.New(soon(t), ovs.Config{
+			d, err := ovs.New(wiringtest.Soon(t), ovs.Config{
 				HostNS: h.HostNS, RunDir: h.RunDir, Datapath: ovs.Netdev,
 				Endpoints: []string{"unix:/nowhere/db.sock", c.scheme + c.listener.Addr().String()},
 				TLS:       &tls.Config{RootCAs: roots},
 			})
 			require.NoError(t, err)
 			defer d.Close()
-			p := portOn(local("net"), "port", 1)
-			plug(t, d, h.router("r1"), "qr-port", p)
+			p := wiringtest.LocalPort("net", "port", 1)
+			wiringtest.Plug(t, d, h.Router("r1"), "qr-port", p)
 			cut()
-			routers, err := d.Routers(soon(t))
+			routers, err := d.Routers(wiringtest.Soon(t))
 			require.NoError(t, err, "a connection that broke is made anew")
 			require.Equal(t, []string{"r1"}, routers)
-			require.NoError(t, d.Release(soon(t), "r1"))
+			require.NoError(t, d.Release(wiringtest.Soon(t), "r1"))
 		})
 	}
 }

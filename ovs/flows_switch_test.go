@@ -1,7 +1,6 @@
 package ovs
 
 import (
-	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -9,13 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/needs"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
@@ -37,7 +36,7 @@ func newBench(t *testing.T) *bench {
 	hosts, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, hosts.Close()) })
-	s, err := hosts.Switch(inTime(t))
+	s, err := hosts.Switch(wiringtest.Soon(t))
 	require.NoError(t, err)
 	b := &bench{t: t, s: s, bridges: map[string]*openflow.Bridge{}, numbers: map[string]string{}, layout: layouts()["full"]}
 
@@ -90,12 +89,6 @@ func newBench(t *testing.T) *bench {
 
 var datapathPort = regexp.MustCompile(`(?m)^ +(\S+) \d+/(\d+):`)
 
-func inTime(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func (b *bench) vsctl(command string) {
 	b.t.Helper()
 	out, err := b.s.Vsctl(strings.Fields(command)...)
@@ -107,7 +100,7 @@ func (b *bench) bring(l layout) {
 	b.t.Helper()
 	flows := l.flows()
 	for name, bridge := range b.bridges {
-		require.NoError(b.t, bridge.Replace(inTime(b.t), flows[name]))
+		require.NoError(b.t, bridge.Replace(wiringtest.Soon(b.t), flows[name]))
 	}
 }
 
@@ -221,7 +214,7 @@ func flowsSurviveTheSwitch(t *testing.T, b *bench) {
 		for name2, flows := range l.flows() {
 			fresh, err := openflow.Open(filepath.Join(b.s.RunDir, name2+".mgmt"), l.Integration)
 			require.NoError(t, err)
-			add, remove, err := fresh.Plan(inTime(t), flows)
+			add, remove, err := fresh.Plan(wiringtest.Soon(t), flows)
 			require.NoError(t, err)
 			require.Empty(t, add, "%s: %s", name, name2)
 			require.Empty(t, remove, "%s: %s", name, name2)
@@ -394,7 +387,7 @@ func physicalBridgeKeepsItsOwnFlows(t *testing.T, b *bench) {
 
 	_, err = b.s.Ofctl("del-flows", "br-ex")
 	require.NoError(t, err)
-	add, _, err := b.bridges["br-ex"].Plan(inTime(t), b.layout.flows()["br-ex"])
+	add, _, err := b.bridges["br-ex"].Plan(wiringtest.Soon(t), b.layout.flows()["br-ex"])
 	require.NoError(t, err)
 	require.Equal(t, b.layout.flows()["br-ex"], add)
 	b.bring(b.layout)

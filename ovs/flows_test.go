@@ -1,13 +1,10 @@
 package ovs
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,10 +13,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/test/golden"
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
-
-var update = flag.Bool("update", false, "write testdata anew")
 
 func network(id string, vlan uint16, kind dataplane.NetworkType, physical string, segment uint32) localNetwork {
 	return localNetwork{Network: dataplane.Network{ID: id, Type: kind, Physical: physical, Segment: segment}, VLAN: vlan}
@@ -97,13 +93,7 @@ func text(flows map[string][]openflow.Flow) string {
 func TestFlows(t *testing.T) {
 	for name, l := range layouts() {
 		t.Run(name, func(t *testing.T) {
-			got, file := text(l.flows()), filepath.Join("testdata", name+".flows")
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-			}
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			require.Equal(t, string(want), got)
+			golden.Require(t, name+".flows", text(l.flows()))
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
@@ -224,7 +225,7 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 			return nil, err
 		}
 		if len(add)+len(remove) > 0 {
-			steps = append(steps, step(dataplane.Change, name, fmt.Sprintf("%d flows missing, %d too many", len(add), len(remove))))
+			steps = append(steps, wiring.Step(dataplane.Change, name, fmt.Sprintf("%d flows missing, %d too many", len(add), len(remove))))
 		}
 	}
 	return steps, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/ovn-org/libovsdb/ovsdb"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // surveyNetwork says what is wrong with the bridges that a network needs, and with what joins them
@@ -190,7 +191,7 @@ func (d *Driver) surveyTunnels(c *change, kind dataplane.NetworkType, on end, pe
 	}
 	for _, p := range set(stale).sorted() {
 		if c.once(p.Name) {
-			c.steps = append(c.steps, step(dataplane.Remove, p.Name, "tunnel to a host that is no peer"))
+			c.steps = append(c.steps, wiring.Step(dataplane.Remove, p.Name, "tunnel to a host that is no peer"))
 			c.removePort(on.uuid, p.UUID)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
 
@@ -22,9 +23,9 @@ func TestStaleFlowsOfPhysicalBridgesGo(t *testing.T) {
 	d := h.driver(c)
 	_, err := h.Ofctl("add-flow", h.RunDir+"/br-ex.mgmt", "cookie=0x1234,priority=77,in_port=77,actions=drop")
 	require.NoError(t, err)
-	router := h.router("r1")
-	plug(t, d, router, "qr-port", portOn(flat("net", "ext"), "port", 1))
-	plug(t, d, router, "qr-other", portOn(dataplane.Network{ID: "other", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 7}, "other", 2))
+	router := h.Router("r1")
+	wiringtest.Plug(t, d, router, "qr-port", wiringtest.PortOn(wiringtest.Flat("net"), "port", 1))
+	wiringtest.Plug(t, d, router, "qr-other", wiringtest.PortOn(dataplane.Network{ID: "other", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 7}, "other", 2))
 	full := h.flows("br-ex")
 	require.NoError(t, d.Close())
 	h.do("del-port tapport")
@@ -44,25 +45,25 @@ func TestTwoIntegrationBridgesShareAPhysicalBridge(t *testing.T) {
 	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
 	physical := map[string]string{"ext": "br-ex"}
 	one, two := ovs.Config{Physical: physical}, ovs.Config{Physical: physical, Integration: "br-two"}
-	router, vm := h.router("r1"), h.workload("vm")
-	rp, vp := portOn(flat("net", "ext"), "router", 1), portOn(flat("net", "ext"), "vm", 2)
-	plug(t, h.driver(one), router, "qr-port", rp)
+	router, vm := h.Router("r1"), h.Workload("vm")
+	rp, vp := wiringtest.PortOn(wiringtest.Flat("net"), "router", 1), wiringtest.PortOn(wiringtest.Flat("net"), "vm", 2)
+	wiringtest.Plug(t, h.driver(one), router, "qr-port", rp)
 	alone := h.flows("br-ex")
-	plug(t, h.driver(two), vm, "eth0", vp)
+	wiringtest.Plug(t, h.driver(two), vm, "eth0", vp)
 	require.Subset(t, h.flows("br-ex"), alone)
 	require.Contains(t, h.ports(), "br-two tapvm 2")
-	up(t, vm, "eth0", "10.0.0.2/24")
-	up(t, router, "qr-port", "10.0.0.1/24")
-	requireReach(t, vm, router, "10.0.0.1")
+	wiringtest.Up(t, vm, "eth0", "10.0.0.2/24")
+	wiringtest.Up(t, router, "qr-port", "10.0.0.1/24")
+	wiringtest.RequireReach(t, vm, router, "10.0.0.1")
 
 	flows := h.flows("br-ex")
 	first, second := h.driver(one), h.driver(two)
-	require.Empty(t, plan(t, first, router, "qr-port", rp))
-	require.Empty(t, plan(t, second, vm, "eth0", vp))
-	require.NoError(t, first.Plug(soon(t), router, at("qr-port", rp)))
-	require.NoError(t, second.Plug(soon(t), vm, at("eth0", vp)))
+	require.Empty(t, wiringtest.Plan(t, first, router, "qr-port", rp))
+	require.Empty(t, wiringtest.Plan(t, second, vm, "eth0", vp))
+	require.NoError(t, first.Plug(wiringtest.Soon(t), router, wiringtest.At("qr-port", rp)))
+	require.NoError(t, second.Plug(wiringtest.Soon(t), vm, wiringtest.At("eth0", vp)))
 	require.Equal(t, flows, h.flows("br-ex"))
-	require.NoError(t, second.Unplug(soon(t), vm, "eth0"))
+	require.NoError(t, second.Unplug(wiringtest.Soon(t), vm, "eth0"))
 	require.Subset(t, h.flows("br-ex"), alone)
 	require.Len(t, h.flows("br-ex"), len(alone)+1, "one to refuse what comes from br-two")
 }
@@ -72,11 +73,11 @@ func TestPortLeavesABridgeThatHasGone(t *testing.T) {
 	h := newHost(t)
 	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
 	d := h.driver(ovs.Config{Physical: map[string]string{"ext": "br-ex"}})
-	router := h.router("r1")
-	plug(t, d, router, "qr-port", portOn(flat("net", "ext"), "port", 1))
+	router := h.Router("r1")
+	wiringtest.Plug(t, d, router, "qr-port", wiringtest.PortOn(wiringtest.Flat("net"), "port", 1))
 	h.do("del-br br-ex")
-	_, err := d.Plan(soon(t), router, at("qr-port", portOn(flat("net", "ext"), "port", 1)))
+	_, err := d.Plan(wiringtest.Soon(t), router, wiringtest.At("qr-port", wiringtest.PortOn(wiringtest.Flat("net"), "port", 1)))
 	require.ErrorContains(t, err, "Open vSwitch has no bridge br-ex")
-	plug(t, d, router, "qr-port", portOn(local("other"), "port", 1))
+	wiringtest.Plug(t, d, router, "qr-port", wiringtest.LocalPort("other", "port", 1))
 	require.Contains(t, h.ports(), "br-int tapport 2")
 }

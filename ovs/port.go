@@ -12,30 +12,24 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netdev"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
-
-const idLen = 11 // of an ID in a name: Neutron's cut
-
-// vethName is the host's end of a port's veth, and so the port's name on the bridge.
-func vethName(port string) string { return "tap" + port[:min(len(port), idLen)] }
 
 // internal says that a port can be an internal port: its device has a name that no other device on
 // the switch has, and so can keep it.
-func (a attachment) internal() bool {
-	return a.dev == dataplane.PortDevice(a.ID) || a.dev == dataplane.GatewayDevice(a.ID)
-}
+func (a attachment) internal() bool { return wiring.Named(a.ID, a.dev) }
 
 // newName is the name that a port gets on the bridge.
 func (d *Driver) newName(a attachment) string {
 	if d.config.Device == Internal && a.internal() {
 		return a.dev
 	}
-	return vethName(a.ID)
+	return wiring.TapName(a.ID)
 }
 
 // find looks up the port on the bridge, whichever kind of device it was made with.
 func (w *work) find(newName string) (p *port, i *interfaceRow) {
-	for _, name := range []string{newName, vethName(w.ID), w.dev} {
+	for _, name := range []string{newName, wiring.TapName(w.ID), w.dev} {
 		if p, i = w.s.port(name); p != nil && i != nil && p.mark.role == plugRole && p.mark.port == w.ID && p.mark.router == w.ns.Router {
 			return p, i
 		}
@@ -68,7 +62,7 @@ func (d *Driver) surveyPort(w *work) error {
 	}
 	if why := broken(w, p, i, f, home); why != "" {
 		// Two steps, so that whoever plans with them sees that the device is made anew.
-		w.steps = append(w.steps, step(dataplane.Remove, w.dev, why))
+		w.steps = append(w.steps, wiring.Step(dataplane.Remove, w.dev, why))
 		w.disturb()
 		w.add(w.dev, "%s", d.describe(w, home))
 		w.replace = append(w.replace, p)
@@ -118,7 +112,7 @@ func broken(w *work, p *port, i *interfaceRow, f devices, home string) string {
 func (d *Driver) describe(w *work, home string) string {
 	kind := "internal port"
 	if d.newName(w.attachment) != w.dev {
-		kind = "veth " + vethName(w.ID)
+		kind = "veth " + wiring.TapName(w.ID)
 	}
 	return fmt.Sprintf("%s on bridge %s (network %s)", kind, home, w.segment.ID)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/netdev"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // revalidation bounds the wait for ovs-vswitchd to bring its cached flows up to date. It does so at
@@ -39,7 +40,7 @@ func (d *Driver) Check(ctx context.Context) error {
 func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	var inside, outside []string
 	for _, a := range what {
-		inside, outside = append(inside, a.Device), append(outside, vethName(a.Port.ID))
+		inside, outside = append(inside, a.Device), append(outside, wiring.TapName(a.Port.ID))
 	}
 	err := netdev.AwaitUp(ctx, ns.FD, inside)
 	if err == nil {

@@ -56,7 +56,7 @@ func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 func (d *Driver) Spare(ctx context.Context, router string, devices []string) (steps []dataplane.Step, err error) {
 	ports, err := d.others(ctx, router, devices)
 	for _, p := range ports {
-		steps = append(steps, step(dataplane.Remove, p.Name, "not a port of router "+router+" any more"))
+		steps = append(steps, wiring.Step(dataplane.Remove, p.Name, "not a port of router "+router+" any more"))
 	}
 	return steps, opError("look for", "spare ports", err)
 }
@@ -79,7 +79,7 @@ func (d *Driver) others(ctx context.Context, router string, devices []string) ([
 	var ports []*port
 	s.view.read(func() { ports = s.view.routers[router].sorted() })
 	return slices.DeleteFunc(ports, func(p *port) bool {
-		return slices.Contains(devices, dataplane.PortDevice(p.mark.port)) || slices.Contains(devices, dataplane.GatewayDevice(p.mark.port))
+		return wiring.Named(p.mark.port, devices...)
 	}), nil
 }
 

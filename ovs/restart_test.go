@@ -11,47 +11,11 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netdev"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/ovs"
 )
-
-// A second Plug, by the same process or another, commits nothing, and writes no flow.
-func TestSecondPlugWritesNothing(t *testing.T) {
-	h := newHost(t)
-	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
-	h.do("add-br br-gw -- set bridge br-gw datapath_type=netdev")
-	c := ovs.Config{
-		Physical: map[string]string{"ext": "br-ex", "gw": "br-gw"},
-		Direct:   []string{"gw"},
-		Device:   ovs.Internal,
-		Tunnel:   ovs.Tunnel{Local: addr("192.0.2.1"), Peers: addrs("192.0.2.2", "192.0.2.3")},
-	}
-	d := h.driver(c)
-	router, vm := h.router("r1"), h.workload("vm")
-	ports := []dataplane.Port{
-		portOn(local("net"), "port1", 1),
-		portOn(flat("ext", "ext"), "port2", 2),
-		portOn(flat("gw", "gw"), "port3", 3),
-		portOn(dataplane.Network{ID: "vlan", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 7}, "port4", 4),
-		portOn(vxlan("vx", 77), "port5", 5),
-	}
-	for _, p := range ports {
-		plug(t, d, router, "qr-"+p.ID, p)
-	}
-	plug(t, d, vm, "eth0", portOn(vxlan("vx", 77), "port6", 6))
-	before, flows := h.transactions(), [][]string{h.flows("br-int"), h.flows("br-ex"), h.flows("br-tun")}
-	for _, d := range []*ovs.Driver{d, h.driver(c)} {
-		for _, p := range ports {
-			plug(t, d, router, "qr-"+p.ID, p)
-		}
-		plug(t, d, vm, "eth0", portOn(vxlan("vx", 77), "port6", 6))
-		require.NoError(t, d.SetPeers(soon(t), c.Tunnel.Peers))
-	}
-	require.Equal(t, before, h.transactions())
-	require.Equal(t, flows, [][]string{h.flows("br-int"), h.flows("br-ex"), h.flows("br-tun")})
-
-	h.do("set port qr-port1 tag=5")
-	require.Equal(t, before+1, h.transactions(), "the test would see a write")
-}
 
 // When ovs-vswitchd is started anew, a veth is opened again, and flows come back, without anybody's
 // help.
@@ -59,21 +23,21 @@ func TestDaemonRestartWithVeth(t *testing.T) {
 	h := newHost(t)
 	h.do("add-br br-ex -- set bridge br-ex datapath_type=netdev")
 	d := h.driver(ovs.Config{Physical: map[string]string{"ext": "br-ex"}})
-	router, vm := h.router("r1"), h.workload("vm")
-	p, v := portOn(flat("net", "ext"), "port", 1), portOn(flat("net", "ext"), "vmport", 2)
-	plug(t, d, router, "qr-port", p)
-	plug(t, d, vm, "eth0", v)
-	up(t, vm, "eth0", "10.0.0.2/24")
-	up(t, router, "qr-port", "10.0.0.1/24")
-	requireReach(t, vm, router, "10.0.0.1")
+	router, vm := h.Router("r1"), h.Workload("vm")
+	p, v := wiringtest.PortOn(wiringtest.Flat("net"), "port", 1), wiringtest.PortOn(wiringtest.Flat("net"), "vmport", 2)
+	wiringtest.Plug(t, d, router, "qr-port", p)
+	wiringtest.Plug(t, d, vm, "eth0", v)
+	wiringtest.Up(t, vm, "eth0", "10.0.0.2/24")
+	wiringtest.Up(t, router, "qr-port", "10.0.0.1/24")
+	wiringtest.RequireReach(t, vm, router, "10.0.0.1")
 	before, flows := h.transactions(), h.flows("br-ex")
 
-	require.NoError(t, h.RestartDaemon(soon(t)))
-	requireReach(t, vm, router, "10.0.0.1") // br-int forwards nothing without flows
+	require.NoError(t, h.RestartDaemon(wiringtest.Soon(t)))
+	wiringtest.RequireReach(t, vm, router, "10.0.0.1") // br-int forwards nothing without flows
 	require.Eventually(t, func() bool { return strings.Join(flows, "\n") == strings.Join(h.flows("br-ex"), "\n") }, time.Minute, 50*time.Millisecond)
 	require.Equal(t, before, h.transactions())
-	require.Empty(t, plan(t, d, router, "qr-port", p))
-	require.Empty(t, plan(t, d, vm, "eth0", v))
+	require.Empty(t, wiringtest.Plan(t, d, router, "qr-port", p))
+	require.Empty(t, wiringtest.Plan(t, d, vm, "eth0", v))
 }
 
 // Internal ports come back in the host's namespace. Plan says so, and Plug fetches them without a
@@ -81,31 +45,31 @@ func TestDaemonRestartWithVeth(t *testing.T) {
 func TestDaemonRestartWithInternalPorts(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(ovs.Config{Device: ovs.Internal})
-	router, vm := h.router("r1"), h.workload("vm")
-	p, v := portOn(local("net"), "port", 1), portOn(local("net"), "vmport", 2)
-	plug(t, d, router, "qr-port", p)
-	plug(t, d, vm, "eth0", v)
-	up(t, vm, "eth0", "10.0.0.2/24")
-	up(t, router, "qr-port", "10.0.0.1/24")
-	requireReach(t, vm, router, "10.0.0.1")
+	router, vm := h.Router("r1"), h.Workload("vm")
+	p, v := wiringtest.LocalPort("net", "port", 1), wiringtest.LocalPort("net", "vmport", 2)
+	wiringtest.Plug(t, d, router, "qr-port", p)
+	wiringtest.Plug(t, d, vm, "eth0", v)
+	wiringtest.Up(t, vm, "eth0", "10.0.0.2/24")
+	wiringtest.Up(t, router, "qr-port", "10.0.0.1/24")
+	wiringtest.RequireReach(t, vm, router, "10.0.0.1")
 	before := h.transactions()
 
-	require.NoError(t, h.RestartDaemon(soon(t)))
+	require.NoError(t, h.RestartDaemon(wiringtest.Soon(t)))
 	const step = "+ wiring qr-port: internal port, back in the host's namespace  !" // and perhaps flows, which may be on their way
-	require.Contains(t, plan(t, d, router, "qr-port", p), step)
-	require.Contains(t, plan(t, h.driver(ovs.Config{}), router, "qr-port", p), step, "whatever devices a process would make itself")
-	plug(t, d, router, "qr-port", p)
-	require.Empty(t, plan(t, d, vm, "eth0", v))
+	require.Contains(t, wiringtest.Plan(t, d, router, "qr-port", p), step)
+	require.Contains(t, wiringtest.Plan(t, h.driver(ovs.Config{}), router, "qr-port", p), step, "whatever devices a process would make itself")
+	wiringtest.Plug(t, d, router, "qr-port", p)
+	require.Empty(t, wiringtest.Plan(t, d, vm, "eth0", v))
 	require.Equal(t, before, h.transactions())
-	up(t, router, "qr-port", "10.0.0.1/24")
-	requireReach(t, vm, router, "10.0.0.1")
+	wiringtest.Up(t, router, "qr-port", "10.0.0.1/24")
+	wiringtest.RequireReach(t, vm, router, "10.0.0.1")
 
-	require.NoError(t, d.Unplug(soon(t), router, "qr-port"))
-	inside(t, router, func(n *netlink.Handle) error {
+	require.NoError(t, d.Unplug(wiringtest.Soon(t), router, "qr-port"))
+	require.NoError(t, netdev.In(router.FD, func(n *netlink.Handle) error {
 		_, err := n.LinkByName("qr-port")
 		require.Error(t, err)
 		return nil
-	})
+	}))
 	require.NotContains(t, h.devices(), "qr-port")
 }
 
@@ -114,56 +78,67 @@ func TestDaemonRestartWithInternalPorts(t *testing.T) {
 func TestDatabaseRestart(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(ovs.Config{})
-	router := h.router("r1")
-	p := portOn(local("net"), "port", 1)
-	plug(t, d, router, "qr-port", p)
+	router := h.Router("r1")
+	p := wiringtest.LocalPort("net", "port", 1)
+	wiringtest.Plug(t, d, router, "qr-port", p)
 	before := h.transactions()
 
 	require.NoError(t, h.StopDatabase())
 	for what, call := range map[string]func(context.Context) error{
-		"plan":    func(ctx context.Context) error { _, err := d.Plan(ctx, router, at("qr-port", p)); return err },
-		"plug":    func(ctx context.Context) error { return d.Plug(ctx, router, at("qr-port", p)) },
+		"plan": func(ctx context.Context) error {
+			_, err := d.Plan(ctx, router, wiringtest.At("qr-port", p))
+			return err
+		},
+		"plug":    func(ctx context.Context) error { return d.Plug(ctx, router, wiringtest.At("qr-port", p)) },
 		"unplug":  func(ctx context.Context) error { return d.Unplug(ctx, router, "qr-port") },
 		"release": func(ctx context.Context) error { return d.Release(ctx, "r1") },
 		"routers": func(ctx context.Context) error { _, err := d.Routers(ctx); return err },
 		"check":   d.Check,
 	} {
-		err := call(soon(t))
+		err := call(wiringtest.Soon(t))
 		require.ErrorContains(t, err, "ovsdb-server at "+h.Endpoint+" does not answer", what)
 		require.NotErrorIs(t, err, context.DeadlineExceeded, what)
 	}
-	require.NoError(t, h.StartDatabase(soon(t)))
-	require.Empty(t, plan(t, d, router, "qr-port", p), "the first call after it is back succeeds")
+	require.NoError(t, h.StartDatabase(wiringtest.Soon(t)))
+	require.Empty(t, wiringtest.Plan(t, d, router, "qr-port", p), "the first call after it is back succeeds")
 	require.Equal(t, before, h.transactions())
-	plug(t, d, router, "qr-other", portOn(local("other"), "other", 2))
+	wiringtest.Plug(t, d, router, "qr-other", wiringtest.LocalPort("other", "other", 2))
 	require.Equal(t, []string{"br-int tapother 2", "br-int tapport 1"}, h.ports())
 
 	require.NoError(t, h.StopDatabase())
-	require.NoError(t, h.StartDatabase(soon(t)))
+	require.NoError(t, h.StartDatabase(wiringtest.Soon(t)))
 	h.do("del-port tapport")
-	require.NotEmpty(t, plan(t, d, router, "qr-port", p), "an outage that nobody noticed")
+	require.NotEmpty(t, wiringtest.Plan(t, d, router, "qr-port", p), "an outage that nobody noticed")
 }
 
 // Without ovs-vswitchd a Plug fails when its time is over, and leaves nothing.
 func TestPlugWithoutDaemon(t *testing.T) {
 	h := newHost(t)
 	d := h.driver(ovs.Config{})
-	router := h.router("r1")
-	plug(t, d, router, "qr-old", portOn(local("old"), "old", 1))
-	require.NoError(t, d.Check(t.Context()))
-	require.NoError(t, h.KillDaemon())
-	require.ErrorIs(t, d.Check(t.Context()), dataplane.ErrDaemon)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	err := d.Plug(ctx, router, at("qr-port", portOn(local("net"), "port", 2)))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "ovs-vswitchd")
+	router := h.Router("r1")
+	what := []namespace.Attachment{wiringtest.At("qr-a", wiringtest.LocalPort("net-a", "a", 1)), wiringtest.At("qr-b", wiringtest.LocalPort("net-b", "b", 2))}
+	fails := func() {
+		t.Helper()
+		require.NoError(t, d.Check(t.Context()))
+		require.NoError(t, h.KillDaemon())
+		require.ErrorIs(t, d.Check(t.Context()), dataplane.ErrDaemon)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		err := d.Plug(ctx, router, what...)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "ovs-vswitchd")
+		require.NotContains(t, h.devices(), "tapa")
+		require.NotContains(t, h.devices(), "tapb")
+	}
+	fails()
+	require.NotContains(t, h.do("--no-wait list-br"), "br-int")
+	require.NoError(t, h.StartDaemon(wiringtest.Soon(t)))
+	wiringtest.Plug(t, d, router, "qr-old", wiringtest.LocalPort("old", "old", 3))
+	fails()
 	require.Equal(t, []string{"br-int tapold 1"}, h.withoutDaemon())
-	require.NotContains(t, h.devices(), "tapport")
-
-	require.NoError(t, h.StartDaemon(soon(t)))
+	require.NoError(t, h.StartDaemon(wiringtest.Soon(t)))
 	require.NoError(t, d.Check(t.Context()))
-	plug(t, d, router, "qr-port", portOn(local("net"), "port", 2))
+	require.NoError(t, d.Plug(wiringtest.Soon(t), router, what...))
 }
 
 // withoutDaemon is ports, when nobody acts on what ovs-vsctl does.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
 )
@@ -147,7 +148,7 @@ func TestRoundTrips(t *testing.T) {
 	}
 	router := func(ports, fips int) dataplane.Router {
 		port := func(id string, n int, a string) dataplane.Port {
-			p := portOn(local(id+"-net"), id, n)
+			p := wiringtest.LocalPort(id+"-net", id, n)
 			p.Addrs = []netip.Prefix{netip.MustParsePrefix(a)}
 			return p
 		}

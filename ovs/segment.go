@@ -16,23 +16,19 @@ type segment struct {
 	tunnel   bool
 }
 
-// segment works out what a network needs, and refuses what cannot be carried.
+// segment works out what a network, which is valid, needs, and refuses what cannot be carried.
 func (c Config) segment(n dataplane.Network) (s segment, err error) {
 	s = segment{Network: n}
 	switch n.Type {
 	case "", dataplane.NetworkLocal:
 		s.Network = dataplane.Network{ID: n.ID, Type: dataplane.NetworkLocal}
 	case dataplane.NetworkFlat:
-		s.Segment = 0
 		if n.Physical == "" {
 			return s, nil
 		}
 		s.direct = slices.Contains(c.Direct, n.Physical)
 		s.physical, err = c.bridge(n.Physical)
 	case dataplane.NetworkVLAN:
-		if n.Segment < 1 || n.Segment > 4094 {
-			return s, fmt.Errorf("%w: VLAN ID %d is not between 1 and 4094", dataplane.ErrInvalid, n.Segment)
-		}
 		if slices.Contains(c.Direct, n.Physical) {
 			return s, fmt.Errorf("%w: physical network %q is configured as direct on this host, and so carries flat networks only",
 				dataplane.ErrUnsupported, n.Physical)
@@ -40,11 +36,7 @@ func (c Config) segment(n dataplane.Network) (s segment, err error) {
 		s.physical, err = c.bridge(n.Physical)
 	case dataplane.NetworkVXLAN, dataplane.NetworkGeneve, dataplane.NetworkGRE:
 		s.tunnel = true
-		s.Network.Physical = ""
-		switch {
-		case n.Type != dataplane.NetworkGRE && (n.Segment < 1 || n.Segment > 1<<24-1):
-			err = fmt.Errorf("%w: VNI %d is not between 1 and 16777215", dataplane.ErrInvalid, n.Segment)
-		case !c.Tunnel.Local.IsValid():
+		if !c.Tunnel.Local.IsValid() {
 			err = fmt.Errorf("%w: %s networks need a local tunnel address, and none is configured for this host", dataplane.ErrUnsupported, n.Type)
 		}
 	default:

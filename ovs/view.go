@@ -14,6 +14,7 @@ import (
 	"github.com/ovn-org/libovsdb/ovsdb"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // view is a copy of Open vSwitch's tables with the indexes that are needed here, so that looking
@@ -202,15 +203,15 @@ func (v *view) put(p *port) {
 	}
 	switch m := p.mark; m.role {
 	case patchRole, tunnelRole:
-		add(v.roles, m.role, p)
+		wiring.Add(v.roles, m.role, p.Name, p)
 	case plugRole:
-		add(v.routers, m.router, p)
+		wiring.Add(v.routers, m.router, p.Name, p)
 		v.use(m.network, 1)
 		if m.vlan == 0 || m.bridge != v.integration {
 			return
 		}
 		if m.contain != "" {
-			add(v.contained, m.network.ID, p)
+			wiring.Add(v.contained, m.network.ID, p.Name, p)
 			v.version++
 		}
 		n := v.networks[m.network.ID]
@@ -233,13 +234,13 @@ func (v *view) drop(p *port) {
 		v.version++
 	}
 	m := p.mark
-	drop(v.roles, m.role, p)
-	drop(v.routers, m.router, p)
+	wiring.Drop(v.roles, m.role, p.Name)
+	wiring.Drop(v.routers, m.router, p.Name)
 	if m.role == plugRole {
 		v.use(m.network, -1)
 	}
 	if v.contained[m.network.ID][p.Name] != nil {
-		drop(v.contained, m.network.ID, p)
+		wiring.Drop(v.contained, m.network.ID, p.Name)
 		v.version++
 	}
 	if n := v.networks[m.network.ID]; n != nil && m.role == plugRole && m.vlan != 0 && m.bridge == v.integration {
@@ -281,19 +282,6 @@ func (v *view) use(n dataplane.Network, by int) {
 	}
 	if len(v.segments[s]) == 0 {
 		delete(v.segments, s)
-	}
-}
-
-func add[K comparable](m map[K]set, k K, p *port) {
-	if m[k] == nil {
-		m[k] = set{}
-	}
-	m[k][p.Name] = p
-}
-
-func drop[K comparable](m map[K]set, k K, p *port) {
-	if delete(m[k], p.Name); len(m[k]) == 0 {
-		delete(m, k)
 	}
 }
 

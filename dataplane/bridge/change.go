@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // change is a difference between the host and what is wanted of it, and the way to mend it. Plan
@@ -52,7 +53,7 @@ func (d *Driver) survey(ctx context.Context, p port, second bool) (w work, err e
 	var n *network
 	var nsid int
 	look := func() {
-		tap = d.view.names[tapName(p.ID)]
+		tap = d.view.names[wiring.TapName(p.ID)]
 		n = d.view.survey(s, tap)
 		nsid = d.view.nsid(ident)
 	}
@@ -91,10 +92,6 @@ func doubtful(all bool, links ...*link) (doubtful []*link) {
 		}
 	}
 	return doubtful
-}
-
-func step(op dataplane.Op, object, detail string) dataplane.Step {
-	return dataplane.Step{Op: op, Kind: dataplane.KindWiring, Object: object, Detail: detail}
 }
 
 func (d *Driver) run(ctx context.Context, changes []change) error {

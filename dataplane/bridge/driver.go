@@ -100,7 +100,7 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.At
 	plans := make([][]dataplane.Step, len(what))
 	told := map[string]bool{} // what is done to networks
 	for i, a := range what {
-		err := wiring.CheckIDs(ns, a.Port)
+		err := wiring.CheckPlan(ns, a.Port)
 		var w work
 		if err == nil {
 			w, err = d.survey(ctx, port{a.Port, ns, a.Device}, false)
@@ -237,7 +237,7 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 	if ns.Router != "" {
 		err = d.view.read(func() {
 			for _, l := range d.view.taps[ns.Router] {
-				if dev == dataplane.PortDevice(l.mark.port) || dev == dataplane.GatewayDevice(l.mark.port) {
+				if wiring.Named(l.mark.port, dev) {
 					tap = l
 				}
 			}

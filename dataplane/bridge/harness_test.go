@@ -1,8 +1,8 @@
 package bridge_test
 
 import (
+	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	vnetns "github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -28,74 +27,33 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // host is a network namespace that plays the host, with the namespaces of its routers and
 // workloads.
 type host struct {
-	t    testing.TB
-	dir  string
-	path string
-	ns   *os.File
+	t   testing.TB
+	dir string
+	ns  namespace.NS
+	wiringtest.Namespaces
 	*netlink.Handle
+	changes bytes.Buffer // what drivers by Full have logged
 }
 
 func newHost(t testing.TB) *host {
 	t.Helper()
 	needs.Root(t)
-	h := &host{t: t, dir: t.TempDir()}
-	h.ns = h.create("host", nil)
-	h.path = filepath.Join(h.dir, "host")
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(h.dir, unix.MNT_DETACH)) }) // Create made it a mount point
-	t.Cleanup(func() { h.removeNS("host", h.ns) })
-	h.Handle = handle(t, h.ns)
+	dir := t.TempDir()
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) }) // the first namespace makes it a mount point
+	h := &host{t: t, dir: dir, Namespaces: wiringtest.NamespacesIn(t, dir)}
+	h.ns = h.Workload("host")
+	h.Handle = wiringtest.Links(t, h.ns)
 	return h
-}
-
-func (h *host) create(name string, prepare func() error) *os.File {
-	h.t.Helper()
-	f, err := netns.Create(h.dir, name, "", prepare)
-	require.NoError(h.t, err)
-	return f
-}
-
-func (h *host) removeNS(name string, f *os.File) {
-	require.NoError(h.t, f.Close())
-	require.NoError(h.t, netns.Remove(h.dir, name))
-}
-
-func handle(t testing.TB, ns *os.File) *netlink.Handle {
-	t.Helper()
-	hd, err := netlink.NewHandleAt(vnetns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
-	require.NoError(t, err)
-	t.Cleanup(hd.Close)
-	return hd
 }
 
 // driver returns a Driver as a fresh process would have it.
 func (h *host) driver(c bridge.Config) *bridge.Driver {
 	h.t.Helper()
-	c.HostNS = h.path
+	c.HostNS = filepath.Join(h.dir, "host")
 	d, err := bridge.New(c)
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { require.NoError(h.t, d.Close()) })
 	return d
-}
-
-// router makes a router's namespace; workload that of something else.
-func (h *host) router(id string) namespace.NS   { return h.namespace(id, id) }
-func (h *host) workload(id string) namespace.NS { return h.namespace("", id) }
-
-func (h *host) namespace(router, name string) namespace.NS {
-	h.t.Helper()
-	return wiringtest.Namespace(h.t, h.dir, router, name)
-}
-
-// suiteHost is a host for the tests that both kinds of wiring have.
-type suiteHost struct{ *host }
-
-func (h suiteHost) Driver() namespace.InterfaceDriver { return h.driver(bridge.Config{}) }
-func (h suiteHost) Router(id string) namespace.NS     { return h.router(id) }
-func (h suiteHost) Workload(id string) namespace.NS   { return h.workload(id) }
-func (h suiteHost) Ports() []string                   { return h.links() }
-
-func TestWiring(t *testing.T) {
-	wiringtest.Run(t, func(t testing.TB) wiringtest.Host { return suiteHost{newHost(t)} })
 }
 
 // links returns what the host has, as text: name, kind, bridge, alias.
@@ -124,10 +82,20 @@ func (h *host) link(name string) netlink.Link {
 	return l
 }
 
+// requireSilent fails the test if the host could speak through a device.
+func (h *host) requireSilent(names ...string) {
+	h.t.Helper()
+	for _, name := range names {
+		addrs, err := h.AddrList(h.link(name), netlink.FAMILY_ALL)
+		require.NoError(h.t, err)
+		require.Empty(h.t, addrs, "the host must not speak on %s", name)
+	}
+}
+
 // setAddrGenMode sets the IPv6 address generation mode (IN6_ADDR_GEN_MODE_EUI64 is 0).
 func (h *host) setAddrGenMode(name string, mode byte) error {
 	index := h.link(name).Attrs().Index
-	return netns.Do(int(h.ns.Fd()), func() error {
+	return netns.Do(h.ns.FD, func() error {
 		req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 		msg.Index = int32(index)
@@ -145,7 +113,7 @@ func (h *host) setAddrGenMode(name string, mode byte) error {
 // nothing is new that one could have set does not count.
 func (h *host) watch() func() []string {
 	h.t.Helper()
-	m, err := monitor.Open(int(h.ns.Fd()), unix.RTNLGRP_LINK)
+	m, err := monitor.Open(h.ns.FD, unix.RTNLGRP_LINK)
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { require.NoError(h.t, m.Close()) })
 	settings := func(l netlink.Link) string {
@@ -154,7 +122,7 @@ func (h *host) watch() func() []string {
 			a.RawFlags&unix.IFF_UP != 0, a.Alias)
 	}
 	last := map[int]string{}
-	hd := handle(h.t, h.ns)
+	hd := wiringtest.Links(h.t, h.ns)
 	links, err := hd.LinkList()
 	require.NoError(h.t, err)
 	for _, l := range links {
@@ -174,27 +142,4 @@ func (h *host) watch() func() []string {
 		}))
 		return events
 	}
-}
-
-const mtu = wiringtest.MTU
-
-var (
-	portOn         = wiringtest.PortOn
-	local          = wiringtest.Local
-	at             = wiringtest.At
-	plug           = wiringtest.Plug
-	plan           = wiringtest.Plan
-	up             = wiringtest.Up
-	requireReach   = wiringtest.RequireReach
-	requireNoReach = wiringtest.RequireNoReach
-)
-
-// dup gives a namespace a file of its own.
-func dup(t testing.TB, fd int) *os.File {
-	t.Helper()
-	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	require.NoError(t, err)
-	f := os.NewFile(uintptr(fd), "namespace")
-	t.Cleanup(func() { require.NoError(t, f.Close()) })
-	return f
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 func TestMark(t *testing.T) {
@@ -31,7 +33,7 @@ func TestNames(t *testing.T) {
 	const id = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 	first, overflow := trunkNames(id, 35)
 	for name, want := range map[string]string{
-		tapName(id):                     "tap0a1b2c3d-4e",
+		wiring.TapName(id):              "tap0a1b2c3d-4e",
 		bridgeName(id, 0):               "brq0a1b2c3d-4e",
 		bridgeName(id, 1):               "bro0a1b2c3d-4e1",
 		bridgeName(id, 35):              "bro0a1b2c3d-4ez",
@@ -40,7 +42,7 @@ func TestNames(t *testing.T) {
 		vxlanName(16777215):             "vxlan-16777215",
 		vlanName("eth0", 7):             "eth0.7",
 		vlanName("enp129s0f0np0", 4094): "enp129s0f0.4094",
-		tapName("short"):                "tapshort",
+		wiring.TapName("short"):         "tapshort",
 	} {
 		require.Equal(t, want, name)
 		require.LessOrEqual(t, len(name), nameLen)

@@ -2,12 +2,14 @@ package bridge
 
 import (
 	"encoding/binary"
+	"iter"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
@@ -29,6 +31,11 @@ func request(kind uint16, flags netlink.HeaderFlags, header []byte, attrs encode
 		Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request | flags},
 		Data:   data,
 	}
+}
+
+// after returns the attributes behind a message's family header of n bytes.
+func after(n int, payload []byte) iter.Seq2[uint16, []byte] {
+	return nlmsg.Attributes(payload[min(n, len(payload)):])
 }
 
 // ifinfomsg is the header of link messages. flags are set, and only those.

@@ -192,7 +192,7 @@ func (d *Driver) bridgeChanges(b *link, name string, want mark) ([]change, error
 		if want.overflow > 0 {
 			what = fmt.Sprintf("overflow bridge %d of network %s", want.overflow, want.network)
 		}
-		return []change{{step(dataplane.Add, name, what), func() error {
+		return []change{{wiring.Step(dataplane.Add, name, what), func() error {
 			index := d.newIndex()
 			b := append(batch{newBridge(index, name)}, d.introduce(index, want, ethernetMTU)...)
 			return kindMissing("bridge", d.host.write(append(b, setUp(index))...))
@@ -220,11 +220,11 @@ func (d *Driver) bridgeChanges(b *link, name string, want mark) ([]change, error
 // strayChange takes a device out of a network that changed its segment or its physical interface.
 func (d *Driver) strayChange(l *link, bridge string) change {
 	if l.mark == (mark{}) {
-		return change{step(dataplane.Remove, l.name, "physical interface leaves bridge "+bridge), func() error {
+		return change{wiring.Step(dataplane.Remove, l.name, "physical interface leaves bridge "+bridge), func() error {
 			return d.host.write(setMaster(l.index, 0))
 		}}
 	}
-	return change{step(dataplane.Remove, l.name, "not the uplink of bridge "+bridge+" any more"), func() error { return d.remove(l) }}
+	return change{wiring.Step(dataplane.Remove, l.name, "not the uplink of bridge "+bridge+" any more"), func() error { return d.remove(l) }}
 }
 
 // trunkChanges makes or mends the veth between the first bridge and the overflow bridge of the
@@ -241,11 +241,11 @@ func (d *Driver) trunkChanges(n *network, p dataplane.Port) (changes []change, e
 	if n.trunk[0] == nil || n.trunk[1] == nil || n.trunk[0].lower != n.trunk[1].index {
 		for _, end := range n.trunk { // each has its other end elsewhere
 			if end != nil {
-				changes = append(changes, change{step(dataplane.Remove, end.name, "trunk without its other end"), func() error { return d.remove(end) }})
+				changes = append(changes, change{wiring.Step(dataplane.Remove, end.name, "trunk without its other end"), func() error { return d.remove(end) }})
 			}
 		}
 		detail := fmt.Sprintf("trunk between bridges %s and %s", bridges[0], bridges[1])
-		return append(changes, change{step(dataplane.Add, names[0], detail), func() error {
+		return append(changes, change{wiring.Step(dataplane.Add, names[0], detail), func() error {
 			masters, err := d.indexes(bridges[:]...)
 			if err != nil {
 				return err
@@ -284,7 +284,7 @@ func (d *Driver) plumbingChanges(l *link, bridgeName string, bridge *link, mtu i
 
 // enslave puts a device into a bridge.
 func (d *Driver) enslave(l *link, bridge string) change {
-	return change{step(dataplane.Change, l.name, "not in bridge "+bridge), func() error {
+	return change{wiring.Step(dataplane.Change, l.name, "not in bridge "+bridge), func() error {
 		masters, err := d.indexes(bridge)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // port is what is to be plugged, and where.
@@ -47,7 +48,7 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 		if end != nil {
 			was = "on network " + tap.mark.network
 		}
-		gone := change{step(dataplane.Remove, p.dev, was), func() error { return d.remove(tap) }}
+		gone := change{wiring.Step(dataplane.Remove, p.dev, was), func() error { return d.remove(tap) }}
 		gone.step.Disturbs = true
 		return []change{gone, d.newPort(n, p)}, nil
 	}
@@ -56,8 +57,8 @@ func (d *Driver) portChanges(n *network, p port, tap *link, nsid int) ([]change,
 
 // newPort makes a veth with one end in the bridge and the other in the namespace.
 func (d *Driver) newPort(n *network, p port) change {
-	detail := fmt.Sprintf("veth %s in bridge %s (network %s)", tapName(p.ID), n.homeName(), p.Network.ID)
-	return change{step(dataplane.Add, p.dev, detail), func() error {
+	detail := fmt.Sprintf("veth %s in bridge %s (network %s)", wiring.TapName(p.ID), n.homeName(), p.Network.ID)
+	return change{wiring.Step(dataplane.Add, p.dev, detail), func() error {
 		masters, err := d.indexes(n.homeName())
 		if err != nil {
 			return err
@@ -76,7 +77,7 @@ func (d *Driver) newPort(n *network, p port) change {
 
 func (d *Driver) createPort(p port, master int) error {
 	index := d.newIndex()
-	b := batch{newVeth(index, tapName(p.ID), p.MTU, master, peer{ns: p.ns.FD, name: p.dev, mac: p.MAC})}
+	b := batch{newVeth(index, wiring.TapName(p.ID), p.MTU, master, peer{ns: p.ns.FD, name: p.dev, mac: p.MAC})}
 	b = append(b, d.introduce(index, p.mark(), p.MTU)...)
 	return kindMissing("veth", d.host.write(append(b, setUp(index))...))
 }
@@ -143,7 +144,7 @@ func (d *Driver) endChanges(p port, end *link) []change {
 	if len(b) == 0 {
 		return nil
 	}
-	s := step(dataplane.Change, p.dev, strings.Join(faults, ", "))
+	s := wiring.Step(dataplane.Change, p.dev, strings.Join(faults, ", "))
 	s.Disturbs = moved
 	return []change{{s, func() error {
 		return d.inside(p.ns, func(c *netlink.Conn) error { return write(c, b...) })

@@ -9,6 +9,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/netdev"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // Ready waits until bridges forward to ports; see [namespace.InterfaceDriver]. It does not wait for
@@ -16,7 +17,7 @@ import (
 func (d *Driver) Ready(ctx context.Context, ns namespace.NS, what ...namespace.Attachment) error {
 	var inside, names []string
 	for _, a := range what {
-		inside, names = append(inside, a.Device), append(names, tapName(a.Port.ID))
+		inside, names = append(inside, a.Device), append(names, wiring.TapName(a.Port.ID))
 	}
 	if err := netdev.AwaitUp(ctx, ns.FD, inside); err != nil {
 		return failure.Of("wait for", "devices", err)

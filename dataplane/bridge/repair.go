@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // repair gathers what is wrong with one device of the host, to be mended by one change.
@@ -37,7 +38,7 @@ func (d *Driver) mend(object string, r repair) []change {
 	if len(r.faults) == 0 {
 		return nil
 	}
-	return []change{{step(dataplane.Change, object, strings.Join(r.faults, ", ")), func() error {
+	return []change{{wiring.Step(dataplane.Change, object, strings.Join(r.faults, ", ")), func() error {
 		if len(r.batch) > 0 {
 			if err := d.host.write(r.batch...); err != nil {
 				return err

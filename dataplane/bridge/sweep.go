@@ -87,7 +87,7 @@ func (d *Driver) Spare(ctx context.Context, router string, devices []string) (st
 	err = d.view.read(func() {
 		networks = d.view.withoutPorts()
 		for _, tap := range d.view.others(router, devices) {
-			steps = append(steps, step(dataplane.Remove, tap.name, "not a port of router "+router+" any more"))
+			steps = append(steps, wiring.Step(dataplane.Remove, tap.name, "not a port of router "+router+" any more"))
 		}
 	})
 	for _, network := range networks {
@@ -95,7 +95,7 @@ func (d *Driver) Spare(ctx context.Context, router string, devices []string) (st
 		if lock.TryLock() { // else somebody is about to plug into it
 			err = errors.Join(err, d.view.read(func() {
 				for _, l := range d.view.spare(network) {
-					steps = append(steps, step(dataplane.Remove, l.name, "network "+network+" has no port here"))
+					steps = append(steps, wiring.Step(dataplane.Remove, l.name, "network "+network+" has no port here"))
 				}
 			}))
 			lock.Unlock()
@@ -119,7 +119,7 @@ func (d *Driver) Sweep(ctx context.Context, router string, devices []string) err
 // locked.
 func (v *view) others(router string, devices []string) (taps []*link) {
 	for _, l := range sorted(v.taps[router]) {
-		if !slices.Contains(devices, dataplane.PortDevice(l.mark.port)) && !slices.Contains(devices, dataplane.GatewayDevice(l.mark.port)) {
+		if !wiring.Named(l.mark.port, devices...) {
 			taps = append(taps, l)
 		}
 	}

@@ -1,16 +1,12 @@
 package bridge
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/wiring"
 )
 
@@ -42,10 +38,9 @@ func (d *Driver) uplinkChanges(n *network, p dataplane.Port) ([]change, error) {
 	}
 	same := u.vxlan == n.vxlan && u.vlan == n.vlan
 	if n.vlan != 0 && u.lower != n.physical.index || !same {
-		return append(changes, change{
-			dataplane.Step{Op: dataplane.Remove, Kind: dataplane.KindWiring, Object: u.name, Detail: "made with other settings", Disturbs: true},
-			func() error { return d.remove(u) },
-		}, d.newUplink(n, p)), nil
+		gone := change{wiring.Step(dataplane.Remove, u.name, "made with other settings"), func() error { return d.remove(u) }}
+		gone.step.Disturbs = true
+		return append(changes, gone, d.newUplink(n, p)), nil
 	}
 	mtu := 0 // what a physical network can carry is its operator's to say
 	if n.vlan == 0 {
@@ -98,7 +93,7 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 	if n.vlan != 0 {
 		detail = fmt.Sprintf("VLAN %d of %s in bridge %s", n.vlan, n.physical.name, n.firstName())
 	}
-	return change{step(dataplane.Add, n.segment.uplink, detail), func() error {
+	return change{wiring.Step(dataplane.Add, n.segment.uplink, detail), func() error {
 		masters, err := d.indexes(n.firstName())
 		if err != nil {
 			return err
@@ -122,70 +117,4 @@ func (d *Driver) newUplink(n *network, p dataplane.Port) change {
 		d.peers.synced[index] = true
 		return nil
 	}}
-}
-
-// SetPeers replaces the list of the other hosts' tunnel addresses, on VXLAN networks that are
-// plugged and on those to come. New peers are added before old ones are removed. An address that
-// cannot be a peer is skipped, and the others are set; then the error is [dataplane.ErrInvalid] and
-// names it. After any other error, some devices may have the new list and others the old one; the
-// next Plug into a network, or the next SetPeers, completes the change.
-func (d *Driver) SetPeers(ctx context.Context, peers []netip.Addr) error {
-	want, skipped := wiring.Peers(d.config.VXLAN.Local, peers)
-	if err := d.setPeers(ctx, want); err != nil {
-		return err
-	}
-	return failure.Of("set VXLAN peers", "", skipped)
-}
-
-func (d *Driver) setPeers(ctx context.Context, want []netip.Addr) error {
-	var devices []*link
-	d.peers.Lock()
-	defer d.peers.Unlock()
-	d.peers.want = want
-	clear(d.peers.synced)
-	err := d.view.read(func() {
-		for _, s := range d.view.plumbing {
-			for _, l := range s {
-				if l.kind == "vxlan" {
-					devices = append(devices, l)
-				}
-			}
-		}
-	})
-	if err != nil {
-		return failure.Of("set VXLAN peers", "", err)
-	}
-	for _, l := range devices {
-		if err = ctx.Err(); err == nil {
-			err = d.peers.sync(d.host, l)
-		}
-		if err != nil && !errors.Is(err, unix.ENODEV) {
-			return failure.Of("set VXLAN peers", "of "+l.name, err)
-		}
-	}
-	return nil
-}
-
-// floodChanges compares a VXLAN device's peers with the list, once: the kernel has no notifications
-// of them that are not mixed with those of every address that the device learns.
-func (d *Driver) floodChanges(l *link) ([]change, error) {
-	d.peers.Lock()
-	defer d.peers.Unlock()
-	if d.peers.synced[l.index] {
-		return nil, nil
-	}
-	added, removed, err := d.peers.diff(d.host, l)
-	if err != nil {
-		return nil, err
-	}
-	if len(added)+len(removed) == 0 {
-		d.peers.synced[l.index] = true
-		return nil, nil
-	}
-	detail := fmt.Sprintf("%d peers missing, %d too many", len(added), len(removed))
-	return []change{{step(dataplane.Change, l.name, detail), func() error {
-		d.peers.Lock()
-		defer d.peers.Unlock()
-		return d.peers.sync(d.host, l)
-	}}}, nil
 }

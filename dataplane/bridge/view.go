@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/nlmsg"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // view is a copy of the host's links. It is read from the kernel once and kept by notifications, so
@@ -146,13 +149,13 @@ func (v *view) put(l *link) {
 	v.links[l.index] = l
 	v.names[l.name] = l
 	if l.master != 0 {
-		add(v.ports, l.master, l)
+		wiring.Add(v.ports, l.master, l.index, l)
 	}
 	switch {
 	case l.mark.plumbing():
-		add(v.plumbing, l.mark.network, l)
+		wiring.Add(v.plumbing, l.mark.network, l.index, l)
 	case l.mark.port != "":
-		add(v.taps, l.mark.router, l)
+		wiring.Add(v.taps, l.mark.router, l.index, l)
 	}
 }
 
@@ -165,38 +168,13 @@ func (v *view) remove(index int) {
 	if v.names[l.name] == l {
 		delete(v.names, l.name)
 	}
-	drop(v.ports, l.master, index)
-	drop(v.plumbing, l.mark.network, index)
-	drop(v.taps, l.mark.router, index)
-}
-
-func add[K comparable](m map[K]set, k K, l *link) {
-	if m[k] == nil {
-		m[k] = set{}
-	}
-	m[k][l.index] = l
-}
-
-func drop[K comparable](m map[K]set, k K, index int) {
-	if s := m[k]; s != nil {
-		if delete(s, index); len(s) == 0 {
-			delete(m, k)
-		}
-	}
+	wiring.Drop(v.ports, l.master, index)
+	wiring.Drop(v.plumbing, l.mark.network, index)
+	wiring.Drop(v.taps, l.mark.router, index)
 }
 
 // sorted returns the links of a set by name, so that steps and errors come in the same order every
 // time.
 func sorted(s set) []*link {
-	links := make([]*link, 0, len(s))
-	for _, l := range s {
-		links = append(links, l)
-	}
-	slices.SortFunc(links, func(a, b *link) int {
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
-	return links
+	return slices.SortedFunc(maps.Values(s), func(a, b *link) int { return cmp.Compare(a.name, b.name) })
 }

@@ -9,10 +9,10 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/netns"
 )
 
@@ -200,20 +200,12 @@ func (k *kernel) outside(fn func(nl *netlink.Handle, tap netlink.Link) error) fu
 		if err != nil {
 			return err
 		}
-		ns, err := vnetns.GetFromPath(k.lab.HostNS)
-		if err != nil {
-			return err
-		}
-		defer ns.Close()
-		nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-		if err != nil {
-			return err
-		}
-		defer nl.Close()
-		link, err := nl.LinkByIndex(peer)
-		if err != nil {
-			return err
-		}
-		return fn(nl, link)
+		return netdev.At(k.lab.HostNS, func(nl *netlink.Handle) error {
+			link, err := nl.LinkByIndex(peer)
+			if err != nil {
+				return err
+			}
+			return fn(nl, link)
+		})
 	}
 }

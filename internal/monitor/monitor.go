@@ -132,18 +132,7 @@ func (m *Monitor) SetReadBuffer(bytes int) error {
 // addresses it does not), and routes of the local table, which follow from addresses. It is for
 // readers that write many themselves.
 func (m *Monitor) Ignore(port uint32) error {
-	const (
-		typeAt, portAt, tableAt = 4, 12, unix.SizeofNlMsghdr + 4 // in struct nlmsghdr, and in the struct rtmsg behind it
-		drop, keep              = 0, 0xffffffff
-	)
-	load := func(size, at uint32) unix.SockFilter {
-		return unix.SockFilter{Code: uint16(unix.BPF_LD | size | unix.BPF_ABS), K: at}
-	}
-	equal := func(v uint32, yes, no uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: v, Jt: yes, Jf: no}
-	}
-	end := func(v uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: v} }
-	program := []unix.SockFilter{
+	return m.filter(
 		load(unix.BPF_H, typeAt),
 		equal(swap16(unix.RTM_NEWLINK), 9, 0), // keep
 		equal(swap16(unix.RTM_DELLINK), 8, 0), // keep
@@ -156,22 +145,31 @@ func (m *Monitor) Ignore(port uint32) error {
 		equal(unix.RT_TABLE_LOCAL, 0, 1), // drop, or keep
 		end(drop),
 		end(keep),
-	}
-	return m.filter(program)
+	)
 }
 
 // keepType makes the kernel leave out all messages but those of one type.
 func (m *Monitor) keepType(t uint16) error {
-	const typeAt = 4 // in struct nlmsghdr
-	return m.filter([]unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: typeAt},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: swap16(t), Jt: 0, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-	})
+	return m.filter(load(unix.BPF_H, typeAt), equal(swap16(t), 0, 1), end(keep), end(drop))
 }
 
-func (m *Monitor) filter(program []unix.SockFilter) error {
+// Instructions of a filter, and what they are about.
+const (
+	typeAt, portAt, tableAt = 4, 12, unix.SizeofNlMsghdr + 4 // in struct nlmsghdr, and in the struct rtmsg behind it
+	drop, keep              = 0, 0xffffffff
+)
+
+func load(size, at uint32) unix.SockFilter {
+	return unix.SockFilter{Code: uint16(unix.BPF_LD | size | unix.BPF_ABS), K: at}
+}
+
+func equal(v uint32, yes, no uint8) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: v, Jt: yes, Jf: no}
+}
+
+func end(v uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: v} }
+
+func (m *Monitor) filter(program ...unix.SockFilter) error {
 	f := &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	return os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(m.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, f))
 }

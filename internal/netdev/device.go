@@ -10,7 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/netns"
 )
+
+// At calls fn with an rtnetlink socket in the namespace that has a path.
+func At(path string, fn func(*netlink.Handle) error) error {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return In(int(ns.Fd()), fn)
+}
 
 // In calls fn with an rtnetlink socket in the namespace that ns is open on.
 func In(ns int, fn func(*netlink.Handle) error) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -31,7 +30,7 @@ const MaxAtOnce = 16
 // CheckPlug returns an error if a port cannot be plugged into a namespace. The rest has been
 // validated, or the kernel or Open vSwitch will refuse it.
 func CheckPlug(ns namespace.NS, p dataplane.Port) error {
-	if err := CheckIDs(ns, p); err != nil {
+	if err := CheckPlan(ns, p); err != nil {
 		return err
 	}
 	if ns.FD < 0 {
@@ -40,17 +39,30 @@ func CheckPlug(ns namespace.NS, p dataplane.Port) error {
 	return nil
 }
 
-// CheckIDs returns an error for IDs that would make a wrong name or mark.
-func CheckIDs(ns namespace.NS, p dataplane.Port) error {
-	for _, id := range []string{p.ID, p.Network.ID} {
-		if id == "" || len(id) > 64 || strings.ContainsAny(id, " \t\n/:%=") {
-			return fmt.Errorf("%w: %q cannot be the ID of a port or network", dataplane.ErrInvalid, id)
-		}
+// CheckPlan returns an error for IDs that would make a wrong name or mark, and for a network that
+// there cannot be.
+func CheckPlan(ns namespace.NS, p dataplane.Port) error {
+	if err := errors.Join(dataplane.ValidateID(p.ID), p.Network.Validate()); err != nil || ns.Router == "" {
+		return err
 	}
-	if strings.ContainsAny(ns.Router, " \t\n=") || len(ns.Router) > 64 {
-		return fmt.Errorf("%w: %q cannot be the ID of a router", dataplane.ErrInvalid, ns.Router)
-	}
-	return nil
+	return dataplane.ValidateID(ns.Router)
+}
+
+// Step is a change of the wiring.
+func Step(op dataplane.Op, object, detail string) dataplane.Step {
+	return dataplane.Step{Op: op, Kind: dataplane.KindWiring, Object: object, Detail: detail}
+}
+
+// TapName is Neutron's name of the host's end of a port's veth, so that tools and people who know
+// that find their way.
+func TapName(port string) string { return "tap" + Cut(port) }
+
+// Cut cuts an ID for a name, where Neutron cuts it.
+func Cut(id string) string { return id[:min(len(id), 11)] }
+
+// Named reports whether one of devices has the name of a port's device in its router's namespace.
+func Named(port string, devices ...string) bool {
+	return slices.Contains(devices, dataplane.PortDevice(port)) || slices.Contains(devices, dataplane.GatewayDevice(port))
 }
 
 // Peers returns the tunnel addresses of other hosts that can be used by one with the address local,

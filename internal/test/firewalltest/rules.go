@@ -3,12 +3,16 @@ package firewalltest
 
 import (
 	"context"
+	"fmt"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // Place is a network namespace with rules open in it.
@@ -26,6 +30,21 @@ type Place interface {
 
 	// Foreign writes what is none of the backend's business.
 	Foreign()
+}
+
+// Tool runs a program in the namespace that fd is open on, and returns what it prints.
+func Tool(fd int, input, name string, args ...string) (string, error) {
+	c := exec.Command(name, args...)
+	c.Stdin = strings.NewReader(input)
+	var out []byte
+	err := netns.Do(fd, func() (err error) {
+		out, err = c.CombinedOutput()
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", c, err, out)
+	}
+	return string(out), err
 }
 
 // Apply applies a whole router, and returns the way back.

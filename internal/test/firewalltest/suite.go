@@ -13,8 +13,8 @@ import (
 )
 
 // Suite is what is particular to a backend.
-type Suite struct {
-	Open    func(testing.TB) Place
+type Suite[P Place] struct {
+	Open    func(testing.TB) P
 	Routers map[string]dataplane.Router
 
 	// What Plan says of rules where there are none, of a router that loses SNAT, and of one whose
@@ -23,19 +23,19 @@ type Suite struct {
 
 	// Write writes into the namespace, and takes that back. Any goroutine may call it. Apply is
 	// called so many times meanwhile.
-	Write  func(Place) error
+	Write  func(P) error
 	Rounds int
 
 	// Half writes, where there are no rules, what the backend would write first.
-	Half func(Place)
+	Half func(P)
 
 	// Disturb lists what makes a delta to the router with floating IP 5 unsafe. That called
 	// tampered takes a part of the floating IP away.
-	Disturb map[string]func(Place)
+	Disturb map[string]func(P)
 }
 
 // Run runs all tests.
-func (s Suite) Run(t *testing.T) {
+func (s Suite[P]) Run(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"unchanged":           s.unchanged,
 		"any to any":          s.anyToAny,
@@ -56,7 +56,7 @@ func (s Suite) Run(t *testing.T) {
 
 // unchanged: applying again writes nothing, in the process that applied and in another one, with
 // and without a delta.
-func (s Suite) unchanged(t *testing.T) {
+func (s Suite[P]) unchanged(t *testing.T) {
 	for name, r := range s.Routers {
 		t.Run(name, func(t *testing.T) {
 			p := s.Open(t)
@@ -77,7 +77,7 @@ func (s Suite) unchanged(t *testing.T) {
 }
 
 // anyToAny: any state leads to any other, and back again.
-func (s Suite) anyToAny(t *testing.T) {
+func (s Suite[P]) anyToAny(t *testing.T) {
 	fresh := map[string]string{}
 	for name, r := range s.Routers {
 		p := s.Open(t)
@@ -104,14 +104,14 @@ func (s Suite) anyToAny(t *testing.T) {
 	}
 }
 
-func (s Suite) undoOfFirst(t *testing.T) {
+func (s Suite[P]) undoOfFirst(t *testing.T) {
 	p := s.Open(t)
 	undo := Apply(t, p.Rules(), Example(FIP(5)))
 	require.NoError(t, undo(t.Context()))
 	require.Empty(t, p.Listing())
 }
 
-func (s Suite) plan(t *testing.T) {
+func (s Suite[P]) plan(t *testing.T) {
 	full := Example(FIP(5), FIP(6))
 	moved := FIP(5)
 	moved.Fixed = Addr("10.0.0.77")
@@ -193,11 +193,11 @@ func requireUnchanged(t *testing.T, p Place, want bool) {
 
 // deltaWithoutProof: a delta must not be acted on when somebody wrote since, or when what it stands
 // on was never applied.
-func (s Suite) deltaWithoutProof(t *testing.T) {
-	disturb := map[string]func(Place){
-		"nothing applied": func(p Place) { require.NoError(t, p.Rules().Clear(t.Context())); p.Reopen() },
-		"undone":          func(p Place) { require.NoError(t, Apply(t, p.Rules(), Example())(t.Context())) },
-		"cleared":         func(p Place) { require.NoError(t, p.Rules().Clear(t.Context())) },
+func (s Suite[P]) deltaWithoutProof(t *testing.T) {
+	disturb := map[string]func(P){
+		"nothing applied": func(p P) { require.NoError(t, p.Rules().Clear(t.Context())); p.Reopen() },
+		"undone":          func(p P) { require.NoError(t, Apply(t, p.Rules(), Example())(t.Context())) },
+		"cleared":         func(p P) { require.NoError(t, p.Rules().Clear(t.Context())) },
 	}
 	for name, fn := range s.Disturb {
 		disturb[name] = fn
@@ -217,7 +217,7 @@ func (s Suite) deltaWithoutProof(t *testing.T) {
 }
 
 // trustRegained: foreign changes cost one full look, not one each time.
-func (s Suite) trustRegained(t *testing.T) {
+func (s Suite[P]) trustRegained(t *testing.T) {
 	p := s.Open(t)
 	r := Example(FIP(5))
 	Apply(t, p.Rules(), r)
@@ -227,7 +227,7 @@ func (s Suite) trustRegained(t *testing.T) {
 	requireUnchanged(t, p, true)
 }
 
-func (s Suite) manyFloatingIPs(t *testing.T) {
+func (s Suite[P]) manyFloatingIPs(t *testing.T) {
 	p := s.Open(t)
 	many := Example(FIPs(1, 10_001)...)
 	Apply(t, p.Rules(), many)
@@ -242,7 +242,7 @@ func (s Suite) manyFloatingIPs(t *testing.T) {
 	require.Empty(t, p.Listing())
 }
 
-func (s Suite) clear(t *testing.T) {
+func (s Suite[P]) clear(t *testing.T) {
 	p := s.Open(t)
 	before := p.Stamp()
 	require.NoError(t, p.Rules().Clear(t.Context()))
@@ -262,7 +262,7 @@ func (s Suite) clear(t *testing.T) {
 	require.Empty(t, counters)
 }
 
-func (s Suite) cancelled(t *testing.T) {
+func (s Suite[P]) cancelled(t *testing.T) {
 	p := s.Open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -278,7 +278,7 @@ func (s Suite) cancelled(t *testing.T) {
 }
 
 // race: somebody writes all the time. Every Apply ends, and what it says is true.
-func (s Suite) race(t *testing.T) {
+func (s Suite[P]) race(t *testing.T) {
 	p := s.Open(t)
 	Apply(t, p.Rules(), Example(FIP(5)))
 	stop, stopped := make(chan struct{}), make(chan error)
@@ -305,7 +305,7 @@ func (s Suite) race(t *testing.T) {
 }
 
 // between: what Plan saw is not taken for what Apply finds.
-func (s Suite) between(t *testing.T) {
+func (s Suite[P]) between(t *testing.T) {
 	before := Example(FIP(5))
 	for name, after := range map[string]dataplane.Router{"with a change to make": Example(FIP(5), FIP(6)), "with none": before} {
 		t.Run(name, func(t *testing.T) {
@@ -324,7 +324,7 @@ func (s Suite) between(t *testing.T) {
 
 // walk: from one random set of floating IPs to another by deltas. The rules are those of a fresh
 // Apply, so no other floating IP's rules are touched.
-func (s Suite) walk(t *testing.T) {
+func (s Suite[P]) walk(t *testing.T) {
 	p, fresh := s.Open(t), s.Open(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	now := Example()

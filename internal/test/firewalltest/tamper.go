@@ -34,8 +34,8 @@ type Tamperings map[string]struct {
 // by nothing but that, and found in its place again after an undo. zeroed makes of a line with the
 // values that Count sets one with zeros; stays reports whether a line is somebody else's, which
 // tampering may have added and Apply leaves alone.
-func Tamper(
-	t *testing.T, open func(testing.TB) CountingPlace, script func(CountingPlace, string), cases Tamperings,
+func Tamper[P CountingPlace](
+	t *testing.T, open func(testing.TB) P, script func(P, string), cases Tamperings,
 	zeroed *strings.Replacer, stays func(line string) bool,
 ) {
 	r := Without(Example(FIP(5), FIP(6)), func(r *dataplane.Router) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
@@ -58,7 +59,7 @@ func (w switched) plug(ns namespace.NS, dev string, port dataplane.Port) error {
 		return err
 	}
 	near := "t" + port.ID[:11]
-	err := patch{host: w.host}.at(func(nl *netlink.Handle) error {
+	err := netdev.At(w.host, func(nl *netlink.Handle) error {
 		link, err := nl.LinkByName(near)
 		if err != nil {
 			return err

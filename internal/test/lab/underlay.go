@@ -7,8 +7,9 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/netdev"
+	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // Underlay is an Ethernet between machines, in a namespace of its own. Its embedded Host is that
@@ -35,7 +36,7 @@ func (l *Lab) NewEthernet(name string) (*Underlay, error) {
 	if err := h.configure(Spec{}); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	err = at(h.FD(), func(nl *netlink.Handle) error {
+	err = netdev.In(h.FD(), func(nl *netlink.Handle) error {
 		off := false
 		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: underlayBridge}, MulticastSnooping: &off}
 		return errors.Join(nl.LinkAdd(bridge), nl.LinkSetUp(bridge))
@@ -50,15 +51,10 @@ func (l *Lab) NewEthernet(name string) (*Underlay, error) {
 // is the underlay's end.
 func (u *Underlay) Connect(l *Lab, device string, addrs ...netip.Prefix) (far string, err error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("connect %s to %s: %w", device, u.Name, err) }
-	host, err := vnetns.GetFromPath(l.HostNS)
-	if err != nil {
+	if far, err = u.cable(l, device); err != nil {
 		return fail(err)
 	}
-	defer host.Close()
-	if far, err = u.cable(host, device); err != nil {
-		return fail(err)
-	}
-	err = at(int(host), func(nl *netlink.Handle) error {
+	err = netdev.At(l.HostNS, func(nl *netlink.Handle) error {
 		_, err := up(nl, device, addrs)
 		return err
 	})
@@ -71,7 +67,7 @@ func (u *Underlay) Connect(l *Lab, device string, addrs ...netip.Prefix) (far st
 // Cut interrupts a cable, or mends it. As with a switch that fails further on, neither end sees its
 // carrier go.
 func (u *Underlay) Cut(far string, cut bool) error {
-	return at(u.FD(), func(nl *netlink.Handle) error {
+	return netdev.In(u.FD(), func(nl *netlink.Handle) error {
 		link, err := nl.LinkByName(far)
 		if err != nil {
 			return fmt.Errorf("cable %s of %s: %w", far, u.Name, err)
@@ -88,17 +84,22 @@ func (u *Underlay) Cut(far string, cut bool) error {
 }
 
 // cable makes one between a new port of the underlay and a device of the machine.
-func (u *Underlay) cable(host vnetns.NsHandle, near string) (far string, err error) {
+func (u *Underlay) cable(l *Lab, near string) (far string, err error) {
+	host, err := netns.Open(l.HostNS)
+	if err != nil {
+		return "", err
+	}
+	defer host.Close()
 	u.ports++
 	far = fmt.Sprintf("machine%d", u.ports)
-	return far, at(u.FD(), func(nl *netlink.Handle) error {
+	return far, netdev.In(u.FD(), func(nl *netlink.Handle) error {
 		master, err := nl.LinkByName(underlayBridge)
 		if err != nil {
 			return err
 		}
 		cable := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: far, MasterIndex: master.Attrs().Index},
-			PeerName:  near, PeerNamespace: netlink.NsFd(host),
+			PeerName:  near, PeerNamespace: netlink.NsFd(host.Fd()),
 		}
 		return errors.Join(nl.LinkAdd(cable), nl.LinkSetUp(cable))
 	})
@@ -111,19 +112,14 @@ func (u *Underlay) Join(ctx context.Context, l *Lab, s *Switch, datapath string,
 	const bridge, near = "br-underlay", "underlay0"
 	fail := func(err error) (string, error) { return "", fmt.Errorf("join %s to the underlay: %w", addr, err) }
 
-	host, err := vnetns.GetFromPath(l.HostNS)
-	if err != nil {
-		return fail(err)
-	}
-	defer host.Close()
-	if device, err = u.cable(host, near); err != nil {
+	if device, err = u.cable(l, near); err != nil {
 		return fail(err)
 	}
 	_, err = s.vsctl(ctx, "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type="+datapath, "--", "add-port", bridge, near)
 	if err != nil {
 		return fail(err)
 	}
-	err = at(int(host), func(nl *netlink.Handle) error {
+	err = netdev.At(l.HostNS, func(nl *netlink.Handle) error {
 		if _, err := up(nl, near, nil); err != nil {
 			return err
 		}
@@ -134,14 +130,4 @@ func (u *Underlay) Join(ctx context.Context, l *Lab, s *Switch, datapath string,
 		return fail(err)
 	}
 	return device, nil
-}
-
-// at runs fn with a handle on an open namespace.
-func at(ns int, fn func(nl *netlink.Handle) error) error {
-	nl, err := netlink.NewHandleAt(vnetns.NsHandle(ns), unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer nl.Close()
-	return fn(nl)
 }

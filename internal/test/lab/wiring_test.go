@@ -8,31 +8,16 @@ import (
 	"os"
 
 	"github.com/vishvananda/netlink"
-	vnetns "github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/netdev"
 )
 
 // patch is the least wiring that carries frames: a bridge for each network, by the network's ID.
 type patch struct {
 	namespace.InterfaceDriver // what a lab does not call
 	host                      string
-}
-
-func (p patch) at(fn func(nl *netlink.Handle) error) error {
-	ns, err := vnetns.GetFromPath(p.host)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer nl.Close()
-	return fn(nl)
 }
 
 func (p patch) Plug(_ context.Context, ns namespace.NS, what ...namespace.Attachment) error {
@@ -45,7 +30,7 @@ func (p patch) Plug(_ context.Context, ns namespace.NS, what ...namespace.Attach
 }
 
 func (p patch) plug(ns namespace.NS, dev string, port dataplane.Port) error {
-	return p.at(func(nl *netlink.Handle) error {
+	return netdev.At(p.host, func(nl *netlink.Handle) error {
 		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: port.Network.ID}}
 		if err := nl.LinkAdd(bridge); err != nil && !errors.Is(err, os.ErrExist) {
 			return err

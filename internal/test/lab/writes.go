@@ -13,6 +13,7 @@ import (
 
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // still is how long the kernel must have said nothing before writes are counted.
@@ -189,17 +190,11 @@ func eachLink(family int, fn func(b []byte)) error {
 func configuration(b []byte) (linkKey, []byte) {
 	key := linkKey{b[0], binary.NativeEndian.Uint32(b[4:])}
 	now := []byte{b[8] & unix.IFF_UP}
-	const headerLen = unix.SizeofRtAttr
-	for b = b[unix.SizeofIfInfomsg:]; len(b) >= headerLen; {
-		size, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-		if size < headerLen || size > len(b) {
-			break
-		}
+	for kind, value := range nlmsg.Attributes(b[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME, unix.IFLA_ADDRESS, unix.IFLA_MTU, unix.IFLA_MASTER, unix.IFLA_IFALIAS, unix.IFLA_LINK, unix.IFLA_TXQLEN:
-			now = append(now, b[:size]...)
+			now = nlmsg.Append(now, kind, value)
 		}
-		b = b[min((size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
 	}
 	return key, now
 }

@@ -2,6 +2,7 @@ package wiringtest
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -12,49 +13,97 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/netdev"
-	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // Host is a machine with wiring, and with the namespaces of its routers and workloads.
 type Host interface {
-	// Driver is a driver without configuration, as a fresh process has it. Whoever made the host
-	// closes it.
+	// Driver is a driver without configuration, as a fresh process has it. Full is one for which
+	// the host has a bridge for the physical network "ext", and the tunnel addresses below. Whoever
+	// made the host closes them.
 	Driver() namespace.InterfaceDriver
+	Full() namespace.InterfaceDriver
 	Router(id string) namespace.NS
 	Workload(id string) namespace.NS
-	Ports() []string // what is plugged
+	Namespace(router, name string) namespace.NS
+
+	Links() *netlink.Handle      // in the host's own namespace
+	Ports() []string             // what is plugged, and the host's devices
+	Segments() map[string]string // of each port, by its device on the host: what tells its network from others
+	RequireNothing()             // fails the test if something of ours is left
+
+	// Watch returns a function that says what was written since it was last called, on the host and
+	// in the namespace of a router.
+	Watch(router namespace.NS) func() []string
 }
 
-// Namespace makes a namespace for a router, or with an empty router for a workload.
-func Namespace(t testing.TB, dir, router, name string) namespace.NS {
-	t.Helper()
-	f, err := netns.Create(dir, name, "", nil)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, f.Close())
-		require.NoError(t, netns.Remove(dir, name))
+// TunnelLocal and TunnelPeers are the tunnel addresses of [Host.Full].
+var (
+	TunnelLocal = netip.MustParseAddr("192.0.2.1")
+	TunnelPeers = []netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")}
+)
+
+// Wiring is one way to attach devices, and what the suite cannot know about it.
+type Wiring[H Host] struct {
+	NewHost  func(testing.TB) H
+	Networks []dataplane.Network // that Full carries
+	Drivers  int                 // processes that may plug at once
+
+	Planned []string // the steps that plug port "port-r" on network "net-a" on a new host, as device qr-port-r
+	Shared  []string // Ports after that, and after ports "port-v" on "net-a" and "port-o" on "net-b"
+	Check   func(H)  // looks at the host in that state
+
+	Plugged string   // the step that plugs port "port" on network "net"
+	Gone    []string // the steps that replace it after one of its devices has gone
+	Moves   []string // the steps that move it from network "old" to "new"
+	Moved   []string // Ports after that
+
+	Tamperings []Tampering[H]
+	Foreign    []Foreign[H]
+	Impossible []Impossible[H]
+}
+
+// Run holds wiring to what does not depend on how it attaches devices, and to answers of its own.
+func (w Wiring[H]) Run(t *testing.T) {
+	w.Basics(t)
+	w.run(t, map[string]func(*testing.T, H){
+		"port moves between networks": w.portMoves,
+		"half made":                   w.halfMade,
+		"concurrent plugs":            w.concurrentPlugs,
 	})
-	return namespace.NS{Router: router, FD: int(f.Fd())}
+	t.Run("tampering", w.tampering)
+	t.Run("foreign objects stay", w.foreignObjectsStay)
+	t.Run("plug is all or none", w.plugIsAllOrNone)
 }
 
-// Run holds wiring to what does not depend on how it attaches devices.
-func Run(t *testing.T, newHost func(testing.TB) Host) {
-	for name, test := range map[string]func(*testing.T, Host){
-		"carries frames":   carriesFrames,
-		"plans of several": plansOfSeveral,
-		"refusals":         refusals,
-		"ended contexts":   endedContexts,
-	} {
-		t.Run(name, func(t *testing.T) { test(t, newHost(t)) })
+// Basics holds wiring to what does not depend on the kind of its devices either.
+func (w Wiring[H]) Basics(t *testing.T) {
+	w.run(t, map[string]func(*testing.T, H){
+		"carries frames":             w.carriesFrames,
+		"plans of several":           w.plansOfSeveral,
+		"refusals":                   w.refusals,
+		"ended contexts":             w.endedContexts,
+		"second plug writes nothing": w.secondPlug,
+		"release without namespace":  w.releaseWithoutNamespace,
+	})
+}
+
+func (w Wiring[H]) run(t *testing.T, tests map[string]func(*testing.T, H)) {
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { test(t, w.NewHost(t)) })
 	}
 }
 
-func carriesFrames(t *testing.T, h Host) {
+func (w Wiring[H]) carriesFrames(t *testing.T, h H) {
 	d := h.Driver()
 	router, vm, other := h.Router("r1"), h.Workload("vm1"), h.Workload("vm2")
-	Plug(t, d, router, "qr-port-r", PortOn(Local("net-a"), "port-r", 1))
-	Plug(t, d, vm, "eth0", PortOn(Local("net-a"), "port-v", 2))
-	Plug(t, d, other, "eth0", PortOn(Local("net-b"), "port-o", 3))
+	port := LocalPort("net-a", "port-r", 1)
+	require.Equal(t, w.Planned, Plan(t, d, namespace.NS{Router: "r1", FD: -1}, "qr-port-r", port))
+	Plug(t, d, vm, "eth0", LocalPort("net-a", "port-v", 2))
+	alone := h.Ports()
+	Plug(t, d, router, "qr-port-r", port)
+	Plug(t, d, other, "eth0", LocalPort("net-b", "port-o", 3))
+	require.ElementsMatch(t, w.Shared, h.Ports())
+	w.Check(h)
 	require.NoError(t, netdev.In(router.FD, func(n *netlink.Handle) error {
 		l, err := n.LinkByName("qr-port-r")
 		if err != nil {
@@ -78,17 +127,17 @@ func carriesFrames(t *testing.T, h Host) {
 	require.NoError(t, d.Unplug(t.Context(), router, "qr-port-r"))
 	require.NoError(t, d.Unplug(t.Context(), router, "qr-port-r"), "a device that is not there is fine")
 	require.NoError(t, d.Unplug(t.Context(), other, "eth0"))
-	require.NotEmpty(t, h.Ports())
+	require.Equal(t, alone, h.Ports())
 	require.NoError(t, d.Unplug(t.Context(), vm, "eth0"))
-	require.Empty(t, h.Ports())
+	h.RequireNothing()
 }
 
 // plansOfSeveral: each device has steps of its own, and what they share is told once.
-func plansOfSeveral(t *testing.T, h Host) {
+func (w Wiring[H]) plansOfSeveral(t *testing.T, h H) {
 	d, router := h.Driver(), h.Router("r1")
 	var what []namespace.Attachment
 	for i, dev := range []string{"qr-b", "qr-a", "qr-c"} {
-		what = append(what, At(dev, PortOn(Local("net"), dev[3:], i)))
+		what = append(what, At(dev, LocalPort("net", dev[3:], i)))
 	}
 	none, err := d.Plan(t.Context(), router)
 	require.NoError(t, err)
@@ -112,65 +161,18 @@ func plansOfSeveral(t *testing.T, h Host) {
 	require.Len(t, plans, 3)
 	require.Empty(t, slices.Concat(plans...))
 	require.NoError(t, d.Release(t.Context(), "r1"))
-	require.Empty(t, h.Ports())
+	h.RequireNothing()
 }
 
-// Refusal is a network that cannot be plugged, and what is said about it.
-type Refusal struct {
-	Network dataplane.Network
-	Is      error
-	Says    string
-}
-
-// RequireRefused fails the test unless networks are refused with a reason, and nothing is left.
-func RequireRefused(t *testing.T, d namespace.InterfaceDriver, ns namespace.NS, state func() []string, list ...Refusal) {
-	t.Helper()
-	before := state()
-	for _, c := range list {
-		what := At("qr-p", PortOn(c.Network, "p", 1))
-		_, planned := d.Plan(t.Context(), ns, what)
-		require.ErrorIs(t, planned, c.Is, "Plan refuses what Plug refuses")
-		require.ErrorContains(t, planned, c.Says)
-		err := d.Plug(t.Context(), ns, what)
-		require.ErrorIs(t, err, c.Is)
-		require.ErrorContains(t, err, c.Says)
-		require.NotContains(t, err.Error(), "Config.", "it is read by users of flags, too")
-		require.ErrorAs(t, err, new(*dataplane.OpError))
-		require.Equal(t, before, state())
-	}
-}
-
-func refusals(t *testing.T, h Host) {
-	d, ns := h.Driver(), h.Router("r1")
-	network := func(kind dataplane.NetworkType, physical string, segment uint32) dataplane.Network {
-		return dataplane.Network{ID: "n", Type: kind, Physical: physical, Segment: segment}
-	}
-	RequireRefused(t, d, ns, h.Ports,
-		Refusal{network(dataplane.NetworkVXLAN, "", 1), dataplane.ErrUnsupported, "networks need a local tunnel address"},
-		Refusal{network(dataplane.NetworkVXLAN, "", 0), dataplane.ErrInvalid, "VNI 0"},
-		Refusal{network(dataplane.NetworkVLAN, "ext", 4095), dataplane.ErrInvalid, "VLAN ID 4095"},
-		Refusal{network(dataplane.NetworkFlat, "ext", 0), dataplane.ErrUnsupported, `physical network "ext"`},
-		Refusal{network("carrier-pigeon", "", 0), dataplane.ErrInvalid, "carrier-pigeon"},
-		Refusal{dataplane.Network{ID: "n o"}, dataplane.ErrInvalid, "n o"},
-	)
-	p := At("qr-p", PortOn(Local("n"), "p", 1))
-	require.ErrorIs(t, d.Plug(t.Context(), namespace.NS{Router: "r1", FD: -1}, p), dataplane.ErrInvalid)
-	require.ErrorIs(t, d.Release(t.Context(), ""), dataplane.ErrInvalid, "workloads have no router")
-	require.Empty(t, h.Ports())
-	require.NoError(t, d.Close())
-	require.ErrorIs(t, d.Plug(t.Context(), ns, p), dataplane.ErrClosed)
-	require.NoError(t, d.Close(), "a second Close is fine")
-}
-
-func endedContexts(t *testing.T, h Host) {
+func (w Wiring[H]) endedContexts(t *testing.T, h H) {
 	d, router := h.Driver(), h.Router("r1")
-	wanted := At("qr-a", PortOn(Local("n1"), "a", 1))
-	more := At("qr-b", PortOn(Local("n1"), "b", 2))
+	wanted := At("qr-a", LocalPort("n1", "a", 1))
+	more := At("qr-b", LocalPort("n1", "b", 2))
 	Plug(t, d, router, wanted.Device, wanted.Port)
 	before := h.Ports()
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for name, call := range map[string]func() error{
+	calls := map[string]func() error{
 		"Plan":     func() error { _, err := d.Plan(ended, router, wanted); return err },
 		"Plug":     func() error { return d.Plug(ended, router, more) },
 		"Unplug":   func() error { return d.Unplug(ended, router, "qr-a") },
@@ -179,7 +181,14 @@ func endedContexts(t *testing.T, h Host) {
 		"Networks": func() error { _, err := d.Networks(ended, "r1"); return err },
 		"Spare":    func() error { _, err := d.Spare(ended, "r1", nil); return err },
 		"Sweep":    func() error { return d.Sweep(ended, "r1", nil) },
-	} {
+	}
+	type attached interface {
+		Attached(ctx context.Context, router string) ([]string, error)
+	}
+	if d, ok := d.(attached); ok {
+		calls["Attached"] = func() error { _, err := d.Attached(ended, "r1"); return err }
+	}
+	for name, call := range calls {
 		for range 30 { // a select takes either of two that are ready
 			require.ErrorIs(t, call(), context.Canceled, name)
 		}

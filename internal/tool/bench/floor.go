@@ -14,6 +14,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/nlmsg"
 )
 
 // floor makes the state of a router with the least netlink work that can make it, and the table
@@ -180,7 +181,7 @@ func sendAll(socket int, requests []*nl.NetlinkRequest) error {
 			r.Flags |= unix.NLM_F_ACK
 		}
 		b = append(b, r.Serialize()...)
-		b = append(b, make([]byte, -len(b)&(unix.NLMSG_ALIGNTO-1))...)
+		b = append(b, make([]byte, nlmsg.Align(len(b))-len(b))...)
 	}
 	if err := unix.Sendto(socket, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
@@ -190,8 +191,8 @@ func sendAll(socket int, requests []*nl.NetlinkRequest) error {
 	if err != nil {
 		return err
 	}
-	if errno := -int32(nl.NativeEndian().Uint32(answer[unix.SizeofNlMsghdr:n])); errno != 0 {
-		return unix.Errno(errno)
+	if errno := nlmsg.Errno(answer[unix.SizeofNlMsghdr:n]); errno != 0 {
+		return errno
 	}
 	return nil
 }

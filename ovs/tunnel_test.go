@@ -17,6 +17,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 	"github.com/l3kit/l3kit/nftables"
 	"github.com/l3kit/l3kit/ovs"
 )
@@ -39,9 +40,9 @@ func nodes(t *testing.T, n int) (*lab.Underlay, []*node) {
 	under, err := list[0].NewUnderlay()
 	require.NoError(t, err)
 	for _, nd := range list {
-		nd.cable, err = under.Join(soon(t), nd.Lab, nd.Switch, string(datapath()), netip.PrefixFrom(nd.addr, 24))
+		nd.cable, err = under.Join(wiringtest.Soon(t), nd.Lab, nd.Switch, string(datapath()), netip.PrefixFrom(nd.addr, 24))
 		require.NoError(t, err)
-		nd.driver, err = ovs.New(soon(t), ovs.Config{
+		nd.driver, err = ovs.New(wiringtest.Soon(t), ovs.Config{
 			HostNS: nd.HostNS, Endpoints: []string{nd.Endpoint}, RunDir: nd.RunDir, Datapath: datapath(), Tunnel: ovs.Tunnel{Local: nd.addr},
 		})
 		require.NoError(t, err)
@@ -58,7 +59,7 @@ func acquaint(t *testing.T, list ...*node) {
 		all = append(all, nd.addr)
 	}
 	for _, nd := range list {
-		require.NoError(t, nd.driver.SetPeers(soon(t), all))
+		require.NoError(t, nd.driver.SetPeers(wiringtest.Soon(t), all))
 	}
 }
 
@@ -71,7 +72,7 @@ func (nd *node) attach(name string, network dataplane.Network, addr, router stri
 	if router != "" {
 		spec.NextHops = addrs(router)
 	}
-	w, err := nd.Attach(soon(nd.t), nd.driver, spec)
+	w, err := nd.Attach(wiringtest.Soon(nd.t), nd.driver, spec)
 	require.NoError(nd.t, err)
 	s, err := w.Serve(servicePort)
 	require.NoError(nd.t, err)
@@ -85,7 +86,7 @@ func (nd *node) apply(id string, ports ...dataplane.Port) {
 	dp, err := nftables.New(namespace.Config{Wiring: keptOpen{nd.driver}, HostNS: nd.HostNS, Dir: nd.Dir})
 	require.NoError(nd.t, err)
 	nd.t.Cleanup(func() { require.NoError(nd.t, dp.Close()) })
-	_, err = dp.Apply(soon(nd.t), dataplane.Router{ID: id, Ports: ports})
+	_, err = dp.Apply(wiringtest.Soon(nd.t), dataplane.Router{ID: id, Ports: ports})
 	require.NoError(nd.t, err)
 }
 
@@ -115,7 +116,7 @@ func ask(ctx context.Context, from *lab.Host, proto dataplane.Proto, to string) 
 func requireAnswer(t *testing.T, from *lab.Host, to, by string) {
 	t.Helper()
 	for _, proto := range []dataplane.Proto{dataplane.TCP, dataplane.UDP} {
-		who, err := ask(soon(t), from, proto, to)
+		who, err := ask(wiringtest.Soon(t), from, proto, to)
 		require.NoError(t, err, "%s from %s to %s", proto, from.Name, to)
 		require.Equal(t, by, who, "%s from %s to %s", proto, from.Name, to)
 	}
@@ -172,7 +173,7 @@ func TestHostsReachEachOther(t *testing.T) {
 			b.attach("green-b", green, "10.0.2.20/24", "10.0.2.1")
 
 			requireAnswer(t, blueB, "10.0.1.10", "blue-a")
-			_, err = ask(soon(t), blueB, dataplane.ICMP, "10.0.1.1")
+			_, err = ask(wiringtest.Soon(t), blueB, dataplane.ICMP, "10.0.1.1")
 			require.NoError(t, err, "the router answers on the other host")
 			requireAnswer(t, blueB, "10.0.2.20", "green-b") // there and back, through the router
 
@@ -211,7 +212,7 @@ func requireSegments(t *testing.T, packets []lab.Packet, kind string, want map[s
 // TestSameVLANIsAnotherNetworkElsewhere has two networks whose local VLANs are the other way round
 // on the other host, and hosts with the same addresses in both.
 func TestSameVLANIsAnotherNetworkElsewhere(t *testing.T) {
-	red, blue := vxlan("red", 100), vxlan("blue", 200)
+	red, blue := wiringtest.VXLAN("red", 100), wiringtest.VXLAN("blue", 200)
 	_, list := nodes(t, 2)
 	a, b := list[0], list[1]
 	acquaint(t, a, b)
@@ -258,7 +259,7 @@ func TestEqualSubnetsNeverMeet(t *testing.T) {
 	acquaint(t, a, b)
 	var here, there [networks]*lab.Host
 	for i := range networks {
-		n := vxlan(fmt.Sprintf("net%d", i), uint32(1000+i))
+		n := wiringtest.VXLAN(fmt.Sprintf("net%d", i), uint32(1000+i))
 		// The same MAC thrice: what a bridge learns is of a network.
 		list[i%2].apply(fmt.Sprintf("r%d", i), routerPort(fmt.Sprintf("p%d", i), n, 1, "10.0.0.1/24"))
 		here[i] = a.attach(fmt.Sprintf("a%d", i), n, "10.0.0.10/24", "10.0.0.1")
@@ -269,7 +270,7 @@ func TestEqualSubnetsNeverMeet(t *testing.T) {
 			requireAnswer(t, here[i], "10.0.0.20", there[i].Name)
 			requireAnswer(t, there[i], "10.0.0.10", here[i].Name)
 			for _, from := range []*lab.Host{here[i], there[i]} {
-				_, err := ask(soon(t), from, dataplane.ICMP, "10.0.0.1")
+				_, err := ask(wiringtest.Soon(t), from, dataplane.ICMP, "10.0.0.1")
 				require.NoError(t, err, "from %s to its router", from.Name)
 			}
 		}
@@ -278,7 +279,7 @@ func TestEqualSubnetsNeverMeet(t *testing.T) {
 
 // TestThirdHostJoinsAndLeaves changes the set of hosts while two of them talk, who lose nothing.
 func TestThirdHostJoinsAndLeaves(t *testing.T) {
-	network := vxlan("net", 77)
+	network := wiringtest.VXLAN("net", 77)
 	_, list := nodes(t, 3)
 	a, b, c := list[0], list[1], list[2]
 	onA := a.attach("a", network, "10.0.0.1/24", "")
@@ -288,9 +289,9 @@ func TestThirdHostJoinsAndLeaves(t *testing.T) {
 	acquaint(t, a, b)
 	forget(t, onA)
 	requireAnswer(t, onA, "10.0.0.2", "b")
-	stream, err := onA.Stream(soon(t), netip.AddrPort{}, netip.MustParseAddrPort("10.0.0.2:7000"), 10*time.Millisecond)
+	stream, err := onA.Stream(wiringtest.Soon(t), netip.AddrPort{}, netip.MustParseAddrPort("10.0.0.2:7000"), 10*time.Millisecond)
 	require.NoError(t, err)
-	pause := func() { require.NoError(t, stream.Pause(soon(t), 10)) }
+	pause := func() { require.NoError(t, stream.Pause(wiringtest.Soon(t), 10)) }
 
 	pause()
 	requireSilence(t, onA, "10.0.0.3")
@@ -309,7 +310,7 @@ func TestThirdHostJoinsAndLeaves(t *testing.T) {
 	requireAnswer(t, onC, "10.0.0.1", "a")
 	pause()
 
-	flow := stream.Stop(soon(t))
+	flow := stream.Stop(wiringtest.Soon(t))
 	require.Zero(t, flow.Lost, "%s", flow)
 	require.NoError(t, flow.Unsent)
 }

@@ -5,17 +5,17 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netlink"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/bridge"
+	"github.com/l3kit/l3kit/internal/test/wiringtest"
 )
 
 // TestNetworks: a process that has just started finds out how the networks of a router are carried.
 func TestNetworks(t *testing.T) {
 	h := newHost(t)
 	h.wire("eth1", "203.0.113.1/24")
-	require.NoError(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-ex", TxQLen: -1}}))
+	require.NoError(t, h.LinkAdd(wiringtest.Dummy("br-ex")))
 	c := bridge.Config{
 		Physical: map[string]string{"ext": "eth1", "there": "br-ex"},
 		VXLAN:    bridge.VXLAN{Local: netip.MustParseAddr("192.0.2.1")},
@@ -27,12 +27,12 @@ func TestNetworks(t *testing.T) {
 		"nic":    {ID: "nic-net", Type: dataplane.NetworkFlat, Physical: "ext"},
 		"own":    {ID: "own-net", Type: dataplane.NetworkFlat, Physical: "there"},
 	}
-	ns, n := h.router("r1"), 0
+	ns, n := h.Router("r1"), 0
 	for id, network := range want {
 		n++
-		plug(t, d, ns, dataplane.PortDevice(id), portOn(network, id, n))
+		wiringtest.Plug(t, d, ns, dataplane.PortDevice(id), wiringtest.PortOn(network, id, n))
 	}
-	plug(t, d, h.router("r2"), "qr-other", portOn(local("other-net"), "other", 9))
+	wiringtest.Plug(t, d, h.Router("r2"), "qr-other", wiringtest.LocalPort("other-net", "other", 9))
 	got, err := h.driver(c).Networks(t.Context(), "r1")
 	require.NoError(t, err)
 	require.Equal(t, want, got)
@@ -52,8 +52,8 @@ func TestSegmentOfAnotherNetwork(t *testing.T) {
 	on := func(network string) dataplane.Network {
 		return dataplane.Network{ID: network, Type: dataplane.NetworkVXLAN, Segment: 4711}
 	}
-	plug(t, d, h.router("old"), "qr-old", portOn(on("old-net"), "old", 1))
-	err := d.Plug(t.Context(), h.router("new"), at("qr-new", portOn(on("new-net"), "new", 2)))
+	wiringtest.Plug(t, d, h.Router("old"), "qr-old", wiringtest.PortOn(on("old-net"), "old", 1))
+	err := d.Plug(t.Context(), h.Router("new"), wiringtest.At("qr-new", wiringtest.PortOn(on("new-net"), "new", 2)))
 	require.ErrorIs(t, err, dataplane.ErrHostConfig)
 	require.ErrorContains(t, err, "network old-net of router old has the segment of device vxlan-4711 on this host: remove that router from this host, or ")
 }

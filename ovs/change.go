@@ -7,6 +7,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/wiring"
 )
 
 // attachment is what is to be plugged, and where.
@@ -53,16 +54,12 @@ type action struct {
 	do   func(context.Context) error
 }
 
-func step(op dataplane.Op, object, detail string) dataplane.Step {
-	return dataplane.Step{Op: op, Kind: dataplane.KindWiring, Object: object, Detail: detail}
-}
-
 func (c *change) add(object, format string, args ...any) {
-	c.steps = append(c.steps, step(dataplane.Add, object, fmt.Sprintf(format, args...)))
+	c.steps = append(c.steps, wiring.Step(dataplane.Add, object, fmt.Sprintf(format, args...)))
 }
 
 func (c *change) mend(object, format string, args ...any) {
-	c.steps = append(c.steps, step(dataplane.Change, object, fmt.Sprintf(format, args...)))
+	c.steps = append(c.steps, wiring.Step(dataplane.Change, object, fmt.Sprintf(format, args...)))
 }
 
 func (c *change) disturb() { c.steps[len(c.steps)-1].Disturbs = true }
