@@ -3,6 +3,7 @@ package ovs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -29,6 +30,8 @@ type change struct {
 	before  []action
 	after   []action
 	veths   []string // that the actions before the transaction have made
+
+	protected map[string]bool // bridges whose patch port on the integration bridge is protected; see [Driver.protect]
 
 	dealt map[string]bool   // bridges, and ports that serve whole networks, that have been looked at
 	vlans map[string]uint16 // local VLANs of networks that have none yet, by the network's ID
@@ -92,6 +95,8 @@ func newChange(s *session) *change {
 // survey looks at the host and says what there is to do. It changes nothing.
 func (d *Driver) survey(s *session, what ...attachment) (*change, error) {
 	c := newChange(s)
+	left := leftBy(s, what)
+	d.protect(c, func(p *port) bool { return !slices.Contains(left, p) }, what...)
 	for _, a := range what {
 		if err := d.surveyOne(c, a); err != nil {
 			return nil, about(a.dev, err)
@@ -102,12 +107,16 @@ func (d *Driver) survey(s *session, what ...attachment) (*change, error) {
 			return nil, about(w.dev, err)
 		}
 	}
+	d.unprotect(c, left)
 	return c, nil
 }
 
 func (d *Driver) surveyOne(c *change, a attachment) error {
 	segment, err := d.config.segment(a.Network)
 	if err != nil {
+		return err
+	}
+	if err := checkContainment(a.Port, segment); err != nil {
 		return err
 	}
 	w := &work{change: c, attachment: a, segment: segment, begin: len(c.steps)}

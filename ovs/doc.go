@@ -30,6 +30,22 @@
 // Bridges of ours, patch ports and tunnels stay when the last port goes: they serve the host. They
 // carry nothing then, for the flows of a network go with its last port.
 //
+// # Ports of distributed routers
+//
+// An anycast port ([dataplane.Port].Anycast) is kept to its host by a few flows for each network,
+// whatever the number of workloads. They are on br-int for what comes in, and on br-tun or the
+// bridge of the physical network for what leaves. It is also a protected port (column protected of
+// table Port), as is the patch port on br-int by which its network leaves the host: Open vSwitch
+// floods nothing from one protected port to another. So an operator's own protected port on br-int
+// reaches no other host while anycast ports use the same patch port. Anycast ports of several
+// routers reach each other, by flows. On a direct physical network an anycast port is
+// [dataplane.ErrUnsupported].
+//
+// A port that is [dataplane.Port].Outside gets the flows of another host's port, if its network has
+// an anycast port here. But what the two flood reaches the other, except for announcements of the
+// gateway's address; and what the outside port answers to the host's own workloads about that
+// address goes to the other hosts, where nobody asked.
+//
 // # What a fresh process finds, and how
 //
 // Nothing is kept in files, nor in any process. Columns external_ids say whose a port is, and all
@@ -37,6 +53,7 @@
 //
 //	Bridge     l3kit=bridge
 //	Port       l3kit=port l3kit-bridge l3kit-router l3kit-port l3kit-network l3kit-type l3kit-physical l3kit-segment l3kit-vlan
+//	Port       l3kit-contain, of an anycast or outside port: which of both, its MAC, its addresses
 //	Port       l3kit=patch l3kit-bridge l3kit-to l3kit-physical
 //	Port       l3kit=tunnel l3kit-bridge l3kit-type
 //	Interface  iface-id attached-mac iface-status=active
@@ -72,8 +89,8 @@
 // # When something is started anew
 //
 // This process: it finds all, and writes nothing; but flows of ours on the bridges of physical
-// networks that no network there accounts for are removed, in the background. They are of a process
-// that was killed between a transaction and its flows. ovsdb-server: the next call connects again,
+// networks that no network there accounts for are removed, in the background, as are such flows on
+// br-int and br-tun. They are of a process that was killed between a transaction and its flows. ovsdb-server: the next call connects again,
 // and until it is back calls fail at once. ovs-vswitchd: flows are installed again in the
 // background. On the userspace datapath internal ports come back as new devices in the host's
 // namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again,

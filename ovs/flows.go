@@ -23,6 +23,7 @@ type layout struct {
 	PatchTun    uint32   // the other end
 	Tunnels     []tunnelPort
 	Entries     []Entry
+	Contained   []containedPort
 }
 
 // localNetwork is a network that has ports on this host.

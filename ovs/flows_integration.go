@@ -2,8 +2,10 @@ package ovs
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
 
@@ -30,15 +32,37 @@ func (l layout) integrationFlows() []openflow.Flow {
 			f.add(0, first, fmt.Sprintf("in_port=%d", port), "drop")
 		}
 	}
+	containedNetworks := l.containedNetworks()
+	uplinks := map[string]uint32{} // by network
 	for _, p := range l.patches() {
 		for _, n := range l.physicalNetworks(p) {
-			if n.segment() == 0 {
-				f.add(0, translate, fmt.Sprintf("in_port=%d,vlan_tci=0x0000/0x1fff", p.Int), pushVLAN(n.VLAN)+",NORMAL")
+			uplinks[n.Network.ID] = p.Int
+			for _, e := range n.ingresses(p.Int) {
+				f.add(0, translate, e.match, e.tag+",NORMAL")
+				containedNetworks[n.Network.ID].containIngress(&f, e)
 			}
-			f.add(0, translate, fmt.Sprintf("in_port=%d,dl_vlan=%d", p.Int, n.segment()), setVLAN(n.VLAN)+",NORMAL")
 		}
 		f.add(0, refuse, fmt.Sprintf("in_port=%d", p.Int), "drop")
 	}
+	if l.PatchInt != 0 {
+		for _, n := range l.networks(func(n dataplane.Network) bool { return receiver(n.Type) != 0 }) {
+			uplinks[n.Network.ID] = l.PatchInt
+			containedNetworks[n.Network.ID].containIngress(&f, ingress{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", l.PatchInt, n.VLAN), untag: "pop_vlan"})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(containedNetworks)) {
+		containedNetworks[id].containLocal(&f, uplinks[id])
+	}
 	f.otherwise(0, "NORMAL")
-	return f
+	return f.distinct()
+}
+
+// ingresses are the ways from the patch port of a physical network: with the network's tag, or if
+// it has none, also without any.
+func (n localNetwork) ingresses(patch uint32) []ingress {
+	tagged := ingress{match: fmt.Sprintf("in_port=%d,dl_vlan=%d", patch, n.segment()), tag: setVLAN(n.VLAN), untag: "pop_vlan"}
+	if n.segment() != 0 {
+		return []ingress{tagged}
+	}
+	return []ingress{{match: fmt.Sprintf("in_port=%d,vlan_tci=0x0000/0x1fff", patch), tag: pushVLAN(n.VLAN)}, tagged}
 }

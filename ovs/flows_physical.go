@@ -26,15 +26,17 @@ func (l layout) physicalFlows(p physicalBridge) []openflow.Flow {
 		refuse    = 2
 	)
 	var f flowList
+	containedNetworks := l.containedNetworks()
 	for _, n := range l.physicalNetworks(p) {
 		change := "pop_vlan"
 		if vid := n.segment(); vid != 0 {
 			change = setVLAN(uint16(vid))
 		}
 		f.add(0, translate, fmt.Sprintf("in_port=%d,dl_vlan=%d", p.Phy, n.VLAN), change+",NORMAL")
+		containedNetworks[n.Network.ID].containEgress(&f, 0, fmt.Sprintf("in_port=%d,dl_vlan=%d", p.Phy, n.VLAN), change+",NORMAL")
 	}
 	f.add(0, refuse, fmt.Sprintf("in_port=%d", p.Phy), "drop")
-	return f
+	return f.distinct()
 }
 
 // patches are the physical bridges that are joined, sorted.

@@ -60,7 +60,19 @@ func layouts() map[string]layout {
 	early := full // its ports have no numbers yet
 	early.PatchInt, early.PatchTun, early.Tunnels = 0, 0, []tunnelPort{{peer("192.0.2.2"), dataplane.NetworkVXLAN, 0}}
 	early.Physical, early.Dead = []physicalBridge{{"public", "br-ex", 0, 21}}, []uint32{0}
-	return map[string]layout{"empty": {Integration: "br-int"}, "provider": provider, "alone": alone, "early": early, "full": full}
+	distributed := full
+	distributed.Networks = full.Networks[1:7]
+	distributed.Entries = nil
+	leg, centre := dataplane.MAC{0xfa, 0x16, 0x3e, 0xa, 0xa, 0xa}, dataplane.MAC{0xfa, 0x16, 0x3e, 0xc, 0xa, 0xa}
+	addrs := []netip.Addr{peer("10.0.1.1"), peer("2001:db8:a::1")}
+	distributed.Contained = []containedPort{
+		{"blue", 31, true, leg, addrs},
+		{"green", 32, true, leg, addrs}, {"green", 33, true, dataplane.MAC{0xfa, 0x16, 0x3e, 0xb, 0xb, 0xb}, []netip.Addr{peer("10.0.1.2")}},
+		{"external", 34, true, leg, addrs[:1]}, {"external", 35, false, centre, addrs[:1]},
+		{"office", 36, true, leg, addrs[:1]},
+		{"grey", 37, false, centre, addrs}, // needs none
+	}
+	return map[string]layout{"distributed": distributed, "empty": {Integration: "br-int"}, "provider": provider, "alone": alone, "early": early, "full": full}
 }
 
 // text is flows for people: one line each, by bridge, in the order of tables.
@@ -122,6 +134,15 @@ func randomLayout(t *rapid.T) layout {
 	for range rapid.IntRange(0, 5).Draw(t, "tunnels") {
 		l.Tunnels = append(l.Tunnels, tunnelPort{peers.Draw(t, "peer"), kinds.Draw(t, "kind"), ports.Draw(t, "port")})
 	}
+	for range rapid.IntRange(0, 5).Draw(t, "contained") {
+		l.Contained = append(l.Contained, containedPort{
+			Network: fmt.Sprintf("n%d", rapid.IntRange(0, 8).Draw(t, "network")), Port: ports.Draw(t, "port"),
+			Anycast: rapid.Bool().Draw(t, "anycast"), MAC: dataplane.MAC{2, 5: rapid.Uint8Max(2).Draw(t, "MAC")},
+			Addrs: rapid.SliceOfNDistinct(rapid.SampledFrom([]netip.Addr{
+				netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::1"),
+			}), 0, 3, rapid.ID).Draw(t, "addrs"),
+		})
+	}
 	for range rapid.IntRange(0, 8).Draw(t, "entries") {
 		l.Entries = append(l.Entries, Entry{
 			Network: fmt.Sprintf("n%d", rapid.IntRange(0, 8).Draw(t, "network")), MAC: dataplane.MAC{2, 5: rapid.Byte().Draw(t, "MAC")},
@@ -150,6 +171,7 @@ func TestFlowsOfAnyLayout(t *testing.T) {
 		shuffled := l
 		shuffled.Networks, shuffled.Physical, shuffled.Dead = shuffle(t, l.Networks), shuffle(t, l.Physical), shuffle(t, l.Dead)
 		shuffled.Tunnels, shuffled.Entries = shuffle(t, l.Tunnels), shuffle(t, l.Entries)
+		shuffled.Contained = shuffle(t, l.Contained)
 		require.Equal(t, text(flows), text(shuffled.flows()))
 	})
 }

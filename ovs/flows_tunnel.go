@@ -72,6 +72,14 @@ func (l layout) tunnelFlows() []openflow.Flow {
 	f.add(tableOut, 0, "dl_dst=00:00:00:00:00:00/01:00:00:00:00:00", submit(tableKnown, tableSegment))
 	f.add(tableOut, 0, "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00", submit(tableSegment))
 
+	containedNetworks := l.containedNetworks()
+	for _, n := range networks {
+		h := containedNetworks[n.Network.ID]
+		h.containEgress(&f, tableOut, fmt.Sprintf("dl_vlan=%d", n.VLAN), submit(tableARP))
+		for _, leg := range h.legs { // lest the MAC is learned
+			f.add(tableLearn, better, fmt.Sprintf("dl_vlan=%d,dl_src=%s", n.VLAN, leg.MAC), "drop")
+		}
+	}
 	for _, table := range []uint8{tableGRE, tableVXLAN, tableGeneve} {
 		for _, n := range networks {
 			if receiver(n.Network.Type) == table {
@@ -92,7 +100,7 @@ func (l layout) tunnelFlows() []openflow.Flow {
 
 	l.entryFlows(&f, networks, tunnels)
 	sendFlows(&f, tunnels)
-	return f
+	return f.distinct()
 }
 
 // entryFlows writes what the host was told. A learned destination gives way to one that was told.

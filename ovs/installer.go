@@ -28,6 +28,7 @@ type installer struct {
 	mu      sync.Mutex
 	session *session // latest
 	bridges map[string]*openflow.Bridge
+	used    map[string]bool // bridges that this process has installed flows in, or has planned to
 	entries []Entry
 	latest  flowSet
 	closed  bool
@@ -45,7 +46,7 @@ type flowSet struct {
 }
 
 func newInstaller(c Config) *installer {
-	n := &installer{config: c, wake: make(chan struct{}, 1), bridges: map[string]*openflow.Bridge{}}
+	n := &installer{config: c, wake: make(chan struct{}, 1), bridges: map[string]*openflow.Bridge{}, used: map[string]bool{}}
 	n.lifetime, n.stop = context.WithCancel(context.Background())
 	return n
 }
@@ -119,15 +120,17 @@ func (n *installer) attend(db *dbClient) {
 //
 // On a physical bridge no flow may outlive its network, even if nothing here ever uses that bridge
 // again: the local VLAN that the flow lets out is free for another network. On the tunnel bridge
-// flows that are too many are left to whoever plugs: another process may have been told entries,
-// and would bring them back.
+// those that follow from entries are left to whoever plugs: another process may have been told
+// entries, and would bring them back. Flows that are missing from the integration bridge and the
+// tunnel bridge are left to whoever plugs, too, until this process has: the bridges may be somebody
+// else's.
 func (n *installer) mend(db *dbClient) error {
 	s, err := db.synced(n.lifetime)
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
-	names := slices.Collect(maps.Keys(n.bridges))
+	names := slices.Collect(maps.Keys(n.used))
 	n.mu.Unlock()
 	for physical, name := range n.config.Physical {
 		if !slices.Contains(n.config.Direct, physical) {
@@ -136,7 +139,7 @@ func (n *installer) mend(db *dbClient) error {
 	}
 	slices.Sort(names)
 	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return s.bridge(name) == nil })
-	return n.each(s, names, func(name string, b *openflow.Bridge, want []openflow.Flow) error {
+	err = n.each(s, names, func(name string, b *openflow.Bridge, want []openflow.Flow) error {
 		missing, surplus, err := b.Plan(n.lifetime, want)
 		if len(want) == 0 && errors.Is(err, openflow.ErrAway) {
 			return nil // nor has it any flows
@@ -146,6 +149,38 @@ func (n *installer) mend(db *dbClient) error {
 		}
 		return err
 	})
+	return errors.Join(err, n.prune(db, s, n.config.Integration), n.prune(db, s, n.config.Tunnel.Bridge, tableKnown, tableARP))
+}
+
+// prune removes flows that are too many from a bridge of ours, outside some tables: those of an
+// anycast port would stop the frames of an ordinary one with its MAC.
+func (n *installer) prune(db *dbClient, s *session, name string, except ...uint8) error {
+	if s.bridge(name) == nil {
+		return nil
+	}
+	b, err := n.bridge(name)
+	if err != nil {
+		return err
+	}
+	err = b.Prune(n.lifetime, n.flows(s)[name], func() ([]openflow.Flow, error) {
+		s, err := db.synced(n.lifetime)
+		if err != nil {
+			return nil, err
+		}
+		return n.flows(s)[name], nil
+	}, except...)
+	if errors.Is(err, openflow.ErrAway) {
+		return nil // nor has it any flows
+	}
+	return err
+}
+
+// use returns the OpenFlow side of a bridge whose flows are this process's business from now on.
+func (n *installer) use(name string) (*openflow.Bridge, error) {
+	n.mu.Lock()
+	n.used[name] = true
+	n.mu.Unlock()
+	return n.bridge(name)
 }
 
 // bridge returns a bridge's OpenFlow side.
@@ -181,7 +216,7 @@ func (n *installer) bridge(name string) (*openflow.Bridge, error) {
 func (n *installer) plan(ctx context.Context, s *session, names ...string) (steps []dataplane.Step, err error) {
 	want := n.flows(s)
 	for _, name := range names {
-		b, err := n.bridge(name)
+		b, err := n.use(name)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +247,7 @@ func (n *installer) each(s *session, names []string, fn func(name string, b *ope
 	want := n.flows(s)
 	var errs []error
 	for _, name := range names {
-		b, err := n.bridge(name)
+		b, err := n.use(name)
 		if err == nil {
 			err = fn(name, b, want[name])
 		}
@@ -259,6 +294,7 @@ func (v *view) layout(c Config) layout {
 		}
 		return 0
 	}
+	l.Contained = v.containedPorts(number)
 	for _, use := range v.networks {
 		l.Networks = append(l.Networks, localNetwork{Network: use.network, VLAN: use.vlan})
 	}

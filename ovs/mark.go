@@ -15,9 +15,10 @@ type mark struct {
 	router   string // of a port for a router; empty for a workload's
 	port     string
 	network  dataplane.Network
-	vlan     uint16 // local VLAN of the network; 0: the port is not on the integration bridge
-	physical string // of a patch port: the physical network that it leads to
-	to       string // of a patch port on the integration bridge: the bridge that it leads to
+	vlan     uint16      // local VLAN of the network; 0: the port is not on the integration bridge
+	contain  containment // of a port of a distributed router
+	physical string      // of a patch port: the physical network that it leads to
+	to       string      // of a patch port on the integration bridge: the bridge that it leads to
 }
 
 // role is what something of ours is for.
@@ -42,6 +43,7 @@ const (
 	keyVLAN     = "l3kit-vlan"
 	keyPhysical = "l3kit-physical"
 	keyTo       = "l3kit-to"
+	keyContain  = "l3kit-contain"
 )
 
 // ids writes the mark. Numbers and texts that are zero are left out.
@@ -49,7 +51,7 @@ func (m mark) ids() map[string]string {
 	ids := map[string]string{
 		keyRole: string(m.role), keyBridge: m.bridge, keyRouter: m.router, keyPort: m.port,
 		keyNetwork: m.network.ID, keyType: string(m.network.Type), keySegment: number(m.network.Segment), keyVLAN: number(uint32(m.vlan)),
-		keyPhysical: m.physical, keyTo: m.to,
+		keyPhysical: m.physical, keyTo: m.to, keyContain: string(m.contain),
 	}
 	if m.network.Physical != "" {
 		ids[keyPhysical] = m.network.Physical
@@ -82,7 +84,7 @@ func parseMark(ids map[string]string) mark {
 	case m.role != plugRole || ids[keyPort] == "" || ids[keyNetwork] == "":
 		return mark{}
 	}
-	m.router, m.port, m.vlan = ids[keyRouter], ids[keyPort], uint16(vlan)
+	m.router, m.port, m.vlan, m.contain = ids[keyRouter], ids[keyPort], uint16(vlan), containment(ids[keyContain])
 	m.network = dataplane.Network{
 		ID: ids[keyNetwork], Type: dataplane.NetworkType(ids[keyType]), Physical: ids[keyPhysical], Segment: uint32(segment),
 	}
@@ -112,7 +114,7 @@ func with(ids, want map[string]string) map[string]string {
 	if all == nil {
 		all = map[string]string{}
 	}
-	for _, k := range []string{keyRole, keyBridge, keyRouter, keyPort, keyNetwork, keyType, keySegment, keyVLAN, keyPhysical, keyTo} {
+	for _, k := range []string{keyRole, keyBridge, keyRouter, keyPort, keyNetwork, keyType, keySegment, keyVLAN, keyPhysical, keyTo, keyContain} {
 		delete(all, k)
 	}
 	maps.Copy(all, want)

@@ -113,7 +113,7 @@ func (c *change) surveyPatch(integration, other end, names [2]string, physical s
 		{role: patchRole, bridge: other.name},
 	}
 	for i, on := range []end{integration, other} {
-		p := newPort{name: names[i], kind: "patch", options: map[string]string{"peer": names[1-i]}}
+		p := newPort{name: names[i], kind: "patch", options: map[string]string{"peer": names[1-i]}, protected: i == 0 && c.protected[other.name]}
 		if err := c.surveyPlumbing(on, p, marks[i], fmt.Sprintf("patch port to bridge %s", []end{other, integration}[i].name)); err != nil {
 			return err
 		}
@@ -143,6 +143,10 @@ func (c *change) surveyPlumbing(on end, p newPort, m mark, what string) error {
 	if have.mark != m {
 		c.mend(p.name, "mark")
 		c.set(portTable, have.UUID, ovsdb.Row{"external_ids": textMap(with(have.ExternalIDs, p.portIDs))})
+	}
+	if have.Protected != p.protected {
+		c.mend(p.name, "protected %t, was %t", p.protected, have.Protected)
+		c.set(portTable, have.UUID, ovsdb.Row{"protected": p.protected})
 	}
 	if iface.Type != p.kind || !maps.Equal(iface.Options, p.options) || !has(iface.ExternalIDs, p.interfaceID) {
 		c.mend(p.name, "made with other settings")

@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -138,7 +139,7 @@ func (d *Driver) surveyNew(w *work, f devices) error {
 		return err
 	}
 	w.add(w.dev, "%s", d.describe(w, home))
-	p := newPort{name: w.name, tag: vlan, mtu: w.MTU, portIDs: w.mark(home, vlan).ids(), interfaceID: w.interfaceIDs()}
+	p := newPort{name: w.name, tag: vlan, mtu: w.MTU, protected: w.Anycast != nil, portIDs: w.mark(home, vlan).ids(), interfaceID: w.interfaceIDs()}
 	if internal {
 		p.kind = "internal"
 		w.after = append(w.after, action{w.dev, "plug the internal port", func(context.Context) error { return d.fetch(w.attachment, w.name) }})
@@ -175,7 +176,7 @@ func (t *transaction) added(bridge string) string {
 }
 
 func (w *work) mark(bridge string, vlan uint16) mark {
-	return mark{role: plugRole, bridge: bridge, router: w.ns.Router, port: w.ID, network: w.segment.Network, vlan: vlan}
+	return mark{role: plugRole, bridge: bridge, router: w.ns.Router, port: w.ID, network: w.segment.Network, vlan: vlan, contain: containmentOf(w.Port)}
 }
 
 // interfaceIDs are those that other tools look for: ovs-vswitchd.conf.db(5), and the integration
@@ -205,6 +206,8 @@ func (d *Driver) surveyRows(w *work, p *port, i *interfaceRow, home string) erro
 		case p.mark.network.ID != want.network.ID:
 			faults = append(faults, fmt.Sprintf("network %s, was %s", want.network.ID, p.mark.network.ID))
 			disturbs = true
+		case p.mark.contained(want.contain) == want:
+			faults = append(faults, cmp.Or(string(want.contain), "no containment"))
 		default:
 			faults = append(faults, "network's segment")
 			disturbs = true
@@ -223,6 +226,10 @@ func (d *Driver) surveyRows(w *work, p *port, i *interfaceRow, home string) erro
 	if mode := value(p.VLANMode); mode != "" || len(p.Trunks) > 0 {
 		faults = append(faults, "carries other VLANs")
 		columns["vlan_mode"], columns["trunks"] = nothing, nothing
+	}
+	if anycast := w.Anycast != nil; p.Protected != anycast && (anycast || p.mark.contain.anycast()) {
+		faults = append(faults, fmt.Sprintf("protected %t, was %t", anycast, p.Protected))
+		columns["protected"] = anycast
 	}
 	if len(columns) > 0 {
 		w.mend(w.dev, "%s", strings.Join(faults, ", "))

@@ -34,6 +34,7 @@ func (d *Driver) removePorts(ctx context.Context, ports []*port) error {
 				c.removePort(s.bridgeOf(now), p.UUID)
 			}
 		}
+		d.unprotectWithout(c, ports)
 		return c, nil
 	})
 	if err != nil {
@@ -112,7 +113,7 @@ func (d *Driver) forget(ctx context.Context, s *session, ports []*port) error {
 	for _, p := range ports {
 		used := false
 		s.view.read(func() { used = s.view.networks[p.mark.network.ID] != nil })
-		if used || p.mark.vlan == 0 {
+		if used && p.mark.contain == "" || p.mark.vlan == 0 {
 			continue
 		}
 		for _, name := range d.config.bridgesOf(p.mark.network) {
@@ -146,6 +147,7 @@ func (d *Driver) takeBack(ctx context.Context, c *change, why error) error {
 				gone = append(gone, p)
 			}
 		}
+		d.unprotectWithout(undo, gone)
 		return undo, nil
 	})
 	err = errors.Join(err, d.removeDevices(c.veths))

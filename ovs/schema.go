@@ -34,6 +34,7 @@ type portRow struct {
 	Tag         *int              `ovsdb:"tag"`
 	VLANMode    *string           `ovsdb:"vlan_mode"` // none with a tag: access
 	Trunks      []int             `ovsdb:"trunks"`
+	Protected   bool              `ovsdb:"protected"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 

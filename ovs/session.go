@@ -84,7 +84,7 @@ func monitored() []client.MonitorOption {
 	return []client.MonitorOption{
 		client.WithTable(&sw, &sw.Bridges, &sw.NextCfg, &sw.CurCfg),
 		client.WithTable(&b, &b.Name, &b.DatapathType, &b.FailMode, &b.Ports, &b.ExternalIDs),
-		client.WithTable(&p, &p.Name, &p.Interfaces, &p.Tag, &p.VLANMode, &p.Trunks, &p.ExternalIDs),
+		client.WithTable(&p, &p.Name, &p.Interfaces, &p.Tag, &p.VLANMode, &p.Trunks, &p.Protected, &p.ExternalIDs),
 		client.WithTable(&i, &i.Name, &i.Type, &i.Options, &i.MTURequest, &i.ExternalIDs, &i.OFPort, &i.Error, &i.IfIndex),
 	}
 }

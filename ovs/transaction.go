@@ -84,6 +84,7 @@ type newPort struct {
 	kind        string // type of the interface
 	tag         uint16 // 0: none
 	mtu         int    // 0: no request
+	protected   bool   // from other ports of the bridge that are so; see [Driver.protect]
 	options     map[string]string
 	portIDs     map[string]string
 	interfaceID map[string]string
@@ -100,6 +101,9 @@ func (t *transaction) addPort(bridge, uuid string, p newPort) {
 	columns = ovsdb.Row{"name": p.name, "interfaces": uuids(iface), "external_ids": textMap(p.portIDs)}
 	if p.tag > 0 {
 		columns["tag"] = int(p.tag)
+	}
+	if p.protected {
+		columns["protected"] = true
 	}
 	t.made = append(t.made, made{table: portTable, name: p.name, bridge: bridge, op: len(t.ops)})
 	port := t.insert(portTable, columns)

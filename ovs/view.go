@@ -42,6 +42,7 @@ type view struct {
 	routers    map[string]set              // ports of a router, by its ID; workloads' under ""
 	networks   map[string]*networkUse      // those with a port on the integration bridge, by ID
 	roles      map[role]set                // patch ports and tunnel ports
+	contained  map[string]set              // those of networks whose mark has a containment, by the network's ID
 	dead       set                         // ports with the dead VLAN as their tag
 	tags       map[uint16]int              // how many ports have a VLAN as their tag, or in their mark
 	segments   map[dataplane.Network]users // who uses a segment; the key is a network without its ID
@@ -71,7 +72,7 @@ func newView(c *cache.TableCache, integration string, gone <-chan struct{}) *vie
 		bridges: map[string]*bridgeRow{}, ports: map[string]*port{}, interfaces: map[string]*interfaceRow{},
 		routers: map[string]set{}, networks: map[string]*networkUse{}, roles: map[role]set{}, dead: set{}, tags: map[uint16]int{},
 		renumbered: func() {}, touched: func(string) {},
-		segments: map[dataplane.Network]users{},
+		segments: map[dataplane.Network]users{}, contained: map[string]set{},
 	}
 	c.AddEventHandler(v)
 	return v
@@ -182,7 +183,7 @@ func (v *view) notice(before, after model.Model) {
 		switch role(row.ExternalIDs[keyRole]) {
 		case patchRole, tunnelRole:
 		default:
-			if v.dead[row.Name] == nil {
+			if p := v.ports[row.Name]; v.dead[row.Name] == nil && (p == nil || p.mark.contain == "") {
 				return
 			}
 		}
@@ -209,6 +210,10 @@ func (v *view) put(p *port) {
 		if m.vlan == 0 || m.bridge != v.integration {
 			return
 		}
+		if m.contain != "" {
+			wiring.Add(v.contained, m.network.ID, p.Name, p)
+			v.version++
+		}
 		n := v.networks[m.network.ID]
 		if n == nil {
 			n = &networkUse{}
@@ -233,6 +238,10 @@ func (v *view) drop(p *port) {
 	wiring.Drop(v.routers, m.router, p.Name)
 	if m.role == plugRole {
 		v.use(m.network, -1)
+	}
+	if v.contained[m.network.ID][p.Name] != nil {
+		wiring.Drop(v.contained, m.network.ID, p.Name)
+		v.version++
 	}
 	if n := v.networks[m.network.ID]; n != nil && m.role == plugRole && m.vlan != 0 && m.bridge == v.integration {
 		if n.ports--; n.ports == 0 {

@@ -109,15 +109,21 @@ func (t *table) diff(w *wanted) difference {
 			d.add, d.adds = append(d.add, w.flows[i]), append(d.adds, k.cookie)
 		}
 	}
-	for k := range t.ids {
-		if bad(k) {
-			d.remove = append(d.remove, Flow{Table: k.table, Priority: t.ids[k].priority, Match: "cookie=" + k.cookie.String() + "/-1"})
+	d.remove = list(t.ids, bad)
+	return d
+}
+
+// list returns present flows by their cookies, in order.
+func list(ids map[id]presence, is func(id) bool) (flows []Flow) {
+	for k, p := range ids {
+		if is(k) {
+			flows = append(flows, Flow{Table: k.table, Priority: p.priority, Match: "cookie=" + k.cookie.String() + "/-1"})
 		}
 	}
-	slices.SortFunc(d.remove, func(a, b Flow) int {
+	slices.SortFunc(flows, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), strings.Compare(a.Match, b.Match))
 	})
-	return d
+	return flows
 }
 
 // doubtful returns those wanted flows which are there, but may do something else; as ovs-ofctl
