@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -46,6 +47,24 @@ func TestRouterJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &back))
 	require.Equal(t, threeTier(), back)
 	require.ErrorContains(t, json.Unmarshal([]byte(`{"ports": [{"mac": "fa:16:3e"}]}`), &back), `"fa:16:3e" is not an Ethernet address`)
+}
+
+func TestRouterJSONKeepsEveryRouter(t *testing.T) {
+	for _, r := range []dataplane.Router{edge(), centre()} {
+		text, err := json.Marshal(r)
+		require.NoError(t, err)
+		var back dataplane.Router
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.Equal(t, r, back)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		r := genRouter().Draw(t, "router")
+		text, err := json.Marshal(r)
+		require.NoError(t, err)
+		var back dataplane.Router
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.True(t, r.Equal(back), "%s", text)
+	})
 }
 
 func TestMAC(t *testing.T) {
