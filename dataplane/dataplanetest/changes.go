@@ -70,7 +70,7 @@ func changes() []change {
 			Port: port("ext2", 10, "192.0.2.2/24"), NextHops: addrs("192.0.2.1"), SNAT: true,
 		}
 	})
-	return []change{
+	return append(instanceChanges(), []change{
 		{
 			name: "floating-ip-bound", from: base, to: with(base, floating(fip3, db1Addr)),
 			survive: []talk{in1, out1, in2, out2, sharedFar, east, west, hairpin2, six, six2},
@@ -150,7 +150,7 @@ func changes() []change {
 			survive: []talk{in1, out1, in2, out2, east, hairpin2, six, six2},
 			then:    []probe{{from: "db1", to: outsideAddr, at: "outside", sees: gatewayAddr}, {from: "web1", to: behindAddr, at: "fw", sees: web1Addr}},
 		},
-	}
+	}...)
 }
 
 func (c change) test(s *scene) {
@@ -159,6 +159,9 @@ func (c change) test(s *scene) {
 		Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext2-net"}, Addrs: prefixes("192.0.2.1/24")}},
 	})
 	s.cast("web1", "web2", "app1", "db1", "fw", "outside")
+	if c.from.Transit != nil || c.to.Transit != nil {
+		s.cast("web3", "peer", "hub")
+	}
 	if slices.Contains(c.end, former) {
 		s.attach(Workload{
 			Name:  "former",

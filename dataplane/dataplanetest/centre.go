@@ -1,0 +1,91 @@
+package dataplanetest
+
+import (
+	"net/netip"
+
+	"github.com/l3kit/l3kit/dataplane"
+)
+
+// centreClauses are about what packets experience at the centre.
+func centreClauses() []clause {
+	return []clause{
+		{
+			name: "centre-forwards",
+			why: "The centre does what no edge does: it translates what leaves without a floating IP of an edge, has the floating IPs that no edge serves, and reaches by ARP " +
+				"what is nowhere listed. It forwards between edges, and takes the router's own addresses as sources from the transit, as every instance has them.",
+			test: centreForwards,
+		}, {
+			name: "centre-elsewhere",
+			why: "What comes from a fixed address whose floating IP is at an edge never leaves by the centre's gateway. While a floating IP moves, its connections would " +
+				"else be seen from the gateway's address, and be ended by their other ends.",
+			test: centreElsewhere,
+		},
+	}
+}
+
+// centrally are probes of the centre.
+func (s *scene) centrally(probes ...probe) {
+	for i := range probes {
+		probes[i].via = dataplane.CentreID("r1")
+	}
+	s.check(probes...)
+}
+
+func centreForwards(s *scene) {
+	s.apply(with(centre(), behind, route("10.8.0.0/24", "169.254.64.2")))
+	s.cast("edge", "app1", "db1", "fw", "outside", "internet", "edge1", "edge2")
+	s.attach(Workload{
+		Name: "other", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: []netip.Prefix{netip.PrefixFrom(fip1, 24)}}},
+	})
+	s.during("inside")
+	s.centrally(
+		probe{from: "db1", to: web1Addr, at: "edge1", sees: db1Addr},
+		probe{from: "db1", to: web1Addr6, at: "edge1", sees: db1Addr6},
+		probe{from: "edge1", src: web2Addr, to: db1Addr, at: "db1", sees: web2Addr},
+		probe{from: "edge1", src: web1Addr6, to: db1Addr6, at: "db1", sees: web1Addr6},
+		probe{from: "edge2", src: remoteApp, to: web2Addr, at: "edge1", sees: remoteApp},
+		probe{from: "edge2", src: remoteApp6, to: web1Addr6, at: "edge1", sees: remoteApp6},
+		probe{from: "app1", to: db1Addr, at: "db1", sees: app1Addr},
+		probe{from: "edge1", src: web2Addr, to: behindAddr, at: "fw", sees: web2Addr},
+		probe{from: "db1", to: viaPeer, at: "edge2", sees: db1Addr},
+		probe{from: "edge1", src: web2Addr, to: viaPeer, at: "edge2", sees: web2Addr},
+		probe{from: "edge1", src: anycastAddr, to: db1Addr, at: "db1", sees: anycastAddr, oneWay: true},
+	)
+	s.during("outwards and inwards")
+	s.centrally(
+		probe{from: "edge1", src: web2Addr, to: outsideAddr, at: "outside", sees: gatewayAddr},
+		probe{from: "edge1", src: web2Addr, to: internetAddr, at: "internet", sees: gatewayAddr},
+		probe{from: "edge1", src: web1Addr6, to: outsideAddr6, at: "outside", sees: web1Addr6},
+		probe{from: "outside", to: web1Addr6, at: "edge1", sees: outsideAddr6},
+		probe{from: "db1", to: outsideAddr, at: "outside", sees: gatewayAddr},
+		probe{from: "edge1", src: web3Addr, to: outsideAddr, at: "outside", sees: fip3},
+		probe{from: "outside", to: fip3, at: "edge1", sees: outsideAddr, as: web3Addr},
+		probe{from: "outside", to: web2Addr, near: "edge1"},
+		probe{from: "outside", to: db1Addr, near: "db1"},
+	)
+	s.during("hairpin")
+	s.centrally(
+		probe{from: "edge2", src: remoteApp2, to: fip3, at: "edge1", sees: gatewayAddr, as: web3Addr},
+		probe{from: "db1", to: fip3, at: "edge1", sees: gatewayAddr, as: web3Addr},
+		probe{from: "edge1", src: web3Addr, to: fip1, at: "other", sees: fip3},
+		probe{from: "db1", to: fip1, at: "other", sees: gatewayAddr},
+	)
+}
+
+func centreElsewhere(s *scene) {
+	s.apply(centre())
+	s.cast("edge", "outside", "internet", "edge1", "edge2")
+	s.centrally(
+		probe{from: "edge1", src: web1Addr, to: outsideAddr, near: "outside"},
+		probe{from: "edge2", src: remoteApp, to: internetAddr, near: "internet"},
+		probe{from: "edge1", src: web1Addr, to: db1Addr, at: "db1", sees: web1Addr},
+		probe{from: "edge1", src: web1Addr6, to: outsideAddr6, at: "outside", sees: web1Addr6},
+		probe{from: "edge2", src: remoteApp2, to: outsideAddr, at: "outside", sees: gatewayAddr},
+	)
+	s.during("after its floating IP has come here")
+	s.apply(with(centre(), floating(fip1, web1Addr), func(r *dataplane.Router) { r.Transit.Elsewhere = []netip.Addr{remoteApp} }))
+	s.centrally(
+		probe{from: "edge1", src: web1Addr, to: outsideAddr, at: "outside", sees: fip1},
+		probe{from: "edge2", src: remoteApp, to: internetAddr, near: "internet"},
+	)
+}
