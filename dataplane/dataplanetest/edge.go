@@ -22,15 +22,15 @@ func edgeClauses() []clause {
 				"floating IP, no source inside arrives from outside (RFC 2827), and no IPv6 passes. A host needs no external address of its own, and its tenants no filter against it.",
 			test: edgeGateway,
 		}, {
-			name: "edge-gateway-arp",
+			name: "edge-arp-outside",
 			why: "What an edge asks and announces on the external network shows a floating IP as its sender. The kernel takes an address of another device when the " +
 				"gateway has none that fits (inet_select_addr): then neighbours learn a private address of one tenant, which others have as well.",
-			test: edgeGatewayARP,
+			test: edgeARPOutside,
 		}, {
-			name: "edge-gateway-errors",
+			name: "edge-errors-outside",
 			why: "An ICMP error about a packet to a floating IP comes from the floating IP, also if the edge itself sends it, and leaves by the gateway as the packet came. " +
 				"The kernel routes its own errors without the mark of the packet unless fwmark_reflect is on: they would go to the centre, which cannot translate them.",
-			test: edgeGatewayErrors,
+			test: edgeErrorsOutside,
 		}, {
 			name: "edge-transit",
 			why: "What another instance sends is taken, whatever its source: all instances own the router's addresses, and the kernel drops a packet from an address of its own " +
@@ -151,7 +151,7 @@ func edgeGateway(s *scene) {
 	s.check(probe{from: "stranger", to: fip1, at: "web1", sees: addr("203.0.113.60"), as: web1Addr})
 }
 
-func edgeGatewayARP(s *scene) {
+func edgeARPOutside(s *scene) {
 	r := edge()
 	s.cast("web1", "web2", "hub", "peer", "outside")
 	ear := s.hears("outside")
@@ -176,7 +176,7 @@ func edgeGatewayARP(s *scene) {
 	}
 }
 
-func edgeGatewayErrors(s *scene) {
+func edgeErrorsOutside(s *scene) {
 	narrow := with(edge(), func(r *dataplane.Router) { r.Ports[0].MTU = 1400 })
 	s.apply(narrow)
 	s.cast("edge", "internet", "outside")
