@@ -26,7 +26,7 @@ func (r Router) Clone() Router {
 		t.Port = t.clone()
 		t.Routes = slices.Clone(t.Routes)
 		t.Centre = slices.Clone(t.Centre)
-		t.FloatingIPs = slices.Clone(t.FloatingIPs)
+		t.External = slices.Clone(t.External)
 		t.Elsewhere = slices.Clone(t.Elsewhere)
 		r.Transit = &t
 	}
@@ -79,7 +79,7 @@ func (g *Gateway) same(o *Gateway) bool {
 
 func (t *Transit) same(o *Transit) bool {
 	return t.Port.same(o.Port) && slices.Equal(t.Routes, o.Routes) && slices.Equal(t.Centre, o.Centre) &&
-		slices.Equal(t.FloatingIPs, o.FloatingIPs) && slices.Equal(t.Elsewhere, o.Elsewhere)
+		slices.Equal(t.External, o.External) && slices.Equal(t.Elsewhere, o.Elsewhere)
 }
 
 func (p Port) same(o Port) bool {
@@ -116,7 +116,7 @@ func (r Router) canonical() Router {
 		t.normalise()
 		slices.SortFunc(t.Routes, compareRoutes)
 		slices.SortFunc(t.Centre, netip.Addr.Compare)
-		slices.SortFunc(t.FloatingIPs, compareRoutes)
+		slices.SortFunc(t.External, compareRoutes)
 		slices.SortFunc(t.Elsewhere, netip.Addr.Compare)
 	}
 	return r

@@ -138,7 +138,7 @@ func TestEqualRoutersBehaveAlike(t *testing.T) {
 		if tr := o.Transit; tr != nil {
 			tr.Routes = rapid.Permutation(tr.Routes).Draw(t, "routes of the transit")
 			tr.Centre = rapid.Permutation(tr.Centre).Draw(t, "addresses of the centre")
-			tr.FloatingIPs = rapid.Permutation(tr.FloatingIPs).Draw(t, "floating IPs of other edges")
+			tr.External = rapid.Permutation(tr.External).Draw(t, "external addresses")
 			tr.Elsewhere = rapid.Permutation(tr.Elsewhere).Draw(t, "translated elsewhere")
 		}
 		require.True(t, r.Equal(o))

@@ -97,7 +97,7 @@ func inventoryOf(r Router) inventory {
 		for _, a := range t.Addrs {
 			add(KindAddress, t.ID, "", "%s %s", dev, a)
 		}
-		for _, route := range slices.Concat(t.Routes, t.FloatingIPs) {
+		for _, route := range slices.Concat(t.Routes, t.External) {
 			add(KindRoute, "", "", "%s via %s dev %s", route.Dest, route.NextHop, dev)
 		}
 		for _, a := range t.Centre {

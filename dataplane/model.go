@@ -168,14 +168,18 @@ func (m *Model) addTransit(t *Transit) {
 	for _, a := range t.Elsewhere {
 		m.elsewhere[a] = true
 	}
+	m.remote = make(map[netip.Addr]bool, len(t.External))
+	for _, r := range t.External {
+		if r.Dest.IsSingleIP() {
+			m.remote[r.Dest.Addr()] = true
+		}
+	}
 	if !t.edge() {
 		return
 	}
 	m.rest = newFIB()
-	m.remote = make(map[netip.Addr]bool, len(t.FloatingIPs))
-	for _, r := range t.FloatingIPs {
-		m.remote[r.Dest.Addr()] = true
-		m.rest.add(r.Dest, toInstance, via(r.NextHop))
+	for _, r := range t.External {
+		m.following(r.NextHop).add(r.Dest, toInstance, via(r.NextHop))
 	}
 	for _, a := range t.Centre {
 		m.centre = append(m.centre, via(a))

@@ -580,6 +580,8 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 		require.Equal(t, fromFixed, got.Src, "P5: %s", got)
 	case isGateway(got.Out) && r.Gateway.SNAT:
 		require.Equal(t, r.Gateway.SNATAddr(), got.Src, "P2: %s", got)
+	case isGateway(got.Out) && atAnother(r, p.Dst):
+		require.Equal(t, r.Gateway.HairpinAddr(), got.Src, "P7: %s", got)
 	case inside && toFIP.IsValid() && r.Gateway.FloatingIPsOnly && !fromFixed.IsValid():
 		// P7: the router's connection knows the answer, whoever holds the address.
 		require.Equal(t, r.Gateway.Hairpin, got.Src, "%s", got)
@@ -648,8 +650,12 @@ func leftToCentre(r dataplane.Router, p dataplane.Packet) bool {
 	if tr == nil || len(tr.Centre) == 0 || p.In == "" || p.In == tr.ID || r.Gateway != nil && p.In == r.Gateway.ID || !slices.Contains(tr.Elsewhere, p.Src) {
 		return false
 	}
-	return slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == p.Dst }) ||
-		slices.ContainsFunc(tr.FloatingIPs, func(f dataplane.Route) bool { return f.Dest.Addr() == p.Dst })
+	return slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == p.Dst }) || atAnother(r, p.Dst)
+}
+
+// atAnother says that another instance has an external address of the router.
+func atAnother(r dataplane.Router, a netip.Addr) bool {
+	return r.Transit != nil && slices.ContainsFunc(r.Transit.External, func(x dataplane.Route) bool { return x.Dest.IsSingleIP() && x.Dest.Addr() == a })
 }
 
 // holds says that an address is in an internal subnet, of this instance or of another.

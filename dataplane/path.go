@@ -339,6 +339,9 @@ func (w *walk) translateSrc(out *modelPort) {
 	case out.gateway && m.shared.IsValid():
 		w.src = m.shared
 		w.step(stage, "%s has no floating IP and leaves as the gateway address %s", from, m.shared)
+	case out.gateway && m.remote[w.dst] && m.hairpin.IsValid():
+		w.src = m.hairpin
+		w.step(stage, "hairpin: %s shows the gateway address %s to a floating IP of another instance", from, m.hairpin)
 	case w.translated && inside && hasFIP:
 		w.src = fip
 		w.step(stage, "hairpin: %s shows its floating IP %s, so that the answer comes back here", from, fip)

@@ -59,9 +59,12 @@ type Transit struct {
 	// there that has no way of its own. Empty: this instance is the centre. An instance that is not
 	// sends nothing back to the transit that it has from there.
 	Centre []netip.Addr `json:"centre,omitempty"`
-	// FloatingIPs lead to the edges that have the router's other floating IPs. Destinations are
-	// single addresses. At the centre there are none: it reaches them through its gateway.
-	FloatingIPs []Route `json:"floating_ips,omitempty"`
+	// External lead to the external network, and to the router's addresses there that other
+	// instances have: its subnets and the centre's gateway, by the centre; single addresses are
+	// floating IPs, or the gateway's. They precede [Router.Routes] to the same destination. The centre
+	// reaches all of it by its gateway; to the single addresses it shows [Gateway.HairpinAddr] for
+	// clients without a floating IP, also without SNAT.
+	External []Route `json:"external,omitempty"`
 	// Elsewhere lists fixed addresses that have their floating IP at another instance. An edge
 	// leads what they send to a floating IP to the centre, untranslated; the centre lets nothing
 	// out of its gateway that comes from them.

@@ -76,9 +76,9 @@ func edge() dataplane.Router {
 			via("10.0.0.0/24", "169.254.64.99"), via("10.0.1.0/24", "169.254.64.99"), via("10.0.2.0/24", "169.254.64.99"),
 			via("2001:db8:0:1::/64", "fe80::99"), via("2001:db8:0:2::/64", "fe80::99"),
 		},
-		Centre:      []netip.Addr{addr("169.254.64.99"), addr("fe80::99")},
-		FloatingIPs: []dataplane.Route{via("203.0.113.6/32", "169.254.64.2")},
-		Elsewhere:   []netip.Addr{addr("10.0.0.8")},
+		Centre:    []netip.Addr{addr("169.254.64.99"), addr("fe80::99")},
+		External:  []dataplane.Route{via("203.0.113.6/32", "169.254.64.2")},
+		Elsewhere: []netip.Addr{addr("10.0.0.8")},
 	}
 	return r
 }
@@ -229,10 +229,15 @@ func makeEdge(t *rapid.T, r *dataplane.Router) {
 		}
 		g.Addrs = nil
 	}
-	for _, a := range []string{"203.0.113.120/32", "203.0.113.121/32"} {
-		if rapid.Bool().Draw(t, a+" is at another edge") {
-			r.Transit.FloatingIPs = append(r.Transit.FloatingIPs, dataplane.Route{Dest: prefix(a), NextHop: addr("169.254.64.2")})
+	for _, dest := range []string{"203.0.113.0/25", "203.0.113.2/32", "2001:db8:0:ff::/64"} {
+		if !rapid.Bool().Draw(t, dest+" is reached by the centre") {
+			continue
 		}
+		hop := addr("169.254.64.99")
+		if prefix(dest).Addr().Is6() {
+			hop = addr("fe80::99")
+		}
+		r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: prefix(dest), NextHop: hop})
 	}
 }
 
@@ -265,6 +270,11 @@ func genTransit(t *rapid.T, r *dataplane.Router) {
 		here := slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Fixed == addr(a) })
 		if !here && rapid.Bool().Draw(t, a+" is translated elsewhere") {
 			r.Transit.Elsewhere = append(r.Transit.Elsewhere, addr(a))
+		}
+	}
+	for _, dest := range []string{"203.0.113.120/32", "203.0.113.121/32"} {
+		if rapid.Bool().Draw(t, dest+" is at another edge") {
+			r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: prefix(dest), NextHop: addr("169.254.64.2")})
 		}
 	}
 }
@@ -329,7 +339,7 @@ func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
 	if tr := r.Transit; tr != nil {
 		in = append(in, tr.ID, tr.ID) // there it differs most
 		addrs = append(addrs, tr.Addrs[0].Addr(), addr("169.254.64.2"), addr("fe80::2"), addr("10.0.7.9"), addr("203.0.113.2"), addr("203.0.113.120"))
-		for _, route := range slices.Concat(tr.Routes, tr.FloatingIPs) {
+		for _, route := range slices.Concat(tr.Routes, tr.External) {
 			addrs = append(addrs, route.Dest.Addr())
 		}
 		addrs = append(addrs, tr.Elsewhere...)

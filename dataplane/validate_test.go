@@ -400,7 +400,7 @@ func somePackets(r dataplane.Router) []dataplane.Packet {
 	if tr := r.Transit; tr != nil {
 		in = append(in, tr.ID)
 		addrs = append(addrs, tr.Elsewhere...)
-		for _, f := range tr.FloatingIPs {
+		for _, f := range tr.External {
 			addrs = append(addrs, f.Dest.Addr())
 		}
 	}

@@ -122,21 +122,14 @@ func (c *checker) transit(r *Router) {
 		}
 	}
 	c.transitRoutes("Transit.Routes", t.Routes)
-	c.transitRoutes("Transit.FloatingIPs", t.FloatingIPs)
-	if len(t.FloatingIPs) > 0 && !t.edge() {
-		c.fault("Transit.FloatingIPs", "are reached through the gateway at the centre, and must be empty")
-	}
+	c.transitRoutes("Transit.External", t.External)
 	here, fixed := make(map[netip.Addr]bool, len(r.FloatingIPs)), make(map[netip.Addr]bool, len(r.FloatingIPs))
 	for _, f := range r.FloatingIPs {
 		here[f.Addr], fixed[f.Fixed] = true, true
 	}
-	for i, f := range t.FloatingIPs {
-		path := index("Transit.FloatingIPs", i) + ".Dest"
-		switch a := f.Dest.Addr(); {
-		case !f.Dest.IsSingleIP() || !a.Is4():
-			c.fault(path, "%s is not a single IPv4 address", f.Dest)
-		case here[a]:
-			c.fault(path, "%s is also a floating IP of this instance", a)
+	for i, x := range t.External {
+		if a := x.Dest.Addr(); x.Dest.IsSingleIP() && here[a] {
+			c.fault(index("Transit.External", i)+".Dest", "%s is also a floating IP of this instance", a)
 		}
 	}
 	known := make(map[netip.Addr]bool, len(t.Elsewhere))

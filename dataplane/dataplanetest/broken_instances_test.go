@@ -190,7 +190,7 @@ func instanceDefects() []defect {
 			}
 		})},
 		{"edge-one-more", "floating IPs of other edges are overlooked", "hub answered, not peer", quickly(func(have, r *dataplane.Router) {
-			r.Transit.FloatingIPs = have.Transit.FloatingIPs
+			r.Transit.External = have.Transit.External
 		})},
 		{"edge-one-more", "what is translated elsewhere is overlooked", "peer answered, not hub", quickly(func(have, r *dataplane.Router) {
 			r.Transit.Elsewhere = have.Transit.Elsewhere

@@ -70,6 +70,15 @@ func centreForwards(s *scene) {
 		probe{from: "edge1", src: web3Addr, to: fip1, at: "other", sees: fip3},
 		probe{from: "db1", to: fip1, at: "other", sees: gatewayAddr},
 	)
+	s.during("without SNAT")
+	s.apply(with(centre(), snat(false)))
+	s.centrally(
+		probe{from: "db1", to: outsideAddr, at: "outside", sees: db1Addr},
+		probe{from: "edge1", src: web2Addr, to: outsideAddr, at: "outside", sees: web2Addr},
+		probe{from: "db1", to: fip1, at: "other", sees: gatewayAddr}, // its edge knows no way back to others
+		probe{from: "edge1", src: web2Addr, to: fip1, at: "other", sees: gatewayAddr},
+		probe{from: "edge1", src: web3Addr, to: fip1, at: "other", sees: fip3},
+	)
 }
 
 func centreElsewhere(s *scene) {
@@ -83,7 +92,7 @@ func centreElsewhere(s *scene) {
 		probe{from: "edge2", src: remoteApp2, to: outsideAddr, at: "outside", sees: gatewayAddr},
 	)
 	s.during("after its floating IP has come here")
-	s.apply(with(centre(), floating(fip1, web1Addr), func(r *dataplane.Router) { r.Transit.Elsewhere = []netip.Addr{remoteApp} }))
+	s.apply(with(centre(), arrives(fip1, web1Addr)))
 	s.centrally(
 		probe{from: "edge1", src: web1Addr, to: outsideAddr, at: "outside", sees: fip1},
 		probe{from: "edge2", src: remoteApp, to: internetAddr, near: "internet"},

@@ -136,6 +136,8 @@ func edgeGateway(s *scene) {
 		probe{from: "web2", to: outsideAddr, at: "hub", sees: web2Addr},
 		probe{from: "app1", to: internetAddr, at: "hub", sees: app1Addr},
 		probe{from: "web1", to: outsideAddr6, at: "hub", sees: web1Addr6},
+		probe{from: "web2", to: gatewayAddr, at: "hub", sees: web2Addr}, // the centre's
+		probe{from: "web2", to: fip3, at: "hub", sees: web2Addr},
 		probe{from: "stranger", to: web1Addr, near: "web1"},
 		probe{from: "stranger", to: web2Addr, near: "web2"},
 		probe{from: "stranger", to: db1Addr, near: "hub"},
@@ -241,7 +243,7 @@ func edgeElsewhere(s *scene) {
 		probe{from: "web2", to: fip2, at: "peer", sees: web2Addr},
 	)
 	s.during("after its floating IP has come here")
-	s.apply(with(edge(), floating(fip3, web3Addr), func(r *dataplane.Router) { r.Transit.Elsewhere = nil }))
+	s.apply(with(edge(), arrives(fip3, web3Addr)))
 	s.check(
 		probe{from: "web3", to: fip1, at: "web1", sees: fip3, as: web1Addr},
 		probe{from: "web2", to: fip3, at: "web3", sees: gatewayAddr, as: web3Addr},
@@ -291,6 +293,8 @@ func edgeExtraRoutes(s *scene) {
 		probe{from: "app1", to: strayAddr, at: "hub", sees: app1Addr},
 		probe{from: "web2", to: remoteApp, at: "peer", sees: web2Addr},
 		probe{from: "web2", to: fip2, at: "peer", sees: web2Addr},
+		probe{from: "web2", to: outsideAddr, at: "hub", sees: web2Addr},
+		probe{from: "web1", to: outsideAddr6, at: "hub", sees: web1Addr6},
 		probe{from: "outside", to: fip1, at: "web1", sees: outsideAddr, as: web1Addr},
 	)
 }

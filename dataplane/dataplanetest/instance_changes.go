@@ -62,7 +62,7 @@ func instanceChanges() []change {
 			r.Ports[i].Anycast, r.Ports[i].Outside = nil, true
 		}
 		t := r.Transit
-		t.Centre, t.FloatingIPs = nil, nil
+		t.Centre, t.External = nil, to("169.254.64.2", fip2.String()+"/32")
 		t.Routes = slices.DeleteFunc(t.Routes, func(r dataplane.Route) bool { return !r.Dest.IsSingleIP() })
 	}))
 	return []change{
@@ -100,13 +100,13 @@ func instanceChanges() []change {
 				{from: "web1", to: outsideAddr6, at: "outside", sees: web1Addr6},
 			},
 		}, {
-			name: "edge-floating-ip-bound", from: edge(), to: with(edge(), floating(fip3, web2Addr)),
+			name: "edge-floating-ip-bound", from: edge(), to: with(edge(), floating(fip4, web2Addr)),
 			survive: []talk{in1, out1, east, remote, fromRemote, remote6, fromCentre, centred},
 			end:     []talk{byCentre, hairpinHere},
 			anew:    []talk{hairpinHere},
 			then: []probe{
-				{from: "web2", to: outsideAddr, at: "outside", sees: fip3},
-				{from: "outside", to: fip3, at: "web2", sees: outsideAddr, as: web2Addr},
+				{from: "web2", to: outsideAddr, at: "outside", sees: fip4},
+				{from: "outside", to: fip4, at: "web2", sees: outsideAddr, as: web2Addr},
 			},
 		}, {
 			name: "edge-gateway-goes", from: edge(), to: withoutGateway(),
@@ -133,7 +133,7 @@ func edgeOneMore(s *scene) {
 		t.Routes = append(t.Routes, to("169.254.64.2", moverAddr.String()+"/32")...)
 	})
 	floats := transit(func(t *dataplane.Transit) {
-		t.FloatingIPs = append(t.FloatingIPs, to("169.254.64.2", fip3.String()+"/32")...)
+		t.External = append(t.External, to("169.254.64.2", fip4.String()+"/32")...)
 	})
 	away := transit(func(t *dataplane.Transit) { t.Elsewhere = append(t.Elsewhere, web2Addr) })
 	steps := []struct {
@@ -143,14 +143,14 @@ func edgeOneMore(s *scene) {
 	}{
 		{"a neighbour comes", with(edge(), here), []probe{{from: "app1", to: moverAddr, at: "mover", sees: app1Addr}}},
 		{"it moves to another edge", with(edge(), there), []probe{{from: "app1", to: moverAddr, at: "peer", sees: app1Addr}}},
-		{"another edge's floating IP comes", with(edge(), there, floats), []probe{{from: "web2", to: fip3, at: "peer", sees: web2Addr}}},
+		{"another edge's floating IP comes", with(edge(), there, floats), []probe{{from: "web2", to: fip4, at: "peer", sees: web2Addr}}},
 		{"an address is translated elsewhere", with(edge(), there, floats, away), []probe{
-			{from: "web2", to: fip3, at: "hub", sees: web2Addr}, {from: "web2", to: fip1, at: "hub", sees: web2Addr},
+			{from: "web2", to: fip4, at: "hub", sees: web2Addr}, {from: "web2", to: fip1, at: "hub", sees: web2Addr},
 		}},
 		{"it is so no more", with(edge(), there, floats), []probe{
-			{from: "web2", to: fip3, at: "peer", sees: web2Addr}, {from: "web2", to: fip1, at: "web1", sees: gatewayAddr, as: web1Addr},
+			{from: "web2", to: fip4, at: "peer", sees: web2Addr}, {from: "web2", to: fip1, at: "web1", sees: gatewayAddr, as: web1Addr},
 		}},
-		{"another edge's floating IP goes", with(edge(), there), []probe{{from: "web2", to: fip3, at: "hub", sees: web2Addr}}},
+		{"another edge's floating IP goes", with(edge(), there), []probe{{from: "web2", to: fip4, at: "hub", sees: web2Addr}}},
 		{"the neighbour returns", with(edge(), here), []probe{{from: "app1", to: moverAddr, at: "mover", sees: app1Addr}}},
 		{"it goes", edge(), nil},
 	}

@@ -17,6 +17,7 @@ import (
 // stray is on the network of web1 and unknown to the edge: what is sent to it goes to hub, which
 // has its address as well. The second is about the centre, with the edges edge1 and edge2.
 var (
+	fip4        = addr("203.0.113.104")
 	web3Addr    = addr("10.0.1.12") // its floating IP is at the centre
 	strayAddr   = addr("10.0.1.77")
 	moverAddr   = addr("10.0.1.30")
@@ -51,9 +52,12 @@ func edge() dataplane.Router {
 				to("169.254.64.2", "10.0.1.20/32", "10.0.2.20/32"), to("fe80::2", "fd00:2::20/128"),
 				to("169.254.64.99", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"), to("fe80::99", "fd00:1::/64", "fd00:2::/64", "fd00:3::/64"),
 			),
-			Centre:      addrs("169.254.64.99", "fe80::99"),
-			FloatingIPs: to("169.254.64.2", fip2.String()+"/32"),
-			Elsewhere:   []netip.Addr{web3Addr},
+			Centre: addrs("169.254.64.99", "fe80::99"),
+			External: slices.Concat(
+				to("169.254.64.2", fip2.String()+"/32"),
+				to("169.254.64.99", fip3.String()+"/32", gatewayAddr.String()+"/32", "203.0.113.0/24"), to("fe80::99", "2001:db8:1::2/128", "2001:db8:1::/64"),
+			),
+			Elsewhere: []netip.Addr{web3Addr},
 		}
 	})
 }
@@ -71,9 +75,20 @@ func centre() dataplane.Router {
 				to("169.254.64.1", "10.0.1.10/32", "10.0.1.11/32", "10.0.1.12/32"), to("fe80::1", "fd00:1::10/128"),
 				to("169.254.64.2", "10.0.2.20/32", "10.0.2.21/32"), to("fe80::2", "fd00:2::20/128"),
 			),
+			External:  to("169.254.64.1", fip1.String()+"/32"),
 			Elsewhere: []netip.Addr{web1Addr, remoteApp},
 		}
 	})
+}
+
+// arrives moves a floating IP to an instance that knew it to be at another.
+func arrives(a, fixed netip.Addr) func(*dataplane.Router) {
+	return func(r *dataplane.Router) {
+		t := r.Transit
+		t.External = slices.DeleteFunc(t.External, func(x dataplane.Route) bool { return x.Dest == netip.PrefixFrom(a, a.BitLen()) })
+		t.Elsewhere = slices.DeleteFunc(t.Elsewhere, func(e netip.Addr) bool { return e == fixed })
+		floating(a, fixed)(r)
+	}
 }
 
 // to makes routes with one next hop.
@@ -95,11 +110,11 @@ func instance(name string) (Workload, bool) {
 	switch name {
 	case "peer":
 		return on("169.254.64.1", edgeMAC, []netip.Addr{
-			remoteWeb, remoteApp, remoteApp6, moverAddr, fip2, fip3, viaPeer, viaPeer6, anycastAddr, anycast6,
+			remoteWeb, remoteApp, remoteApp6, moverAddr, fip2, fip4, viaPeer, viaPeer6, anycastAddr, anycast6,
 		}, "169.254.64.2/18", "fe80::2/64")
 	case "hub":
 		return on("169.254.64.1", edgeMAC, []netip.Addr{
-			strayAddr, strayAddr6, db1Addr, db1Addr6, outsideAddr, outsideAddr6, internetAddr, internetAddr6, fip1, fip2, fip3, beyond,
+			strayAddr, strayAddr6, db1Addr, db1Addr6, outsideAddr, outsideAddr6, internetAddr, internetAddr6, gatewayAddr, fip1, fip2, fip3, fip4, beyond,
 		}, "169.254.64.99/18", "fe80::99/64")
 	case "edge1":
 		return on("169.254.64.99", centreMAC, []netip.Addr{

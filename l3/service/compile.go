@@ -17,18 +17,24 @@ type Intent struct {
 	Ports       []l3.Port             `json:"ports"` // that the router owns, its gateway's too
 	Networks    map[string]l3.Network `json:"networks"`
 	Subnets     map[string]l3.Subnet  `json:"subnets"`
-	FloatingIPs []l3.FloatingIP       `json:"floating_ips"` // bound through the router
+	FloatingIPs []l3.FloatingIP       `json:"floating_ips"`     // bound through the router
+	Spread      *Spread               `json:"spread,omitempty"` // of a distributed router
 }
 
-// Compile derives what a host must realise. It is a pure function, and the order of the intent's
-// lists is without effect.
+// Compile derives what a router's host must realise; of a distributed router, the host of its
+// centre. It is a pure function, and the order of the intent's lists is without effect.
 //
 // A port that is administratively down is left out, and with it the routes and floating IPs that
 // need it. Of a router that is down nothing but the ID is left. What is returned without an error
 // is valid; see [dataplane.Router.Validate].
 func Compile(in Intent) (dataplane.Router, error) {
-	if !in.Router.AdminStateUp {
+	switch {
+	case in.Spread != nil && !in.Router.AdminStateUp:
+		return dataplane.Router{ID: dataplane.CentreID(in.Router.ID)}, nil
+	case !in.Router.AdminStateUp:
 		return dataplane.Router{ID: in.Router.ID}, nil
+	case in.Spread != nil:
+		return in.compileCentre()
 	}
 	r, err := in.wiring(func(p *l3.Port) bool { return p.AdminStateUp })
 	if err != nil {
