@@ -81,6 +81,10 @@ func TestNames(t *testing.T) {
 	require.Equal(t, "qr-5ad3a6b1-1c", dataplane.PortDevice(id))
 	require.Equal(t, "qg-5ad3a6b1-1c", dataplane.GatewayDevice(id))
 	require.Equal(t, "qr-web", dataplane.PortDevice("web"))
+	for _, name := range []string{"qr-web", "qg-web", "qt-web"} {
+		require.True(t, dataplane.IsDevice(name, "web"), name)
+	}
+	require.False(t, dataplane.IsDevice("qr-web", "app"))
 }
 
 func TestGatewayAddresses(t *testing.T) {

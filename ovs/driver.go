@@ -384,7 +384,7 @@ func (d *Driver) portOf(s *session, ns namespace.NS, dev string) (*port, error) 
 	var found *port
 	s.view.read(func() {
 		for _, p := range s.view.routers[ns.Router] {
-			if dev == dataplane.PortDevice(p.mark.port) || dev == dataplane.GatewayDevice(p.mark.port) {
+			if dataplane.IsDevice(dev, p.mark.port) {
 				found = p
 			}
 		}

@@ -21,7 +21,7 @@ func vethName(port string) string { return "tap" + port[:min(len(port), idLen)] 
 // internal says that a port can be an internal port: its device has a name that no other device on
 // the switch has, and so can keep it.
 func (a attachment) internal() bool {
-	return a.dev == dataplane.PortDevice(a.ID) || a.dev == dataplane.GatewayDevice(a.ID)
+	return dataplane.IsDevice(a.dev, a.ID)
 }
 
 // newName is the name that a port gets on the bridge.

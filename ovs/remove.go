@@ -78,7 +78,7 @@ func (d *Driver) others(ctx context.Context, router string, devices []string) ([
 	var ports []*port
 	s.view.read(func() { ports = s.view.routers[router].sorted() })
 	return slices.DeleteFunc(ports, func(p *port) bool {
-		return slices.Contains(devices, dataplane.PortDevice(p.mark.port)) || slices.Contains(devices, dataplane.GatewayDevice(p.mark.port))
+		return slices.ContainsFunc(devices, func(dev string) bool { return dataplane.IsDevice(dev, p.mark.port) })
 	}), nil
 }
 

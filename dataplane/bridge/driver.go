@@ -237,7 +237,7 @@ func (d *Driver) unplug(ctx context.Context, ns namespace.NS, dev string) (tap *
 	if ns.Router != "" {
 		err = d.view.read(func() {
 			for _, l := range d.view.taps[ns.Router] {
-				if dev == dataplane.PortDevice(l.mark.port) || dev == dataplane.GatewayDevice(l.mark.port) {
+				if dataplane.IsDevice(dev, l.mark.port) {
 					tap = l
 				}
 			}

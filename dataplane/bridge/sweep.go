@@ -119,7 +119,7 @@ func (d *Driver) Sweep(ctx context.Context, router string, devices []string) err
 // locked.
 func (v *view) others(router string, devices []string) (taps []*link) {
 	for _, l := range sorted(v.taps[router]) {
-		if !slices.Contains(devices, dataplane.PortDevice(l.mark.port)) && !slices.Contains(devices, dataplane.GatewayDevice(l.mark.port)) {
+		if !slices.ContainsFunc(devices, func(dev string) bool { return dataplane.IsDevice(dev, l.mark.port) }) {
 			taps = append(taps, l)
 		}
 	}
