@@ -94,11 +94,11 @@ func edgeNeighbours(s *scene) {
 	})
 }
 
-// stranger is a host outside that takes a floating IP for the way to everything.
-func stranger() Workload {
+// stranger is a host outside that takes a floating IP for the way to everything. It has further
+// addresses to send from.
+func stranger(name, addr4, addr6 string, local ...netip.Addr) Workload {
 	return Workload{
-		Name: "stranger", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: prefixes("203.0.113.60/24", "2001:db8:1::60/64")}},
-		Local: append(addrs("10.0.1.1"), web2Addr, db1Addr, remoteApp),
+		Name: name, Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: prefixes(addr4+"/24", addr6+"/64")}}, Local: local,
 		Routes: append(to(fip1.String(), "10.0.0.0/8", gatewayAddr.String()+"/32"),
 			dataplane.Route{Dest: netip.MustParsePrefix("fd00::/16"), NextHop: linkLocalOf(port("", 9).MAC)}),
 	}
@@ -107,7 +107,9 @@ func stranger() Workload {
 func edgeGateway(s *scene) {
 	s.apply(edge())
 	s.cast("edge", "web1", "web2", "app1", "peer", "hub", "outside")
-	s.attach(stranger())
+	inside := append(addrs("10.0.1.1"), web2Addr, db1Addr, remoteApp)
+	s.attach(stranger("stranger", "203.0.113.60", "2001:db8:1::60"))
+	s.attach(stranger("liar", "203.0.113.61", "2001:db8:1::61", inside...))
 	s.attach(Workload{ // the floating IP of another edge, as the external network has it
 		Name: "other", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: []netip.Prefix{netip.PrefixFrom(fip2, 24)}}},
 	})
@@ -147,10 +149,10 @@ func edgeGateway(s *scene) {
 		probe{from: "stranger", to: remoteApp6, near: "peer"},
 	)
 	s.during("a source that cannot be outside")
-	for _, src := range append(addrs("10.0.1.1"), web2Addr, db1Addr, remoteApp) {
-		s.check(probe{from: "stranger", src: src, to: fip1, near: "web1"})
+	for _, src := range inside {
+		s.check(probe{from: "liar", src: src, to: fip1, near: "web1"})
 	}
-	s.check(probe{from: "stranger", to: fip1, at: "web1", sees: addr("203.0.113.60"), as: web1Addr})
+	s.check(probe{from: "liar", to: fip1, at: "web1", sees: addr("203.0.113.61"), as: web1Addr})
 }
 
 func edgeARPOutside(s *scene) {
