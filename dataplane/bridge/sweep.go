@@ -119,7 +119,8 @@ func (d *Driver) Sweep(ctx context.Context, router string, devices []string) err
 // locked.
 func (v *view) others(router string, devices []string) (taps []*link) {
 	for _, l := range sorted(v.taps[router]) {
-		if !slices.ContainsFunc(devices, func(dev string) bool { return dataplane.IsDevice(dev, l.mark.port) }) {
+		named := func(device func(string) string) bool { return slices.Contains(devices, device(l.mark.port)) }
+		if !named(dataplane.PortDevice) && !named(dataplane.GatewayDevice) && !named(dataplane.TransitDevice) {
 			taps = append(taps, l)
 		}
 	}
