@@ -65,6 +65,9 @@ func instanceChanges() []change {
 		t.Centre, t.External = nil, to("169.254.64.2", fip2.String()+"/32")
 		t.Routes = slices.DeleteFunc(t.Routes, func(r dataplane.Route) bool { return !r.Dest.IsSingleIP() })
 	}))
+	left := with(withoutGateway(), func(r *dataplane.Router) {
+		r.Transit.External = append(r.Transit.External, to("169.254.64.2", fip1.String()+"/32")...)
+	})
 	return []change{
 		{
 			name: "central-to-edge", from: central, to: edge(),
@@ -109,11 +112,12 @@ func instanceChanges() []change {
 				{from: "outside", to: fip4, at: "web2", sees: outsideAddr, as: web2Addr},
 			},
 		}, {
-			name: "edge-gateway-goes", from: edge(), to: withoutGateway(),
+			name: "edge-floating-ip-leaves", from: edge(), to: left,
 			survive: []talk{east, remote, fromRemote, remote6, byCentre, fromCentre, centred},
 			end:     []talk{in1, out1, hairpinHere},
 			then: []probe{
 				{from: "web1", to: outsideAddr, at: "hub", sees: web1Addr},
+				{from: "web2", to: fip1, at: "peer", sees: web2Addr},
 				{from: "outside", to: fip1, near: "web1"},
 			},
 		},

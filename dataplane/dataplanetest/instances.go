@@ -110,7 +110,7 @@ func instance(name string) (Workload, bool) {
 	switch name {
 	case "peer":
 		return on("169.254.64.1", edgeMAC, []netip.Addr{
-			remoteWeb, remoteApp, remoteApp6, moverAddr, fip2, fip4, viaPeer, viaPeer6, anycastAddr, anycast6,
+			remoteWeb, remoteApp, remoteApp6, moverAddr, fip1, fip2, fip4, viaPeer, viaPeer6, anycastAddr, anycast6,
 		}, "169.254.64.2/18", "fe80::2/64")
 	case "hub":
 		return on("169.254.64.1", edgeMAC, []netip.Addr{
