@@ -46,6 +46,7 @@ type change struct {
 	end      []talk
 	anew     []talk  // of those that end: the next datagram is the first of a new connection, and answered
 	then     []probe // what holds for new connections
+	converts bool    // a router into an instance, or back: its ways are others, and packets on them may get lost
 }
 
 const changeWhy = "Exactly the connections that a change touches end, at once and in both directions; every other connection survives without a lost packet. " +
@@ -170,7 +171,7 @@ func (c change) test(s *scene) {
 	}
 	s.apply(c.from)
 	s.apply(c.from) // a dataplane may take another way from a router that it has found as it left it
-	kept, gone, anew := s.begin(c.survive, true), s.begin(c.end, false), s.begin(c.anew, false)
+	kept, gone, anew := s.begin(c.survive, !c.converts), s.begin(c.end, false), s.begin(c.anew, false)
 	kept.pause(s)
 	s.apply(c.to)
 	gone.expectEnded(s)

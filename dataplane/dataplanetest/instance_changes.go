@@ -66,11 +66,11 @@ func instanceChanges() []change {
 		t.Routes = slices.DeleteFunc(t.Routes, func(r dataplane.Route) bool { return !r.Dest.IsSingleIP() })
 	}))
 	left := with(withoutGateway(), func(r *dataplane.Router) {
-		r.Transit.External = append(r.Transit.External, to("169.254.64.2", fip1.String()+"/32")...)
+		r.Transit.External = append(r.Transit.External, to("169.254.64.3", fip1.String()+"/32")...)
 	})
 	return []change{
 		{
-			name: "central-to-edge", from: central, to: edge(),
+			name: "central-to-edge", from: central, to: edge(), converts: true,
 			survive: []talk{in1, out1, east, hairpinHere},
 			end:     []talk{sharedHere, shared1},
 			then: []probe{
@@ -79,7 +79,7 @@ func instanceChanges() []change {
 				{from: "web1", to: outsideAddr6, at: "hub", sees: web1Addr6},
 			},
 		}, {
-			name: "edge-to-centre", from: edge(), to: asCentre,
+			name: "edge-to-centre", from: edge(), to: asCentre, converts: true,
 			survive: []talk{in1, out1, east, hairpinHere, remote, fromRemote, remote6},
 			end:     []talk{byCentre},
 			then: []probe{
@@ -89,13 +89,13 @@ func instanceChanges() []change {
 				{from: "web3", to: outsideAddr, near: "outside"}, // it is still translated elsewhere
 			},
 		}, {
-			name: "centre-to-central", from: asCentre, to: central,
+			name: "centre-to-central", from: asCentre, to: central, converts: true,
 			survive: []talk{in1, out1, east, hairpinHere, sharedHere, six},
 			then: []probe{
 				{from: "web3", to: outsideAddr, at: "outside", sees: gatewayAddr},
 			},
 		}, {
-			name: "edge-to-central", from: edge(), to: central,
+			name: "edge-to-central", from: edge(), to: central, converts: true,
 			survive: []talk{in1, out1, east, hairpinHere},
 			end:     []talk{byCentre},
 			then: []probe{
@@ -117,7 +117,7 @@ func instanceChanges() []change {
 			end:     []talk{in1, out1, hairpinHere},
 			then: []probe{
 				{from: "web1", to: outsideAddr, at: "hub", sees: web1Addr},
-				{from: "web2", to: fip1, at: "peer", sees: web2Addr},
+				{from: "web2", to: fip1, at: "third", sees: web2Addr},
 				{from: "outside", to: fip1, near: "web1"},
 			},
 		},

@@ -110,8 +110,10 @@ func instance(name string) (Workload, bool) {
 	switch name {
 	case "peer":
 		return on("169.254.64.1", edgeMAC, []netip.Addr{
-			remoteWeb, remoteApp, remoteApp6, moverAddr, fip1, fip2, fip4, viaPeer, viaPeer6, anycastAddr, anycast6,
+			remoteWeb, remoteApp, remoteApp6, moverAddr, fip2, fip4, viaPeer, viaPeer6, anycastAddr, anycast6,
 		}, "169.254.64.2/18", "fe80::2/64")
+	case "third":
+		return on("169.254.64.1", edgeMAC, []netip.Addr{fip1}, "169.254.64.3/18", "fe80::3/64")
 	case "hub":
 		return on("169.254.64.1", edgeMAC, []netip.Addr{
 			strayAddr, strayAddr6, db1Addr, db1Addr6, outsideAddr, outsideAddr6, internetAddr, internetAddr6, gatewayAddr, fip1, fip2, fip3, fip4, beyond,
