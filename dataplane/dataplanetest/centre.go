@@ -11,13 +11,16 @@ func centreClauses() []clause {
 	return []clause{
 		{
 			name: "centre-forwards",
-			why: "The centre does what no edge does: it translates what leaves without a floating IP of an edge, has the floating IPs that no edge serves, and reaches by ARP " +
-				"what is nowhere listed. It forwards between edges, and takes the router's own addresses as sources from the transit, as every instance has them.",
+			why: "The centre translates what leaves without a floating IP at an edge, has the floating " +
+				"IPs that no edge has, and asks by ARP for addresses that are listed nowhere. It " +
+				"forwards between edges, and takes the router's own addresses as sources from the " +
+				"transit.",
 			test: centreForwards,
 		}, {
 			name: "centre-elsewhere",
-			why: "What comes from a fixed address whose floating IP is at an edge never leaves by the centre's gateway. While a floating IP moves, its connections would " +
-				"else be seen from the gateway's address, and be ended by their other ends.",
+			why: "No packet leaves the centre's gateway from a fixed address whose floating IP is at " +
+				"an edge. Otherwise, while a floating IP moves, its connections would be seen from " +
+				"the gateway's address, and their other ends would reset them.",
 			test: centreElsewhere,
 		},
 	}

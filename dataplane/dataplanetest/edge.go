@@ -12,40 +12,56 @@ func edgeClauses() []clause {
 	return []clause{
 		{
 			name: "edge-neighbours",
-			why: "Of the subnet of an anycast leg only its neighbours are on the link, which the kernel does not assume of an address without its prefix route " +
-				"(IFA_F_NOPREFIXROUTE): for them the edge asks by ARP and neighbour discovery, and what is sent to any other address goes over the transit, to the edge " +
-				"that has it or to the centre. An edge that asks for all is answered from other hosts, and becomes the way there.",
+			why: "At an edge only the neighbours of an anycast leg are on its link " +
+				"(IFA_F_NOPREFIXROUTE keeps the kernel from assuming the whole subnet). The edge asks " +
+				"for them alone, by ARP and neighbour discovery. What is sent to any other address of " +
+				"the subnet goes over the transit: to the edge that has the address, or to the " +
+				"centre. An edge that asks for every address is answered from other hosts, and their " +
+				"traffic takes the wrong way.",
 			test: edgeNeighbours,
 		}, {
 			name: "edge-gateway",
-			why: "By the gateway of an edge pass floating IPs, in, out and by hairpin, and nothing else: no other internal host leaves by it, none is reached but by its " +
-				"floating IP, no source inside arrives from outside (RFC 2827), and no IPv6 passes. A host needs no external address of its own, and its tenants no filter against it.",
+			why: "Only floating IPs pass the gateway of an edge: in, out and by hairpin. No other " +
+				"internal host leaves by it, none is reached but by its floating IP, no internal " +
+				"source arrives from outside (RFC 2827), and no IPv6 passes. Therefore the host needs " +
+				"no external address of its own.",
 			test: edgeGateway,
 		}, {
 			name: "edge-arp-outside",
-			why: "What an edge asks and announces on the external network shows a floating IP as its sender. The kernel takes an address of another device when the " +
-				"gateway has none that fits (inet_select_addr): then neighbours learn a private address of one tenant, which others have as well.",
+			why: "Every ARP request of an edge on the external network has a floating IP as its " +
+				"sender. If the gateway has no address that fits, the kernel takes one of another " +
+				"device (inet_select_addr), and neighbours learn a private address that other tenants " +
+				"have as well.",
 			test: edgeARPOutside,
 		}, {
 			name: "edge-errors-outside",
-			why: "An ICMP error about a packet to a floating IP comes from the floating IP, also if the edge itself sends it, and leaves by the gateway as the packet came. " +
-				"The kernel routes its own errors without the mark of the packet unless fwmark_reflect is on: they would go to the centre, which cannot translate them.",
+			why: "An ICMP error about a packet to a floating IP comes from the floating IP, and leaves " +
+				"by the gateway, even if the edge itself sends it. The kernel gives its own errors " +
+				"the mark of the packet only if fwmark_reflect is on. Without it they go to the " +
+				"centre, which cannot translate them.",
 			test: edgeErrorsOutside,
 		}, {
 			name: "edge-transit",
-			why: "What another instance sends is taken, whatever its source: all instances own the router's addresses, and the kernel drops a packet from an address of its own " +
-				"as martian (fib_validate_source, without accept_local). Answers go back over the transit, not out by a floating IP that they do not belong to. " +
-				"What an edge has from the transit it does not send back there: an address that two instances believe at each other would circle until its TTL ends.",
+			why: "An edge takes every source from the transit. All instances own the router's " +
+				"addresses, and without accept_local the kernel drops a packet from one of its own as " +
+				"martian (fib_validate_source). Answers return over the transit, also those of a host " +
+				"with a floating IP here. A packet from the transit never returns to it: if two " +
+				"instances believed an address to be at the other, it would circle until its TTL " +
+				"ends.",
 			test: edgeTransit,
 		}, {
 			name: "edge-elsewhere",
-			why: "What a host whose floating IP the centre has sends to a floating IP goes to the centre, untranslated, also if the floating IP is of this edge: " +
-				"its kernel has that in the table local, before all others. So the server sees the client's floating IP wherever it is (P7).",
+			why: "Some fixed addresses have their floating IP at the centre. What they send to a " +
+				"floating IP goes to the centre untranslated, even if this edge has that floating IP: " +
+				"its kernel would look in the table local first. So the server sees the client's " +
+				"floating IP, wherever the client is (P7).",
 			test: edgeElsewhere,
 		}, {
 			name: "edge-extra-routes",
-			why: "An extra route at an edge leads to its next hop here, or over the transit to the instance that has it, for all traffic; by a next hop outside it leads floating IPs out " +
-				"by the gateway, and everything else to the centre. A default route inside precedes the way outwards, and never the ways to other instances.",
+			why: "An extra route whose next hop is here, or at another instance, is for all traffic. " +
+				"If its next hop is outside, floating IPs take it, and everything else goes to the " +
+				"centre. A default route inside comes before the ways to the outside, and after those " +
+				"to other instances.",
 			test: edgeExtraRoutes,
 		},
 	}

@@ -14,23 +14,27 @@ func instanceClauses() []clause {
 	return []clause{
 		{
 			name: "edge-one-more",
-			why: "One more or less of what is there by the thousand, a neighbour, a route to another instance, another edge's floating IP, a fixed address that is translated " +
-				"elsewhere, is in force when Apply returns, leaves every connection alone, and leads to the same as applying the router afresh. It may cost no more than the difference, " +
-				"and so goes a way of its own.",
+			why: "A neighbour, a route to another instance, another edge's floating IP and a fixed " +
+				"address that is translated elsewhere may be there by the thousand. One more or one " +
+				"less is in force when Apply returns, harms no connection, and leads to the same " +
+				"state as a fresh Apply.",
 			test: edgeOneMore,
 		}, {
 			name: "edge-counters-are-exact",
-			why: "An edge counts what passes by its floating IPs, by the gateway and by hairpin, and not what it leads to other instances. Otherwise the same packet is billed on two hosts, " +
-				"or on none.",
+			why: "An edge counts what passes by its floating IPs, from outside, to the outside and by " +
+				"hairpin. It does not count what it sends to other instances, because those count it.",
 			test: edgeCounting,
 		}, {
 			name: "edge-damage-is-announced-and-mended",
-			why: "Whatever another process breaks of an edge, its policy rules and the order of its tables included, is announced by Watch, named by Plan and mended by Apply. A leg that was down " +
-				"has lost its IPv6 link-local address, which the kernel gives once (addrconf_ifdown deletes it, keep_addr_on_down or not): without one it solicits nobody.",
+			why: "Watch announces, Plan names and Apply mends whatever another process breaks of an " +
+				"edge, its policy rules and their order included. A leg that was down has lost its " +
+				"link-local address for good (addrconf_ifdown removes it, whatever keep_addr_on_down " +
+				"says), and without one it solicits nobody.",
 			test: edgeDamage,
 		}, {
 			name: "edge-restart",
-			why:  "A process that starts afresh over an edge leaves it alone: no kernel write, no packet lost, connections and counters intact.",
+			why: "A process that starts afresh over an edge leaves it alone: no kernel write, no " +
+				"packet lost, connections and counters intact.",
 			test: func(s *scene) {
 				s.host("peer")
 				s.steadyTraffic(edge(), edgeTalks, func() error { return s.restarts(edge()) })
