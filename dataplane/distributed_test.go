@@ -136,37 +136,39 @@ func TestEdgePortTo(t *testing.T) {
 	}
 }
 
+// invalidInstances are edges with one fault each.
+var invalidInstances = map[string]struct {
+	change func(*dataplane.Router)
+	want   string
+}{
+	"anycast without a transit": {func(r *dataplane.Router) { r.Transit = nil; r.Gateway = nil; r.FloatingIPs = nil; r.Routes = nil }, "Ports[0].Anycast: needs a transit"},
+	"anycast at the centre":     {func(r *dataplane.Router) { r.Transit.Centre = nil; r.Transit.External = nil }, "Ports[0].Anycast: needs a transit with a centre"},
+	"a neighbour of elsewhere":  {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.1.5") }, "Ports[0].Anycast.Neighbours[0]: 10.0.1.5 is in no subnet of the port"},
+	"a neighbour twice":         {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.0.7") }, "Ports[0].Anycast.Neighbours[1]: 10.0.0.7 is there twice"},
+	"the port as a neighbour":   {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.0.1") }, "is the router's own address"},
+	"broadcast as a neighbour":  {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.0.255") }, "is the broadcast address"},
+	"anycast and outside":       {func(r *dataplane.Router) { r.Ports[0].Outside = true }, "Ports[0].Outside: is for internal ports that are not anycast"},
+	"an anycast gateway":        {func(r *dataplane.Router) { r.Gateway.Anycast = &dataplane.Anycast{} }, "Gateway.Anycast: is for internal ports only"},
+	"a public transit address":  {func(r *dataplane.Router) { r.Transit.Addrs[0] = prefix("10.77.0.1/24") }, "Transit.Addrs: must be one address in 169.254.0.0/16"},
+	"a shared transit":          {func(r *dataplane.Router) { r.Transit.Network = r.Ports[0].Network }, "the transit needs one of its own"},
+	"two centres":               {func(r *dataplane.Router) { r.Transit.Centre[1] = addr("169.254.64.98") }, "Transit.Centre[1]: 169.254.64.98 is a second one of its family"},
+	"itself as the centre":      {func(r *dataplane.Router) { r.Transit.Centre[0] = addr("169.254.64.1") }, "Transit.Centre[0]: 169.254.64.1 is the router's own address"},
+	"an instance elsewhere":     {func(r *dataplane.Router) { r.Transit.Routes[0].NextHop = addr("10.0.0.7") }, "Transit.Routes[0].NextHop: 10.0.0.7 is not an address on the transit"},
+	"a route twice":             {func(r *dataplane.Router) { r.Transit.Routes[1].Dest = r.Transit.Routes[0].Dest }, "Transit.Routes[1].Dest: 10.0.1.6/32 is also Transit.Routes[0].Dest"},
+	"a route of two families":   {func(r *dataplane.Router) { r.Transit.Routes[0].NextHop = addr("fe80::2") }, "Transit.Routes[0].NextHop: fe80::2 is not of the family of 10.0.1.6/32"},
+	"a floating IP twice":       {func(r *dataplane.Router) { r.Transit.External[0].Dest = prefix("203.0.113.5/32") }, "203.0.113.5 is also a floating IP of this instance"},
+	"fixed here and elsewhere":  {func(r *dataplane.Router) { r.Transit.Elsewhere[0] = addr("10.0.0.5") }, "Transit.Elsewhere[0]: 10.0.0.5 has a floating IP of this instance"},
+	"a floating IP of a remote": {func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = addr("10.0.1.6") }, "FloatingIPs[0].Fixed: 10.0.1.6 is not a neighbour of Ports[1], which is anycast"},
+	"a remote next hop":         {func(r *dataplane.Router) { r.Routes[0].NextHop = addr("10.0.1.6") }, "Routes[0].NextHop: 10.0.1.6 is not a neighbour of Ports[1]"},
+	"SNAT without an address":   {func(r *dataplane.Router) { r.Gateway.SNAT = true }, "Gateway.SNAT: a gateway for floating IPs only"},
+	"an address too many":       {func(r *dataplane.Router) { r.Gateway.Addrs = []netip.Prefix{prefix("203.0.113.3/24")} }, "Gateway.Addrs: a gateway for floating IPs only has none"},
+	"no hairpin":                {func(r *dataplane.Router) { r.Gateway.Hairpin = netip.Addr{} }, "Gateway.Hairpin: is missing"},
+	"hairpin of a full gateway": {func(r *dataplane.Router) { *r = threeTier(); r.Gateway.Hairpin = addr("203.0.113.9") }, "Gateway.Hairpin: is for a gateway for floating IPs only"},
+	"IPv6 outside":              {func(r *dataplane.Router) { r.Gateway.NextHops[0] = addr("fe80::1") }, "Gateway.NextHops[0]: fe80::1 is of IPv6"},
+}
+
 func TestValidateNamesTheFaultOfAnInstance(t *testing.T) {
-	tests := map[string]struct {
-		change func(*dataplane.Router)
-		want   string
-	}{
-		"anycast without a transit": {func(r *dataplane.Router) { r.Transit = nil; r.Gateway = nil; r.FloatingIPs = nil; r.Routes = nil }, "Ports[0].Anycast: needs a transit"},
-		"anycast at the centre":     {func(r *dataplane.Router) { r.Transit.Centre = nil; r.Transit.External = nil }, "Ports[0].Anycast: needs a transit with a centre"},
-		"a neighbour of elsewhere":  {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.1.5") }, "Ports[0].Anycast.Neighbours[0]: 10.0.1.5 is in no subnet of the port"},
-		"a neighbour twice":         {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.0.7") }, "Ports[0].Anycast.Neighbours[1]: 10.0.0.7 is there twice"},
-		"the port as a neighbour":   {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.0.1") }, "is the router's own address"},
-		"broadcast as a neighbour":  {func(r *dataplane.Router) { r.Ports[0].Anycast.Neighbours[0] = addr("10.0.0.255") }, "is the broadcast address"},
-		"anycast and outside":       {func(r *dataplane.Router) { r.Ports[0].Outside = true }, "Ports[0].Outside: is for internal ports that are not anycast"},
-		"an anycast gateway":        {func(r *dataplane.Router) { r.Gateway.Anycast = &dataplane.Anycast{} }, "Gateway.Anycast: is for internal ports only"},
-		"a public transit address":  {func(r *dataplane.Router) { r.Transit.Addrs[0] = prefix("10.77.0.1/24") }, "Transit.Addrs: must be one address in 169.254.0.0/16"},
-		"a shared transit":          {func(r *dataplane.Router) { r.Transit.Network = r.Ports[0].Network }, "the transit needs one of its own"},
-		"two centres":               {func(r *dataplane.Router) { r.Transit.Centre[1] = addr("169.254.64.98") }, "Transit.Centre[1]: 169.254.64.98 is a second one of its family"},
-		"itself as the centre":      {func(r *dataplane.Router) { r.Transit.Centre[0] = addr("169.254.64.1") }, "Transit.Centre[0]: 169.254.64.1 is the router's own address"},
-		"an instance elsewhere":     {func(r *dataplane.Router) { r.Transit.Routes[0].NextHop = addr("10.0.0.7") }, "Transit.Routes[0].NextHop: 10.0.0.7 is not an address on the transit"},
-		"a route twice":             {func(r *dataplane.Router) { r.Transit.Routes[1].Dest = r.Transit.Routes[0].Dest }, "Transit.Routes[1].Dest: 10.0.1.6/32 is also Transit.Routes[0].Dest"},
-		"a route of two families":   {func(r *dataplane.Router) { r.Transit.Routes[0].NextHop = addr("fe80::2") }, "Transit.Routes[0].NextHop: fe80::2 is not of the family of 10.0.1.6/32"},
-		"a floating IP twice":       {func(r *dataplane.Router) { r.Transit.External[0].Dest = prefix("203.0.113.5/32") }, "203.0.113.5 is also a floating IP of this instance"},
-		"fixed here and elsewhere":  {func(r *dataplane.Router) { r.Transit.Elsewhere[0] = addr("10.0.0.5") }, "Transit.Elsewhere[0]: 10.0.0.5 has a floating IP of this instance"},
-		"a floating IP of a remote": {func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = addr("10.0.1.6") }, "FloatingIPs[0].Fixed: 10.0.1.6 is not a neighbour of Ports[1], which is anycast"},
-		"a remote next hop":         {func(r *dataplane.Router) { r.Routes[0].NextHop = addr("10.0.1.6") }, "Routes[0].NextHop: 10.0.1.6 is not a neighbour of Ports[1]"},
-		"SNAT without an address":   {func(r *dataplane.Router) { r.Gateway.SNAT = true }, "Gateway.SNAT: a gateway for floating IPs only"},
-		"an address too many":       {func(r *dataplane.Router) { r.Gateway.Addrs = []netip.Prefix{prefix("203.0.113.3/24")} }, "Gateway.Addrs: a gateway for floating IPs only has none"},
-		"no hairpin":                {func(r *dataplane.Router) { r.Gateway.Hairpin = netip.Addr{} }, "Gateway.Hairpin: is missing"},
-		"hairpin of a full gateway": {func(r *dataplane.Router) { *r = threeTier(); r.Gateway.Hairpin = addr("203.0.113.9") }, "Gateway.Hairpin: is for a gateway for floating IPs only"},
-		"IPv6 outside":              {func(r *dataplane.Router) { r.Gateway.NextHops[0] = addr("fe80::1") }, "Gateway.NextHops[0]: fe80::1 is of IPv6"},
-	}
-	for name, test := range tests {
+	for name, test := range invalidInstances {
 		t.Run(name, func(t *testing.T) {
 			r := edge()
 			test.change(&r)

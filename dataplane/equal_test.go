@@ -130,6 +130,17 @@ func TestEqualRoutersBehaveAlike(t *testing.T) {
 		o := r.Clone()
 		o.Ports = rapid.Permutation(o.Ports).Draw(t, "ports")
 		o.FloatingIPs = rapid.Permutation(o.FloatingIPs).Draw(t, "floating IPs")
+		for i := range o.Ports {
+			if a := o.Ports[i].Anycast; a != nil {
+				a.Neighbours = rapid.Permutation(a.Neighbours).Draw(t, "neighbours")
+			}
+		}
+		if tr := o.Transit; tr != nil {
+			tr.Routes = rapid.Permutation(tr.Routes).Draw(t, "routes of the transit")
+			tr.Centre = rapid.Permutation(tr.Centre).Draw(t, "addresses of the centre")
+			tr.External = rapid.Permutation(tr.External).Draw(t, "external addresses")
+			tr.Elsewhere = rapid.Permutation(tr.Elsewhere).Draw(t, "translated elsewhere")
+		}
 		require.True(t, r.Equal(o))
 		p := genPacket(r).Draw(t, "packet")
 		require.Equal(t, r.Trace(p), o.Trace(p))

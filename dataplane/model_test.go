@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -524,10 +525,11 @@ tcp 10.0.1.7:40000 → 203.0.113.5:80: forwarded by web to 10.0.0.5, as 203.0.11
 func TestModelProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := genRouter().Draw(t, "router")
-		p := genPacket(r).Draw(t, "packet")
 		m := dataplane.NewModel(r)
-		for _, got := range m.Paths(p) {
-			checkProperties(t, r, m, got)
+		for _, p := range rapid.SliceOfN(genPacket(r), 50, 100).Draw(t, "packets") {
+			for _, got := range m.Paths(p) {
+				checkProperties(t, r, m, got)
+			}
 		}
 	})
 }
@@ -547,6 +549,8 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 	reply := got.Reply()
 	require.Equal(t, [2]netip.Addr{p.Dst, p.Src}, [2]netip.Addr{reply.Src, reply.Dst}, "the answer comes from where the sender wrote to")
 
+	checkInstance(t, r, got)
+
 	isGateway := func(id string) bool { return r.Gateway != nil && id == r.Gateway.ID }
 	inside := p.In != "" && !isGateway(p.In) && !isGateway(got.Out)
 	toFIP, fromFixed := netip.Addr{}, netip.Addr{}
@@ -562,6 +566,10 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 		require.Equal(t, [2]netip.Addr{p.Src, p.Dst}, [2]netip.Addr{got.Src, got.Dst}, "P12: %s", got)
 		return
 	}
+	if leftToCentre(r, p) {
+		require.Equal(t, [2]netip.Addr{p.Src, p.Dst}, [2]netip.Addr{got.Src, got.Dst}, "%s", got)
+		return
+	}
 	if toFIP.IsValid() {
 		require.Equal(t, toFIP, got.Dst, "%s", got)
 	} else {
@@ -572,6 +580,11 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 		require.Equal(t, fromFixed, got.Src, "P5: %s", got)
 	case isGateway(got.Out) && r.Gateway.SNAT:
 		require.Equal(t, r.Gateway.SNATAddr(), got.Src, "P2: %s", got)
+	case isGateway(got.Out) && atAnother(r, p.Dst):
+		require.Equal(t, r.Gateway.HairpinAddr(), got.Src, "P7: %s", got)
+	case inside && toFIP.IsValid() && r.Gateway.FloatingIPsOnly && !fromFixed.IsValid():
+		// P7: the router's connection knows the answer, whoever holds the address.
+		require.Equal(t, r.Gateway.Hairpin, got.Src, "%s", got)
 	case inside && toFIP.IsValid():
 		// P7: the answer goes to an address that the router itself holds, so that it comes back
 		// here.
@@ -583,24 +596,73 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 	if isGateway(p.In) {
 		require.False(t, holds(r, p.Src), "P17: %s", got)
 	}
-	if p.Src.Is4() && r.Gateway != nil && r.Gateway.SNAT && got.Src == p.Src && got.Dst == p.Dst && !isGateway(got.Out) && p.In != "" {
+	if p.Src.Is4() && r.Gateway.Guarded() && got.Src == p.Src && got.Dst == p.Dst && !isGateway(got.Out) && p.In != "" {
 		way, ok := m.PortTo(p.Src)
 		require.True(t, !ok || !isGateway(way) || got.OneWay || len(m.Paths(dataplane.Packet{Dst: p.Src})) > 1, "P19: %s", got)
 	}
-	if isGateway(p.In) && r.Gateway.SNAT {
+	if isGateway(p.In) && r.Gateway.Guarded() {
 		require.True(t, toFIP.IsValid(), "P9: %s", got)
 	}
-	if isGateway(got.Out) && r.Gateway.SNAT {
-		for _, port := range r.Ports {
-			for _, a := range port.Addrs {
-				require.False(t, a.Contains(got.Src), "a private address is shown outside: %s", got)
-			}
-		}
+	if isGateway(got.Out) && r.Gateway.Guarded() {
+		require.False(t, holds(r, got.Src), "a private address is shown outside: %s", got)
 	}
 }
 
-// holds says that an address is in an internal subnet.
+// checkInstance checks what must hold of packets that an instance of a distributed router forwards.
+func checkInstance(t *rapid.T, r dataplane.Router, got dataplane.Trace) {
+	p, tr := got.Packet, r.Transit
+	if tr == nil {
+		return
+	}
+	edge := len(tr.Centre) > 0
+	for _, port := range r.Ports {
+		if port.ID == got.Out && port.Anycast != nil && !got.NextHops[0].IsLinkLocalUnicast() {
+			require.Subset(t, port.Anycast.Neighbours, got.NextHops, "only neighbours are on the link: %s", got)
+		}
+	}
+	if got.Out == tr.ID {
+		require.False(t, edge && p.In == tr.ID, "nothing goes round between instances: %s", got)
+		for _, hop := range got.NextHops {
+			require.True(t, hop.IsLinkLocalUnicast(), "on the transit are instances alone: %s", got)
+		}
+	}
+	if leftToCentre(r, p) {
+		require.Equal(t, []netip.Addr{tr.Centre[0]}, got.NextHops, "%s", got)
+	}
+	g := r.Gateway
+	if g == nil || p.In != g.ID && got.Out != g.ID {
+		return
+	}
+	if edge {
+		require.True(t, p.Dst.Is4(), "IPv6 passes the centre: %s", got)
+	}
+	if edge && got.Out == g.ID {
+		require.True(t, slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == got.Src }), "%s", got)
+	}
+	if !edge && got.Out == g.ID && p.Dst.Is4() {
+		require.NotContains(t, tr.Elsewhere, p.Src, "its floating IP is at an edge: %s", got)
+	}
+}
+
+// leftToCentre says that an edge leaves the translation of a packet's source to the centre.
+func leftToCentre(r dataplane.Router, p dataplane.Packet) bool {
+	tr := r.Transit
+	if tr == nil || len(tr.Centre) == 0 || p.In == "" || p.In == tr.ID || r.Gateway != nil && p.In == r.Gateway.ID || !slices.Contains(tr.Elsewhere, p.Src) {
+		return false
+	}
+	return slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == p.Dst }) || atAnother(r, p.Dst)
+}
+
+// atAnother says that another instance has an external address of the router.
+func atAnother(r dataplane.Router, a netip.Addr) bool {
+	return r.Transit != nil && slices.ContainsFunc(r.Transit.External, func(x dataplane.Route) bool { return x.Dest.IsSingleIP() && x.Dest.Addr() == a })
+}
+
+// holds says that an address is in an internal subnet, of this instance or of another.
 func holds(r dataplane.Router, a netip.Addr) bool {
+	if r.Transit != nil && slices.ContainsFunc(r.Transit.Routes, func(r dataplane.Route) bool { return r.Dest.Contains(a) }) {
+		return true
+	}
 	for _, port := range r.Ports {
 		for _, p := range port.Addrs {
 			if p.Contains(a) {

@@ -35,4 +35,10 @@ func GatewayDevice(portID string) string { return cut(gatewayPrefix + portID) }
 // TransitDevice is the name, in the router's namespace, of the device of its transit.
 func TransitDevice(portID string) string { return cut(transitPrefix + portID) }
 
+// IsDevice reports whether a device in a router's namespace has the name that a port's device has,
+// whatever the port is to the router.
+func IsDevice(name, portID string) bool {
+	return name == PortDevice(portID) || name == GatewayDevice(portID) || name == TransitDevice(portID)
+}
+
 func cut(name string) string { return name[:min(len(name), deviceNameLen)] }

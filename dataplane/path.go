@@ -303,6 +303,9 @@ func (w *walk) answer(out *modelPort) {
 	case out.gateway && m.isInside(t.Dst):
 		t.OneWay = true
 		w.step(stage, "from %s, an internal address, it would come in by %s, where it is dropped as spoofed", t.Dst, out)
+	case w.in != nil && w.in.transit && m.isOwn(p.Src):
+		t.OneWay = true
+		w.step(stage, "to %s, which this instance has too, it would end here", p.Src)
 	case w.in != nil && p.Src.Is4() && t.Dst == p.Dst && m.guarded && m.leadsOutside(p.Src): // by nothing would its source change
 		t.OneWay = true
 		w.step(stage, "to %s it would leave by the gateway, and from %s untranslated: dropped while SNAT is on", p.Src, p.Dst)

@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"pgregory.net/rapid"
 
@@ -119,48 +120,163 @@ func manyFIPs(n int) dataplane.Router {
 }
 
 // genRouter draws valid routers: up to four internal ports, with and without gateway, single and
-// dual stack.
+// dual stack; whole ones, and edges and centres of distributed ones.
 func genRouter() *rapid.Generator[dataplane.Router] {
 	return rapid.Custom(func(t *rapid.T) dataplane.Router {
-		r := dataplane.Router{ID: "r"}
-		var neighbours []netip.Addr // that extra routes may go through
-		port := func(n int, id, v4, v6 string, needs4 bool) dataplane.Port {
-			p := dataplane.Port{ID: id, Network: network("net-" + id), MAC: mac(n), MTU: rapid.IntRange(1280, 9000).Draw(t, "mtu")}
-			stack := rapid.SampledFrom([]string{"4", "6", "46"}).Draw(t, "stack")
-			if needs4 || stack != "6" {
-				s := prefix(v4)
-				p.Addrs = append(p.Addrs, s)
-				neighbours = append(neighbours, s.Addr().Next(), s.Addr().Next().Next())
-			}
-			if stack != "4" {
-				s := prefix(v6)
-				p.Addrs = append(p.Addrs, s)
-				neighbours = append(neighbours, s.Addr().Next(), s.Addr().Next().Next())
-			}
-			return p
+		r := genPorts(t)
+		switch rapid.SampledFrom([]string{"whole", "edge", "centre"}).Draw(t, "instance") {
+		case "edge":
+			makeEdge(t, &r)
+		case "centre":
+			makeCentre(t, &r)
 		}
-		for i := range rapid.IntRange(0, 4).Draw(t, "ports") {
-			r.Ports = append(r.Ports, port(i, fmt.Sprintf("p%d", i), fmt.Sprintf("10.0.%d.1/24", i), fmt.Sprintf("2001:db8:0:%d::1/64", i), false))
-		}
-		if rapid.Bool().Draw(t, "gateway") {
-			r.Gateway = &dataplane.Gateway{
-				Port: port(100, "gw", "203.0.113.2/25", "2001:db8:0:ff::2/64", true),
-				SNAT: rapid.Bool().Draw(t, "snat"),
-			}
-			if nh := rapid.SampledFrom([]string{"", "203.0.113.1", "192.0.2.1"}).Draw(t, "next hop"); nh != "" {
-				r.Gateway.NextHops = append(r.Gateway.NextHops, addr(nh))
-			}
-			if rapid.Bool().Draw(t, "next hop of IPv6") {
-				r.Gateway.NextHops = append(r.Gateway.NextHops, addr("fe80::1"))
-			}
-			if rapid.Bool().Draw(t, "a second subnet outside") {
-				r.Gateway.OnLink = []netip.Prefix{prefix("203.0.114.0/24")}
-			}
-			r.FloatingIPs = genFIPs(t, r.Ports)
-		}
-		r.Routes = genRoutes(t, neighbours)
+		r.Routes = genRoutes(t, extraHops(r))
 		return r
 	})
+}
+
+// genPorts draws a router without extra routes.
+func genPorts(t *rapid.T) dataplane.Router {
+	r := dataplane.Router{ID: "r"}
+	port := func(n int, id, v4, v6 string, needs4 bool) dataplane.Port {
+		p := dataplane.Port{ID: id, Network: network("net-" + id), MAC: mac(n), MTU: rapid.IntRange(1280, 9000).Draw(t, "mtu")}
+		stack := rapid.SampledFrom([]string{"4", "6", "46"}).Draw(t, "stack")
+		if needs4 || stack != "6" {
+			p.Addrs = append(p.Addrs, prefix(v4))
+		}
+		if stack != "4" {
+			p.Addrs = append(p.Addrs, prefix(v6))
+		}
+		return p
+	}
+	for i := range rapid.IntRange(0, 4).Draw(t, "ports") {
+		r.Ports = append(r.Ports, port(i, fmt.Sprintf("p%d", i), fmt.Sprintf("10.0.%d.1/24", i), fmt.Sprintf("2001:db8:0:%d::1/64", i), false))
+	}
+	if rapid.Bool().Draw(t, "gateway") {
+		r.Gateway = &dataplane.Gateway{
+			Port: port(100, "gw", "203.0.113.2/25", "2001:db8:0:ff::2/64", true),
+			SNAT: rapid.Bool().Draw(t, "snat"),
+		}
+		if nh := rapid.SampledFrom([]string{"", "203.0.113.1", "192.0.2.1"}).Draw(t, "next hop"); nh != "" {
+			r.Gateway.NextHops = append(r.Gateway.NextHops, addr(nh))
+		}
+		if rapid.Bool().Draw(t, "next hop of IPv6") {
+			r.Gateway.NextHops = append(r.Gateway.NextHops, addr("fe80::1"))
+		}
+		if rapid.Bool().Draw(t, "a second subnet outside") {
+			r.Gateway.OnLink = []netip.Prefix{prefix("203.0.114.0/24")}
+		}
+		r.FloatingIPs = genFIPs(t, r.Ports)
+	}
+	return r
+}
+
+// extraHops are the neighbours that extra routes may go through.
+func extraHops(r dataplane.Router) (hops []netip.Addr) {
+	ports := slices.Clone(r.Ports)
+	if r.Gateway != nil {
+		ports = append(ports, r.Gateway.Port)
+		if r.Gateway.FloatingIPsOnly && len(r.Gateway.OnLink) > 0 {
+			hops = append(hops, addr("203.0.113.7"))
+		}
+	}
+	for _, p := range ports {
+		if p.Anycast != nil {
+			hops = append(hops, p.Anycast.Neighbours...)
+			continue
+		}
+		for _, a := range p.Addrs {
+			hops = append(hops, a.Addr().Next(), a.Addr().Next().Next())
+		}
+	}
+	if r.Transit != nil {
+		hops = append(hops, addr("169.254.64.2"), addr("fe80::2"))
+	}
+	return hops
+}
+
+// makeEdge makes a router that was drawn an edge: some of its workloads are here, and others behind
+// the edge 169.254.64.2, or nowhere; the centre is 169.254.64.99.
+func makeEdge(t *rapid.T, r *dataplane.Router) {
+	genTransit(t, r)
+	r.Transit.Centre = []netip.Addr{addr("169.254.64.99")}
+	if rapid.Bool().Draw(t, "IPv6 by the centre") {
+		r.Transit.Centre = append(r.Transit.Centre, addr("fe80::99"))
+	}
+	for i := range r.Ports {
+		p := &r.Ports[i]
+		if rapid.IntRange(0, 4).Draw(t, "an ordinary leg") == 0 {
+			continue
+		}
+		p.Anycast = &dataplane.Anycast{}
+		for _, f := range r.FloatingIPs {
+			if p.Addrs[0].Contains(f.Fixed) {
+				p.Anycast.Neighbours = append(p.Anycast.Neighbours, f.Fixed)
+			}
+		}
+		for _, a := range p.Addrs {
+			for _, n := range []netip.Addr{a.Addr().Next(), a.Addr().Next().Next()} {
+				if rapid.Bool().Draw(t, n.String()+" is here") {
+					p.Anycast.Neighbours = append(p.Anycast.Neighbours, n)
+				}
+			}
+		}
+	}
+	if g := r.Gateway; g != nil {
+		hops := slices.DeleteFunc(g.NextHops, netip.Addr.Is6)
+		*g = dataplane.Gateway{
+			Port: g.Port, NextHops: hops, OnLink: append(g.OnLink, prefix("203.0.113.0/25")), FloatingIPsOnly: true, Hairpin: addr("203.0.113.2"),
+		}
+		g.Addrs = nil
+	}
+	for _, dest := range []string{"203.0.113.0/25", "203.0.113.2/32", "2001:db8:0:ff::/64"} {
+		if !rapid.Bool().Draw(t, dest+" is reached by the centre") {
+			continue
+		}
+		hop := addr("169.254.64.99")
+		if prefix(dest).Addr().Is6() {
+			hop = addr("fe80::99")
+		}
+		r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: prefix(dest), NextHop: hop})
+	}
+}
+
+// makeCentre makes a router that was drawn the centre of two edges.
+func makeCentre(t *rapid.T, r *dataplane.Router) {
+	genTransit(t, r)
+	for i := range r.Ports {
+		r.Ports[i].Outside = rapid.Bool().Draw(t, "a leg that counts as outside")
+	}
+}
+
+// genTransit draws the way to another instance, and what is translated there.
+func genTransit(t *rapid.T, r *dataplane.Router) {
+	r.Transit = &dataplane.Transit{
+		Port: dataplane.Port{ID: "tr", Network: network("net-tr"), MAC: mac(200), MTU: 1500, Addrs: []netip.Prefix{prefix("169.254.64.1/18")}},
+	}
+	for _, dest := range []string{
+		"10.0.0.3/32", "10.0.1.7/32", "10.0.1.0/24", "10.0.7.0/24", "10.0.7.9/32", "2001:db8:0:1::3/128", "2001:db8:0:1::/64", "2001:db8:0:7::/64",
+	} {
+		if !rapid.Bool().Draw(t, dest+" is at another instance") {
+			continue
+		}
+		hop := addr("169.254.64.2")
+		if prefix(dest).Addr().Is6() {
+			hop = addr("fe80::2")
+		}
+		r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: prefix(dest), NextHop: hop})
+	}
+	for _, a := range []string{"10.0.0.2", "10.0.0.5", "10.0.1.7"} {
+		here := slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Fixed == addr(a) })
+		if !here && rapid.Bool().Draw(t, a+" is translated elsewhere") {
+			r.Transit.Elsewhere = append(r.Transit.Elsewhere, addr(a))
+		}
+	}
+	for _, dest := range []string{"203.0.113.120/32", "203.0.113.121/32"} {
+		if rapid.Bool().Draw(t, dest+" is at another edge") {
+			r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: prefix(dest), NextHop: addr("169.254.64.2")})
+		}
+	}
 }
 
 func genFIPs(t *rapid.T, ports []dataplane.Port) []dataplane.FloatingIP {
@@ -219,6 +335,14 @@ func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
 	}
 	for _, f := range r.FloatingIPs {
 		addrs = append(addrs, f.Addr, f.Fixed)
+	}
+	if tr := r.Transit; tr != nil {
+		in = append(in, tr.ID, tr.ID) // there it differs most
+		addrs = append(addrs, tr.Addrs[0].Addr(), addr("169.254.64.2"), addr("fe80::2"), addr("10.0.7.9"), addr("203.0.113.2"), addr("203.0.113.120"))
+		for _, route := range slices.Concat(tr.Routes, tr.External) {
+			addrs = append(addrs, route.Dest.Addr())
+		}
+		addrs = append(addrs, tr.Elsewhere...)
 	}
 	return rapid.Custom(func(t *rapid.T) dataplane.Packet {
 		return dataplane.Packet{

@@ -34,7 +34,8 @@ type Trace struct {
 	// Answered says that the router itself answers, from the address that was asked.
 	Answered bool `json:"answered,omitempty"`
 	// OneWay says that the router forwards the packet, but drops what the receiver answers: the
-	// answer would show a private address outside, or come in by the gateway from an internal one.
+	// answer would show a private address outside, or come in by the gateway from an internal one,
+	// or be for an address that other instances of the router have as well.
 	OneWay bool `json:"one_way,omitempty"`
 	// Steps are what happened to the packet, in order, with reasons for people.
 	Steps []TraceStep `json:"steps,omitempty"`

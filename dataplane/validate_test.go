@@ -356,6 +356,13 @@ func FuzzValidate(f *testing.F) {
 		f.Add(text)
 	}
 	seed(threeTier())
+	seed(edge())
+	seed(centre())
+	for _, tt := range invalidInstances {
+		r := edge()
+		tt.change(&r)
+		seed(r)
+	}
 	for _, tt := range invalid {
 		r := threeTier()
 		tt.damage(&r)
@@ -401,6 +408,13 @@ func somePackets(r dataplane.Router) []dataplane.Packet {
 	}
 	for _, f := range r.FloatingIPs {
 		addrs = append(addrs, f.Addr, f.Fixed)
+	}
+	if tr := r.Transit; tr != nil {
+		in = append(in, tr.ID)
+		addrs = append(addrs, tr.Elsewhere...)
+		for _, f := range tr.External {
+			addrs = append(addrs, f.Dest.Addr())
+		}
 	}
 	const most = 12
 	in, addrs = in[:min(len(in), most)], addrs[:min(len(addrs), most)]

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -48,6 +49,24 @@ func TestRouterJSON(t *testing.T) {
 	require.ErrorContains(t, json.Unmarshal([]byte(`{"ports": [{"mac": "fa:16:3e"}]}`), &back), `"fa:16:3e" is not an Ethernet address`)
 }
 
+func TestRouterJSONKeepsEveryRouter(t *testing.T) {
+	for _, r := range []dataplane.Router{edge(), centre()} {
+		text, err := json.Marshal(r)
+		require.NoError(t, err)
+		var back dataplane.Router
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.Equal(t, r, back)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		r := genRouter().Draw(t, "router")
+		text, err := json.Marshal(r)
+		require.NoError(t, err)
+		var back dataplane.Router
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.True(t, r.Equal(back), "%s", text)
+	})
+}
+
 func TestMAC(t *testing.T) {
 	m, err := dataplane.ParseMAC("FA-16-3E-00-00-01")
 	require.NoError(t, err)
@@ -62,6 +81,10 @@ func TestNames(t *testing.T) {
 	require.Equal(t, "qr-5ad3a6b1-1c", dataplane.PortDevice(id))
 	require.Equal(t, "qg-5ad3a6b1-1c", dataplane.GatewayDevice(id))
 	require.Equal(t, "qr-web", dataplane.PortDevice("web"))
+	for _, name := range []string{"qr-web", "qg-web", "qt-web"} {
+		require.True(t, dataplane.IsDevice(name, "web"), name)
+	}
+	require.False(t, dataplane.IsDevice("qr-web", "app"))
 }
 
 func TestGatewayAddresses(t *testing.T) {

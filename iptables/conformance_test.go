@@ -26,6 +26,7 @@ func TestConformance(t *testing.T) {
 type kernel interface {
 	dataplanetest.Harness
 	dataplanetest.Damager
+	dataplanetest.InstanceDamager
 	dataplanetest.Breaker
 	dataplanetest.Trespasser
 	dataplanetest.HalfMaker

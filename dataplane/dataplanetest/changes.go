@@ -46,6 +46,7 @@ type change struct {
 	end      []talk
 	anew     []talk  // of those that end: the next datagram is the first of a new connection, and answered
 	then     []probe // what holds for new connections
+	converts bool    // a router into an instance, or back: its ways are others, and packets on them may get lost
 }
 
 const changeWhy = "Exactly the connections that a change touches end, at once and in both directions; every other connection survives without a lost packet. " +
@@ -70,7 +71,7 @@ func changes() []change {
 			Port: port("ext2", 10, "192.0.2.2/24"), NextHops: addrs("192.0.2.1"), SNAT: true,
 		}
 	})
-	return []change{
+	return append(instanceChanges(), []change{
 		{
 			name: "floating-ip-bound", from: base, to: with(base, floating(fip3, db1Addr)),
 			survive: []talk{in1, out1, in2, out2, sharedFar, east, west, hairpin2, six, six2},
@@ -150,7 +151,7 @@ func changes() []change {
 			survive: []talk{in1, out1, in2, out2, east, hairpin2, six, six2},
 			then:    []probe{{from: "db1", to: outsideAddr, at: "outside", sees: gatewayAddr}, {from: "web1", to: behindAddr, at: "fw", sees: web1Addr}},
 		},
-	}
+	}...)
 }
 
 func (c change) test(s *scene) {
@@ -159,6 +160,9 @@ func (c change) test(s *scene) {
 		Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext2-net"}, Addrs: prefixes("192.0.2.1/24")}},
 	})
 	s.cast("web1", "web2", "app1", "db1", "fw", "outside")
+	if c.from.Transit != nil || c.to.Transit != nil {
+		s.cast("web3", "peer", "hub")
+	}
 	if slices.Contains(c.end, former) {
 		s.attach(Workload{
 			Name:  "former",
@@ -167,7 +171,7 @@ func (c change) test(s *scene) {
 	}
 	s.apply(c.from)
 	s.apply(c.from) // a dataplane may take another way from a router that it has found as it left it
-	kept, gone, anew := s.begin(c.survive, true), s.begin(c.end, false), s.begin(c.anew, false)
+	kept, gone, anew := s.begin(c.survive, !c.converts), s.begin(c.end, false), s.begin(c.anew, false)
 	kept.pause(s)
 	s.apply(c.to)
 	gone.expectEnded(s)

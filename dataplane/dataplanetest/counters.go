@@ -103,7 +103,7 @@ func counting(s *scene) {
 // floatingIPs returns the floating IPs of a router that a connection is translated by: that which
 // its first packet was sent to, and that which it seems to come from. Either may be the zero Addr.
 func floatingIPs(r dataplane.Router, t dataplane.Trace) (to, from netip.Addr) {
-	if isFloating(r, t.Packet.Dst) {
+	if t.Dst != t.Packet.Dst && isFloating(r, t.Packet.Dst) {
 		to = t.Packet.Dst
 	}
 	if t.Src != t.Packet.Src && isFloating(r, t.Src) {

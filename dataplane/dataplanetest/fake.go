@@ -74,15 +74,28 @@ func (f *fake) HalfMake(ctx context.Context, r dataplane.Router) error {
 	return err
 }
 
-func (f *fake) Damages() []Damage {
-	tamper := func(name, mentions string, change func(*dataplane.Router)) Damage {
-		return Damage{name, mentions, func(_ context.Context, id string) error {
-			if !f.host.Tamper(id, change) {
-				return fmt.Errorf("no router %q", id)
-			}
-			return nil
-		}}
+func (f *fake) tamper(name, mentions string, change func(*dataplane.Router)) Damage {
+	return Damage{name, mentions, func(_ context.Context, id string) error {
+		if !f.host.Tamper(id, change) {
+			return fmt.Errorf("no router %q", id)
+		}
+		return nil
+	}}
+}
+
+func (f *fake) InstanceDamages() []Damage {
+	return []Damage{
+		f.tamper("the subnet of a leg put on the link", "anycast", func(r *dataplane.Router) { r.Ports[0].Anycast = nil }),
+		f.tamper("the way to the centre deleted", "default via 169.254.64.99", func(r *dataplane.Router) { r.Transit.Centre = r.Transit.Centre[1:] }),
+		f.tamper("the way to another edge deleted", "10.0.1.20/32", func(r *dataplane.Router) { r.Transit.Routes = r.Transit.Routes[1:] }),
+		f.tamper("the way to another edge's floating IP deleted", fip2.String(), func(r *dataplane.Router) { r.Transit.External = nil }),
+		f.tamper("nothing is translated elsewhere", "elsewhere", func(r *dataplane.Router) { r.Transit.Elsewhere = nil }),
+		f.tamper("the gateway for everything", "floating IPs only", func(r *dataplane.Router) { r.Gateway.FloatingIPsOnly = false }),
 	}
+}
+
+func (f *fake) Damages() []Damage {
+	tamper := f.tamper
 	return []Damage{
 		tamper("a port deleted", "qr-web", without("web")),
 		tamper("an MTU changed", "mtu", func(r *dataplane.Router) { r.Ports[0].MTU = 1400 }),

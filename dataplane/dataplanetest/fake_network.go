@@ -14,6 +14,7 @@ import (
 type fakeNetwork struct {
 	host *dataplane.FakeHost
 	open func(router string, p dataplane.Packet) (*dataplane.Flow, dataplane.Trace) // host.Open, but for tests of the suite
+	asks func(ARP) []ARP                                                            // what a router asks its link; nil: just that
 
 	mu    sync.Mutex
 	nodes []*fakeNode
@@ -27,6 +28,7 @@ type fakeNode struct {
 	mu       sync.Mutex
 	services map[uint16]bool
 	watches  map[*fakeWatch]bool
+	ears     map[*fakeEar]bool
 }
 
 func (n *fakeNetwork) attach(w Workload) *fakeNode {
@@ -35,7 +37,7 @@ func (n *fakeNetwork) attach(w Workload) *fakeNode {
 			w.Ports[i].MTU = 1500
 		}
 	}
-	node := &fakeNode{net: n, spec: w, services: map[uint16]bool{}, watches: map[*fakeWatch]bool{}}
+	node := &fakeNode{net: n, spec: w, services: map[uint16]bool{}, watches: map[*fakeWatch]bool{}, ears: map[*fakeEar]bool{}}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.nodes = append(n.nodes, node)
@@ -171,10 +173,55 @@ func (n *fakeNetwork) throughRouter(f *fate, first bool) (next place, ok bool) {
 		f.fails(errExceeded)
 		return place{}, false
 	}
+	r, _ := n.host.Router(f.end.router)
+	out := portOf(r, t.Out)
+	if !first && d.size > out.MTU {
+		f.fails(errTooBig)
+		f.mtu = out.MTU
+		return place{}, false
+	}
 	f.hops = append(f.hops, hop{f.end.router, flow, t})
 	d.src, d.dst = netip.AddrPortFrom(t.Src, d.src.Port()), netip.AddrPortFrom(t.Dst, d.dst.Port())
-	r, _ := n.host.Router(f.end.router)
-	return n.owner(networkOf(r, t.Out), t.NextHops[pick(t.Packet, len(t.NextHops))])
+	via := t.NextHops[pick(t.Packet, len(t.NextHops))]
+	n.resolve(r, out, t.Src, via)
+	return n.owner(out.Network.ID, via)
+}
+
+// resolve has a router ask a link for a neighbour. The sender of an ARP request is the source of
+// the packet if that is the router's own, or else an address of its port (arp_solicit).
+func (n *fakeNetwork) resolve(r dataplane.Router, out dataplane.Port, src, target netip.Addr) {
+	if target.Is6() {
+		n.broadcast(out.Network.ID, func(node *fakeNode) { node.catch(solicitation(target)) })
+		return
+	}
+	sender := src
+	if !isFloating(r, src) {
+		for _, a := range out.Addrs {
+			if a.Addr().Is4() {
+				sender = a.Addr()
+				break
+			}
+		}
+	}
+	asked := []ARP{{MAC: out.MAC, Sender: sender, Target: target}}
+	if n.asks != nil {
+		asked = n.asks(asked[0])
+	}
+	for _, a := range asked {
+		n.broadcast(out.Network.ID, func(node *fakeNode) { node.hear(a) })
+	}
+}
+
+// broadcast calls fn for each workload whose eth0 is on a network.
+func (n *fakeNetwork) broadcast(network string, fn func(*fakeNode)) {
+	n.mu.Lock()
+	nodes := slices.Clone(n.nodes)
+	n.mu.Unlock()
+	for _, node := range nodes {
+		if len(node.spec.Ports) > 0 && node.spec.Ports[0].Network.ID == network {
+			fn(node)
+		}
+	}
 }
 
 // pick chooses among next hops, the same for all packets of a connection.
@@ -184,16 +231,25 @@ func pick(p dataplane.Packet, of int) int {
 	return int(h.Sum32()>>8) % of
 }
 
-func networkOf(r dataplane.Router, port string) string {
-	for _, p := range r.Ports {
-		if p.ID == port {
-			return p.Network.ID
+func portOf(r dataplane.Router, id string) dataplane.Port {
+	for _, p := range portsOf(r) {
+		if p.ID == id {
+			return p
 		}
 	}
-	if r.Gateway != nil && r.Gateway.ID == port {
-		return r.Gateway.Network.ID
+	return dataplane.Port{}
+}
+
+// portsOf returns all ports of a router, that to the transit and the gateway included.
+func portsOf(r dataplane.Router) []dataplane.Port {
+	ports := slices.Clone(r.Ports)
+	if r.Transit != nil {
+		ports = append(ports, r.Transit.Port)
 	}
-	return ""
+	if r.Gateway != nil {
+		ports = append(ports, r.Gateway.Port)
+	}
+	return ports
 }
 
 // owner finds who has an address on a network.
@@ -211,15 +267,10 @@ func (n *fakeNetwork) owner(network string, a netip.Addr) (place, bool) {
 	ids, _ := dataplane.NewFake(n.host).List(background)
 	for _, id := range ids {
 		r, _ := n.host.Router(id)
-		for _, p := range r.Ports {
-			if p.Network.ID == network && holds(p, a) {
+		for _, p := range portsOf(r) {
+			floating := r.Gateway != nil && p.ID == r.Gateway.ID && isFloating(r, a)
+			if p.Network.ID == network && (floating || holds(p, a) || a == linkLocalOf(p.MAC)) {
 				return place{router: id, in: p.ID, inAddr: a}, true
-			}
-		}
-		if g := r.Gateway; g != nil && g.Network.ID == network {
-			floating := slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a })
-			if floating || holds(g.Port, a) {
-				return place{router: id, in: g.ID, inAddr: a}, true
 			}
 		}
 	}

@@ -53,6 +53,14 @@ type Damage struct {
 	Do       func(ctx context.Context, id string) error
 }
 
+// InstanceDamager is a [Harness] that can break what a dataplane made of an edge of a distributed
+// router.
+type InstanceDamager interface {
+	// InstanceDamages are for an edge with the anycast ports "web" and "app", the transit "transit"
+	// and the gateway "ext".
+	InstanceDamages() []Damage
+}
+
 // Breaker is a [Harness] that can make operations on its host fail.
 type Breaker interface {
 	// Break lets so many operations of the next Apply pass, and makes the one after them fail once.
@@ -105,6 +113,26 @@ type Host interface {
 
 	// Watch looks at what passes the host's eth0 from now on.
 	Watch() (Watch, error)
+}
+
+// Listener is a [Host] that hears ARP.
+type Listener interface {
+	// Listen hears, from now on, what is asked and announced by ARP on the link of the host's eth0,
+	// but for what the host itself sends.
+	Listen() (Ear, error)
+}
+
+// Ear hears ARP.
+type Ear interface {
+	// Heard returns the messages since the last call, without waiting.
+	Heard() ([]ARP, error)
+	Close() error
+}
+
+// ARP is a request or an announcement (RFC 826, RFC 5227): Target is who is looked for.
+type ARP struct {
+	MAC            dataplane.MAC // of the sender
+	Sender, Target netip.Addr
 }
 
 // Conn is a conversation.

@@ -37,7 +37,8 @@ const (
 	unreachable4, unreachable6 = 3, 1 // RFC 792, RFC 4443
 	exceeded4, exceeded6       = 11, 3
 	tooBig6                    = 2
-	closedPort                 = 9 // discard, which nobody serves
+	solicited6                 = 135 // a question for a neighbour, RFC 4861
+	closedPort                 = 9   // discard, which nobody serves
 )
 
 // complain causes errors, all at once.

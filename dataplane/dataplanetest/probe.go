@@ -352,13 +352,10 @@ func (a *attempt) portOn(host string) string {
 		return ""
 	}
 	network := w.Ports[0].Network.ID
-	for _, p := range r.Ports {
+	for _, p := range portsOf(r) {
 		if p.Network.ID == network {
 			return p.ID
 		}
-	}
-	if r.Gateway != nil && r.Gateway.Network.ID == network {
-		return r.Gateway.ID
 	}
 	return ""
 }

@@ -15,9 +15,9 @@ func restartClauses() []clause {
 			why: "A router that is applied again without a change costs no kernel write, no packet, no connection and no counter. Agents apply all routers " +
 				"whenever they are unsure.",
 			test: func(s *scene) {
-				s.steadyTraffic(func() error {
+				s.steadyTraffic(busy(), allTalks, func() error {
 					for range 3 {
-						if err := applySame(s, s.dp); err != nil {
+						if err := applySame(s, s.dp, busy()); err != nil {
 							return err
 						}
 					}
@@ -29,32 +29,35 @@ func restartClauses() []clause {
 			why: "A process that starts afresh over a router that is there leaves it alone: no kernel write, no packet lost, connections and counters intact. " +
 				"Otherwise every upgrade is an outage.",
 			test: func(s *scene) {
-				s.steadyTraffic(func() error {
-					fresh, err := s.h.Reopen()
-					if err != nil {
-						return fmt.Errorf("Reopen: %w", err)
-					}
-					s.closeLater(fresh)
-					if err := applySame(s, fresh); err != nil {
-						return err
-					}
-					if err := s.dp.Close(); err != nil {
-						return fmt.Errorf("Close: %w", err)
-					}
-					if _, err := s.dp.Apply(s.ctx, busy()); !errors.Is(err, dataplane.ErrClosed) {
-						return fmt.Errorf("Apply after Close: %w, not ErrClosed", err)
-					}
-					s.dp = fresh
-					return nil
-				})
+				s.steadyTraffic(busy(), allTalks, func() error { return s.restarts(busy()) })
 			},
 		},
 	}
 }
 
+// restarts lets a fresh process take a router over.
+func (s *scene) restarts(r dataplane.Router) error {
+	fresh, err := s.h.Reopen()
+	if err != nil {
+		return fmt.Errorf("Reopen: %w", err)
+	}
+	s.closeLater(fresh)
+	if err := applySame(s, fresh, r); err != nil {
+		return err
+	}
+	if err := s.dp.Close(); err != nil {
+		return fmt.Errorf("Close: %w", err)
+	}
+	if _, err := s.dp.Apply(s.ctx, r); !errors.Is(err, dataplane.ErrClosed) {
+		return fmt.Errorf("Apply after Close: %w, not ErrClosed", err)
+	}
+	s.dp = fresh
+	return nil
+}
+
 // applySame applies what is there already.
-func applySame(s *scene, dp dataplane.Dataplane) error {
-	plan, err := dp.Apply(s.ctx, busy())
+func applySame(s *scene, dp dataplane.Dataplane, r dataplane.Router) error {
+	plan, err := dp.Apply(s.ctx, r)
 	if err == nil && !plan.Empty() {
 		err = fmt.Errorf("something was done: %s", plan)
 	}
@@ -64,11 +67,14 @@ func applySame(s *scene, dp dataplane.Dataplane) error {
 	return nil
 }
 
-// steadyTraffic runs fn amid traffic of every kind. It must write nothing and harm nothing.
-func (s *scene) steadyTraffic(fn func() error) {
-	s.apply(busy())
-	s.cast("web1", "app1", "db1", "fw", "outside")
-	open := s.begin([]talk{in1, out1, in2, out2, shared1, sharedFar, east, west, hairpin1, hairpin2, six, six2}, true)
+// allTalks are the connections through the busy router.
+var allTalks = []talk{in1, out1, in2, out2, shared1, sharedFar, east, west, hairpin1, hairpin2, six, six2}
+
+// steadyTraffic runs fn amid traffic. It must write nothing and harm nothing.
+func (s *scene) steadyTraffic(r dataplane.Router, list []talk, fn func() error) {
+	s.apply(r)
+	s.cast("web1", "app1", "outside")
+	open := s.begin(list, true)
 	open.pause(s)
 	before := s.counters()
 	writes, err := s.h.Writes(s.ctx, fn)
@@ -77,7 +83,7 @@ func (s *scene) steadyTraffic(fn func() error) {
 		s.failf("a write that changes nothing: %s", w)
 	}
 	open.pause(s)
-	s.intact(before)
+	s.intact(r, before)
 	open.expectUnharmed(s)
 }
 
@@ -94,15 +100,15 @@ func (s *scene) counters() map[netip.Addr][2]uint64 {
 }
 
 // intact wants counters to have grown with the traffic since before.
-func (s *scene) intact(before map[netip.Addr][2]uint64) {
+func (s *scene) intact(r dataplane.Router, before map[netip.Addr][2]uint64) {
 	if before == nil {
 		return
 	}
 	now := s.counters()
-	for _, f := range []netip.Addr{fip1, fip2} {
+	for _, f := range r.FloatingIPs {
 		for i, direction := range []string{"in", "out"} {
-			if before[f][i] == 0 || now[f][i] <= before[f][i] {
-				s.failf("counter of %s, packets %s: %d after traffic, and %d after more of it", f, direction, before[f][i], now[f][i])
+			if was, is := before[f.Addr][i], now[f.Addr][i]; was == 0 || is <= was {
+				s.failf("counter of %s, packets %s: %d after traffic, and %d after more of it", f.Addr, direction, was, is)
 			}
 		}
 	}

@@ -64,5 +64,16 @@ func states() []state {
 			route("fd00:8::/64", "fd00:2::fa"), route("fd00:8::/64", "fd00:2::fb"))},
 		{"ECMP, other hops, and routes over the gateway's", with(plain(), route("10.8.0.0/24", "10.0.2.250"), route("10.8.0.0/24", "10.0.2.252"),
 			route("fd00:8::/64", "fd00:2::fb"), route("0.0.0.0/0", "10.0.2.250"), route("198.51.100.0/24", "203.0.113.1"))},
+		{"an edge", edge()},
+		{"an edge without a gateway", withoutGateway()},
+		{"the centre", inPlace(centre())},
+		{"an edge, routes over the centre's", with(edge(), route("0.0.0.0/0", "10.0.2.250"), route("10.8.0.0/24", "169.254.64.2"),
+			route("fd00:8::/64", "fe80::2"), route("192.0.2.0/24", "203.0.113.50"), route("10.0.2.128/25", "10.0.2.250"))},
 	}
+}
+
+// inPlace is another instance under the ID of R, so that the host converts one into the other.
+func inPlace(r dataplane.Router) dataplane.Router {
+	r.ID = "r1"
+	return r
 }

@@ -157,6 +157,12 @@ func workload(name string) Workload {
 		return inside("web", 1, "11")
 	case "app1":
 		return inside("app", 2, "10")
+	case "web3":
+		return inside("web", 1, "12")
+	case "stray":
+		return inside("web", 1, "77")
+	case "mover":
+		return inside("web", 1, "30")
 	case "db1":
 		return inside("db", 3, "10")
 	case "fw", "fw2":
@@ -194,6 +200,9 @@ func workload(name string) Workload {
 			Name: name, NextHops: addrs("192.0.2.1", "2001:db8:3::1"),
 			Ports: []dataplane.Port{narrow("192.0.2.2/24", "2001:db8:3::2/64"), guest("far", "198.51.100.1/24", "2001:db8:2::1/64")},
 		}
+	}
+	if w, ok := instance(name); ok {
+		return w
 	}
 	panic("no workload " + name)
 }

@@ -62,12 +62,7 @@ func Cut(id string) string { return id[:min(len(id), 11)] }
 
 // Named reports whether one of devices has the name of a port's device in its router's namespace.
 func Named(port string, devices ...string) bool {
-	for _, device := range []func(string) string{dataplane.PortDevice, dataplane.GatewayDevice, dataplane.TransitDevice} {
-		if slices.Contains(devices, device(port)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(devices, func(dev string) bool { return dataplane.IsDevice(dev, port) })
 }
 
 // Peers returns the tunnel addresses of other hosts that can be used by one with the address local,

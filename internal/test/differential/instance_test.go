@@ -138,7 +138,7 @@ func drawEdge(t *rapid.T) dataplane.Router {
 		}
 	}
 	for _, a := range some(t, "floating IPs of another edge", order[len(fixed):]) {
-		tr.External = append(tr.FloatingIPs, via(host(a), otherEdge, ""))
+		tr.External = append(tr.External, via(host(a), otherEdge, ""))
 	}
 	tr.Elsewhere = some(t, "translated elsewhere", without(here4, fixed...))
 	r.Routes = drawEdgeRoutes(t, r, here)

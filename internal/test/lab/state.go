@@ -178,7 +178,7 @@ func (s *state) rules() error {
 // sysctlPatterns are the settings that a router depends on, below /proc/sys/net.
 var sysctlPatterns = []string{
 	"ipv4/ip_forward", "ipv4/conf/*/forwarding", "ipv4/conf/*/rp_filter", "ipv4/conf/*/send_redirects", "ipv4/conf/*/arp_ignore",
-	"ipv4/conf/*/arp_announce", "ipv6/conf/*/forwarding", "ipv6/conf/*/accept_ra", "ipv6/conf/*/accept_dad",
+	"ipv4/conf/*/arp_announce", "ipv4/conf/*/accept_local", "ipv4/fwmark_reflect", "ipv6/conf/*/forwarding", "ipv6/conf/*/accept_ra", "ipv6/conf/*/accept_dad",
 	"ipv6/conf/*/dad_transmits", "ipv6/conf/*/addr_gen_mode", "ipv6/conf/*/disable_ipv6", "ipv4/fib_multipath_hash_policy",
 	"ipv6/fib_multipath_hash_policy", "netfilter/nf_conntrack_tcp_be_liberal",
 }
