@@ -41,6 +41,7 @@ func TestAgent(t *testing.T) {
 		require.EqualValues(t, 1, next(t, reports, applied)["revision"])
 	}
 	beat := next(t, beats, func(w map[string]any) bool { return w["configurations"].(map[string]any)["routers"] == 2.0 })["configurations"].(map[string]any)
+	require.Contains(t, []any{agent.ModeDVRNoExternal, agent.ModeLegacy}, beat["agent_mode"], "as the host can; see TestMode")
 	require.Equal(t, "192.0.2.1", beat["tunneling_ip"])
 	require.Equal(t, []any{}, beat["physical_networks"], "it reaches none, which is not the same as not to say")
 	require.Equal(t, []any{"vxlan"}, beat["tunnel_types"])
@@ -86,6 +87,23 @@ func TestAgent(t *testing.T) {
 		return os.IsNotExist(err)
 	}, "it goes")
 	again.end()
+}
+
+// TestMode: --mode restricts what the host can do, and cannot extend it.
+func TestMode(t *testing.T) {
+	b := newBus(t, loopback)
+	beats := b.hear("$KV.agents.host1")
+	for asked, want := range map[string]string{"auto": agent.ModeDVRNoExternal, "dvr": agent.ModeDVR, "legacy": agent.ModeLegacy} {
+		r := newRig(t)
+		r.withSwitch()
+		r.flags.Mode = asked
+		p := r.start(b.login())
+		next(t, beats, func(w map[string]any) bool { return w["configurations"].(map[string]any)["agent_mode"] == want })
+		p.end()
+	}
+	r := newRig(t)
+	r.flags.Mode = agent.ModeDVRSNAT
+	require.ErrorContains(t, r.start(b.login()).fails(), "--mode: dvr_snat is for hosts that reach external networks")
 }
 
 // withSwitch gives the machine an Open vSwitch, and the agent the flags for it.

@@ -106,7 +106,7 @@ func atStart(err error) error {
 	case errors.As(err, &field):
 		flags := map[string]string{
 			"Backend": "--dataplane", "Wiring": "--wiring", "Physical": "--physical", "Tunnel.Local": "--tunnel-address", "Tunnel.Peers": "--tunnel-peers",
-			"OVS.Direct": "--ovs-direct",
+			"OVS.Direct": "--ovs-direct", "Mode": "--mode",
 		}
 		flag, has := flags[field.Field]
 		if !has {
