@@ -364,8 +364,8 @@ func TestCommands(t *testing.T) {
 	require.Regexp(t, `203\.0\.113\.5 +10\.0\.1\.5 +[1-9]\d* +\d+ +[1-9]\d* +\d+\n`, text)
 	p.end()
 
-	question := explain.Question{From: netip.MustParseAddr("10.0.1.5"), To: netip.MustParseAddr("203.0.113.1"), Proto: "icmp", Check: true}
-	text, err = r.runs(&Explain{Router: "5a1c", Question: question, Machine: r.flags.Machine})
+	question := explain.HostQuestion{Question: explain.Question{From: netip.MustParseAddr("10.0.1.5"), To: netip.MustParseAddr("203.0.113.1"), Proto: "icmp"}, Check: true}
+	text, err = r.runs(&Explain{Router: "5a1c", HostQuestion: question, Machine: r.flags.Machine})
 	require.NoError(t, err)
 	require.Contains(t, text, "10.0.1.5 leaves as its floating IP 203.0.113.5")
 	require.Contains(t, text, "The kernel agrees")
@@ -374,11 +374,11 @@ func TestCommands(t *testing.T) {
 	written, err := json.Marshal(office())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, written, 0o644))
-	text, err = r.runs(&Explain{Router: file, Question: question, Machine: Machine{ns: r.machine.HostNS, Namespaces: r.machine.Dir}})
+	text, err = r.runs(&Explain{Router: file, HostQuestion: question, Machine: Machine{ns: r.machine.HostNS, Namespaces: r.machine.Dir}})
 	require.NoError(t, err)
 	require.Contains(t, text, "The kernel agrees")
 	require.NoError(t, os.WriteFile(file, []byte(`{"id": "a/b"}`), 0o644))
-	_, err = r.runs(&Explain{Router: file, Question: question})
+	_, err = r.runs(&Explain{Router: file, HostQuestion: question})
 	require.ErrorContains(t, err, "office.json: ")
 
 	h, err := r.machine.Enter(inside)
