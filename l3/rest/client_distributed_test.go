@@ -93,6 +93,26 @@ func TestDistributedRouter(t *testing.T) {
 		require.Equal(c, []string{at.router.ID}, c.routersOn("node"), "once, though it has the centre and an edge")
 		require.Equal(c, []string{at.router.ID}, c.routersOn("compute-1"))
 
+		// Edges are where workloads are. The centre goes where an administrator wants it.
+		id := func(host string) string {
+			return all(c, agents.List(c.admin, agents.ListOpts{Host: host}), agents.ExtractAgents)[0].ID
+		}
+		remove := func(host string) error {
+			return agents.RemoveL3Router(c.Context(), c.admin, id(host), at.router.ID).ExtractErr()
+		}
+		add := func(host string) error {
+			return agents.ScheduleL3Router(c.Context(), c.admin, id(host), agents.ScheduleL3RouterOpts{RouterID: at.router.ID}).ExtractErr()
+		}
+		c.refused(add("compute-1"), http.StatusConflict, "DVRL3CannotAssignToDvrAgent")
+		c.refused(remove("compute-1"), http.StatusConflict, "DVRL3CannotRemoveFromDvrAgent")
+		require.NoError(c, remove("node"))
+		require.ElementsMatch(c, []string{"node", "compute-1"}, c.agentsOf(at.router.ID), "the edge stays")
+		c.refused(remove("node"), http.StatusConflict, "DVRL3CannotRemoveFromDvrAgent")
+		beatAs(c.T, c.service, "node-2", agent.ModeDVRSNAT, "public")
+		c.refused(agents.RemoveL3Router(c.Context(), c.admin, id("node-2"), central.ID).ExtractErr(), http.StatusConflict, "RouterNotHostedByL3Agent")
+		require.NoError(c, remove("node-2"), "a new agent has got it")
+		require.NoError(c, add("node"))
+
 		f := c.floatingIP(at.public.ID, first.ID)
 		settle(c.T, c.service, "node")
 		require.Equal(c, "BUILD", ok(routers.Get(c.Context(), c.member, at.router.ID).Extract())(c).Status, "compute-1 has not applied it")

@@ -26,7 +26,7 @@ type Agent struct {
 
 	Machine
 
-	Mode string `enum:"auto,dvr,dvr_snat,legacy" default:"auto" help:"Part in distributed routers: edges only (dvr), also centres (dvr_snat), none (legacy), or what the host can: ${enum}."`
+	Mode string `enum:"auto,dvr,dvr_snat,legacy" default:"auto" help:"Part in distributed routers: dvr is edges only, legacy none, auto what the host can: ${enum}."`
 
 	Heartbeat    time.Duration `default:"20s" help:"Interval of heartbeats; at most a third of the servers' --agent-down-time."`
 	Check        time.Duration `default:"5m" help:"Interval at which each router is checked for changes by others."`
@@ -186,9 +186,9 @@ func (a *Agent) openHost(ctx context.Context, log *slog.Logger) (*host.Host, err
 }
 
 // config is all but what has to be opened first.
-func (a *Agent) config(host string, p *daemon.Process) agent.Config {
+func (a *Agent) config(name string, p *daemon.Process) agent.Config {
 	c := agent.Config{
-		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
+		Host: name, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
 		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
 	}
 	if a.OnDisconnect == "fence" {
