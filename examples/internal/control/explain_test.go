@@ -99,6 +99,7 @@ func TestExplainAcrossHosts(t *testing.T) {
 		"hairpin":                {"--from 10.0.1.6 --to 203.0.113.5", "h2, edge; h1, edge", []string{"as 203.0.113.2 → 10.0.0.5"}},
 		"hairpin by the centre":  {"--from 10.0.0.6 --to 203.0.113.5", "h2, edge; nn, centre; h1, edge", []string{"as 203.0.113.6 → 10.0.0.5"}},
 		"from an unlisted":       {"--from 10.0.0.99 --to 10.0.1.6", "nn, centre; h2, edge", []string{"to 10.0.1.6, as 10.0.0.99 → 10.0.1.6"}},
+		"hairpin of an unlisted": {"--from 10.0.0.99 --to 203.0.113.5", "nn, centre; h1, edge", []string{"as 203.0.113.2 → 10.0.0.5"}},
 		"to an unlisted":         {"--from 10.0.0.5 --to 10.0.1.99", "h1, edge; nn, centre", []string{"to 10.0.1.99, as 10.0.0.5 → 10.0.1.99"}},
 		"to the router":          {"--from 198.51.100.7 --to 203.0.113.2 --proto icmp", "nn, centre", []string{"local, answered"}},
 		"to the gateway's":       {"--from 10.0.0.5 --to 10.0.0.1 --proto icmp", "h1, edge", []string{"local, answered"}},

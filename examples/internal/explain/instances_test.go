@@ -17,7 +17,8 @@ import (
 const edges = `
 - id: r
   ports:
-    - {id: web, network: {id: web}, mac: fa:16:3e:00:00:01, addrs: [10.0.1.1/24], mtu: 1500, anycast: {neighbours: [10.0.1.5]}}
+    - {id: web, network: {id: web}, mac: fa:16:3e:00:00:01, addrs: [10.0.1.1/24, "2001:db8:1::1/64"], mtu: 1500,
+       anycast: {neighbours: [10.0.1.5, "2001:db8:1::5"]}}
   transit:
     id: t1
     network: {id: t}
@@ -27,15 +28,17 @@ const edges = `
     routes:
       - {dest: 10.0.2.5/32, next_hop: 169.254.64.2}
       - {dest: 10.0.2.6/32, next_hop: 169.254.64.3}
+      - {dest: "2001:db8:2::5/128", next_hop: "fe80::f816:3eff:fe00:12"}
       - {dest: 10.0.1.0/24, next_hop: 169.254.64.9}
       - {dest: 10.0.2.0/24, next_hop: 169.254.64.9}
-    centre: [169.254.64.9]
+    centre: [169.254.64.9, "fe80::9"]
   routes:
     - {dest: 10.8.0.0/16, next_hop: 169.254.64.2}
     - {dest: 10.8.0.0/16, next_hop: 169.254.64.3}
 - id: r
   ports:
-    - {id: app, network: {id: app}, mac: fa:16:3e:00:00:02, addrs: [10.0.2.1/24], mtu: 1500, anycast: {neighbours: [10.0.2.5]}}
+    - {id: app, network: {id: app}, mac: fa:16:3e:00:00:02, addrs: [10.0.2.1/24, "2001:db8:2::1/64"], mtu: 1500,
+       anycast: {neighbours: [10.0.2.5, "2001:db8:2::5"]}}
   transit:
     id: t2
     network: {id: t}
@@ -44,9 +47,10 @@ const edges = `
     mtu: 1500
     routes:
       - {dest: 10.0.1.5/32, next_hop: 169.254.64.1}
+      - {dest: "2001:db8:1::5/128", next_hop: "fe80::f816:3eff:fe00:11"}
       - {dest: 10.0.1.0/24, next_hop: 169.254.64.9}
       - {dest: 10.0.2.0/24, next_hop: 169.254.64.9}
-    centre: [169.254.64.9]
+    centre: [169.254.64.9, "fe80::9"]
   routes:
     - {dest: 10.8.0.0/16, next_hop: 10.0.2.5}
 `
@@ -84,6 +88,18 @@ h2, edge
   ingress      arrives by the transit t2
   routing      10.0.2.5 is in 10.0.2.5/32, connected by port app
   egress       leaves by port app to 10.0.2.5
+  back         the answer comes back unchanged
+`},
+		{"2001:db8:1::5", "2001:db8:2::5", `
+tcp 2001:db8:1::5 → 2001:db8:2::5: forwarded by app to 2001:db8:2::5, as 2001:db8:1::5 → 2001:db8:2::5
+h1, edge
+  ingress      arrives by port web
+  routing      2001:db8:2::5 is in 2001:db8:2::5/128, which another instance has: fe80::f816:3eff:fe00:12
+  egress       leaves by the transit t1 to fe80::f816:3eff:fe00:12
+h2, edge
+  ingress      arrives by the transit t2
+  routing      2001:db8:2::5 is in 2001:db8:2::5/128, connected by port app
+  egress       leaves by port app to 2001:db8:2::5
   back         the answer comes back unchanged
 `},
 		{"10.0.1.5", "10.8.0.1", `
