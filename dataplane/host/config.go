@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/iptables"
 	"github.com/l3kit/l3kit/ovs"
 )
@@ -25,6 +26,12 @@ type Config struct {
 	// Wiring attaches routers and workloads to networks: bridge (Linux bridges) or ovs (Open
 	// vSwitch). Empty: bridge.
 	Wiring string
+
+	// Mode is the part that this host has in distributed routers: [agent.ModeDVRSNAT],
+	// [agent.ModeDVR] or [agent.ModeLegacy]. Empty: what the host can do. A host that can keep
+	// anycast ports to itself is [agent.ModeDVRSNAT], or [agent.ModeDVRNoExternal] without physical
+	// networks; any other is [agent.ModeLegacy].
+	Mode string
 
 	// NoTakeOver skips the search for rules of the other backend. Without it, a router that the
 	// other backend realised is taken over by the next Apply: its rules are removed once the new
@@ -116,6 +123,7 @@ func (c Config) Validate() error {
 	errs := []error{
 		known("Backend", c.Backend, "nftables", "iptables"),
 		known("Wiring", c.Wiring, "bridge", "ovs"),
+		known("Mode", c.Mode, agent.ModeDVR, agent.ModeDVRSNAT, agent.ModeLegacy),
 		known("IPTables", string(c.IPTables), "nft", "legacy"),
 		known("OVS.Datapath", string(c.OVS.Datapath), "system", "netdev"),
 		known("OVS.Device", string(c.OVS.Device), "auto", "internal", "veth"),
@@ -132,6 +140,9 @@ func (c Config) Validate() error {
 		if device := c.Physical[name]; name == "" || device == "" || strings.ContainsRune(device, 0) {
 			errs = append(errs, invalid("Physical", "%q=%q is not a network and its device", name, device))
 		}
+	}
+	if c.Mode == agent.ModeDVRSNAT && len(c.Physical) == 0 {
+		errs = append(errs, invalid("Mode", "%s is for hosts that reach external networks, and this one has no physical network", c.Mode))
 	}
 	if c.Wiring == "ovs" {
 		for _, name := range c.OVS.Direct {

@@ -20,6 +20,7 @@ type Host struct {
 	Wiring *Wiring
 
 	config Config
+	mode   string
 }
 
 var _ dataplane.Watcher = (*Host)(nil)
@@ -28,8 +29,8 @@ var _ dataplane.Watcher = (*Host)(nil)
 const rehearsal = "l3kit-rehearsal"
 
 // Open opens a host, and writes nothing. It fails, and leaves nothing open, if no router could be
-// realised here: for want of privileges, of a part of the kernel, of a program or of ovsdb-server.
-// A field that is wrong is a [ConfigError]. ctx bounds opening only.
+// realised here: for want of privileges, of a part of the kernel, of a program or of ovsdb-server;
+// or if the host cannot do what Config.Mode says. A field that is wrong is a [ConfigError]. ctx bounds opening only.
 //
 // What the host may get later, such as the interface of a physical network, is not looked at; see
 // [Wiring.CheckConfig].
@@ -57,11 +58,14 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	h := &Host{d, w, c}
+	h := &Host{Dataplane: d, Wiring: w, config: c}
 	// Planning takes a namespace of its own, and so the privileges, and the parts of the kernel,
 	// that a router takes.
 	if _, err := d.Plan(ctx, dataplane.Router{ID: rehearsal}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open host: routers cannot be realised here: %w", err), h.Close())
+	}
+	if h.mode, err = w.mode(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
 }
@@ -74,7 +78,7 @@ func (h *Host) Close() error { return errors.Join(h.Dataplane.Close(), h.Wiring.
 // kernel.
 func (h *Host) Capabilities() agent.Capabilities {
 	return agent.Capabilities{
-		Mode: "legacy", Dataplane: h.config.Backend, Wiring: h.config.Wiring, PhysicalNetworks: h.physicalNetworks(),
+		Mode: h.mode, Dataplane: h.config.Backend, Wiring: h.config.Wiring, PhysicalNetworks: h.physicalNetworks(),
 		TunnelTypes: h.tunnelTypes(), TunnelAddress: h.config.Tunnel.Local, Other: kernel(),
 	}
 }

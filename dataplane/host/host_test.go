@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/dataplane/workload"
@@ -224,6 +225,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		{host.Config{Backend: "pf"}, `Backend: "pf" does not exist: choose one of nftables, iptables`},
 		{host.Config{Wiring: "Bridge"}, `Wiring: "Bridge" does not exist: choose one of bridge, ovs`},
+		{host.Config{Mode: "dvr_no_external"}, `Mode: "dvr_no_external" does not exist: choose one of dvr, dvr_snat, legacy`},
+		{host.Config{Mode: "dvr_snat"}, "Mode: dvr_snat is for hosts that reach external networks, and this one has no physical network"},
 		{host.Config{IPTables: "ebtables"}, `IPTables: "ebtables" does not exist: choose one of nft, legacy`},
 		{host.Config{OVS: host.OVS{Datapath: "dpdk"}}, `OVS.Datapath: "dpdk" does not exist: choose one of system, netdev`},
 		{host.Config{OVS: host.OVS{Device: "tap"}}, `OVS.Device: "tap" does not exist: choose one of auto, internal, veth`},
@@ -356,6 +359,54 @@ func TestCapabilities(t *testing.T) {
 	require.Equal(t, []string{"lab", "public"}, c.PhysicalNetworks)
 	require.Equal(t, []dataplane.NetworkType{dataplane.NetworkVXLAN}, c.TunnelTypes)
 	require.Equal(t, config.Tunnel.Local, c.TunnelAddress)
+}
+
+// TestMode: a host has the part in distributed routers that it can have, or a smaller one that it is
+// told to have.
+func TestMode(t *testing.T) {
+	for _, wiring := range []string{"bridge", "ovs"} {
+		for _, backend := range []string{"nftables", "iptables"} {
+			t.Run(wiring+"/"+backend, func(t *testing.T) {
+				config := configOf(t, machine(t), backend, wiring)
+				w, err := host.OpenWiring(t.Context(), config)
+				require.NoError(t, err)
+				t.Cleanup(func() { require.NoError(t, w.Close()) })
+				lacking := w.CheckAnycast(t.Context())
+				if wiring == "ovs" {
+					require.NoError(t, lacking)
+				}
+				reaching := config
+				reaching.Physical = map[string]string{"public": "br-ex"}
+				for _, m := range []struct {
+					config      host.Config
+					asked, want string
+				}{
+					{config, "", agent.ModeDVRNoExternal},
+					{reaching, "", agent.ModeDVRSNAT},
+					{config, agent.ModeDVR, agent.ModeDVR},
+					{reaching, agent.ModeDVR, agent.ModeDVR},
+					{reaching, agent.ModeDVRSNAT, agent.ModeDVRSNAT},
+					{reaching, agent.ModeLegacy, agent.ModeLegacy},
+				} {
+					m.config.Mode = m.asked
+					if lacking != nil && m.asked != "" && m.asked != agent.ModeLegacy {
+						_, err := host.Open(t.Context(), m.config)
+						require.ErrorIs(t, err, dataplane.ErrUnsupported)
+						require.ErrorContains(t, err, "Mode: "+m.asked+" is for hosts that can have edges of distributed routers: ")
+						require.ErrorContains(t, err, lacking.Error())
+						continue
+					}
+					if lacking != nil {
+						m.want = agent.ModeLegacy
+					}
+					require.Equal(t, m.want, open(t, m.config).Capabilities().Mode, "%q with %v", m.asked, m.config.Physical)
+				}
+				ended, cancel := context.WithCancel(t.Context())
+				cancel()
+				require.Error(t, w.CheckAnycast(ended))
+			})
+		}
+	}
 }
 
 // TestPeersOfTheConfigStay: peers that are named later are added to them.

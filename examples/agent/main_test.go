@@ -114,6 +114,8 @@ func TestWrongFlags(t *testing.T) {
 		{login + " --agent-down-time=0s", "--agent-down-time must be more than 0", invalid},
 		{login + " --vxlan-port=0", "--vxlan-port: 0 is not a port", invalid},
 		{"plan --vxlan-port=0", "--vxlan-port: 0 is not a port", invalid},
+		{login + " --mode=router", `--mode must be one of "auto","dvr","dvr_snat","legacy"`, invalid},
+		{login + " --mode=dvr_snat", "--mode: dvr_snat is for hosts that reach external networks, and this one has no physical network", invalid},
 		{login + " --parallel=-1", "--parallel must not be less than 0", invalid},
 		{login + " --metrics=192.0.2.300:80", `--metrics: "192.0.2.300" is not an IP address`, invalid},
 		{login + " --tunnel-address=192.0.2.1 --tunnel-peers=2001:db8::1", "peer 2001:db8::1 is not of the same address family", invalid},

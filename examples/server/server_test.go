@@ -144,6 +144,7 @@ func TestWhatIsWrongIsSaidInOneLine(t *testing.T) {
 		"no URL of Keystone":     {invalid, nowhere("--keystone-url=x"), `--keystone-url: "x" is neither http://`, nil},
 		"no public URL":          {invalid, nowhere("--keystone-public=ftp://x"), `--keystone-public: "ftp://x" is neither http://`, nil},
 		"stale tokens":           {invalid, nowhere("--keystone-fresh=-1s"), "--keystone-fresh: -1s is not more than 0", nil},
+		"explain nowhere":        {invalid, []string{"explain", "r", "--from=10.0.0.1", "--to=10.0.0.2", "--database=sqlite:none.db"}, "--database: stat none.db", nil},
 		"negative routes":        {invalid, nowhere("--max-routes=-1"), "--max-routes: -1 is less than 1", nil},
 		"no MTU":                 {invalid, nowhere("--physical-mtu=0"), "--physical-mtu: 0 is less than 1", nil},
 		"credential, no host":    {invalid, []string{"credential"}, "<host>", nil},
@@ -255,6 +256,8 @@ func TestCommandsPrint(t *testing.T) {
 		{[]string{"--help"}, "openstack"},
 		{[]string{"--help"}, "--agent-down-time"},
 		{[]string{"--help"}, "Exit status: 0 success, 1 failure, 77 not permitted, 80 invalid flag or setting."},
+		{[]string{"--help"}, "--distributed"},
+		{[]string{"--help"}, "explain "},
 		{[]string{"run", "--help"}, "--agent-down-time"},
 		{[]string{"credential", "--version"}, "server github.com/l3kit/l3kit"},
 	} {

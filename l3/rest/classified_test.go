@@ -50,7 +50,7 @@ var classes = map[string]string{
 	"router.external_gateway_info.external_fixed_ips.subnet_id":  realised,
 	"router.external_gateway_info.external_fixed_ips.ip_address": realised,
 	"router.routes.destination":                                  realised, "router.routes.nexthop": realised, "router.availability_zone_hints": realised,
-	"router.flavor_id": refused, "router.distributed": refused, "router.ha": refused,
+	"router.distributed": realised, "router.flavor_id": refused, "router.ha": refused,
 	"router_interface.subnet_id": realised, "router_interface.port_id": realised,
 
 	"floatingip.description": realised, "floatingip.project_id": realised, "floatingip.tenant_id": realised,
@@ -170,9 +170,7 @@ func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 			status                   int
 		}{
 			"router.ha":                     {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.distributed":            {"POST", "routers", `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
 			"router.ha ":                    {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.distributed ":           {"PUT", "routers/" + id, `{"router": {"distributed": true}}`, "distributed routers are not supported", 400},
 			"router.flavor_id":              {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
 			"subnet.subnetpool_id":          {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
 			"subnet.use_default_subnetpool": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "use_default_subnetpool": true}}`, "No default subnetpool found", 400},

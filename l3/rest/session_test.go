@@ -277,6 +277,75 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	require.NoError(t, l3test.Audit(t.Context(), store))
 }
 
+// TestOpenStackClientOnDistributedRouters has an operator make one, look where it is, and convert it.
+func TestOpenStackClientOnDistributedRouters(t *testing.T) {
+	needClient(t)
+	store := l3test.Open(t, l3test.SQLiteURL(t))
+	svc, err := service.New(service.Config{Store: store, Distributed: true})
+	require.NoError(t, err)
+	boss := l3.Caller{Project: projectID, User: "operator", Admin: true}
+	server := httptest.NewServer(holdToOpenAPI(t, rest.New(rest.Config{Service: svc, Auth: rest.None{Default: boss}, Logger: logger(t)})))
+	t.Cleanup(server.Close)
+	beatAs(t, svc, "node", agent.ModeDVRSNAT, "physnet1")
+	beatAs(t, svc, "compute-1", agent.ModeDVR, "physnet1")
+	s := newSession(t, "OS_AUTH_TYPE=none", "OS_ENDPOINT="+server.URL)
+
+	require.Contains(t, s.run("extension show dvr"), "Distributed Virtual Router")
+	s.run("network create --external --provider-network-type flat --provider-physical-network physnet1 public")
+	s.run("subnet create --network public --subnet-range 203.0.113.0/24 --no-dhcp public4")
+	s.run("network create web")
+	s.run("subnet create --network web --subnet-range 10.0.0.0/24 web4")
+
+	require.Equal(t, "False", s.value("distributed", "router create --centralized central"))
+	require.Equal(t, "True", s.value("distributed", "router create --distributed core"))
+	require.Equal(t, "True", s.value("distributed", "router create unsaid"), "as the server's default is")
+	s.run("router set --external-gateway public core")
+	s.run("router add subnet core web4")
+	s.run("port create --network web --host compute-1 --device-owner compute:nova --device vm web1")
+	require.NotEmpty(t, s.value("ID", "port list --router core --device-owner network:router_interface_distributed"))
+	require.Contains(t, s.run("router show core"), "interfaces_info")
+	require.Equal(t, "BUILD", s.value("status", "router show core"))
+	settle(t, svc, "node")
+	require.Equal(t, "BUILD", s.value("status", "router show core"), "a host has not applied it yet")
+	settle(t, svc, "compute-1")
+	require.Equal(t, "ACTIVE", s.value("status", "router show core"))
+
+	require.ElementsMatch(t, []string{"node", "compute-1"}, strings.Fields(s.value("Host", "network agent list --router core")))
+	compute := s.value("ID", "network agent list --host compute-1")
+	require.Contains(t, s.run("network agent show %s", compute), "'agent_mode': 'dvr'")
+	require.Equal(t, "core", s.value("Name", "router list --agent %s", compute))
+	require.Contains(t, s.run("router list --long"), "| True ")
+
+	s.fails("Cannot change the 'distributed' attribute of active router", "router set --centralized core")
+	s.fails("Cannot change the 'distributed' attribute of active router", "router set --disable --centralized core")
+	s.run("router set --disable core")
+	s.run("router set --centralized core")
+	s.run("router set --enable core")
+	require.Equal(t, "False", s.value("distributed", "router show core"))
+	require.Equal(t, "node", s.value("Host", "network agent list --router core"))
+	require.NotEmpty(t, s.value("ID", "port list --router core --device-owner network:router_interface"))
+	s.run("router set --disable core")
+	s.run("router set --distributed core")
+	s.run("router set --enable core")
+	require.ElementsMatch(t, []string{"node", "compute-1"}, strings.Fields(s.value("Host", "network agent list --router core")))
+	require.NoError(t, l3test.Audit(t.Context(), store))
+
+	s.run("port delete web1")
+	require.Equal(t, "node", s.value("Host", "network agent list --router core"), "the edge goes with the last workload")
+	s.run("router unset --external-gateway core")
+	s.run("router remove subnet core web4")
+	s.run("router delete core central unsaid")
+	require.NoError(t, l3test.Audit(t.Context(), store))
+}
+
+// beatAs has an agent say that it is alive, in which mode, and which physical networks it reaches.
+func beatAs(t *testing.T, svc *service.Service, host, mode string, physical ...string) {
+	t.Helper()
+	_, err := svc.Heartbeat(t.Context(), agent.Heartbeat{Host: host, Binary: "l3kit-agent",
+		Capabilities: agent.Capabilities{Mode: mode, PhysicalNetworks: append([]string{}, physical...)}})
+	require.NoError(t, err)
+}
+
 // beat has an agent say that it is alive.
 func beat(t *testing.T, svc *service.Service, host string) {
 	_, err := svc.Heartbeat(t.Context(), agent.Heartbeat{Host: host, Binary: "l3kit-agent"})

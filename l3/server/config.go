@@ -48,6 +48,7 @@ type Config struct {
 	MaxRoutes     int                    // 0: 30
 	Quotas        map[string]int         // what is missing is as service.DefaultQuotas says
 	RemoveOrphans bool
+	Distributed   bool // routers are distributed whose callers do not say, or may not
 
 	// AgentDownTime is the time since an agent's last heartbeat after which it is not alive, and
 	// its routers move; 0: 75 s, otherwise at least [MinAgentDownTime]. Agents send at least three
@@ -155,6 +156,7 @@ func (c Config) limits() httpserver.Limits {
 func (c Config) service() service.Config {
 	return service.Config{
 		Store: c.Store, Scheduler: c.Scheduler, Policy: c.Policy, SegmentRanges: c.SegmentRanges, PhysicalMTU: c.PhysicalMTU,
-		MaxRoutes: c.MaxRoutes, Quotas: c.Quotas, AgentDownTime: c.AgentDownTime, RemoveOrphans: c.RemoveOrphans, Logger: c.Logger,
+		MaxRoutes: c.MaxRoutes, Quotas: c.Quotas, AgentDownTime: c.AgentDownTime, RemoveOrphans: c.RemoveOrphans,
+		Distributed: c.Distributed, Logger: c.Logger,
 	}
 }

@@ -279,6 +279,19 @@ func TestMetricsAreUnregistered(t *testing.T) {
 
 var errBus = errors.New("no bus today")
 
+// TestDistributedByDefault: also those of members, who may not say.
+func TestDistributedByDefault(t *testing.T) {
+	for _, byDefault := range []bool{false, true} {
+		s := open(t, server.Config{Distributed: byDefault})
+		made, err := s.Service().CreateRouters(t.Context(), l3.Caller{Project: "p1", Roles: []string{"member"}}, l3.RouterSpec{})
+		require.NoError(t, err)
+		require.Equal(t, byDefault, made[0].Distributed)
+		made, err = s.Service().CreateRouters(t.Context(), admin, l3.RouterSpec{Distributed: new(!byDefault)})
+		require.NoError(t, err)
+		require.Equal(t, !byDefault, made[0].Distributed)
+	}
+}
+
 // TestOpenFails: what is wrong is named, and nothing stays.
 func TestOpenFails(t *testing.T) {
 	anywhere := listen(t, "0.0.0.0:0")

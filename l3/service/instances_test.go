@@ -315,7 +315,7 @@ func TestAgentsOfEdges(t *testing.T) {
 		require.False(r, disabled.AdminStateUp)
 		require.Equal(r, "h3 nn", s.hosts(), "an edge stays with its workloads")
 
-		refused(r.T, s.RemoveRouterFromAgent(s.Context(), s.admin, id("h3"), s.router.ID), l3.ErrConflict, "RouterNotHostedByL3Agent")
+		refused(r.T, s.RemoveRouterFromAgent(s.Context(), s.admin, id("h3"), s.router.ID), l3.ErrConflict, "DVRL3CannotRemoveFromDvrAgent")
 		require.NoError(r, s.RemoveRouterFromAgent(s.Context(), s.admin, id("nn"), s.router.ID))
 		require.Equal(r, "h3", s.hosts())
 		require.NoError(r, s.AddRouterToAgent(s.Context(), s.admin, id("nn"), s.router.ID))

@@ -13,6 +13,7 @@ type Commands struct {
 	Run        Run               `cmd:"" default:"withargs" help:"Serve until told to end. The default."`
 	Credential Credential        `cmd:"" help:"Print the password that a host's agent has for the embedded bus."`
 	Accounts   Accounts          `cmd:"" help:"Print the accounts that another NATS needs for the control plane and the agents of hosts."`
+	Explain    Explain           `cmd:"" help:"Say what a router does with a packet, host by host if it is distributed."`
 	Completion daemon.Completion `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
 }
 

@@ -59,7 +59,7 @@ func (s *Server) Open(ctx context.Context, p *daemon.Process) (_ *Control, err e
 		Store: c.store, Bus: c.openBus, Auth: auth, Listener: c.listener, Exposed: s.Service.Auth.ForceListen, URL: s.Service.URL,
 		Limits: s.Service.Limits.server(), Scheduler: s.Service.scheduler(), SegmentRanges: ranges, PhysicalMTU: s.Service.PhysicalMTU,
 		MaxRoutes: s.Service.MaxRoutes, Quotas: s.Service.Quota, RemoveOrphans: s.Service.Orphans == "remove",
-		AgentDownTime: s.Service.AgentDownTime, FailoverRate: s.Service.FailoverRate, Metrics: p.Metrics, Logger: p.Log,
+		Distributed: s.Service.Distributed, AgentDownTime: s.Service.AgentDownTime, FailoverRate: s.Service.FailoverRate, Metrics: p.Metrics, Logger: p.Log,
 	}); err != nil {
 		return nil, inFlags(err)
 	}

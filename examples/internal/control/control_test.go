@@ -126,6 +126,14 @@ func TestTwoServersAndAClusterOfThree(t *testing.T) {
 	}
 }
 
+// TestDistributed: routers whose callers do not say are as --distributed has them.
+func TestDistributed(t *testing.T) {
+	for want, args := range map[bool][]string{true: {"--distributed"}, false: nil} {
+		s := start(t, args...)
+		require.Equal(t, want, s.call(http.MethodGet, "routers/"+s.router(1), nil, http.StatusOK)["router"]["distributed"])
+	}
+}
+
 // TestOpenLeavesNothing: what was begun when something turns out to be wrong is ended; TestMain
 // looks for what runs.
 func TestOpenLeavesNothing(t *testing.T) {

@@ -43,6 +43,8 @@ type Service struct {
 	PhysicalMTU   int            `default:"1500" help:"MTU of the network that carries the tunnels. It bounds the MTU of networks."`
 	Quota         map[string]int `placeholder:"RESOURCE=LIMIT;..." help:"Default quotas of projects, such as router=10; -1 is unlimited."`
 
+	Distributed bool `help:"Make routers distributed whose callers do not say: they route on the hosts of their workloads, not on one."`
+
 	Orphans string `enum:"keep,remove" default:"keep" help:"What hosts do with routers that the database, which may be empty, does not know: ${enum}."`
 
 	TenantNetworks []string `placeholder:"RANGE" help:"Type and ID range of networks without a provider type: vxlan:1:1000, vlan:NAME:2:9, local."`

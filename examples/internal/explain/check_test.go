@@ -71,7 +71,7 @@ func newBench(t *testing.T) *bench {
 // check returns the last paragraph of what is printed.
 func (b *bench) check(from, to, proto string, more ...string) (string, error) {
 	b.t.Helper()
-	q := Question{From: netip.MustParseAddr(from), To: netip.MustParseAddr(to), Proto: proto, Check: true}
+	q := HostQuestion{Question{From: netip.MustParseAddr(from), To: netip.MustParseAddr(to), Proto: proto}, true}
 	if proto != "icmp" {
 		q.Dport = 80
 	}
@@ -190,7 +190,7 @@ func TestCheckLeavesConnectionsAlone(t *testing.T) {
 	defer c.Close()
 	const udp = 17
 	require.NoError(t, c.Create(conntrack.NewFlow(udp, 0, netip.MustParseAddr("10.0.1.7"), netip.MustParseAddr("10.0.2.8"), 4000, 80, 60, 0)))
-	q := Question{From: netip.MustParseAddr("10.0.1.7"), To: netip.MustParseAddr("10.0.2.8"), Proto: "udp", Sport: 4000, Dport: 80, Check: true}
+	q := HostQuestion{Question{From: netip.MustParseAddr("10.0.1.7"), To: netip.MustParseAddr("10.0.2.8"), Proto: "udp", Sport: 4000, Dport: 80}, true}
 	require.ErrorContains(t, q.Answer(t.Context(), &bytes.Buffer{}, b.router, b.on), "is a connection that goes on")
 	require.Len(t, b.flows(), 1)
 }

@@ -21,7 +21,12 @@ type Question struct {
 	Dport uint16     `own:"" placeholder:"PORT" help:"Destination port."`
 	In    string     `own:"" placeholder:"ID" help:"Port that the packet arrives by. Without it: the one by which the router reaches the source."`
 
-	JSON  bool `own:"" help:"Print JSON."`
+	JSON bool `own:"" help:"Print JSON."`
+}
+
+// HostQuestion is a [Question] about a router on a host, which has it or not.
+type HostQuestion struct {
+	Question
 	Check bool `own:"" help:"Send such a packet through the router on this host, as far as the next host, and say whether the kernel agrees. Needs root."`
 }
 
@@ -37,12 +42,14 @@ var ErrDisagrees = errors.New("the kernel does not do what the model says")
 
 // explanation is what is printed.
 type explanation struct {
-	Paths []dataplane.Trace `json:"paths"` // by the model; several when routes through several ports share the traffic
+	Paths []dataplane.Trace `json:"paths,omitempty"` // by the model; several when routes through several ports share the traffic
+	Ways  [][]hop           `json:"ways,omitempty"`  // the same, of a distributed router: from host to host
 	Check *finding          `json:"check,omitempty"`
 }
 
-// Answer prints what a router does with the packet.
-func (q *Question) Answer(ctx context.Context, out io.Writer, router dataplane.Router, on Host) error {
+// Answer prints what a router does with the packet. The router must not be distributed; see
+// [Question.AnswerAcross].
+func (q *HostQuestion) Answer(ctx context.Context, out io.Writer, router dataplane.Router, on Host) error {
 	model := dataplane.NewModel(router)
 	p, err := q.packet(model, router)
 	if err != nil {
@@ -95,12 +102,16 @@ func known(r dataplane.Router, id string) error {
 	return fmt.Errorf("the router has no port %s; it has %s", id, strings.Join(ids, ", "))
 }
 
-// ports lists a router's ports, the gateway's last.
+// ports lists a router's ports: after the internal ones the gateway's, and that of the transit.
 func ports(r dataplane.Router) []dataplane.Port {
-	if r.Gateway == nil {
-		return r.Ports
+	all := r.Ports[:len(r.Ports):len(r.Ports)]
+	if r.Gateway != nil {
+		all = append(all, r.Gateway.Port)
 	}
-	return append(r.Ports[:len(r.Ports):len(r.Ports)], r.Gateway.Port)
+	if r.Transit != nil {
+		all = append(all, r.Transit.Port)
+	}
+	return all
 }
 
 func (x explanation) print(out io.Writer, asJSON bool) error {
@@ -116,13 +127,20 @@ func (x explanation) print(out io.Writer, asJSON bool) error {
 // String prints the path, or each of those that share the traffic, and what the kernel did.
 func (x explanation) String() string {
 	var b strings.Builder
-	for i, t := range x.Paths {
+	begin := func(i, of int) {
 		if i > 0 {
 			b.WriteString("\n\n")
 		}
-		if len(x.Paths) > 1 {
-			fmt.Fprintf(&b, "way %d of %d, by a hash of addresses and ports:\n", i+1, len(x.Paths))
+		if of > 1 {
+			fmt.Fprintf(&b, "way %d of %d, by a hash of addresses and ports:\n", i+1, of)
 		}
+	}
+	for i, way := range x.Ways {
+		begin(i, len(x.Ways))
+		write(&b, way)
+	}
+	for i, t := range x.Paths {
+		begin(i, len(x.Paths))
 		b.WriteString(t.String())
 		if t.Verdict == dataplane.Forwarded {
 			fmt.Fprintf(&b, "\n  %-11s  %s", "back", back(t))

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
@@ -23,6 +25,8 @@ type Agent struct {
 	AvailabilityZone string `default:"nova" placeholder:"NAME" help:"Availability zone of the host."`
 
 	Machine
+
+	Mode string `enum:"auto,dvr,dvr_snat,legacy" default:"auto" help:"Part in distributed routers: dvr is edges only, legacy none, auto what the host can: ${enum}."`
 
 	Heartbeat    time.Duration `default:"20s" help:"Interval of heartbeats; at most a third of the servers' --agent-down-time."`
 	Check        time.Duration `default:"5m" help:"Interval at which each router is checked for changes by others."`
@@ -74,7 +78,7 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 		config.AgentDownTime = downTime
 		var running atomic.Pointer[agent.Agent]
 		a.ready(p, &running)
-		site, err := a.open(ctx, p.Log, nil)
+		site, err := a.openHost(ctx, p.Log)
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return nil // told to end before it began
@@ -116,7 +120,8 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 			p.Log.Warn("cannot note the settings for commands that run when the agent has stopped", "cache", a.Cache, "err", err)
 		}
 		go obey(ctx, claimed, loop, settings, p.Log)
-		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "cache", a.Cache)
+		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "mode", config.Capabilities.Mode,
+			"cache", a.Cache)
 		return run(ctx, loop, src)
 	}
 }
@@ -154,13 +159,36 @@ func (a *Agent) CheckFlags(downTime time.Duration) error {
 	if a.Parallel < 0 {
 		return setting.Errorf("--parallel must not be less than 0")
 	}
-	return a.check()
+	c, err := a.hostConfig(nil)
+	if err == nil {
+		err = c.Validate()
+	}
+	return atStart(err)
+}
+
+// hostConfig is what the flags say of the host.
+func (a *Agent) hostConfig(log *slog.Logger) (host.Config, error) {
+	c, err := a.Machine.hostConfig(log, nil)
+	if a.Mode != "auto" {
+		c.Mode = a.Mode
+	}
+	return c, err
+}
+
+// openHost is [Machine.open] of a host with a mode.
+func (a *Agent) openHost(ctx context.Context, log *slog.Logger) (*host.Host, error) {
+	c, err := a.hostConfig(log)
+	if err != nil {
+		return nil, err
+	}
+	h, err := host.Open(ctx, c)
+	return h, atStart(err)
 }
 
 // config is all but what has to be opened first.
-func (a *Agent) config(host string, p *daemon.Process) agent.Config {
+func (a *Agent) config(name string, p *daemon.Process) agent.Config {
 	c := agent.Config{
-		Host: host, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
+		Host: name, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
 		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
 	}
 	if a.OnDisconnect == "fence" {

@@ -41,6 +41,7 @@ func TestAgent(t *testing.T) {
 		require.EqualValues(t, 1, next(t, reports, applied)["revision"])
 	}
 	beat := next(t, beats, func(w map[string]any) bool { return w["configurations"].(map[string]any)["routers"] == 2.0 })["configurations"].(map[string]any)
+	require.Contains(t, []any{agent.ModeDVRNoExternal, agent.ModeLegacy}, beat["agent_mode"], "as the host can; see TestMode")
 	require.Equal(t, "192.0.2.1", beat["tunneling_ip"])
 	require.Equal(t, []any{}, beat["physical_networks"], "it reaches none, which is not the same as not to say")
 	require.Equal(t, []any{"vxlan"}, beat["tunnel_types"])
@@ -86,6 +87,23 @@ func TestAgent(t *testing.T) {
 		return os.IsNotExist(err)
 	}, "it goes")
 	again.end()
+}
+
+// TestMode: --mode restricts what the host can do, and cannot extend it.
+func TestMode(t *testing.T) {
+	b := newBus(t, loopback)
+	beats := b.hear("$KV.agents.host1")
+	for asked, want := range map[string]string{"auto": agent.ModeDVRNoExternal, "dvr": agent.ModeDVR, "legacy": agent.ModeLegacy} {
+		r := newRig(t)
+		r.withSwitch()
+		r.flags.Mode = asked
+		p := r.start(b.login())
+		next(t, beats, func(w map[string]any) bool { return w["configurations"].(map[string]any)["agent_mode"] == want })
+		p.end()
+	}
+	r := newRig(t)
+	r.flags.Mode = agent.ModeDVRSNAT
+	require.ErrorContains(t, r.start(b.login()).fails(), "--mode: dvr_snat is for hosts that reach external networks")
 }
 
 // withSwitch gives the machine an Open vSwitch, and the agent the flags for it.
@@ -346,8 +364,8 @@ func TestCommands(t *testing.T) {
 	require.Regexp(t, `203\.0\.113\.5 +10\.0\.1\.5 +[1-9]\d* +\d+ +[1-9]\d* +\d+\n`, text)
 	p.end()
 
-	question := explain.Question{From: netip.MustParseAddr("10.0.1.5"), To: netip.MustParseAddr("203.0.113.1"), Proto: "icmp", Check: true}
-	text, err = r.runs(&Explain{Router: "5a1c", Question: question, Machine: r.flags.Machine})
+	question := explain.HostQuestion{Question: explain.Question{From: netip.MustParseAddr("10.0.1.5"), To: netip.MustParseAddr("203.0.113.1"), Proto: "icmp"}, Check: true}
+	text, err = r.runs(&Explain{Router: "5a1c", HostQuestion: question, Machine: r.flags.Machine})
 	require.NoError(t, err)
 	require.Contains(t, text, "10.0.1.5 leaves as its floating IP 203.0.113.5")
 	require.Contains(t, text, "The kernel agrees")
@@ -356,11 +374,11 @@ func TestCommands(t *testing.T) {
 	written, err := json.Marshal(office())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, written, 0o644))
-	text, err = r.runs(&Explain{Router: file, Question: question, Machine: Machine{ns: r.machine.HostNS, Namespaces: r.machine.Dir}})
+	text, err = r.runs(&Explain{Router: file, HostQuestion: question, Machine: Machine{ns: r.machine.HostNS, Namespaces: r.machine.Dir}})
 	require.NoError(t, err)
 	require.Contains(t, text, "The kernel agrees")
 	require.NoError(t, os.WriteFile(file, []byte(`{"id": "a/b"}`), 0o644))
-	_, err = r.runs(&Explain{Router: file, Question: question})
+	_, err = r.runs(&Explain{Router: file, HostQuestion: question})
 	require.ErrorContains(t, err, "office.json: ")
 
 	h, err := r.machine.Enter(inside)

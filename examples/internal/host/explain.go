@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,20 +16,34 @@ import (
 // Explain is the command that says what a router of this host does with a packet.
 type Explain struct {
 	Router string `arg:"" help:"ID of a router that was applied on this host, or enough of its beginning; or a file FILE.json with a router."`
-	explain.Question
+	explain.HostQuestion
 	Machine
 }
 
-// Run is called by kong. It answers for the router as it was applied last, or as the file has it.
+// Run is called by kong. It answers for the router as it was applied last, or as the file has it; of
+// a distributed one, for the parts that this host has.
 func (e *Explain) Run(ctx context.Context, out io.Writer) error {
-	router, err := e.router()
+	router, others, err := e.router()
 	if err != nil {
 		return err
+	}
+	if router.Transit != nil {
+		if e.Check {
+			return errors.New("--check is for routers that are whole on this host, and this one is distributed")
+		}
+		const here = "this host"
+		instances := []explain.Instance{{Host: here, Router: router}}
+		for _, o := range others {
+			instances = append(instances, explain.Instance{Host: here, Router: o})
+		}
+		return e.AnswerAcross(out, instances, "")
 	}
 	return e.Answer(ctx, out, router, explain.Host{NS: e.ns, Dir: e.Namespaces})
 }
 
-func (e *Explain) router() (r dataplane.Router, err error) {
+// router returns the router that was asked about. If that is a part of a distributed one, others are
+// its other parts on this host.
+func (e *Explain) router() (r dataplane.Router, others []dataplane.Router, err error) {
 	if strings.HasSuffix(e.Router, ".json") {
 		text, err := os.ReadFile(e.Router)
 		if err == nil {
@@ -38,18 +53,25 @@ func (e *Explain) router() (r dataplane.Router, err error) {
 			err = r.Validate()
 		}
 		if err != nil {
-			return r, fmt.Errorf("read router from %s: %w", e.Router, err)
+			return r, nil, fmt.Errorf("read router from %s: %w", e.Router, err)
 		}
-		return r, nil
+		return r, nil, nil
 	}
 	kept, err := e.cached()
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	id, err := one(ids(kept.Routers), e.Router)
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	a, _ := byID(kept.Routers, id)
-	return a.Router, nil
+	other := dataplane.CentreID(id)
+	if whole, centre := strings.CutPrefix(id, dataplane.CentreID("")); centre {
+		other = whole
+	}
+	if o, has := byID(kept.Routers, other); has {
+		others = append(others, o.Router)
+	}
+	return a.Router, others, nil
 }

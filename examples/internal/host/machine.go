@@ -49,15 +49,6 @@ type Switch struct {
 // wiring is that of the host.
 type wiring = *host.Wiring
 
-// check refuses what is wrong on every host.
-func (m *Machine) check() error {
-	c, err := m.hostConfig(nil, nil)
-	if err == nil {
-		err = c.Validate()
-	}
-	return atStart(err)
-}
-
 // hostConfig is what the flags say; peers are tunnel addresses that are known beside them.
 func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Config, err error) {
 	c = host.Config{
@@ -106,7 +97,7 @@ func atStart(err error) error {
 	case errors.As(err, &field):
 		flags := map[string]string{
 			"Backend": "--dataplane", "Wiring": "--wiring", "Physical": "--physical", "Tunnel.Local": "--tunnel-address", "Tunnel.Peers": "--tunnel-peers",
-			"OVS.Direct": "--ovs-direct",
+			"OVS.Direct": "--ovs-direct", "Mode": "--mode",
 		}
 		flag, has := flags[field.Field]
 		if !has {
