@@ -3,8 +3,6 @@ package trial_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"net/http"
 	"net/netip"
 	"slices"
 	"testing"
@@ -92,13 +90,12 @@ func (s *spread) settled() {
 func (s *spread) on() (hosts []string) {
 	s.Helper()
 	var answer struct {
-		Agents []struct{ Host string } `json:"agents"`
+		Agents []struct {
+			Host string `json:"host"`
+		} `json:"agents"`
 	}
-	r, err := s.api().Get(within(s.T, 10*time.Second), s.api().ServiceURL("routers", s.app.Router, "l3-agents"), nil, nil)
+	_, err := s.api().Get(within(s.T, 10*time.Second), s.api().ServiceURL("routers", s.app.Router, "l3-agents"), &answer, nil)
 	require.NoError(s, err)
-	defer r.Body.Close()
-	require.Equal(s, http.StatusOK, r.StatusCode)
-	require.NoError(s, json.NewDecoder(r.Body).Decode(&answer))
 	for _, a := range answer.Agents {
 		hosts = append(hosts, a.Host)
 	}
