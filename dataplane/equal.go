@@ -68,7 +68,8 @@ func (r Router) same(o *Router) bool {
 
 // sameSize spares Equal the sorting when routers differ plainly.
 func (r Router) sameSize(o *Router) bool {
-	return r.ID == o.ID && r.Owner == o.Owner && len(r.Ports) == len(o.Ports) && (r.Gateway == nil) == (o.Gateway == nil) && (r.Transit == nil) == (o.Transit == nil) &&
+	return r.ID == o.ID && r.Owner == o.Owner && len(r.Ports) == len(o.Ports) &&
+		(r.Gateway == nil) == (o.Gateway == nil) && (r.Transit == nil) == (o.Transit == nil) &&
 		len(r.FloatingIPs) == len(o.FloatingIPs) && len(r.Routes) == len(o.Routes)
 }
 

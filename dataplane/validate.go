@@ -11,6 +11,7 @@ const (
 	maxRoutes      = 10_000
 	maxECMP        = 256 // next hops of one destination
 	maxPhysicalLen = 64
+	minMTU6        = 1280 // RFC 8200
 )
 
 // Validate returns nil, or [Faults] with every fault of the router. Addresses, names and numbers

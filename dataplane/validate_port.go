@@ -62,13 +62,13 @@ func (c *checker) mac(path, network string, m MAC) {
 // mtu holds ports to the limits of RFC 791, RFC 8200 and the kernel (IP_MAX_MTU). Under 1280 Linux
 // takes IPv6 away from a device.
 func (c *checker) mtu(path string, p *Port) {
-	const minIPv4, minIPv6, most = 68, 1280, 65535
+	const minIPv4, most = 68, 65535
 	isIPv6 := func(a netip.Prefix) bool { return a.Addr().Is6() }
 	switch {
 	case p.MTU < minIPv4 || p.MTU > most:
 		c.fault(path, "%d is not between %d and %d", p.MTU, minIPv4, most)
-	case p.MTU < minIPv6 && slices.ContainsFunc(p.Addrs, isIPv6):
-		c.fault(path, "%d is less than %d, which IPv6 needs", p.MTU, minIPv6)
+	case p.MTU < minMTU6 && slices.ContainsFunc(p.Addrs, isIPv6):
+		c.fault(path, "%d is less than %d, which IPv6 needs", p.MTU, minMTU6)
 	}
 }
 
@@ -126,7 +126,6 @@ func (c *checker) overlaps() {
 // onLinkSubnets checks the subnets of the external network. Over IPv4 no neighbour can be found
 // without an address of one's own; over IPv6 the link-local one does.
 func (c *checker) onLinkSubnets(g *Gateway) {
-	const minIPv6 = 1280
 	seen := make(map[netip.Prefix]string, len(g.OnLink))
 	for i, p := range g.OnLink {
 		path := index("Gateway.OnLink", i)
@@ -144,8 +143,8 @@ func (c *checker) onLinkSubnets(g *Gateway) {
 			continue
 		case p.Addr().Is4() && !g.hasFamily(p.Addr()) && !g.FloatingIPsOnly:
 			c.fault(path, "%s: the gateway has no address of this family", p)
-		case p.Addr().Is6() && g.MTU < minIPv6:
-			c.fault(path, "%s needs an MTU of %d, and the gateway has %d", p, minIPv6, g.MTU)
+		case p.Addr().Is6() && g.MTU < minMTU6:
+			c.fault(path, "%s needs an MTU of %d, and the gateway has %d", p, minMTU6, g.MTU)
 		}
 		for _, s := range c.subnets {
 			if s.role != gateway && s.addr.Overlaps(p) {

@@ -21,6 +21,9 @@ func (c *checker) floatingIPsOnly(r *Router) {
 		if g.Hairpin.IsValid() {
 			c.fault("Gateway.Hairpin", "is for a gateway for floating IPs only; any other has an address of its own")
 		}
+		if len(r.centre()) > 0 {
+			c.fault("Gateway", "must be for floating IPs only: all else goes to Transit.Centre")
+		}
 		return
 	}
 	if why := unusable4(g.Hairpin); why != "" {
@@ -120,6 +123,10 @@ func (c *checker) transit(r *Router) {
 		} else {
 			*first = path
 		}
+	}
+	via6 := func(x Route) bool { return x.NextHop.Is6() }
+	if t.MTU < minMTU6 && (slices.ContainsFunc(t.Centre, netip.Addr.Is6) || slices.ContainsFunc(slices.Concat(t.Routes, t.External), via6)) {
+		c.fault("Transit.MTU", "%d is less than %d, which IPv6 needs", t.MTU, minMTU6)
 	}
 	c.transitRoutes("Transit.Routes", t.Routes)
 	c.transitRoutes("Transit.External", t.External)

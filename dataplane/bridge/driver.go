@@ -10,12 +10,14 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/internal/failure"
 	"github.com/l3kit/l3kit/internal/monitor"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -181,6 +183,15 @@ func (d *Driver) withdraw(p port) error {
 	return errors.Join(err, d.settle())
 }
 
+// raced says that another process may have been quicker: it has made what the network needs
+// (EEXIST), has not marked it yet (ErrForeign), or has swept it (ENODEV, EINVAL).
+func raced(err error) bool {
+	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, dataplane.ErrForeign)
+}
+
+// mostRaces is how often Plug looks again for that.
+const mostRaces = 8
+
 // plug returns what there was to do at first sight.
 func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 	lock, done := d.locks.get(p.Network.ID)
@@ -192,20 +203,22 @@ func (d *Driver) plug(ctx context.Context, p port) (first work, err error) {
 		err = d.run(ctx, first.all())
 	}
 	lock.RUnlock()
-	// EXFULL: others took the last place in the bridge. ENODEV, EINVAL: another process swept the
-	// bridge.
-	raced := errors.Is(err, unix.EXFULL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
-	if err != nil && !raced || err == nil && len(first.network) == 0 && !first.mends() {
+	// EXFULL: others took the last place in the bridge.
+	if err != nil && !errors.Is(err, unix.EXFULL) && !raced(err) || err == nil && len(first.network) == 0 && !first.mends() {
 		return first, err
 	}
 
 	lock.Lock()
 	defer lock.Unlock()
 	mended := len(first.network) == 0
-	for {
+	for races := 0; ; {
 		var w work
 		if w, err = d.survey(ctx, p, mended); err == nil {
 			err = d.run(ctx, w.all())
+		}
+		if raced(err) && races < mostRaces && backoff.Sleep(ctx, time.Millisecond) == nil {
+			races++
+			continue
 		}
 		if err != nil || mended || !w.mends() {
 			return first, err

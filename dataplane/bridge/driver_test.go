@@ -131,6 +131,29 @@ func TestNamespacesComeAndGo(t *testing.T) {
 	}
 }
 
+// An agent makes a leg on a network while a workload is attached to it: whoever comes second uses
+// what the other has made.
+func TestTwoProcessesMakeANetwork(t *testing.T) {
+	h := newHost(t)
+	drivers := []*bridge.Driver{h.driver(bridge.Config{}), h.driver(bridge.Config{}), h.driver(bridge.Config{})}
+	nss := []namespace.NS{h.Router("r0"), h.Router("r1"), h.Workload("vm")}
+	for range 40 {
+		wiringtest.InParallel(len(drivers), func(i int) {
+			p := wiringtest.LocalPort("net", fmt.Sprintf("port%d", i), i)
+			if i == 0 {
+				p.Anycast = &dataplane.Anycast{}
+			}
+			if err := drivers[i].Plug(t.Context(), nss[i], wiringtest.At("qr-x", p)); err != nil {
+				t.Error(err)
+			}
+		})
+		for i, d := range drivers {
+			require.NoError(t, d.Unplug(t.Context(), nss[i], "qr-x"))
+		}
+		require.Empty(t, h.links())
+	}
+}
+
 // Two processes on one host: what they do to each other in the same instant, the next Plug mends.
 func TestTwoProcesses(t *testing.T) {
 	h := newHost(t)
