@@ -79,7 +79,8 @@ func (s *Service) AddRouterToAgent(ctx context.Context, who l3.Caller, agentID, 
 			return err
 		}
 		if a.Capabilities.Mode == agent.ModeDVR {
-			return conflict("DVRL3CannotAssignToDvrAgent", "Agent %s is in mode dvr: it has edges of distributed routers, where workloads are, and nothing else", agentID)
+			return conflict("DVRL3CannotAssignToDvrAgent",
+				"Agent %s is in mode dvr: it has edges of distributed routers where workloads are, and no other router", agentID)
 		}
 		if len(s.candidates(in, []l3.Agent{a})) == 0 {
 			return conflict("InvalidL3Agent", "Agent %s cannot host router %s: it is disabled or not alive, or does not fit the router's external network "+
@@ -134,7 +135,8 @@ func (s *Service) RemoveRouterFromAgent(ctx context.Context, who l3.Caller, agen
 		}
 		if st.AgentID != agentID {
 			if edge, err := stateAt(ctx, w, a.Host, routerID); err != nil || edge.Edge {
-				return orElse(err, conflict("DVRL3CannotRemoveFromDvrAgent", "Router %s has an edge on the host of agent %s, which stays as long as workloads are there", routerID, agentID))
+				return orElse(err, conflict("DVRL3CannotRemoveFromDvrAgent",
+					"Router %s has an edge on the host of agent %s, which stays as long as workloads are there", routerID, agentID))
 			}
 			return conflict("RouterNotHostedByL3Agent", "The router %s is not hosted by the L3 agent %s", routerID, agentID)
 		}

@@ -213,7 +213,8 @@ func gatewayFree(ctx context.Context, w *work, sub l3.Subnet) error {
 	if !sub.GatewayIP.IsValid() {
 		return nil
 	}
-	ports, err := w.Ports().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", sub.NetworkID), oneOf("device_owner", l3.OwnerRouterInterface, l3.OwnerDistributedInterface)}})
+	ports, err := w.Ports().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", sub.NetworkID),
+		oneOf("device_owner", l3.OwnerRouterInterface, l3.OwnerDistributedInterface)}})
 	for _, p := range ports {
 		if slices.Contains(p.FixedIPs, l3.FixedIP{SubnetID: sub.ID, IPAddress: sub.GatewayIP}) {
 			// The port may be another project's, so it is not named.

@@ -86,7 +86,8 @@ func (s *Service) translator(ctx context.Context, tx l3.Tx, f l3.FloatingIP, p l
 	if err != nil {
 		return "", err
 	}
-	ports, err := tx.Ports().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", p.NetworkID), oneOf("device_owner", l3.OwnerRouterInterface, l3.OwnerDistributedInterface)}})
+	ports, err := tx.Ports().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("network_id", p.NetworkID),
+		oneOf("device_owner", l3.OwnerRouterInterface, l3.OwnerDistributedInterface)}})
 	if err != nil {
 		return "", err
 	}

@@ -26,7 +26,7 @@ type Agent struct {
 
 	Machine
 
-	Mode string `enum:"auto,dvr,dvr_snat,legacy" default:"auto" help:"Part in distributed routers: dvr is edges only, legacy none, auto what the host can: ${enum}."`
+	Mode string `enum:"auto,dvr,dvr_snat,legacy" default:"auto" help:"Part in distributed routers: dvr is edges only, legacy none, auto all that can be: ${enum}."`
 
 	Heartbeat    time.Duration `default:"20s" help:"Interval of heartbeats; at most a third of the servers' --agent-down-time."`
 	Check        time.Duration `default:"5m" help:"Interval at which each router is checked for changes by others."`

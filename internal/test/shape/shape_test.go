@@ -87,7 +87,7 @@ var layers = []layer{
 	{folder: "examples/internal/daemon", may: []string{"dataplane", "examples/internal/files", "examples/internal/setting", "internal/httpserver"}, others: true},
 	{folder: "examples/internal/explain", may: []string{"internal/dump", "dataplane", "internal/frame", "internal/netns"}, others: true},
 	{folder: "examples/internal/host", may: []string{"examples/internal/buslogin", "dataplane", "dataplane/namespace", "dataplane/workload", "ovs", "l3", "dataplane/agent", "l3/natsbus", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain", "examples/internal/files", "examples/internal/setting", "internal/dump", "internal/netns", "dataplane/host"}, others: true},
-	{folder: "examples/internal/control", may: []string{"examples/internal/buslogin", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/files", "examples/internal/setting", "dataplane", "dataplane/agent", "l3", "l3/natsbus", "l3/rest", "l3/service", "l3/sqlstore", "scheduler", "l3/server"}, others: true},
+	{folder: "examples/internal/control", may: []string{"examples/internal/buslogin", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain", "examples/internal/files", "examples/internal/setting", "dataplane", "dataplane/agent", "l3", "l3/natsbus", "l3/rest", "l3/service", "l3/sqlstore", "scheduler", "l3/server"}, others: true},
 	{folder: "examples/internal/allinone", may: []string{"examples/internal/control", "examples/internal/daemon", "examples/internal/host", "dataplane", "l3"}, others: true},
 	{folder: "examples/internal/trial"},
 	{folder: "examples/server", may: []string{"examples/internal/control", "examples/internal/daemon"}},
