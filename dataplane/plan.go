@@ -25,6 +25,7 @@ const (
 	KindLink        Kind = "link"        // a port's network device in the router
 	KindAddress     Kind = "address"     // an address on such a device
 	KindRoute       Kind = "route"       // a route of the router, whether it asked for it or it follows from the gateway
+	KindPolicyRule  Kind = "policy-rule" // what decides which packets look in which routing table
 	KindRules       Kind = "rules"       // translation and filtering, other than the following two
 	KindSNAT        Kind = "snat"        // the address that hosts without a floating IP leave with
 	KindFloatingIP  Kind = "floating-ip" // the translation of a floating IP

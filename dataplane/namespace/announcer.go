@@ -236,7 +236,7 @@ func (d *Dataplane) announce(ctx context.Context, id string) error {
 		}
 		var addrs []netip.Prefix
 		for a := range l.addrs {
-			if !a.Addr().IsLinkLocalUnicast() {
+			if a.Addr().Is4() || !a.Addr().IsLinkLocalUnicast() {
 				addrs = append(addrs, a)
 			}
 		}

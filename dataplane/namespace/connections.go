@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/conntrack"
@@ -47,20 +49,77 @@ func everywhere(r dataplane.Router) staleness { return staleness{router: r} }
 // tenth of the time that it takes to hand over all of it.
 const maxTouches = 12
 
-// touchedBy lists what a change of floating IPs can have made stale, by P5 to P8:
+// touchedBy lists what a change can have made stale. Of floating IPs, by P5 to P8:
 //
-//   - of a floating IP that goes: what came in by it, and what left with its address;
+//   - of one that goes: what came in by it, and what left with its address;
 //   - of one that comes: what left its host with another address; and what went to its address when
 //     that was somebody else's.
+//
+// Of hosts that come to a link, or leave it, or that are translated elsewhere from now on: what they
+// have begun; and of the former also what leads to them. Of floating IPs that other instances have,
+// what leads to them through a gateway without SNAT. Another way to somebody who was inside before,
+// and beyond the transit, makes no difference.
 func touchedBy(r dataplane.Router, d Delta) staleness {
+	where := staleness{router: r, touched: []touch{}}
+	if len(d.Removed)+len(d.Added) > 0 && !where.floating(d) {
+		return everywhere(r)
+	}
+	moved := map[netip.Addr]bool{} // and whether to look for what leads there, too
+	for _, n := range slices.Concat(d.Neighbours.Removed, d.Neighbours.Added) {
+		moved[n.Addr] = true
+	}
+	for _, a := range slices.Concat(d.Elsewhere.Removed, d.Elsewhere.Added) {
+		if _, known := moved[a]; !known {
+			moved[a] = false
+		}
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(moved), netip.Addr.Compare) {
+		if !a.Is4() { // only IPv4 is translated
+			continue
+		}
+		where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: a}})
+		if moved[a] {
+			where.touched = append(where.touched, touch{Filter: conntrack.Filter{ReplySrc: a}})
+		}
+	}
+	if g := r.Gateway; g != nil && !g.SNAT && !g.FloatingIPsOnly { // to these it shows its address all the same
+		for _, x := range slices.Concat(d.Remote.Removed, d.Remote.Added) {
+			if x.Dest.IsSingleIP() {
+				where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigDst: x.Dest.Addr()}})
+			}
+		}
+	}
+	if len(where.touched) > maxTouches || !withinSubnets(r, slices.Concat(d.Routes.Removed, d.Routes.Added)) {
+		return everywhere(r)
+	}
+	return where
+}
+
+// withinSubnets says that all routes lead to single addresses that other ways make part of the
+// inside, or are of IPv6.
+func withinSubnets(r dataplane.Router, routes []dataplane.Route) bool {
+	if len(routes) > maxTouches {
+		return false
+	}
+	return !slices.ContainsFunc(routes, func(x dataplane.Route) bool {
+		a := x.Dest.Addr()
+		return a.Is4() && (!x.Dest.IsSingleIP() ||
+			!slices.ContainsFunc(r.Ports, func(p dataplane.Port) bool { return onSubnet(p, a) }) &&
+				!slices.ContainsFunc(r.Transit.Routes, func(y dataplane.Route) bool { return y.Dest != x.Dest && y.Dest.Contains(a) }))
+	})
+}
+
+// floating adds the patterns of floating IPs. It returns false if there would be too many, or none
+// that are certain.
+func (where *staleness) floating(d Delta) bool {
+	r := where.router
 	removed, added := pairsOf(d.Removed), pairsOf(d.Added)
 	gone, come := lacking(removed, added), lacking(added, removed)
 	hairpin := r.Gateway.HairpinAddr()
 	if 2*len(gone)+3*len(come) > maxTouches || !hairpin.IsValid() {
-		return everywhere(r)
+		return false
 	}
-	s := staleness{router: r, touched: []touch{}}
-	all := func(f conntrack.Filter) { s.touched = append(s.touched, touch{Filter: f, all: true}) }
+	all := func(f conntrack.Filter) { where.touched = append(where.touched, touch{Filter: f, all: true}) }
 	used := map[netip.Addr]bool{} // addresses that floating IPs had or stood for
 	for _, p := range gone {
 		used[p.floating], used[p.fixed] = true, true
@@ -73,14 +132,18 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 			all(conntrack.Filter{OrigSrc: p.fixed, ReplyDst: hairpin})
 		}
 		if !used[p.fixed] && !r.Gateway.SNAT {
-			s.touched = append(s.touched, touch{Filter: conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}})
+			where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.fixed}})
 		}
 		if !used[p.floating] {
 			f := conntrack.Filter{OrigDst: p.floating, ReplySrc: p.floating}
-			s.touched = append(s.touched, touch{Filter: f, all: true, rare: true})
+			toCentre := r.Transit != nil && len(r.Transit.Elsewhere) > 0 // by these it is reached as before
+			where.touched = append(where.touched, touch{Filter: f, all: !toCentre, rare: !toCentre})
+			if isEdge(r) { // somebody beyond the transit may have had it
+				where.touched = append(where.touched, touch{Filter: conntrack.Filter{OrigSrc: p.floating}})
+			}
 		}
 	}
-	return s
+	return true
 }
 
 // pair is what translation knows of a floating IP.
@@ -108,13 +171,13 @@ func (s *site) find(ctx context.Context, where staleness) (list []conntrack.Conn
 		return nil, err
 	}
 	err = s.withConntrack(func(c *conntrack.Conn) error {
-		j := newJudge(where.router)
+		stale := staleIn(where.router)
 		patterns := where.touched
 		if patterns == nil {
 			patterns = []touch{{}}
 		}
 		for _, p := range patterns {
-			found, err := c.List(ctx, p.Filter, j.stale)
+			found, err := c.List(ctx, p.Filter, stale)
 			if err != nil {
 				return opError("list connections of router", s.Router, err)
 			}
@@ -146,7 +209,7 @@ func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Conn
 		err = s.withConntrack(func(c *conntrack.Conn) error { return c.End(ctx, list) })
 		return list, len(list), opError("end connections of router", s.Router, err)
 	}
-	var j *judge
+	stale := staleIn(where.router)
 	var rare []conntrack.Filter
 	err = s.withConntrack(func(c *conntrack.Conn) error {
 		for _, t := range where.touched {
@@ -160,10 +223,7 @@ func (s *site) end(ctx context.Context, where staleness) (ended []conntrack.Conn
 				}
 				continue
 			}
-			if j == nil {
-				j = newJudge(where.router)
-			}
-			list, err := c.List(ctx, t.Filter, j.stale)
+			list, err := c.List(ctx, t.Filter, stale)
 			if err == nil {
 				err = c.End(ctx, list)
 			}
@@ -264,8 +324,11 @@ func (where staleness) steps(list []conntrack.Connection, n int) []dataplane.Ste
 // judge tells which connections are stale.
 type judge struct {
 	model   *dataplane.Model
-	ports   []string // internal ones
+	ports   []string         // all but the gateway
+	anycast []dataplane.Port // of those
 	gateway string
+	transit string
+	only    bool // the gateway is for floating IPs only
 	known   map[addresses]bool
 }
 
@@ -280,11 +343,25 @@ func newJudge(r dataplane.Router) *judge {
 	j := &judge{model: dataplane.NewModel(r), known: map[addresses]bool{}}
 	for _, p := range r.Ports {
 		j.ports = append(j.ports, p.ID)
+		if p.Anycast != nil {
+			j.anycast = append(j.anycast, p)
+		}
+	}
+	if r.Transit != nil {
+		j.transit = r.Transit.ID
+		j.ports = append(j.ports, j.transit)
 	}
 	if r.Gateway != nil {
-		j.gateway = r.Gateway.ID
+		j.gateway, j.only = r.Gateway.ID, r.Gateway.FloatingIPsOnly
 	}
 	return j
+}
+
+// staleIn returns a function that tells which connections are stale. The model is made when the
+// first one is seen.
+func staleIn(r dataplane.Router) func(*conntrack.Connection) bool {
+	judge := sync.OnceValue(func() *judge { return newJudge(r) })
+	return func(c *conntrack.Connection) bool { return judge().stale(c) }
 }
 
 // stale reports whether the router would no longer translate and forward the connection as it was.
@@ -323,9 +400,23 @@ func (j *judge) decide(a addresses) bool {
 // record it. The source's own port is the one that its subnet or an extra route is behind; a source
 // behind the default route has come from outside, unless it was translated as only those from
 // inside are. The empty port stands for the router itself.
+//
+// At an edge the transit leads to whatever is not on a link: to hosts that are there all the same,
+// and to the outside, which the gateway leads to as well.
 func (j *judge) entries(a addresses) []string {
 	in, ok := j.model.PortTo(a.origSrc)
 	switch {
+	case ok && in == j.transit && in != "":
+		ports := []string{in}
+		for _, p := range j.anycast {
+			if onSubnet(p, a.origSrc) {
+				ports = append(ports, p.ID)
+			}
+		}
+		if j.only {
+			ports = append(ports, j.gateway)
+		}
+		return ports
 	case ok && in != j.gateway:
 		return []string{in}
 	case a.replyDst != a.origSrc || j.gateway == "":

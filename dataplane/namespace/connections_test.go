@@ -114,29 +114,161 @@ func TestPatternsFindExactlyWhatTheModelCallsStale(t *testing.T) {
 	})
 }
 
-// carriedBy lists the connections that a router carries between all kinds of addresses.
+// The same of an edge, whose hosts come and go.
+func TestPatternsFindExactlyWhatTheModelCallsStaleAtAnEdge(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		base := anEdge()
+		base.Routes = nil
+		if rapid.Bool().Draw(t, "no gateway") {
+			base.Gateway = nil
+		}
+		draw := func(label string) dataplane.Router {
+			r := base.Clone()
+			some := func(what string) bool { return rapid.Bool().Draw(t, label+" "+what) }
+			r.FloatingIPs, r.Transit.Elsewhere, r.Transit.External = nil, nil, nil
+			r.Ports[0].Anycast.Neighbours, r.Transit.Routes = addrs("fd00:1::8"), r.Transit.Routes[2:]
+			for i, a := range addrs("10.0.1.5", "10.0.1.6") {
+				floating := addrs("203.0.113.20", "203.0.113.21")[i]
+				switch {
+				case some(a.String() + " is here"):
+					r.Ports[0].Anycast.Neighbours = append(r.Ports[0].Anycast.Neighbours, a)
+					switch {
+					case r.Gateway != nil && some(a.String()+" floats"):
+						r.FloatingIPs = append(r.FloatingIPs, dataplane.FloatingIP{ID: a.String(), Addr: floating, Fixed: a})
+						continue
+					case some(a.String() + " is translated elsewhere"):
+						r.Transit.Elsewhere = append(r.Transit.Elsewhere, a)
+					}
+				case some(a.String() + " is elsewhere"):
+					r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: host(a), NextHop: addrs("169.254.64.2")[0]})
+				}
+				if some(floating.String() + " is elsewhere") {
+					r.Transit.External = append(r.Transit.External, dataplane.Route{Dest: host(floating), NextHop: addrs("169.254.64.2")[0]})
+				}
+			}
+			return r
+		}
+		requireExact(t, draw("old"), draw("new"))
+	})
+}
+
+// The same of a centre, whose hosts come to edges and leave them.
+func TestPatternsFindExactlyWhatTheModelCallsStaleAtACentre(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		base := theCentre()
+		base.Gateway.SNAT = rapid.Bool().Draw(t, "SNAT")
+		draw := func(label string) dataplane.Router {
+			r := base.Clone()
+			some := func(what string) bool { return rapid.Bool().Draw(t, label+" "+what) }
+			r.FloatingIPs, r.Transit.Elsewhere, r.Transit.Routes, r.Transit.External = nil, nil, nil, nil
+			if some("203.0.113.77 is elsewhere") {
+				r.Transit.External = []dataplane.Route{via("203.0.113.77/32", "169.254.64.2")}
+			}
+			for i, a := range addrs("10.0.1.5", "10.0.1.6") {
+				if some(a.String() + " is at an edge") {
+					r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: host(a), NextHop: addrs("169.254.64.2")[0]})
+				}
+				switch {
+				case some(a.String() + " floats"):
+					floating := addrs("203.0.113.20", "203.0.113.21")[i]
+					r.FloatingIPs = append(r.FloatingIPs, dataplane.FloatingIP{ID: a.String(), Addr: floating, Fixed: a})
+				case some(a.String() + " is translated elsewhere"):
+					r.Transit.Elsewhere = append(r.Transit.Elsewhere, a)
+				}
+			}
+			return r
+		}
+		requireExact(t, draw("old"), draw("new"))
+	})
+}
+
+// requireExact holds what a change looks for to what the model says of each connection.
+func requireExact(t *rapid.T, old, wanted dataplane.Router) {
+	require.NoError(t, old.Validate())
+	require.NoError(t, wanted.Validate())
+	d := differenceOf(old, wanted)
+	where := touchedBy(wanted, d)
+	require.NotNil(t, where.touched)
+	j := newJudge(wanted)
+	for _, c := range carriedBy(old) {
+		found := slices.ContainsFunc(where.touched, func(p touch) bool { return p.Matches(&c) && (p.all || j.stale(&c)) })
+		require.Equal(t, j.stale(&c), found, "%v, %+v", c, d)
+	}
+	for _, c := range carriedBy(wanted) {
+		require.False(t, j.stale(&c), "%v has just begun", c)
+		require.False(t, slices.ContainsFunc(where.touched, func(p touch) bool { return p.Matches(&c) && p.all }), "%v has just begun, %+v", c, d)
+	}
+}
+
+func differenceOf(old, wanted dataplane.Router) Delta {
+	d := Delta{
+		Removed: without(old.FloatingIPs, wanted.FloatingIPs), Added: without(wanted.FloatingIPs, old.FloatingIPs),
+		Routes:    between(old.Transit.Routes, wanted.Transit.Routes),
+		Remote:    between(old.Transit.External, wanted.Transit.External),
+		Elsewhere: between(old.Transit.Elsewhere, wanted.Transit.Elsewhere),
+	}
+	for i, p := range old.Ports {
+		if p.Anycast == nil {
+			continue
+		}
+		change := between(neighboursOf(p.ID, p.Anycast.Neighbours), neighboursOf(p.ID, wanted.Ports[i].Anycast.Neighbours))
+		d.Neighbours.Removed = append(d.Neighbours.Removed, change.Removed...)
+		d.Neighbours.Added = append(d.Neighbours.Added, change.Added...)
+	}
+	return d
+}
+
+func between[T comparable](old, wanted []T) Difference[T] {
+	return Difference[T]{Removed: without(old, wanted), Added: without(wanted, old)}
+}
+
+// carriedBy lists the connections that a router carries between all kinds of addresses, by whatever
+// ports they may come.
 func carriedBy(r dataplane.Router) (list []conntrack.Connection) {
 	m := dataplane.NewModel(r)
 	hosts := []string{
-		"10.0.1.5", "10.0.1.6", "10.0.2.5", "10.9.1.1", "8.8.8.8", "203.0.113.77", // inside, behind a route, outside
+		"10.0.1.5", "10.0.1.6", "10.0.1.77", "10.0.2.5", "10.9.1.1", "8.8.8.8", "203.0.113.77", // inside, behind a route, outside
 		"203.0.113.20", "203.0.113.21", "203.0.113.10", "10.0.1.1", // floating IPs or nobody's, the router's
 	}
-	for _, src := range hosts {
-		for _, dst := range hosts {
-			p := dataplane.Packet{Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst), Proto: dataplane.UDP}
-			in, ok := m.PortTo(p.Src)
-			if !ok || in == "" {
-				continue // what the router itself sends from a floating IP ends with the address
-			}
-			p.In = in
-			for _, way := range m.Paths(p) {
-				if way.Verdict == dataplane.Forwarded || way.Verdict == dataplane.Local {
-					list = append(list, flow(src, dst, way.Dst.String(), way.Src.String()))
+	for _, src := range addrs(hosts...) {
+		for _, dst := range addrs(hosts...) {
+			for _, in := range cameBy(r, m, src) {
+				for _, way := range m.Paths(dataplane.Packet{In: in, Src: src, Dst: dst, Proto: dataplane.UDP}) {
+					if way.Verdict == dataplane.Forwarded || way.Verdict == dataplane.Local {
+						list = append(list, flow(src.String(), dst.String(), way.Dst.String(), way.Src.String()))
+					}
 				}
 			}
 		}
 	}
 	return list
+}
+
+// cameBy lists the ports by which a host may send. What the router itself sends from a floating IP
+// ends with the address.
+func cameBy(r dataplane.Router, m *dataplane.Model, src netip.Addr) []string {
+	in, ok := m.PortTo(src)
+	switch {
+	case !ok || in == "":
+		return nil
+	case r.Transit == nil || r.Gateway != nil && in == r.Gateway.ID:
+		return []string{in}
+	}
+	ports := []string{in}
+	inside := slices.ContainsFunc(r.Transit.Routes, func(x dataplane.Route) bool { return x.Dest.Contains(src) })
+	for _, p := range r.Ports {
+		switch {
+		case !onSubnet(p, src):
+		case in == r.Transit.ID: // it is on the link, and nobody has said so
+			ports = append(ports, p.ID)
+		case !isEdge(r): // it is at an edge, and nobody has said so
+			ports = append(ports, r.Transit.ID)
+		}
+	}
+	if in == r.Transit.ID && !inside && r.Gateway != nil {
+		ports = append(ports, r.Gateway.ID)
+	}
+	return ports
 }
 
 func TestManyFloatingIPsAreLookedForInOneListing(t *testing.T) {
@@ -146,6 +278,32 @@ func TestManyFloatingIPsAreLookedForInOneListing(t *testing.T) {
 		d.Added = append(d.Added, fip("x", "203.0.113.30", netip.AddrFrom4([4]byte{10, 0, 1, byte(100 + i)}).String()))
 	}
 	require.Nil(t, touchedBy(r, d).touched)
+}
+
+func TestManyHostsThatMoveAreLookedForInOneListing(t *testing.T) {
+	r := anEdge()
+	var d Delta
+	for i := range maxTouches/2 + 1 {
+		require.NotNil(t, touchedBy(r, d).touched)
+		d.Neighbours.Added = append(d.Neighbours.Added, Neighbour{"web", netip.AddrFrom4([4]byte{10, 0, 1, byte(100 + i)})})
+	}
+	require.Nil(t, touchedBy(r, d).touched)
+	for _, dest := range []string{"10.4.0.0/24", "10.4.0.1/32", "10.0.2.0/23"} { // by which more is inside
+		added := []dataplane.Route{via(dest, "169.254.64.2")}
+		wanted := r.Clone()
+		wanted.Transit.Routes = append(wanted.Transit.Routes, added...)
+		require.Nil(t, touchedBy(wanted, Delta{Routes: Difference[dataplane.Route]{Added: added}}).touched, dest)
+	}
+	d = Delta{Routes: Difference[dataplane.Route]{Added: []dataplane.Route{via("10.0.3.1/32", "169.254.64.2"), via("fd00:4::/64", "fe80::2")}}}
+	require.Equal(t, []touch{}, touchedBy(r, d).touched)
+}
+
+// A floating IP that comes to an edge was somebody's beyond the transit.
+func TestConnectionsOfAFloatingIPsFormerHolderAreLookedFor(t *testing.T) {
+	d := Delta{Added: []dataplane.FloatingIP{fip("f3", "203.0.113.23", "10.0.1.8")}}
+	former := touch{Filter: conntrack.Filter{OrigSrc: netip.MustParseAddr("203.0.113.23")}}
+	require.Contains(t, touchedBy(anEdge(), d).touched, former)
+	require.NotContains(t, touchedBy(threeLegs(), d).touched, former)
 }
 
 func TestAFloatingIPOfAnotherIDTouchesNothing(t *testing.T) {

@@ -48,8 +48,8 @@ func (l *long) plan(ctx context.Context) error {
 	l.index[loopback] = loopbackIndex
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.own, l.retire, l.plug, l.rewrite, l.address, l.raise, l.await, l.route, l.tell, l.settle, l.unplug, l.replace, l.sweep,
-		l.identify,
+		l.sysctls, l.own, l.retire, l.plug, l.deviceSysctls, l.rewrite, l.address, l.raise, l.await, l.route, l.steer, l.forgetNeighbours,
+		l.tell, l.settle, l.unplug, l.replace, l.sweep, l.identify,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -80,24 +80,46 @@ func (l *long) leaving() []string {
 }
 
 func (l *long) sysctls(context.Context) error {
-	if l.fresh { // set before the namespace had a name
+	if l.fresh { // the others were set before the namespace had a name
+		if isEdge(l.router) {
+			l.add(action{do: func(context.Context) error { return l.writeSysctls([]sysctl{reflectMark(true)}) }})
+		}
 		return nil
 	}
+	return l.setSysctls(append(slices.Clone(sysctls), reflectMark(isEdge(l.router))))
+}
+
+// deviceSysctls sets what belongs to a device, once it is there.
+func (l *long) deviceSysctls(context.Context) error {
+	t := l.router.Transit
+	if t == nil {
+		return nil
+	}
+	list := []sysctl{acceptLocal(dataplane.TransitDevice(t.ID))}
+	if _, there := l.have.links[dataplane.TransitDevice(t.ID)]; there {
+		return l.setSysctls(list)
+	}
+	l.add(action{do: func(context.Context) error { return l.writeSysctls(list) }})
+	return nil
+}
+
+// setSysctls sets those that differ.
+func (l *long) setSysctls(list []sysctl) error {
 	var differ []sysctl
 	err := netns.Do(l.FD, func() (err error) {
-		differ, err = readSysctls(none)
+		differ, err = readSysctls(list, none)
 		return err
 	})
 	if err != nil || len(differ) == 0 {
 		return err
 	}
 	a := action{
-		do:   func(context.Context) error { return l.writeSysctls(sysctls) },
+		do:   func(context.Context) error { return l.writeSysctls(list) },
 		undo: nil, // there is no router for which the other values would be right
 	}
 	for _, s := range differ {
 		a.steps = append(a.steps, dataplane.Step{
-			Op: dataplane.Change, Kind: dataplane.KindSysctl, Object: s.dotted(), Detail: wanted(s.name) + ", was " + s.value,
+			Op: dataplane.Change, Kind: dataplane.KindSysctl, Object: s.dotted(), Detail: valueOf(list, s.name) + ", was " + s.value,
 		})
 	}
 	l.add(a)
@@ -157,7 +179,7 @@ func (l *long) retired(dev string) []address {
 }
 
 // holds reports whether an address is in the set, with any prefix length.
-func holds(addrs map[netip.Prefix]struct{}, a netip.Addr) bool {
+func holds(addrs map[netip.Prefix]form, a netip.Addr) bool {
 	for b := range addrs {
 		if b.Addr() == a {
 			return true
@@ -182,9 +204,11 @@ func (l *long) rewrite(ctx context.Context) error {
 // address adds what lacks before it removes what is too much, so that a subnet which stays is
 // connected all the time. IPv6 alone cannot have an address twice, with two prefix lengths.
 func (l *long) address(context.Context) error {
+	l.releaseHops()
 	for _, dev := range l.devices() {
 		have, want := l.have.links[dev].addrs, l.want.links[dev].addrs
 		lacks, gone := missing(want, have), missing(have, want)
+		l.reform(dev)
 		retired := l.retired(dev)
 		resized := func(a address) bool { return a.Addr().Is6() && holds(want, a.Addr()) }
 		l.removeSome(dev, gone, resized)
@@ -193,6 +217,7 @@ func (l *long) address(context.Context) error {
 			l.add(l.addAddresses(dev, lacks))
 		}
 		l.changeSources(dev, gone)
+		l.releaseRoutes(dev)
 		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !resized(a) })
 		release()
 	}
@@ -200,6 +225,73 @@ func (l *long) address(context.Context) error {
 		l.add(l.removeAddresses(loopback, strays))
 	}
 	return nil
+}
+
+// reform changes the form of the addresses that stay. The hosts of a subnet that is no longer on the
+// link as a whole get routes of their own before.
+func (l *long) reform(dev string) {
+	have, want := l.have.links[dev], l.want.links[dev]
+	after := reformed(want.addrs, have.addrs)
+	if len(after) == 0 {
+		return
+	}
+	if have.up {
+		routes := maps.Clone(l.want.routes)
+		maps.DeleteFunc(routes, func(k routeKey, h hops) bool {
+			return k.metric != neighbourMetric || h[0].dev != dev || l.have.routes[k] != nil ||
+				h[0].src.IsValid() && !holds(have.addrs, h[0].src)
+		})
+		if len(routes) > 0 {
+			l.add(l.changeRoutes(nil, routes))
+			maps.Copy(l.have.routes, routes)
+		}
+	}
+	l.add(l.reformAddresses(dev, reformed(have.addrs, want.addrs), after))
+}
+
+// releaseHops removes the routes by next hops whose addresses become the router's own: the kernel
+// would refuse them when they are to be restored before those addresses have gone.
+func (l *long) releaseHops() {
+	own := set[netip.Addr]{}
+	for dev, want := range l.want.links {
+		for a := range want.addrs {
+			if !holds(l.have.links[dev].addrs, a.Addr()) {
+				own[a.Addr()] = struct{}{}
+			}
+		}
+	}
+	l.release(func(_ routeKey, h hops) bool {
+		return slices.ContainsFunc(h, func(h hop) bool { return own.has(h.via) })
+	})
+}
+
+// release removes routes. What is wanted of them is put later.
+func (l *long) release(which func(routeKey, hops) bool) {
+	routes := maps.Clone(l.have.routes)
+	maps.DeleteFunc(routes, func(k routeKey, h hops) bool { return !which(k, h) })
+	if len(routes) == 0 {
+		return
+	}
+	l.add(l.changeRoutes(routes, nil))
+	maps.DeleteFunc(l.have.routes, func(k routeKey, _ hops) bool { return routes[k] != nil })
+}
+
+// releaseRoutes removes the IPv4 routes through a device that is to lose its last IPv4 address: the
+// kernel would take them away with it, and not say so.
+func (l *long) releaseRoutes(dev string) {
+	if !hasIPv4(l.have.links[dev].addrs) || hasIPv4(l.want.links[dev].addrs) {
+		return
+	}
+	l.release(func(k routeKey, h hops) bool { return k.dest.Addr().Is4() && h.through(dev) })
+}
+
+func hasIPv4(addrs map[netip.Prefix]form) bool {
+	for a := range addrs {
+		if a.Addr().Is4() {
+			return true
+		}
+	}
+	return false
 }
 
 // holdSubnets keeps the way to IPv4 subnets in which one address takes over from another: the
@@ -210,7 +302,7 @@ func (l *long) holdSubnets(dev string, gone []address) (release func()) {
 	for _, a := range gone {
 		for stays := range l.want.links[dev].addrs {
 			if a.Addr().Is4() && !a.floating && a.Masked() == stays.Masked() {
-				routes[routeKey{a.Masked(), holdMetric}] = hops{{dev: dev}}
+				routes[routeKey{a.Masked(), holdMetric, tableMain}] = hops{{dev: dev}}
 			}
 		}
 	}
@@ -305,6 +397,21 @@ func (l *long) route(context.Context) error {
 	return nil
 }
 
+// forgetNeighbours makes the kernel forget the MACs of hosts that are no longer on the link of an
+// anycast port: one that comes back may have another.
+func (l *long) forgetNeighbours(context.Context) error {
+	gone := map[routeKey]hops{}
+	for key, h := range l.have.routes {
+		if key.metric == neighbourMetric && l.want.routes[key] == nil && l.ports[h[0].dev].Anycast != nil {
+			gone[key] = h
+		}
+	}
+	if len(gone) > 0 {
+		l.add(l.deleteNeighbours(gone))
+	}
+	return nil
+}
+
 // outlive returns what is left of a route when a device goes: the kernel takes away an IPv4 route
 // whole (fib_sync_down_dev), and of an IPv6 route the hops through the device only.
 func outlive(key routeKey, h hops, dev string) hops {
@@ -386,7 +493,7 @@ func (l *long) tell(context.Context) error {
 		have, want := l.have.links[dev], l.want.links[dev]
 		known := have.addrs
 		if have.mac != want.mac || !have.up {
-			known = map[netip.Prefix]struct{}{}
+			known = nil
 		}
 		if news := missing(want.addrs, known); len(news) > 0 {
 			l.add(l.announce(dev, want.mac, news))

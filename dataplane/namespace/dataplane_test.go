@@ -92,6 +92,11 @@ func variants() []dataplane.Router {
 		// address in between, or its routes are lost.
 		edit(func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("203.0.113.10/32") }),
 		edit(func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("192.0.2.10/32", "2001:db8::10/64") }),
+		// The next hop's address becomes the gateway's own.
+		edit(func(r *dataplane.Router) {
+			r.Gateway.Addrs, r.Gateway.NextHops = prefixes("198.51.100.1/24"), []netip.Addr{netip.MustParseAddr("198.51.100.254")}
+			r.FloatingIPs = nil
+		}),
 		// When the gateway goes, one hop of an IPv6 route goes, and an IPv4 route whole.
 		edit(func(r *dataplane.Router) {
 			for _, hop := range []string{"fd00:1::7", "2001:db8::7", "10.0.1.7", "203.0.113.7"} {
@@ -240,7 +245,7 @@ func TestASysctlThatOthersChangeIsNamedAndMended(t *testing.T) {
 			p := b.apply(t, threeLegs())
 			require.Contains(t, p.String(), "~ sysctl "+c.dotted()+": "+c.value+", was "+other)
 			require.NoError(t, netns.Do(int(f.Fd()), func() error {
-				differ, err := readSysctls(none)
+				differ, err := readSysctls(sysctls, none)
 				require.Empty(t, differ)
 				return err
 			}))

@@ -29,7 +29,11 @@ func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error
 func (s *site) sysctlsHold() bool {
 	holds := false
 	err := netns.Do(s.FD, func() error {
-		differ, err := readSysctls(told)
+		differ, err := readSysctls(sysctls, told)
+		if holds = len(differ) == 0; !holds || err != nil {
+			return err
+		}
+		differ, err = readSysctls(ofInstance(s.last.router), none)
 		holds = len(differ) == 0
 		return err
 	})
@@ -59,7 +63,14 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehear
 	if len(coming) > 0 {
 		actions = append(actions, s.addAddresses(s.gatewayDevice(), coming))
 	}
-	if len(actions) == 0 {
+	before, after := routeChanges(want, d.Delta)
+	if len(before)+len(after) > 0 {
+		actions = append(actions, s.changeRoutes(before, after))
+	}
+	if gone := departed(want, d.Neighbours); len(gone) > 0 {
+		actions = append(actions, s.deleteNeighbours(gone))
+	}
+	if len(actions) == 0 && d.Elsewhere.Empty() {
 		return nil, nil
 	}
 	if len(coming) > 0 {
@@ -69,6 +80,10 @@ func (s *site) short(ctx context.Context, want dataplane.Router, d delta, rehear
 	where := everywhere(want)
 	if proven {
 		where = touchedBy(want, d.Delta)
+	}
+	if where.touched != nil && len(where.touched) == 0 {
+		identifyDelta(actions, want, d)
+		return actions, nil
 	}
 	var planned []conntrack.Connection
 	if rehearsal {
@@ -99,10 +114,40 @@ func addressChanges(d delta) (leaving, coming []address) {
 	return missing(before, after), missing(after, before)
 }
 
-func addressesOf(fips []dataplane.FloatingIP) map[netip.Prefix]struct{} {
-	set := make(map[netip.Prefix]struct{}, len(fips))
+func addressesOf(fips []dataplane.FloatingIP) map[netip.Prefix]form {
+	set := make(map[netip.Prefix]form, len(fips))
 	for _, f := range fips {
-		set[host(f.Addr)] = struct{}{}
+		set[host(f.Addr)] = form{}
 	}
 	return set
+}
+
+// routeChanges returns the routes that a difference replaces, and those that it puts in their place.
+func routeChanges(want dataplane.Router, d Delta) (before, after map[routeKey]hops) {
+	return routesOf(want, d.Neighbours.Removed, d.Routes.Removed, d.Remote.Removed),
+		routesOf(want, d.Neighbours.Added, d.Routes.Added, d.Remote.Added)
+}
+
+func routesOf(r dataplane.Router, neighbours []Neighbour, routes, remote []dataplane.Route) map[routeKey]hops {
+	w := newRouting(r)
+	for _, n := range neighbours {
+		w.neighbour(portOf(r, n), n.Addr)
+	}
+	for _, x := range routes {
+		w.instance(x, tableMain)
+	}
+	for _, x := range remote {
+		w.outside(x)
+	}
+	return w.routes
+}
+
+func portOf(r dataplane.Router, n Neighbour) dataplane.Port {
+	i := slices.IndexFunc(r.Ports, func(p dataplane.Port) bool { return p.ID == n.Port })
+	return r.Ports[i]
+}
+
+// departed returns the routes to neighbours that are no longer on their link.
+func departed(r dataplane.Router, d Difference[Neighbour]) map[routeKey]hops {
+	return routesOf(r, without(d.Removed, d.Added), nil, nil)
 }

@@ -8,7 +8,7 @@
 // Apply observes the namespace, compares it with what the router asks for, and runs the difference
 // as one ordered list of actions, each with its inverse. Order is what keeps a half-made router
 // from doing harm: new devices come down first, then translation and filter rules, then addresses,
-// links, routes; what leaves goes the other way round. When an action fails, the inverses of those
+// links, routes, policy rules; what leaves goes the other way round. When an action fails, the inverses of those
 // before it run backwards.
 //
 // Some actions have no inverse: connections that were ended do not come back, nor does a port that
@@ -20,8 +20,9 @@
 // Observing costs time that grows with the router. So a [Dataplane] remembers the last router that
 // it applied, and acts on the difference to it alone for as long as it can prove that nobody else
 // wrote: the name still stands for the same namespace, the kernel has sent no notification about
-// its links, addresses, routes and device settings that is not the echo of our own writes, the
-// sysctls read as they should, wiring is as it was, and the firewall's own proof holds.
+// its links, addresses, routes, rules of policy routing and device settings that is not the echo of
+// our own writes, the sysctls read as they should, wiring is as it was, and the firewall's own
+// proof holds.
 // Notifications are queued before the system call of whoever writes returns, so an empty queue is a
 // proof. Whenever this fails, Apply falls back to a full convergence.
 //
@@ -42,9 +43,25 @@
 // A fresh process finds a router by the name of its namespace together with a mark inside: the
 // interface alias of lo. A process killed before the namespace was mounted leaves a file of that
 // name with the same mark as its content. A namespace without the mark belongs to somebody else,
-// and is not touched. Inside a namespace of ours, ours are: devices named qr-… and qg-…, all
+// and is not touched. Inside a namespace of ours, ours are: devices named qr-…, qg-… and qt-…, all
 // addresses on them, and those of lo, which has none but the loopback ones, because the router
-// would answer for any other; the routes of the main table by protocol static or boot that go
-// through them, the sysctls that a router needs, and what the firewall says is its. The rest —
-// other devices, tables and routes, a routing daemon's for instance — stays.
+// would answer for any other; the routes by protocol static or boot that go through them, in the
+// tables main and default and in those that have the number of a mark; the rules of policy routing
+// that every kernel begins with, and those that name these tables by a mark; the sysctls that a
+// router needs, and what the firewall says is its. The rest — other devices, tables, rules and
+// routes, a routing daemon's for instance — stays.
+//
+// # Instances of a distributed router
+//
+// An anycast leg has its addresses without the subnet's route (noprefixroute), and each neighbour has
+// a route of its own; whatever else is in the subnet is beyond the transit. Packets that the firewall
+// has marked look for their way in tables of their own:
+//
+//	pref 1      MarkToCentre    the centre, even if the destination is an address of the edge's own
+//	pref 2                      local, which is at 0 elsewhere
+//	pref 32766                  main: neighbours, other instances, what is inside, all of IPv6
+//	pref 32766  MarkFloatingIP  the external network, and extra routes
+//	pref 32767                  default: extra routes, what is outside by other instances, the centre
+//
+// A centre has the routes of the transit in main, and no rules.
 package namespace

@@ -74,13 +74,37 @@ type Change struct {
 	Want dataplane.Router // valid
 
 	// Since, if not nil, says in what Want differs from the router that these Rules last applied
-	// with success. Nothing but floating IPs differs; an empty Delta says that nothing does. Rules
-	// that can prove their last state may act on it alone.
+	// with success. Nothing differs but what a Delta lists; an empty one says that nothing does.
+	// Rules that can prove their last state may act on it alone.
 	Since *Delta
 }
 
-// Delta is a difference in floating IPs. One that changed is in both lists.
-type Delta struct{ Removed, Added []dataplane.FloatingIP }
+// Delta is a difference between two routers. What changed is in both lists of its kind.
+type Delta struct {
+	Removed, Added []dataplane.FloatingIP
+
+	Neighbours Difference[Neighbour]       // of anycast ports
+	Routes     Difference[dataplane.Route] // of [dataplane.Transit]
+	Remote     Difference[dataplane.Route] // what is outside, and other instances lead to: [dataplane.Transit.External]
+	Elsewhere  Difference[netip.Addr]      // see [dataplane.Transit]
+}
+
+// Difference is what one list lacks of another, either way.
+type Difference[T any] struct{ Removed, Added []T }
+
+// Empty reports whether the two lists hold the same.
+func (d Difference[T]) Empty() bool { return len(d.Removed)+len(d.Added) == 0 }
+
+// Empty reports whether the two routers are the same.
+func (d Delta) Empty() bool {
+	return len(d.Removed)+len(d.Added) == 0 && d.Neighbours.Empty() && d.Routes.Empty() && d.Remote.Empty() && d.Elsewhere.Empty()
+}
+
+// Neighbour is a host on the link of an anycast port.
+type Neighbour struct {
+	Port string // ID
+	Addr netip.Addr
+}
 
 // Attachment is a device, by the name that it has in its namespace, and the port that it is.
 type Attachment struct {

@@ -167,3 +167,63 @@ func TestAmidManyConnectionsAnAddressTakenOverIsForgottenSoon(t *testing.T) {
 	require.Eventually(t, func() bool { return !slices.Contains(x.sources(), "10.0.1.6") }, 30*time.Second, 10*time.Millisecond)
 	require.Len(t, slices.DeleteFunc(x.sources(), func(src string) bool { return src != "10.0.1.77" }), large)
 }
+
+// A host that comes to an edge, or is translated elsewhere from now on, loses the connections that
+// take another way. Those that somebody else has stay, also when all are examined: what comes in by
+// a floating IP, and what a host sends that is on the link without being listed.
+func TestAnEdgeEndsTheConnectionsThatItWouldCarryOtherwise(t *testing.T) {
+	for name, longWay := range map[string]bool{"the short way": false, "the long way": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			r := anEdge()
+			r.Transit.Elsewhere = nil
+			b.apply(t, r)
+			b.apply(t, r)
+			x := b.tracked(t, "r1")
+			x.add(1, "8.8.8.8", "203.0.113.20", "10.0.1.5", "8.8.8.8")
+			x.add(2, "10.0.1.5", "8.8.4.4", "8.8.4.4", "203.0.113.20")
+			x.add(3, "10.0.1.77", "10.0.2.7", "10.0.2.7", "10.0.1.77")
+			x.add(4, "10.0.1.6", "10.0.2.7", "10.0.2.7", "10.0.1.6")
+			x.add(5, "10.0.1.6", "203.0.113.20", "10.0.1.5", "203.0.113.10")
+			x.add(6, "10.0.3.7", "10.0.1.8", "10.0.1.8", "10.0.3.7")
+			kept := x.ports()
+			if longWay {
+				b.reopen(t)
+				b.apply(t, r)
+			}
+			require.Equal(t, kept, x.ports())
+
+			if longWay {
+				b.reopen(t)
+			}
+			r = r.Clone()
+			r.Transit.Elsewhere = addrs("10.0.1.6")
+			b.firewall.changes = nil
+			p := b.apply(t, r)
+			require.Contains(t, p.String(), "- connections 1")
+			require.Equal(t, longWay, b.firewall.changes[0].Since == nil)
+			require.Equal(t, []uint16{1, 2, 3, 4, 6}, x.ports(), "its hairpin would lead to the centre")
+
+			r = r.Clone()
+			r.Ports[0].Anycast.Neighbours = slices.DeleteFunc(r.Ports[0].Anycast.Neighbours, func(a netip.Addr) bool { return a.String() == "10.0.1.8" })
+			r.Routes = slices.DeleteFunc(r.Routes, func(x dataplane.Route) bool { return x.NextHop.String() == "10.0.1.8" })
+			b.apply(t, r)
+			require.Equal(t, []uint16{1, 2, 3, 4}, x.ports(), "it would come by the transit, and return to it")
+			require.Empty(t, b.apply(t, r).Steps)
+		})
+	}
+}
+
+// ports lists the source ports of the connections that the tests made.
+func (x *tracked) ports() (list []uint16) {
+	x.t.Helper()
+	flows, err := x.fill.Dump(nil)
+	require.NoError(x.t, err)
+	for _, f := range flows {
+		if p := f.TupleOrig.Proto; p.DestinationPort == 53 {
+			list = append(list, p.SourcePort)
+		}
+	}
+	slices.Sort(list)
+	return list
+}

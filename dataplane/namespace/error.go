@@ -26,6 +26,9 @@ func speaksIPv6(r dataplane.Router) bool {
 			return true
 		}
 	}
+	if r.Transit != nil && transitSpeaksIPv6(r) {
+		return true
+	}
 	return r.Gateway != nil && (slices.ContainsFunc(r.Gateway.NextHops, netip.Addr.Is6) ||
 		slices.ContainsFunc(r.Gateway.OnLink, func(p netip.Prefix) bool { return p.Addr().Is6() }))
 }

@@ -16,6 +16,9 @@ func (o objects) add(r dataplane.Router) {
 	for _, p := range r.Ports {
 		o[dataplane.PortDevice(p.ID)] = p.ID
 	}
+	if r.Transit != nil {
+		o[dataplane.TransitDevice(r.Transit.ID)] = r.Transit.ID
+	}
 	dev := ""
 	if r.Gateway != nil {
 		dev = dataplane.GatewayDevice(r.Gateway.ID)
@@ -71,7 +74,9 @@ func (l *long) identify(ctx context.Context) error {
 			return err
 		}
 		for port := range networks {
-			o[dataplane.PortDevice(port)], o[dataplane.GatewayDevice(port)] = port, port
+			for _, dev := range devicesOf(port) {
+				o[dev] = port
+			}
 		}
 	}
 	o.add(l.router)

@@ -44,7 +44,9 @@ func (d *Dataplane) inspect(ctx context.Context, id string) (in dataplane.Inspec
 	}
 	byDevice := make(map[string]dataplane.Network, len(networks))
 	for port, network := range networks {
-		byDevice[dataplane.PortDevice(port)], byDevice[dataplane.GatewayDevice(port)] = network, network
+		for _, dev := range devicesOf(port) {
+			byDevice[dev] = network
+		}
 	}
 	if len(have.owners) == 1 { // of several, nobody knows which is true
 		in.Owner = have.owners[0]

@@ -10,9 +10,9 @@ import (
 // OwnIPv6 returns the IPv6 addresses of a valid router in its namespace, sorted and including the
 // link-local ones. A router that has none has no IPv6 on any device.
 func OwnIPv6(r dataplane.Router) []netip.Addr {
-	r.FloatingIPs, r.Routes = nil, nil // they are IPv4, or no addresses
+	r.FloatingIPs = nil // they are IPv4
 	var own []netip.Addr
-	for _, l := range want(r).links {
+	for _, l := range wantLinks(r) {
 		for a := range l.addrs {
 			if a.Addr().Is6() {
 				own = append(own, a.Addr())

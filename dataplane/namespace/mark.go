@@ -103,7 +103,7 @@ func owned(dir string) ([]string, error) {
 	}
 	var routers []string
 	for _, e := range entries {
-		router, ok := strings.CutPrefix(e.Name(), dataplane.NamespaceName(""))
+		router, ok := routerNamed(e.Name())
 		// A name of ours is a file. A link may lead anywhere, and what cannot be examined there
 		// must not keep the others from being listed.
 		if !ok || !e.Type().IsRegular() {
@@ -121,6 +121,12 @@ func owned(dir string) ([]string, error) {
 		}
 	}
 	return routers, nil
+}
+
+// routerNamed returns the router whose namespace would have a name.
+func routerNamed(namespace string) (router string, ok bool) {
+	id := strings.TrimPrefix(namespace, dataplane.NamespaceName("")) // that of a centre has no such prefix
+	return id, id != "" && dataplane.NamespaceName(id) == namespace
 }
 
 func ownedEntry(path, router string) (bool, error) {

@@ -14,117 +14,256 @@ type memory struct {
 	router dataplane.Router // a copy of our own
 	links  map[string]link
 	owner  string // that the namespace has; empty: it may have any
-	fips   fipIndex
+	index  index
 }
 
-// fipIndex tells which IDs and addresses floating IPs use.
-type fipIndex struct {
-	ids   map[string]struct{}
-	addrs map[netip.Addr]struct{} // floating and fixed: the two never meet in a valid router
+// index tells what the long lists of a router use already.
+type index struct {
+	ids        set[string]     // of floating IPs
+	floating   set[netip.Addr] // addresses and fixed ones: the two never meet in a valid router
+	neighbours set[Neighbour]
+	routes     set[netip.Prefix] // destinations
+	remote     set[netip.Prefix]
+	elsewhere  set[netip.Addr]
 }
 
-// maxDelta bounds the difference that is worth the short way.
-const maxDelta = 1000
+type set[T comparable] map[T]struct{}
+
+func (s set[T]) has(v T) bool {
+	_, ok := s[v]
+	return ok
+}
+
+const (
+	maxDelta       = 1000   // bounds the difference that is worth the short way
+	maxComparisons = 10_000 // bounds those of routes with each other
+)
 
 func remember(r dataplane.Router, links map[string]link) *memory {
-	m := &memory{router: r.Clone(), links: links, fips: fipIndex{
-		ids:   make(map[string]struct{}, len(r.FloatingIPs)),
-		addrs: make(map[netip.Addr]struct{}, 2*len(r.FloatingIPs)),
+	m := &memory{router: r.Clone(), links: links, index: index{
+		ids: make(set[string], len(r.FloatingIPs)), floating: make(set[netip.Addr], 2*len(r.FloatingIPs)),
+		neighbours: set[Neighbour]{}, routes: set[netip.Prefix]{}, remote: set[netip.Prefix]{}, elsewhere: set[netip.Addr]{},
 	}}
-	m.fips.add(r.FloatingIPs)
+	all := Delta{Added: r.FloatingIPs}
+	for _, p := range r.Ports {
+		if p.Anycast != nil {
+			all.Neighbours.Added = append(all.Neighbours.Added, neighboursOf(p.ID, p.Anycast.Neighbours)...)
+		}
+	}
+	if t := r.Transit; t != nil {
+		all.Routes.Added, all.Remote.Added, all.Elsewhere.Added = t.Routes, t.External, t.Elsewhere
+	}
+	m.index.learn(all)
 	return m
 }
 
-func (x fipIndex) add(fips []dataplane.FloatingIP) {
-	for _, f := range fips {
-		x.ids[f.ID] = struct{}{}
-		x.addrs[f.Addr], x.addrs[f.Fixed] = struct{}{}, struct{}{}
+func neighboursOf(port string, addrs []netip.Addr) []Neighbour {
+	list := make([]Neighbour, len(addrs))
+	for i, a := range addrs {
+		list[i] = Neighbour{port, a}
 	}
+	return list
 }
 
-func (x fipIndex) remove(fips []dataplane.FloatingIP) {
-	for _, f := range fips {
+// learn makes a difference part of the index.
+func (x index) learn(d Delta) {
+	for _, f := range d.Removed {
 		delete(x.ids, f.ID)
-		delete(x.addrs, f.Addr)
-		delete(x.addrs, f.Fixed)
+		delete(x.floating, f.Addr)
+		delete(x.floating, f.Fixed)
+	}
+	for _, f := range d.Added {
+		x.ids[f.ID] = struct{}{}
+		x.floating[f.Addr], x.floating[f.Fixed] = struct{}{}, struct{}{}
+	}
+	learn(x.neighbours, d.Neighbours, func(n Neighbour) Neighbour { return n })
+	learn(x.routes, d.Routes, func(r dataplane.Route) netip.Prefix { return r.Dest })
+	learn(x.remote, d.Remote, func(r dataplane.Route) netip.Prefix { return r.Dest })
+	learn(x.elsewhere, d.Elsewhere, func(a netip.Addr) netip.Addr { return a })
+}
+
+func learn[K comparable, T any](s set[K], d Difference[T], key func(T) K) {
+	for _, v := range d.Removed {
+		delete(s, key(v))
+	}
+	for _, v := range d.Added {
+		s[key(v)] = struct{}{}
 	}
 }
 
-func (x fipIndex) has(f dataplane.FloatingIP) bool {
-	_, id := x.ids[f.ID]
-	_, addr := x.addrs[f.Addr]
-	_, fixed := x.addrs[f.Fixed]
-	return id || addr || fixed
+// inverse is the difference the other way round.
+func (d Delta) inverse() Delta {
+	d.Removed, d.Added = d.Added, d.Removed
+	d.Neighbours, d.Routes, d.Remote, d.Elsewhere = d.Neighbours.inverse(), d.Routes.inverse(), d.Remote.inverse(), d.Elsewhere.inverse()
+	return d
 }
 
-// delta is the difference between the router remembered and another, if that is in floating IPs
-// alone, small, and valid. It finds out without looking at each floating IP more than once, and
-// examines only those that differ.
+func (d Difference[T]) inverse() Difference[T] { return Difference[T]{d.Added, d.Removed} }
+
+// clashes reports whether something that is added is there already, beside what is removed.
+func (x index) clashes(d Delta) bool {
+	removed := Delta{
+		Removed: d.Removed, Neighbours: Difference[Neighbour]{Removed: d.Neighbours.Removed},
+		Routes: Difference[dataplane.Route]{Removed: d.Routes.Removed}, Remote: Difference[dataplane.Route]{Removed: d.Remote.Removed},
+		Elsewhere: Difference[netip.Addr]{Removed: d.Elsewhere.Removed},
+	}
+	x.learn(removed)
+	defer x.learn(removed.inverse())
+	return slices.ContainsFunc(d.Added, func(f dataplane.FloatingIP) bool {
+		return x.ids.has(f.ID) || x.floating.has(f.Addr) || x.floating.has(f.Fixed) || x.remote.has(host(f.Addr)) || x.elsewhere.has(f.Fixed)
+	}) ||
+		slices.ContainsFunc(d.Neighbours.Added, x.neighbours.has) ||
+		slices.ContainsFunc(d.Neighbours.Removed, func(n Neighbour) bool { return x.floating.has(n.Addr) }) ||
+		slices.ContainsFunc(d.Routes.Added, func(r dataplane.Route) bool { return x.routes.has(r.Dest) }) ||
+		slices.ContainsFunc(d.Remote.Added, func(r dataplane.Route) bool {
+			return x.remote.has(r.Dest) || x.floating.has(r.Dest.Addr())
+		}) ||
+		slices.ContainsFunc(d.Elsewhere.Added, func(a netip.Addr) bool { return x.elsewhere.has(a) || x.floating.has(a) })
+}
+
+// delta is the difference between the router remembered and another, if that is in its long lists
+// alone, small, and valid. It finds out without looking at each entry more than once, and examines
+// only those that differ.
 type delta struct {
 	Delta
-	start, end int                    // what is replaced of the list remembered
-	by         []dataplane.FloatingIP // what it is replaced by
+	fips       edit[dataplane.FloatingIP]
+	neighbours []edit[netip.Addr] // by port
+	routes     edit[dataplane.Route]
+	remote     edit[dataplane.Route]
+	elsewhere  edit[netip.Addr]
 }
 
 func (m *memory) delta(want dataplane.Router) (delta, bool) {
-	if !sameButFloatingIPs(m.router, want) {
+	if !sameButLists(m.router, want) {
 		return delta{}, false
 	}
-	have := m.router.FloatingIPs
-	short := min(len(have), len(want.FloatingIPs))
-	start := 0
-	for start < short && have[start] == want.FloatingIPs[start] {
-		start++
+	var d delta
+	d.fips = compare(m.router.FloatingIPs, want.FloatingIPs)
+	size := d.fips.size()
+	for i, p := range m.router.Ports {
+		var e edit[netip.Addr]
+		if p.Anycast != nil {
+			e = compare(p.Anycast.Neighbours, want.Ports[i].Anycast.Neighbours)
+		}
+		d.neighbours = append(d.neighbours, e)
+		size += e.size()
 	}
-	tail := 0
-	for tail < short-start && have[len(have)-1-tail] == want.FloatingIPs[len(want.FloatingIPs)-1-tail] {
-		tail++
+	if have, t := m.router.Transit, want.Transit; t != nil {
+		d.routes, d.remote = compare(have.Routes, t.Routes), compare(have.External, t.External)
+		d.elsewhere = compare(have.Elsewhere, t.Elsewhere)
+		size += d.routes.size() + d.remote.size() + d.elsewhere.size()
 	}
-	d := delta{start: start, end: len(have) - tail, by: want.FloatingIPs[start : len(want.FloatingIPs)-tail]}
-	old := have[d.start:d.end]
-	if len(old)+len(d.by) > maxDelta {
+	if size > maxDelta {
 		return delta{}, false
 	}
-	d.Removed, d.Added = without(old, d.by), without(d.by, old)
-	return d, m.valid(want, d)
+	fips := d.fips.difference()
+	d.Removed, d.Added = fips.Removed, fips.Added
+	for i, e := range d.neighbours {
+		if change := e.difference(); !change.Empty() {
+			d.Neighbours.Removed = append(d.Neighbours.Removed, neighboursOf(want.Ports[i].ID, change.Removed)...)
+			d.Neighbours.Added = append(d.Neighbours.Added, neighboursOf(want.Ports[i].ID, change.Added)...)
+		}
+	}
+	d.Routes, d.Remote, d.Elsewhere = d.routes.difference(), d.remote.difference(), d.elsewhere.difference()
+	return d, m.confined(want, d.Delta) && m.valid(want, d.Delta)
+}
+
+// confined says that the difference changes nothing beside its own addresses and routes. It may say
+// no of one that does not.
+func (m *memory) confined(want dataplane.Router, d Delta) bool {
+	if g := want.Gateway; g != nil && g.FloatingIPsOnly && len(d.Removed)+len(d.Added) > 0 &&
+		(len(m.router.FloatingIPs) <= len(d.Removed) || len(want.FloatingIPs) <= len(d.Added)) {
+		return false // with the gateway's last address its routes go, and come with its first
+	}
+	isIPv6 := func(r dataplane.Route) bool { return r.NextHop.Is6() }
+	if slices.ContainsFunc(slices.Concat(d.Remote.Removed, d.Remote.Added), isIPv6) {
+		return false // in main, where there may be another to the same destination
+	}
+	routes := slices.Concat(d.Routes.Removed, d.Routes.Added)
+	if len(routes) == 0 {
+		return true
+	}
+	if len(want.Routes)*len(routes) > maxComparisons {
+		return false
+	}
+	return !slices.ContainsFunc(routes, func(r dataplane.Route) bool {
+		// The table of an extra route depends on what is inside.
+		holds := func(x dataplane.Route) bool { return r.Dest.Bits() <= x.Dest.Bits() && r.Dest.Contains(x.Dest.Addr()) }
+		return slices.ContainsFunc(want.Routes, holds) ||
+			isIPv6(r) && !(transitSpeaksIPv6(m.router) && transitSpeaksIPv6(want)) // the transit's address comes or goes
+	})
 }
 
 // valid says that the router remembered with the difference is valid. It may say no of one that is:
 // then [dataplane.Router.Validate] decides.
-func (m *memory) valid(want dataplane.Router, d delta) bool {
-	if len(d.Added) == 0 {
+func (m *memory) valid(want dataplane.Router, d Delta) bool {
+	if len(d.Added)+len(d.Neighbours.Added)+len(d.Neighbours.Removed)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 {
 		return true
 	}
-	m.fips.remove(d.Removed)
-	clash := slices.ContainsFunc(d.Added, m.fips.has)
-	m.fips.add(d.Removed)
-	want.FloatingIPs = d.Added
-	return !clash && want.Validate() == nil
+	return !m.index.clashes(d) && m.reduced(want, d).Validate() == nil
 }
 
-// without lists what is in a and not in b.
-func without(a, b []dataplane.FloatingIP) []dataplane.FloatingIP {
-	if len(a) == 0 {
-		return nil
+// reduced is a router that is valid only if the one wanted is, as far as what differs decides:
+// beside that it has only those neighbours that the rest needs.
+func (m *memory) reduced(want dataplane.Router, d Delta) dataplane.Router {
+	want.FloatingIPs = d.Added
+	if t := want.Transit; t != nil {
+		reduced := *t
+		reduced.Routes, reduced.External, reduced.Elsewhere = d.Routes.Added, d.Remote.Added, d.Elsewhere.Added
+		want.Transit = &reduced
 	}
-	in := make(map[dataplane.FloatingIP]struct{}, len(b))
-	for _, f := range b {
-		in[f] = struct{}{}
-	}
-	var rest []dataplane.FloatingIP
-	for _, f := range a {
-		if _, ok := in[f]; !ok {
-			rest = append(rest, f)
+	removed := make(set[Neighbour], len(d.Neighbours.Removed))
+	learn(removed, Difference[Neighbour]{Added: d.Neighbours.Removed}, func(n Neighbour) Neighbour { return n })
+	want.Ports = slices.Clone(want.Ports)
+	for i, p := range want.Ports {
+		if p.Anycast == nil {
+			continue
 		}
+		var needed []netip.Addr
+		added := set[netip.Addr]{}
+		need := func(a netip.Addr) {
+			if !added.has(a) {
+				added[a] = struct{}{}
+				needed = append(needed, a)
+			}
+		}
+		for _, n := range d.Neighbours.Added {
+			if n.Port == p.ID {
+				needed = append(needed, n.Addr)
+				added[n.Addr] = struct{}{}
+			}
+		}
+		stays := func(a netip.Addr) bool {
+			n := Neighbour{p.ID, a}
+			return m.index.neighbours.has(n) && !removed.has(n)
+		}
+		for _, f := range d.Added {
+			if stays(f.Fixed) {
+				need(f.Fixed)
+			}
+		}
+		for _, x := range want.Routes {
+			if stays(x.NextHop) {
+				need(x.NextHop)
+			}
+		}
+		want.Ports[i].Anycast = &dataplane.Anycast{Neighbours: needed}
 	}
-	return rest
+	return want
 }
 
 // learn makes the difference part of what is remembered.
 func (m *memory) learn(d delta) {
-	m.router.FloatingIPs = slices.Replace(m.router.FloatingIPs, d.start, d.end, d.by...)
-	m.fips.remove(d.Removed)
-	m.fips.add(d.Added)
+	m.index.learn(d.Delta)
+	m.router.FloatingIPs = d.fips.apply(m.router.FloatingIPs)
+	for i, e := range d.neighbours {
+		if a := m.router.Ports[i].Anycast; a != nil {
+			a.Neighbours = e.apply(a.Neighbours)
+		}
+	}
+	if t := m.router.Transit; t != nil {
+		t.Routes, t.External, t.Elsewhere = d.routes.apply(t.Routes), d.remote.apply(t.External), d.elsewhere.apply(t.Elsewhere)
+	}
 	if m.router.Gateway == nil {
 		return
 	}
@@ -133,25 +272,36 @@ func (m *memory) learn(d delta) {
 		delete(addrs, host(f.Addr))
 	}
 	for _, f := range d.Added {
-		addrs[host(f.Addr)] = struct{}{}
+		addrs[host(f.Addr)] = form{}
 	}
 }
 
-// sameButFloatingIPs reports whether b asks for a with other floating IPs.
-func sameButFloatingIPs(a, b dataplane.Router) bool {
+// sameButLists reports whether b asks for a with other floating IPs, neighbours, ways to other
+// instances and by them, or fixed addresses that are translated elsewhere.
+func sameButLists(a, b dataplane.Router) bool {
 	return a.ID == b.ID && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&
-		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Routes, b.Routes)
+		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Routes, b.Routes) && sameTransit(a.Transit, b.Transit)
 }
 
 func sameGateway(a, b *dataplane.Gateway) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.SNAT == b.SNAT && slices.Equal(a.NextHops, b.NextHops) && slices.Equal(a.OnLink, b.OnLink) && samePort(a.Port, b.Port)
+	return a.SNAT == b.SNAT && slices.Equal(a.NextHops, b.NextHops) && slices.Equal(a.OnLink, b.OnLink) && samePort(a.Port, b.Port) &&
+		a.FloatingIPsOnly == b.FloatingIPsOnly && a.Hairpin == b.Hairpin
 }
 
+func sameTransit(a, b *dataplane.Transit) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return samePort(a.Port, b.Port) && slices.Equal(a.Centre, b.Centre)
+}
+
+// samePort leaves out the neighbours.
 func samePort(a, b dataplane.Port) bool {
-	return a.ID == b.ID && a.Network == b.Network && a.MAC == b.MAC && a.MTU == b.MTU && slices.Equal(a.Addrs, b.Addrs)
+	return a.ID == b.ID && a.Network == b.Network && a.MAC == b.MAC && a.MTU == b.MTU && slices.Equal(a.Addrs, b.Addrs) &&
+		a.Outside == b.Outside && (a.Anycast == nil) == (b.Anycast == nil)
 }
 
 // withIndexes completes links as wanted by the indexes that the kernel gave them.

@@ -178,28 +178,26 @@ func (s *site) silence(ctx context.Context) error {
 }
 
 func (s *site) addAddresses(dev string, addrs []address) action {
-	prefixes := prefixesOf(addrs)
 	return action{
 		steps: addressSteps(dataplane.Add, dev, addrs),
 		do: func(ctx context.Context) error {
-			return s.writeAddresses(ctx, "add address", dev, prefixes, addAddress)
+			return s.writeAddresses(ctx, "add address", dev, addrs, addAddress)
 		},
 		undo: func(ctx context.Context) error {
-			return s.writeAddresses(ctx, "remove address", dev, prefixes, deleteAddress)
+			return s.writeAddresses(ctx, "remove address", dev, addrs, deleteAddress)
 		},
 	}
 }
 
 func (s *site) removeAddresses(dev string, addrs []address) action {
-	prefixes := prefixesOf(addrs)
 	return action{
 		steps: addressSteps(dataplane.Remove, dev, addrs),
 		do: func(ctx context.Context) error {
-			s.announcer.withdraw(prefixes)
-			return s.writeAddresses(ctx, "remove address", dev, prefixes, deleteAddress)
+			s.announcer.withdraw(prefixesOf(addrs))
+			return s.writeAddresses(ctx, "remove address", dev, addrs, deleteAddress)
 		},
 		undo: func(ctx context.Context) error {
-			return s.writeAddresses(ctx, "add address", dev, prefixes, addAddress)
+			return s.writeAddresses(ctx, "add address", dev, addrs, addAddress)
 		},
 	}
 }

@@ -18,6 +18,7 @@ var watched = []uint32{
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
+	unix.RTNLGRP_IPV4_RULE,
 }
 
 // watch compares queued notifications with the known state of the namespace.
@@ -70,6 +71,8 @@ func (w *watch) see(h unix.NlMsghdr, payload []byte) {
 		good, kind = w.address(h.Type, payload), dataplane.KindAddress
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		good, kind = h.Pid == w.port || foreignRoute(h, payload), dataplane.KindRoute
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		good, kind = h.Pid == w.port || foreignRule(payload), dataplane.KindPolicyRule
 	default: // a setting of a device; a new one reports its own
 		good, kind = w.plugged || w.foreignSetting(payload), dataplane.KindSysctl
 	}
@@ -129,12 +132,15 @@ func (w *watch) knows(index int) bool {
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
 	var local, remote netip.Addr // IFA_LOCAL is absent for IPv6
+	flags := int(msg.Flags)
 	for kind, v := range nlmsg.Attributes(payload[msg.Len():]) {
 		switch kind {
 		case unix.IFA_LOCAL:
 			local = nlmsg.Addr(v)
 		case unix.IFA_ADDRESS:
 			remote = nlmsg.Addr(v)
+		case unix.IFA_FLAGS:
+			flags = nlmsg.Int(v)
 		}
 	}
 	if !local.IsValid() {
@@ -145,7 +151,10 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 	}
 	for _, l := range w.links {
 		if l.index == int(msg.Index) {
-			_, known := l.addrs[netip.PrefixFrom(local, int(msg.Prefixlen))]
+			f, known := l.addrs[netip.PrefixFrom(local, int(msg.Prefixlen))]
+			if known && kind == unix.RTM_NEWADDR {
+				return f == formOf(local.Is4(), int(msg.Scope), flags)
+			}
 			return known == (kind == unix.RTM_NEWADDR)
 		}
 	}
@@ -157,11 +166,28 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 // kernel removed it.
 func foreignRoute(h unix.NlMsghdr, payload []byte) bool {
 	msg := nl.DeserializeRtMsg(payload)
-	if msg.Table != unix.RT_TABLE_MAIN {
+	if !ownTable(tableOf(msg, payload)) {
 		return true
 	}
 	if msg.Protocol == unix.RTPROT_KERNEL {
 		return h.Pid == 0 || h.Type == unix.RTM_NEWROUTE
 	}
 	return !ownProtocol(int(msg.Protocol))
+}
+
+// foreignRule reports whether a rule of policy routing names a table that is not the router's.
+func foreignRule(payload []byte) bool {
+	table := tableOf(nl.DeserializeRtMsg(payload), payload)
+	return !ownTable(table) && table != unix.RT_TABLE_LOCAL
+}
+
+// tableOf returns the table of a route, or that a rule names: an attribute if its number is too
+// large for the header.
+func tableOf(msg *nl.RtMsg, payload []byte) int {
+	for kind, v := range nlmsg.Attributes(payload[msg.Len():]) {
+		if kind == unix.RTA_TABLE { // FRA_TABLE is the same
+			return nlmsg.Int(v)
+		}
+	}
+	return int(msg.Table)
 }

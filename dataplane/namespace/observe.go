@@ -27,29 +27,51 @@ func observe(h *netlink.Handle) (state, error) {
 	for _, a := range addrs {
 		if a.LinkIndex == loopbackIndex && !a.IP.IsLoopback() {
 			if s.strays == nil {
-				s.strays = map[netip.Prefix]struct{}{}
+				s.strays = map[netip.Prefix]form{}
 			}
-			s.strays[prefix(a.IPNet)] = struct{}{}
+			s.strays[prefix(a.IPNet)] = form{}
 		}
 		if l, ours := s.links[names[a.LinkIndex]]; ours {
-			l.addrs[prefix(a.IPNet)] = struct{}{}
+			l.addrs[prefix(a.IPNet)] = formOf(a.IP.To4() != nil, a.Scope, a.Flags)
 		}
 	}
 	routes, err := dump.Complete(func() ([]netlink.Route, error) {
-		return h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		return ownRoutes(h)
 	})
 	if err != nil {
 		return s, opError("list routes", "", err)
 	}
 	for _, r := range routes {
 		if h := ownHops(r, names, s.links); h != nil {
-			key := routeKey{destination(r), r.Priority}
+			key := routeKey{destination(r), r.Priority, r.Table}
 			h = append(h, s.routes[key]...) // IPv6 may list the hops of one route apart
 			slices.SortFunc(h, compareHops)
 			s.routes[key] = h
 		}
 	}
-	return s, nil
+	s.rules, err = observeRules(h)
+	return s, err
+}
+
+// formOf returns the form of an address by what the kernel says of it.
+func formOf(is4 bool, scope, flags int) form {
+	f := form{noPrefixRoute: flags&unix.IFA_F_NOPREFIXROUTE != 0}
+	if is4 {
+		f.scope = uint8(scope)
+	}
+	return f
+}
+
+// ownRoutes lists the routes of all tables that the router's may be in.
+func ownRoutes(h *netlink.Handle) (routes []netlink.Route, err error) {
+	every := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	err = h.RouteListFilteredIter(netlink.FAMILY_ALL, every, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+		if ownTable(r.Table) {
+			routes = append(routes, r)
+		}
+		return true
+	})
+	return routes, err
 }
 
 // observeLinks fills links with the router's own, and returns the names of all by their index, and
@@ -69,15 +91,15 @@ func observeLinks(h *netlink.Handle, links map[string]link) (names map[int]strin
 		if !ownDevice(a.Name) {
 			continue
 		}
-		own := link{index: a.Index, mtu: a.MTU, up: a.RawFlags&unix.IFF_UP != 0, addrs: map[netip.Prefix]struct{}{}}
+		own := link{index: a.Index, mtu: a.MTU, up: a.RawFlags&unix.IFF_UP != 0, addrs: map[netip.Prefix]form{}}
 		copy(own.mac[:], a.HardwareAddr)
 		links[a.Name] = own
 	}
 	return names, owners, nil
 }
 
-// ownHops translates a route of the main table; nil if it is not the router's, but what the kernel
-// derives from an address or a daemon's.
+// ownHops translates a route of one of the router's tables; nil if it is not the router's, but what
+// the kernel derives from an address or a daemon's.
 func ownHops(r netlink.Route, names map[int]string, links map[string]link) hops {
 	if !ownProtocol(int(r.Protocol)) {
 		return nil
@@ -117,14 +139,23 @@ func addr(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
-// portsByDevice returns a router's ports, the gateway's included, by the names of their devices.
+// portsByDevice returns a router's ports, those of the gateway and the transit included, by the
+// names of their devices.
 func portsByDevice(r dataplane.Router) map[string]dataplane.Port {
-	ports := make(map[string]dataplane.Port, len(r.Ports)+1)
+	ports := make(map[string]dataplane.Port, len(r.Ports)+2)
 	for _, p := range r.Ports {
 		ports[dataplane.PortDevice(p.ID)] = p
 	}
 	if r.Gateway != nil {
 		ports[dataplane.GatewayDevice(r.Gateway.ID)] = r.Gateway.Port
 	}
+	if r.Transit != nil {
+		ports[dataplane.TransitDevice(r.Transit.ID)] = r.Transit.Port
+	}
 	return ports
+}
+
+// devicesOf lists the names that a port's device can have.
+func devicesOf(port string) []string {
+	return []string{dataplane.PortDevice(port), dataplane.GatewayDevice(port), dataplane.TransitDevice(port)}
 }

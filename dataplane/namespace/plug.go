@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -132,10 +131,10 @@ func (l *long) setAsBefore(dev string) func(context.Context) error {
 // link-local addresses, and routes, which are restored when all links are up, because one may need
 // several.
 func (l *long) revive(devices []string) func(context.Context) error {
-	addrs := map[string][]netip.Prefix{}
+	addrs := map[string][]address{}
 	var up []func(context.Context) error
 	for _, dev := range devices {
-		addrs[dev] = prefixesOf(missing(l.have.links[dev].addrs, nil))
+		addrs[dev] = missing(l.have.links[dev].addrs, nil)
 		up = append(up, l.setAsBefore(dev))
 	}
 	routes := maps.Clone(l.have.routes)

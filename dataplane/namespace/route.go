@@ -95,3 +95,15 @@ func (s *site) sendRoutes(ctx context.Context, keys []routeKey, routes map[route
 	}
 	return s.write.send(ctx, requests...)
 }
+
+// deleteNeighbours makes the kernel forget the MACs of hosts that had a route to them on a link.
+func (s *site) deleteNeighbours(routes map[routeKey]hops) action {
+	return action{do: func(ctx context.Context) error {
+		var requests []request
+		for key, h := range routes {
+			requests = append(requests, deleteNeighbour(s.index[h[0].dev], key.dest.Addr()))
+		}
+		_, err := s.write.send(ctx, requests...)
+		return opError("forget neighbours of router", s.Router, err)
+	}}
+}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -134,26 +136,44 @@ func (w *writer) sendBatch(requests []request) (failed int, err error) {
 	}
 }
 
-func addAddress(index int, p netip.Prefix) request {
-	return request{addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, p), unix.EEXIST}
+func addAddress(index int, a address) request {
+	return request{addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, a), unix.EEXIST}
 }
 
-func deleteAddress(index int, p netip.Prefix) request {
-	return request{addressRequest(unix.RTM_DELADDR, 0, index, p), unix.EADDRNOTAVAIL}
+func deleteAddress(index int, a address) request {
+	return request{addressRequest(unix.RTM_DELADDR, 0, index, a), unix.EADDRNOTAVAIL}
 }
 
-func addressRequest(proto, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
+// reformAddress changes the form of an address that a device has. Of IPv4 the kernel changes
+// nothing but lifetimes and the metric, so the address is added anew. Meanwhile the device has it
+// with another length, or the kernel would take away the routes that need it.
+func reformAddress(index int, to address) []request {
+	if to.Addr().Is6() {
+		return []request{{addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, to), 0}}
+	}
+	meanwhile := address{Prefix: host(to.Addr()), form: form{noPrefixRoute: true}}
+	if to.IsSingleIP() {
+		meanwhile.Prefix = netip.PrefixFrom(to.Addr(), to.Bits()-1)
+	}
+	return []request{addAddress(index, meanwhile), deleteAddress(index, to), addAddress(index, to), deleteAddress(index, meanwhile)}
+}
+
+func addressRequest(proto, flags, index int, a address) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(proto, flags)
-	msg := nl.NewIfAddrmsg(nlFamily(p.Addr()))
-	msg.Prefixlen = uint8(p.Bits())
+	msg := nl.NewIfAddrmsg(nlFamily(a.Addr()))
+	msg.Prefixlen = uint8(a.Bits())
 	msg.Index = uint32(index)
-	if p.Addr().Is6() {
+	msg.Scope = a.scope
+	if a.Addr().Is6() {
 		msg.Flags = unix.IFA_F_NODAD
 	}
 	r.AddData(msg)
-	addr := p.Addr().AsSlice()
+	addr := a.Addr().AsSlice()
 	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, addr))
 	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, addr))
+	if a.noPrefixRoute { // a flag that has no place in the header
+		r.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(uint32(msg.Flags)|unix.IFA_F_NOPREFIXROUTE)))
+	}
 	return r
 }
 
@@ -243,9 +263,9 @@ func deleteRoute(key routeKey) request {
 }
 
 func routeMessage(key routeKey) *nl.RtMsg {
-	return &nl.RtMsg{RtMsg: unix.RtMsg{
-		Family: uint8(nlFamily(key.dest.Addr())), Dst_len: uint8(key.dest.Bits()), Table: unix.RT_TABLE_MAIN,
-	}}
+	m := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(nlFamily(key.dest.Addr())), Dst_len: uint8(key.dest.Bits())}}
+	m.Table = headerTable(key.table)
+	return m
 }
 
 func addRouteKey(r *nl.NetlinkRequest, key routeKey) {
@@ -253,6 +273,54 @@ func addRouteKey(r *nl.NetlinkRequest, key routeKey) {
 		r.AddData(nl.NewRtAttr(unix.RTA_DST, key.dest.Addr().AsSlice()))
 	}
 	r.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(uint32(key.metric))))
+	if headerTable(key.table) == unix.RT_TABLE_UNSPEC {
+		r.AddData(nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(uint32(key.table))))
+	}
+}
+
+// headerTable is the table in the header of a message, which has room for a byte. A larger one is
+// an attribute.
+func headerTable(table int) uint8 {
+	if table > 0xff {
+		return unix.RT_TABLE_UNSPEC
+	}
+	return uint8(table)
+}
+
+// deleteNeighbour makes the kernel forget the MAC of a neighbour.
+func deleteNeighbour(index int, a netip.Addr) request {
+	const ndaDst = 1 // NDA_DST of linux/neighbour.h
+	r := nl.NewNetlinkRequest(unix.RTM_DELNEIGH, 0)
+	r.AddData(&netlink.Ndmsg{Family: uint8(nlFamily(a)), Index: uint32(index)})
+	r.AddData(nl.NewRtAttr(ndaDst, a.AsSlice()))
+	return request{r, unix.ENOENT}
+}
+
+func addRule(r rule) request {
+	return request{ruleRequest(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, r), unix.EEXIST}
+}
+
+func deleteRule(r rule) request { return request{ruleRequest(unix.RTM_DELRULE, 0, r), unix.ENOENT} }
+
+func ruleRequest(proto, flags int, rule rule) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(proto, flags)
+	r.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Table: headerTable(rule.table), Type: unix.FR_ACT_TO_TBL}})
+	r.AddData(nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(uint32(rule.pref))))
+	if proto == unix.RTM_NEWRULE { // rules of two protocols are two, even if they are the same otherwise
+		protocol := uint8(unix.RTPROT_STATIC)
+		if slices.Contains(standardRules(), rule) {
+			protocol = unix.RTPROT_KERNEL
+		}
+		r.AddData(nl.NewRtAttr(unix.FRA_PROTOCOL, []byte{protocol}))
+	}
+	if headerTable(rule.table) == unix.RT_TABLE_UNSPEC {
+		r.AddData(nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(uint32(rule.table))))
+	}
+	if rule.mark != 0 {
+		r.AddData(nl.NewRtAttr(unix.FRA_FWMARK, nl.Uint32Attr(uint32(rule.mark))))
+		r.AddData(nl.NewRtAttr(unix.FRA_FWMASK, nl.Uint32Attr(uint32(rule.mark))))
+	}
+	return r
 }
 
 func nlFamily(a netip.Addr) int {

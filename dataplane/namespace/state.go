@@ -16,8 +16,9 @@ import (
 type state struct {
 	links  map[string]link // by name; only those that a router has
 	routes map[routeKey]hops
-	strays map[netip.Prefix]struct{} // addresses of lo beside the loopback ones, which the router would answer for
-	owners []string                  // on whose behalf the router runs, as the namespace says; see ownerName
+	rules  []rule                // of policy routing, in the kernel's order
+	strays map[netip.Prefix]form // addresses of lo beside the loopback ones, which the router would answer for
+	owners []string              // on whose behalf the router runs, as the namespace says; see ownerName
 }
 
 type link struct {
@@ -25,13 +26,14 @@ type link struct {
 	mac   dataplane.MAC
 	mtu   int
 	up    bool
-	addrs map[netip.Prefix]struct{}
+	addrs map[netip.Prefix]form
 }
 
-// routeKey is what the kernel tells routes of one table apart by.
+// routeKey is what the kernel tells routes apart by.
 type routeKey struct {
 	dest   netip.Prefix
 	metric int
+	table  int
 }
 
 // hops are the ways of a route, sorted. A single one without an address means that the destination
@@ -45,67 +47,18 @@ type hop struct {
 }
 
 // Metrics keep routes to equal destinations apart, and the more specific intent in front. Connected
-// routes have 0 (IPv4) and 256 (IPv6, IP6_RT_PRIO_ADDRCONF), so that they win over an extra route,
-// and an extra route wins over the gateway's default. A subnet of the external network that the
-// gateway has no address in is connected too.
+// routes have 0 (IPv4) and 256 (IPv6, IP6_RT_PRIO_ADDRCONF), so that they win over a way by the
+// transit, that over an extra route, and an extra route over the gateway's default. The neighbours
+// of an anycast port, and a subnet of the external network that the gateway has no address in, are
+// connected too.
 const (
-	holdMetric    = 1 // while addresses change, see holdSubnets
-	onLinkMetric  = 384
-	extraMetric   = 512
-	defaultMetric = 1024
+	holdMetric      = 1 // while addresses change, see holdSubnets
+	neighbourMetric = 256
+	onLinkMetric    = 384
+	transitMetric   = 448
+	extraMetric     = 512
+	defaultMetric   = 1024
 )
-
-// want derives from a valid router what its namespace must hold.
-func want(r dataplane.Router) state {
-	s := state{links: map[string]link{}, routes: map[routeKey]hops{}}
-	for _, p := range r.Ports {
-		s.links[dataplane.PortDevice(p.ID)] = wantLink(p, nil)
-	}
-	if gw := r.Gateway; gw != nil {
-		dev := dataplane.GatewayDevice(gw.ID)
-		l := wantLink(gw.Port, r.FloatingIPs)
-		s.links[dev] = l
-		isIPv6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
-		if slices.ContainsFunc(gw.NextHops, netip.Addr.Is6) || slices.ContainsFunc(gw.OnLink, isIPv6) {
-			l.addrs[linkLocal(gw.MAC)] = struct{}{}
-		}
-		for _, subnet := range gw.OnLink {
-			if !slices.ContainsFunc(gw.Addrs, func(a netip.Prefix) bool { return a.Masked() == subnet }) {
-				s.routes[routeKey{subnet, onLinkMetric}] = hops{{dev: dev, src: sourceTowards(gw, subnet.Addr())}}
-			}
-		}
-		for _, via := range gw.NextHops {
-			way := hop{via: via, dev: dev}
-			if !via.IsLinkLocalUnicast() && !onSubnet(gw.Port, via) {
-				way.src = sourceTowards(gw, via)
-				s.routes[routeKey{host(via), defaultMetric}] = hops{{dev: dev, src: way.src}}
-			}
-			s.routes[routeKey{anywhere(via), defaultMetric}] = hops{way}
-		}
-	}
-	for _, x := range r.Routes {
-		key := routeKey{x.Dest, extraMetric}
-		s.routes[key] = append(s.routes[key], hop{via: x.NextHop, dev: deviceTowards(r, x.NextHop)})
-	}
-	for _, h := range s.routes {
-		slices.SortFunc(h, compareHops)
-	}
-	return s
-}
-
-func wantLink(p dataplane.Port, fips []dataplane.FloatingIP) link {
-	l := link{mac: p.MAC, mtu: p.MTU, up: true, addrs: make(map[netip.Prefix]struct{}, len(p.Addrs)+len(fips))}
-	for _, a := range p.Addrs {
-		l.addrs[a] = struct{}{}
-		if a.Addr().Is6() {
-			l.addrs[linkLocal(p.MAC)] = struct{}{}
-		}
-	}
-	for _, f := range fips {
-		l.addrs[host(f.Addr)] = struct{}{}
-	}
-	return l
-}
 
 // linkLocal is the address that a device which speaks IPv6 must have (RFC 4291 §2.1), made from its
 // MAC (appendix A). The kernel would make the same one, but in its own time, and keep it when the
@@ -114,30 +67,6 @@ func linkLocal(m dataplane.MAC) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16([16]byte{
 		0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5],
 	}), 64)
-}
-
-// sourceTowards returns the source of the router's own packets to a neighbour of the gateway who is
-// in none of its subnets. Over IPv4 the kernel would take any address, which may be a floating IP
-// (inet_select_addr).
-func sourceTowards(gw *dataplane.Gateway, neighbour netip.Addr) netip.Addr {
-	if neighbour.Is6() {
-		return netip.Addr{}
-	}
-	return gw.HairpinAddr()
-}
-
-// deviceTowards returns the device in whose subnet a valid next hop is.
-func deviceTowards(r dataplane.Router, via netip.Addr) string {
-	for _, p := range r.Ports {
-		if onSubnet(p, via) {
-			return dataplane.PortDevice(p.ID)
-		}
-	}
-	return dataplane.GatewayDevice(r.Gateway.ID)
-}
-
-func onSubnet(p dataplane.Port, a netip.Addr) bool {
-	return slices.ContainsFunc(p.Addrs, func(subnet netip.Prefix) bool { return subnet.Contains(a) })
 }
 
 // host is the prefix that holds one address.
@@ -153,7 +82,7 @@ func anywhere(a netip.Addr) netip.Prefix {
 
 // ownDevice says whether a device of that name in a router's namespace is the router's.
 func ownDevice(name string) bool {
-	return strings.HasPrefix(name, "qr-") || strings.HasPrefix(name, "qg-")
+	return strings.HasPrefix(name, "qr-") || strings.HasPrefix(name, "qg-") || strings.HasPrefix(name, "qt-")
 }
 
 // ownProtocol says whether routes of that protocol (rtnetlink(7)) are the router's: those that
@@ -192,10 +121,14 @@ func (h hop) String() string {
 }
 
 func (k routeKey) String() string {
+	s := k.dest.String()
 	if k.dest.Bits() == 0 {
-		return fmt.Sprintf("default (%s)", family(k.dest.Addr()))
+		s = fmt.Sprintf("default (%s)", family(k.dest.Addr()))
 	}
-	return k.dest.String()
+	if k.table != tableMain {
+		s += " table " + tableName(k.table)
+	}
+	return s
 }
 
 func family(a netip.Addr) string {
@@ -210,5 +143,5 @@ func comparePrefixes(a, b netip.Prefix) int {
 }
 
 func compareKeys(a, b routeKey) int {
-	return cmp.Or(comparePrefixes(a.dest, b.dest), cmp.Compare(a.metric, b.metric))
+	return cmp.Or(cmp.Compare(a.table, b.table), comparePrefixes(a.dest, b.dest), cmp.Compare(a.metric, b.metric))
 }

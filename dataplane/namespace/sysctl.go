@@ -58,9 +58,37 @@ func (s sysctl) dotted() string { return "net." + strings.ReplaceAll(s.name, "/"
 
 func (s sysctl) String() string { return s.dotted() + " = " + s.value }
 
-func wanted(name string) string {
-	i := slices.IndexFunc(sysctls, func(s sysctl) bool { return s.name == name })
-	return sysctls[i].value
+// reflectMark makes answers of the kernel, such as ICMP errors, take the way of the packets that they
+// answer. Edges need it: what came by the gateway is answered by the gateway.
+func reflectMark(on bool) sysctl {
+	s := sysctl{"ipv4/fwmark_reflect", "0", false}
+	if on {
+		s.value = "1"
+	}
+	return s
+}
+
+// acceptLocal lets packets in that have one of the router's own addresses as their source: on the
+// transit they are other instances', which have the same.
+func acceptLocal(dev string) sysctl {
+	return sysctl{"ipv4/conf/" + dev + "/accept_local", "1", false}
+}
+
+// ofInstance lists the settings of an instance of a distributed router, beside those of every
+// router.
+func ofInstance(r dataplane.Router) (list []sysctl) {
+	if isEdge(r) {
+		list = append(list, reflectMark(true))
+	}
+	if r.Transit != nil {
+		list = append(list, acceptLocal(dataplane.TransitDevice(r.Transit.ID)))
+	}
+	return list
+}
+
+func valueOf(list []sysctl, name string) string {
+	i := slices.IndexFunc(list, func(s sysctl) bool { return s.name == name })
+	return list[i].value
 }
 
 // writeSysctls sets them in the calling thread's namespace, and returns those of the optional ones
@@ -82,12 +110,12 @@ func writeSysctls(list []sysctl) (missing []sysctl, err error) {
 	return missing, nil
 }
 
-// readSysctls returns those that differ in the calling thread's namespace, with the values that
-// they have. It leaves out those that skip picks.
-func readSysctls(skip func(sysctl) bool) ([]sysctl, error) {
+// readSysctls returns those of a list that differ in the calling thread's namespace, with the values
+// that they have. It leaves out those that skip picks.
+func readSysctls(list []sysctl, skip func(sysctl) bool) ([]sysctl, error) {
 	var differ []sysctl
 	buf := make([]byte, 16)
-	for _, s := range sysctls {
+	for _, s := range list {
 		if skip(s) {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -289,7 +288,7 @@ func (w *watcher) readNames() error {
 			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(e[12:]))
 			name := unix.ByteSliceToString(e[unix.SizeofInotifyEvent:end])
 			e = e[end:]
-			switch id, ours := strings.CutPrefix(name, dataplane.NamespaceName("")); {
+			switch id, ours := routerNamed(name); {
 			case mask&unix.IN_Q_OVERFLOW != 0:
 				w.suspectEvery(suspectName)
 			case mask&unix.IN_IGNORED != 0: // the directory has gone
