@@ -18,6 +18,7 @@ type Fake struct {
 	// What follows is guarded by the host's mutex.
 	applied map[string]Router // that were not announced since; see Watch
 	watch   *fakeWatch        // nil: nobody watches
+	sight   *fakeSight        // nil: nobody sights
 }
 
 var _ Watcher = (*Fake)(nil)
@@ -128,13 +129,17 @@ func (f *Fake) Announce(ctx context.Context, id string) error {
 // Ready returns what was passed to [FakeHost.Disable].
 func (f *Fake) Ready(ctx context.Context) error { return f.ready(ctx, "check", "", nil) }
 
-// Close makes the other methods fail with [ErrClosed], and ends Watch. The host stays as it is.
+// Close makes the other methods fail with [ErrClosed], and ends Watch and Sight. The host stays as it is.
 func (f *Fake) Close() error {
 	f.closed.Store(true)
 	f.host.mu.Lock()
 	defer f.host.mu.Unlock()
 	if f.watch != nil {
 		f.watch.stop()
+	}
+	if f.sight != nil {
+		close(f.sight.closed)
+		f.sight = nil
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ type FakeHost struct {
 	failure *failure
 	broken  error // see Disable
 	watches map[*fakeWatch]struct{}
+	sights  map[*Fake]*fakeSight
 
 	announced map[string]int // by router
 }

@@ -130,6 +130,9 @@ type Reporting interface {
 	// Report takes what an agent says of a router. One of an earlier epoch or revision changes
 	// nothing.
 	Report(ctx context.Context, r agent.Report) error
+	// Sight takes what an agent says of addresses that are in use on its host. The newest sighting
+	// of an address counts; see [Sighting].
+	Sight(ctx context.Context, s agent.Sightings) error
 }
 
 // Quotas bounds what a project may have. They are kept under every lock that concurrent creation

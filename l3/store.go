@@ -52,6 +52,7 @@ type Tx interface {
 	Agents() Table[Agent]
 	Departures() Table[Departure]
 	Orphans() Table[Orphan]
+	Sightings() Table[Sighting]
 
 	Deployment() DeploymentRow
 	Addresses() Addresses

@@ -15,11 +15,12 @@ import (
 
 // Agent keeps one host as its source says.
 type Agent struct {
-	config  Config
-	log     *slog.Logger
-	cache   *cache
-	reports *reportQueue
-	running atomic.Pointer[run]
+	config    Config
+	log       *slog.Logger
+	cache     *cache
+	reports   *reportQueue
+	sightings *sightingQueue
+	running   atomic.Pointer[run]
 }
 
 // Status is what an agent is at.
@@ -46,7 +47,7 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{config: c, log: c.Logger, reports: newReportQueue()}
+	a := &Agent{config: c, log: c.Logger, reports: newReportQueue(), sightings: newSightingQueue()}
 	if c.Cache != "" {
 		if a.cache, err = openCache(c.Cache); err != nil {
 			return nil, err
@@ -90,6 +91,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { r.tellPeers(ctx) })
 	wg.Go(func() { r.watchDrift(ctx) })
 	wg.Go(func() { a.reports.deliver(ctx, a) })
+	wg.Go(func() { r.sight(ctx) })
+	wg.Go(func() { a.sightings.deliver(ctx, a) })
 	if r.cache != nil {
 		wg.Go(func() { r.mendCache(ctx) })
 	}

@@ -90,6 +90,9 @@ func (p *Poller) Report(ctx context.Context, r Report) error {
 // Heartbeat implements [Source]; it does nothing.
 func (*Poller) Heartbeat(context.Context, Heartbeat) error { return nil }
 
+// Sight implements [Source]; it does nothing, as a [Lister] has no use for sightings.
+func (*Poller) Sight(context.Context, Sightings) error { return nil }
+
 func (p *Poller) list(ctx context.Context) (Listing, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,9 +17,10 @@ type Source interface {
 	// nothing would tell it from a router that is new.
 	Watch(ctx context.Context, session Session) (<-chan Event, error)
 
-	// Report and Heartbeat return when the message is safe with the control plane, or why it is
-	// not.
+	// Report, Sight and Heartbeat return when the message is safe with the control plane, or why it
+	// is not.
 	Report(ctx context.Context, r Report) error
+	Sight(ctx context.Context, s Sightings) error
 	Heartbeat(ctx context.Context, h Heartbeat) error
 }
 

@@ -38,6 +38,7 @@ type controlPlane struct {
 	had        []agent.Event // that the agent has received
 
 	reports    []agent.Report
+	sightings  []agent.Sightings
 	heartbeats []agent.Heartbeat
 }
 
@@ -109,6 +110,16 @@ func (c *controlPlane) Report(_ context.Context, r agent.Report) error {
 	if g, ok := c.left[r.RouterID]; ok && r.Gone && !(agent.Version{Epoch: g.Epoch, Revision: g.Revision}).Newer(agent.Version{Epoch: r.Epoch, Revision: r.Revision}) {
 		delete(c.left, r.RouterID)
 	}
+	return nil
+}
+
+func (c *controlPlane) Sight(_ context.Context, s agent.Sightings) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return errAway
+	}
+	c.sightings = append(c.sightings, s)
 	return nil
 }
 

@@ -18,6 +18,7 @@ type Dataplane struct {
 	cfg      Config
 	registry registry
 	watcher  atomic.Pointer[watcher] // nil: nobody watches
+	sighter  atomic.Pointer[sighter] // nil: nobody sights
 }
 
 var (
@@ -207,6 +208,10 @@ func (d *Dataplane) Close() error {
 		w.stop()
 		<-w.ended
 	}
+	if s := d.sighter.Load(); s != nil {
+		s.stop()
+		<-s.ended
+	}
 	return errors.Join(err, d.cfg.Wiring.Close())
 }
 
@@ -214,6 +219,9 @@ func (d *Dataplane) Close() error {
 func (d *Dataplane) leave(k *entry) {
 	if w := d.watcher.Load(); w != nil && k.site != nil {
 		w.follow(k.router, k.site)
+	}
+	if s := d.sighter.Load(); s != nil && k.site != nil {
+		s.follow(k.site)
 	}
 	d.registry.leave(k)
 }

@@ -41,6 +41,7 @@ type site struct {
 
 	generations *monitor.Monitor // notifications about rules; nil until watched, or if there are none
 	told        bool             // the router was announced since it was last applied
+	lens        *lens            // nil: there are no anycast ports, or nobody sights
 }
 
 // openSite opens sockets in the namespace, and owns file from then on, also when it fails.
@@ -125,6 +126,9 @@ func (s *site) close() error {
 	}
 	if s.generations != nil {
 		errs = append(errs, s.generations.Close())
+	}
+	if s.lens != nil {
+		errs = append(errs, s.lens.close())
 	}
 	return errors.Join(append(errs, s.file.Close())...)
 }

@@ -43,6 +43,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		d.ofStatus()
 		d.ofOutbox()
 		d.ofInstances()
+		d.ofSightings()
 		if a.Quotas != nil {
 			d.ofQuotas(a.Quotas)
 		}
@@ -67,6 +68,7 @@ type database struct {
 	agents      map[string]l3.Agent
 	departures  map[string]l3.Departure
 	orphans     map[string]l3.Orphan
+	sightings   map[string]l3.Sighting
 	deployment  l3.Deployment
 	claims      []l3.AddressClaim
 	segments    map[l3.Segment]string
@@ -92,6 +94,7 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 		all(ctx, tx.Agents(), &d.agents, func(r l3.Agent) string { return r.ID }),
 		all(ctx, tx.Departures(), &d.departures, func(r l3.Departure) string { return r.ID }),
 		all(ctx, tx.Orphans(), &d.orphans, func(r l3.Orphan) string { return r.ID }),
+		all(ctx, tx.Sightings(), &d.sightings, func(r l3.Sighting) string { return r.ID }),
 	)
 	if err != nil {
 		return nil, err

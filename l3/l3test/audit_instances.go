@@ -113,6 +113,42 @@ func (d *database) ofInstances() {
 	}
 }
 
+// ofSightings: what was sighted on a host lies in a subnet of a distributed router that has an edge
+// there; the network has a workload there too, and no port has the address that is bound to a host,
+// or a router's.
+func (d *database) ofSightings() {
+	crowd := map[string]int{}
+	for _, x := range d.sightings {
+		if x.ID != l3.SightingID(x.NetworkID, x.Addr) || x.SeenAt.IsZero() {
+			d.report("sighting %s of %s on network %s has another ID, or no time", x.ID, x.Addr, x.NetworkID)
+		}
+		var workload, edge bool
+		for _, p := range d.ports {
+			if p.NetworkID != x.NetworkID {
+				continue
+			}
+			has := slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool { return ip.IPAddress == x.Addr })
+			switch {
+			case p.DeviceOwner == l3.OwnerDistributedInterface:
+				_, there := d.states[l3.EdgeStateID(p.DeviceID, x.Host)]
+				edge = edge || there && slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool { return d.subnets[ip.SubnetID].CIDR.Contains(x.Addr) })
+			case !p.IsRouterInterface() && p.DeviceOwner != l3.OwnerRouterGateway && p.DeviceOwner != l3.OwnerFloatingIP:
+				workload = workload || p.Binding.HostID == x.Host
+				has = has && p.Binding.HostID != ""
+			}
+			if has {
+				d.report("sighting %s is of an address that port %s has", x.ID, p.ID)
+			}
+		}
+		if !workload || !edge {
+			d.report("sighting %s is on host %s, where the network has no workload, or its router no edge", x.ID, x.Host)
+		}
+		if crowd[x.NetworkID+"@"+x.Host]++; crowd[x.NetworkID+"@"+x.Host] == 101 {
+			d.report("network %s has more than 100 sightings on host %s", x.NetworkID, x.Host)
+		}
+	}
+}
+
 // able says that the agent of a host can have edges.
 func (d *database) able(host string) bool {
 	for _, a := range d.agents {

@@ -217,6 +217,28 @@ func TestAuditBitesAddresses(t *testing.T) {
 			p.ID = "twin"
 			return tx.RBACPolicies().Insert(ctx, p)
 		},
+		"is on host elsewhere, where the network has no workload": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Sightings().Insert(ctx, sighting("10.0.0.9", "elsewhere"))
+		},
+		"has another ID, or no time": func(ctx context.Context, tx l3.Tx) error {
+			x := sighting("10.0.0.9", "h")
+			x.ID = "x"
+			return tx.Sightings().Insert(ctx, x)
+		},
+		"is of an address that port server has": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Sightings().Insert(ctx, sighting("10.0.0.2", "h"))
+		},
+		"is of an address that port port has": func(ctx context.Context, tx l3.Tx) error {
+			return tx.Sightings().Insert(ctx, sighting("10.0.0.1", "h"))
+		},
+		"has more than 100 sightings on host h": func(ctx context.Context, tx l3.Tx) error {
+			for i := range byte(101) {
+				if err := tx.Sightings().Insert(ctx, sighting(netip.AddrFrom4([4]byte{10, 0, 0, 100 + i}).String(), "h")); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 		"router gone is on agent": func(ctx context.Context, tx l3.Tx) error {
 			return tx.RouterStates().Insert(ctx, l3.RouterState{ID: "gone", AgentID: "gone", Host: "h", Epoch: 1})
 		},
@@ -232,6 +254,10 @@ func TestAuditBitesAddresses(t *testing.T) {
 			require.ErrorContains(t, err, finding)
 		})
 	}
+}
+
+func sighting(a, host string) l3.Sighting {
+	return l3.Sighting{ID: l3.SightingID("inside", addr(a)), NetworkID: "inside", Addr: addr(a), Host: host, SeenAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 }
 
 // miscounting is a store that counts no routers of agents.

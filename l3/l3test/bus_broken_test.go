@@ -126,6 +126,8 @@ type brokenSource struct {
 	beat      func(*agent.Heartbeat)          // changes what is sent
 	report    func(*agent.Report)             // likewise
 	answer    func(agent.Report, error) error // of Report
+	sight     func(*agent.Sightings)          // changes what is sent
+	sighted   func(error) error               // the answer of Sight
 }
 
 func (s *brokenSource) Watch(ctx context.Context, session agent.Session) (<-chan agent.Event, error) {
@@ -178,6 +180,17 @@ func (s *brokenSource) Report(ctx context.Context, r agent.Report) error {
 	err := s.Source.Report(ctx, r)
 	if s.answer != nil {
 		err = s.answer(r, err)
+	}
+	return err
+}
+
+func (s *brokenSource) Sight(ctx context.Context, seen agent.Sightings) error {
+	if s.sight != nil {
+		s.sight(&seen)
+	}
+	err := s.Source.Sight(ctx, seen)
+	if s.sighted != nil {
+		err = s.sighted(err)
 	}
 	return err
 }
@@ -318,6 +331,15 @@ func busDefects() []busDefect {
 		}},
 		{clause: "a report arrives", name: "without its number", says: "what the agent says", source: func(s *brokenSource) {
 			s.report = func(r *agent.Report) { r.Seq = 0 }
+		}},
+		{clause: "sightings arrive", name: "without their age", says: "what the agent says", source: func(s *brokenSource) {
+			s.sight = func(seen *agent.Sightings) {
+				seen.Addrs = slices.Clone(seen.Addrs)
+				seen.Addrs[0].Age = 0
+			}
+		}},
+		{clause: "what was accepted", name: "failures of sightings are hidden", says: "the sighting arrives", source: func(s *brokenSource) {
+			s.sighted = func(error) error { return nil }
 		}},
 		{clause: "what was accepted", name: "failures are hidden", says: "the report arrives", source: func(s *brokenSource) {
 			s.answer = func(agent.Report, error) error { return nil }

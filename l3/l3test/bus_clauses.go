@@ -30,7 +30,8 @@ func busClauses() []busClause {
 		{"a watch waits for the control plane", "It begins when Run works, and fails when its context ends.", busWatchWaits},
 		{"a heartbeat arrives as it was sent", "But for the host, which is that of the source.", busHeartbeat},
 		{"a report arrives as it was sent", "But for the host, which is that of the source, and the time.", busReport},
-		{"what was accepted is not lost", "A report or a heartbeat that the control plane cannot take yet either fails, so that the " +
+		{"sightings arrive as they were sent", "But for the host, which is that of the source, and the time.", busSightings},
+		{"what was accepted is not lost", "A report, a sighting or a heartbeat that the control plane cannot take yet either fails, so that the " +
 			"agent sends it again, or arrives later.", busAccepted},
 		{"what is refused delays nothing", "The control plane will never take it, so it is dropped.", busRefusedReport},
 		{"after CaughtUp no heartbeat is waiting", "Failover moves routers on that ground.", busCaughtUp},
@@ -289,6 +290,20 @@ func busReport(s *busScene) {
 	s.require("it has the time", time.Since(got.At).Abs() < time.Minute)
 }
 
+func busSightings(s *busScene) {
+	s.run()
+	s.until("the bus is ready", func() bool { return s.bus.Ready(s.soon(time.Second)) == nil })
+	want := []agent.Sighting{
+		{RouterID: "r1", PortID: "p1", Addr: netip.MustParseAddr("10.0.0.7"), Age: 1500 * time.Millisecond},
+		{RouterID: "r2", PortID: "p2", Addr: netip.MustParseAddr("2001:db8::7")},
+	}
+	s.must("Sight", s.source("h1").Sight(s.soon(s.patience), agent.Sightings{Host: "nonsense", Addrs: want}))
+	s.until("they arrive", func() bool { return len(s.control.sightings("h1")) > 0 })
+	got := s.control.sightings("h1")[0]
+	s.require("they are what the agent says", slices.Equal(got.Addrs, want))
+	s.require("they have the time", time.Since(got.At).Abs() < time.Minute)
+}
+
 func busAccepted(s *busScene) {
 	s.run()
 	s.until("the bus is ready", func() bool { return s.bus.Ready(s.soon(time.Second)) == nil })
@@ -296,15 +311,21 @@ func busAccepted(s *busScene) {
 	s.control.change(func() { s.control.down = true })
 	report, beat := agent.Report{RouterID: "r1", Epoch: 1}, agent.Heartbeat{Binary: "b"}
 	reportErr := source.Report(s.soon(time.Second), report)
+	seen := agent.Sightings{Addrs: []agent.Sighting{{RouterID: "r1", PortID: "p1", Addr: netip.MustParseAddr("10.0.0.7")}}}
+	sightErr := source.Sight(s.soon(time.Second), seen)
 	beatErr := source.Heartbeat(s.soon(time.Second), beat)
 	s.control.change(func() { s.control.down = false })
 	if reportErr != nil {
 		s.until("a report is accepted", func() bool { return source.Report(s.soon(time.Second), report) == nil })
 	}
+	if sightErr != nil {
+		s.until("a sighting is accepted", func() bool { return source.Sight(s.soon(time.Second), seen) == nil })
+	}
 	if beatErr != nil {
 		s.until("a heartbeat is accepted", func() bool { return source.Heartbeat(s.soon(time.Second), beat) == nil })
 	}
 	s.until("the report arrives", func() bool { return len(s.control.reported("r1")) > 0 })
+	s.until("the sighting arrives", func() bool { return len(s.control.sightings("h1")) > 0 })
 	s.until("the heartbeat arrives", func() bool { _, ok := s.control.beat("h1"); return ok })
 }
 

@@ -45,6 +45,7 @@ type plane struct {
 	refused map[string]bool   // by host: what it says is refused
 	beats   map[string]agent.Heartbeat
 	reports []agent.Report
+	sighted []agent.Sightings
 }
 
 func newPlane() *plane {
@@ -315,6 +316,30 @@ func (p *plane) Report(_ context.Context, r agent.Report) error {
 	}
 	p.reports = append(p.reports, r)
 	return nil
+}
+
+func (p *plane) Sight(_ context.Context, s agent.Sightings) error {
+	if err := p.lock(); err != nil {
+		return err
+	}
+	defer p.mu.Unlock()
+	if p.refused[s.Host] {
+		return errRefused
+	}
+	p.sighted = append(p.sighted, s)
+	return nil
+}
+
+// sightings returns what was reported by a host.
+func (p *plane) sightings(host string) (found []agent.Sightings) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sighted {
+		if s.Host == host {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 // beat returns the last heartbeat of a host.

@@ -103,9 +103,12 @@ func storedAsGiven(t *testing.T, s l3.Store) {
 	two := 2
 	rule := l3.SecurityGroupRule{Meta: meta("p", ""), PortRangeMin: &two}
 	state := l3.RouterState{ID: "r", Revision: 1 << 60, Inside: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
+	sighting := l3.Sighting{
+		ID: "n/2001:db8::1", NetworkID: "n", Addr: netip.MustParseAddr("2001:db8::1"), Host: "h", SeenAt: host.HeartbeatAt,
+	}
 	update(t, s, func(tx l3.Tx) error {
 		return errors.Join(tx.Ports().Insert(ctx, port), tx.Routers().Insert(ctx, router), tx.Agents().Insert(ctx, host),
-			tx.SecurityGroupRules().Insert(ctx, rule), tx.RouterStates().Insert(ctx, state))
+			tx.SecurityGroupRules().Insert(ctx, rule), tx.RouterStates().Insert(ctx, state), tx.Sightings().Insert(ctx, sighting))
 	})
 	view(t, s, func(tx l3.Tx) error {
 		gotPort, err := tx.Ports().Get(ctx, port.ID)
@@ -123,6 +126,9 @@ func storedAsGiven(t *testing.T, s l3.Store) {
 		gotState, err := tx.RouterStates().Get(ctx, state.ID)
 		require.NoError(t, err)
 		require.Equal(t, state, gotState)
+		gotSighting, err := tx.Sightings().Get(ctx, sighting.ID)
+		require.NoError(t, err)
+		require.Equal(t, sighting, gotSighting)
 		return nil
 	})
 }

@@ -95,19 +95,33 @@ func (b *Bus) turn(host string) chan struct{} {
 // refused again.
 func (s *source) Report(ctx context.Context, r agent.Report) error {
 	r.Host, r.At = s.host, time.Now()
+	if err := s.hand(func() error { return s.bus.control.Report(ctx, r) }); err != nil {
+		return fmt.Errorf("report router %s: %w", r.RouterID, err)
+	}
+	return nil
+}
+
+// Sight implements [agent.Source]. Sightings that the control plane refuses are dropped.
+func (s *source) Sight(ctx context.Context, seen agent.Sightings) error {
+	seen.Host, seen.At = s.host, time.Now()
+	if err := s.hand(func() error { return s.bus.control.Sight(ctx, seen) }); err != nil {
+		return fmt.Errorf("report sightings on host %s: %w", s.host, err)
+	}
+	return nil
+}
+
+// hand hands something to the control plane, unless the bus serves nobody.
+func (s *source) hand(take func() error) error {
 	_, _, err := s.bus.state()
 	if err == nil {
-		err = s.bus.control.Report(ctx, r)
+		err = take()
 	}
 	var refusal *l3.Error
 	if errors.As(err, &refusal) || errors.Is(err, l3.ErrHostTaken) {
 		s.bus.log.Error("ignoring what an agent sent", "host", s.host, "err", err)
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("report router %s: %w", r.RouterID, err)
-	}
-	return nil
+	return err
 }
 
 // Heartbeat implements [agent.Source].

@@ -178,6 +178,15 @@ func (c *Client) Report(ctx context.Context, r agent.Report) error {
 	return now.Report(ctx, r)
 }
 
+// Sight is that of [Source].
+func (c *Client) Sight(ctx context.Context, seen agent.Sightings) error {
+	now, err := c.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return now.Sight(ctx, seen)
+}
+
 // Heartbeat is that of [Source].
 func (c *Client) Heartbeat(ctx context.Context, h agent.Heartbeat) error {
 	now, err := c.wait(ctx)

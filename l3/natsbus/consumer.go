@@ -173,8 +173,15 @@ func (c *consumer) report(ctx context.Context, m jetstream.Msg) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	r.At = meta.Timestamp // several readers, and redeliveries, change the order
-	return c.control.Report(ctx, r)
+	// Several readers, and redeliveries, change the order.
+	if len(r.Sightings) > 0 {
+		seen := r.sightings()
+		seen.At = meta.Timestamp
+		return c.control.Sight(ctx, seen)
+	}
+	said := r.report()
+	said.At = meta.Timestamp
+	return c.control.Report(ctx, said)
 }
 
 func (c *consumer) heartbeat(ctx context.Context, m jetstream.Msg) error {

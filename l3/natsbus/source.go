@@ -119,6 +119,19 @@ func (s *Source) Report(ctx context.Context, r agent.Report) error {
 	return nil
 }
 
+// Sight returns when the sightings are stored.
+func (s *Source) Sight(ctx context.Context, seen agent.Sightings) error {
+	seen.Host = s.host
+	text, err := encodeSightings(seen)
+	if err == nil {
+		err = s.store(ctx, localReport, text)
+	}
+	if err != nil {
+		return fmt.Errorf("report sightings on host %s: %w", s.host, err)
+	}
+	return nil
+}
+
 // Heartbeat returns when the heartbeat is stored.
 func (s *Source) Heartbeat(ctx context.Context, h agent.Heartbeat) error {
 	h.Host = s.host

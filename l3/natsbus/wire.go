@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -100,16 +101,26 @@ type markValue struct {
 	Session string `json:"session,omitempty"`
 }
 
-// report is an [agent.Report] on the wire.
+// report is an [agent.Report] on the wire, or [agent.Sightings], which are sent to the same subject.
 type report struct {
 	Host     string `json:"host"`
-	RouterID string `json:"router_id"`
-	Epoch    uint64 `json:"epoch"`
-	Revision uint64 `json:"revision"`
+	RouterID string `json:"router_id,omitempty"` // empty: it has sightings
+	Epoch    uint64 `json:"epoch,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
 	Error    string `json:"error,omitempty"`
 	Gone     bool   `json:"gone,omitempty"`
 	Instance string `json:"instance,omitempty"`
 	Seq      uint64 `json:"seq,omitempty"`
+
+	Sightings []sighting `json:"sightings,omitempty"`
+}
+
+// sighting is an [agent.Sighting] on the wire.
+type sighting struct {
+	RouterID string     `json:"router_id"`
+	PortID   string     `json:"port_id"`
+	Addr     netip.Addr `json:"address"`
+	Age      int64      `json:"age_ms"`
 }
 
 // maxReason bounds the reason in a report, in bytes.
@@ -133,18 +144,44 @@ func shorten(reason string) string {
 	return strings.Clone(reason[:end])
 }
 
-func decodeReport(host string, text []byte) (agent.Report, error) {
-	var r report
+func encodeSightings(s agent.Sightings) ([]byte, error) {
+	r := report{Host: s.Host}
+	for _, a := range s.Addrs {
+		r.Sightings = append(r.Sightings, sighting{a.RouterID, a.PortID, a.Addr, a.Age.Milliseconds()})
+	}
+	return json.Marshal(r)
+}
+
+// sightings is the inverse of encodeSightings.
+func (r report) sightings() agent.Sightings {
+	s := agent.Sightings{Host: r.Host}
+	for _, a := range r.Sightings {
+		s.Addrs = append(s.Addrs, agent.Sighting{
+			RouterID: a.RouterID, PortID: a.PortID, Addr: a.Addr, Age: time.Duration(min(max(0, a.Age), maxAge.Milliseconds())) * time.Millisecond,
+		})
+	}
+	return s
+}
+
+// maxAge bounds the age of a sighting. Nothing is older.
+const maxAge = 365 * 24 * time.Hour
+
+// decodeReport reads a report, or sightings.
+func decodeReport(host string, text []byte) (r report, err error) {
 	if err := json.Unmarshal(text, &r); err != nil {
-		return agent.Report{}, err
+		return r, err
 	}
-	if r.Host != host || r.RouterID == "" || r.Epoch == 0 && !r.Gone {
-		return agent.Report{}, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
+	if r.Host != host || (r.RouterID == "") == (len(r.Sightings) == 0) || r.RouterID != "" && r.Epoch == 0 && !r.Gone {
+		return r, fmt.Errorf("it is of host %q, router %q, epoch %d", r.Host, r.RouterID, r.Epoch)
 	}
+	return r, nil
+}
+
+func (r report) report() agent.Report {
 	return agent.Report{
 		Host: r.Host, RouterID: r.RouterID, Epoch: r.Epoch, Revision: r.Revision, Error: r.Error,
 		Gone: r.Gone, Instance: r.Instance, Seq: r.Seq,
-	}, nil
+	}
 }
 
 // heartbeat is an [agent.Heartbeat] on the wire.

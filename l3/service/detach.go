@@ -41,6 +41,9 @@ func (s *Service) RemoveRouterInterface(ctx context.Context, who l3.Caller, rout
 		if err := s.detach(ctx, w, p, leaving); err != nil {
 			return err
 		}
+		if _, err := s.forgetSightings(ctx, w, p.NetworkID); err != nil {
+			return err
+		}
 		if err := s.saveRouter(ctx, w, &r); err != nil {
 			return err
 		}

@@ -129,6 +129,9 @@ func (s *Service) advanceInstances(ctx context.Context, w *work, in Intent) (l3.
 	if states, err = s.keepEdges(ctx, w, in, states, agents); err != nil {
 		return none, err
 	}
+	if _, err := s.forgetSightings(ctx, w, in.insideNetworks()...); err != nil {
+		return none, err
+	}
 	var revision uint64
 	for _, st := range states {
 		revision = max(revision, st.Revision)
@@ -278,15 +281,21 @@ func (s *Service) number(ctx context.Context, w *work, in Intent, st *l3.RouterS
 	return l3.Refuse(l3.ErrExhausted, "NetworkMacAddressGenerationFailure", "Unable to generate a MAC address for router %s.", in.Router.ID)
 }
 
-// locate finds what is bound on the router's internal networks, and the agents of those hosts that
-// can have an edge, by host.
-func locate(ctx context.Context, tx l3.Tx, in Intent) (located []Located, edges []l3.Agent, err error) {
+// insideNetworks lists the networks of the router's interfaces.
+func (in Intent) insideNetworks() []string {
 	var networks []string
 	for _, p := range in.interfaces() {
 		networks = append(networks, p.NetworkID)
 	}
 	slices.Sort(networks)
-	ports, err := listOf(ctx, tx.Ports(), "network_id", slices.Compact(networks))
+	return slices.Compact(networks)
+}
+
+// locate finds what is bound on the router's internal networks, or was sighted there, and the agents
+// of those hosts that can have an edge, by host.
+func locate(ctx context.Context, tx l3.Tx, in Intent) (found []Located, edges []l3.Agent, err error) {
+	networks := in.insideNetworks()
+	ports, err := listOf(ctx, tx.Ports(), "network_id", networks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -316,13 +325,19 @@ func locate(ctx context.Context, tx l3.Tx, in Intent) (located []Located, edges 
 			continue
 		}
 		if len(p.FixedIPs) == 0 {
-			located = append(located, Located{NetworkID: p.NetworkID, Host: p.Binding.HostID})
+			found = append(found, Located{NetworkID: p.NetworkID, Host: p.Binding.HostID})
 		}
 		for _, ip := range p.FixedIPs {
-			located = append(located, Located{NetworkID: p.NetworkID, Host: p.Binding.HostID, Addr: ip.IPAddress})
+			found = append(found, Located{NetworkID: p.NetworkID, Host: p.Binding.HostID, Addr: ip.IPAddress})
 		}
 	}
-	return located, edges, nil
+	seen, err := listOf(ctx, tx.Sightings(), "network_id", networks)
+	for _, x := range seen {
+		if able[x.Host] {
+			found = append(found, Located{NetworkID: x.NetworkID, Host: x.Host, Addr: x.Addr})
+		}
+	}
+	return found, edges, err
 }
 
 // canRoute says that an agent's host can have edges of distributed routers.
@@ -365,8 +380,12 @@ func (s *Service) relocated(ctx context.Context, w *work, before, after l3.Port)
 		before.Binding.HostID == after.Binding.HostID && slices.Equal(before.FixedIPs, after.FixedIPs) {
 		return nil
 	}
+	forgotten, err := s.forgetSightings(ctx, w, port.NetworkID)
+	if err != nil {
+		return err
+	}
 	agents, err := listOf(ctx, w.Agents(), "host", []string{before.Binding.HostID, after.Binding.HostID})
-	if err != nil || !slices.ContainsFunc(agents, canRoute) {
+	if err != nil || !slices.ContainsFunc(agents, canRoute) && !forgotten {
 		return err // the centre finds it where it is
 	}
 	return s.advanceOn(ctx, w, port.NetworkID)
@@ -418,5 +437,6 @@ func (s *Service) convert(ctx context.Context, w *work, r l3.Router) error {
 			return err
 		}
 	}
-	return nil
+	_, err = s.forgetSightings(ctx, w, in.insideNetworks()...)
+	return err
 }

@@ -39,6 +39,15 @@ func (s *Service) AddRouterInterface(ctx context.Context, who l3.Caller, routerI
 		if err := s.saveRouter(ctx, w, &r); err != nil {
 			return err
 		}
+		forgotten, err := s.forgetSightings(ctx, w, added.NetworkID)
+		if err != nil {
+			return err
+		}
+		if forgotten { // the router's address was in use
+			if err := s.advanceOn(ctx, w, added.NetworkID); err != nil {
+				return err
+			}
+		}
 		return s.touch(ctx, w, routerID)
 	})
 	return added, err

@@ -21,6 +21,8 @@ type Service struct {
 	turns  *turns
 	roll   *roll
 	cached *intentCache
+	// crowded has the networks and hosts of which it was logged that they have too many sightings.
+	crowded *once
 
 	committed chan struct{}
 }
@@ -71,7 +73,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: &intentCache{}, log: c.Logger,
+		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: &intentCache{}, crowded: &once{}, log: c.Logger,
 		now:       func() time.Time { return c.Now().UTC().Truncate(time.Second) },
 		committed: make(chan struct{}, 1),
 	}

@@ -29,6 +29,8 @@ func TestIndexes(t *testing.T) {
 			uses(t, s, l3.Tx.Routers, by("external_gateway_info.network_id", "n"), "routers_gateway")
 			states := func(tx l3.Tx) l3.Table[l3.RouterState] { return tx.RouterStates() }
 			uses(t, s, states, by("agent_id", ""), "router_states_agent")
+			uses(t, s, states, by("router_id", "r", "q"), "router_states_router")
+			uses(t, s, l3.Tx.Sightings, by("network_id", "n"), "sightings_network")
 			uses(t, s, l3.Tx.FloatingIPs, by("floating_network_id", "n"), "floatingips_network")
 			uses(t, s, l3.Tx.FloatingIPs, by("router_id", "r"), "floatingips_router")
 			uses(t, s, l3.Tx.FloatingIPs, by("port_id", "r"), "floatingips_") // either of two

@@ -31,6 +31,7 @@ type kinds struct {
 	agents             *resource[l3.Agent]
 	departures         *resource[l3.Departure]
 	orphans            *resource[l3.Orphan]
+	sightings          *resource[l3.Sighting]
 }
 
 func newKinds(d dialect) *kinds {
@@ -47,6 +48,7 @@ func newKinds(d dialect) *kinds {
 		agents:             newResource(d, l3.KindAgent, func(r *l3.Agent) string { return r.ID }),
 		departures:         newResource(d, "departures", func(r *l3.Departure) string { return r.ID }),
 		orphans:            newResource(d, "orphans", func(r *l3.Orphan) string { return r.ID }),
+		sightings:          newResource(d, "sightings", func(r *l3.Sighting) string { return r.ID }),
 	}
 }
 

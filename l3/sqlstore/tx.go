@@ -45,6 +45,10 @@ func (t *tx) Orphans() l3.Table[l3.Orphan] {
 	return orphans{table[l3.Orphan]{t, t.kinds.orphans}}
 }
 
+func (t *tx) Sightings() l3.Table[l3.Sighting] {
+	return table[l3.Sighting]{t, t.kinds.sightings}
+}
+
 func (t *tx) Deployment() l3.DeploymentRow { return deployment{t} }
 func (t *tx) Addresses() l3.Addresses      { return addresses{t} }
 func (t *tx) Segments() l3.Segments        { return segments{t} }

@@ -27,7 +27,11 @@ func newMetrics() *metrics {
 func (m *metrics) time(d dataplane.Dataplane) dataplane.Dataplane {
 	t := timed{d, m.apply}
 	if w, ok := d.(dataplane.Watcher); ok {
-		return timedWatcher{t, w.Watch}
+		watcher := timedWatcher{t, w.Watch}
+		if s, ok := d.(dataplane.Sighter); ok {
+			return timedSighter{watcher, s.Sight}
+		}
+		return watcher
 	}
 	return t
 }
@@ -39,6 +43,16 @@ type timedWatcher struct {
 }
 
 func (t timedWatcher) Watch(ctx context.Context) (<-chan dataplane.Drift, error) { return t.watch(ctx) }
+
+// timedSighter is a timed dataplane that can watch and sight.
+type timedSighter struct {
+	timedWatcher
+	sight func(context.Context, func(dataplane.Sighting)) error
+}
+
+func (t timedSighter) Sight(ctx context.Context, fn func(dataplane.Sighting)) error {
+	return t.sight(ctx, fn)
+}
 
 type timed struct {
 	dataplane.Dataplane
