@@ -50,7 +50,7 @@ type RouterState struct {
 	RouterID string        `json:"router_id,omitempty"` // empty: ID is the router's, which is not distributed
 	Edge     bool          `json:"edge,omitempty"`      // on Host because of its workloads there; else it is the centre
 	Number   uint16        `json:"number,omitempty"`    // unique among the router's instances: its address on the transit
-	MAC      dataplane.MAC `json:"mac,omitzero"`        // that the instance has on networks on which the router's ports have others
+	MAC      dataplane.MAC `json:"mac,omitzero"`        // on the transit, and of an edge on the external network
 	Transit  Segment       `json:"transit,omitzero"`    // of the router's own network, kept with the centre
 	MTU      int           `json:"mtu,omitempty"`       // of that network
 

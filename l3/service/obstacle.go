@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -18,15 +17,17 @@ func (s *Service) obstacle(in Intent, agents []l3.Agent) (reason, detail string)
 		return "", ""
 	}
 	working := slices.DeleteFunc(slices.Clone(agents), func(a l3.Agent) bool { return !s.works(a) })
-	whole := slices.DeleteFunc(slices.Clone(working), func(a l3.Agent) bool { return a.Capabilities.Mode == agent.ModeDVR })
+	whole := slices.DeleteFunc(slices.Clone(working), func(a l3.Agent) bool { return !in.suits(a) })
 	zoned := slices.DeleteFunc(slices.Clone(whole), func(a l3.Agent) bool { return !in.zoned(a) })
 	switch {
 	case len(agents) == 0: // see survey, which calls this without an intent
 		return "no agent has registered", ""
 	case len(working) == 0:
 		return "no agent is alive and enabled", s.plight(agents)
+	case len(whole) == 0 && in.Router.Distributed:
+		return "no agent hosts centres of distributed routers (agent_mode dvr_snat)", ""
 	case len(whole) == 0:
-		return "all agents have the mode dvr, and host edges only", ""
+		return "all agents host edges of distributed routers only (agent_mode dvr)", ""
 	case len(zoned) == 0:
 		return "no agent works in the availability zones " + strings.Join(in.Router.AZHints, ", "), ""
 	}

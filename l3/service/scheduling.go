@@ -108,12 +108,24 @@ func forgetState(st *l3.RouterState) {
 func (s *Service) candidates(in Intent, agents []l3.Agent) []l3.Candidate {
 	var fit []l3.Candidate
 	for _, a := range agents {
-		if s.works(a) && a.Capabilities.Mode != agent.ModeDVR && in.reachedBy(a) && in.zoned(a) {
+		if s.works(a) && in.suits(a) && in.reachedBy(a) && in.zoned(a) {
 			a.Alive = true
 			fit = append(fit, l3.Candidate{Agent: a})
 		}
 	}
 	return fit
+}
+
+// suits says whether an agent's mode lets it host the router, or its centre. One that cannot have
+// edges may be of a version that does not know what a centre is.
+func (in Intent) suits(a l3.Agent) bool {
+	switch a.Capabilities.Mode {
+	case agent.ModeDVR:
+		return false
+	case agent.ModeDVRSNAT, agent.ModeDVRNoExternal:
+		return true
+	}
+	return !in.Router.Distributed
 }
 
 // works says whether an agent can be given routers.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -27,7 +28,7 @@ type Spread struct {
 type Instance struct {
 	Host   string        `json:"host"`
 	Number uint16        `json:"number"` // 1–16382, unique among the router's instances: its address on the transit
-	MAC    dataplane.MAC `json:"mac"`    // on the transit, on an edge's external network, and on a centre's internal networks
+	MAC    dataplane.MAC `json:"mac"`    // on the transit, and on an edge's external network
 	// External says that an edge's host reaches the router's external network.
 	External bool `json:"external"`
 }
@@ -123,7 +124,8 @@ func (in Intent) compileCentre() (dataplane.Router, error) {
 	centre := in.Spread.Centre
 	r := dataplane.Router{ID: dataplane.CentreID(in.Router.ID), Gateway: sp.whole.Gateway, Transit: sp.transit(centre, "centre")}
 	for _, p := range sp.whole.Ports {
-		p.ID, p.MAC, p.Outside = derivedID(p.ID, "centre"), centre.MAC, true
+		p.MAC, p.Outside = centreMAC(p.ID), true
+		p.ID = derivedID(p.ID, "centre")
 		r.Ports = append(r.Ports, p)
 	}
 	sp.translate(&r, centre)
@@ -337,6 +339,14 @@ func (sp *spreading) finish(r dataplane.Router) (dataplane.Router, error) {
 
 func onNeighbour(legs []dataplane.Port, a netip.Addr) bool {
 	return slices.ContainsFunc(legs, func(p dataplane.Port) bool { return slices.Contains(p.Anycast.Neighbours, a) })
+}
+
+// centreMAC is the MAC address of a centre's port on an internal network, in place of that which the
+// edges have there. It begins as no MAC address of the API's ports does unless they are chosen so,
+// and is locally administered (IEEE 802 8.4).
+func centreMAC(portID string) dataplane.MAC {
+	sum := sha256.Sum256([]byte(portID))
+	return dataplane.MAC{0xfe, sum[0], sum[1], sum[2], sum[3], sum[4]}
 }
 
 // derivedID is the ID of a port that an instance has instead of, or beside, one of the API's. A

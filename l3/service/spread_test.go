@@ -306,8 +306,13 @@ func baseIntent(snat bool) service.Intent {
 		v4, v6 := fmt.Sprintf("%s-4", id), fmt.Sprintf("%s-6", id)
 		subnet(v4, id, fmt.Sprintf("10.0.%d.0/24", i), fmt.Sprintf("10.0.%d.1", i))
 		subnet(v6, id, fmt.Sprintf("2001:db8:0:%d::/64", i+1), fmt.Sprintf("2001:db8:0:%d::1", i+1))
-		port("port-"+id, id, l3.OwnerRouterInterface, byte(i+1),
-			l3.FixedIP{SubnetID: v4, IPAddress: subnetAddr(i, 1, false)}, l3.FixedIP{SubnetID: v6, IPAddress: subnetAddr(i, 1, true)})
+		ip4, ip6 := l3.FixedIP{SubnetID: v4, IPAddress: subnetAddr(i, 1, false)}, l3.FixedIP{SubnetID: v6, IPAddress: subnetAddr(i, 1, true)}
+		if i == 0 {
+			port("port-"+id, id, l3.OwnerRouterInterface, byte(i+1), ip4, ip6)
+			continue
+		}
+		port("port-"+id, id, l3.OwnerRouterInterface, byte(i+1), ip4) // as the API makes them
+		port("port6-"+id, id, l3.OwnerRouterInterface, byte(i+11), ip6)
 	}
 	network("ext", 77)
 	subnet("ext-4", "ext", "203.0.113.0/24", "203.0.113.1")

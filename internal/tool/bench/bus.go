@@ -111,7 +111,7 @@ func newLine(ctx context.Context, dir string, unsynced bool) (_ *line, err error
 		stop()
 		return <-ended
 	})
-	if _, err := l.service.Heartbeat(ctx, agent.Heartbeat{Host: "h"}); err != nil {
+	if _, err := l.service.Heartbeat(ctx, agent.Heartbeat{Host: "h", Capabilities: agent.Capabilities{Mode: agent.ModeDVRSNAT}}); err != nil {
 		return nil, err
 	}
 	if err := l.furnish(ctx); err != nil {
