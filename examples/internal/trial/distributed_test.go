@@ -14,10 +14,12 @@ import (
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/lab"
+	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // spread is a cluster with a distributed router on three networks: the last two hosts are network
-// nodes, which alone can have its centre, and the others have its workloads.
+// nodes, which alone can have its centre, and the others have its workloads. The third host routes
+// nothing.
 type spread struct {
 	*site
 	app     *deployment.Tiers
@@ -26,14 +28,19 @@ type spread struct {
 	frames  map[string]*lab.Frames
 }
 
-func startSpread(t *testing.T, hosts int) *spread {
+func startSpread(t *testing.T, backend string) *spread {
 	t.Helper()
+	const hosts = 6
 	c := quick(hosts)
 	c.AgentFlags = func(h *deployment.Host) []string {
-		if h.Number < hosts-2 {
-			return []string{"--mode=" + agent.ModeDVR}
+		mode := agent.ModeDVR
+		switch {
+		case h.Number == 3:
+			mode = agent.ModeLegacy
+		case h.Number >= hosts-2:
+			mode = agent.ModeDVRSNAT
 		}
-		return []string{"--mode=" + agent.ModeDVRSNAT}
+		return []string{"--mode=" + mode, "--dataplane=" + backend}
 	}
 	s := &spread{site: start(t, c), frames: map[string]*lab.Frames{}}
 	s.compute, s.nodes = s.Hosts[:hosts-2], s.Hosts[hosts-2:]
@@ -115,10 +122,7 @@ func (s *spread) asks(from *lab.Host, to netip.Addr) netip.Addr {
 // anycast leg, and that nobody but the owner has answered for a floating IP.
 func (s *spread) contained() {
 	s.Helper()
-	var anycast []dataplane.MAC
-	for _, p := range s.legs() {
-		anycast = append(anycast, p)
-	}
+	anycast := s.legs()
 	for name, f := range s.frames {
 		require.NoError(s, f.Each(func(frame []byte) {
 			for _, m := range anycast {
@@ -165,16 +169,26 @@ func (s *spread) lossless(what string, from *lab.Host, to netip.Addr, do func())
 // TestDistributedRouter: traffic between the router's networks, and floating IPs, go between the
 // hosts of the workloads; a network node does the rest, and may die.
 func TestDistributedRouter(t *testing.T) {
-	s := startSpread(t, 5)
+	needs.Program(t, "iptables", "iptables")
+	for _, backend := range []string{"nftables", "iptables"} {
+		t.Run(backend, func(t *testing.T) { testDistributedRouter(t, backend) })
+	}
+}
+
+func testDistributedRouter(t *testing.T, backend string) {
+	s := startSpread(t, backend)
 	tiers := s.app.Tiers
 	client, err := tiers[2].More(s.Context(), s.api(), "client")
 	require.NoError(t, err)
+	apart, err := tiers[1].More(s.Context(), s.api(), "apart")
+	require.NoError(t, err)
 	a, b, c := s.put(s.compute[0], tiers[0]), s.put(s.compute[1], tiers[1]), s.put(s.compute[2], client)
+	d := s.put(s.compute[3], apart)
 	s.floats(tiers[0])
 	s.floats(tiers[1])
 	s.settled()
 	hosts := s.on()
-	require.Len(t, hosts, 4)
+	require.Len(t, hosts, 4, "an edge for each host that can have one, and the centre")
 	centre := slices.IndexFunc(s.nodes, func(h *deployment.Host) bool { return slices.Contains(hosts, h.Name) })
 	require.GreaterOrEqual(t, centre, 0)
 
@@ -190,9 +204,14 @@ func TestDistributedRouter(t *testing.T) {
 		shared := s.asks(c, tiers[0].Floating)
 		require.Equal(t, shared, s.asks(c, tiers[1].Floating), "without one, as the router's gateway")
 		require.NotEqual(t, client.Fixed, shared)
-		if snat {
-			require.Equal(t, shared, s.asks(c, deployment.OutsideAddr))
+		if !snat {
+			return
 		}
+		require.Equal(t, shared, s.asks(c, deployment.OutsideAddr))
+		require.Equal(t, shared, s.asks(d, deployment.OutsideAddr), "from a host that routes nothing")
+		require.Equal(t, apart.Fixed, s.asks(d, tiers[0].Fixed))
+		require.Equal(t, tiers[0].Fixed, s.asks(a, apart.Fixed))
+		require.Equal(t, shared, s.asks(d, tiers[0].Floating))
 	}
 	service, err := s.Outside.Serve(echoPort)
 	require.NoError(t, err)
@@ -225,6 +244,32 @@ func TestDistributedRouter(t *testing.T) {
 			s.settled()
 		})
 		everything(t, true)
+		s.contained()
+	})
+
+	t.Run("a virtual address moves", func(t *testing.T) {
+		virtual := netip.MustParseAddr("10.0.1.200")
+		peer, err := tiers[1].More(s.Context(), s.api(), "peer")
+		require.NoError(t, err)
+		other := s.put(s.compute[0], peer)
+		s.settled()
+		holders := map[*lab.Host]dataplane.MAC{b: tiers[1].MAC, other: peer.MAC}
+		for _, holder := range []*lab.Host{b, other, b} {
+			for host := range holders {
+				require.NoError(t, host.Hold(virtual, host == holder))
+			}
+			require.NoError(t, holder.Announce(virtual, holders[holder]))
+			service, err := holder.ServeAt(netip.AddrPortFrom(virtual, echoPort))
+			require.NoError(t, err)
+			require.Eventually(t, func() bool {
+				ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+				defer cancel()
+				seen, err := c.Ask(ctx, netip.AddrPortFrom(virtual, echoPort))
+				return err == nil && seen.Src.Addr() == client.Fixed && len(service.Requests()) > 0
+			}, lab.Patience(20*time.Second), 20*time.Millisecond, "on %s", holder.Name)
+			require.NoError(t, service.Close())
+		}
+		require.NoError(t, b.Hold(virtual, false))
 		s.contained()
 	})
 

@@ -63,6 +63,15 @@ func (h *Host) Serve(port uint16) (*Service, error) {
 
 // listen opens the two sockets of one address in the calling thread's namespace. Each address has
 // its own, so that answers leave from the address that was asked.
+// ServeAt is Serve on one address only.
+func (h *Host) ServeAt(at netip.AddrPort) (*Service, error) {
+	s := &Service{name: h.Name, sockets: map[interface{ Close() error }]bool{}}
+	if err := h.Do(func() error { return s.listen(at) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("host %s: serve %s: %w", h.Name, at, err), s.Close())
+	}
+	return s, nil
+}
+
 func (s *Service) listen(at netip.AddrPort) error {
 	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 	if err != nil {

@@ -120,7 +120,8 @@ func bind(ctx context.Context) (rows []row, err error) {
 	}
 	slices.Sort(samples)
 	return []row{atMost(250, row{
-		Name: "dvr/bind", Value: milliseconds(samples[len(samples)*99/100]), Unit: "ms", Note: fmt.Sprintf("p99 of 100 hosts; median %.0f ms", milliseconds(median(samples))),
+		Name: "dvr/bind", Value: milliseconds(samples[len(samples)*99/100]), Unit: "ms",
+		Note: fmt.Sprintf("p99 of 100 hosts; median %.0f ms", milliseconds(median(samples))),
 	})}, nil
 }
 
