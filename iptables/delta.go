@@ -35,8 +35,7 @@ func delta(c namespace.Change) (out difference, ok bool) {
 	}
 	for _, t := range trees(i) {
 		if len(t.of(changed)) > 0 {
-			t.grow(out.have.table(t.table), t.of(before), t.of(changed))
-			t.grow(out.want.table(t.table), t.of(after), t.of(changed))
+			t.growChanged(out.have.table(t.table), out.want.table(t.table), t.of(before), t.of(after), t.of(changed))
 		}
 	}
 	out = compare(out.have, out.want)

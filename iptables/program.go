@@ -117,7 +117,7 @@ func program6() ruleset {
 func render(r dataplane.Router, random string) ruleset {
 	rs, i := program(), instanceOf(r)
 	for _, t := range trees(i) {
-		t.grow(rs[t.table], t.of(membersOf(r)), nil)
+		t.grow(rs[t.table], t.of(membersOf(r)))
 	}
 	dropAll(rs[mangle], inside, only(ipv4, namespace.Inside(r)))
 	if addrs := namespace.OwnIPv6(r); len(addrs) > 0 {
