@@ -35,15 +35,15 @@ type tree struct {
 
 // members are what the trees of a router are about.
 type members struct {
-	here  []dataplane.FloatingIP
-	edges []dataplane.FloatingIP // those of all edges, of which only the address matters
-	away  []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
+	here   []dataplane.FloatingIP
+	remote []dataplane.FloatingIP // those of other instances, of which only the address matters
+	away   []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
 }
 
 func membersOf(r dataplane.Router) members {
 	m := members{here: r.FloatingIPs}
 	if t := r.Transit; t != nil {
-		m.edges, m.away = slices.Concat(r.FloatingIPs, remote(t.External)), elsewhere(t.Elsewhere)
+		m.remote, m.away = remote(t.External), elsewhere(t.Elsewhere)
 	}
 	return m
 }
@@ -73,7 +73,8 @@ func trees(i instance) []tree {
 		return func(dataplane.FloatingIP) string { return action }
 	}
 	here := func(m members) []dataplane.FloatingIP { return m.here }
-	edges := func(m members) []dataplane.FloatingIP { return m.edges }
+	remote := func(m members) []dataplane.FloatingIP { return m.remote }
+	edges := func(m members) []dataplane.FloatingIP { return slices.Concat(m.here, m.remote) }
 	away := func(m members) []dataplane.FloatingIP { return m.away }
 	list := []tree{
 		{mangle, byDst, "-d", here, floating, do("-j RETURN")},
@@ -85,6 +86,9 @@ func trees(i instance) []tree {
 		list = append(list,
 			tree{mangle, byAway, "-s", away, fixed, do("-g " + byEdge)},
 			tree{mangle, byEdge, "-d", edges, floating, do(markToCentre)})
+	}
+	if i.shown.IsValid() {
+		list = append(list, tree{nat, byEdge, "-d", remote, floating, do("-g " + asShown)})
 	}
 	switch {
 	case i.floatingOnly:
