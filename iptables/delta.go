@@ -27,16 +27,14 @@ func delta(c namespace.Change) (out difference, ok bool) {
 		}
 		gone, come := remote(d.Remote.Removed), remote(d.Remote.Added)
 		after = membersOf(c.Want)
-		before.edges = slices.Concat(before.here, back(remote(c.Want.Transit.External), gone, come))
-		changed.edges = slices.Concat(changed.here, gone, come)
+		before.remote, changed.remote = back(after.remote, gone, come), slices.Concat(gone, come)
 		gone, come = elsewhere(d.Elsewhere.Removed), elsewhere(d.Elsewhere.Added)
 		before.away, changed.away = back(after.away, gone, come), slices.Concat(gone, come)
 		renderInside(c, out.have, out.want)
 	}
 	for _, t := range trees(i) {
 		if len(t.of(changed)) > 0 {
-			t.grow(out.have.table(t.table), t.of(before), t.of(changed))
-			t.grow(out.want.table(t.table), t.of(after), t.of(changed))
+			t.growChanged(out.have.table(t.table), out.want.table(t.table), t.of(before), t.of(after), t.of(changed))
 		}
 	}
 	out = compare(out.have, out.want)

@@ -75,7 +75,9 @@
 // treat the transit as inside. l3kit-inside also has what other instances have, as far as no other
 // prefix in it covers that; so a remote workload more in a known subnet changes nothing. At an edge
 // what comes by the transit does not leave by it. At the centre nothing leaves by the gateway that is
-// from an address in l3kit-els.
+// from an address in l3kit-els; and while SNAT is off, what leaves to a floating IP of an edge gets
+// the gateway's address, unless a floating IP here is its source's. An edge has no other way back to
+// such a client.
 //
 //	chain               called by             does                                    and why there
 //	mangle l3kit-steer  l3kit-PREROUTING      at an edge, leads what comes by         before routing, which goes by the marks; after conntrack,
@@ -86,6 +88,9 @@
 //	mangle l3kit-fix    l3kit-steer           marks what is from fixed addresses with [namespace.MarkFloatingIP]; not answers to what no
 //	                                          floating IP let in here
 //	filter l3kit-els    l3kit-FORWARD         at the centre, drops what is from fixed addresses that another instance translates
+//	nat l3kit-fip       l3kit-POSTROUTING     at the centre, while SNAT is off, goes on to the next one with what leaves to floating IPs
+//	                                          of edges
+//	nat l3kit-shown     nat l3kit-fip         to the gateway's address
 //
 // A gateway for floating IPs only is always guarded. What comes by it is marked with
 // [namespace.MarkFloatingIP]. Nothing leaves by it without the mark; nothing comes by it that is not

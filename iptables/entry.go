@@ -69,7 +69,7 @@ func parseMember(chain string, r rule) (a netip.Addr, ok bool) {
 	switch root := rootOf(chain); {
 	case root == byFixed && action == markFloatingIP, root == byAway && (action == "-j DROP" || action == "-g "+byEdge):
 		match, ok = strings.CutPrefix(match, "-s ")
-	case root == byEdge && action == markToCentre:
+	case root == byEdge && (action == markToCentre || action == "-g "+asShown):
 		match, ok = strings.CutPrefix(match, "-d ")
 	default:
 		return a, false

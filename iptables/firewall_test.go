@@ -131,6 +131,13 @@ func TestRules(t *testing.T) {
 		"spoofed 6": script6("raw", "-D l3kit-PREROUTING 1"),
 		"no drop":   script(filter, "-F l3kit-FORWARD"),
 	}
+	s.CentreWithoutSNATDrift = map[string]func(*place){
+		"no remote floating IP": script(nat, "-F l3kit-fip-203.0.3.224/28"),
+		"one remote more":       script(nat, "-A l3kit-fip-203.0.3.224/28 -d 203.0.3.233/32 -g l3kit-shown"),
+		"another address":       script(nat, "-R l3kit-shown 1 -j SNAT --to-source 203.0.255.3"),
+		"no way there":          script(nat, "-F l3kit-fip"),
+		"nothing translated":    script(nat, "-F l3kit-POSTROUTING"),
+	}
 	eachVariant(t, func(t *testing.T, v Variant) {
 		s.Open = func(t testing.TB) *place {
 			return newPlace(t, v)
@@ -156,7 +163,7 @@ func TestClearLeavesNothing(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	for _, rs := range []ruleset{program(), program6(), render(firewalltest.Edge(), ""), render(firewalltest.Centre(), "")} {
+	for _, rs := range []ruleset{program(), program6(), render(firewalltest.Edge(), ""), render(firewalltest.Centre(), ""), render(firewalltest.CentreWithoutSNAT(), "")} {
 		for _, table := range rs {
 			for name := range table.chains {
 				if root := rootOf(name); root != "" {

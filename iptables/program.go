@@ -26,7 +26,8 @@ const (
 	steer   = prefix + "steer" // what comes by internal ports of an edge
 	byFixed = prefix + "fix"   // by source: fixed addresses
 	byAway  = prefix + "els"   // by source: fixed addresses that are translated elsewhere
-	byEdge  = prefix + "fip"   // by destination: floating IPs of all edges
+	byEdge  = prefix + "fip"   // by destination: floating IPs of all edges; in the nat table, of other instances
+	asShown = prefix + "shown" // shows the gateway's address
 )
 
 // hairpinMark is the one bit of the packet mark that the program uses, between the filter table's
@@ -51,6 +52,9 @@ type instance struct {
 	gateway      string // empty: there is none
 	edge         bool   // it is one of several, and not the centre
 	floatingOnly bool   // its gateway is for floating IPs only
+	// shown is the address that others show to floating IPs of other instances; zero if no rule of
+	// its own is needed for that.
+	shown netip.Addr
 }
 
 func instanceOf(r dataplane.Router) (i instance) {
@@ -59,6 +63,9 @@ func instanceOf(r dataplane.Router) (i instance) {
 	}
 	if g := r.Gateway; g != nil {
 		i.gateway, i.floatingOnly = dataplane.GatewayDevice(g.ID), g.FloatingIPsOnly
+		if i.transit != "" && !i.edge && !g.SNATAddr().IsValid() {
+			i.shown = g.HairpinAddr()
+		}
 	}
 	return i
 }
@@ -117,7 +124,7 @@ func program6() ruleset {
 func render(r dataplane.Router, random string) ruleset {
 	rs, i := program(), instanceOf(r)
 	for _, t := range trees(i) {
-		t.grow(rs[t.table], t.of(membersOf(r)), nil)
+		t.grow(rs[t.table], t.of(membersOf(r)))
 	}
 	dropAll(rs[mangle], inside, only(ipv4, namespace.Inside(r)))
 	if addrs := namespace.OwnIPv6(r); len(addrs) > 0 {
@@ -153,6 +160,10 @@ func render(r dataplane.Router, random string) ruleset {
 		add(nat, postrouting, "-o "+dev+" -j "+bySrc)
 		if a := g.SNATAddr(); a.IsValid() {
 			add(nat, postrouting, "-o "+dev+" -j SNAT --to-source "+a.String()+random)
+		}
+		if i.shown.IsValid() {
+			add(nat, postrouting, "-o "+dev+" -j "+byEdge)
+			add(nat, asShown, "-j SNAT --to-source "+i.shown.String()+random)
 		}
 		if a := g.HairpinAddr(); a.IsValid() {
 			for _, dev := range internalDevices(r) {

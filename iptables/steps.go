@@ -72,7 +72,7 @@ func (d difference) told(c chainDiff, fips map[netip.Addr]*faults, members []mem
 		return false
 	}
 	for addr, f := range fips {
-		if root := rootOf(c.name); (root == byDst || root == byEdge) && p.Contains(addr) {
+		if root := rootOf(c.name); (root == byDst || root == byEdge && c.table == mangle) && p.Contains(addr) {
 			return false
 		}
 		if root := rootOf(c.name); (root == bySrc || root == byFixed) && slices.ContainsFunc(f.fixed, p.Contains) {
@@ -141,7 +141,7 @@ func (m member) step() dataplane.Step {
 func (m member) of(fips map[netip.Addr]*faults) bool {
 	switch m.root {
 	case byEdge:
-		return fips[m.addr] != nil
+		return m.table == mangle && fips[m.addr] != nil
 	case byFixed:
 		for _, f := range fips {
 			if slices.Contains(f.fixed, m.addr) {

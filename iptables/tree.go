@@ -35,15 +35,15 @@ type tree struct {
 
 // members are what the trees of a router are about.
 type members struct {
-	here  []dataplane.FloatingIP
-	edges []dataplane.FloatingIP // those of all edges, of which only the address matters
-	away  []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
+	here   []dataplane.FloatingIP
+	remote []dataplane.FloatingIP // those of other instances, of which only the address matters
+	away   []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
 }
 
 func membersOf(r dataplane.Router) members {
 	m := members{here: r.FloatingIPs}
 	if t := r.Transit; t != nil {
-		m.edges, m.away = slices.Concat(r.FloatingIPs, remote(t.External)), elsewhere(t.Elsewhere)
+		m.remote, m.away = remote(t.External), elsewhere(t.Elsewhere)
 	}
 	return m
 }
@@ -73,7 +73,8 @@ func trees(i instance) []tree {
 		return func(dataplane.FloatingIP) string { return action }
 	}
 	here := func(m members) []dataplane.FloatingIP { return m.here }
-	edges := func(m members) []dataplane.FloatingIP { return m.edges }
+	remote := func(m members) []dataplane.FloatingIP { return m.remote }
+	edges := func(m members) []dataplane.FloatingIP { return slices.Concat(m.here, m.remote) }
 	away := func(m members) []dataplane.FloatingIP { return m.away }
 	list := []tree{
 		{mangle, byDst, "-d", here, floating, do("-j RETURN")},
@@ -85,6 +86,9 @@ func trees(i instance) []tree {
 		list = append(list,
 			tree{mangle, byAway, "-s", away, fixed, do("-g " + byEdge)},
 			tree{mangle, byEdge, "-d", edges, floating, do(markToCentre)})
+	}
+	if i.shown.IsValid() {
+		list = append(list, tree{nat, byEdge, "-d", remote, floating, do("-g " + asShown)})
 	}
 	switch {
 	case i.floatingOnly:
@@ -111,18 +115,29 @@ func (t tree) leaves(fips []dataplane.FloatingIP) []leaf {
 	return list
 }
 
-// grow writes the chains of a tree into a table: all of them, or, if changed is not nil, those
-// alone in which these floating IPs would show.
-func (t tree) grow(into *table, fips, changed []dataplane.FloatingIP) {
-	g := grower{tree: t, into: into, all: changed == nil, marks: t.leaves(changed)}
+// grow writes the chains of a tree into a table.
+func (t tree) grow(into *table, fips []dataplane.FloatingIP) {
+	g := grower{tree: t, into: into, all: true}
 	into.chains[t.root] = g.branch(t.leaves(fips))
+}
+
+// growChanged writes those chains alone that a tree has otherwise before some floating IPs have
+// changed than after.
+func (t tree) growChanged(have, want *table, before, after, changed []dataplane.FloatingIP) {
+	b, a, marks := t.leaves(before), t.leaves(after), t.leaves(changed)
+	had := grower{tree: t, into: have, marks: marks, top: top(a)}
+	has := grower{tree: t, into: want, marks: marks, top: top(b)}
+	have.chains[t.root], want.chains[t.root] = had.branch(b), has.branch(a)
 }
 
 type grower struct {
 	tree
 	into  *table
 	all   bool
-	marks []leaf
+	marks []leaf // if not all
+	// top is the prefix for which the root stands when the other leaves are there: then it has no
+	// chain of its own.
+	top netip.Prefix
 }
 
 // branch returns the rules that lead on to the chains for these leaves, at the level at which they
@@ -146,7 +161,7 @@ func (g *grower) branch(leaves []leaf) []rule {
 
 // limb returns the rule that leads on to the chain which these leaves share, and writes that chain.
 func (g *grower) limb(leaves []leaf) rule {
-	p := netip.PrefixFrom(address(leaves[0].key), min(leafBits, shared(leaves)/stride*stride)).Masked()
+	p := top(leaves)
 	name := g.root + "-" + p.String()
 	switch {
 	case !g.marked(p):
@@ -167,7 +182,15 @@ func (g *grower) limb(leaves []leaf) rule {
 
 // marked says whether a chain is to be written.
 func (g *grower) marked(p netip.Prefix) bool {
-	return g.all || slices.ContainsFunc(g.marks, func(l leaf) bool { return p.Contains(address(l.key)) })
+	return g.all || p == g.top && p.Bits() < leafBits || slices.ContainsFunc(g.marks, func(l leaf) bool { return p.Contains(address(l.key)) })
+}
+
+// top is the longest prefix that a chain for all the leaves could stand for.
+func top(leaves []leaf) netip.Prefix {
+	if len(leaves) == 0 {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(address(leaves[0].key), min(leafBits, shared(leaves)/stride*stride)).Masked()
 }
 
 // shared is how many bits the keys of leaves have in common at their beginning.

@@ -58,11 +58,14 @@
 //	legs          each internal device                           an edge
 //	floating      floating IPs of this edge and of others        an edge
 //	fixed         fixed address of each floating IP              a gateway for floating IPs only
+//	remote        floating IPs of edges → the gateway's address  the centre, while SNAT is off
 //
 // Its set inside also holds what other instances have, as far as no other prefix in it covers that.
 // So a remote workload more in a known subnet changes nothing; a floating IP here is two elements
 // more than elsewhere. Nothing that comes by the transit is spoofed. At an edge what comes by it does
-// not leave by it. At the centre nothing leaves by the gateway that is from an address in elsewhere.
+// not leave by it. At the centre nothing leaves by the gateway that is from an address in elsewhere;
+// and while SNAT is off, what leaves to an address in remote gets the gateway's address, unless a
+// floating IP here is its source's. An edge has no other way back to such a client.
 //
 // At an edge the ingress chain marks with [namespace.MarkToCentre] what goes from an address in
 // elsewhere to one in floating; the prerouting chain leaves that as it is. Where the gateway is for

@@ -103,6 +103,13 @@ func TestRules(t *testing.T) {
 		"spoofed 6": script("flush chain ip6 l3kit ingress"),
 		"no drop":   script("flush chain ip l3kit forward"),
 	}
+	s.CentreWithoutSNATDrift = map[string]func(*place){
+		"no remote floating IP": script("delete element ip l3kit remote { 203.0.3.232 }"),
+		"one remote more":       script("add element ip l3kit remote { 203.0.3.233 : 203.0.255.2 }"),
+		"another address":       script("delete element ip l3kit remote { 203.0.3.232 }; add element ip l3kit remote { 203.0.3.232 : 203.0.255.3 }"),
+		"nothing translated":    script("flush chain ip l3kit postrouting"),
+		"neither rule nor map":  script("flush chain ip l3kit postrouting; delete map ip l3kit remote"),
+	}
 	s.Run(t)
 }
 
@@ -178,7 +185,7 @@ func TestForeignTable(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
-	all := instance{transit: true, edge: true, floatingOnly: true}
+	all := instance{transit: true, edge: true, floatingOnly: true, shown: addr("203.0.255.2")}
 	for _, table := range []*table{program(all), program6(all)} {
 		for _, c := range table.chains {
 			require.Contains(t, string(doc), "//\t"+c.name+" ")
@@ -193,7 +200,7 @@ func TestDocumented(t *testing.T) {
 	require.NoError(t, err)
 	source = append(source, instances...)
 	var listings []byte
-	for _, name := range []string{"dual-stack", "edge", "centre"} {
+	for _, name := range []string{"dual-stack", "edge", "centre", "centre-without-snat"} {
 		listing, err := os.ReadFile(filepath.Join("testdata", name+".nft"))
 		require.NoError(t, err)
 		listings = append(listings, listing...)

@@ -17,6 +17,7 @@ const (
 	legs      = "legs"
 	floating  = "floating"
 	fixed     = "fixed"
+	remote    = "remote"
 )
 
 // instance is what a router is of a distributed one, as far as its rules depend on it. The zero
@@ -25,14 +26,21 @@ type instance struct {
 	transit      bool // it is one of several
 	edge         bool // and not the centre
 	floatingOnly bool // its gateway is for floating IPs only
+	// shown is the address that others show to floating IPs of other instances; zero if no rule of
+	// its own is needed for that.
+	shown netip.Addr
 }
 
 func instanceOf(r dataplane.Router) instance {
-	return instance{
+	i := instance{
 		transit:      r.Transit != nil,
 		edge:         r.Transit != nil && len(r.Transit.Centre) > 0,
 		floatingOnly: r.Gateway != nil && r.Gateway.FloatingIPsOnly,
 	}
+	if i.transit && !i.edge && !r.Gateway.SNATAddr().IsValid() {
+		i.shown = r.Gateway.HairpinAddr()
+	}
+	return i
 }
 
 // sets are those that the instance has beside those of every router.
@@ -50,6 +58,9 @@ func (i instance) sets() []*set {
 	}
 	if i.floatingOnly {
 		list = append(list, newSet(fixed, address, "fixed addresses of floating IPs"))
+	}
+	if i.shown.IsValid() {
+		list = append(list, newMap(remote, address, "address that clients of other instances' floating IPs show without one of their own"))
 	}
 	return list
 }
@@ -119,6 +130,17 @@ func (i instance) forward() []rule {
 	return rules
 }
 
+// postrouting translates what leaves by the gateway and has no floating IP here.
+func (i instance) postrouting() []rule {
+	if !i.shown.IsValid() {
+		return nil
+	}
+	return []rule{
+		// oifname @external snat to ip daddr map @remote fully-random
+		newRule("floating IPs of other instances see the gateway's address", oifname(), in(external), daddr(), mapped(remote), snat(true)),
+	}
+}
+
 // countOut counts by source. At an edge, what another instance has translated may pass as well.
 func (i instance) countOut() []rule {
 	const comment = "count what comes from floating IPs"
@@ -174,7 +196,7 @@ func (i instance) fill(t *table, r dataplane.Router) {
 
 // fillAddresses adds what depends on floating IPs here, on what other instances have outside, and on
 // what is translated elsewhere.
-func (i instance) fillAddresses(t *table, here []dataplane.FloatingIP, remote []dataplane.Route, away []netip.Addr) {
+func (i instance) fillAddresses(t *table, here []dataplane.FloatingIP, outside []dataplane.Route, away []netip.Addr) {
 	if i.transit {
 		for _, a := range away {
 			t.set(elsewhere).elements[addressKey(a)] = element{}
@@ -184,10 +206,16 @@ func (i instance) fillAddresses(t *table, here []dataplane.FloatingIP, remote []
 		for _, f := range here {
 			t.set(floating).elements[addressKey(f.Addr)] = element{}
 		}
-		for _, r := range remote {
-			if r.Dest.IsSingleIP() && r.Dest.Addr().Is4() {
-				t.set(floating).elements[addressKey(r.Dest.Addr())] = element{}
-			}
+	}
+	for _, r := range outside {
+		if !r.Dest.IsSingleIP() || r.Dest.Addr().Is6() {
+			continue
+		}
+		switch key := addressKey(r.Dest.Addr()); {
+		case i.edge:
+			t.set(floating).elements[key] = element{}
+		case i.shown.IsValid():
+			t.set(remote).elements[key] = element{value: addressKey(i.shown)}
 		}
 	}
 	if i.floatingOnly {

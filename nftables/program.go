@@ -104,16 +104,17 @@ func program(i instance) *table {
 				newRule("floating IP reached from inside", iifname(), notIn(external), ctBits(expr.CtKeySTATUS, ipsDstNAT, expr.CmpOpNeq),
 					setMark(hairpinMark)),
 			})},
-			{"postrouting", hook{"nat", unix.NF_INET_POST_ROUTING, 100, accept}, []rule{
+			{"postrouting", hook{"nat", unix.NF_INET_POST_ROUTING, 100, accept}, slices.Concat([]rule{
 				// oifname @external snat to ip saddr map @fip_snat
 				newRule("fixed address to floating IP", oifname(), in(external), saddr(), mapped(fipSNAT), snat(false)),
+			}, i.postrouting(), []rule{
 				// snat to oifname map @shared_snat fully-random
 				newRule("the others share the gateway's address", oifname(), mapped(sharedSNAT), snat(true)),
 				// meta mark & 0x10000 != 0 snat to ip saddr map @fip_snat
 				newRule("a client shows its floating IP", isMarked(hairpinMark), saddr(), mapped(fipSNAT), snat(false)),
 				// meta mark & 0x10000 != 0 snat to oifname map @hairpin fully-random
 				newRule("or else the gateway's address", isMarked(hairpinMark), oifname(), mapped(hairpin), snat(true)),
-			}},
+			})},
 			{"count_out", hook{"filter", unix.NF_INET_POST_ROUTING, 300, accept}, i.countOut()},
 		}, i.steer()),
 	}

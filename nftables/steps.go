@@ -138,7 +138,7 @@ func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 	case external, guarded, hairpin, transit, legs:
 	case inside:
 		text = subnetText
-	case own, elsewhere, floating, fixed:
+	case own, elsewhere, floating, fixed, remote:
 		text = addressText
 	default:
 		return nil

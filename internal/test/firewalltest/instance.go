@@ -82,7 +82,15 @@ func Centre(fips ...dataplane.FloatingIP) dataplane.Router {
 	r.Transit.Routes = []dataplane.Route{
 		via("10.0.0.5/32", edgeAddr), via("10.0.0.8/32", edgeAddr), via("10.1.0.9/32", edgeAddr), via("10.1.0.7/32", otherAddr), via("fd00:2::7/128", other6),
 	}
+	r.Transit.External = []dataplane.Route{via("203.0.0.5/32", edgeAddr), RemoteFIP(1000)}
 	r.Transit.Elsewhere = []netip.Addr{Addr("10.0.0.5"), Addr("10.1.0.7")}
+	return r
+}
+
+// CentreWithoutSNAT is the same centre, with a gateway that does not translate.
+func CentreWithoutSNAT(fips ...dataplane.FloatingIP) dataplane.Router {
+	r := Centre(fips...)
+	r.Gateway.SNAT = false
 	return r
 }
 
@@ -93,6 +101,7 @@ func Instances(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
 		"edge-without-gateway": Without(Edge(), func(r *dataplane.Router) {
 			r.Gateway = nil
 		}),
-		"centre": Centre(FIP(8)),
+		"centre":              Centre(FIP(8)),
+		"centre-without-snat": CentreWithoutSNAT(FIP(8)),
 	}
 }

@@ -15,7 +15,7 @@ import (
 // instanceDelta: what changes of an instance is written alone, told alike by the delta and by reading
 // back, and taken back. What makes no difference to rules is not written.
 func (s Suite[P]) instanceDelta(t *testing.T) {
-	edge, centre := Edge(FIP(5), FIP(6)), Centre(FIP(8))
+	edge, centre, open := Edge(FIP(5), FIP(6)), Centre(FIP(8)), CentreWithoutSNAT(FIP(8))
 	change := func(r dataplane.Router, fn func(*dataplane.Router)) dataplane.Router { return Without(r, fn) }
 	route := func(routes ...dataplane.Route) namespace.Difference[dataplane.Route] {
 		return namespace.Difference[dataplane.Route]{Added: routes}
@@ -45,6 +45,24 @@ func (s Suite[P]) instanceDelta(t *testing.T) {
 		"remote floating IP": {edge, func(r *dataplane.Router) {
 			r.Transit.External = append(slices.Clone(r.Transit.External), RemoteFIP(1001))
 		}, namespace.Delta{Remote: route(RemoteFIP(1001))}, 1},
+		"remote floating IP at the centre": {centre, func(r *dataplane.Router) {
+			r.Transit.External = append(slices.Clone(r.Transit.External), RemoteFIP(1001))
+		}, namespace.Delta{Remote: route(RemoteFIP(1001))}, 0},
+		"remote floating IP without SNAT": {open, func(r *dataplane.Router) {
+			r.Transit.External = append(slices.Clone(r.Transit.External), RemoteFIP(1001))
+		}, namespace.Delta{Remote: route(RemoteFIP(1001))}, 1},
+		"remote floating IP gone without SNAT": {open, func(r *dataplane.Router) { r.Transit.External = r.Transit.External[:1] },
+			namespace.Delta{Remote: namespace.Difference[dataplane.Route]{Removed: []dataplane.Route{RemoteFIP(1000)}}}, 1},
+		"none left without SNAT": {open, func(r *dataplane.Router) { r.Transit.External = nil },
+			namespace.Delta{Remote: namespace.Difference[dataplane.Route]{Removed: open.Transit.External}}, 2},
+		"remote floating IP at another edge": {open, func(r *dataplane.Router) {
+			r.Transit.External = []dataplane.Route{open.Transit.External[0], via("203.0.3.232/32", edgeAddr)}
+		}, namespace.Delta{Remote: namespace.Difference[dataplane.Route]{
+			Removed: []dataplane.Route{RemoteFIP(1000)}, Added: []dataplane.Route{via("203.0.3.232/32", edgeAddr)},
+		}}, 0},
+		"floating IP that comes to the centre": {open, func(r *dataplane.Router) {
+			r.FloatingIPs, r.Transit.External = append(r.FloatingIPs, FIP(5)), r.Transit.External[1:]
+		}, namespace.Delta{Added: FIPs(5, 6), Remote: namespace.Difference[dataplane.Route]{Removed: open.Transit.External[:1]}}, 2},
 		"elsewhere": {edge, func(r *dataplane.Router) {
 			r.Transit.Elsewhere = append(slices.Clone(r.Transit.Elsewhere), Addr("10.0.0.9"))
 		}, namespace.Delta{Elsewhere: namespace.Difference[netip.Addr]{Added: []netip.Addr{Addr("10.0.0.9")}}}, 1},
@@ -89,7 +107,9 @@ func (s Suite[P]) instanceDelta(t *testing.T) {
 
 // instanceDrift: what others do to an instance's rules is noticed, named and mended.
 func (s Suite[P]) instanceDrift(t *testing.T) {
-	for state, all := range map[string]map[string]func(P){"edge": s.EdgeDrift, "centre": s.CentreDrift} {
+	for state, all := range map[string]map[string]func(P){
+		"edge": s.EdgeDrift, "centre": s.CentreDrift, "centre-without-snat": s.CentreWithoutSNATDrift,
+	} {
 		r := Instances(FIP(5), FIP(6))[state]
 		for name, damage := range all {
 			t.Run(state+" "+name, func(t *testing.T) {
@@ -107,16 +127,22 @@ func (s Suite[P]) instanceDrift(t *testing.T) {
 	}
 }
 
-// instanceWalk: from one random edge to another by deltas. The rules are those of a fresh Apply.
+// instanceWalk: from one random instance to another by deltas. The rules are those of a fresh Apply.
 func (s Suite[P]) instanceWalk(t *testing.T) {
+	for name, start := range map[string]dataplane.Router{"edge": Edge(), "centre-without-snat": CentreWithoutSNAT()} {
+		t.Run(name, func(t *testing.T) { s.walkFrom(t, start) })
+	}
+}
+
+func (s Suite[P]) walkFrom(t *testing.T, start dataplane.Router) {
 	p, fresh := s.Open(t), s.Open(t)
 	random := rand.New(rand.NewPCG(3, 4))
-	now := Edge()
+	now := start
 	Apply(t, p.Rules(), now)
 	for range 12 {
 		next := Without(now, func(r *dataplane.Router) {
 			r.FloatingIPs, r.Transit.External, r.Transit.Elsewhere = nil, nil, nil
-			r.Transit.Routes = slices.Clone(Edge().Transit.Routes)
+			r.Transit.Routes = slices.Clone(start.Transit.Routes)
 			for _, n := range random.Perm(40)[:20] {
 				switch n % 4 { // each number is one thing at a time
 				case 0:

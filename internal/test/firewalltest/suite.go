@@ -33,8 +33,8 @@ type Suite[P Place] struct {
 	// tampered takes a part of the floating IP away.
 	Disturb map[string]func(P)
 
-	// EdgeDrift and CentreDrift damage what only instances of distributed routers have.
-	EdgeDrift, CentreDrift map[string]func(P)
+	// These damage what only instances of distributed routers have.
+	EdgeDrift, CentreDrift, CentreWithoutSNATDrift map[string]func(P)
 }
 
 // Run runs all tests.
