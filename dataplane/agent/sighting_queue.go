@@ -99,6 +99,9 @@ func (q *sightingQueue) deliver(ctx context.Context, a *Agent) {
 			}
 			continue
 		}
+		for k, at := range taken {
+			a.log.Debug("an address was sighted", "router", k.router, "port", k.port, "address", k.addr, "seen", at)
+		}
 		pause = pauses()
 		select {
 		case <-time.After(sightingsEvery):

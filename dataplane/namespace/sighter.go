@@ -349,9 +349,8 @@ func (l *lens) change(legs map[int]sightedLeg, t *dataplane.Transit) (due []data
 		}
 		moved = append(moved, at)
 		fresh := x.last.After(x.told) && now.Sub(x.last) < comebackTime
-		x.told = time.Time{}
+		x.told = time.Time{} // another use of it may be newer than its move
 		if fresh {
-			x.told = x.last
 			due = append(due, dataplane.Sighting{Router: l.router, Port: leg.port, Addr: at.addr, At: x.last})
 		}
 	}

@@ -262,6 +262,8 @@ func TestTheNewestSightingWins(t *testing.T) {
 	b.apply(t, elsewhere)
 	came := b.requireSeen("web", virtual)
 	require.False(t, came.At.After(before.Add(time.Second)), "it is told when that was")
+	b.announce("web", virtual)
+	b.requireSeen("web", virtual) // which may be newer than its move
 	b.apply(t, here)
 	b.apply(t, elsewhere)
 	b.requireNothing("10.0.1.204")

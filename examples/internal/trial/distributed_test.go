@@ -254,7 +254,7 @@ func testDistributedRouter(t *testing.T, backend string) {
 		other := s.put(s.compute[0], peer)
 		s.settled()
 		holders := map[*lab.Host]dataplane.MAC{b: tiers[1].MAC, other: peer.MAC}
-		for _, holder := range []*lab.Host{b, other, b} {
+		for round, holder := range []*lab.Host{b, other, b} {
 			for host := range holders {
 				require.NoError(t, host.Hold(virtual, host == holder))
 			}
@@ -266,7 +266,7 @@ func testDistributedRouter(t *testing.T, backend string) {
 				defer cancel()
 				seen, err := c.Ask(ctx, netip.AddrPortFrom(virtual, echoPort))
 				return err == nil && seen.Src.Addr() == client.Fixed && len(service.Requests()) > 0
-			}, lab.Patience(20*time.Second), 20*time.Millisecond, "on %s", holder.Name)
+			}, lab.Patience(20*time.Second), 20*time.Millisecond, "round %d: on %s", round, holder.Name)
 			require.NoError(t, service.Close())
 		}
 		require.NoError(t, b.Hold(virtual, false))
