@@ -278,7 +278,8 @@ type lens struct {
 // spotted is what is known of an address.
 type spotted struct {
 	last      time.Time // in use; of a neighbour: announced
-	told      time.Time // zero: it is to be told when it is in use next
+	told      time.Time // when what was told last was in use
+	moved     bool      // since then: its next use is told, however soon
 	neighbour bool
 	routed    bool // another instance has it
 }
@@ -349,8 +350,9 @@ func (l *lens) change(legs map[int]sightedLeg, t *dataplane.Transit) (due []data
 		}
 		moved = append(moved, at)
 		fresh := x.last.After(x.told) && now.Sub(x.last) < comebackTime
-		x.told = time.Time{} // another use of it may be newer than its move
+		x.moved = true
 		if fresh {
+			x.told = x.last
 			due = append(due, dataplane.Sighting{Router: l.router, Port: leg.port, Addr: at.addr, At: x.last})
 		}
 	}
@@ -436,10 +438,10 @@ func (l *lens) spot(index int, c addressClaim) []dataplane.Sighting {
 		x = l.remember(at)
 	}
 	x.last, x.neighbour = now, neighbour
-	if neighbour || now.Sub(x.told) < sightAgain {
+	if neighbour || !x.moved && now.Sub(x.told) < sightAgain {
 		return nil
 	}
-	x.told = now
+	x.told, x.moved = now, false
 	return []dataplane.Sighting{{Router: l.router, Port: leg.port, Addr: c.addr, At: now}}
 }
 

@@ -262,11 +262,17 @@ func TestTheNewestSightingWins(t *testing.T) {
 	b.apply(t, elsewhere)
 	came := b.requireSeen("web", virtual)
 	require.False(t, came.At.After(before.Add(time.Second)), "it is told when that was")
-	b.announce("web", virtual)
-	b.requireSeen("web", virtual) // which may be newer than its move
 	b.apply(t, here)
 	b.apply(t, elsewhere)
 	b.requireNothing("10.0.1.204")
+
+	b.apply(t, here)
+	b.announce("web", virtual)
+	b.requireNothing("10.0.1.205")
+	b.apply(t, elsewhere)
+	b.requireSeen("web", virtual)
+	b.announce("web", virtual) // which may be newer than its move
+	b.requireSeen("web", virtual)
 }
 
 // learn has the kernel know the MAC of an address.
