@@ -61,8 +61,6 @@ func (h *Host) Serve(port uint16) (*Service, error) {
 	return s, nil
 }
 
-// listen opens the two sockets of one address in the calling thread's namespace. Each address has
-// its own, so that answers leave from the address that was asked.
 // ServeAt is Serve on one address only.
 func (h *Host) ServeAt(at netip.AddrPort) (*Service, error) {
 	s := &Service{name: h.Name, sockets: map[interface{ Close() error }]bool{}}
@@ -72,6 +70,8 @@ func (h *Host) ServeAt(at netip.AddrPort) (*Service, error) {
 	return s, nil
 }
 
+// listen opens the two sockets of one address in the calling thread's namespace. Each address has
+// its own, so that answers leave from the address that was asked.
 func (s *Service) listen(at netip.AddrPort) error {
 	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 	if err != nil {
