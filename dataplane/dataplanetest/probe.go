@@ -218,23 +218,32 @@ func (a *attempt) expectRouter() error {
 	})
 }
 
-// expectNoAnswer wants the packet to arrive, and nothing to come back.
+// expectNoAnswer wants the packet to arrive, and nothing to come back. The first may be lost, while
+// neighbours are not known.
 func (a *attempt) expectNoAnswer(watch Watch) error {
-	ctx, cancel := a.scene.briefly()
-	defer cancel()
-	local, seen, err := a.open(ctx)
-	if err == nil {
-		return a.explain(fmt.Errorf("an answer of %s came back, which must be lost", cmp.Or(seen.Host, seen.Dst.Addr().String())), local)
-	}
-	packets, err := watch.Packets()
-	if err != nil {
-		return err
-	}
 	arrived := func(p Packet) bool {
 		return !p.Sent && p.Src.Addr() == a.sees && p.Dst.Addr() == a.target() && (isRequest(p) || p.ICMP == nil && p.Dst.Port() == a.port)
 	}
-	if !slices.ContainsFunc(packets, arrived) {
-		return a.explain(fmt.Errorf("%s has not received it from %s", a.at, a.sees), local)
+	end, cancel := a.scene.soon()
+	defer cancel()
+	var local netip.AddrPort
+	for received := false; !received; {
+		ctx, cancel := a.scene.briefly()
+		var seen Seen
+		var err error
+		local, seen, err = a.open(ctx)
+		cancel()
+		if err == nil {
+			return a.explain(fmt.Errorf("an answer of %s came back, which must be lost", cmp.Or(seen.Host, seen.Dst.Addr().String())), local)
+		}
+		packets, err := watch.Packets()
+		if err != nil {
+			return err
+		}
+		received = slices.ContainsFunc(packets, arrived)
+		if !received && end.Err() != nil {
+			return a.explain(fmt.Errorf("%s has not received it from %s", a.at, a.sees), local)
+		}
 	}
 	return a.agree(local, func(t dataplane.Trace) error {
 		if t.Verdict != dataplane.Forwarded || t.Src != a.sees || t.Dst != a.target() {
