@@ -3,8 +3,10 @@ package service
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -191,7 +193,7 @@ func (s *Service) keepEdges(ctx context.Context, w *work, in Intent, states []l3
 		st := l3.RouterState{
 			ID: l3.EdgeStateID(in.Router.ID, a.Host), RouterID: in.Router.ID, Edge: true, Wanted: true, AgentID: a.ID, Host: a.Host, Epoch: epoch,
 		}
-		if err := s.number(ctx, w, in, &st, kept); err != nil {
+		if err := number(in.Router.ID, &st, kept); err != nil {
 			return nil, err
 		}
 		kept = append(kept, st)
@@ -232,7 +234,7 @@ func (s *Service) dropInstances(ctx context.Context, w *work, routerID string) e
 func (s *Service) newCentre(ctx context.Context, w *work, in Intent) (l3.RouterState, error) {
 	st := l3.RouterState{ID: dataplane.CentreID(in.Router.ID), RouterID: in.Router.ID}
 	var err error
-	if st.Transit, err = s.freeSegment(ctx, w, nil, func(SegmentRange) bool { return true }); err != nil {
+	if st.Transit, err = s.transitSegment(ctx, w); err != nil {
 		return st, err
 	}
 	n := l3.Network{Meta: l3.Meta{ID: transitID(in.Router.ID)}, Segments: []l3.Segment{st.Transit}}
@@ -242,8 +244,20 @@ func (s *Service) newCentre(ctx context.Context, w *work, in Intent) (l3.RouterS
 	if st.MTU, err = s.mtu(n, 0); err != nil {
 		return st, err
 	}
-	err = s.number(ctx, w, in, &st, nil)
+	err = number(in.Router.ID, &st, nil)
 	return st, err
+}
+
+// transitSegment is one that joins hosts: of a tunnel, which all of them reach, or else a VLAN.
+func (s *Service) transitSegment(ctx context.Context, w *work) (l3.Segment, error) {
+	seg, err := s.freeSegment(ctx, w, nil, func(r SegmentRange) bool { return r.Type != dataplane.NetworkVLAN && numbered(r.Type) })
+	if errors.Is(err, l3.ErrExhausted) {
+		seg, err = s.freeSegment(ctx, w, nil, func(r SegmentRange) bool { return r.Type == dataplane.NetworkVLAN })
+	}
+	if errors.Is(err, l3.ErrExhausted) {
+		err = l3.Refuse(l3.ErrExhausted, "NoNetworkAvailable", "A distributed router needs a segment between its hosts, and no range has a free one.")
+	}
+	return seg, err
 }
 
 // transitID names a router's own network.
@@ -251,34 +265,23 @@ func transitID(routerID string) string { return "transit-" + routerID }
 
 const mostInstances = 1<<14 - 2 // addresses of transitPrefix
 
-// number gives an instance the lowest number that no other has, and a MAC address that is free on
-// all networks of the router.
-func (s *Service) number(ctx context.Context, w *work, in Intent, st *l3.RouterState, others []l3.RouterState) error {
+// number gives an instance the lowest number that no other of the router has, and a MAC address. That
+// is chosen by chance from 2^40, as it has to differ from those of other routers' edges on the
+// external network, and begins like [centreMAC].
+func number(routerID string, st *l3.RouterState, others []l3.RouterState) error {
 	taken := make(map[uint16]bool, len(others))
-	macs := make(map[dataplane.MAC]bool, len(others))
 	for _, o := range others {
-		taken[o.Number], macs[o.MAC] = true, true
+		taken[o.Number] = true
 	}
 	for st.Number = 1; taken[st.Number]; st.Number++ {
 		if st.Number == mostInstances {
-			return l3.Refuse(l3.ErrExhausted, "DistributedRouterFull", "Router %s is on %d hosts, and cannot be on more", in.Router.ID, mostInstances)
+			return l3.Refuse(l3.ErrExhausted, "DistributedRouterFull", "Router %s is on %d hosts, and cannot be on more", routerID, mostInstances)
 		}
 	}
-	networks := make([]string, 0, len(in.Ports))
-	for _, p := range in.Ports {
-		networks = append(networks, p.NetworkID)
-	}
-	for range 16 { // as ensureMAC
-		st.MAC = s.newMAC()
-		n, err := w.Ports().Count(ctx, oneOf("network_id", networks...), oneOf("mac_address", st.MAC.String()))
-		if err != nil {
-			return err
-		}
-		if n == 0 && !macs[st.MAC] {
-			return nil
-		}
-	}
-	return l3.Refuse(l3.ErrExhausted, "NetworkMacAddressGenerationFailure", "Unable to generate a MAC address for router %s.", in.Router.ID)
+	var random [8]byte
+	binary.BigEndian.PutUint64(random[:], rand.Uint64())
+	st.MAC = dataplane.MAC(slices.Concat([]byte{instanceMAC}, random[:5]))
+	return nil
 }
 
 // insideNetworks lists the networks of the router's interfaces.

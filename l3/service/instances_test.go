@@ -11,6 +11,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/service"
 )
 
 // spreadOut is a distributed router on two subnets, with a gateway; the centre can be on nn, and
@@ -387,4 +388,40 @@ func TestDeleteDistributedRouter(t *testing.T) {
 			return err
 		}))
 	})
+}
+
+// The transit is a tunnel where there are any, a VLAN where there are none, and there is no
+// distributed router where nothing joins the hosts.
+func TestTransitJoinsHosts(t *testing.T) {
+	local := service.SegmentRange{Type: dataplane.NetworkLocal}
+	vlan := service.SegmentRange{Type: dataplane.NetworkVLAN, Physical: "public", First: 100, Last: 200}
+	geneve := service.SegmentRange{Type: dataplane.NetworkGeneve, First: 7, Last: 9}
+	for name, c := range map[string]struct {
+		ranges []service.SegmentRange
+		want   dataplane.NetworkType
+	}{
+		"tunnels":       {[]service.SegmentRange{local, vlan, geneve}, dataplane.NetworkGeneve},
+		"no tunnels":    {[]service.SegmentRange{local, vlan}, dataplane.NetworkVLAN},
+		"nothing joins": {[]service.SegmentRange{local}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStoresWith(t, service.Config{SegmentRanges: c.ranges}, func(t *testing.T, cl *cloud) {
+				_, err := cl.Heartbeat(t.Context(), agent.Heartbeat{Host: "nn", Capabilities: agent.Capabilities{Mode: agent.ModeDVRSNAT}})
+				require.NoError(t, err)
+				who := l3.Caller{Project: "p", Admin: true}
+				sub := cl.subnet(cl.network(who, l3.NetworkSpec{}), "10.0.0.0/24")
+				routers, err := cl.CreateRouters(t.Context(), who, l3.RouterSpec{Distributed: new(true)})
+				require.NoError(t, err)
+				_, err = cl.AddRouterInterface(t.Context(), who, routers[0].ID, l3.InterfaceSpec{SubnetID: sub.ID})
+				if c.want == "" {
+					refused(t, err, l3.ErrExhausted, "NoNetworkAvailable")
+					return
+				}
+				require.NoError(t, err)
+				on, err := cl.DesiredOn(t.Context(), "nn")
+				require.NoError(t, err)
+				require.Equal(t, c.want, on[0].Router.Transit.Network.Type)
+			})
+		})
+	}
 }

@@ -341,12 +341,15 @@ func onNeighbour(legs []dataplane.Port, a netip.Addr) bool {
 	return slices.ContainsFunc(legs, func(p dataplane.Port) bool { return slices.Contains(p.Anycast.Neighbours, a) })
 }
 
+// instanceMAC is the first byte of MAC addresses that the API's ports do not have: locally
+// administered, as theirs (IEEE 802 8.4).
+const instanceMAC = 0xfe
+
 // centreMAC is the MAC address of a centre's port on an internal network, in place of that which the
-// edges have there. It begins as no MAC address of the API's ports does unless they are chosen so,
-// and is locally administered (IEEE 802 8.4).
+// edges have there.
 func centreMAC(portID string) dataplane.MAC {
 	sum := sha256.Sum256([]byte(portID))
-	return dataplane.MAC{0xfe, sum[0], sum[1], sum[2], sum[3], sum[4]}
+	return dataplane.MAC(slices.Concat([]byte{instanceMAC}, sum[:5]))
 }
 
 // derivedID is the ID of a port that an instance has instead of, or beside, one of the API's. A
