@@ -151,12 +151,26 @@ func (l *long) retire(context.Context) error {
 		l.add(down)
 		l.plugged = true
 	}
+	for _, dev := range l.leaving() {
+		l.removeSome(dev, missing(l.have.links[dev].addrs, nil), l.neighbours()) // an own address is no next hop
+	}
 	for _, dev := range l.devices() {
 		if gone := l.retired(dev); len(gone) > 0 {
 			l.add(l.removeAddresses(dev, gone))
 		}
 	}
 	return nil
+}
+
+// neighbours says of an address whether a wanted route takes it for a neighbour's.
+func (l *long) neighbours() func(address) bool {
+	hops := map[netip.Addr]bool{}
+	for _, ways := range l.want.routes {
+		for _, h := range ways {
+			hops[h.via] = true
+		}
+	}
+	return func(a address) bool { return hops[a.Addr()] }
 }
 
 // retired lists the floating IPs' addresses that a device loses. A gateway's own address may look
