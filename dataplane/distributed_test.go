@@ -125,6 +125,15 @@ func TestCentre(t *testing.T) {
 	})
 }
 
+// What is answered to an own address does not leave, whoever has sent from it.
+func TestEdgeDoesNotAnswerItself(t *testing.T) {
+	for _, src := range []string{"169.254.64.1", "10.0.1.1", "203.0.113.5"} {
+		got := edge().Trace(dataplane.Packet{In: "tr", Src: addr(src), Dst: addr("10.0.0.1"), Proto: dataplane.ICMP})
+		require.Equal(t, dataplane.Local, got.Verdict, "%s", got)
+		require.False(t, got.Answered, "%s", got)
+	}
+}
+
 func TestEdgePortTo(t *testing.T) {
 	m := dataplane.NewModel(edge())
 	for a, want := range map[string]string{

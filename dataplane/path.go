@@ -197,6 +197,9 @@ func (w *walk) reachesSource() bool {
 	if w.in == nil || w.src.IsLinkLocalUnicast() && w.src.Is6() {
 		return true
 	}
+	if w.in.transit && w.model.isOwn(w.src) {
+		return false // the answer would end here
+	}
 	if _, anycast := w.model.deaf[w.src]; w.src.IsUnspecified() || w.src.Is6() && (anycast || w.model.isOwn(w.src)) {
 		return false // nobody's address, or the router's own
 	}
