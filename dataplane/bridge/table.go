@@ -164,11 +164,7 @@ func (t *table) change(fn func(have *content) (elements, error)) (added elements
 			t.generation = 0
 			return nil, err
 		}
-		t.there, t.ours, t.has = want != nil, true, clone(want)
-		t.generation++ // or it is another's, which shows
-		if t.generation == 0 {
-			t.generation = 1
-		}
+		t.generation = 0 // it is read again, as others may have written since
 		return added, nil
 	}
 }

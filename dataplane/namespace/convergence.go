@@ -224,21 +224,32 @@ func (l *long) address(context.Context) error {
 		lacks, gone := missing(want, have), missing(have, want)
 		l.reform(dev)
 		retired := l.retired(dev)
-		resized := func(a address) bool { return a.Addr().Is6() && holds(want, a.Addr()) }
-		l.removeSome(dev, gone, resized)
+		early := func(a address) bool { return a.Addr().Is6() && (holds(want, a.Addr()) || unroutes(want, a)) }
+		l.removeSome(dev, gone, early)
 		release := l.holdSubnets(dev, gone)
 		if len(lacks) > 0 {
 			l.add(l.addAddresses(dev, lacks))
 		}
 		l.changeSources(dev, gone)
 		l.releaseRoutes(dev)
-		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !resized(a) })
+		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !early(a) })
 		release()
 	}
 	if strays := missing(l.have.strays, nil); len(strays) > 0 {
 		l.add(l.removeAddresses(loopback, strays))
 	}
 	return nil
+}
+
+// unroutes says that the subnet of an IPv6 address is to have no route: the kernel leaves it there,
+// when the address goes while another one of the subnet stays (check_cleanup_prefix_route).
+func unroutes(want map[netip.Prefix]form, gone address) bool {
+	for p, f := range want {
+		if f.noPrefixRoute && p.Masked() == gone.Masked() {
+			return true
+		}
+	}
+	return false
 }
 
 // reform changes the form of the addresses that stay. The hosts of a subnet that is no longer on the

@@ -17,6 +17,7 @@ func (s *state) tables() error {
 	if err != nil {
 		return err
 	}
+	nft = strings.NewReplacer("{\n\n", "{\n", "\n\n}", "\n}").Replace(emptyBuiltin.ReplaceAllString(nft, ""))
 	nft = sortBlocks(nftTable, sortElements(nft), func(table string) string { return sortBlocks(nftChain, table, nil) })
 	fmt.Fprintf(&s.text, "# nft\n%s", nft)
 	for _, tool := range []string{"iptables-legacy-save", "ip6tables-legacy-save"} {
@@ -33,6 +34,10 @@ func (s *state) tables() error {
 	}
 	return nil
 }
+
+// emptyBuiltin is a chain of iptables' own that has no rules: iptables makes it when it is first
+// used, and cannot remove it.
+var emptyBuiltin = regexp.MustCompile(`\tchain (INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING) \{\n\t\ttype [^\n]* policy accept;\n\t\}\n\n?`)
 
 func listing(name string, args ...string) (string, error) {
 	c := exec.Command(name, args...) // its process is a child of this thread, so it is in the namespace
