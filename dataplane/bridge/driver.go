@@ -115,7 +115,8 @@ func (d *Driver) Plan(ctx context.Context, ns namespace.NS, what ...namespace.At
 		shared := len(w.grow) + len(w.network)
 		for n, c := range w.all() {
 			text := c.step.String()
-			if n >= shared && n < shared+len(w.port) || !told[text] {
+			own := n >= shared && n < shared+len(w.port) || c.step.Object == tableText && c.step.Op == dataplane.Change // of the table, what the port needs
+			if own || !told[text] {
 				plans[i] = append(plans[i], c.step)
 			}
 			told[text] = true

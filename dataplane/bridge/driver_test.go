@@ -3,7 +3,9 @@ package bridge_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,4 +230,29 @@ func TestSmallMTU(t *testing.T) {
 	p.MTU = 68
 	wiringtest.Plug(t, d, ns, "qr-port", p)
 	require.Empty(t, wiringtest.Plan(t, h.driver(bridge.Config{}), ns, "qr-port", p))
+}
+
+// What each of several anycast ports needs of the table is told of each, though it reads the same:
+// whoever plugs only what has something to do plugs them all.
+func TestPlanOfSeveralAnycastPorts(t *testing.T) {
+	h := newHost(t)
+	d, witness := h.driver(bridge.Config{}), h.driver(bridge.Config{})
+	ns := h.Router("r0")
+	at := func(i int, addr string) namespace.Attachment {
+		p := wiringtest.LocalPort(fmt.Sprintf("net%d", i), fmt.Sprintf("port%d", i), i)
+		p.Anycast, p.Addrs = &dataplane.Anycast{}, []netip.Prefix{netip.MustParsePrefix(addr)}
+		return wiringtest.At(fmt.Sprintf("qr-%d", i), p)
+	}
+	before := []namespace.Attachment{at(1, "10.0.1.1/24"), at(2, "10.0.2.1/24")}
+	after := []namespace.Attachment{at(1, "10.0.1.9/24"), at(2, "10.0.2.9/24")}
+	require.NoError(t, d.Plug(t.Context(), ns, before...))
+	plans, err := d.Plan(t.Context(), ns, after...)
+	require.NoError(t, err)
+	for i, steps := range plans {
+		require.NotEmpty(t, steps, "of the port %s", after[i].Device)
+		require.NoError(t, d.Plug(t.Context(), ns, after[i]))
+	}
+	left, err := witness.Plan(t.Context(), ns, after...)
+	require.NoError(t, err)
+	require.Empty(t, slices.Concat(left...))
 }
