@@ -300,21 +300,21 @@ type seen struct {
 // capture keeps all that crosses a device, both ways.
 func capture(t *testing.T, ns namespace.NS, device string) *wire {
 	t.Helper()
-	w := &wire{t: t, name: device, fd: rawSocket(t, ns, device)}
+	w := &wire{t: t, name: device, fd: rawSocket(t, ns, device, unix.SOCK_RAW)}
 	t.Cleanup(func() { require.NoError(t, unix.Close(w.fd)) })
 	return w
 }
 
 func (b *box) capture() *wire { b.t.Helper(); return capture(b.t, b.ns, b.dev) }
 
-func rawSocket(t *testing.T, ns namespace.NS, device string) (fd int) {
+func rawSocket(t *testing.T, ns namespace.NS, device string, kind int) (fd int) {
 	t.Helper()
 	require.NoError(t, ns.Do(func() (err error) {
 		dev, err := net.InterfaceByName(device)
 		if err != nil {
 			return err
 		}
-		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		if fd, err = unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 			return err
 		}
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20); err != nil {
@@ -411,7 +411,7 @@ func (s *site) check() {
 func (n *node) inject(f []byte) {
 	n.t.Helper()
 	n.sent[string(f)] = true
-	fd := rawSocket(n.t, n.ns, n.uplink())
+	fd := rawSocket(n.t, n.ns, n.uplink(), unix.SOCK_RAW)
 	defer unix.Close(fd)
 	_, err := unix.Write(fd, f)
 	require.NoError(n.t, err)
@@ -420,7 +420,7 @@ func (n *node) inject(f []byte) {
 // send has a box send a frame as it is.
 func (b *box) send(f []byte) {
 	b.t.Helper()
-	fd := rawSocket(b.t, b.ns, b.dev)
+	fd := rawSocket(b.t, b.ns, b.dev, unix.SOCK_RAW)
 	defer unix.Close(fd)
 	_, err := unix.Write(fd, f)
 	require.NoError(b.t, err)
@@ -541,6 +541,18 @@ func (b *box) announce() {
 	require.NoError(b.t, err)
 	a := b.addr()
 	b.send(arpFrame(arp.OperationRequest, dataplane.MAC(l.Attrs().HardwareAddr), broadcast, a, a))
+}
+
+// speak sends a frame from the MAC that the box's device has in that moment.
+func (b *box) speak() {
+	b.t.Helper()
+	l, err := b.LinkByName(b.dev)
+	require.NoError(b.t, err)
+	fd := rawSocket(b.t, b.ns, b.dev, unix.SOCK_DGRAM)
+	defer unix.Close(fd)
+	to := &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Protocol: unix.ETH_P_LOOPBACK, Halen: 6}
+	copy(to.Addr[:], broadcast[:])
+	require.NoError(b.t, unix.Sendto(fd, make([]byte, 46), 0, to))
 }
 
 func fromMAC(mac dataplane.MAC) func(frame.Frame) bool {

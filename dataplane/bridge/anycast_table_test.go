@@ -128,7 +128,7 @@ func TestPortBecomesAnycastInPlace(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
-				leg.announce()
+				leg.speak()
 			}
 		}
 	}()

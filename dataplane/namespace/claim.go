@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,6 +62,9 @@ func sightingSocket(ns NS) (fd int, err error) {
 	}
 	program := &unix.SockFprog{Len: uint16(len(sightingFilter)), Filter: &sightingFilter[0]}
 	err = os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, program))
+	if err == nil { // a frame may be read long after it came
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
+	}
 	if err == nil {
 		// Without it the kernel copies each packet that leaves, for the filter to drop (Linux 4.20).
 		_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
@@ -78,6 +82,22 @@ func bindSighting(fd int, neighbourDiscovery bool) error {
 		protocol = unix.ETH_P_ALL
 	}
 	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(protocol)}))
+}
+
+// arrival is when the kernel received what came with a control message (socket(7), SO_TIMESTAMPNS);
+// now, if it does not say.
+func arrival(oob []byte) time.Time {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return time.Now()
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) == 16 {
+			sec, nsec := binary.NativeEndian.Uint64(m.Data), binary.NativeEndian.Uint64(m.Data[8:])
+			return time.Unix(int64(sec), int64(nsec))
+		}
+	}
+	return time.Now()
 }
 
 func bigEndian(v uint16) uint16 {

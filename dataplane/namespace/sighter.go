@@ -398,8 +398,9 @@ func (l *lens) read(p *monitor.Poller) (seen []dataplane.Sighting) {
 		return nil
 	}
 	var b [sightingLen]byte
+	var oob [64]byte
 	for range maxUntold { // others have their turn, too
-		n, from, err := unix.Recvfrom(l.fd, b[:], unix.MSG_DONTWAIT)
+		n, oobn, _, from, err := unix.Recvmsg(l.fd, b[:], oob[:], unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENETDOWN) {
 			continue
 		}
@@ -411,7 +412,7 @@ func (l *lens) read(p *monitor.Poller) (seen []dataplane.Sighting) {
 			continue
 		}
 		for _, c := range claimsIn(sa.Protocol, b[:n]) {
-			seen = append(seen, l.spot(sa.Ifindex, c)...)
+			seen = append(seen, l.spot(sa.Ifindex, c, arrival(oob[:oobn]))...)
 		}
 	}
 	if err := p.Arm(l.fd); err != nil {
@@ -421,7 +422,7 @@ func (l *lens) read(p *monitor.Poller) (seen []dataplane.Sighting) {
 }
 
 // spot notes that an address is in use, and returns it if that is to be told.
-func (l *lens) spot(index int, c addressClaim) []dataplane.Sighting {
+func (l *lens) spot(index int, c addressClaim, now time.Time) []dataplane.Sighting {
 	leg, ours := l.legs[index]
 	own := func(p netip.Prefix) bool { return p.Addr() == c.addr }
 	if !ours || slices.ContainsFunc(leg.addrs, own) ||
@@ -432,13 +433,13 @@ func (l *lens) spot(index int, c addressClaim) []dataplane.Sighting {
 	if neighbour && !c.announced {
 		return nil
 	}
-	at, now := spot{index, c.addr}, time.Now()
+	at := spot{index, c.addr}
 	x := l.spotted[at]
 	if x == nil {
 		x = l.remember(at)
 	}
 	x.last, x.neighbour = now, neighbour
-	if neighbour || !x.moved && now.Sub(x.told) < sightAgain {
+	if neighbour || !x.moved && now.Sub(x.told).Abs() < sightAgain {
 		return nil
 	}
 	x.told, x.moved = now, false

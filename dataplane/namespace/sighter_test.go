@@ -329,7 +329,7 @@ func TestSightingsOfAFlood(t *testing.T) {
 	}
 	for i := range 3 * maxSpotted {
 		a := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
-		l.spot(index, addressClaim{a, true})
+		l.spot(index, addressClaim{a, true}, time.Now())
 		require.LessOrEqual(t, len(l.spotted), maxSpotted)
 	}
 }
