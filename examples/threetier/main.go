@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,27 +29,39 @@ network namespaces of its own. It needs root.
 const patience = 2 * time.Minute
 
 type flags struct {
-	Version   kong.VersionFlag `help:"Print the version."`
-	Allinone  string           `placeholder:"FILE" help:"Program to start. Default: allinone beside this one."`
-	Dataplane string           `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
-	Wiring    string           `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs on two machines."`
-	Keep      bool             `help:"Leave everything standing until Ctrl-C, and say how to look around."`
+	Version     kong.VersionFlag `help:"Print the version."`
+	Allinone    string           `placeholder:"FILE" help:"Program to start. Default: allinone beside this one."`
+	Dataplane   string           `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
+	Wiring      string           `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs on two machines."`
+	Distributed bool             `help:"Show a distributed router, with the tiers on three hosts, and two network nodes; by bridges."`
+	Server      string           `placeholder:"FILE" help:"Server to start if the router is distributed. Default: server beside this program."`
+	Agent       string           `placeholder:"FILE" help:"Agent to start on each host if the router is distributed. Default: agent beside this program."`
+	Keep        bool             `help:"Leave everything standing until Ctrl-C, and say how to look around."`
 }
 
 func main() { daemon.Main("threetier", description, &flags{}) }
 
 // Run is called by kong.
 func (f *flags) Run(ctx context.Context) error {
+	if f.Distributed && f.Wiring != "bridge" {
+		return errors.New("--distributed needs --wiring=bridge")
+	}
 	unlock, err := lock(lockFile)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	program, err := f.program()
+	own, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	how := setting{dir: home, allinone: deployment.Command{File: program}, dataplane: f.Dataplane, wiring: f.Wiring}
+	program := func(file, name string) deployment.Command {
+		return deployment.Command{File: cmp.Or(file, filepath.Join(filepath.Dir(own), name))}
+	}
+	how := setting{
+		dir: home, dataplane: f.Dataplane, wiring: f.Wiring, distributed: f.Distributed,
+		allinone: program(f.Allinone, "allinone"), server: program(f.Server, "server"), agent: program(f.Agent, "agent"),
+	}
 	if err := how.sweep(); err != nil { // another run may have been killed
 		return err
 	}
@@ -60,12 +73,29 @@ func (f *flags) Run(ctx context.Context) error {
 	return out.verdict()
 }
 
-func (f *flags) program() (string, error) {
-	if f.Allinone != "" {
-		return f.Allinone, nil
+// part is one thing that is shown.
+type part struct {
+	title string
+	show  func(context.Context, *site, *report)
+}
+
+// parts are what follows when the site stands.
+func (s setting) parts() []part {
+	if s.distributed {
+		return []part{
+			{"What each server saw", requests},
+			{"Who carries a download: frames on each host's tunnel and outside cable", carriers},
+			{"The network node that does SNAT is cut off, amid downloads", loseNode},
+			{"db and its standby share the address " + virtualAddr, failOver},
+			{"db moves to another host, amid a download", migrate},
+		}
 	}
-	own, err := os.Executable()
-	return filepath.Join(filepath.Dir(own), "allinone"), err
+	return []part{
+		{"What each server saw", requests},
+		{"The floating IP is unbound, amid downloads", unbind},
+		{"It is bound again; and amid downloads allinone is killed, and started anew", restart},
+		{"Somebody deletes the router's rules", flush},
+	}
 }
 
 // demonstrate builds the site, shows it, and takes it away. The error says that it could not be
@@ -78,15 +108,7 @@ func demonstrate(ctx context.Context, how setting, out *report, keep bool) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.down()) }()
-	for _, part := range []struct {
-		title string
-		show  func(context.Context, *site, *report)
-	}{
-		{"What each server saw", requests},
-		{"The floating IP is unbound, amid downloads", unbind},
-		{"It is bound again; and amid downloads allinone is killed, and started anew", restart},
-		{"Somebody deletes the router's rules", flush},
-	} {
+	for _, part := range how.parts() {
 		out.section(part.title)
 		part.show(short, s, out)
 		if short.Err() != nil {

@@ -10,13 +10,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/examples/internal/allinone"
+	"github.com/l3kit/l3kit/examples/internal/control"
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/host"
 	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // TestMain is allinone too, race detector included.
 func TestMain(m *testing.M) {
-	deployment.Main(map[string]func(){"allinone": allinone.Main, "threetier": main})
+	deployment.Main(map[string]func(){
+		"allinone": allinone.Main, "threetier": main,
+		"server": func() { daemon.Main("server", "", &control.Commands{}) },
+		"agent":  func() { daemon.Main("agent", "", &host.Commands{}) },
+	})
 	os.Exit(m.Run())
 }
 
@@ -24,13 +31,17 @@ func TestMain(m *testing.M) {
 func TestDemonstration(t *testing.T) {
 	needs.Root(t)
 	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
-	for _, wiring := range []string{"bridge", "ovs"} {
-		t.Run(wiring, func(t *testing.T) { demonstration(t, wiring) })
+	for name, how := range map[string]setting{
+		"bridge":      {wiring: "bridge", allinone: deployment.Self("allinone")},
+		"ovs":         {wiring: "ovs", allinone: deployment.Self("allinone")},
+		"distributed": {wiring: "bridge", distributed: true, server: deployment.Self("server"), agent: deployment.Self("agent")},
+	} {
+		how.dir, how.dataplane = filepath.Join(t.TempDir(), "demo"), "nftables"
+		t.Run(name, func(t *testing.T) { demonstration(t, how) })
 	}
 }
 
-func demonstration(t *testing.T, wiring string) {
-	how := setting{dir: filepath.Join(t.TempDir(), "demo"), allinone: deployment.Self("allinone"), dataplane: "nftables", wiring: wiring}
+func demonstration(t *testing.T, how setting) {
 	var text bytes.Buffer
 	out := &report{out: &text}
 	require.NoError(t, demonstrate(t.Context(), how, out, false), "%s", &text)

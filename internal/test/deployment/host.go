@@ -121,6 +121,9 @@ func (h *Host) Metrics(ctx context.Context) (map[string]float64, error) {
 	return values, nil
 }
 
+// Wiring attaches workloads to networks on the host. It ends with the cluster.
+func (h *Host) Wiring() namespace.InterfaceDriver { return h.wiring }
+
 // Isolate cuts the host off the management network, or connects it again.
 func (h *Host) Isolate(cut bool) error { return h.cables[0].ethernet.Cut(h.cables[0].far, cut) }
 
