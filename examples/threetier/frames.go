@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
@@ -40,8 +39,8 @@ func (s *site) carried(ctx context.Context, out *report, f flow) {
 	out.check(f.claim, seen, err)
 }
 
-// frames counts the frames that each host has on its tunnel and on the outside network while do
-// runs, with packets between some addresses, in a tunnel or not. Hosts with none are left out.
+// frames counts the frames with packets between some addresses, in a tunnel or not, that are on
+// each host's tunnel and external cables while do runs. Hosts with none are left out.
 func (s *site) frames(between []string, do func() error) (counts map[string]int, err error) {
 	captures := map[*lab.Capture]string{} // hosts
 	defer func() {
@@ -50,11 +49,7 @@ func (s *site) frames(between []string, do func() error) (counts map[string]int,
 		}
 	}()
 	for _, h := range s.cluster.Hosts {
-		on, err := h.Enter(h.HostNS)
-		if err != nil {
-			return nil, err
-		}
-		for _, device := range []string{deployment.TunnelDevice, deployment.ExternalDevice} {
+		for device, on := range map[string]*lab.Underlay{h.TunnelPort(): s.cluster.Tunnels, h.ExternalPort(): s.cluster.External} {
 			c, err := on.CaptureAll(device)
 			if err != nil {
 				return nil, err

@@ -41,11 +41,16 @@ type flags struct {
 
 func main() { daemon.Main("threetier", description, &flags{}) }
 
-// Run is called by kong.
-func (f *flags) Run(ctx context.Context) error {
+// Validate is called by kong.
+func (f *flags) Validate() error {
 	if f.Distributed && f.Wiring != "bridge" {
 		return errors.New("--distributed needs --wiring=bridge")
 	}
+	return nil
+}
+
+// Run is called by kong.
+func (f *flags) Run(ctx context.Context) error {
 	unlock, err := lock(lockFile)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,12 +75,13 @@ func TestVerdictNamesWhatFailed(t *testing.T) {
 
 // TestFlags: what is wrong is one line, and has the exit status that it has everywhere.
 func TestFlags(t *testing.T) {
-	for flag, says := range map[string]string{
-		"--wiring=ovn": `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
-		"--allinone=":  "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
+	for flags, says := range map[string]string{
+		"--wiring=ovn":               `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
+		"--distributed --wiring=ovs": `threetier: error: --distributed needs --wiring=bridge`,
+		"--allinone=":                "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
 	} {
 		self := deployment.Self("threetier")
-		cmd := exec.CommandContext(t.Context(), self.File, flag)
+		cmd := exec.CommandContext(t.Context(), self.File, strings.Fields(flags)...)
 		cmd.Env = append(os.Environ(), self.Env...)
 		text, err := cmd.CombinedOutput()
 		require.Error(t, err)

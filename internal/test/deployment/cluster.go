@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/l3kit/l3kit/dataplane/bridge"
-	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -210,14 +208,6 @@ func (cl *Cluster) newLab(machine string) (*lab.Lab, error) {
 		return lab.New()
 	}
 	return lab.NewIn(cl.config.Namespaces, machine+"-")
-}
-
-// OutsideWiring attaches further hosts of the outside world to the external network. It is to be
-// closed before the cluster.
-func (cl *Cluster) OutsideWiring() (namespace.InterfaceDriver, error) {
-	return bridge.New(bridge.Config{
-		HostNS: fmt.Sprintf("/proc/self/fd/%d", cl.External.FD()), Physical: map[string]string{Physical: lab.UnderlayBridge},
-	})
 }
 
 func (cl *Cluster) program(m *Machine, name string, c Command, args ...string) *Program {

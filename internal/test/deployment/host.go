@@ -121,9 +121,6 @@ func (h *Host) Metrics(ctx context.Context) (map[string]float64, error) {
 	return values, nil
 }
 
-// Wiring attaches workloads to networks on the host. It ends with the cluster.
-func (h *Host) Wiring() namespace.InterfaceDriver { return h.wiring }
-
 // Isolate cuts the host off the management network, or connects it again.
 func (h *Host) Isolate(cut bool) error { return h.cables[0].ethernet.Cut(h.cables[0].far, cut) }
 
@@ -135,6 +132,9 @@ func (h *Host) Unplug(cut bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// TunnelPort is the end of the host's cable on [Cluster.Tunnels], to capture from.
+func (h *Host) TunnelPort() string { return h.cables[1].far }
 
 // ExternalPort is the external network's end of the host's cable, to capture from.
 func (h *Host) ExternalPort() string { return h.cables[2].far }
