@@ -1,8 +1,9 @@
 // Command threetier shows a router at work, the whole way. It starts allinone on a pretended
 // machine; asks its API for a three-tier application on three subnets behind a router, with an
 // outside world before it; checks with real requests that each packet goes where it should; then
-// breaks things, and shows what became of the connections. All of it lives in network namespaces of
-// its own: the machine's own network is not touched.
+// breaks things, and shows what became of the connections. With --distributed there are a server and
+// five hosts with agents instead, and the router is on the hosts where the tiers are. All of it lives
+// in network namespaces of its own: the machine's own network is not touched.
 package main
 
 import (
@@ -21,8 +22,9 @@ import (
 )
 
 const description = `Starts allinone, asks its API for a three-tier application (www, app, db) behind a router, checks
-it with real requests, breaks things and mends them, and has the API take all away. Everything is in
-network namespaces of its own. It needs root.
+it with real requests, breaks things and mends them, and has the API take all away. With --distributed
+the router is distributed over five hosts, which have agents of a server. Everything is in network
+namespaces of its own. It needs root.
 `
 
 // patience is how long the whole demonstration may take before something is taken to hang.
@@ -33,7 +35,7 @@ type flags struct {
 	Allinone    string           `placeholder:"FILE" help:"Program to start. Default: allinone beside this one."`
 	Dataplane   string           `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
 	Wiring      string           `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs on two machines."`
-	Distributed bool             `help:"Show a distributed router, with the tiers on three hosts, and two network nodes; by bridges."`
+	Distributed bool             `help:"Show a distributed router: the tiers on three hosts, and two network nodes. Needs wiring by bridges."`
 	Server      string           `placeholder:"FILE" help:"Server to start if the router is distributed. Default: server beside this program."`
 	Agent       string           `placeholder:"FILE" help:"Agent to start on each host if the router is distributed. Default: agent beside this program."`
 	Keep        bool             `help:"Leave everything standing until Ctrl-C, and say how to look around."`
@@ -44,7 +46,7 @@ func main() { daemon.Main("threetier", description, &flags{}) }
 // Validate is called by kong.
 func (f *flags) Validate() error {
 	if f.Distributed && f.Wiring != "bridge" {
-		return errors.New("--distributed needs --wiring=bridge")
+		return fmt.Errorf("--distributed has no hosts with --wiring=%s yet: use --wiring=bridge", f.Wiring)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func TestVerdictNamesWhatFailed(t *testing.T) {
 func TestFlags(t *testing.T) {
 	for flags, says := range map[string]string{
 		"--wiring=ovn":               `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
-		"--distributed --wiring=ovs": `threetier: error: --distributed needs --wiring=bridge`,
+		"--distributed --wiring=ovs": `threetier: error: --distributed has no hosts with --wiring=ovs yet: use --wiring=bridge`,
 		"--allinone=":                "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
 	} {
 		self := deployment.Self("threetier")
