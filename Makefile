@@ -15,6 +15,8 @@ SUBSET   ?=
 
 DATAPLANE ?= nftables
 WIRING    ?= bridge
+# Set: the demonstration's router is distributed.
+DISTRIBUTED ?=
 
 ifeq ($(shell id -u),0)
 AS_ROOT :=
@@ -27,9 +29,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build/threetier build/allinone ## a three-tier application by the API, behind a real router: checked, broken, mended (DATAPLANE=iptables, WIRING=ovs, ARGS=--keep)
+demo: build/threetier $(if $(DISTRIBUTED),build/server build/agent,build/allinone) ## a three-tier application by the API, behind a real router: checked, broken, mended (DATAPLANE=iptables, WIRING=ovs, DISTRIBUTED=1, ARGS=--keep)
 	@.ci/need $(if $(filter iptables,$(DATAPLANE)),iptables=iptables) $(if $(filter ovs,$(WIRING)),ovs-vswitchd=openvswitch-switch)
-	@$(AS_ROOT) build/threetier --dataplane=$(DATAPLANE) --wiring=$(WIRING) $(ARGS)
+	@$(AS_ROOT) build/threetier --dataplane=$(DATAPLANE) --wiring=$(WIRING) $(if $(DISTRIBUTED),--distributed) $(ARGS)
 
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/namespace"
@@ -67,7 +66,7 @@ func unbind(ctx context.Context, s *site, out *report) {
 
 // restart binds the floating IP again, and has a new process find all as it should be.
 func restart(ctx context.Context, s *site, out *report) {
-	err := s.cloud.bind(ctx, s.cloud.wwwPort)
+	err := s.cloud.bind(ctx, s.cloud.ports[wwwAddr].ID)
 	answered := time.Now()
 	if err == nil {
 		err = firstAnswer(ctx, s.provider, clientAddr, publicAddr)
@@ -133,23 +132,33 @@ func (s *site) deleteRules(ctx context.Context) error {
 	return errors.Join(rules.Clear(ctx), rules.Close())
 }
 
-// remove has the API take all away, and looks whether the host has let go.
+// remove has the API take all away, and looks whether the hosts have let go.
 func remove(ctx context.Context, s *site, out *report) {
 	if err := s.cloud.remove(ctx); err != nil {
 		out.check("all is deleted", "", err)
 		return
 	}
 	answered := time.Now()
-	var err error
+	claim := "the router's namespace is gone"
+	if s.cluster != nil {
+		claim = "no host has a namespace of the router"
+	}
+	err := until(ctx, func() (bool, error) {
+		left, err := s.namespaces()
+		return len(left) == 0, err
+	})
+	out.check(claim, brief(time.Since(answered))+" after the last answer", err)
+}
+
+// until waits for something to become true.
+func until(ctx context.Context, is func() (bool, error)) error {
 	for {
-		if _, err = os.Stat(s.routerNS()); errors.Is(err, os.ErrNotExist) {
-			err = nil
-			break
+		if yes, err := is(); yes || err != nil {
+			return err
 		}
-		if err = context.Cause(ctx); err != nil {
-			break
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	out.check("the router's namespace is gone", brief(time.Since(answered))+" after the last answer", err)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/mtu"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/provider"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
@@ -24,11 +25,12 @@ import (
 type cloud struct {
 	client *gophercloud.ServiceClient
 
+	distributed bool // the router is to be
+
 	networks map[string]*network
-	ports    []string // of machines, IDs
+	ports    map[string]dataplane.Port // of machines, by address
 	routerID string
 	public   string // ID of the floating IP
-	wwwPort  string
 }
 
 type network struct {
@@ -43,7 +45,7 @@ const apiAddr = "127.0.0.1:9696"
 
 // newCloud makes a client that calls by way of another.
 func newCloud(by *http.Client) *cloud {
-	return &cloud{networks: map[string]*network{}, client: &gophercloud.ServiceClient{
+	return &cloud{networks: map[string]*network{}, ports: map[string]dataplane.Port{}, client: &gophercloud.ServiceClient{
 		ProviderClient: &gophercloud.ProviderClient{HTTPClient: *by},
 		Endpoint:       "http://" + apiAddr + "/", ResourceBase: "http://" + apiAddr + "/v2.0/",
 		MoreHeaders: map[string]string{"X-Project-Id": "demo", "X-Roles": "admin"},
@@ -77,29 +79,27 @@ func (c *cloud) makeNetworks(ctx context.Context) error {
 	return nil
 }
 
-// port asks for a machine's port, with an address of its own choosing, and returns what wiring
-// needs of it.
-func (c *cloud) port(ctx context.Context, networkName, address string) (p dataplane.Port, err error) {
+// port asks for a machine's port, with an address of its own choosing, bound to a host unless that
+// is empty, and returns what wiring needs of it.
+func (c *cloud) port(ctx context.Context, networkName, address, host string) (p dataplane.Port, err error) {
 	n := c.networks[networkName]
-	made, err := ports.Create(ctx, c.client, ports.CreateOpts{
+	made, err := ports.Create(ctx, c.client, portsbinding.CreateOptsExt{HostID: host, CreateOptsBuilder: ports.CreateOpts{
 		NetworkID: n.ID, FixedIPs: []ports.IP{{SubnetID: n.subnetID, IPAddress: address}},
-	}).Extract()
+	}}).Extract()
 	if err != nil {
 		return p, fmt.Errorf("create port %s: %w", address, err)
 	}
-	c.ports = append(c.ports, made.ID)
-	if address == wwwAddr {
-		c.wwwPort = made.ID
-	}
 	mac, err := dataplane.ParseMAC(made.MACAddress)
-	return dataplane.Port{ID: made.ID, Network: n.segment(), MAC: mac, MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(address), 24)}}, err
+	p = dataplane.Port{ID: made.ID, Network: n.segment(), MAC: mac, MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(address), 24)}}
+	c.ports[address] = p
+	return p, err
 }
 
 // makeRouter asks for the router: gateway, interfaces and the extra route; and for the floating IP
 // of www, whose answer is the last.
 func (c *cloud) makeRouter(ctx context.Context) error {
 	r, err := routers.Create(ctx, c.client, routers.CreateOpts{
-		Name: "demo", GatewayInfo: &routers.GatewayInfo{NetworkID: c.networks[outside].ID},
+		Name: "demo", Distributed: &c.distributed, GatewayInfo: &routers.GatewayInfo{NetworkID: c.networks[outside].ID},
 	}).Extract()
 	if err != nil {
 		return fmt.Errorf("create router: %w", err)
@@ -118,7 +118,7 @@ func (c *cloud) makeRouter(ctx context.Context) error {
 		return err
 	}
 	f, err := floatingips.Create(ctx, c.client, floatingips.CreateOpts{
-		FloatingNetworkID: c.networks[outside].ID, FloatingIP: publicAddr, PortID: c.wwwPort,
+		FloatingNetworkID: c.networks[outside].ID, FloatingIP: publicAddr, PortID: c.ports[wwwAddr].ID,
 	}).Extract()
 	if err != nil {
 		return fmt.Errorf("create floating IP: %w", err)
@@ -138,6 +138,15 @@ func (c *cloud) setRoutes(ctx context.Context, routes ...routers.Route) error {
 func (c *cloud) bind(ctx context.Context, port string) error {
 	if _, err := floatingips.Update(ctx, c.client, c.public, floatingips.UpdateOpts{PortID: &port}).Extract(); err != nil {
 		return fmt.Errorf("update floating IP: %w", err)
+	}
+	return nil
+}
+
+// move binds a machine's port to another host.
+func (c *cloud) move(ctx context.Context, address, host string) error {
+	_, err := ports.Update(ctx, c.client, c.ports[address].ID, portsbinding.UpdateOptsExt{UpdateOptsBuilder: ports.UpdateOpts{}, HostID: &host}).Extract()
+	if err != nil {
+		return fmt.Errorf("bind port %s to %s: %w", address, host, err)
 	}
 	return nil
 }
@@ -180,8 +189,8 @@ func (c *cloud) remove(ctx context.Context) error {
 	if err := routers.Delete(ctx, c.client, c.routerID).ExtractErr(); err != nil {
 		return fmt.Errorf("delete router: %w", err)
 	}
-	for _, id := range c.ports {
-		if err := ports.Delete(ctx, c.client, id).ExtractErr(); err != nil {
+	for _, p := range c.ports {
+		if err := ports.Delete(ctx, c.client, p.ID).ExtractErr(); err != nil {
 			return fmt.Errorf("delete port: %w", err)
 		}
 	}

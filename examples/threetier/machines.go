@@ -15,12 +15,14 @@ import (
 )
 
 // machines are what the site stands on: one that has allinone, the router and the outside world,
-// and one that has the tiers. With bridges they are the same one.
+// and one that has the tiers. With bridges they are the same one. If the router is distributed, a
+// cluster has it and the tiers.
 type machines struct {
 	router, tiers *lab.Lab
-	open          func(context.Context, *lab.Lab) (namespace.InterfaceDriver, error) // wiring on one of them
-	flags         []string                                                           // that tell allinone of it
-	story         string                                                             // for people
+	wiring        func(ctx context.Context, host string) (namespace.InterfaceDriver, error) // of one of the hosts around the router
+	wirings       []namespace.InterfaceDriver                                               // to be closed
+	flags         []string                                                                  // that tell allinone of it
+	story         string                                                                    // for people
 }
 
 // externalBridge is the device that the outside network is on.
@@ -34,10 +36,13 @@ func raise(ctx context.Context, how setting) (*machines, error) {
 		return nil, err
 	}
 	m := &machines{router: l, tiers: l}
-	switch how.wiring {
-	case "bridge":
+	switch {
+	case how.distributed:
+		m.story = spreadStory
+		return m, nil
+	case how.wiring == "bridge":
 		err = m.bridges()
-	case "ovs":
+	case how.wiring == "ovs":
 		err = m.switches(ctx, how.dir)
 	default:
 		err = fmt.Errorf("no wiring %q", how.wiring)
@@ -52,8 +57,8 @@ func raise(ctx context.Context, how setting) (*machines, error) {
 // bridges is one machine, and networks that stay on it.
 func (m *machines) bridges() error {
 	m.story = "All of it is on one machine; each network is a bridge."
-	m.open = func(_ context.Context, l *lab.Lab) (namespace.InterfaceDriver, error) {
-		return bridge.New(bridge.Config{HostNS: l.HostNS, Physical: map[string]string{outside: externalBridge}})
+	m.wiring = func(context.Context, string) (namespace.InterfaceDriver, error) {
+		return m.keep(bridge.New(bridge.Config{HostNS: m.router.HostNS, Physical: map[string]string{outside: externalBridge}}))
 	}
 	host, err := m.router.Enter(m.router.HostNS)
 	if err != nil {
@@ -106,14 +111,30 @@ func (m *machines) switches(ctx context.Context, dir string) (err error) {
 			"--tunnel-address", a.String(), "--tunnel-peers", addrs[m.tiers].String(),
 		}
 	}
-	m.open = func(ctx context.Context, l *lab.Lab) (namespace.InterfaceDriver, error) {
-		return ovs.New(ctx, configs[l])
+	m.wiring = func(ctx context.Context, host string) (namespace.InterfaceDriver, error) {
+		l := m.tiers
+		if beyond(host) {
+			l = m.router
+		}
+		return m.keep(ovs.New(ctx, configs[l]))
 	}
 	return nil
 }
 
+// keep has wiring closed with the machines.
+func (m *machines) keep(w namespace.InterfaceDriver, err error) (namespace.InterfaceDriver, error) {
+	if err != nil {
+		return nil, err
+	}
+	m.wirings = append(m.wirings, w)
+	return w, nil
+}
+
 func (m *machines) close() error {
 	var errs []error
+	for _, w := range m.wirings {
+		errs = append(errs, w.Close())
+	}
 	if m.tiers != nil && m.tiers != m.router {
 		errs = append(errs, m.tiers.Close())
 	}

@@ -14,9 +14,11 @@ import (
 // setting is where and by what the demonstration is made.
 type setting struct {
 	dir       string // of the names of all namespaces; with files, the only trace on this machine: a later run knows by them what an earlier one left
-	allinone  deployment.Command
 	dataplane string
 	wiring    string
+
+	distributed             bool
+	allinone, server, agent deployment.Command // the first, or the others if it is distributed
 }
 
 const (
@@ -24,7 +26,7 @@ const (
 	lockFile = "/run/l3kit-demo.lock"
 )
 
-// files is the directory of what allinone keeps.
+// files is the directory of what programs keep.
 func (s setting) files() string { return s.dir + ".files" }
 
 // sweep takes away what an earlier run left: with the namespaces goes all that is in them.

@@ -17,15 +17,17 @@ import (
 	"github.com/l3kit/l3kit/nftables"
 )
 
-// site is what stands: machines, allinone on one of them, and the hosts around the router.
+// site is what stands: machines, allinone on one of them or a cluster, and the hosts around the
+// router.
 type site struct {
 	how      setting
 	machines *machines
 	allinone *deployment.Program
+	cluster  *deployment.Cluster // nil if the router is not distributed
 	cloud    *cloud
-	wirings  []namespace.InterfaceDriver // of the hosts
 
 	provider, intruder, www, app, appliance, archive, db *lab.Host
+	standby                                              *lab.Host // only with a cluster
 
 	servers map[string]*tier
 }
@@ -44,8 +46,12 @@ func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
 	}()
 	out.text(picture)
 	out.text(m.story)
-	out.section("allinone is started, and asked for all of it")
-	if err := s.startAllinone(ctx); err != nil {
+	start, what := s.startAllinone, "allinone is started, and asked for all of it"
+	if how.distributed {
+		start, what = s.startCluster, "A server and five agents are started, and the server is asked for all of it"
+	}
+	out.section(what)
+	if err := start(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.cloud.makeNetworks(ctx); err != nil {
@@ -57,12 +63,12 @@ func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
 	if err := s.serve(); err != nil {
 		return nil, err
 	}
-	start := time.Now()
+	asked := time.Now()
 	if err := s.cloud.makeRouter(ctx); err != nil {
 		return nil, err
 	}
 	answered := time.Now()
-	out.note("the API has answered for all of the router", "in "+brief(answered.Sub(start)))
+	out.note("the API has answered for all of the router", "in "+brief(answered.Sub(asked)))
 	err = firstAnswer(ctx, s.provider, clientAddr, publicAddr)
 	out.check("the client's first packet has come back from www", brief(time.Since(answered))+" after the last answer", err)
 	err = s.cloud.applied(ctx)
@@ -103,45 +109,52 @@ func (s *site) run(ctx context.Context) error {
 // checkEvery is how often allinone looks whether somebody else has changed a router.
 const checkEvery = 2 * time.Second
 
-// populate attaches the hosts: the outside world beside the router, the tiers on their own machine.
-// Those of the tenant have the ports that the API gave them.
+// member is a host around the router.
+type member struct {
+	host  **lab.Host
+	ports [][2]string // network and address
+	spec  lab.Spec
+}
+
+// populate attaches the hosts: the outside world beside the router, the tiers on their own
+// machines. Those of the tenant have the ports that the API gave them.
 func (s *site) populate(ctx context.Context) error {
-	m := s.machines
-	for _, host := range []struct {
-		host  **lab.Host
-		on    *lab.Lab
-		ports [][2]string // network and address
-		spec  lab.Spec
-	}{
-		{&s.provider, m.router, nil, lab.Spec{Name: "provider", Local: []netip.Addr{addr(clientAddr)}, Ports: s.beyond(providerAddr)}},
-		{&s.intruder, m.router, nil, lab.Spec{Name: "intruder", NextHops: hops(routerAddr), Ports: s.beyond(intruderAddr)}},
-		{&s.www, m.tiers, [][2]string{{"www", wwwAddr}}, lab.Spec{Name: "www", NextHops: hops("10.0.1.1")}},
-		{&s.app, m.tiers, [][2]string{{"app", appAddr}}, lab.Spec{Name: "app", NextHops: hops("10.0.2.1")}},
-		{&s.db, m.tiers, [][2]string{{"db", dbAddr}}, lab.Spec{Name: "db", NextHops: hops("10.0.3.1")}},
-		{&s.appliance, m.tiers, [][2]string{{"app", applAddr}, {"archive", "10.0.4.1"}}, lab.Spec{Name: "appliance", NextHops: hops("10.0.2.1")}},
-		{&s.archive, m.tiers, [][2]string{{"archive", archiveAddr}}, lab.Spec{Name: "archive", NextHops: hops("10.0.4.1")}},
-	} {
-		for _, p := range host.ports {
-			port, err := s.cloud.port(ctx, p[0], p[1])
+	members := []member{
+		{&s.provider, nil, lab.Spec{Name: "provider", Local: []netip.Addr{addr(clientAddr)}, Ports: s.outsidePort(providerAddr)}},
+		{&s.intruder, nil, lab.Spec{Name: "intruder", NextHops: hops(routerAddr), Ports: s.outsidePort(intruderAddr)}},
+		{&s.www, [][2]string{{"www", wwwAddr}}, lab.Spec{Name: "www", NextHops: hops("10.0.1.1")}},
+		{&s.app, [][2]string{{"app", appAddr}}, lab.Spec{Name: "app", NextHops: hops("10.0.2.1")}},
+		{&s.db, [][2]string{{"db", dbAddr}}, lab.Spec{Name: "db", NextHops: hops("10.0.3.1")}},
+		{&s.appliance, [][2]string{{"app", applAddr}, {"archive", "10.0.4.1"}}, lab.Spec{Name: "appliance", NextHops: hops("10.0.2.1")}},
+		{&s.archive, [][2]string{{"archive", archiveAddr}}, lab.Spec{Name: "archive", NextHops: hops("10.0.4.1")}},
+	}
+	if s.cluster != nil {
+		members = append(members, member{&s.standby, [][2]string{{"db", standbyAddr}}, lab.Spec{Name: "standby", NextHops: hops("10.0.3.1")}})
+	}
+	for _, m := range members {
+		for _, p := range m.ports {
+			port, err := s.cloud.port(ctx, p[0], p[1], s.place(m.spec.Name))
 			if err != nil {
 				return err
 			}
-			host.spec.Ports = append(host.spec.Ports, port)
+			m.spec.Ports = append(m.spec.Ports, port)
 		}
-		wiring, err := m.open(ctx, host.on)
+		wiring, err := s.machines.wiring(ctx, m.spec.Name)
 		if err != nil {
 			return err
 		}
-		s.wirings = append(s.wirings, wiring)
-		if *host.host, err = host.on.Attach(ctx, wiring, host.spec); err != nil {
+		if *m.host, err = s.machines.router.Attach(ctx, wiring, m.spec); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// beyond is a port of somebody whom the API does not know, on the outside network.
-func (s *site) beyond(a string) []dataplane.Port {
+// beyond reports whether a host is of the outside world.
+func beyond(host string) bool { return host == "provider" || host == "intruder" }
+
+// outsidePort is a port of somebody whom the API does not know, on the outside network.
+func (s *site) outsidePort(a string) []dataplane.Port {
 	n := s.cloud.networks[outside]
 	return []dataplane.Port{{Network: n.segment(), MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(a), 24)}}}
 }
@@ -151,19 +164,42 @@ func hops(a string) []netip.Addr { return []netip.Addr{addr(a)} }
 // serve starts a server on every machine that is asked anything.
 func (s *site) serve() error {
 	s.servers = map[string]*tier{}
-	for _, t := range []*tier{
+	tiers := []*tier{
 		{name: "www", host: s.www, next: "http://" + appAddr},
 		{name: "app", host: s.app, next: "http://" + dbAddr},
 		{name: "db", host: s.db},
 		{name: "archive", host: s.archive},
 		{name: "client", host: s.provider},
-	} {
+	}
+	if s.standby != nil {
+		tiers = append(tiers, &tier{name: "standby", host: s.standby})
+	}
+	for _, t := range tiers {
 		if err := t.start(); err != nil {
 			return fmt.Errorf("server on %s: %w", t.name, err)
 		}
 		s.servers[t.name] = t
 	}
 	return nil
+}
+
+// namespaces are the names of all routers' namespaces.
+func (s *site) namespaces() (names []string, err error) {
+	if s.cluster == nil {
+		_, err := os.Stat(s.routerNS())
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+		return []string{s.routerNS()}, err
+	}
+	for _, h := range s.cluster.Hosts {
+		here, err := namespaces(h)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, here...)
+	}
+	return names, nil
 }
 
 // routerNS is the path of the router's namespace.
@@ -181,13 +217,17 @@ func (s *site) firewall() namespace.Firewall {
 // lookAround is for whoever kept the site.
 func (s *site) lookAround() string {
 	inside := func(name string) string { return "  nsenter --net=" + filepath.Join(s.how.dir, name) + " " }
-	router := inside(dataplane.NamespaceName(s.cloud.routerID))
+	router, api, log := inside(dataplane.NamespaceName(s.cloud.routerID)), "host", "allinone.log"
+	if s.cluster != nil {
+		router = fmt.Sprintf("  nsenter -t %d -n -m ip netns exec %s ", s.cluster.Hosts[0].Agent.PID(), dataplane.NamespaceName(s.cloud.routerID))
+		api, log = "server1-host", "host1.log"
+	}
 	return inside("provider") + "ping -I " + clientAddr + " " + publicAddr + "   # the client reaches www by its floating IP\n" +
 		inside("www") + "ping " + archiveAddr + "   # the extra route\n" +
-		inside("host") + "openstack --os-auth-type none --os-endpoint http://" + apiAddr + " router list\n" +
+		inside(api) + "openstack --os-auth-type none --os-endpoint http://" + apiAddr + " router list\n" +
 		router + "nft list ruleset\n" +
 		router + "ip route   # and conntrack -L, tcpdump -i any\n" +
-		"  less " + filepath.Join(s.how.files(), "allinone.log") + "\n"
+		"  less " + filepath.Join(s.how.files(), log) + "\n"
 }
 
 // down takes the site away.
@@ -199,9 +239,9 @@ func (s *site) down() error {
 	if s.allinone != nil {
 		errs = append(errs, s.allinone.Kill())
 	}
-	for _, w := range s.wirings {
-		errs = append(errs, w.Close())
+	errs = append(errs, s.machines.close())
+	if s.cluster != nil {
+		errs = append(errs, s.cluster.Close())
 	}
-	errs = append(errs, s.machines.close(), s.how.sweep())
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.how.sweep())...)
 }

@@ -5,18 +5,26 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/examples/internal/allinone"
+	"github.com/l3kit/l3kit/examples/internal/control"
+	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/host"
 	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/needs"
 )
 
 // TestMain is allinone too, race detector included.
 func TestMain(m *testing.M) {
-	deployment.Main(map[string]func(){"allinone": allinone.Main, "threetier": main})
+	deployment.Main(map[string]func(){
+		"allinone": allinone.Main, "threetier": main,
+		"server": func() { daemon.Main("server", "", &control.Commands{}) },
+		"agent":  func() { daemon.Main("agent", "", &host.Commands{}) },
+	})
 	os.Exit(m.Run())
 }
 
@@ -24,13 +32,17 @@ func TestMain(m *testing.M) {
 func TestDemonstration(t *testing.T) {
 	needs.Root(t)
 	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
-	for _, wiring := range []string{"bridge", "ovs"} {
-		t.Run(wiring, func(t *testing.T) { demonstration(t, wiring) })
+	for name, how := range map[string]setting{
+		"bridge":      {wiring: "bridge", allinone: deployment.Self("allinone")},
+		"ovs":         {wiring: "ovs", allinone: deployment.Self("allinone")},
+		"distributed": {wiring: "bridge", distributed: true, server: deployment.Self("server"), agent: deployment.Self("agent")},
+	} {
+		how.dir, how.dataplane = filepath.Join(t.TempDir(), "demo"), "nftables"
+		t.Run(name, func(t *testing.T) { demonstration(t, how) })
 	}
 }
 
-func demonstration(t *testing.T, wiring string) {
-	how := setting{dir: filepath.Join(t.TempDir(), "demo"), allinone: deployment.Self("allinone"), dataplane: "nftables", wiring: wiring}
+func demonstration(t *testing.T, how setting) {
 	var text bytes.Buffer
 	out := &report{out: &text}
 	require.NoError(t, demonstrate(t.Context(), how, out, false), "%s", &text)
@@ -63,12 +75,13 @@ func TestVerdictNamesWhatFailed(t *testing.T) {
 
 // TestFlags: what is wrong is one line, and has the exit status that it has everywhere.
 func TestFlags(t *testing.T) {
-	for flag, says := range map[string]string{
-		"--wiring=ovn": `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
-		"--allinone=":  "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
+	for flags, says := range map[string]string{
+		"--wiring=ovn":               `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
+		"--distributed --wiring=ovs": `threetier: error: --distributed has no hosts with --wiring=ovs yet: use --wiring=bridge`,
+		"--allinone=":                "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
 	} {
 		self := deployment.Self("threetier")
-		cmd := exec.CommandContext(t.Context(), self.File, flag)
+		cmd := exec.CommandContext(t.Context(), self.File, strings.Fields(flags)...)
 		cmd.Env = append(os.Environ(), self.Env...)
 		text, err := cmd.CombinedOutput()
 		require.Error(t, err)

@@ -1,6 +1,10 @@
 package main
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/l3kit/l3kit/internal/test/deployment"
+)
 
 // The picture, and the addresses in it. The outside world is two hosts: one that is the provider's
 // router and, behind it, the client; and an intruder on the same network, who knows the private
@@ -34,13 +38,15 @@ const (
 	applAddr     = "10.0.2.254"
 	dbAddr       = "10.0.3.10"
 	archiveAddr  = "10.0.4.10"
+	standbyAddr  = "10.0.3.11"  // of db's standby, if the router is distributed
+	virtualAddr  = "10.0.3.100" // which db has, or its standby
 
 	archiveCIDR = "10.0.4.0/24"
 )
 
 // outside is the network that is not the tenant's, and the name of the physical network that
 // carries it.
-const outside = "outside"
+const outside = deployment.Physical
 
 // plans are the networks that the API is asked for.
 var plans = []struct {

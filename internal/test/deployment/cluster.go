@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,10 @@ import (
 // Config is what a cluster is made of. Server and Agent must be given.
 type Config struct {
 	Server, Agent Command
+
+	// Namespaces is the directory where the machines' namespaces have their names, and Files the one
+	// for everything else. Empty: temporary ones.
+	Namespaces, Files string
 
 	Servers  int    // 0: 1. With more there is a node of the bus beside them, so that the bus goes on without one of them
 	Database string // URL; empty: a file of SQLite, which only one server can have
@@ -89,11 +94,16 @@ func Start(ctx context.Context, c Config) (_ *Cluster, err error) {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = c.AgentDownTime / heartbeatsPerDownTime
 	}
-	dir, err := os.MkdirTemp("", "l3kit-deployment-")
+	dir := c.Files
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "l3kit-deployment-")
+	} else {
+		err = os.Mkdir(dir, 0o700)
+	}
 	if err != nil {
 		return nil, err
 	}
-	cl := &Cluster{config: c, dir: dir, secret: []byte(filepath.Base(dir) + " is known to nobody else")}
+	cl := &Cluster{config: c, dir: dir, secret: []byte(rand.Text())}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, cl.Close())
@@ -182,11 +192,22 @@ func (cl *Cluster) start(ctx context.Context) error {
 }
 
 func (cl *Cluster) machine(name string, host bool) (*Machine, error) {
-	m, err := NewMachine(name, host)
+	l, err := cl.newLab(name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMachine(l, name, host)
 	if err == nil {
 		cl.machines = append(cl.machines, m)
 	}
 	return m, err
+}
+
+func (cl *Cluster) newLab(machine string) (*lab.Lab, error) {
+	if cl.config.Namespaces == "" {
+		return lab.New()
+	}
+	return lab.NewIn(cl.config.Namespaces, machine+"-")
 }
 
 func (cl *Cluster) program(m *Machine, name string, c Command, args ...string) *Program {

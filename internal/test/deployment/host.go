@@ -133,6 +133,9 @@ func (h *Host) Unplug(cut bool) error {
 	return errors.Join(errs...)
 }
 
+// TunnelPort is the end of the host's cable on [Cluster.Tunnels], to capture from.
+func (h *Host) TunnelPort() string { return h.cables[1].far }
+
 // ExternalPort is the external network's end of the host's cable, to capture from.
 func (h *Host) ExternalPort() string { return h.cables[2].far }
 

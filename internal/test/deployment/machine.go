@@ -28,11 +28,15 @@ type Machine struct {
 var own = []string{"/run", "/tmp", "/var/lib"}
 
 // NewMachine makes a machine, with directories of its own if it is a host.
-func NewMachine(name string, host bool) (_ *Machine, err error) {
+func NewMachine(name string, host bool) (*Machine, error) {
 	l, err := lab.New()
 	if err != nil {
 		return nil, err
 	}
+	return newMachine(l, name, host)
+}
+
+func newMachine(l *lab.Lab, name string, host bool) (_ *Machine, err error) {
 	m := &Machine{Lab: l, Name: name}
 	if host {
 		if m.mounts, err = newMounts(); err != nil {

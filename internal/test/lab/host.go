@@ -28,7 +28,8 @@ type Host struct {
 	ns     *os.File
 	owned  bool                      // the namespace is the lab's own, to be removed with it
 	wiring namespace.InterfaceDriver // of the ports that Attach plugged
-	ports  int
+	spec   Spec                      // of Attach
+	ports  int                       // that are plugged now
 }
 
 // Spec describes a workload.
@@ -51,18 +52,38 @@ func (l *Lab) Attach(ctx context.Context, wiring namespace.InterfaceDriver, spec
 	if err != nil {
 		return nil, err
 	}
-	h.wiring, h.ports = wiring, len(spec.Ports)
-	what := make([]namespace.Attachment, len(spec.Ports))
-	for i, p := range spec.Ports {
-		what[i] = namespace.Attachment{Device: device(i), Port: fillIn(p, spec.Name, i)}
-	}
-	if err := wiring.Plug(ctx, h.seam(), what...); err != nil {
-		return nil, fmt.Errorf("host %s: %w", spec.Name, err)
-	}
-	if err := h.configure(spec); err != nil {
-		return nil, fmt.Errorf("host %s: %w", spec.Name, err)
+	h.spec = spec
+	if err := h.plug(ctx, wiring); err != nil {
+		return nil, err
 	}
 	return h, nil
+}
+
+// plug attaches the host's ports by wiring, and configures the devices.
+func (h *Host) plug(ctx context.Context, wiring namespace.InterfaceDriver) error {
+	h.wiring, h.ports = wiring, len(h.spec.Ports)
+	what := make([]namespace.Attachment, h.ports)
+	for i, p := range h.spec.Ports {
+		what[i] = namespace.Attachment{Device: device(i), Port: fillIn(p, h.Name, i)}
+	}
+	err := wiring.Plug(ctx, h.seam(), what...)
+	if err == nil {
+		err = h.configure(h.spec)
+	}
+	if err != nil {
+		return fmt.Errorf("host %s: %w", h.Name, err)
+	}
+	return nil
+}
+
+// Migrate takes a workload that was attached off its networks and attaches it by other wiring, such
+// as that of another machine. Its namespace stays, so its connections do too, like those of a
+// virtual machine that is migrated.
+func (h *Host) Migrate(ctx context.Context, wiring namespace.InterfaceDriver) error {
+	if err := h.Detach(ctx); err != nil {
+		return err
+	}
+	return h.plug(ctx, wiring)
 }
 
 // Detach takes a workload that was attached off its networks. Its namespace stays until the lab is
@@ -157,7 +178,7 @@ func up(nl *netlink.Handle, dev string, addrs []netip.Prefix) (netlink.Link, err
 		return nil, &dataplane.OpError{Op: "find device", Object: dev, Err: err}
 	}
 	for _, a := range addrs {
-		err := nl.AddrAdd(link, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD})
+		err := nl.AddrReplace(link, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD})
 		if err != nil {
 			return nil, &dataplane.OpError{Op: "add address", Object: a.String() + " on " + dev, Err: err}
 		}

@@ -21,8 +21,8 @@ type Underlay struct {
 	ports int
 }
 
-// underlayBridge is the bridge in the underlay's namespace.
-const underlayBridge = "underlay"
+// UnderlayBridge is the bridge in an underlay's namespace.
+const UnderlayBridge = "underlay"
 
 // NewUnderlay makes an underlay. It ends with the machine l, which need not join it.
 func (l *Lab) NewUnderlay() (*Underlay, error) { return l.NewEthernet("underlay") }
@@ -38,7 +38,7 @@ func (l *Lab) NewEthernet(name string) (*Underlay, error) {
 	}
 	err = netdev.In(h.FD(), func(nl *netlink.Handle) error {
 		off := false
-		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: underlayBridge}, MulticastSnooping: &off}
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: UnderlayBridge}, MulticastSnooping: &off}
 		return errors.Join(nl.LinkAdd(bridge), nl.LinkSetUp(bridge))
 	})
 	if err != nil {
@@ -75,7 +75,7 @@ func (u *Underlay) Cut(far string, cut bool) error {
 		if cut {
 			return nl.LinkSetNoMaster(link)
 		}
-		master, err := nl.LinkByName(underlayBridge)
+		master, err := nl.LinkByName(UnderlayBridge)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (u *Underlay) cable(l *Lab, near string) (far string, err error) {
 	u.ports++
 	far = fmt.Sprintf("machine%d", u.ports)
 	return far, netdev.In(u.FD(), func(nl *netlink.Handle) error {
-		master, err := nl.LinkByName(underlayBridge)
+		master, err := nl.LinkByName(UnderlayBridge)
 		if err != nil {
 			return err
 		}
