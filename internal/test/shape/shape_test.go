@@ -92,7 +92,7 @@ var layers = []layer{
 	{folder: "examples/internal/trial"},
 	{folder: "examples/server", may: []string{"examples/internal/control", "examples/internal/daemon"}},
 	{folder: "examples/allinone", may: []string{"examples/internal/allinone"}},
-	{folder: "examples/threetier", may: []string{"examples/internal/daemon", "dataplane", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables", "ovs", "internal/test/deployment", "internal/test/lab", "internal/netns"}, others: true},
+	{folder: "examples/threetier", may: []string{"examples/internal/daemon", "dataplane", "dataplane/agent", "dataplane/bridge", "dataplane/namespace", "nftables", "iptables", "ovs", "internal/test/deployment", "internal/test/lab", "internal/netns"}, others: true},
 	{folder: "dataplane/host", may: []string{"dataplane/agent", "internal/dump", "dataplane", "dataplane/bridge", "dataplane/namespace", "dataplane/workload", "nftables", "iptables", "ovs", "internal/netns"}, others: true},
 	{folder: "l3/internal/claim", may: []string{"l3"}},
 	{folder: "l3/membus", may: []string{"internal/backoff", "l3", "l3/internal/claim", "dataplane/agent", "dataplane"}},
