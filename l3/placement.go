@@ -10,7 +10,7 @@ import (
 // that it has left.
 type Placement struct {
 	Host       string
-	RouterID   string
+	RouterID   string // as the host knows it; see [RouterState.Instance]
 	Deployment string
 	Epoch      uint64
 	Revision   uint64
@@ -30,7 +30,7 @@ func (p Placement) Version() agent.Version {
 type Departure struct {
 	ID       string    `json:"id"` // <host>/<router ID>
 	Host     string    `json:"host"`
-	RouterID string    `json:"router_id"`
+	RouterID string    `json:"router_id"`         // as Placement.RouterID
 	Epoch    uint64    `json:"epoch"`             // of the last binding to the host
 	Revision uint64    `json:"revision"`          // the router's last revision there
 	Request  string    `json:"request,omitempty"` // because of which it left; see [WithRequest]

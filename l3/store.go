@@ -153,7 +153,7 @@ type Outbox interface {
 type Notice struct {
 	Seq      uint64 // given by the store
 	Host     string
-	RouterID string
+	RouterID string // as [Placement].RouterID
 	Epoch    uint64
 	Gone     bool // the host does not have it any more
 	At       time.Time

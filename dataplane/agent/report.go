@@ -7,7 +7,7 @@ import (
 // Report is what an agent says of a router that it hosts.
 type Report struct {
 	Host     string
-	RouterID string
+	RouterID string // of the [dataplane.Router]
 	Epoch    uint64
 	Revision uint64 // that was applied, or tried; see [Assignment]
 	Error    string // why it could not be applied; empty: it was, with all floating IPs

@@ -411,17 +411,7 @@ func (t *table) readChains(found *shape, fill nfnetlink.Fill) error {
 			case unix.NFTA_CHAIN_POLICY:
 				c.hook.policy = ad.Uint32()
 			case unix.NFTA_CHAIN_HOOK:
-				ad.Nested(func(ad *netlink.AttributeDecoder) error {
-					for ad.Next() {
-						switch ad.Type() {
-						case unix.NFTA_HOOK_HOOKNUM:
-							c.hook.number = ad.Uint32()
-						case unix.NFTA_HOOK_PRIORITY:
-							c.hook.priority = ad.Int32()
-						}
-					}
-					return nil
-				})
+				c.hook.number, c.hook.priority = nfnetlink.Hook(ad)
 			}
 		}
 		if of == tableName {

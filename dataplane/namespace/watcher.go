@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/backoff"
 	"github.com/l3kit/l3kit/internal/monitor"
 )
 
@@ -242,17 +243,7 @@ func (w *watcher) watchWiring(ctx context.Context, wiring WatchedWiring) {
 			return
 		}
 		w.dataplane.cfg.Logger.Warn("cannot watch the wiring, will be tried again", "err", err)
-		pause(ctx, retryTime)
-	}
-}
-
-// pause returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
+		_ = backoff.Sleep(ctx, retryTime) // the loop looks at ctx
 	}
 }
 
@@ -305,7 +296,7 @@ func (w *watcher) readNames() error {
 
 // poll looks at rules of which the kernel sends no notifications.
 func (w *watcher) poll(ctx context.Context) {
-	for interval := pollEvery; pause(ctx, interval); {
+	for interval := pollEvery; backoff.Sleep(ctx, interval) == nil; {
 		w.mu.Lock()
 		routers := make([]string, 0, len(w.polled))
 		for id := range w.polled {
@@ -334,7 +325,7 @@ func (w *watcher) examineSuspects(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, settleTime) {
+		if backoff.Sleep(ctx, settleTime) != nil {
 			return
 		}
 		w.mu.Lock()

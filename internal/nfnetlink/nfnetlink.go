@@ -211,6 +211,22 @@ func Message(family byte, kind uint16, flags netlink.HeaderFlags, fill Fill) (ne
 	}, err
 }
 
+// Hook reads where a chain hooks in, as NFTA_CHAIN_HOOK says.
+func Hook(ad *netlink.AttributeDecoder) (number uint32, priority int32) {
+	ad.Nested(func(ad *netlink.AttributeDecoder) error {
+		for ad.Next() {
+			switch ad.Type() {
+			case unix.NFTA_HOOK_HOOKNUM:
+				number = ad.Uint32()
+			case unix.NFTA_HOOK_PRIORITY:
+				priority = ad.Int32()
+			}
+		}
+		return nil
+	})
+	return number, priority
+}
+
 func encode(fill Fill) ([]byte, error) {
 	ae := netlink.NewAttributeEncoder()
 	ae.ByteOrder = binary.BigEndian

@@ -2,7 +2,6 @@ package natsbus_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,9 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -25,8 +24,7 @@ func TestServerDiskFullForAWhile(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"))
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	disk.Small(t, dir, "24m")
 	r := &rig{T: t, server: start(t, natsbus.ServerConfig{
 		Secret: secret, Dir: filepath.Join(dir, "bus"), Listen: loopback, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})}
@@ -53,7 +51,7 @@ func TestServerDiskFullForAWhile(t *testing.T) {
 
 	for round := range 2 {
 		ballast := filepath.Join(dir, "ballast")
-		require.NoError(t, fill(ballast))
+		require.NoError(t, disk.Fill(ballast))
 		require.Eventually(t, func() bool { return beat() != nil }, patience, 10*time.Millisecond, "heartbeats fail")
 		require.Eventually(t, func() bool { return ready() != nil }, patience, 10*time.Millisecond, "and readiness says so")
 		t.Log("not ready:", ready())
@@ -83,21 +81,4 @@ func TestServerDiskFullForAWhile(t *testing.T) {
 			return time.Since(h.beats["h1"].StartedAt) < patience
 		}, patience, 10*time.Millisecond)
 	}
-}
-
-// fill writes a file until the disk is full.
-func fill(path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
 }

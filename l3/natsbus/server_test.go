@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
+	"github.com/l3kit/l3kit/internal/test/disk"
 	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -49,9 +49,8 @@ func TestServerFullDisk(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	require.NoError(t, fill(filepath.Join(dir, "ballast")))
+	disk.Small(t, dir, "64k")
+	require.NoError(t, disk.Fill(filepath.Join(dir, "ballast")))
 	_, err := natsbus.StartServer(natsbus.ServerConfig{Secret: secret, Dir: dir})
 	require.ErrorContains(t, err, "no space left on device")
 }

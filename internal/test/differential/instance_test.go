@@ -278,7 +278,7 @@ func eachBackend(t *testing.T, fn func(t *testing.T, s *site)) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			if !b.installed(t) {
-				t.Skip()
+				t.Skip("without CI this may be missing: " + b.tool)
 			}
 			stayOnOneCPU(t)
 			fn(t, openSite(t, b))

@@ -35,7 +35,7 @@ type layer struct {
 var layers = []layer{
 	{folder: "dataplane"},
 	{folder: "dataplane/agent", may: []string{"dataplane", "internal/backoff"}},
-	{folder: "dataplane/namespace", may: []string{"internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns", "internal/nlmsg"}, others: true},
+	{folder: "dataplane/namespace", may: []string{"internal/backoff", "internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns", "internal/nlmsg"}, others: true},
 	{folder: "dataplane/bridge", may: []string{"internal/backoff", "internal/nlmsg", "internal/wiring", "internal/failure", "internal/dump", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "internal/nfnetlink"}, others: true},
 	{folder: "dataplane/workload", may: []string{"internal/netdev", "internal/dump", "internal/failure", "dataplane", "dataplane/namespace"}, others: true},
 	{folder: "dataplane/dataplanetest", may: []string{"internal/dump", "internal/netdev", "dataplane", "dataplane/namespace", "internal/test/lab", "internal/monitor", "internal/netns", "internal/test/needs"}, others: true},
