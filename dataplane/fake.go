@@ -129,7 +129,8 @@ func (f *Fake) Announce(ctx context.Context, id string) error {
 // Ready returns what was passed to [FakeHost.Disable].
 func (f *Fake) Ready(ctx context.Context) error { return f.ready(ctx, "check", "", nil) }
 
-// Close makes the other methods fail with [ErrClosed], and ends Watch and Sight. The host stays as it is.
+// Close makes the other methods fail with [ErrClosed], and ends Watch and Sight. The host stays as
+// it is.
 func (f *Fake) Close() error {
 	f.closed.Store(true)
 	f.host.mu.Lock()

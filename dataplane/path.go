@@ -125,9 +125,9 @@ func (w *walk) send() {
 // setSource notes the address that the kernel chose.
 func (w *walk) setSource(a netip.Addr) { w.src, w.trace.Packet.Src = a, a }
 
-// toCentre says that a floating IP that an edge has is asked for by a client whose own is elsewhere.
-// The centre translates the client's address, so that the server sees the same as from anywhere
-// (P7).
+// toCentre says that a floating IP that an edge has is asked for by a client whose own is
+// elsewhere. The centre translates the client's address, so that the server sees the same as from
+// anywhere (P7).
 func (w *walk) toCentre() bool {
 	m := w.model
 	if w.in == nil || w.in.gateway || w.in.transit || len(m.centre) == 0 || !m.elsewhere[w.src] {

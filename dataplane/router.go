@@ -61,9 +61,9 @@ type Transit struct {
 	Centre []netip.Addr `json:"centre,omitempty"`
 	// External lead to the external network, and to the router's addresses there that other
 	// instances have: its subnets and the centre's gateway, by the centre; single addresses are
-	// floating IPs, or the gateway's. They precede [Router.Routes] to the same destination. The centre
-	// reaches all of it by its gateway; to the single addresses it shows [Gateway.HairpinAddr] for
-	// clients without a floating IP, also without SNAT.
+	// floating IPs, or the gateway's. They precede [Router.Routes] to the same destination. The
+	// centre reaches all of it by its gateway; to the single addresses it shows
+	// [Gateway.HairpinAddr] for clients without a floating IP, also without SNAT.
 	External []Route `json:"external,omitempty"`
 	// Elsewhere lists fixed addresses that have their floating IP at another instance. An edge
 	// leads what they send to a floating IP to the centre, untranslated; the centre lets nothing

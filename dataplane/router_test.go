@@ -50,9 +50,9 @@ func threeTier() dataplane.Router {
 	}
 }
 
-// edge is threeTier on a host that has the workloads 10.0.0.5 and 10.0.0.7, 10.0.0.8, whose floating
-// IP the centre has, and 10.0.1.9. Another edge, 169.254.64.2, has 10.0.1.6 and 10.0.1.7; the centre
-// is 169.254.64.99.
+// edge is threeTier on a host that has the workloads 10.0.0.5 and 10.0.0.7, 10.0.0.8, whose
+// floating IP the centre has, and 10.0.1.9. Another edge, 169.254.64.2, has 10.0.1.6 and 10.0.1.7;
+// the centre is 169.254.64.99.
 func edge() dataplane.Router {
 	r := threeTier()
 	via := func(dest, hop string) dataplane.Route {

@@ -12,8 +12,8 @@ import (
 )
 
 // The chains that a delta is about are as they are in the whole rulesets before and after, and no
-// other chain differs. Wherever all floating IPs but few are in one subnet, the root of a tree leads
-// past the chain for that subnet, or to it, as the others come and go.
+// other chain differs. Wherever all floating IPs but few are in one subnet, the root of a tree
+// leads past the chain for that subnet, or to it, as the others come and go.
 func TestDeltaIsWhole(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	draw := func() (list []dataplane.FloatingIP) {

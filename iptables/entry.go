@@ -58,8 +58,8 @@ func parseEntry(chain string, r rule) (e entry, ok bool) {
 	return e, f[0] == "-s" && (action == "RETURN" || action == "SNAT --to-source")
 }
 
-// parseMember returns the address that a rule in a chain of one of the other trees is about, if it is
-// one that stands at the end of the tree.
+// parseMember returns the address that a rule in a chain of one of the other trees is about, if it
+// is one that stands at the end of the tree.
 func parseMember(chain string, r rule) (a netip.Addr, ok bool) {
 	p, ok := grown(chain)
 	match, action, _ := strings.Cut(r.spec, "/32 ")

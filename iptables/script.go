@@ -15,9 +15,9 @@ import (
 // that is given up goes last. What only counts comes before what translates: a script for floating
 // IPs that stops has changed nothing yet. In the tables of IPv6 any order will do.
 //
-// Where the mangle table leads packets of fixed addresses out by a gateway for floating IPs, it stops
-// before their translation ends, and begins when it is there: the first packet of a connection passes
-// no guard behind the translation.
+// Where the mangle table leads packets of fixed addresses out by a gateway for floating IPs, it
+// stops before their translation ends, and begins when it is there: the first packet of a
+// connection passes no guard behind the translation.
 func (d difference) script(f family) string {
 	var b strings.Builder
 	for _, s := range d.sections() {

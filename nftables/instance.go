@@ -69,7 +69,8 @@ func (i instance) ingress() []rule {
 	// iifname @external ip saddr @inside drop
 	rules := []rule{newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr(), in(inside), verdict(expr.VerdictDrop))}
 	if i.edge {
-		// iifname @legs ip saddr @elsewhere ip daddr @floating meta mark set meta mark | 0x40000 accept
+		// iifname @legs ip saddr @elsewhere ip daddr @floating meta mark set meta mark | 0x40000
+		// accept
 		rules = append(rules, newRule("the centre translates both ends", iifname(), in(legs), saddr(), in(elsewhere), daddr(), in(floating),
 			setMark(namespace.MarkToCentre), verdict(expr.VerdictAccept)))
 	}
@@ -194,8 +195,8 @@ func (i instance) fill(t *table, r dataplane.Router) {
 	}
 }
 
-// fillAddresses adds what depends on floating IPs here, on what other instances have outside, and on
-// what is translated elsewhere.
+// fillAddresses adds what depends on floating IPs here, on what other instances have outside, and
+// on what is translated elsewhere.
 func (i instance) fillAddresses(t *table, here []dataplane.FloatingIP, outside []dataplane.Route, away []netip.Addr) {
 	if i.transit {
 		for _, a := range away {

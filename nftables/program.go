@@ -42,8 +42,8 @@ const (
 // refuse is the chain that ends packets to link-local addresses.
 const refuse = "refuse"
 
-// program is the table that every router has, with empty sets, and with what it needs as an instance
-// of a distributed one. The text beside each rule is its form in nft(8).
+// program is the table that every router has, with empty sets, and with what it needs as an
+// instance of a distributed one. The text beside each rule is its form in nft(8).
 func program(i instance) *table {
 	return &table{
 		family: ipv4,

@@ -117,8 +117,8 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// twin is what changes in the map of floating IPs that has the same keys as a set; then the floating
-// IPs' own steps tell of both.
+// twin is what changes in the map of floating IPs that has the same keys as a set; then the
+// floating IPs' own steps tell of both.
 func (d difference) twin(set string) setDiff {
 	name, ok := map[string]string{floating: fipDNAT, fixed: fipSNAT}[set]
 	i := slices.IndexFunc(d.sets, func(s setDiff) bool { return s.want != nil && s.want.name == name })

@@ -98,10 +98,10 @@ func (c Config) far(n dataplane.Network) string {
 	return s.physical
 }
 
-// protect says which patch pairs a change leaves protected: those by which frames of an anycast port
-// could leave the host, or get to it. Action NORMAL passes nothing between two protected ports of a
-// bridge, so that nothing flooded leaves one of them by the other. staying says whether a port that
-// is plugged now is so after the change.
+// protect says which patch pairs a change leaves protected: those by which frames of an anycast
+// port could leave the host, or get to it. Action NORMAL passes nothing between two protected ports
+// of a bridge, so that nothing flooded leaves one of them by the other. staying says whether a port
+// that is plugged now is so after the change.
 func (d *Driver) protect(c *change, staying func(*port) bool, more ...attachment) {
 	c.protected = map[string]bool{}
 	c.s.view.read(func() {

@@ -42,7 +42,8 @@ const (
 	contained = 14 // from or to the MAC of a leg
 )
 
-// containedNetwork is a network with its legs on this host, and with the ports that count as outside.
+// containedNetwork is a network with its legs on this host, and with the ports that count as
+// outside.
 type containedNetwork struct {
 	localNetwork
 	legs, outside []containedPort
@@ -153,8 +154,8 @@ func (h containedNetwork) having(a netip.Addr) []containedPort {
 	return slices.DeleteFunc(slices.Clone(h.outside), func(p containedPort) bool { return !slices.Contains(p.Addrs, a) })
 }
 
-// containLocal adds flows for frames that legs and outside ports send. The uplink is the port of the
-// integration bridge by which the network leaves the host; 0: it does not.
+// containLocal adds flows for frames that legs and outside ports send. The uplink is the port of
+// the integration bridge by which the network leaves the host; 0: it does not.
 func (h containedNetwork) containLocal(f *flowList, uplink uint32) {
 	toUplink := "drop"
 	if uplink != 0 {

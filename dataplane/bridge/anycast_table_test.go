@@ -148,8 +148,8 @@ func TestPortBecomesAnycastInPlace(t *testing.T) {
 	n1.edges = 0
 }
 
-// While a port's device has an anycast MAC, the table has it as well, after each step of a Plug: also
-// when another process sweeps between any two of them.
+// While a port's device has an anycast MAC, the table has it as well, after each step of a Plug:
+// also when another process sweeps between any two of them.
 func TestContainedAtEachStep(t *testing.T) {
 	s := newSite(t, overVXLAN)
 	n := s.node()
@@ -335,8 +335,8 @@ func TestOwnChangesAreNotTampering(t *testing.T) {
 	require.Empty(t, wiringtest.Plan(t, n, e.ns, e.dev, e.port))
 }
 
-// The operator of an existing bridge adds an interface to it, as a second uplink: whoever watches is
-// told, and then it is contained as well.
+// The operator of an existing bridge adds an interface to it, as a second uplink: whoever watches
+// is told, and then it is contained as well.
 func TestOperatorAddsUplink(t *testing.T) {
 	s := newSite(t, overExisting)
 	n := s.node()
@@ -462,8 +462,8 @@ func (c *endsAfter) Err() error {
 }
 
 // Processes on one host plug and unplug anycast ports, and ports outside, at the same time, while
-// somebody else writes rules of his own. Whenever all are done, each port that is there is contained,
-// and nothing else is in the table.
+// somebody else writes rules of his own. Whenever all are done, each port that is there is
+// contained, and nothing else is in the table.
 func TestTableOfTwoProcesses(t *testing.T) {
 	s := newSite(t, overVXLAN)
 	n := s.node()

@@ -101,7 +101,8 @@ func program() shape {
 			"prerouting": {hook{"filter", unix.NF_INET_PRE_ROUTING, beforeLearning, accept}, []rule{
 				// iifname . ether saddr @legs drop
 				newRule("before the bridge learns it", iif(), etherSaddr(), in(legs), discard()),
-				// arp operation request iifname . arp saddr ip @gw4 iifname . arp daddr ip != @gw4 arp saddr ip set 0.0.0.0
+				// arp operation request iifname . arp saddr ip @gw4 iifname . arp daddr ip != @gw4
+				// arp saddr ip set 0.0.0.0
 				newRule("the centre looks for a workload: make it a probe", arpRequest(), iif(), arpSaddr(), in(gw4),
 					iif(), arpDaddr(), notIn(gw4), clearARPSaddr()),
 			}},

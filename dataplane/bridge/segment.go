@@ -16,7 +16,8 @@ type segment struct {
 	vxlan    vxlanInfo
 }
 
-// segment works out what a network, which is valid, needs, and refuses what Linux bridges cannot carry.
+// segment works out what a network, which is valid, needs, and refuses what Linux bridges cannot
+// carry.
 func (c Config) segment(n dataplane.Network) (segment, error) {
 	s := segment{network: n.ID}
 	switch n.Type {

@@ -30,7 +30,8 @@ const rehearsal = "l3kit-rehearsal"
 
 // Open opens a host, and writes nothing. It fails, and leaves nothing open, if no router could be
 // realised here: for want of privileges, of a part of the kernel, of a program or of ovsdb-server;
-// or if the host cannot do what Config.Mode says. A field that is wrong is a [ConfigError]. ctx bounds opening only.
+// or if the host cannot do what Config.Mode says. A field that is wrong is a [ConfigError]. ctx
+// bounds opening only.
 //
 // What the host may get later, such as the interface of a physical network, is not looked at; see
 // [Wiring.CheckConfig].

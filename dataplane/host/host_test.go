@@ -361,8 +361,8 @@ func TestCapabilities(t *testing.T) {
 	require.Equal(t, config.Tunnel.Local, c.TunnelAddress)
 }
 
-// TestMode: a host has the part in distributed routers that it can have, or a smaller one that it is
-// told to have.
+// TestMode: a host has the part in distributed routers that it can have, or a smaller one that it
+// is told to have.
 func TestMode(t *testing.T) {
 	for _, wiring := range []string{"bridge", "ovs"} {
 		for _, backend := range []string{"nftables", "iptables"} {

@@ -53,8 +53,8 @@ func outermost(list []netip.Prefix) []netip.Prefix {
 func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
 
 // Inside returns the difference between [Inside] of the router before, of which c.Since tells, and
-// that of the one wanted. While routes come and go that lie in subnets which stay, it costs a look at
-// the list of routes at most.
+// that of the one wanted. While routes come and go that lie in subnets which stay, it costs a look
+// at the list of routes at most.
 func (c Change) Inside() Difference[netip.Prefix] {
 	gone, come := destinations(c.Since.Routes.Removed), destinations(c.Since.Routes.Added)
 	for p := range gone {

@@ -27,8 +27,8 @@ const (
 	solicited             = 0x40 // the flag of an advertisement that answers
 )
 
-// sightingFilter lets ARP and neighbour solicitations and advertisements pass that hosts on the link
-// have sent. The socket gives packets without their link layer.
+// sightingFilter lets ARP and neighbour solicitations and advertisements pass that hosts on the
+// link have sent. The socket gives packets without their link layer.
 var sightingFilter = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: packetTypeAt},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.PACKET_OUTGOING, Jt: 9},
@@ -66,7 +66,8 @@ func sightingSocket(ns NS) (fd int, err error) {
 		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
 	}
 	if err == nil {
-		// Without it the kernel copies each packet that leaves, for the filter to drop (Linux 4.20).
+		// Without it the kernel copies each packet that leaves, for the filter to drop (Linux
+		// 4.20).
 		_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
 		return fd, nil
 	}
@@ -74,8 +75,8 @@ func sightingSocket(ns NS) (fd int, err error) {
 	return -1, err
 }
 
-// bindSighting has a socket receive ARP, or what may be neighbour discovery as well: then the filter
-// runs for every packet.
+// bindSighting has a socket receive ARP, or what may be neighbour discovery as well: then the
+// filter runs for every packet.
 func bindSighting(fd int, neighbourDiscovery bool) error {
 	protocol := uint16(unix.ETH_P_ARP)
 	if neighbourDiscovery {

@@ -55,10 +55,10 @@ const maxTouches = 12
 //   - of one that comes: what left its host with another address; and what went to its address when
 //     that was somebody else's.
 //
-// Of hosts that come to a link, or leave it, or that are translated elsewhere from now on: what they
-// have begun; and of the former also what leads to them. Of floating IPs that other instances have,
-// what leads to them through a gateway without SNAT. Another way to somebody who was inside before,
-// and beyond the transit, makes no difference.
+// Of hosts that come to a link, or leave it, or that are translated elsewhere from now on: what
+// they have begun; and of the former also what leads to them. Of floating IPs that other instances
+// have, what leads to them through a gateway without SNAT. Another way to somebody who was inside
+// before, and beyond the transit, makes no difference.
 func touchedBy(r dataplane.Router, d Delta) staleness {
 	where := staleness{router: r, touched: []touch{}}
 	if len(d.Removed)+len(d.Added) > 0 && !where.floating(d) {

@@ -122,7 +122,8 @@ func addressesOf(fips []dataplane.FloatingIP) map[netip.Prefix]form {
 	return set
 }
 
-// routeChanges returns the routes that a difference replaces, and those that it puts in their place.
+// routeChanges returns the routes that a difference replaces, and those that it puts in their
+// place.
 func routeChanges(want dataplane.Router, d Delta) (before, after map[routeKey]hops) {
 	return routesOf(want, d.Neighbours.Removed, d.Routes.Removed, d.Remote.Removed),
 		routesOf(want, d.Neighbours.Added, d.Routes.Added, d.Remote.Added)

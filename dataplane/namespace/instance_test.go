@@ -31,8 +31,8 @@ func via(dest, hop string) dataplane.Route {
 	return dataplane.Route{Dest: netip.MustParsePrefix(dest), NextHop: netip.MustParseAddr(hop)}
 }
 
-// anEdge is threeLegs on a host with some of its workloads. Another edge is 169.254.64.2, the centre
-// 169.254.64.99.
+// anEdge is threeLegs on a host with some of its workloads. Another edge is 169.254.64.2, the
+// centre 169.254.64.99.
 func anEdge() dataplane.Router {
 	r := threeLegs()
 	r.Ports[0].Anycast = &dataplane.Anycast{Neighbours: addrs("10.0.1.5", "10.0.1.6", "10.0.1.8", "fd00:1::8", "fd00:1::9")}
@@ -400,8 +400,8 @@ func TestAnEdgeThatBecomesCentralHasNoRulesAndMarksNothing(t *testing.T) {
 	}
 }
 
-// While a leg becomes anycast, and while it becomes an ordinary one again, its neighbours are on the
-// link, and it has its address, all the time.
+// While a leg becomes anycast, and while it becomes an ordinary one again, its neighbours are on
+// the link, and it has its address, all the time.
 func TestNeighboursStayReachableWhileALegBecomesAnycast(t *testing.T) {
 	b := newBench(t)
 	for _, r := range []dataplane.Router{threeLegs(), anEdge(), threeLegs()} {
@@ -603,8 +603,8 @@ func TestTheQuickWayOfAnInstanceWritesTheDifferenceOnly(t *testing.T) {
 	}
 }
 
-// What the quick way cannot know to be right is left to Validate, and what changes more than its own
-// routes to the long way.
+// What the quick way cannot know to be right is left to Validate, and what changes more than its
+// own routes to the long way.
 func TestTheQuickWayOfAnInstanceIsNotTakenTooFar(t *testing.T) {
 	base := anEdge()
 	tests := map[string]struct {

@@ -52,8 +52,8 @@ func (l *long) retired(dev string) []address {
 	return gone
 }
 
-// reform changes the form of the addresses that stay. The hosts of a subnet that is no longer on the
-// link as a whole get routes of their own before.
+// reform changes the form of the addresses that stay. The hosts of a subnet that is no longer on
+// the link as a whole get routes of their own before.
 func (l *long) reform(dev string) {
 	have, want := l.have.links[dev], l.want.links[dev]
 	after := reformed(want.addrs, have.addrs)

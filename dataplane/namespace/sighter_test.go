@@ -232,8 +232,8 @@ func TestOnlyAnycastPortsAreSightedOn(t *testing.T) {
 	require.ErrorIs(t, b.end(), dataplane.ErrClosed)
 }
 
-// TestTheNewestSightingWins: an address that comes back to its old host is told there, also when the
-// host does not know yet that it had left. What the kernel knew of it is gone.
+// TestTheNewestSightingWins: an address that comes back to its old host is told there, also when
+// the host does not know yet that it had left. What the kernel knew of it is gone.
 func TestTheNewestSightingWins(t *testing.T) {
 	const virtual = "10.0.1.100"
 	b := newSightingBench(t)

@@ -58,8 +58,8 @@ func (s sysctl) dotted() string { return "net." + strings.ReplaceAll(s.name, "/"
 
 func (s sysctl) String() string { return s.dotted() + " = " + s.value }
 
-// reflectMark makes answers of the kernel, such as ICMP errors, take the way of the packets that they
-// answer. Edges need it: what came by the gateway is answered by the gateway.
+// reflectMark makes answers of the kernel, such as ICMP errors, take the way of the packets that
+// they answer. Edges need it: what came by the gateway is answered by the gateway.
 func reflectMark(on bool) sysctl {
 	s := sysctl{"ipv4/fwmark_reflect", "0", false}
 	if on {
@@ -110,8 +110,8 @@ func writeSysctls(list []sysctl) (missing []sysctl, err error) {
 	return missing, nil
 }
 
-// readSysctls returns those of a list that differ in the calling thread's namespace, with the values
-// that they have. It leaves out those that skip picks.
+// readSysctls returns those of a list that differ in the calling thread's namespace, with the
+// values that they have. It leaves out those that skip picks.
 func readSysctls(list []sysctl, skip func(sysctl) bool) ([]sysctl, error) {
 	var differ []sysctl
 	buf := make([]byte, 16)

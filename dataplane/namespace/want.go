@@ -195,8 +195,8 @@ func (w *routing) extra(routes []dataplane.Route) {
 // prefixes is a set of prefixes.
 type prefixSet map[netip.Prefix]struct{}
 
-// insideOf returns what is inside of an edge: the subnets of its ports, and where the transit leads.
-// It is empty where extra routes have no other table to be in.
+// insideOf returns what is inside of an edge: the subnets of its ports, and where the transit
+// leads. It is empty where extra routes have no other table to be in.
 func insideOf(r dataplane.Router, routes int) prefixSet {
 	inside := prefixSet{}
 	if !isEdge(r) || routes == 0 {
@@ -234,8 +234,8 @@ func sourceTowards(gw *dataplane.Gateway, neighbour netip.Addr) netip.Addr {
 	return gw.HairpinAddr()
 }
 
-// deviceTowards returns the device in whose subnet a valid next hop is. What is link-local is on the
-// transit.
+// deviceTowards returns the device in whose subnet a valid next hop is. What is link-local is on
+// the transit.
 func deviceTowards(r dataplane.Router, via netip.Addr) string {
 	for _, p := range r.Ports {
 		if onSubnet(p, via) {

@@ -10,8 +10,8 @@ import (
 	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
-// recovery is how long is waited for what takes longer than an answer: until a network node is given
-// up, and another has taken over.
+// recovery is how long is waited for what takes longer than an answer: until a network node is
+// given up, and another has taken over.
 const recovery = 20 * time.Second
 
 // carriers counts frames on every host's tunnel and outside cable.

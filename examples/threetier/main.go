@@ -1,9 +1,9 @@
 // Command threetier shows a router at work, the whole way. It starts allinone on a pretended
 // machine; asks its API for a three-tier application on three subnets behind a router, with an
 // outside world before it; checks with real requests that each packet goes where it should; then
-// breaks things, and shows what became of the connections. With --distributed there are a server and
-// five hosts with agents instead, and the router is on the hosts where the tiers are. All of it lives
-// in network namespaces of its own: the machine's own network is not touched.
+// breaks things, and shows what became of the connections. With --distributed there are a server
+// and five hosts with agents instead, and the router is on the hosts where the tiers are. All of it
+// lives in network namespaces of its own: the machine's own network is not touched.
 package main
 
 import (

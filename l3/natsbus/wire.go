@@ -101,7 +101,8 @@ type markValue struct {
 	Session string `json:"session,omitempty"`
 }
 
-// report is an [agent.Report] on the wire, or [agent.Sightings], which are sent to the same subject.
+// report is an [agent.Report] on the wire, or [agent.Sightings], which are sent to the same
+// subject.
 type report struct {
 	Host     string `json:"host"`
 	RouterID string `json:"router_id,omitempty"` // empty: it has sightings

@@ -277,7 +277,8 @@ func TestOpenStackClientBuildsAndRemovesThreeTiers(t *testing.T) {
 	require.NoError(t, l3test.Audit(t.Context(), store))
 }
 
-// TestOpenStackClientOnDistributedRouters has an operator make one, look where it is, and convert it.
+// TestOpenStackClientOnDistributedRouters has an operator make one, look where it is, and convert
+// it.
 func TestOpenStackClientOnDistributedRouters(t *testing.T) {
 	needClient(t)
 	store := l3test.Open(t, l3test.SQLiteURL(t))

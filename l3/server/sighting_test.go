@@ -121,8 +121,8 @@ func announce(t *testing.T, w *lab.Host, from dataplane.MAC, a netip.Addr) {
 	}))
 }
 
-// TestVirtualAddressesAreFollowed: a virtual address that announces itself on a host is routed there
-// by all hosts; then it moves, and comes back.
+// TestVirtualAddressesAreFollowed: a virtual address that announces itself on a host is routed
+// there by all hosts; then it moves, and comes back.
 func TestVirtualAddressesAreFollowed(t *testing.T) {
 	needs.Root(t)
 	s := open(t, server.Config{SegmentRanges: []service.SegmentRange{{Type: dataplane.NetworkLocal}}})

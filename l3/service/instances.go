@@ -265,8 +265,8 @@ func transitID(routerID string) string { return "transit-" + routerID }
 
 const mostInstances = 1<<14 - 2 // addresses of transitPrefix
 
-// number gives an instance the lowest number that no other of the router has, and a MAC address. That
-// is chosen by chance from 2^40, as it has to differ from those of other routers' edges on the
+// number gives an instance the lowest number that no other of the router has, and a MAC address.
+// That is chosen by chance from 2^40, as it has to differ from those of other routers' edges on the
 // external network, and begins like [centreMAC].
 func number(routerID string, st *l3.RouterState, others []l3.RouterState) error {
 	taken := make(map[uint16]bool, len(others))
@@ -294,8 +294,8 @@ func (in Intent) insideNetworks() []string {
 	return slices.Compact(networks)
 }
 
-// locate finds what is bound on the router's internal networks, or was sighted there, and the agents
-// of those hosts that can have an edge, by host.
+// locate finds what is bound on the router's internal networks, or was sighted there, and the
+// agents of those hosts that can have an edge, by host.
 func locate(ctx context.Context, tx l3.Tx, in Intent) (found []Located, edges []l3.Agent, err error) {
 	networks := in.insideNetworks()
 	ports, err := listOf(ctx, tx.Ports(), "network_id", networks)

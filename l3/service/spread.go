@@ -345,8 +345,8 @@ func onNeighbour(legs []dataplane.Port, a netip.Addr) bool {
 // administered, as theirs (IEEE 802 8.4).
 const instanceMAC = 0xfe
 
-// centreMAC is the MAC address of a centre's port on an internal network, in place of that which the
-// edges have there.
+// centreMAC is the MAC address of a centre's port on an internal network, in place of that which
+// the edges have there.
 func centreMAC(portID string) dataplane.MAC {
 	sum := sha256.Sum256([]byte(portID))
 	return dataplane.MAC(slices.Concat([]byte{instanceMAC}, sum[:5]))

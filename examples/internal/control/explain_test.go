@@ -78,8 +78,8 @@ func (s *spread) explain(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// TestExplainAcrossHosts: each way of a packet names the hosts in their order, and what the receiver
-// and the sender see.
+// TestExplainAcrossHosts: each way of a packet names the hosts in their order, and what the
+// receiver and the sender see.
 func TestExplainAcrossHosts(t *testing.T) {
 	s := newSpread(t, true)
 	for name, c := range map[string]struct {

@@ -12,8 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// edges are those of a router on two hosts. Another, 169.254.64.3, has 10.0.2.6 and shares the route
-// to 10.8.0.0/16 with the second. The centre is 169.254.64.9.
+// edges are those of a router on two hosts. Another, 169.254.64.3, has 10.0.2.6 and shares the
+// route to 10.8.0.0/16 with the second. The centre is 169.254.64.9.
 const edges = `
 - id: r
   ports:
@@ -137,8 +137,8 @@ h2, edge
 	require.True(t, strings.HasPrefix(follow(t, all, "h2", "10.0.1.5", "10.0.2.5"), "tcp 10.0.1.5 → 10.0.2.5: forwarded by app"), "the host that is named")
 }
 
-// TestExplainEndsWithoutEnd: instances that lead a packet to each other are followed no further than
-// a packet that gets anywhere.
+// TestExplainEndsWithoutEnd: instances that lead a packet to each other are followed no further
+// than a packet that gets anywhere.
 func TestExplainEndsWithoutEnd(t *testing.T) {
 	all := hosts(t, edges)
 	for i := range all {

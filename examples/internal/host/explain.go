@@ -20,8 +20,8 @@ type Explain struct {
 	Machine
 }
 
-// Run is called by kong. It answers for the router as it was applied last, or as the file has it; of
-// a distributed one, for the parts that this host has.
+// Run is called by kong. It answers for the router as it was applied last, or as the file has it;
+// of a distributed one, for the parts that this host has.
 func (e *Explain) Run(ctx context.Context, out io.Writer) error {
 	router, others, err := e.router()
 	if err != nil {
@@ -41,8 +41,8 @@ func (e *Explain) Run(ctx context.Context, out io.Writer) error {
 	return e.Answer(ctx, out, router, explain.Host{NS: e.ns, Dir: e.Namespaces})
 }
 
-// router returns the router that was asked about. If that is a part of a distributed one, others are
-// its other parts on this host.
+// router returns the router that was asked about. If that is a part of a distributed one, others
+// are its other parts on this host.
 func (e *Explain) router() (r dataplane.Router, others []dataplane.Router, err error) {
 	if strings.HasSuffix(e.Router, ".json") {
 		text, err := os.ReadFile(e.Router)

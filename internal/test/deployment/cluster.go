@@ -20,8 +20,8 @@ import (
 type Config struct {
 	Server, Agent Command
 
-	// Namespaces is the directory where the machines' namespaces have their names, and Files the one
-	// for everything else. Empty: temporary ones.
+	// Namespaces is the directory where the machines' namespaces have their names, and Files the
+	// one for everything else. Empty: temporary ones.
 	Namespaces, Files string
 
 	Servers  int    // 0: 1. With more there is a node of the bus beside them, so that the bus goes on without one of them

@@ -286,8 +286,8 @@ func eachBackend(t *testing.T, fn func(t *testing.T, s *site)) {
 	}
 }
 
-// What the edge itself says to the outside about a packet to a floating IP leaves by the gateway, in
-// the name of the floating IP.
+// What the edge itself says to the outside about a packet to a floating IP leaves by the gateway,
+// in the name of the floating IP.
 func TestEdgeErrorsLeaveByTheGateway(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *site) {
 		require.NoError(t, s.apply(floatingEdge()))

@@ -39,9 +39,9 @@ func transit(addr string) *dataplane.Transit {
 	return &dataplane.Transit{Port: dataplane.Port{ID: "tr", Addrs: []netip.Prefix{netip.MustParsePrefix(addr + "/18")}, MTU: 1500}}
 }
 
-// Edge is the example on a host that has floating IPs of its workloads. The fixed addresses 10.0.0.5
-// to 10.0.0.9, those of the floating IPs, and 10.1.0.9 are here, 10.1.0.7 and floating IP 1000 at
-// another edge. 10.0.0.8 is translated by the centre.
+// Edge is the example on a host that has floating IPs of its workloads. The fixed addresses
+// 10.0.0.5 to 10.0.0.9, those of the floating IPs, and 10.1.0.9 are here, 10.1.0.7 and floating IP
+// 1000 at another edge. 10.0.0.8 is translated by the centre.
 func Edge(fips ...dataplane.FloatingIP) dataplane.Router {
 	r := dualStack(Example(fips...))
 	web := &dataplane.Anycast{Neighbours: []netip.Addr{Addr("fd00:1::5")}}

@@ -12,8 +12,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// instanceDelta: what changes of an instance is written alone, told alike by the delta and by reading
-// back, and taken back. What makes no difference to rules is not written.
+// instanceDelta: what changes of an instance is written alone, told alike by the delta and by
+// reading back, and taken back. What makes no difference to rules is not written.
 func (s Suite[P]) instanceDelta(t *testing.T) {
 	edge, centre, open := Edge(FIP(5), FIP(6)), Centre(FIP(8)), CentreWithoutSNAT(FIP(8))
 	change := func(r dataplane.Router, fn func(*dataplane.Router)) dataplane.Router { return Without(r, fn) }
@@ -127,7 +127,8 @@ func (s Suite[P]) instanceDrift(t *testing.T) {
 	}
 }
 
-// instanceWalk: from one random instance to another by deltas. The rules are those of a fresh Apply.
+// instanceWalk: from one random instance to another by deltas. The rules are those of a fresh
+// Apply.
 func (s Suite[P]) instanceWalk(t *testing.T) {
 	for name, start := range map[string]dataplane.Router{"edge": Edge(), "centre-without-snat": CentreWithoutSNAT()} {
 		t.Run(name, func(t *testing.T) { s.walkFrom(t, start) })

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Prune removes those flows of ours that are none of these, and adds none. It leaves the tables named
-// alone. If there are any to remove, it first asks for the latest set, and spares what is in that
-// one: so flows stay that another process writes, if latest finds out what they follow from.
+// Prune removes those flows of ours that are none of these, and adds none. It leaves the tables
+// named alone. If there are any to remove, it first asks for the latest set, and spares what is in
+// that one: so flows stay that another process writes, if latest finds out what they follow from.
 func (b *Bridge) Prune(ctx context.Context, flows []Flow, latest func() ([]Flow, error), except ...uint8) error {
 	if err := b.acquire(ctx); err != nil {
 		return b.error("prune flows of", err)
