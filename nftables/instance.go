@@ -69,8 +69,7 @@ func (i instance) ingress() []rule {
 	// iifname @external ip saddr @inside drop
 	rules := []rule{newRule("spoofed: internal addresses are not outside", iifname(), in(external), saddr(), in(inside), verdict(expr.VerdictDrop))}
 	if i.edge {
-		// iifname @legs ip saddr @elsewhere ip daddr @floating meta mark set meta mark | 0x40000
-		// accept
+		// iifname @legs ip saddr @elsewhere ip daddr @floating meta mark set meta mark | 0x40000 accept
 		rules = append(rules, newRule("the centre translates both ends", iifname(), in(legs), saddr(), in(elsewhere), daddr(), in(floating),
 			setMark(namespace.MarkToCentre), verdict(expr.VerdictAccept)))
 	}

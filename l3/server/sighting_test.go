@@ -37,7 +37,9 @@ func newNode(t *testing.T, s *server.Server, name, mode string) *node {
 	m, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
-	h, err := host.Open(t.Context(), host.Config{HostNS: m.HostNS, Dir: m.Dir})
+	h, err := host.Open(t.Context(), host.Config{
+		HostNS: m.HostNS, Dir: m.Dir, Tunnel: host.Tunnel{Local: netip.MustParseAddr("192.0.2.1")},
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = h.Close() })
 	source, err := s.Login(name)
@@ -125,7 +127,9 @@ func announce(t *testing.T, w *lab.Host, from dataplane.MAC, a netip.Addr) {
 // there by all hosts; then it moves, and comes back.
 func TestVirtualAddressesAreFollowed(t *testing.T) {
 	needs.Root(t)
-	s := open(t, server.Config{SegmentRanges: []service.SegmentRange{{Type: dataplane.NetworkLocal}}})
+	s := open(t, server.Config{SegmentRanges: []service.SegmentRange{
+		{Type: dataplane.NetworkLocal}, {Type: dataplane.NetworkVXLAN, First: 1, Last: 9},
+	}})
 	background(t, s.Run)
 	require.Eventually(t, func() bool { return s.Ready(t.Context()) == nil }, patience, time.Millisecond)
 	newNode(t, s, "nn", agent.ModeDVRSNAT)
