@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/test/lab"
@@ -165,7 +167,7 @@ func (k *kernel) becomes(ctx context.Context, s state, want string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%q is not what it is on an empty host:\n%s\nbut\n%s", s.name, want, got)
+			return fmt.Errorf("%q is not what it is on an empty host:\n%s", s.name, lines(want, got))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -192,7 +194,12 @@ func (k *kernel) leavesNothing(ctx context.Context, empty string) (err error) {
 	}
 	left, err := k.HostState(ctx)
 	if err == nil && left != empty {
-		err = fmt.Errorf("left behind:\n%s\nwhere there was\n%s", left, empty)
+		err = fmt.Errorf("left behind:\n%s", lines(empty, left))
 	}
 	return err
+}
+
+// lines is what two states differ in: - the first, + the second.
+func lines(first, second string) string {
+	return cmp.Diff(strings.Split(first, "\n"), strings.Split(second, "\n"))
 }
