@@ -127,6 +127,7 @@ func instanceDefects() []defect {
 			}
 		})},
 
+		{"edge-transit", "nobody hears that the transit is narrow", "no ICMP error", hosts(func(h Host) Host { return numbHost{Host: h} })},
 		{"edge-elsewhere", "all are translated here", "web1 answered, not hub", mistakes(func(r *dataplane.Router) { r.Transit.Elsewhere = nil })},
 		{"edge-elsewhere", "another edge's floating IPs are forgotten", "peer answered, not hub", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
 			if t.Packet.Dst == fip2 && t.Out == "transit" {

@@ -7,7 +7,12 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// edgeClauses are about what packets experience at an edge.
+// edgeClauses are about what packets experience at an edge. Those of edges and centres together hold
+// what was found when instances were first tried by hand (TRIED.md A, by its numbers): 3 edge-transit
+// and centre-forwards, 4 edge-gateway and edge-extra-routes, 5a and 5b edge-gateway, 5c
+// edge-elsewhere, 6 centre-elsewhere, 7 edge-transit, 10 edge-one-more, 11 edge-errors-outside, 12 and
+// 13 edge-transit, 14 centre-forwards. Those about frames (1, 2, 8, 9) are held by the tests of
+// containment of each wiring.
 func edgeClauses() []clause {
 	return []clause{
 		{
@@ -47,7 +52,7 @@ func edgeClauses() []clause {
 				"martian (fib_validate_source). Answers return over the transit, also those of a host " +
 				"with a floating IP here. A packet from the transit never returns to it: if two " +
 				"instances believed an address to be at the other, it would circle until its TTL " +
-				"ends.",
+				"ends. If its MTU is less than a leg's, senders hear so, from the leg's address.",
 			test: edgeTransit,
 		}, {
 			name: "edge-elsewhere",
@@ -242,6 +247,14 @@ func edgeTransit(s *scene) {
 		probe{from: "peer", src: remoteApp6, to: strayAddr6, near: "hub"},
 		probe{from: "peer", src: remoteApp6, to: internetAddr6, near: "hub"},
 		probe{from: "hub", src: outsideAddr, to: remoteApp, near: "peer"},
+	)
+	s.during("a transit narrower than a leg")
+	s.apply(with(edge(), func(r *dataplane.Router) { r.Transit.Port.MTU = narrowMTU }))
+	const large = 1000 // of payload: more than narrowMTU as a datagram, less than the leg's MTU
+	s.complain(servicePort, [2]uint8{unreachable4, tooBig6},
+		complaint{from: "web1", to: remoteApp, size: large, sender: anycastAddr},
+		complaint{from: "web1", to: remoteApp6, size: large, sender: anycast6},
+		complaint{from: "web2", to: outsideAddr, size: large, sender: anycastAddr},
 	)
 }
 
