@@ -29,7 +29,7 @@ func (e *Explain) Run(ctx context.Context, out io.Writer) error {
 	}
 	if router.Transit != nil {
 		if e.Check {
-			return errors.New("--check is for routers that are whole on this host, and this one is distributed")
+			return errors.New("--check is for routers that are whole on this host, and this one is distributed: server explain --check sends the packet")
 		}
 		const here = "this host"
 		instances := []explain.Instance{{Host: here, Router: router}}
