@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	vnetlink "github.com/vishvananda/netlink"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -67,7 +68,7 @@ func (h Host) openCapture(instance string, data []byte) (_ *capture, err error) 
 	if c.inside, err = netns.Open(filepath.Join(h.dir(), name)); err != nil {
 		return nil, fmt.Errorf("the router is not on this host: %w", err)
 	}
-	filter, err := passing(data)
+	filter, err := bpf.Assemble(passing(data))
 	if err != nil {
 		return nil, err
 	}
@@ -207,25 +208,17 @@ func (c *capture) send(h Host, device string, p dataplane.Packet, ttl uint8) (da
 	}); err != nil {
 		return p, &dataplane.OpError{Op: "find device", Object: device, Err: err}
 	}
-	outside, err := netns.Open(h.NS)
+	cable, err := h.openCable(end)
 	if err != nil {
 		return p, err
 	}
-	defer outside.Close()
-	mouth := -1
-	if err := netns.Do(int(outside.Fd()), func() (err error) {
-		mouth, err = openCable(end)
-		return err
-	}); err != nil {
-		return p, err
-	}
-	defer unix.Close(mouth)
+	defer cable.close()
 	from, to := dataplane.MAC{2}, dataplane.MAC{} // locally administered
 	rand.Read(from[1:])
 	copy(to[:], end.Attrs().HardwareAddr)
 	packet := frame.First(p, c.data)
 	packet.TTL = ttl
-	return p, os.NewSyscallError("write", ignoreCount(unix.Write(mouth, frame.Carry(packet, from, to).Marshal())))
+	return p, cable.put(frame.Carry(packet, from, to).Marshal())
 }
 
 // forget removes the connections that the packet has begun.

@@ -112,7 +112,7 @@ func (w *probe) transmit() error {
 	}
 	return onOneCPU(func() error {
 		for _, f := range frames {
-			if err := w.put(f); err != nil {
+			if err := w.cable.put(f); err != nil {
 				return err
 			}
 		}

@@ -29,9 +29,13 @@ type checkBench struct {
 }
 
 func newCheckBench(t *testing.T) *checkBench {
-	b := newBench(t)
-	w := NewWatcher(b.on, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	t.Cleanup(w.Close)
+	t.Helper()
+	return newCheckBenchOn(newBench(t))
+}
+
+func newCheckBenchOn(b *bench) *checkBench {
+	w := NewWatcher(b.on, slog.New(slog.NewTextHandler(b.t.Output(), nil)))
+	b.t.Cleanup(w.Close)
 	return &checkBench{b, w}
 }
 

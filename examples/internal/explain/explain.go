@@ -32,10 +32,12 @@ type HostQuestion struct {
 	Check bool `own:"" help:"Send such a packet through the router on this host, as far as the next host, and say whether the kernel agrees. Needs root."`
 }
 
-// Host is the machine that a router is looked for on. The zero Host is this one.
+// Host is the machine that a router is looked for on. The zero Host is this one, without Open
+// vSwitch.
 type Host struct {
-	NS  string // path of the network namespace that the other ends of the router's devices are in; empty: the caller's
-	Dir string // where routers' namespaces have their names; empty: /run/netns
+	NS     string // path of the network namespace that the other ends of the router's devices are in; empty: the caller's
+	Dir    string // where routers' namespaces have their names; empty: /run/netns
+	Switch string // directory of the sockets of ovs-vswitchd, for devices that are its internal ports; empty: there are none
 }
 
 func (h Host) dir() string { return cmp.Or(h.Dir, netns.Dir) }

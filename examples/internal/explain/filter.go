@@ -12,14 +12,14 @@ import (
 // passing is a filter for frames with packets whose data begins with a mark, with questions for a
 // neighbour, and with ICMP errors. Through a busy router so few of them pass that a socket has room
 // for all until somebody reads it.
-func passing(mark []byte) ([]bpf.RawInstruction, error) {
+func passing(mark []byte) []bpf.Instruction {
 	const ethernet, ip4, ip6 = 14, 20, 40
 	program := when(12, 2, unix.ETH_P_ARP, accept)
 	program = append(program, when(12, 2, unix.ETH_P_IP,
 		carrying(ethernet+9, ethernet+ip4, unix.IPPROTO_ICMP, [2]uint32{frame.EchoRequest4, frame.EchoReply4}, mark))...)
 	program = append(program, when(12, 2, unix.ETH_P_IPV6,
 		carrying(ethernet+6, ethernet+ip6, unix.IPPROTO_ICMPV6, [2]uint32{frame.EchoRequest6, frame.EchoReply6}, mark))...)
-	return bpf.Assemble(append(program, reject...))
+	return append(program, reject...)
 }
 
 var (

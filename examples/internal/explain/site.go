@@ -30,14 +30,14 @@ type site struct {
 	mac    dataplane.MAC  //
 	ports  map[int]string // IDs by index of device
 	ear    int            // sees what the router's devices send
-	mouth  int            // is the other end of the port's cable
+	cable  cable          // of the port
 	flows  connections
 	links  *vnetlink.Handle
 }
 
 // openSite fails with [os.ErrNotExist] when the router, or its port, is not on the host.
 func openSite(h Host, r dataplane.Router, in string) (_ *site, err error) {
-	s := &site{router: r, ports: map[int]string{}, ear: -1, mouth: -1}
+	s := &site{router: r, ports: map[int]string{}, ear: -1, cable: cable{fd: -1}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -48,11 +48,6 @@ func openSite(h Host, r dataplane.Router, in string) (_ *site, err error) {
 		return nil, fmt.Errorf("the router is not on this host: %w", err)
 	}
 	defer inside.Close()
-	outside, err := netns.Open(h.NS)
-	if err != nil {
-		return nil, err
-	}
-	defer outside.Close()
 	var device vnetlink.Link
 	if err := netns.Do(int(inside.Fd()), func() (err error) {
 		device, err = s.findDevices(in)
@@ -63,10 +58,7 @@ func openSite(h Host, r dataplane.Router, in string) (_ *site, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if err := netns.Do(int(outside.Fd()), func() (err error) {
-		s.mouth, err = openCable(device)
-		return err
-	}); err != nil {
+	if s.cable, err = h.openCable(device); err != nil {
 		return nil, err
 	}
 	if s.links, err = vnetlink.NewHandleAt(vnetns.NsHandle(inside.Fd()), unix.NETLINK_ROUTE); err != nil {
@@ -77,11 +69,10 @@ func openSite(h Host, r dataplane.Router, in string) (_ *site, err error) {
 }
 
 func (s *site) close() {
-	for _, fd := range []int{s.ear, s.mouth} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	if s.ear >= 0 {
+		unix.Close(s.ear)
 	}
+	s.cable.close()
 	s.flows.close()
 	if s.links != nil {
 		s.links.Close()
@@ -134,30 +125,6 @@ func listen(filter []bpf.RawInstruction) (fd int, err error) {
 	}
 	return fd, nil
 }
-
-// openCable opens a socket that sends into a device, by its other end. It runs in the namespace
-// which that is in.
-func openCable(device vnetlink.Link) (fd int, err error) {
-	a := device.Attrs()
-	end, err := vnetlink.LinkByIndex(a.ParentIndex)
-	if err != nil || end.Type() != "veth" || end.Attrs().ParentIndex != a.Index {
-		return -1, errors.Join(fmt.Errorf("device %s is not one end of a veth whose other end is on this host: nothing can be sent into it", a.Name), err)
-	}
-	if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: end.Attrs().Index}); err != nil {
-		return -1, errors.Join(os.NewSyscallError("bind", err), unix.Close(fd))
-	}
-	return fd, nil
-}
-
-// put puts a frame on the cable.
-func (s *site) put(f []byte) error {
-	return os.NewSyscallError("write", ignoreCount(unix.Write(s.mouth, f)))
-}
-
-func ignoreCount(_ int, err error) error { return err }
 
 // receive waits for the next frame that the router sends by one of its ports.
 func (s *site) receive(ctx context.Context) (f frame.Frame, port string, err error) {

@@ -124,7 +124,7 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 		go obey(ctx, claimed, loop, settings, p.Log)
 		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "mode", config.Capabilities.Mode,
 			"cache", a.Cache)
-		watcher := explain.NewWatcher(explain.Host{NS: a.ns, Dir: a.Namespaces}, p.Log)
+		watcher := explain.NewWatcher(a.explained(), p.Log)
 		defer watcher.Close()
 		return run(ctx, loop, src, watcher)
 	}
