@@ -314,10 +314,11 @@ func (c *check) conclude(sent dataplane.Packet, instances []Instance) *outcome {
 		way[i].Seen = best.observations[i]
 	}
 	if !best.Agrees {
-		for p, seen := range c.seen {
-			passed := slices.ContainsFunc(seen, func(s event) bool { return s.Kind == arrived })
-			if passed && !slices.ContainsFunc(way, func(h hop) bool { return h.place() == p }) {
-				best.say("it was seen on %s too, which is not on its way", p.host)
+		for _, i := range instances {
+			at := place{i.Host, i.Router.ID}
+			passed := slices.ContainsFunc(c.seen[at], func(e event) bool { return e.Kind == arrived })
+			if passed && !slices.ContainsFunc(way, func(h hop) bool { return h.place() == at }) {
+				best.say("it also arrived at %s, which is not on its way", i)
 			}
 		}
 	}

@@ -163,7 +163,7 @@ func (s *spread) findsLosses(t *testing.T, a, b, c *deployment.Tenant, centre *d
 	lost("host1: seen in NOT SEEN host2: NOT SEEN", "; LOST on host1: it arrived by ", ", and did not leave; the sender was told: host unreachable\n")
 	stop()
 	stop = s.misleads(h1, b.Fixed, s.toCentre(h1))
-	lost("host1: seen in seen out host2: seen in NOT SEEN", "; it left host1 by ", " to "+centre.Name+", not to host2; it was seen on "+centre.Name+" too")
+	lost("host1: seen in seen out host2: seen in NOT SEEN", "; it left host1 by ", " to "+centre.Name+", not to host2; it also arrived at "+centre.Name+", centre, which is not on its way\n")
 	stop()
 	require.NoError(t, s.Tunnels.Cut(h2.TunnelPort(), true))
 	lost("host1: seen in seen out host2: NOT SEEN", "; LOST between host1, which sent it by ", "and host2, where it did not arrive")
