@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -76,9 +77,12 @@ func (q *Question) CheckAcross(ctx context.Context, out io.Writer, instances []I
 	}
 	id := make([]byte, idLen)
 	rand.Read(id)
-	c := &check{id: hex.EncodeToString(id), ask: ask, ways: ways, watch: map[string][]string{}, seen: map[place][]event{}, faults: map[place]string{}}
+	c := &check{
+		id: hex.EncodeToString(id), ask: ask, instances: instances, ways: ways,
+		watch: map[string][]string{}, seen: map[place][]event{}, faults: map[place]string{},
+	}
 	x := explanation{Ways: ways}
-	x.Sent, err = c.run(ctx, instances)
+	x.Sent, err = c.run(ctx)
 	if err := errors.Join(err, x.print(out, q.JSON)); err != nil {
 		return err
 	}
@@ -98,10 +102,11 @@ func (h hop) place() place { return place{h.Host, h.Instance} }
 
 // check is one that is going on.
 type check struct {
-	id    string
-	ask   Ask
-	ways  [][]hop
-	watch map[string][]string // instances, by host
+	id        string
+	ask       Ask
+	instances []Instance
+	ways      [][]hop
+	watch     map[string][]string // instances, by host
 
 	mu     sync.Mutex
 	seen   map[place][]event
@@ -110,7 +115,7 @@ type check struct {
 }
 
 // run sends the packet, and notes in the hops what was seen of it.
-func (c *check) run(ctx context.Context, instances []Instance) (*outcome, error) {
+func (c *check) run(ctx context.Context) (*outcome, error) {
 	watch := func(p place) {
 		if !slices.Contains(c.watch[p.host], p.instance) {
 			c.watch[p.host] = append(c.watch[p.host], p.instance)
@@ -123,7 +128,7 @@ func (c *check) run(ctx context.Context, instances []Instance) (*outcome, error)
 			watch(h.place())
 		}
 	}
-	for _, i := range instances {
+	for _, i := range c.instances {
 		if i.centre() { // to which packets go that have lost their way
 			watch(place{i.Host, i.Router.ID})
 		}
@@ -150,7 +155,7 @@ func (c *check) run(ctx context.Context, instances []Instance) (*outcome, error)
 		return nil, err
 	}
 	end()
-	return c.conclude(r.Sent, instances), nil
+	return c.conclude(r.Sent), nil
 }
 
 // failed are the hosts that watch nothing.
@@ -280,7 +285,7 @@ func (c *check) complete() (rest time.Duration, complete bool) {
 	defer c.mu.Unlock()
 	strayed := 0
 	for _, way := range c.ways {
-		j := c.judge(way, nil)
+		j := c.judge(way)
 		if j.strayed {
 			strayed++
 		}
@@ -301,11 +306,11 @@ func (c *check) complete() (rest time.Duration, complete bool) {
 }
 
 // conclude compares the way that the packet has come farthest on with what was seen.
-func (c *check) conclude(sent dataplane.Packet, instances []Instance) *outcome {
+func (c *check) conclude(sent dataplane.Packet) *outcome {
 	var best judgement
 	at := 0
 	for i, way := range c.ways {
-		if j := c.judge(way, instances); i == 0 || j.good > best.good {
+		if j := c.judge(way); i == 0 || j.good > best.good {
 			best, at = j, i
 		}
 	}
@@ -314,7 +319,7 @@ func (c *check) conclude(sent dataplane.Packet, instances []Instance) *outcome {
 		way[i].Seen = best.observations[i]
 	}
 	if !best.Agrees {
-		for _, i := range instances {
+		for _, i := range c.instances {
 			at := place{i.Host, i.Router.ID}
 			passed := slices.ContainsFunc(c.seen[at], func(e event) bool { return e.Kind == arrived })
 			if passed && !slices.ContainsFunc(way, func(h hop) bool { return h.place() == at }) {
@@ -334,8 +339,8 @@ type judgement struct {
 	strayed      bool // and then another way
 }
 
-// judge compares a way with what was seen. instances are for names only.
-func (c *check) judge(way []hop, instances []Instance) (j judgement) {
+// judge compares a way with what was seen.
+func (c *check) judge(way []hop) (j judgement) {
 	turns := map[place]int{}
 	for _, h := range way {
 		at := h.place()
@@ -364,9 +369,15 @@ func (c *check) judge(way []hop, instances []Instance) (j judgement) {
 			j.strayed = p.Left != nil
 			return j
 		}
-		if !final && p.Left != nil {
-			if next := way[i+1].at.Router.Transit; next != nil && h.at.Router.Transit != nil && h.Trace.Out == h.at.Router.Transit.ID && p.Left.to != next.MAC {
-				j.say("it left %s by %s to %s, not to %s", h.Host, p.Left.Port, whose(p.Left.to, instances), way[i+1].Host)
+		if t := h.at.Router.Transit; p.Left != nil && t != nil && h.Trace.Out == t.ID {
+			next, known := c.whose(p.Left.to)
+			switch {
+			case !final && (!known || next.Host != way[i+1].Host || next.Router.ID != way[i+1].Instance):
+				j.say("it left %s by %s to %s, not to %s", h.Host, p.Left.Port, cmp.Or(next.Host, p.Left.to.String()), way[i+1].Host)
+				j.strayed = true
+				return j
+			case final && known: // of ways that share the load, it took another
+				j.say("it left %s by %s to %s", h.Host, p.Left.Port, next.Host)
 				j.strayed = true
 				return j
 			}
@@ -414,14 +425,13 @@ func (j *judgement) lostBefore(way []hop, i int, unwatched string) {
 	}
 }
 
-// whose names the host whose part of the router has a MAC on the transit.
-func whose(mac dataplane.MAC, instances []Instance) string {
-	for _, i := range instances {
-		if i.Router.Transit != nil && i.Router.Transit.MAC == mac {
-			return i.Host
-		}
+// whose finds the part of the router that has a MAC on the transit.
+func (c *check) whose(mac dataplane.MAC) (i Instance, found bool) {
+	at := slices.IndexFunc(c.instances, func(i Instance) bool { return i.Router.Transit != nil && i.Router.Transit.MAC == mac })
+	if at < 0 {
+		return i, false
 	}
-	return mac.String()
+	return c.instances[at], true
 }
 
 func list(addrs []netip.Addr, sep string) string {

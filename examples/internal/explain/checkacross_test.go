@@ -166,6 +166,37 @@ func TestQuestionBeforeThePacket(t *testing.T) {
 	require.Equal(t, []event{{Kind: arrived, Device: "qr-web", Src: client, Dst: server}, {Kind: asked, Device: "qr-app", Dst: server}}, c.seen)
 }
 
+// TestWayThatThePacketTook: of ways that share the load, the listing is about the one that the
+// packet took, however late it arrives there.
+func TestWayThatThePacketTook(t *testing.T) {
+	all := hosts(t, edges)
+	q := Question{From: netip.MustParseAddr("10.0.1.5"), To: netip.MustParseAddr("10.8.0.1"), Proto: "udp"}
+	for to, says := range map[string]string{
+		"fa:16:3e:00:00:12": "; it left h2 by app as 10.0.1.5 → 10.8.0.1",
+		"fa:16:3e:00:00:13": "; it left h1 by t1 as 10.0.1.5 → 10.8.0.1",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			var out bytes.Buffer
+			require.NoError(t, q.CheckAcross(t.Context(), &out, all, "", func(_ context.Context, host string, _ []byte) ([]byte, error) {
+				switch {
+				case host == "h1":
+					return []byte(`{"seen": {"r": [
+						{"kind": "arrived", "device": "qr-web", "src": "10.0.1.5", "dst": "10.8.0.1"},
+						{"kind": "left", "device": "qt-t1", "src": "10.0.1.5", "dst": "10.8.0.1", "to": "` + to + `"}]}}`), nil
+				case to == "fa:16:3e:00:00:12" && time.Since(began) > time.Second:
+					return []byte(`{"seen": {"r": [
+						{"kind": "arrived", "device": "qt-t2", "src": "10.0.1.5", "dst": "10.8.0.1"},
+						{"kind": "left", "device": "qr-app", "src": "10.0.1.5", "dst": "10.8.0.1"}]}}`), nil
+				}
+				return []byte(`{}`), nil
+			}))
+			require.Contains(t, out.String(), says)
+			require.Equal(t, 1, strings.Count(out.String(), "(the packet took this one)\n"))
+		})
+	}
+}
+
 // TestSilentHost: a host that never answers is named, and the check ends. What its part of the
 // router does is not known.
 func TestSilentHost(t *testing.T) {
