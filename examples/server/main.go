@@ -18,6 +18,11 @@ L3KIT_LISTEN. A first try with an agent on the same host, where go build -o bin/
   sudo L3KIT_BUS_PASSWORD=$(bin/server credential $(hostname)) bin/agent &
   export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9696
   until openstack network agent list; do sleep 1; done
+
+Beside a server, with its files:
+
+  server explain ROUTER --from 10.0.0.5 --to 8.8.8.8      the way of a packet from host to host;
+                                                          --check sends one, and says where it is lost
 `
 
 func main() { daemon.Main("server", description, &control.Commands{}) }

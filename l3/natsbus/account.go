@@ -15,6 +15,8 @@ const (
 	localReport    = "report"
 	localRouters   = "routers.next"
 	localPeers     = "peers.next"
+	localQuestion  = "question"
+	localAnswer    = "answer"
 	localDiscard   = "discard" // which nobody imports; see relay
 )
 
@@ -28,9 +30,10 @@ type Import struct {
 	Stream bool
 }
 
-// AgentImports lists everything that the account of a host imports. There are no other imports or
+// AgentImports lists the services that the account of a host imports. There are no others, and no
 // exports: whatever subject an agent names, as target or as reply, is in its own account, so it
-// reaches the control plane through one of these or it reaches nobody.
+// reaches the control plane through one of these or it reaches nobody. The account also imports one
+// stream; see [AgentQuestions].
 func AgentImports(host string) []Import {
 	h := Token(host)
 	return []Import{
@@ -39,11 +42,18 @@ func AgentImports(host string) []Import {
 		{Local: localReport, Subject: subjectReports + h},
 		{Local: localRouters, Subject: nextSubject(bucketRouters, h), Stream: true},
 		{Local: localPeers, Subject: nextSubject(bucketPeers, h), Stream: true},
+		{Local: localAnswer, Subject: subjectAnswers + h},
 		// nats-server gives every account the API of JetStream, to answer that it has none.
 		// Releases before 2.11.4 let any account purge any other through it. This import takes its
 		// place, and leads to a subject that nobody listens to.
 		{Local: "$JS.API.>", Subject: "refused." + h + ".>"},
 	}
+}
+
+// AgentQuestions is the stream that the account of a host imports: what the control plane asks the
+// host. A message to Subject in the control plane's account arrives at Local in the host's.
+func AgentQuestions(host string) Import {
+	return Import{Local: localQuestion, Subject: subjectQuestions + Token(host)}
 }
 
 // nextSubject returns the subject of requests to the consumer of a host.
@@ -67,8 +77,8 @@ type Allowed struct {
 // account.
 func AgentPermissions() Permissions {
 	return Permissions{
-		Publish:   Allowed{Allow: []string{localSession, localHeartbeat, localReport, localRouters, localPeers}},
-		Subscribe: Allowed{Allow: []string{"_INBOX.>"}},
+		Publish:   Allowed{Allow: []string{localSession, localHeartbeat, localReport, localRouters, localPeers, localAnswer}},
+		Subscribe: Allowed{Allow: []string{"_INBOX.>", localQuestion}},
 	}
 }
 
@@ -85,6 +95,7 @@ func AccountsConfig(password func(user string) string, hosts ...string) (string,
 	type account struct {
 		Name, User, Password string
 		Imports              []Import
+		Questions            Import
 	}
 	data := struct {
 		Control     account
@@ -98,7 +109,7 @@ func AccountsConfig(password func(user string) string, hosts ...string) (string,
 	for _, h := range hosts {
 		user := AgentUser(h)
 		data.Hosts = append(data.Hosts, account{
-			Name: hostAccount + Token(h), User: user, Password: password(user), Imports: AgentImports(h),
+			Name: hostAccount + Token(h), User: user, Password: password(user), Imports: AgentImports(h), Questions: AgentQuestions(h),
 		})
 	}
 	var b strings.Builder
@@ -132,7 +143,9 @@ accounts {
     exports: [
 {{- range .Hosts}}{{$host := .}}{{range .Imports}}
       {service: {{quote .Subject}}, accounts: [{{quote $host.Name}}]{{if .Stream}}, response: stream{{end}}}
-{{- end}}{{end}}
+{{- end}}
+      {stream: {{quote .Questions.Subject}}, accounts: [{{quote .Name}}]}
+{{- end}}
     ]
   }
 {{- range .Hosts}}
@@ -142,6 +155,7 @@ accounts {
 {{- range .Imports}}
       {service: {account: {{quote $.Control.Name}}, subject: {{quote .Subject}}}, to: {{quote .Local}}}
 {{- end}}
+      {stream: {account: {{quote $.Control.Name}}, subject: {{quote .Questions.Subject}}}, to: {{quote .Questions.Local}}}
     ]
   }
 {{- end}}

@@ -19,7 +19,7 @@
 // # Accounts
 //
 // The control plane and its streams are in one NATS account. Each host has an account of its own,
-// with one user and these imports, and no others; see [AgentImports]:
+// with one user and these imports, and no others; see [AgentImports] and [AgentQuestions]:
 //
 //	subject in the host's account    subject in the control plane's account           answers
 //	session                          session.<host>                                   one
@@ -27,12 +27,14 @@
 //	report                           reports.<host>                                   one: JetStream's acknowledgement
 //	routers.next                     $JS.API.CONSUMER.MSG.NEXT.KV_routers.<host>      many
 //	peers.next                       $JS.API.CONSUMER.MSG.NEXT.KV_peers.<host>        many
+//	answer                           answers.<host>                                   none
+//	question                         questions.<host>                                 a stream to the host
 //	$JS.API.>                        refused.<host>.>                                 none: nobody listens
 //
 // Whatever subject an agent names, as target, as reply or in a header, is a subject of its own
 // account. It reaches the control plane through one of these imports, or it reaches nobody. An
 // agent creates no consumers, because a consumer may deliver anywhere. Its user may publish to the
-// first five subjects, and may subscribe to _INBOX.> only; see [AgentPermissions].
+// first six subjects, and may subscribe to _INBOX.> and question only; see [AgentPermissions].
 //
 // An embedded server takes sessions, heartbeats and reports at relay.<server>.<kind>.<host>, and
 // passes their content on to the subjects in the table: one message of a kind and a host at a time,
@@ -40,7 +42,7 @@
 // that wait, the latest is stored, and its acknowledgement answers all. So a host that sends
 // without end does not delay the others: its messages wait, are answered with {"error": …}, or are
 // discarded for some seconds, with the status 503. Requests to consumers are bounded to 500 in a
-// second. Another NATS has no such bounds.
+// second, and answers to 200. Another NATS has no such bounds.
 //
 // # Login
 //
@@ -153,6 +155,13 @@
 // last one: a host that is silent may still forward. Agents read them, and not KV_agents: a
 // thousand hosts would receive a thousand heartbeats each. An address that cannot be a tunnel's is
 // ignored, and the others count.
+//
+// # Questions
+//
+// The control plane asks a host {"id": …, "question": …}, and the agent answers with the same id,
+// {"id": …, "answer": …}. id is random. Nothing is stored: a question that no agent hears has no
+// answer. The bus does not know what questions and answers are about; see [Ask] and
+// [Source.Answer].
 //
 // # Publishers
 //

@@ -51,6 +51,8 @@ func whole(t *testing.T, control, login natsbus.Login) {
 	require.NoError(t, source.Report(t.Context(), agent.Report{RouterID: "r1", Epoch: 1}))
 	require.NoError(t, source.Heartbeat(t.Context(), agent.Heartbeat{Capabilities: agent.Capabilities{TunnelAddress: netip.MustParseAddr("192.0.2.1")}}))
 	seen.until("itself as a peer", func() bool { return len(seen.peers) == 1 && seen.peers[0] == netip.MustParseAddr("192.0.2.1") })
+	answer(t, source, func(q []byte) []byte { return q })
+	require.Equal(t, `"up?"`, ask(t, r.nc, "h.1", `"up?"`))
 	require.Empty(t, refused)
 	require.NoError(t, nc.Publish("reports.h2", nil))
 	require.ErrorIs(t, <-refused, nats.ErrPermissionViolation)
@@ -100,7 +102,13 @@ func TestForeignNATSWithCredentials(t *testing.T) {
 				})
 			}
 		}
-		if k == account {
+		switch q := natsbus.AgentQuestions("h.1"); k {
+		case host:
+			c.Imports.Add(&jwt.Import{
+				Account: account.public, Subject: jwt.Subject(q.Subject), LocalSubject: jwt.RenamingSubject(q.Local), Type: jwt.Stream,
+			})
+		case account:
+			c.Exports.Add(&jwt.Export{Subject: jwt.Subject(q.Subject), Type: jwt.Stream})
 			c.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit}
 		}
 		text, err := c.Encode(operator.pair)

@@ -51,6 +51,10 @@ func (g *guard) export() error {
 			return fmt.Errorf("export %s to hosts: %w", subject, err)
 		}
 	}
+	questions := subjectQuestions + "*"
+	if err := control.AddStreamExport(questions, nil); err != nil {
+		return fmt.Errorf("export %s to hosts: %w", questions, err)
+	}
 	return nil
 }
 
@@ -66,6 +70,10 @@ func (g *guard) account(host string) (*server.Account, error) {
 		if err := a.AddServiceImport(g.server.GlobalAccount(), i.Local, i.Subject); err != nil {
 			return nil, fmt.Errorf("import %s into account %s: %w", i.Subject, a.GetName(), err)
 		}
+	}
+	q := AgentQuestions(host)
+	if err := a.AddMappedStreamImport(g.server.GlobalAccount(), q.Subject, q.Local); err != nil {
+		return nil, fmt.Errorf("import %s into account %s: %w", q.Subject, a.GetName(), err)
 	}
 	g.hosts[host] = a
 	return a, nil

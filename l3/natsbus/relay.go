@@ -15,14 +15,15 @@ import (
 
 // bounds lists what an agent may send, and how much of it in a second and at once. An agent waits
 // for the answer to one message before it sends the next of the kind. When it starts, it reports
-// every router. Requests to consumers are bounded less strictly: they cost little, and nothing is
-// stored.
+// every router. Requests to consumers and answers are bounded less strictly: they cost little, and
+// nothing is stored.
 var bounds = [...]bound{
 	{localSession, subjectSession, 10, 20, sendFirst},
 	{localHeartbeat, subjectOf(bucketAgents, ""), 20, 20, sendLatest},
 	{localReport, subjectReports, 200, 1000, sendFirst},
 	{localRouters, nextSubject(bucketRouters, ""), 500, 15_000, count},
 	{localPeers, nextSubject(bucketPeers, ""), 500, 15_000, count},
+	{localAnswer, subjectAnswers, 200, 1000, count},
 }
 
 type bound struct {

@@ -26,6 +26,9 @@ const (
 
 	subjectReports = "reports."
 	subjectSession = "session."
+
+	subjectQuestions = "questions."
+	subjectAnswers   = "answers."
 )
 
 func streamOf(bucket string) string       { return "KV_" + bucket }

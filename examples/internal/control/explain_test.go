@@ -130,11 +130,12 @@ func TestExplainAcrossHosts(t *testing.T) {
 func TestExplainAcrossHostsRefuses(t *testing.T) {
 	s := newSpread(t, true)
 	for args, says := range map[string]string{
-		"--from 10.0.0.5 --to 10.0.1.6 --host h9":                 "the router has no part on host h9",
-		"--from 10.0.0.5 --to 2001:db8::1":                        "different families",
-		"--from 10.0.0.5 --to 10.0.1.6 --in x":                    "no part of the router has a port x",
-		"--from 10.0.0.5 --to 10.0.1.6 --database sqlite:none.db": "--database: stat none.db",
-		"--from 10.0.0.5 --to 10.0.1.6 --check":                   "unknown flag --check",
+		"--from 10.0.0.5 --to 10.0.1.6 --host h9":                                "the router has no part on host h9",
+		"--from 10.0.0.5 --to 2001:db8::1":                                       "different families",
+		"--from 10.0.0.5 --to 10.0.1.6 --in x":                                   "no part of the router has a port x",
+		"--from 10.0.0.5 --to 10.0.1.6 --database sqlite:none.db":                "--database: stat none.db",
+		"--from 10.0.0.5 --to 10.0.1.6 --check --bus-secret-file none":           "--bus-secret-file: open none: ",
+		"--from 10.0.0.5 --to 10.0.1.6 --check --bus http://h1 --bus-password x": "--bus: \"http://h1\" is neither",
 	} {
 		_, err := s.explain(strings.Fields(args)...)
 		require.ErrorContains(t, err, says, args)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -38,7 +37,7 @@ func (h Host) check(ctx context.Context, r dataplane.Router, p dataplane.Packet,
 		return nil, err
 	}
 	defer s.close()
-	if p, err = s.unused(p); err != nil {
+	if p, err = s.flows.unused(p); err != nil {
 		return nil, err
 	}
 	if err := s.settle(ctx, p, paths); err != nil {
@@ -47,31 +46,11 @@ func (h Host) check(ctx context.Context, r dataplane.Router, p dataplane.Packet,
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	f, err := s.send(ctx, p)
-	if err := errors.Join(err, s.forget(p)); err != nil {
+	if err := errors.Join(err, s.flows.forget(p)); err != nil {
 		return nil, err
 	}
 	f.compare(paths)
 	return f, nil
-}
-
-// unused chooses a source port, if none was asked for, such that the packet is no part of a
-// connection.
-func (s *site) unused(p dataplane.Packet) (dataplane.Packet, error) {
-	chosen := p.SrcPort != 0
-	for range 100 {
-		if !chosen {
-			const dynamic = 49152 // RFC 6335
-			p.SrcPort = dynamic + mathrand.N[uint16](1<<16-dynamic)
-		}
-		_, found, err := s.connection(p)
-		if err != nil || !found {
-			return p, err
-		}
-		if chosen {
-			break
-		}
-	}
-	return p, fmt.Errorf("%s is a connection that goes on: its router would take the packet for part of it", p)
 }
 
 // probe is a packet on its way.
@@ -133,7 +112,7 @@ func (w *probe) transmit() error {
 	}
 	return onOneCPU(func() error {
 		for _, f := range frames {
-			if err := w.put(f); err != nil {
+			if err := w.cable.put(f); err != nil {
 				return err
 			}
 		}
@@ -196,7 +175,7 @@ func nobodyListens(p frame.Packet) bool {
 func (w *probe) conclude(last bool) (*finding, error) {
 	src, dst := w.packet.Src, w.packet.Dst
 	if src.Is4() {
-		c, found, err := w.connection(w.packet)
+		c, found, err := w.flows.find(w.packet)
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/needs"
 	"github.com/l3kit/l3kit/nftables"
+	"github.com/l3kit/l3kit/ovs"
 )
 
 // bench is a machine with the router of the file on it, and hosts for most of the addresses that
@@ -34,12 +35,23 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	machine := newMachine(t)
+	wiring, err := bridge.New(bridge.Config{HostNS: machine.HostNS})
+	require.NoError(t, err)
+	return newBenchOn(t, machine, wiring)
+}
+
+func newMachine(t *testing.T) *lab.Lab {
+	t.Helper()
 	needs.Root(t)
 	machine, err := lab.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, machine.Close()) })
-	wiring, err := bridge.New(bridge.Config{HostNS: machine.HostNS})
-	require.NoError(t, err)
+	return machine
+}
+
+func newBenchOn(t *testing.T, machine *lab.Lab, wiring namespace.InterfaceDriver) *bench {
+	t.Helper()
 	dp, err := nftables.New(namespace.Config{Wiring: wiring, HostNS: machine.HostNS, Dir: machine.Dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dp.Close()) })
@@ -129,6 +141,36 @@ func TestCheckAgrees(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCheckByInternalPorts: Open vSwitch has the devices of the router as internal ports.
+func TestCheckByInternalPorts(t *testing.T) {
+	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+	machine := newMachine(t)
+	s, err := machine.Switch(t.Context())
+	require.NoError(t, err)
+	wiring, err := ovs.New(t.Context(), ovs.Config{
+		HostNS: machine.HostNS, Endpoints: []string{s.Endpoint}, RunDir: s.RunDir, Datapath: ovs.Netdev, Device: ovs.Internal,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, wiring.Close()) })
+	b := newBenchOn(t, machine, wiring)
+	_, err = b.check("10.0.1.7", "10.0.2.7", "tcp")
+	require.ErrorContains(t, err, "nothing can be sent into it")
+
+	b.on.Switch = s.RunDir
+	for range 3 {
+		said, err := b.check("10.0.1.7", "198.51.100.7", "tcp")
+		require.NoError(t, err, said)
+		require.Contains(t, said, " was forwarded by ext, as 203.0.113.2 → 198.51.100.7")
+	}
+	said, err := b.check("198.51.100.7", "10.0.1.5", "tcp")
+	require.NoError(t, err, said)
+	require.Contains(t, said, " was dropped")
+	across := newCheckBenchOn(b)
+	said, err = across.outcome("198.51.100.7", "203.0.113.5", "udp")
+	require.NoError(t, err, said)
+	require.Contains(t, said, "; it left h1 by web as 198.51.100.7 → 10.0.1.5")
 }
 
 func TestCheckDisagrees(t *testing.T) {

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/netns"
 )
 
 // Question is what people ask about a packet, as flags for kong.
@@ -30,11 +32,15 @@ type HostQuestion struct {
 	Check bool `own:"" help:"Send such a packet through the router on this host, as far as the next host, and say whether the kernel agrees. Needs root."`
 }
 
-// Host is the machine that a router is looked for on. The zero Host is this one.
+// Host is the machine that a router is looked for on. The zero Host is this one, without Open
+// vSwitch.
 type Host struct {
-	NS  string // path of the network namespace that the other ends of the router's devices are in; empty: the caller's
-	Dir string // where routers' namespaces have their names; empty: /run/netns
+	NS     string // path of the network namespace that the other ends of the router's devices are in; empty: the caller's
+	Dir    string // where routers' namespaces have their names; empty: /run/netns
+	Switch string // directory of the sockets of ovs-vswitchd, for devices that are its internal ports; empty: there are none
 }
+
+func (h Host) dir() string { return cmp.Or(h.Dir, netns.Dir) }
 
 // ErrDisagrees is that a packet was sent, and the kernel did something else with it than the model.
 // The answer was printed all the same.
@@ -45,6 +51,7 @@ type explanation struct {
 	Paths []dataplane.Trace `json:"paths,omitempty"` // by the model; several when routes through several ports share the traffic
 	Ways  [][]hop           `json:"ways,omitempty"`  // the same, of a distributed router: from host to host
 	Check *finding          `json:"check,omitempty"`
+	Sent  *outcome          `json:"sent,omitempty"` // by a check across hosts
 }
 
 // Answer prints what a router does with the packet. The router must not be distributed; see
@@ -137,6 +144,9 @@ func (x explanation) String() string {
 	}
 	for i, way := range x.Ways {
 		begin(i, len(x.Ways))
+		if x.Sent != nil && len(x.Ways) > 1 && way[0].Seen != nil {
+			b.WriteString("(the packet took this one)\n")
+		}
 		write(&b, way)
 	}
 	for i, t := range x.Paths {
@@ -148,6 +158,9 @@ func (x explanation) String() string {
 	}
 	if x.Check != nil {
 		fmt.Fprintf(&b, "\n\n%s", x.Check)
+	}
+	if x.Sent != nil {
+		fmt.Fprintf(&b, "\n\n%s", x.Sent)
 	}
 	return b.String()
 }

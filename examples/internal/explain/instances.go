@@ -27,12 +27,17 @@ func (i Instance) String() string {
 	return i.Host + ", edge"
 }
 
+// centre says that packets without a way of their own go there: to the centre of a distributed
+// router, or to a router that is whole.
+func (i Instance) centre() bool { return i.Router.Transit == nil || len(i.Router.Transit.Centre) == 0 }
+
 // hop is what one instance does with a packet.
 type hop struct {
 	Host     string          `json:"host"`
 	Instance string          `json:"instance"` // as the host knows it
 	Trace    dataplane.Trace `json:"trace"`
-	title    string
+	Seen     *observation    `json:"seen,omitempty"` // there by a check
+	at       Instance
 	lost     bool // the way goes on, and is not followed
 }
 
@@ -49,19 +54,28 @@ const maxHops = 8
 // AnswerAcross prints what the instances of a router, each on its host, do with the packet. It
 // begins on the given host; empty: where the packet comes from, as far as that is known.
 func (q *Question) AnswerAcross(out io.Writer, instances []Instance, host string) error {
-	start, in, err := q.start(instances, host)
+	ways, err := q.ways(instances, host)
 	if err != nil {
 		return err
+	}
+	return explanation{Ways: ways}.print(out, q.JSON)
+}
+
+// ways are those that the packet may take. There is one at least, with a hop.
+func (q *Question) ways(instances []Instance, host string) ([][]hop, error) {
+	start, in, err := q.start(instances, host)
+	if err != nil {
+		return nil, err
 	}
 	asked := *q
 	asked.In = in
 	p, err := asked.packet(dataplane.NewModel(start.Router), start.Router)
 	if err != nil {
-		return fmt.Errorf("%s: %w", start, err)
+		return nil, fmt.Errorf("%s: %w", start, err)
 	}
 	f := follower{instances: instances}
 	f.follow(start, p, nil)
-	return explanation{Ways: f.ways}.print(out, q.JSON)
+	return f.ways, nil
 }
 
 // start finds the instance that the packet comes to first, and its port there: that with the source
@@ -92,7 +106,7 @@ func (q *Question) start(all []Instance, host string) (start Instance, in string
 			return i.Router.Gateway.ID, true
 		},
 		func(i Instance) (string, bool) {
-			return "", i.Router.Transit == nil || len(i.Router.Transit.Centre) == 0
+			return "", i.centre()
 		},
 		func(i Instance) (string, bool) { return legOf(i.Router, covers) },
 		func(Instance) (string, bool) { return "", host != "" || q.In != "" },
@@ -134,7 +148,7 @@ type follower struct {
 // follow takes the packet from an instance that it arrives at to the last.
 func (f *follower) follow(at Instance, p dataplane.Packet, before []hop) {
 	for _, t := range dataplane.NewModel(at.Router).Paths(p) {
-		way := append(before[:len(before):len(before)], hop{Host: at.Host, Instance: at.Router.ID, Trace: t, title: at.String()})
+		way := append(before[:len(before):len(before)], hop{Host: at.Host, Instance: at.Router.ID, Trace: t, at: at})
 		on := t.Verdict == dataplane.Forwarded && at.Router.Transit != nil
 		if on && len(way) == maxHops {
 			way[len(way)-1].lose("it goes round, until its TTL ends it")
@@ -197,8 +211,8 @@ func write(b *strings.Builder, way []hop) {
 	t := across(way)
 	b.WriteString(t.String())
 	for _, h := range way {
-		fmt.Fprintf(b, "\n%s", h.title)
-		for _, s := range h.Trace.Steps {
+		fmt.Fprintf(b, "\n%s", h.at)
+		for _, s := range append(slices.Clip(h.Trace.Steps), h.Seen.steps(h.Trace)...) {
 			fmt.Fprintf(b, "\n  %-11s  %s", s.Stage, s.Reason)
 		}
 	}

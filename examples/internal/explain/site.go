@@ -11,10 +11,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mdlayher/netlink"
-	"github.com/ti-mo/conntrack"
 	vnetlink "github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -31,62 +30,50 @@ type site struct {
 	mac    dataplane.MAC  //
 	ports  map[int]string // IDs by index of device
 	ear    int            // sees what the router's devices send
-	mouth  int            // is the other end of the port's cable
-	flows  *conntrack.Conn
+	cable  cable          // of the port
+	flows  connections
 	links  *vnetlink.Handle
 }
 
 // openSite fails with [os.ErrNotExist] when the router, or its port, is not on the host.
 func openSite(h Host, r dataplane.Router, in string) (_ *site, err error) {
-	s := &site{router: r, ports: map[int]string{}, ear: -1, mouth: -1}
+	s := &site{router: r, ports: map[int]string{}, ear: -1, cable: cable{fd: -1}}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	dir := h.Dir
-	if dir == "" {
-		dir = netns.Dir
-	}
-	inside, err := netns.Open(filepath.Join(dir, dataplane.NamespaceName(r.ID)))
+	inside, err := netns.Open(filepath.Join(h.dir(), dataplane.NamespaceName(r.ID)))
 	if err != nil {
 		return nil, fmt.Errorf("the router is not on this host: %w", err)
 	}
 	defer inside.Close()
-	outside, err := netns.Open(h.NS)
-	if err != nil {
-		return nil, err
-	}
-	defer outside.Close()
 	var device vnetlink.Link
 	if err := netns.Do(int(inside.Fd()), func() (err error) {
 		device, err = s.findDevices(in)
 		if err == nil {
-			s.ear, err = listen()
+			s.ear, err = listen(nil)
 		}
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	if err := netns.Do(int(outside.Fd()), func() error { return s.openCable(device) }); err != nil {
+	if s.cable, err = h.openCable(device); err != nil {
 		return nil, err
 	}
 	if s.links, err = vnetlink.NewHandleAt(vnetns.NsHandle(inside.Fd()), unix.NETLINK_ROUTE); err != nil {
 		return nil, err
 	}
-	s.flows, err = conntrack.Dial(&netlink.Config{NetNS: int(inside.Fd())})
+	s.flows, err = openConnections(inside)
 	return s, err
 }
 
 func (s *site) close() {
-	for _, fd := range []int{s.ear, s.mouth} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	if s.ear >= 0 {
+		unix.Close(s.ear)
 	}
-	if s.flows != nil {
-		s.flows.Close()
-	}
+	s.cable.close()
+	s.flows.close()
 	if s.links != nil {
 		s.links.Close()
 	}
@@ -114,35 +101,30 @@ func (s *site) findDevices(in string) (vnetlink.Link, error) {
 	return device, nil
 }
 
-// listen opens a socket that sees the frames of all devices of the calling thread's namespace.
-func listen() (fd int, err error) {
+// listen opens a socket that sees the frames of all devices of the calling thread's namespace, or
+// those that pass a filter.
+func listen(filter []bpf.RawInstruction) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0) // hears nothing before bind
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
+	if len(filter) > 0 {
+		var program []unix.SockFilter
+		for _, i := range filter {
+			program = append(program, unix.SockFilter{Code: i.Op, Jt: i.Jt, Jf: i.Jf, K: i.K})
+		}
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}))
+	}
 	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network order
-	return fd, os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all}))
-}
-
-// openCable opens the other end of a device. It runs in the namespace which that is in.
-func (s *site) openCable(device vnetlink.Link) error {
-	a := device.Attrs()
-	end, err := vnetlink.LinkByIndex(a.ParentIndex)
-	if err != nil || end.Type() != "veth" || end.Attrs().ParentIndex != a.Index {
-		return errors.Join(fmt.Errorf("device %s is not one end of a veth whose other end is on this host: nothing can be sent into it", a.Name), err)
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all}))
 	}
-	if s.mouth, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
-		return os.NewSyscallError("socket", err)
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
 	}
-	return os.NewSyscallError("bind", unix.Bind(s.mouth, &unix.SockaddrLinklayer{Ifindex: end.Attrs().Index}))
+	return fd, nil
 }
-
-// put puts a frame on the cable.
-func (s *site) put(f []byte) error {
-	return os.NewSyscallError("write", ignoreCount(unix.Write(s.mouth, f)))
-}
-
-func ignoreCount(_ int, err error) error { return err }
 
 // receive waits for the next frame that the router sends by one of its ports.
 func (s *site) receive(ctx context.Context) (f frame.Frame, port string, err error) {
@@ -240,47 +222,6 @@ func (s *site) owns(a netip.Addr) bool {
 	return floating || slices.ContainsFunc(ports(s.router), func(p dataplane.Port) bool {
 		return slices.ContainsFunc(p.Addrs, func(own netip.Prefix) bool { return own.Addr() == a })
 	})
-}
-
-// connection finds what the kernel has noted of the connection that a packet begins. Asking for it
-// alone would wait for an answer that some kernels leave out; so all are read.
-func (s *site) connection(p dataplane.Packet) (f conntrack.Flow, found bool, err error) {
-	family := conntrack.NewFilter().Family(unix.AF_INET)
-	if p.Src.Is6() {
-		family = conntrack.NewFilter().Family(unix.AF_INET6)
-	}
-	flows, err := s.flows.DumpFilter(family, nil)
-	if err != nil {
-		return f, false, fmt.Errorf("list connections: %w", err)
-	}
-	proto := frame.First(p, nil).Proto
-	i := slices.IndexFunc(flows, func(f conntrack.Flow) bool {
-		t := f.TupleOrig
-		if t.IP.SourceAddress != p.Src || t.IP.DestinationAddress != p.Dst || t.Proto.Protocol != proto {
-			return false
-		}
-		if p.Proto == dataplane.ICMP {
-			return t.Proto.ICMPID == p.SrcPort
-		}
-		return t.Proto.SourcePort == p.SrcPort && t.Proto.DestinationPort == p.DstPort
-	})
-	if i < 0 {
-		return f, false, nil
-	}
-	return flows[i], true, nil
-}
-
-// forget removes the connection that a packet has begun.
-func (s *site) forget(p dataplane.Packet) error {
-	f, found, err := s.connection(p)
-	if err != nil || !found {
-		return err
-	}
-	err = s.flows.Delete(conntrack.Flow{TupleOrig: f.TupleOrig, TupleReply: f.TupleReply, ID: f.ID})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // onOneCPU runs fn on a thread that does not move.

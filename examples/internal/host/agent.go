@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/examples/internal/daemon"
+	"github.com/l3kit/l3kit/examples/internal/explain"
 	"github.com/l3kit/l3kit/examples/internal/setting"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -122,12 +124,14 @@ func (a *Agent) Part(login natsbus.Login, downTime time.Duration) daemon.Part {
 		go obey(ctx, claimed, loop, settings, p.Log)
 		p.Log.Info("agent started", "host", login.Host, "dataplane", a.Dataplane, "wiring", a.Wiring, "mode", config.Capabilities.Mode,
 			"cache", a.Cache)
-		return run(ctx, loop, src)
+		watcher := explain.NewWatcher(a.explained(), p.Log)
+		defer watcher.Close()
+		return run(ctx, loop, src, watcher)
 	}
 }
 
 // run ends the loop before the connection, and both when one fails.
-func run(ctx context.Context, loop *agent.Agent, src *source) error {
+func run(ctx context.Context, loop *agent.Agent, src *source, watcher *explain.Watcher) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
@@ -137,7 +141,11 @@ func run(ctx context.Context, loop *agent.Agent, src *source) error {
 		defer stop()
 		refused <- src.keep(connected)
 	}()
+	var answering sync.WaitGroup
+	answering.Go(func() { src.Answer(ctx, watcher.Answer) })
 	err := loop.Run(ctx)
+	stop()
+	answering.Wait()
 	disconnect()
 	return errors.Join(err, <-refused)
 }

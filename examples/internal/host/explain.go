@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,7 @@ func (e *Explain) Run(ctx context.Context, out io.Writer) error {
 	}
 	if router.Transit != nil {
 		if e.Check {
-			return errors.New("--check is for routers that are whole on this host, and this one is distributed")
+			return errors.New("--check is for routers that are whole on this host, and this one is distributed: server explain --check sends the packet")
 		}
 		const here = "this host"
 		instances := []explain.Instance{{Host: here, Router: router}}
@@ -38,7 +39,7 @@ func (e *Explain) Run(ctx context.Context, out io.Writer) error {
 		}
 		return e.AnswerAcross(out, instances, "")
 	}
-	return e.Answer(ctx, out, router, explain.Host{NS: e.ns, Dir: e.Namespaces})
+	return e.Answer(ctx, out, router, e.explained())
 }
 
 // router returns the router that was asked about. If that is a part of a distributed one, others
@@ -74,4 +75,13 @@ func (e *Explain) router() (r dataplane.Router, others []dataplane.Router, err e
 		others = append(others, o.Router)
 	}
 	return a.Router, others, nil
+}
+
+// explained is the host for package explain.
+func (m *Machine) explained() explain.Host {
+	h := explain.Host{NS: m.ns, Dir: m.Namespaces}
+	if m.Wiring == "ovs" {
+		h.Switch = cmp.Or(m.OVS.RunDir, "/run/openvswitch")
+	}
+	return h
 }

@@ -26,6 +26,8 @@ type spread struct {
 	compute []*deployment.Host
 	nodes   []*deployment.Host
 	frames  map[string]*lab.Frames
+
+	explainer *deployment.Program
 }
 
 func startSpread(t *testing.T, backend string) *spread {
@@ -218,6 +220,10 @@ func testDistributedRouter(t *testing.T, backend string) {
 	t.Cleanup(func() { require.NoError(t, service.Close()) })
 
 	t.Run("everything works", func(t *testing.T) { everything(t, true); s.contained() })
+
+	if backend == "nftables" {
+		t.Run("a lost packet is found", func(t *testing.T) { s.findsLosses(t, tiers[0], tiers[1], client, s.nodes[centre]) })
+	}
 
 	t.Run("the network node is lost", func(t *testing.T) {
 		victim := s.nodes[centre]

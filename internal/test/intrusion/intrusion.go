@@ -26,7 +26,7 @@ type Intrusion struct {
 // Own returns the subjects of the control plane's account that the host's own agent reaches.
 func (i Intrusion) Own() []string {
 	return []string{
-		"session." + i.Host, "reports." + i.Host, "$KV.agents." + i.Host,
+		"session." + i.Host, "reports." + i.Host, "$KV.agents." + i.Host, "answers." + i.Host,
 		"$JS.API.CONSUMER.MSG.NEXT.KV_routers." + i.Host, "$JS.API.CONSUMER.MSG.NEXT.KV_peers." + i.Host,
 	}
 }
@@ -56,7 +56,7 @@ func (i Intrusion) subjects() (all []string) {
 	}
 	for _, host := range []string{i.Host, i.Victim, "*"} {
 		all = append(all, "$KV.routers."+host+"."+i.Theirs, "$KV.routers."+host+"."+i.Router, "$KV.routers."+host+".=", "$KV.agents."+host,
-			"$KV.peers."+host, "reports."+host, "session."+host)
+			"$KV.peers."+host, "reports."+host, "session."+host, "questions."+host, "answers."+host)
 	}
 	all = append(all, i.Acks...)
 	all = append(all, local...)
@@ -70,8 +70,8 @@ func (i Intrusion) subjects() (all []string) {
 	)
 }
 
-// local are the subjects of the host's own account that lead to the control plane.
-var local = []string{"session", "report", "heartbeat", "routers.next", "peers.next"}
+// local are the subjects of the host's own account that lead to the control plane, or come from it.
+var local = []string{"session", "report", "heartbeat", "routers.next", "peers.next", "answer", "question"}
 
 // bodies make JetStream answer: with nothing, at once or late, with an error, or somewhere else.
 func (i Intrusion) bodies() []string {
