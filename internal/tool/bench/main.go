@@ -138,6 +138,7 @@ var measurements = []measurement{
 	{"dvr/apply-route", applyRoute},
 	{"dvr/direct", direct},
 	{"dvr/sighting", sighting},
+	{"dvr/forward", eastWest},
 	{"scheduler/place-100000", place},
 	{"e2e/router", e2e},
 	{"agent/start-500", func(ctx context.Context) ([]row, error) { return agentStart(ctx, 500) }},
