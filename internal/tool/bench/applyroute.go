@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -12,8 +13,9 @@ import (
 
 // applyRoute measures an Apply of an edge that has one more remote workload, with few present and
 // with a thousand.
-func applyRoute(ctx context.Context) (rows []row, err error) {
+func applyRoute(ctx context.Context) ([]row, error) {
 	const few, many, runs = 10, 1000, 200
+	var rows []row
 	for _, b := range []backend{nft, ipt} {
 		var sizes []row
 		for _, n := range []int{few, many} {
@@ -29,7 +31,7 @@ func applyRoute(ctx context.Context) (rows []row, err error) {
 	return rows, nil
 }
 
-func applyRouteAt(ctx context.Context, b backend, present, runs int) (time.Duration, error) {
+func applyRouteAt(ctx context.Context, b backend, present, runs int) (took time.Duration, err error) {
 	s, err := newStage(ctx, b)
 	if err != nil {
 		return 0, err
@@ -41,14 +43,17 @@ func applyRouteAt(ctx context.Context, b backend, present, runs int) (time.Durat
 			return 0, err
 		}
 	}
-	defer s.dataplane.Delete(context.WithoutCancel(ctx), r.ID)
+	defer func() { err = errors.Join(err, s.dataplane.Delete(context.WithoutCancel(ctx), r.ID)) }()
 	time.Sleep(time.Second) // announcements are over
 	var samples []time.Duration
 	more := edge(present)
 	more.Transit.Routes = slices.Insert(more.Transit.Routes, 1+present/2, remote(present-1)) // where compiling puts it
 	for range runs {
 		d, err := timed(func() error {
-			_, err := s.dataplane.Apply(ctx, more)
+			plan, err := s.dataplane.Apply(ctx, more)
+			if err == nil && len(plan.Steps) != 1 {
+				err = fmt.Errorf("one route is %d steps", len(plan.Steps))
+			}
 			return err
 		})
 		if err != nil {
