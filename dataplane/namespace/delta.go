@@ -29,7 +29,7 @@ func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error
 func (s *site) sysctlsHold() bool {
 	holds := false
 	err := netns.Do(s.FD, func() error {
-		differ, err := readSysctls(sysctls, told)
+		differ, err := readSysctls(sysctls, unread)
 		if holds = len(differ) == 0; !holds || err != nil {
 			return err
 		}

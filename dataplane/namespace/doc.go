@@ -36,7 +36,8 @@
 // iptables-legacy the kernel tells nothing: its fingerprint is taken twice a second, and less often
 // where that would take more than one part in fifty of a processor. What has neither notification
 // nor proof is left to whoever applies the router from time to time: sysctls other than forwarding
-// and the reverse path filter, and rules of the variant of iptables that is not written with.
+// and the reverse path filter, and rules of the variant of iptables that is not written with. How
+// devices get link-local addresses by themselves is put right before the next one is made.
 //
 // # What is ours
 //

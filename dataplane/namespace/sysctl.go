@@ -15,9 +15,10 @@ import (
 // sysctl is a setting below /proc/sys/net (ip-sysctl.rst, nf_conntrack-sysctl.rst of the kernel).
 type sysctl struct {
 	name, value string
-	// told says that the kernel sends a notification when it changes (RTM_NEWNETCONF), so that it
-	// need not be read to be known.
-	told bool
+	// unread says that it need not be read to know that a router is as it was left: the kernel sends
+	// a notification when it changes (RTM_NEWNETCONF), or it matters when a device is made, which a
+	// full convergence does.
+	unread bool
 }
 
 // sysctls are the settings of every router's namespace. Devices are made after them and inherit
@@ -38,7 +39,7 @@ var sysctls = []sysctl{
 	{"ipv4/conf/all/promote_secondaries", "1", false}, // another address of a subnet survives when the first one goes
 	{"ipv4/fib_multipath_hash_policy", "1", false},    // ECMP by flow, not by pair of hosts
 	{"ipv6/conf/all/forwarding", "1", true},
-	{"ipv6/conf/default/addr_gen_mode", "1", false}, // none: link-local addresses are made like the others
+	generateMode,
 	{"ipv6/conf/default/accept_ra", "0", false},
 	{"ipv6/conf/default/accept_dad", "0", false},
 	{"ipv6/conf/default/dad_transmits", "0", false},
@@ -46,6 +47,13 @@ var sysctls = []sysctl{
 	{"ipv6/fib_multipath_hash_policy", "1", false},
 	conntrackSysctl,
 }
+
+// generateMode is none (1): link-local addresses are made like the others. While anybody else holds
+// the kernel's lock for configuration (RTNL), which all namespaces share, a thread that reads it
+// does not sleep, but is sent back to begin the system call again and again (restart_syscall in
+// addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c). On a busy host that takes most of the time of
+// an Apply that has little to do.
+var generateMode = sysctl{"ipv6/conf/default/addr_gen_mode", "1", true}
 
 // conntrackSysctl exists once the kernel has connection tracking, which on many the first rules
 // bring in: then it is set after those.
@@ -136,7 +144,7 @@ func readSysctls(list []sysctl, skip func(sysctl) bool) ([]sysctl, error) {
 
 func none(sysctl) bool { return false }
 
-func told(s sysctl) bool { return s.told }
+func unread(s sysctl) bool { return s.unread }
 
 // optional says that a kernel may lack the setting: one started without IPv6, or one that tracks no
 // connections yet.

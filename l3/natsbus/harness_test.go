@@ -136,8 +136,9 @@ type world struct {
 	hosts      []string
 	outbox     []l3.Notice
 	seq        uint64
-	held       chan struct{} // PlacementOf waits for it, when it is there
-	waiting    chan struct{} // closed when it waits
+	held       chan struct{}     // PlacementOf waits for it, when it is there
+	waiting    chan struct{}     // closed when it waits
+	asked      func(host string) // called by PlacementOf, when it is there
 	broken     bool
 	failed     int // how often it was broken when it was asked
 	dones      int
@@ -165,6 +166,10 @@ func (w *world) notice(host, id string, epoch uint64, gone bool) {
 func (w *world) put(host string, ids ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.change(host, ids...)
+}
+
+func (w *world) change(host string, ids ...string) {
 	for _, id := range ids {
 		was, had := w.at[id]
 		if had && was.Host != host {
@@ -257,6 +262,11 @@ func (w *world) Reconcile(_ context.Context, queued []l3.Placement) (restored bo
 func (w *world) PlacementOf(_ context.Context, host, id string) (l3.Placement, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if asked := w.asked; asked != nil {
+		w.mu.Unlock()
+		asked(host)
+		w.mu.Lock()
+	}
 	p, err := w.placement(host, id)
 	if held := w.held; held != nil {
 		w.held = nil

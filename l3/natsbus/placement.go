@@ -55,16 +55,19 @@ func (b *Bus) trySettle(ctx context.Context, desired l3.Desired, subject, host, 
 		return false, err
 	}
 	want := valueOf(p)
-	have, unreadable := decodeRouter(host, routerID, was.value)
+	have, unreadable := decodeVersion(host, was.value)
 	same := was.sequence > 0 && unreadable == nil && have.Deployment == want.Deployment
-	if same && have.Router == nil && want.Router == nil && have.newer(want) {
+	if same && !have.present() && want.Router == nil && have.version().Newer(want.version()) {
 		return false, nil // the host is told already that the router left, as of a later version
 	}
 	// A router that comes back has a newer version than the one with which it left.
-	left := have.Router == nil && want.Router != nil && !want.newer(have)
-	if same && (have.newer(want) || left) {
-		return false, fmt.Errorf("%w: epoch %d, revision %d, and not epoch %d, revision %d",
-			errNewer, have.Epoch, have.Revision, want.Epoch, want.Revision)
+	left := !have.present() && want.Router != nil && !want.version().Newer(have.version())
+	if same && (have.version().Newer(want.version()) || left) {
+		// Only now is it worth the time to read the whole value.
+		if _, unreadable = decodeRouter(host, routerID, was.value); unreadable == nil {
+			return false, fmt.Errorf("%w: epoch %d, revision %d, and not epoch %d, revision %d",
+				errNewer, have.Epoch, have.Revision, want.Epoch, want.Revision)
+		}
 	}
 	text, err := json.Marshal(want)
 	if err != nil || bytes.Equal(text, was.value) {

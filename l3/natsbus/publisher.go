@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,28 +168,30 @@ func (p *publisher) drain(ctx context.Context) (int, error) {
 	return len(notices), p.control.Published(ctx, notices)
 }
 
-// publish settles the routers that the notices are about: each router's hosts in the order of their
-// last notices, so that the host that a router has left hears of it first, and each host once,
-// because the present state is published.
+// publish settles the routers that the notices are about. Each host of a router is settled once,
+// because the present state is published. The hosts that routers have left hear of it first.
 func (p *publisher) publish(ctx context.Context, notices []l3.Notice) error {
-	hosts := map[string][]string{}
+	left := map[place]bool{}
 	for _, n := range notices {
-		earlier := slices.DeleteFunc(hosts[n.RouterID], func(h string) bool { return h == n.Host })
-		hosts[n.RouterID] = append(earlier, n.Host)
+		left[place{n.Host, n.RouterID}] = n.Gone // as the last notice says
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for id, all := range hosts {
-		g.Go(func() error {
-			for _, host := range all {
-				if _, err := p.settle(ctx, host, id); err != nil {
-					return err
-				}
+	for _, first := range []bool{true, false} {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallel)
+		for at, gone := range left {
+			if gone != first {
+				continue
 			}
-			return nil
-		})
+			g.Go(func() error {
+				_, err := p.settle(ctx, at.host, at.routerID)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
 	}
-	return g.Wait()
+	return nil
 }
 
 // settle publishes one router. A router that cannot be compiled keeps no other waiting: its host

@@ -2,10 +2,12 @@ package natsbus_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/l3/natsbus"
@@ -32,6 +34,48 @@ func TestPublisherTellsHosts(t *testing.T) {
 	late := watch(t, r.source("h2"))
 	late.until("who comes later is told who left, and is complete", func() bool { return late.synced == 1 && late.gone["r1"] == 3 })
 	require.Empty(t, late.have)
+}
+
+// TestPublisherTellsHostsAtOnce: the hosts of one router do not wait for each other, but all of
+// them wait until the host that it has left is told.
+func TestPublisherTellsHostsAtOnce(t *testing.T) {
+	r := newRig(t)
+	w := newWorld("h1", "h2", "h3")
+	w.put("h1", "r1")
+	r.publish(w)
+	require.Eventually(t, func() bool { return w.pending() == 0 }, patience, time.Millisecond)
+	js, err := jetstream.New(r.nc)
+	require.NoError(t, err)
+	stream, err := js.Stream(t.Context(), "KV_routers")
+	require.NoError(t, err)
+	var mu sync.Mutex
+	asked, together := map[string]bool{}, make(chan struct{})
+	w.mu.Lock()
+	w.asked = func(host string) {
+		if host == "h1" {
+			return
+		}
+		m, err := stream.GetLastMsgForSubject(t.Context(), "$KV.routers.h1.r1")
+		if assert.NoError(t, err) {
+			assert.Contains(t, string(m.Data), `"router":null`, "h1 was not told before %s", host)
+		}
+		mu.Lock()
+		asked[host] = true
+		if len(asked) == 2 {
+			close(together)
+		}
+		mu.Unlock()
+		select {
+		case <-together:
+		case <-time.After(patience):
+			assert.Fail(t, "one host waits for another", host)
+		}
+	}
+	w.notice("h3", "r1", 1, false)
+	w.change("h2", "r1")
+	w.mu.Unlock()
+	require.Eventually(t, func() bool { return w.pending() == 0 }, 2*patience, time.Millisecond)
+	require.Len(t, asked, 2)
 }
 
 // TestPublisherHeldUp: one that was held up for long between compiling and writing does not bring

@@ -50,12 +50,42 @@ func (v routerValue) assignment() agent.Assignment {
 	}
 }
 
-// newer orders the values of one key.
-func (v routerValue) newer(than routerValue) bool {
-	if v.Epoch != than.Epoch {
-		return v.Epoch > than.Epoch
+func (v routerValue) version() agent.Version {
+	return agent.Version{Epoch: v.Epoch, Revision: v.Revision}
+}
+
+// routerVersion is a [routerValue] with the router unread.
+type routerVersion struct {
+	Host       string          `json:"host"`
+	Deployment string          `json:"deployment"`
+	Revision   uint64          `json:"revision"`
+	Epoch      uint64          `json:"epoch"`
+	Router     json.RawMessage `json:"router"`
+}
+
+func (v routerVersion) version() agent.Version {
+	return agent.Version{Epoch: v.Epoch, Revision: v.Revision}
+}
+
+func (v routerVersion) present() bool { return len(v.Router) > 0 && string(v.Router) != "null" }
+
+// decodeVersion reads the value of a key as far as publishers compare it. That costs a fraction of
+// what decodeRouter does.
+func decodeVersion(host string, text []byte) (v routerVersion, err error) {
+	if err := json.Unmarshal(text, &v); err != nil {
+		return v, err
 	}
-	return v.Revision > than.Revision
+	return v, checkValue(host, v.Host, v.Epoch)
+}
+
+func checkValue(host, its string, epoch uint64) error {
+	switch {
+	case its != host:
+		return fmt.Errorf("it is for host %q", its)
+	case epoch == 0:
+		return errors.New("it has no epoch")
+	}
+	return nil
 }
 
 // decodeRouter reads the value of a key. It refuses the value of another host or another router.
@@ -63,12 +93,10 @@ func decodeRouter(host, routerID string, text []byte) (v routerValue, err error)
 	if err := json.Unmarshal(text, &v); err != nil {
 		return v, err
 	}
-	switch {
-	case v.Host != host:
-		return v, fmt.Errorf("it is for host %q", v.Host)
-	case v.Epoch == 0:
-		return v, errors.New("it has no epoch")
-	case v.Router != nil && v.Router.ID != routerID:
+	if err := checkValue(host, v.Host, v.Epoch); err != nil {
+		return v, err
+	}
+	if v.Router != nil && v.Router.ID != routerID {
 		return v, fmt.Errorf("it is of router %q", v.Router.ID)
 	}
 	return v, nil

@@ -78,24 +78,24 @@ func (s *Service) assignments(ctx context.Context, tx l3.Tx, states []l3.RouterS
 	return all, nil
 }
 
-// intentsOf are the intents of states' routers, by the states' IDs.
+// intentsOf are the intents of states' routers, by the states' IDs. Of those who need the intent of
+// a distributed router that is not cached, one reads it, and the others wait for that.
 func (s *Service) intentsOf(ctx context.Context, tx l3.Tx, states []l3.RouterState) (map[string]Intent, error) {
+	keys, err := intentKeys(ctx, tx, states)
+	if err != nil {
+		return nil, err
+	}
 	intents := make(map[string]Intent, len(states))
-	keys := map[string]intentKey{}
-	var missing []l3.RouterState
-	for _, st := range states {
-		if st.RouterID != "" {
-			key, in, known, err := s.cached.get(ctx, tx, st)
-			if err != nil {
-				return nil, err
-			}
-			if known {
-				intents[st.ID] = in
-				continue
-			}
-			keys[st.ID] = key
+	missing := s.cached.get(keys, states, intents)
+	if slices.ContainsFunc(missing, func(st l3.RouterState) bool { return st.RouterID != "" }) {
+		if err := s.cached.lock(ctx); err != nil {
+			return nil, err
 		}
-		missing = append(missing, st)
+		defer s.cached.unlock()
+		missing = s.cached.get(keys, states, intents)
+	}
+	if len(missing) == 0 {
+		return intents, nil
 	}
 	byRouter, err := readIntents(ctx, tx, missing)
 	if err != nil {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -12,9 +13,13 @@ import (
 // router, and each is told in a transaction of its own, in which otherwise everything that is bound
 // on the router's networks would be read again.
 type intentCache struct {
+	reading chan struct{} // holds a token while somebody reads what is missing
+
 	mu   sync.Mutex
 	last []cachedIntent // the newest last
 }
+
+func newIntentCache() *intentCache { return &intentCache{reading: make(chan struct{}, 1)} }
 
 type cachedIntent struct {
 	intentKey
@@ -34,24 +39,52 @@ type intentKey struct {
 // mostIntents bounds the cache. Changes of so many routers can be told to hosts in turns.
 const mostIntents = 16
 
-// get returns the intent of a state's router, if it is known.
-func (c *intentCache) get(ctx context.Context, tx l3.Tx, st l3.RouterState) (key intentKey, in Intent, known bool, err error) {
-	centre := st
-	if st.Edge {
-		if centre, err = tx.RouterStates().Get(ctx, dataplane.CentreID(st.RouterID)); err != nil {
-			return key, in, false, err
+// intentKeys are the keys of distributed routers' intents, by the states' IDs.
+func intentKeys(ctx context.Context, tx l3.Tx, states []l3.RouterState) (map[string]intentKey, error) {
+	keys := map[string]intentKey{}
+	for _, st := range states {
+		if st.RouterID == "" {
+			continue
 		}
+		centre := st
+		if st.Edge {
+			var err error
+			if centre, err = tx.RouterStates().Get(ctx, dataplane.CentreID(st.RouterID)); err != nil {
+				return nil, err
+			}
+		}
+		keys[st.ID] = intentKey{st.RouterID, st.Revision, centre.MAC, centre.Epoch}
 	}
-	key = intentKey{st.RouterID, st.Revision, centre.MAC, centre.Epoch}
+	return keys, nil
+}
+
+// get adds the intents that are known, by the states' IDs, and returns the states of the others.
+func (c *intentCache) get(keys map[string]intentKey, states []l3.RouterState, intents map[string]Intent) (missing []l3.RouterState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, cached := range c.last {
-		if cached.intentKey == key {
-			return key, cached.intent, true, nil
+	for _, st := range states {
+		key, distributed := keys[st.ID]
+		i := slices.IndexFunc(c.last, func(cached cachedIntent) bool { return cached.intentKey == key })
+		if distributed && i >= 0 {
+			intents[st.ID] = c.last[i].intent
+		} else {
+			missing = append(missing, st)
 		}
 	}
-	return key, in, false, nil
+	return missing
 }
+
+// lock begins the reading of what is missing.
+func (c *intentCache) lock(ctx context.Context) error {
+	select {
+	case c.reading <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *intentCache) unlock() { <-c.reading }
 
 func (c *intentCache) put(key intentKey, in Intent) {
 	c.mu.Lock()

@@ -73,7 +73,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: &intentCache{}, crowded: &once{}, log: c.Logger,
+		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: newIntentCache(), crowded: &once{}, log: c.Logger,
 		now:       func() time.Time { return c.Now().UTC().Truncate(time.Second) },
 		committed: make(chan struct{}, 1),
 	}

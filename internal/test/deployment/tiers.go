@@ -23,8 +23,17 @@ type Tiers struct {
 // NewTiers makes so many, with a router that is distributed unless the server's default says
 // otherwise.
 func NewTiers(ctx context.Context, api *gophercloud.ServiceClient, externalNet, name string, n int) (*Tiers, error) {
+	return newTiers(ctx, api, externalNet, name, n, true)
+}
+
+// NewCentralTiers is NewTiers with a central router.
+func NewCentralTiers(ctx context.Context, api *gophercloud.ServiceClient, externalNet, name string, n int) (*Tiers, error) {
+	return newTiers(ctx, api, externalNet, name, n, false)
+}
+
+func newTiers(ctx context.Context, api *gophercloud.ServiceClient, externalNet, name string, n int, distributed bool) (*Tiers, error) {
 	r, err := routers.Create(ctx, api, routers.CreateOpts{
-		Name: name, Distributed: new(true), GatewayInfo: &routers.GatewayInfo{NetworkID: externalNet},
+		Name: name, Distributed: &distributed, GatewayInfo: &routers.GatewayInfo{NetworkID: externalNet},
 	}).Extract()
 	if err != nil {
 		return nil, err

@@ -108,6 +108,15 @@ floating IP is an address on the gateway device, and the kernel walks that list 
 ports (` + "`" + `ovs-vsctl/add-port-1000` + "`" + `), and a plug waits for it, because before that the port passes
 nothing.
 
+Of distributed routers (` + "`" + `dvr/…` + "`" + `):
+
+- ` + "`" + `dvr/bind` + "`" + ` has 100 simulated hosts, which read from the bus what they are to realise. The bus syncs
+  to disk for each of them, one after the other.
+- ` + "`" + `dvr/direct` + "`" + ` and ` + "`" + `dvr/sighting` + "`" + ` have an agent, as a process, on each pretended host.
+- ` + "`" + `dvr/forward` + "`" + ` adds up what all hosts on the way of a packet do, because they share the processors of
+  one machine: two edges route twice and send through one tunnel; a network node routes once, and the
+  packet goes through two tunnels. What is not in it is that many hosts share a network node.
+
 `
 
 // machine says what was measured on.

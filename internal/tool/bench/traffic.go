@@ -16,6 +16,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/netns"
+	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
 const rounds = 9
@@ -244,7 +245,7 @@ func forward(ctx context.Context) ([]row, error) {
 		}
 		var base float64
 		for j, f := range flows {
-			rate, err := f.in.rate(packets, func(int) []byte { return f.frame }, f.path.outside)
+			rate, err := f.rate(packets)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", kinds[j].name, err)
 			}
@@ -265,27 +266,38 @@ func forward(ctx context.Context) ([]row, error) {
 	}, nil
 }
 
-// establishedFlow is a connection from the web host to the outside that has been answered once.
+// establishedFlow is a connection that has been answered once.
 type establishedFlow struct {
-	path  *path
-	in    *injector
-	frame []byte
-	ends  []net.Conn
+	client, server netip.AddrPort
+	receiver       *lab.Host
+	in             *injector
+	frame          []byte
+	ends           []net.Conn
 }
 
+// establish begins a connection from the web host to the outside.
 func (p *path) establish() (*establishedFlow, error) {
-	f := &establishedFlow{path: p}
-	var server *net.UDPConn
-	var client net.Conn
-	err := p.outside.Do(func() (err error) {
+	f, err := establish(p.web, p.outside, netip.MustParseAddr("203.0.0.1"))
+	if err != nil {
+		return nil, err
+	}
+	f.frame = udpFrame(dataplane.MAC{2, 0, 0, 0, 0, 2}, p.router.Ports[0].MAC, f.client, f.server)
+	return f, nil
+}
+
+// establish begins a connection of UDP.
+func establish(from, to *lab.Host, at netip.Addr) (*establishedFlow, error) {
+	f := &establishedFlow{server: netip.AddrPortFrom(at, 9), receiver: to}
+	var server, client *net.UDPConn
+	err := to.Do(func() (err error) {
 		server, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 9})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = p.web.Do(func() (err error) {
-		client, err = net.Dial("udp4", "203.0.0.1:9")
+	err = from.Do(func() (err error) {
+		client, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(f.server))
 		return err
 	})
 	if err != nil {
@@ -295,12 +307,16 @@ func (p *path) establish() (*establishedFlow, error) {
 	if err := exchange(server, client); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
-	if f.in, err = newInjector(p.web); err != nil {
+	if f.in, err = newInjector(from); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
-	from := client.LocalAddr().(*net.UDPAddr).AddrPort()
-	f.frame = udpFrame(dataplane.MAC{2, 0, 0, 0, 0, 2}, p.router.Ports[0].MAC, from, netip.MustParseAddrPort("203.0.0.1:9"))
+	f.client = client.LocalAddr().(*net.UDPAddr).AddrPort()
 	return f, nil
+}
+
+// rate sends so many of the client's packets; see [injector.rate].
+func (f *establishedFlow) rate(packets int) (float64, error) {
+	return f.in.rate(packets, func(int) []byte { return f.frame }, f.receiver)
 }
 
 // exchange sends a datagram and its answer, so that the kernel takes the connection for
