@@ -12,7 +12,8 @@ type FloatingIP struct {
 	OwnPort       string     `json:"own_port_id"` // holds the address; hidden
 	PortID        string     `json:"port_id"`     // bound to; empty: unbound
 	FixedIP       netip.Addr `json:"fixed_ip_address"`
-	RouterID      string     `json:"router_id"`  // that translates; empty: unbound
+	RouterID      string     `json:"router_id"`   // that translates; empty: unbound
+	Distributed   bool       `json:"distributed"` // a distributed router translates it on the host of its port, if that can; false: at the centre
 	StateRevision uint64     `json:"generation"` // of the router's [RouterState], with which it is translated; 0: it is not
 
 	// These follow from the router's [RouterState]. Status is stored as it is while Host is alive.
@@ -42,5 +43,6 @@ type FloatingIPSpec struct {
 	Address     *netip.Addr // at creation, by administrators
 	PortID      *string     // empty: unbind
 	FixedIP     *netip.Addr
+	Distributed *bool     // nil: true
 	Tags        *[]string // at creation
 }

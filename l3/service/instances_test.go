@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -187,6 +188,42 @@ func TestFloatingIPsOfEdges(t *testing.T) {
 		s.dvr("h2", agent.ModeDVR, "public")
 		require.Equal(r, fb.Address, s.edge("h2").FloatingIPs[0].Addr, "it reaches the external network by now")
 		require.Empty(r, s.centre("nn").FloatingIPs)
+	})
+}
+
+// TestFloatingIPKeptAtTheCentre: it moves when that is changed, and only then anybody is told.
+func TestFloatingIPKeptAtTheCentre(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		a := s.bound(s.web, "h1")
+		f := one(s.CreateFloatingIPs(s.Context(), s.member, l3.FloatingIPSpec{NetworkID: &s.external.ID, PortID: &a.ID, Distributed: new(false)}))(r)
+		require.False(r, f.Distributed)
+		require.Nil(r, s.edge("h1").Gateway)
+		require.Equal(r, []netip.Addr{f.FixedIP}, s.edge("h1").Transit.Elsewhere, "the edge sends what it has from there to the centre")
+		require.Equal(r, f.Address, s.centre("nn").FloatingIPs[0].Addr)
+		s.applied("nn", "")
+		s.applied("h1", "")
+		s.told()
+
+		set := func(spec l3.FloatingIPSpec) l3.FloatingIP {
+			return ok(s.UpdateFloatingIP(s.Context(), s.member, f.ID, spec, l3.If{}))(r)
+		}
+		moved := set(l3.FloatingIPSpec{Distributed: new(true)})
+		require.True(r, moved.Distributed)
+		require.Equal(r, a.ID, moved.PortID, "it stays bound")
+		require.NotEqual(r, l3.StatusActive, moved.Status, "until both hosts have applied it")
+		require.Equal(r, []string{"h1 edge", "nn centre"}, s.told())
+		require.Equal(r, f.Address, s.edge("h1").FloatingIPs[0].Addr)
+		require.Empty(r, s.centre("nn").FloatingIPs)
+
+		require.Equal(r, moved.Revision, set(l3.FloatingIPSpec{Distributed: new(true)}).Revision)
+		require.Empty(r, s.told())
+		set(l3.FloatingIPSpec{PortID: new("")})
+		s.told()
+		require.False(r, set(l3.FloatingIPSpec{Distributed: new(false)}).Distributed)
+		require.Empty(r, s.told(), "it is not bound")
+		set(l3.FloatingIPSpec{PortID: &a.ID})
+		require.Equal(r, f.Address, s.centre("nn").FloatingIPs[0].Addr)
 	})
 }
 
