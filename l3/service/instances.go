@@ -115,6 +115,7 @@ func (s *Service) advanceInstances(ctx context.Context, w *work, in Intent) (l3.
 		return summary(in.Router.ID, states), nil
 	}
 	w.mark(none)
+	w.spread[in.Router.ID] = true
 	if len(states) == 0 {
 		centre, err := s.newCentre(ctx, w, in)
 		if err != nil {
@@ -161,7 +162,7 @@ func (s *Service) tell(ctx context.Context, w *work, st l3.RouterState) error {
 	case !st.Wanted:
 		err = s.depart(ctx, w, st)
 	default:
-		if err = arrive(ctx, w, st); err == nil {
+		if err = arrive(ctx, w, &st); err == nil {
 			err = s.notify(ctx, w, st, false)
 		}
 	}
@@ -437,6 +438,16 @@ func (s *Service) convert(ctx context.Context, w *work, r l3.Router) error {
 		before := p
 		p.DeviceOwner = interfaceOwner(r)
 		if _, err := put(ctx, w.Ports(), before, &p, s.now()); err != nil {
+			return err
+		}
+	}
+	bound, err := listOf(ctx, w.FloatingIPs(), "router_id", []string{r.ID})
+	if err != nil {
+		return err
+	}
+	for _, f := range bound {
+		f.Holder = l3.Holder{} // nobody has it while the router is down
+		if err := w.FloatingIPs().Refresh(ctx, &f); err != nil {
 			return err
 		}
 	}
