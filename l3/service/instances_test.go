@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -165,6 +166,44 @@ func TestEdgesFollowWorkloads(t *testing.T) {
 
 		ok(s.UpdatePort(s.Context(), s.admin, s.bound(s.web, "").ID, l3.PortSpec{Name: new("x")}, l3.If{}))(r)
 		require.Empty(r, s.told(), "a port without a host is nobody's concern")
+	})
+}
+
+// TestEdgeWaitsForAWorkloadThatMigrates: it is there when the workload arrives, and sends what is for
+// it to where it still runs.
+func TestEdgeWaitsForAWorkloadThatMigrates(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		a := s.bound(s.web, "h1")
+		addr := a.FixedIPs[0].IPAddress.String()
+		profile := func(text string) {
+			r.Helper()
+			ok(s.UpdatePort(s.Context(), s.admin, a.ID, l3.PortSpec{Profile: new(json.RawMessage(text))}, l3.If{}))(r)
+		}
+		s.told()
+		profile(`{"migrating_to": 7}`)
+		profile(`{"migrating_to": "h4"}`)
+		require.Equal(r, "h1 nn", s.hosts(), "h4 routes nothing")
+		require.Empty(r, s.told())
+		profile(`{"migrating_to": "h2"}`)
+		require.Equal(r, "h1 h2 nn", s.hosts())
+		e1, e2 := s.edge("h1"), s.edge("h2")
+		require.Equal(r, []string{addr}, neighboursOn(e1))
+		require.Empty(r, neighboursOn(e2))
+		require.Len(r, e2.Ports, 1, "the leg that it needs")
+		require.Equal(r, e1.Transit.Addrs[0].Addr().String(), routed(e2)[addr+"/32"])
+
+		s.move(a, "h2")
+		require.Equal(r, "h2 nn", s.hosts())
+		require.Equal(r, []string{addr}, neighboursOn(s.edge("h2")))
+		require.Equal(r, e2.Transit.MAC, s.edge("h2").Transit.MAC, "it is the same edge")
+		profile(`{}`)
+		require.Equal(r, "h2 nn", s.hosts())
+
+		profile(`{"migrating_to": "h1"}`)
+		require.Equal(r, "h1 h2 nn", s.hosts())
+		profile(`{}`)
+		require.Equal(r, "h2 nn", s.hosts(), "it was given up")
 	})
 }
 
