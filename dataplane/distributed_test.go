@@ -169,6 +169,11 @@ var invalidInstances = map[string]struct {
 	"fixed here and elsewhere":  {func(r *dataplane.Router) { r.Transit.Elsewhere[0] = addr("10.0.0.5") }, "Transit.Elsewhere[0]: 10.0.0.5 has a floating IP of this instance"},
 	"a floating IP of a remote": {func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = addr("10.0.1.6") }, "FloatingIPs[0].Fixed: 10.0.1.6 is not a neighbour of Ports[1], which is anycast"},
 	"a remote next hop":         {func(r *dataplane.Router) { r.Routes[0].NextHop = addr("10.0.1.6") }, "Routes[0].NextHop: 10.0.1.6 is not a neighbour of Ports[1]"},
+	"a next hop behind an edge": {func(r *dataplane.Router) {
+		*r = centre()
+		r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: prefix("2001:db8:0:1::70/124"), NextHop: addr("fe80::1")})
+		r.Routes = []dataplane.Route{{Dest: prefix("2001:db8:9::/48"), NextHop: addr("2001:db8:0:1::77")}}
+	}, "Routes[0].NextHop: 2001:db8:0:1::77 is behind another instance: the next hop must be that of Transit.Routes[8]"},
 	"SNAT without an address":   {func(r *dataplane.Router) { r.Gateway.SNAT = true }, "Gateway.SNAT: a gateway for floating IPs only"},
 	"an address too many":       {func(r *dataplane.Router) { r.Gateway.Addrs = []netip.Prefix{prefix("203.0.113.3/24")} }, "Gateway.Addrs: a gateway for floating IPs only has none"},
 	"no hairpin":                {func(r *dataplane.Router) { r.Gateway.Hairpin = netip.Addr{} }, "Gateway.Hairpin: is missing"},

@@ -190,9 +190,16 @@ func extraHops(r dataplane.Router) (hops []netip.Addr) {
 		}
 	}
 	if r.Transit != nil {
+		remote := addr("2001:db8:0:1::3") // may be at another instance; see genTransit
+		hops = slices.DeleteFunc(hops, func(a netip.Addr) bool { return a == remote && !onAnycast(r, a) })
 		hops = append(hops, addr("169.254.64.2"), addr("fe80::2"))
 	}
 	return hops
+}
+
+// onAnycast says that an address is a neighbour of an anycast port.
+func onAnycast(r dataplane.Router, a netip.Addr) bool {
+	return slices.ContainsFunc(r.Ports, func(p dataplane.Port) bool { return p.Anycast != nil && slices.Contains(p.Anycast.Neighbours, a) })
 }
 
 // makeEdge makes a router that was drawn an edge: some of its workloads are here, and others behind

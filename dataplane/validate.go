@@ -19,8 +19,8 @@ const (
 //
 // Every subnet is on one port only, every address in one place; the external network's subnets
 // overlap none of the internal ports'. A floating IP stands for an address in a subnet of an
-// internal port, and needs a gateway with an IPv4 address. Next hops are neighbours, and no IPv6
-// route leads what is for one out by another port. It takes time proportional to the size of the
+// internal port, and needs a gateway with an IPv4 address. Next hops are neighbours, or instances on
+// the transit, and no IPv6 route leads what is for one out by another port. It takes time proportional to the size of the
 // router.
 func (r Router) Validate() error {
 	c := checker{
@@ -41,6 +41,7 @@ func (r Router) Validate() error {
 	if r.Transit != nil {
 		c.hasTransit = true
 		c.transitPort(r.Transit)
+		c.remote = newRemotes(r.Transit.Routes)
 	}
 	if r.Gateway != nil {
 		c.gatewayPort(r.Gateway)
@@ -90,6 +91,7 @@ type checker struct {
 	onLink     []subnet // subnets of the external network, without an own address
 
 	hasTransit   bool
+	remote       remotes
 	neighboursOf map[string]map[netip.Addr]bool // of anycast ports, by path
 }
 

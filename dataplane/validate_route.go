@@ -53,6 +53,11 @@ func (c *checker) neighbour(path string, a netip.Addr) {
 		}
 	}
 	unique(c.neighbours, a, path)
+	if _, bits := c.link(a); a.Is6() && !c.onNeighbour(a) {
+		if i, ok := c.remote.lead(a, bits); ok {
+			c.fault(path, "%s is behind another instance: the next hop must be that of Transit.Routes[%d]", a, i)
+		}
+	}
 }
 
 func (c *checker) routes(routes []Route) {

@@ -109,6 +109,41 @@ func (c *checker) away(a netip.Addr) bool {
 	return anycast && !known[a]
 }
 
+// onNeighbour says that an address is among the neighbours of an anycast port.
+func (c *checker) onNeighbour(a netip.Addr) bool {
+	s := c.subnetOf(a)
+	return s != nil && c.neighboursOf[s.port][a]
+}
+
+// remotes are IPv6 routes to other instances, by destination. Linux refuses a next hop on a port that
+// one of them leads to over the transit (ip6_route_check_nh); an IPv4 one it asks for on the port.
+type remotes struct {
+	index map[netip.Prefix]int
+	bits  [129]bool // lengths of destinations
+}
+
+func newRemotes(routes []Route) remotes {
+	r := remotes{index: map[netip.Prefix]int{}}
+	for i, x := range routes {
+		if x.Dest.IsValid() && x.Dest.Addr().Is6() {
+			r.index[x.Dest] = i
+			r.bits[x.Dest.Bits()] = true
+		}
+	}
+	return r
+}
+
+// lead returns a route to an address whose destination is at least so long.
+func (r *remotes) lead(a netip.Addr, bits int) (index int, ok bool) {
+	for n := a.BitLen(); n >= bits && !ok; n-- {
+		if r.bits[n] {
+			dest, _ := a.Prefix(n)
+			index, ok = r.index[dest]
+		}
+	}
+	return index, ok
+}
+
 // transit checks where the transit leads.
 func (c *checker) transit(r *Router) {
 	t := r.Transit

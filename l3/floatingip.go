@@ -12,14 +12,25 @@ type FloatingIP struct {
 	OwnPort       string     `json:"own_port_id"` // holds the address; hidden
 	PortID        string     `json:"port_id"`     // bound to; empty: unbound
 	FixedIP       netip.Addr `json:"fixed_ip_address"`
-	RouterID      string     `json:"router_id"`  // that translates; empty: unbound
-	StateRevision uint64     `json:"generation"` // of the router's [RouterState], with which it is translated; 0: it is not
+	RouterID      string     `json:"router_id"`   // that translates; empty: unbound
+	Distributed   bool       `json:"distributed"` // a distributed router translates it on the host of its port, if that can; false: at the centre
+	StateRevision uint64     `json:"generation"`  // of the router's [RouterState], with which it is translated; 0: it is not
+
+	// Holder is the instance of a distributed router that translates; zero: none does yet, or the
+	// router is not distributed.
+	Holder Holder `json:"holder,omitzero"`
 
 	// These follow from the router's [RouterState]. Status is stored as it is while Host is alive.
 	Status       Status       `json:"status"`
 	Host         string       `json:"host"` // of the router; empty: none, or it is DOWN anyway
 	StatusReason string       `json:"-"`    // why Status is ERROR; an attribute of ours
 	PortDetails  *PortDetails `json:"-"`    // of the port bound to; nil: unbound
+}
+
+// Holder is a router, or an instance of one, on a host.
+type Holder struct {
+	Host     string `json:"host"`
+	Instance string `json:"instance"` // as the host knows it; see [RouterState.Instance]
 }
 
 // PortDetails is what a floating IP shows of its port.
@@ -42,5 +53,6 @@ type FloatingIPSpec struct {
 	Address     *netip.Addr // at creation, by administrators
 	PortID      *string     // empty: unbind
 	FixedIP     *netip.Addr
+	Distributed *bool     // nil: true
 	Tags        *[]string // at creation
 }

@@ -1,6 +1,7 @@
 package l3
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
@@ -35,6 +36,9 @@ type Departure struct {
 	Revision uint64    `json:"revision"`          // the router's last revision there
 	Request  string    `json:"request,omitempty"` // because of which it left; see [WithRequest]
 	At       time.Time `json:"at"`
+
+	// Left is the floating IPs that others may have by now, as [RouterState].Left.
+	Left []netip.Addr `json:"left,omitempty"`
 
 	// Orphan says that the router is removed whosever it is. Else the host keeps a router of that
 	// ID if it belongs to another deployment.

@@ -46,6 +46,11 @@ type RouterState struct {
 	ReportedBy  string    `json:"reported_by,omitempty"`  // as Report.Instance
 	ReportedSeq uint64    `json:"reported_seq,omitempty"` // as Report.Seq
 
+	// Left is the floating IPs for which the host answers until it has applied LeftAt. Whoever has
+	// one of them by then announces it again.
+	Left   []netip.Addr `json:"left,omitempty"`
+	LeftAt uint64       `json:"left_at,omitempty"`
+
 	// Of an instance of a distributed router.
 	RouterID string        `json:"router_id,omitempty"` // empty: ID is the router's, which is not distributed
 	Edge     bool          `json:"edge,omitempty"`      // on Host because of its workloads there; else it is the centre

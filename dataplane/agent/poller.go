@@ -32,6 +32,14 @@ type Lister interface {
 	Forget(ctx context.Context, router string) error
 }
 
+// SightingLister is a [Lister] that takes sightings: addresses in use behind the anycast ports that
+// it has listed. A later listing may route them to the host where they were seen last. After an
+// error they are sent again.
+type SightingLister interface {
+	Lister
+	Sight(ctx context.Context, s Sightings) error
+}
+
 // Listing is what a control plane has for a host at one moment.
 type Listing struct {
 	Routers    map[string]dataplane.Router // by ID
@@ -90,8 +98,16 @@ func (p *Poller) Report(ctx context.Context, r Report) error {
 // Heartbeat implements [Source]; it does nothing.
 func (*Poller) Heartbeat(context.Context, Heartbeat) error { return nil }
 
-// Sight implements [Source]; it does nothing, as a [Lister] has no use for sightings.
-func (*Poller) Sight(context.Context, Sightings) error { return nil }
+// Sight implements [Source]. It does nothing unless the Lister is a [SightingLister].
+func (p *Poller) Sight(ctx context.Context, s Sightings) error {
+	l, ok := p.Lister.(SightingLister)
+	if !ok {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return l.Sight(ctx, s)
+}
 
 func (p *Poller) list(ctx context.Context) (Listing, error) {
 	p.mu.Lock()

@@ -189,3 +189,41 @@ func TestOnceNamesWhatCouldNotBeRead(t *testing.T) {
 		s.has(router("r1", 1, 1))
 	})
 }
+
+// observer is a table that routes addresses to where they are seen.
+type observer struct {
+	*table
+	err  error
+	seen []agent.Sightings
+}
+
+func (o *observer) Sight(_ context.Context, s agent.Sightings) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.seen = append(o.seen, s)
+	}
+	return o.err
+}
+
+// TestPollerPassesSightingsOn to a lister that takes them, and again after an error.
+func TestPollerPassesSightingsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, list := newTable(t)
+		s.config.Dataplane = dataplane.NewFake(s.host)
+		o := &observer{table: list, err: errors.New("away")}
+		s.config.Source = &agent.Poller{Lister: o, Deployment: "table"}
+		list.put(sightingEdge())
+		s.start()
+		defer s.end()
+		after(time.Second)
+		require.True(t, s.host.Show("r", "web", address(7)))
+		after(time.Second)
+		list.edit(func() { o.err = nil })
+		after(time.Minute)
+		require.Len(t, o.seen, 1)
+		require.Len(t, o.seen[0].Addrs, 1)
+		require.Equal(t, address(7), o.seen[0].Addrs[0].Addr)
+		require.Equal(t, "web", o.seen[0].Addrs[0].PortID)
+	})
+}

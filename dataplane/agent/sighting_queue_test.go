@@ -16,7 +16,14 @@ import (
 func sightingSite(t *testing.T) *site {
 	s := newSite(t)
 	s.config.Dataplane = dataplane.NewFake(s.host)
-	edge := agent.Assignment{Host: "host1", Epoch: 1, Revision: 1, Router: dataplane.Router{
+	s.plane.put(sightingEdge())
+	s.start()
+	after(time.Second)
+	return s
+}
+
+func sightingEdge() agent.Assignment {
+	return agent.Assignment{Host: "host1", Epoch: 1, Revision: 1, Router: dataplane.Router{
 		ID: "r",
 		Ports: []dataplane.Port{{
 			ID: "web", Network: dataplane.Network{ID: "n"}, MAC: dataplane.MAC{2, 0, 0, 0, 0, 1}, MTU: 1500,
@@ -30,10 +37,6 @@ func sightingSite(t *testing.T) *site {
 			Centre: []netip.Addr{netip.MustParseAddr("169.254.64.9")},
 		},
 	}}
-	s.plane.put(edge)
-	s.start()
-	after(time.Second)
-	return s
 }
 
 // address is the nth of 10.0.1.0 and following.

@@ -35,7 +35,7 @@ func (s *scene) centrally(probes ...probe) {
 }
 
 func centreForwards(s *scene) {
-	s.apply(with(centre(), behind, route("10.8.0.0/24", "169.254.64.2")))
+	s.apply(with(centre(), behind, route("10.8.0.0/24", "169.254.64.2"), route("fd00:8::/64", "fe80::2")))
 	s.cast("edge", "app1", "db1", "fw", "outside", "internet", "edge1", "edge2")
 	s.attach(Workload{
 		Name: "other", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: []netip.Prefix{netip.PrefixFrom(fip1, 24)}}},
@@ -51,6 +51,7 @@ func centreForwards(s *scene) {
 		probe{from: "app1", to: db1Addr, at: "db1", sees: app1Addr},
 		probe{from: "edge1", src: web2Addr, to: behindAddr, at: "fw", sees: web2Addr},
 		probe{from: "db1", to: viaPeer, at: "edge2", sees: db1Addr},
+		probe{from: "db1", to: viaPeer6, at: "edge2", sees: db1Addr6},
 		probe{from: "edge1", src: web2Addr, to: viaPeer, at: "edge2", sees: web2Addr},
 		probe{from: "edge1", src: anycastAddr, to: db1Addr, at: "db1", sees: anycastAddr, oneWay: true},
 	)

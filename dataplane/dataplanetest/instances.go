@@ -124,7 +124,7 @@ func instance(name string) (Workload, bool) {
 		}, "169.254.64.1/18", "fe80::1/64")
 	case "edge2":
 		return on("169.254.64.99", centreMAC, []netip.Addr{
-			remoteApp, remoteApp2, remoteApp6, viaPeer,
+			remoteApp, remoteApp2, remoteApp6, viaPeer, viaPeer6,
 		}, "169.254.64.2/18", "fe80::2/64")
 	}
 	return Workload{}, false

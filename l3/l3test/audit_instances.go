@@ -1,6 +1,7 @@
 package l3test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -59,7 +60,7 @@ func (d *database) whole(routerID string) l3.RouterState {
 
 // ofInstances: a distributed router, and no other, has a centre; its instances have numbers and MAC
 // addresses of their own; and it has an edge on every host of an able agent that a workload of its
-// networks is bound to, and on no other.
+// networks is bound to, or moves to, and on no other.
 func (d *database) ofInstances() {
 	type key struct {
 		router string
@@ -95,14 +96,22 @@ func (d *database) ofInstances() {
 		for _, leg := range d.portsOf(r.ID, l3.OwnerDistributedInterface) {
 			for _, p := range d.ports {
 				workload := !p.IsRouterInterface() && p.DeviceOwner != l3.OwnerRouterGateway && p.DeviceOwner != l3.OwnerFloatingIP
-				if p.NetworkID != leg.NetworkID || !workload || !d.able(p.Binding.HostID) {
+				if p.NetworkID != leg.NetworkID || !workload || p.Binding.HostID == "" {
 					continue
 				}
-				k := key{r.ID, p.Binding.HostID}
-				if _, is := edges[k]; !is {
-					d.report("router %s has no edge on host %s, where port %s is", r.ID, p.Binding.HostID, p.ID)
+				var profile map[string]any
+				_ = json.Unmarshal(p.Binding.Profile, &profile)
+				to, _ := profile["migrating_to"].(string)
+				for _, host := range []string{p.Binding.HostID, to} {
+					if !d.able(host) {
+						continue
+					}
+					k := key{r.ID, host}
+					if _, is := edges[k]; !is {
+						d.report("router %s has no edge on host %s, where port %s is, or is to be", r.ID, host, p.ID)
+					}
+					edges[k] = false
 				}
-				edges[k] = false
 			}
 		}
 	}

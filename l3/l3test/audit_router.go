@@ -125,6 +125,11 @@ func (d *database) ofFloatingIPs() {
 			d.report("floating IP %s, %s: its port %s does not hold its address", f.ID, f.Address, f.OwnPort)
 		}
 		owns[f.OwnPort] = f.ID
+		if f.Holder != (l3.Holder{}) {
+			if st, known := d.stateOn(f.Holder.Host, f.Holder.Instance); !known || st.RouterID != f.RouterID || st.Edge && !f.Distributed {
+				d.report("floating IP %s of router %q has the holder %s on host %s", f.ID, f.RouterID, f.Holder.Instance, f.Holder.Host)
+			}
+		}
 		if f.PortID != "" && !d.networks[f.NetworkID].External {
 			d.report("floating IP %s is of network %s, which is not external", f.ID, f.NetworkID)
 		}

@@ -117,6 +117,7 @@ func TestAuditBites(t *testing.T) {
 		"has revision 0":                       func(w *world) { w.rule.Revision = 0 },
 		"and changed at":                       func(w *world) { w.inside.UpdatedAt = time.Time{} },
 		"are not sorted":                       func(w *world) { w.public.Tags = []string{"b", "a"} },
+		"has the holder nobody on host h":      func(w *world) { w.fip.Holder = l3.Holder{Host: "h", Instance: "nobody"} },
 		"has no segment":                       func(w *world) { w.inside.Segments = nil },
 		"are both on segment":                  func(w *world) { w.inside.Segments = w.outside.Segments },
 		"is claimed for network inside, which": func(w *world) { w.inside.Segments[0].ID = 8 },

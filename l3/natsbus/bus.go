@@ -244,11 +244,9 @@ func (b *Bus) tryOpen(ctx context.Context) error {
 	attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for _, c := range b.configs() {
-		s, err := b.js.CreateOrUpdateStream(attempt, c)
-		if err != nil {
+		if err := b.ensureStream(attempt, c); err != nil {
 			return fmt.Errorf("stream %s: %w", c.Name, err)
 		}
-		b.setStream(s)
 	}
 	if err := b.identify(attempt); err != nil {
 		return err
@@ -373,11 +371,19 @@ var errChanged = errors.New("the key was changed meanwhile")
 // put writes a key if it still is as it was read.
 func (b *Bus) put(ctx context.Context, subject string, was entry, value []byte) error {
 	_, err := b.js.Publish(ctx, subject, value, jetstream.WithExpectLastSequencePerSubject(was.sequence))
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if conflicts(err) {
 		return errChanged
 	}
 	return err
+}
+
+// conflicts reports whether a key was not written because it has another sequence number than the
+// write expected. A cluster has a second error for that: another write of the key is on its way to
+// its servers.
+func conflicts(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // purge removes the content that a key had when it was read. What was written since stays.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3/natsbus"
@@ -96,6 +97,38 @@ func TestClusterNodesStoppedInTurn(t *testing.T) {
 	}
 	require.Empty(t, seen.gone)
 	require.False(t, seen.closed)
+}
+
+// TestServersOpenANewBusTogether: each finds the bus without streams and without an identity, and
+// one of them is first. One has other options, as during an upgrade.
+func TestServersOpenANewBusTogether(t *testing.T) {
+	const rounds = 20
+	c := newCluster(t)
+	var buses [nodes]*natsbus.Bus
+	together := func(what func(i int) error) {
+		t.Helper()
+		var g errgroup.Group
+		for i := range nodes {
+			g.Go(func() error { return what(i) })
+		}
+		require.NoError(t, g.Wait())
+		for _, b := range buses {
+			require.Equal(t, buses[0].ID(), b.ID())
+		}
+	}
+	together(func(i int) (err error) {
+		nc := connect(t, natsbus.Login{URLs: c.urls[i : i+1], Password: natsbus.ControlCredential(secret)})
+		buses[i], err = natsbus.Open(t.Context(), nc, newWorld(), natsbus.Options{Replicas: nodes, Lifetime: time.Duration(1+i/2) * time.Hour})
+		return err
+	})
+	js, err := jetstream.New(connect(t, natsbus.Login{URLs: c.urls, Password: natsbus.ControlCredential(secret)}))
+	require.NoError(t, err)
+	routers, err := js.Stream(t.Context(), "KV_routers")
+	require.NoError(t, err)
+	for range rounds {
+		require.NoError(t, routers.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.routers.identity")))
+		together(func(i int) error { return buses[i].Identify(t.Context()) })
+	}
 }
 
 // healthy says whether all copies of the routers are up to date.

@@ -28,3 +28,6 @@ func (p *publisher) ReconcileNow(ctx context.Context) error { return p.reconcile
 
 // Release ends the claim on the database.
 func (b *Bus) Release(ctx context.Context) error { return b.release(ctx) }
+
+// Identify reads the identity of the bus, or gives it one.
+func (b *Bus) Identify(ctx context.Context) error { return b.identify(ctx) }

@@ -194,10 +194,10 @@ func (s *sessions) open(ctx context.Context, r sessionRequest) (a sessionAnswer,
 		return a, err
 	}
 	a.Routers, err = s.markSession(ctx, r.Host, a.ID, jetstream.WithExpectLastSequencePerSubject(began))
-	if err != nil {
-		return a, fmt.Errorf("another session of the host was opened meanwhile: %w", err)
+	if conflicts(err) {
+		err = fmt.Errorf("another session of the host was opened meanwhile: %w", err)
 	}
-	return a, nil
+	return a, err
 }
 
 // consume creates the consumer of a host, in place of the one that it had: a consumer cannot be

@@ -63,7 +63,7 @@ func (b *Bus) repairStream(ctx context.Context, want jetstream.StreamConfig) (ch
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		b.log.Error("a stream of the bus was deleted: creating it", "stream", want.Name)
-		return true, b.recreate(ctx, want)
+		return true, b.ensureStream(ctx, want)
 	case err != nil:
 		return false, err
 	}
@@ -92,15 +92,25 @@ func (b *Bus) replace(ctx context.Context, c jetstream.StreamConfig) error {
 	if err := b.js.DeleteStream(ctx, c.Name); err != nil {
 		return err
 	}
-	return b.recreate(ctx, c)
+	return b.ensureStream(ctx, c)
 }
 
-func (b *Bus) recreate(ctx context.Context, c jetstream.StreamConfig) error {
-	s, err := b.js.CreateOrUpdateStream(ctx, c)
-	if err == nil {
-		b.setStream(s)
+// ensureStream creates a stream, or gives it its configuration. Another server may do the same, with
+// other options, or delete a stream that cannot be changed: between the request that finds the
+// stream missing, or there, and the one that follows from that.
+func (b *Bus) ensureStream(ctx context.Context, c jetstream.StreamConfig) error {
+	const attempts = 5
+	for i := 1; ; i++ {
+		s, err := b.js.CreateOrUpdateStream(ctx, c)
+		if err == nil {
+			b.setStream(s)
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrStreamNotFound) || i == attempts ||
+			!sleep(ctx, time.Duration(i)*20*time.Millisecond) {
+			return err
+		}
 	}
-	return err
 }
 
 // differs names a difference between the configuration that a stream has and the one that it must

@@ -208,11 +208,14 @@ func (a attribute[R, S]) taking(s schema) attribute[R, S] {
 }
 
 // emptiedByNull is the attribute, a list, for which requests may give null: an empty one.
-func (a attribute[R, S]) emptiedByNull() attribute[R, S] {
+func (a attribute[R, S]) emptiedByNull() attribute[R, S] { return a.orNull([]any{}) }
+
+// orNull is the attribute, for which requests may give null instead of a value.
+func (a attribute[R, S]) orNull(value any) attribute[R, S] {
 	read := a.read
 	a.read = func(s *S, v any) error {
 		if v == nil {
-			v = []any{}
+			v = value
 		}
 		return read(s, v)
 	}

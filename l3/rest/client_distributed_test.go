@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -130,6 +131,87 @@ func TestDistributedRouter(t *testing.T) {
 	})
 }
 
+// keptAtCentre are options for floating IPs as clients give them that know the attribute.
+type keptAtCentre struct {
+	floatingips.CreateOptsBuilder
+	floatingips.UpdateOptsBuilder
+	floatingips.ListOptsBuilder
+	Distributed any
+}
+
+func (o keptAtCentre) ToFloatingIPCreateMap() (map[string]any, error) {
+	return o.with(o.CreateOptsBuilder.ToFloatingIPCreateMap())
+}
+
+func (o keptAtCentre) ToFloatingIPUpdateMap() (map[string]any, error) {
+	return o.with(o.UpdateOptsBuilder.ToFloatingIPUpdateMap())
+}
+
+func (o keptAtCentre) with(body map[string]any, err error) (map[string]any, error) {
+	body["floatingip"].(map[string]any)["distributed"] = o.Distributed
+	return body, err
+}
+
+func (o keptAtCentre) ToFloatingIPListQuery() (string, error) {
+	return fmt.Sprintf("?distributed=%v", o.Distributed), nil
+}
+
+// TestFloatingIPSaysDistributed: its owner may set the attribute, change it, and find by it.
+func TestFloatingIPSaysDistributed(t *testing.T) {
+	type floatingIP struct {
+		ID          string `json:"id"`
+		PortID      string `json:"port_id"`
+		Distributed bool   `json:"distributed"`
+	}
+	type extracts interface {
+		ExtractIntoStructPtr(to any, label string) error
+	}
+	onClouds(t, func(c *cloud) {
+		at := c.distributed()
+		port := c.bound(at.inside.ID, "compute-1")
+		read := func(r extracts) (f floatingIP) {
+			c.Helper()
+			require.NoError(c, r.ExtractIntoStructPtr(&f, "floatingip"))
+			return f
+		}
+		create := func(distributed any, port string) floatingIP {
+			c.Helper()
+			return read(floatingips.Create(c.Context(), c.member, keptAtCentre{Distributed: distributed,
+				CreateOptsBuilder: floatingips.CreateOpts{FloatingNetworkID: at.public.ID, PortID: port}}))
+		}
+		update := func(id string, distributed any) floatingIP {
+			c.Helper()
+			return read(floatingips.Update(c.Context(), c.member, id, keptAtCentre{Distributed: distributed, UpdateOptsBuilder: floatingips.UpdateOpts{}}))
+		}
+		unsaid := c.floatingIP(at.public.ID, "")
+		kept, free := create(false, port.ID), create(nil, "")
+		require.False(c, kept.Distributed)
+		require.True(c, free.Distributed)
+		require.True(c, read(floatingips.Get(c.Context(), c.member, unsaid.ID)).Distributed)
+
+		ids := func(distributed bool) (ids []string) {
+			c.Helper()
+			for _, f := range all(c, floatingips.List(c.member, keptAtCentre{Distributed: distributed}), floatingips.ExtractFloatingIPs) {
+				ids = append(ids, f.ID)
+			}
+			return ids
+		}
+		require.Equal(c, []string{kept.ID}, ids(false))
+		require.ElementsMatch(c, []string{unsaid.ID, free.ID}, ids(true))
+
+		changed := update(kept.ID, true)
+		require.True(c, changed.Distributed)
+		require.Equal(c, port.ID, changed.PortID)
+		require.False(c, update(kept.ID, false).Distributed)
+		changed = update(kept.ID, nil)
+		require.True(c, changed.Distributed, "null is the default")
+		require.Equal(c, port.ID, changed.PortID)
+		require.Empty(c, ids(false))
+		status, body := c.raw(c.member, "PUT", "floatingips/"+kept.ID, `{"floatingip": {"distributed": "maybe"}}`)
+		require.Equal(c, http.StatusBadRequest, status, body)
+	})
+}
+
 // TestOnlyAnAdministratorSaysDistributed, and only of a router that is down and stays so.
 func TestOnlyAnAdministratorSaysDistributed(t *testing.T) {
 	onClouds(t, func(c *cloud) {
@@ -161,8 +243,6 @@ func TestOnlyAnAdministratorSaysDistributed(t *testing.T) {
 	})
 }
 
-// TestExtensionsOfDistributedRouters: floating-ip-distributed is not there, because floating IPs do
-// not show where they are.
 func TestExtensionsOfDistributedRouters(t *testing.T) {
 	onClouds(t, func(c *cloud) {
 		e := ok(extensions.Get(c.Context(), c.member, "dvr").Extract())(c)
@@ -170,6 +250,6 @@ func TestExtensionsOfDistributedRouters(t *testing.T) {
 		require.Equal(c, "2014-06-1T10:00:00-00:00", e.Updated)
 		require.NotEmpty(c, e.Description)
 		ok(extensions.Get(c.Context(), c.member, "router-admin-state-down-before-update").Extract())(c)
-		c.refused(extensions.Get(c.Context(), c.member, "floating-ip-distributed").Err, http.StatusNotFound, "HTTPNotFound")
+		require.Equal(c, "2022-08-30T10:00:00-00:00", ok(extensions.Get(c.Context(), c.member, "floating-ip-distributed").Extract())(c).Updated)
 	})
 }

@@ -41,6 +41,8 @@ var extensions = []extension{
 	{"filter-validation", "Filter parameters validation", "2018-07-04T10:00:00-00:00", "Unknown filters are refused.", nil},
 	{"fip-port-details", "Floating IP Port Details Extension", "2018-04-09T10:00:00-00:00",
 		"A floating IP shows the port that it is bound to.", nil},
+	{"floating-ip-distributed", "Floating IP Distributed Extension", "2022-08-30T10:00:00-00:00",
+		"A floating IP can be kept at the centre of a distributed router.", nil},
 	{"floatingip-pools", "Floating IP Pools Extension", "2018-03-21T10:00:00-00:00", "The subnets that floating IPs are of.", nil},
 	{"ip-substring-filtering", "IP address substring filtering", "2017-11-28T09:00:00-00:00",
 		"Ports can be filtered by a part of an address.", nil},

@@ -34,7 +34,7 @@ func portTable() table[l3.Port, l3.PortSpec] {
 
 		field[R, S]("Binding.HostID", hostOrNone, given|found|guarded).taking(textOrNo.schema),
 		field[R, S]("Binding.VNICType", label, given|found).storedOnly(elsewhere),
-		field[R, S]("Binding.Profile", jsonDict, given|guarded).storedOnly(elsewhere),
+		field[R, S]("Binding.Profile", jsonDict, given|guarded), // migrating_to, if it has that, is a host that gets ready
 		field[R, S]("Binding.VIFType", label, found|guarded),
 		field[R, S]("Binding.VIFDetails", jsonDict, guarded),
 

@@ -16,10 +16,14 @@ func (s *Service) depart(ctx context.Context, w *work, st l3.RouterState) error 
 func (s *Service) record(ctx context.Context, w *work, st l3.RouterState, orphan bool) error {
 	d := l3.Departure{
 		ID: onHost(st.Host, st.Instance()), Host: st.Host, RouterID: st.Instance(), Epoch: st.Epoch, Revision: st.Revision, Request: l3.RequestOf(ctx), At: s.now(),
-		Orphan: orphan,
+		Left: st.Left, Orphan: orphan,
 	}
-	err := w.Departures().Update(ctx, &d)
-	if errors.Is(err, l3.ErrAbsent) {
+	before, err := w.Departures().Get(ctx, d.ID)
+	switch {
+	case err == nil:
+		d.Left = union(before.Left, d.Left)
+		err = w.Departures().Update(ctx, &d)
+	case errors.Is(err, l3.ErrAbsent):
 		err = w.Departures().Insert(ctx, d)
 	}
 	if err != nil {
@@ -29,8 +33,15 @@ func (s *Service) record(ctx context.Context, w *work, st l3.RouterState, orphan
 }
 
 // arrive drops the record that a router left the host that it is on now.
-func arrive(ctx context.Context, w *work, st l3.RouterState) error {
-	return dropDeparture(ctx, w, onHost(st.Host, st.Instance()))
+func arrive(ctx context.Context, w *work, st *l3.RouterState) error {
+	d, err := w.Departures().Get(ctx, onHost(st.Host, st.Instance()))
+	if errors.Is(err, l3.ErrAbsent) {
+		return nil
+	}
+	if err == nil && len(d.Left) > 0 {
+		st.Left, st.LeftAt = union(st.Left, d.Left), st.Revision
+	}
+	return orElse(err, dropDeparture(ctx, w, d.ID))
 }
 
 func dropDeparture(ctx context.Context, w *work, id string) error {
@@ -53,16 +64,20 @@ func (s *Service) confirm(ctx context.Context, w *work, r agent.Report) error {
 	if err := dropDeparture(ctx, w, d.ID); err != nil {
 		return err
 	}
-	return s.announce(ctx, w, d)
+	w.left = append(w.left, d.Left...)
+	st, err := stateOf(ctx, w, routerOf(d.RouterID))
+	if err != nil || st.Host == d.Host {
+		return err
+	}
+	return s.announce(ctx, w, st)
 }
 
-// announce has the host that a router is on now announce its addresses. Until the departure, both
-// hosts answered for them, and neighbours and switches may have heard the other one last. For the
-// router nothing changes, and what was applied is as good as the new revision.
-func (s *Service) announce(ctx context.Context, w *work, d l3.Departure) error {
-	st, err := stateOf(ctx, w, routerOf(d.RouterID))
-	if err != nil || st.AgentID == "" || !st.Wanted || st.Host == d.Host {
-		return err
+// announce has the host of a router announce its addresses. Until now, another host answered for
+// them too, and neighbours and switches may have heard that one last. For the router nothing
+// changes, and what was applied is as good as the new revision.
+func (s *Service) announce(ctx context.Context, w *work, st l3.RouterState) error {
+	if st.AgentID == "" || !st.Wanted {
+		return nil
 	}
 	if st.Applied == st.Revision {
 		st.Applied, st.Reported = st.Revision+1, st.Revision+1

@@ -38,7 +38,7 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 	if !n.External {
 		return l3.FloatingIP{}, badRequest("BadRequest", "Bad floatingip request: Network %s is not a valid external network.", n.ID)
 	}
-	f := l3.FloatingIP{Meta: s.newMeta(owner, "", or(spec.Description, "")), NetworkID: n.ID}
+	f := l3.FloatingIP{Meta: s.newMeta(owner, "", or(spec.Description, "")), NetworkID: n.ID, Distributed: or(spec.Distributed, true)}
 	if f.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 		return f, err
 	}
@@ -123,8 +123,9 @@ func (s *Service) ListFloatingIPs(ctx context.Context, who l3.Caller, q l3.Query
 	return floatingIPKind().list(ctx, s, who, q)
 }
 
-// UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description. A spec in
-// which nothing is given unbinds; the port that it is bound to, given again, is no change.
+// UpdateFloatingIP binds, moves or unbinds a floating IP, or changes its description or where it is
+// translated. A spec in which nothing is given unbinds; the port that it is bound to, given again,
+// is no change.
 func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string, spec l3.FloatingIPSpec, cond l3.If) (l3.FloatingIP, error) {
 	return floatingIPKind().change(ctx, s, who, id, cond, nil, func(w *work, f *l3.FloatingIP) error {
 		if err := changeable(spec); err != nil {
@@ -137,7 +138,8 @@ func (s *Service) UpdateFloatingIP(ctx context.Context, who l3.Caller, id string
 func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, f *l3.FloatingIP, spec l3.FloatingIPSpec) error {
 	before := *f
 	set(&f.Description, spec.Description)
-	if spec.PortID == nil && spec.Description == nil && spec.FixedIP == nil {
+	set(&f.Distributed, spec.Distributed)
+	if spec.PortID == nil && spec.Description == nil && spec.FixedIP == nil && spec.Distributed == nil {
 		spec.PortID = new(string)
 	}
 	b := binding{f.PortID, f.FixedIP, f.RouterID}
@@ -150,11 +152,19 @@ func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 			return err
 		}
 	}
-	if b != (binding{f.PortID, f.FixedIP, f.RouterID}) {
+	moves := b != binding{f.PortID, f.FixedIP, f.RouterID}
+	if f.Distributed != before.Distributed && f.RouterID != "" && !moves {
+		r, err := w.Routers().Get(ctx, f.RouterID)
+		if err != nil {
+			return err
+		}
+		moves = r.Distributed // between the centre and an edge
+	}
+	if moves {
 		if err := s.bindTo(ctx, w, f, b); err != nil {
 			return err
 		}
-	} else if before.Description == f.Description {
+	} else if before.Description == f.Description && before.Distributed == f.Distributed {
 		return nil
 	}
 	f.UpdatedAt = s.now()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -115,6 +116,7 @@ func (s *Service) advanceInstances(ctx context.Context, w *work, in Intent) (l3.
 		return summary(in.Router.ID, states), nil
 	}
 	w.mark(none)
+	w.spread[in.Router.ID] = true
 	if len(states) == 0 {
 		centre, err := s.newCentre(ctx, w, in)
 		if err != nil {
@@ -161,7 +163,7 @@ func (s *Service) tell(ctx context.Context, w *work, st l3.RouterState) error {
 	case !st.Wanted:
 		err = s.depart(ctx, w, st)
 	default:
-		if err = arrive(ctx, w, st); err == nil {
+		if err = arrive(ctx, w, &st); err == nil {
 			err = s.notify(ctx, w, st, false)
 		}
 	}
@@ -304,8 +306,12 @@ func locate(ctx context.Context, tx l3.Tx, in Intent) (found []Located, edges []
 	}
 	able := map[string]bool{}
 	for _, p := range ports {
-		if isWorkloadPort(&p) && p.Binding.HostID != "" {
-			able[p.Binding.HostID] = false
+		if !isWorkloadPort(&p) || p.Binding.HostID == "" {
+			continue
+		}
+		able[p.Binding.HostID] = false
+		if to := migratingTo(&p); to != "" {
+			able[to] = false
 		}
 	}
 	hosts := make([]string, 0, len(able))
@@ -324,7 +330,13 @@ func locate(ctx context.Context, tx l3.Tx, in Intent) (found []Located, edges []
 	}
 	slices.SortFunc(edges, func(a, b l3.Agent) int { return cmp.Compare(a.Host, b.Host) })
 	for _, p := range ports {
-		if !isWorkloadPort(&p) || !able[p.Binding.HostID] {
+		if !isWorkloadPort(&p) || p.Binding.HostID == "" {
+			continue
+		}
+		if to := migratingTo(&p); able[to] {
+			found = append(found, Located{NetworkID: p.NetworkID, Host: to}) // an edge that waits for it
+		}
+		if !able[p.Binding.HostID] {
 			continue
 		}
 		if len(p.FixedIPs) == 0 {
@@ -341,6 +353,22 @@ func locate(ctx context.Context, tx l3.Tx, in Intent) (found []Located, edges []
 		}
 	}
 	return found, edges, err
+}
+
+// migratingTo is the host that a workload is about to move to while it runs; empty: none. Whoever
+// moves it says so in the profile of its port's binding, as Neutron's clients do, before it binds the
+// port there.
+func migratingTo(p *l3.Port) string {
+	if len(p.Binding.Profile) == 0 {
+		return ""
+	}
+	var profile struct {
+		MigratingTo string `json:"migrating_to"`
+	}
+	if json.Unmarshal(p.Binding.Profile, &profile) != nil || profile.MigratingTo == p.Binding.HostID {
+		return "" // it is free text
+	}
+	return profile.MigratingTo
 }
 
 // canRoute says that an agent's host can have edges of distributed routers.
@@ -373,21 +401,28 @@ func spread(ctx context.Context, tx l3.Tx, in *Intent, states []l3.RouterState) 
 }
 
 // relocated is touch of the distributed routers on a workload's network, when it was bound to a
-// host, or has left one, or has other addresses there.
+// host, or has left one, or is to move to one, or has other addresses there.
 func (s *Service) relocated(ctx context.Context, w *work, before, after l3.Port) error {
 	port := after
 	if port.ID == "" {
 		port = before
 	}
-	if !isWorkloadPort(&port) || before.Binding.HostID == "" && after.Binding.HostID == "" ||
-		before.Binding.HostID == after.Binding.HostID && slices.Equal(before.FixedIPs, after.FixedIPs) {
+	var hosts []string // that something changes on
+	if before.Binding.HostID != after.Binding.HostID || !slices.Equal(before.FixedIPs, after.FixedIPs) {
+		hosts = append(hosts, before.Binding.HostID, after.Binding.HostID)
+	}
+	if from, to := migratingTo(&before), migratingTo(&after); from != to {
+		hosts = append(hosts, from, to)
+	}
+	hosts = slices.DeleteFunc(hosts, func(host string) bool { return host == "" })
+	if !isWorkloadPort(&port) || len(hosts) == 0 {
 		return nil
 	}
 	forgotten, err := s.forgetSightings(ctx, w, port.NetworkID)
 	if err != nil {
 		return err
 	}
-	agents, err := listOf(ctx, w.Agents(), "host", []string{before.Binding.HostID, after.Binding.HostID})
+	agents, err := listOf(ctx, w.Agents(), "host", hosts)
 	if err != nil || !slices.ContainsFunc(agents, canRoute) && !forgotten {
 		return err // the centre finds it where it is
 	}
@@ -437,6 +472,16 @@ func (s *Service) convert(ctx context.Context, w *work, r l3.Router) error {
 		before := p
 		p.DeviceOwner = interfaceOwner(r)
 		if _, err := put(ctx, w.Ports(), before, &p, s.now()); err != nil {
+			return err
+		}
+	}
+	bound, err := listOf(ctx, w.FloatingIPs(), "router_id", []string{r.ID})
+	if err != nil {
+		return err
+	}
+	for _, f := range bound {
+		f.Holder = l3.Holder{} // nobody has it while the router is down
+		if err := w.FloatingIPs().Refresh(ctx, &f); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,8 @@
 package service_test
 
 import (
+	"encoding/json"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +169,44 @@ func TestEdgesFollowWorkloads(t *testing.T) {
 	})
 }
 
+// TestEdgeWaitsForAWorkloadThatMigrates: it is there when the workload arrives, and sends what is for
+// it to where it still runs.
+func TestEdgeWaitsForAWorkloadThatMigrates(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		a := s.bound(s.web, "h1")
+		addr := a.FixedIPs[0].IPAddress.String()
+		profile := func(text string) {
+			r.Helper()
+			ok(s.UpdatePort(s.Context(), s.admin, a.ID, l3.PortSpec{Profile: new(json.RawMessage(text))}, l3.If{}))(r)
+		}
+		s.told()
+		profile(`{"migrating_to": 7}`)
+		profile(`{"migrating_to": "h4"}`)
+		require.Equal(r, "h1 nn", s.hosts(), "h4 routes nothing")
+		require.Empty(r, s.told())
+		profile(`{"migrating_to": "h2"}`)
+		require.Equal(r, "h1 h2 nn", s.hosts())
+		e1, e2 := s.edge("h1"), s.edge("h2")
+		require.Equal(r, []string{addr}, neighboursOn(e1))
+		require.Empty(r, neighboursOn(e2))
+		require.Len(r, e2.Ports, 1, "the leg that it needs")
+		require.Equal(r, e1.Transit.Addrs[0].Addr().String(), routed(e2)[addr+"/32"])
+
+		s.move(a, "h2")
+		require.Equal(r, "h2 nn", s.hosts())
+		require.Equal(r, []string{addr}, neighboursOn(s.edge("h2")))
+		require.Equal(r, e2.Transit.MAC, s.edge("h2").Transit.MAC, "it is the same edge")
+		profile(`{}`)
+		require.Equal(r, "h2 nn", s.hosts())
+
+		profile(`{"migrating_to": "h1"}`)
+		require.Equal(r, "h1 h2 nn", s.hosts())
+		profile(`{}`)
+		require.Equal(r, "h2 nn", s.hosts(), "it was given up")
+	})
+}
+
 func TestFloatingIPsOfEdges(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		s := newSpreadOut(r)
@@ -187,6 +227,174 @@ func TestFloatingIPsOfEdges(t *testing.T) {
 		s.dvr("h2", agent.ModeDVR, "public")
 		require.Equal(r, fb.Address, s.edge("h2").FloatingIPs[0].Addr, "it reaches the external network by now")
 		require.Empty(r, s.centre("nn").FloatingIPs)
+	})
+}
+
+// TestFloatingIPKeptAtTheCentre: it moves when that is changed, and only then anybody is told.
+func TestFloatingIPKeptAtTheCentre(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		a := s.bound(s.web, "h1")
+		f := one(s.CreateFloatingIPs(s.Context(), s.member, l3.FloatingIPSpec{NetworkID: &s.external.ID, PortID: &a.ID, Distributed: new(false)}))(r)
+		require.False(r, f.Distributed)
+		require.Nil(r, s.edge("h1").Gateway)
+		require.Equal(r, []netip.Addr{f.FixedIP}, s.edge("h1").Transit.Elsewhere, "the edge sends what it has from there to the centre")
+		require.Equal(r, f.Address, s.centre("nn").FloatingIPs[0].Addr)
+		s.applied("nn", "")
+		s.applied("h1", "")
+		s.told()
+
+		set := func(spec l3.FloatingIPSpec) l3.FloatingIP {
+			return ok(s.UpdateFloatingIP(s.Context(), s.member, f.ID, spec, l3.If{}))(r)
+		}
+		moved := set(l3.FloatingIPSpec{Distributed: new(true)})
+		require.True(r, moved.Distributed)
+		require.Equal(r, a.ID, moved.PortID, "it stays bound")
+		require.NotEqual(r, l3.StatusActive, moved.Status, "until both hosts have applied it")
+		require.Equal(r, []string{"h1 edge", "nn centre"}, s.told())
+		require.Equal(r, f.Address, s.edge("h1").FloatingIPs[0].Addr)
+		require.Empty(r, s.centre("nn").FloatingIPs)
+
+		require.Equal(r, moved.Revision, set(l3.FloatingIPSpec{Distributed: new(true)}).Revision)
+		require.Empty(r, s.told())
+		set(l3.FloatingIPSpec{PortID: new("")})
+		s.told()
+		require.False(r, set(l3.FloatingIPSpec{Distributed: new(false)}).Distributed)
+		require.Empty(r, s.told(), "it is not bound")
+		set(l3.FloatingIPSpec{PortID: &a.ID})
+		require.Equal(r, f.Address, s.centre("nn").FloatingIPs[0].Addr)
+	})
+}
+
+// announces says whether a host is told to announce what it has of a router anew.
+func (s *spreadOut) announces(host, instance string) bool {
+	s.Helper()
+	for _, a := range ok(s.DesiredOn(s.Context(), host))(s.rig) {
+		if a.Router.ID == instance {
+			return a.Announce == a.Revision
+		}
+	}
+	return false
+}
+
+// TestFloatingIPIsAnnouncedOnceTheOtherHostHasLetGo: a host that is late answers for a floating IP
+// beside the one that has it by now, and neighbours may have heard it last.
+func TestFloatingIPIsAnnouncedOnceTheOtherHostHasLetGo(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.dvr("h2", agent.ModeDVR, "public")
+		s.dvr("h3", agent.ModeDVR, "public")
+		centre := dataplane.CentreID(s.router.ID)
+		for _, h := range []string{"h1", "h2", "h3"} {
+			s.bound(s.web, h)
+		}
+		a := s.bound(s.web, "h1")
+		f := s.fip(s.external, a.ID)
+		all := func(but ...string) {
+			for _, h := range []string{"h1", "h2", "h3", "nn"} {
+				if !slices.Contains(but, h) {
+					s.applied(h, "")
+				}
+			}
+		}
+		nobody := func() {
+			r.Helper()
+			for _, h := range []string{"h1", "h2", "h3"} {
+				require.False(r, s.announces(h, s.router.ID), h)
+			}
+			require.False(r, s.announces("nn", centre))
+		}
+		all()
+		nobody()
+
+		s.move(a, "h2")
+		all("h1")
+		nobody()
+		s.applied("h1", "no")
+		nobody()
+		s.applied("h1", "")
+		require.True(r, s.announces("h2", s.router.ID))
+		require.False(r, s.announces("h1", s.router.ID))
+		require.False(r, s.announces("nn", centre))
+		require.Equal(r, l3.StatusActive, ok(s.GetFloatingIP(s.Context(), s.admin, f.ID))(r).Status, "it passes packets as before")
+		s.told()
+		all()
+		require.Empty(r, s.told(), "once")
+
+		// It moves on before the first host has let go.
+		s.move(a, "h1")
+		s.move(a, "h3")
+		all("h2")
+		s.told()
+		s.applied("h2", "")
+		require.Equal(r, []string{"h3 edge"}, s.told())
+		require.True(r, s.announces("h3", s.router.ID))
+
+		// To the centre, and back.
+		set := func(spec l3.FloatingIPSpec) {
+			r.Helper()
+			ok(s.UpdateFloatingIP(s.Context(), s.member, f.ID, spec, l3.If{}))(r)
+		}
+		set(l3.FloatingIPSpec{Distributed: new(false)})
+		all("h3")
+		require.False(r, s.announces("nn", centre))
+		s.applied("h3", "")
+		require.True(r, s.announces("nn", centre))
+		set(l3.FloatingIPSpec{Distributed: new(true)})
+		all("nn")
+		require.False(r, s.announces("h3", s.router.ID))
+		s.applied("nn", "")
+		require.True(r, s.announces("h3", s.router.ID))
+
+		// Another workload gets the address after it was given back.
+		b := s.bound(s.web, "h2")
+		require.NoError(r, s.DeleteFloatingIP(s.Context(), s.member, f.ID, l3.If{}))
+		again := one(s.CreateFloatingIPs(s.Context(), s.admin, l3.FloatingIPSpec{ProjectID: &s.member.Project, NetworkID: &s.external.ID, PortID: &b.ID, Address: &f.Address}))(r)
+		require.Equal(r, f.Address, again.Address)
+		all("h3")
+		require.False(r, s.announces("h2", s.router.ID))
+		s.applied("h3", "")
+		require.True(r, s.announces("h2", s.router.ID))
+	})
+}
+
+// TestFloatingIPIsAnnouncedOnceAnEdgeIsGone: the workload that had it was the last one on its host.
+func TestFloatingIPIsAnnouncedOnceAnEdgeIsGone(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.dvr("h2", agent.ModeDVR, "public")
+		a := s.bound(s.web, "h1")
+		s.fip(s.external, a.ID)
+		s.applied("h1", "")
+		s.move(a, "h2")
+		s.applied("h2", "")
+		s.applied("nn", "")
+		left := ok(s.PlacementOf(s.Context(), "h1", s.router.ID))(r)
+		require.False(r, s.announces("h2", s.router.ID))
+		require.NoError(r, s.Report(s.Context(), agent.Report{Host: "h1", RouterID: s.router.ID, Epoch: left.Epoch, Revision: left.Revision, Gone: true}))
+		require.True(r, s.announces("h2", s.router.ID))
+	})
+}
+
+// TestFloatingIPOfAnotherRouterIsAnnounced: both are on hosts of their own.
+func TestFloatingIPOfAnotherRouterIsAnnounced(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		r.agent("h1", "public")
+		ext, in := r.external("public", "203.0.113.0/24"), []l3.Subnet{r.inside("10.0.0.0/24"), r.inside("10.0.1.0/24")}
+		routers := []l3.Router{r.routerTo(ext), r.routerTo(ext)}
+		ports := make([]l3.Port, 2)
+		for i := range routers {
+			r.attach(routers[i], in[i])
+			ports[i] = r.port(r.member, in[i])
+		}
+		f := r.fip(ext, ports[0].ID)
+		r.report(routers[0].ID)
+		ok(r.UpdateFloatingIP(r.Context(), r.member, f.ID, l3.FloatingIPSpec{PortID: &ports[1].ID}, l3.If{}))(r)
+		r.report(routers[1].ID)
+		require.Zero(r, ok(r.DesiredOf(r.Context(), routers[1].ID))(r).Announce)
+		r.report(routers[0].ID)
+		now := ok(r.DesiredOf(r.Context(), routers[1].ID))(r)
+		require.Equal(r, now.Revision, now.Announce)
 	})
 }
 

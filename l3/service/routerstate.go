@@ -105,6 +105,10 @@ func stateOf(ctx context.Context, tx l3.Tx, routerID string) (l3.RouterState, er
 
 // save writes a router's state.
 func save(ctx context.Context, w *work, st l3.RouterState) error {
+	if len(st.Left) > 0 && st.Applied >= st.LeftAt {
+		w.left = append(w.left, st.Left...)
+		st.Left, st.LeftAt = nil, 0
+	}
 	before, err := w.RouterStates().Get(ctx, st.ID)
 	if errors.Is(err, l3.ErrAbsent) {
 		w.mark(l3.RouterState{ID: st.Router()})

@@ -67,7 +67,7 @@ func (s *Service) bind(ctx context.Context, w *work, st *l3.RouterState, a l3.Ag
 	}
 	st.AgentID, st.Host, st.Epoch = a.ID, a.Host, epoch
 	forgetState(st)
-	return arrive(ctx, w, *st)
+	return arrive(ctx, w, st)
 }
 
 // leave records that a router leaves its host for that of an agent. From one name of a machine to

@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -117,6 +118,8 @@ type work struct {
 	l3.Tx
 	notices int                       // added to the outbox
 	marked  map[string]l3.RouterState // routers whose status is to be stored, as they were; see restate
+	spread  map[string]bool           // distributed routers that were advanced; see handOver
+	left    []netip.Addr              // floating IPs for which a host does not answer any more
 	raised  map[string]bool           // resources whose revision has grown, or that are new, by ID
 }
 
@@ -124,7 +127,7 @@ type work struct {
 func (s *Service) update(ctx context.Context, fn func(*work) error) error {
 	var notices int
 	err := s.config.Store.Update(ctx, func(tx l3.Tx) error {
-		w := &work{Tx: tx, raised: map[string]bool{}}
+		w := &work{Tx: tx, spread: map[string]bool{}, raised: map[string]bool{}}
 		err := fn(w)
 		if err == nil {
 			err = s.restate(ctx, w)

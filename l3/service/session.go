@@ -72,7 +72,7 @@ func (s *Service) rejoin(ctx context.Context, w *work, session agent.Session) er
 			}
 			st.Host = session.Host
 			if err == nil {
-				err = arrive(ctx, w, st)
+				err = arrive(ctx, w, &st)
 			}
 			if err == nil {
 				err = s.notify(ctx, w, st, true)

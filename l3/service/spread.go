@@ -169,9 +169,10 @@ func (in Intent) spreading() (*spreading, error) {
 			sp.homes[l.Addr] = l.Host
 		}
 	}
-	for _, f := range in.translations(translatable(whole)) {
-		if home := sp.homes[f.Fixed]; home != "" && sp.edges[home].External {
-			sp.served[f.Fixed] = home
+	for i := range in.FloatingIPs {
+		f := &in.FloatingIPs[i]
+		if home := sp.homes[f.FixedIP]; f.Distributed && home != "" && sp.edges[home].External {
+			sp.served[f.FixedIP] = home
 		}
 	}
 	return sp, nil

@@ -239,6 +239,29 @@ func (f *fabric) check(p probe) error {
 	return fmt.Errorf("%+v\nby %q: %v\nwant %v\n%v", p, path, got, wants, traces)
 }
 
+// placed says whether each floating IP is where it belongs, and nowhere else: on the host of its
+// address if that reaches the external network and the floating IP may be there, and else at the
+// centre.
+func (f *fabric) placed() error {
+	reaches := map[string]bool{}
+	for _, e := range f.in.Spread.Edges {
+		reaches[e.Host] = e.External
+	}
+	for _, fip := range f.in.FloatingIPs {
+		want := ""
+		if home := f.home(fip.FixedIP); fip.Distributed && reaches[home] {
+			want = home
+		}
+		for host, i := range f.instances {
+			has := slices.ContainsFunc(i.router.FloatingIPs, func(t dataplane.FloatingIP) bool { return t.Addr == fip.Address })
+			if has != (host == want) {
+				return fmt.Errorf("floating IP %s of %s at %q: %t, and it belongs to %q", fip.Address, fip.FixedIP, host, has, want)
+			}
+		}
+	}
+	return nil
+}
+
 // direct says whether a packet that was delivered took the way that its answers take, too: known
 // addresses are reached through the edge on their host, and between them, and to floating IPs that
 // edges have, there is no centre.
@@ -344,7 +367,7 @@ func place(in *service.Intent, external map[string]bool, at map[netip.Addr]strin
 }
 
 func fipOn(in *service.Intent, n int, fixed netip.Addr) {
-	f := l3.FloatingIP{Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(100 + n)}), FixedIP: fixed, RouterID: "r"}
+	f := l3.FloatingIP{Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(100 + n)}), FixedIP: fixed, RouterID: "r", Distributed: true}
 	f.ID = fmt.Sprintf("fip-%d", n)
 	in.FloatingIPs = append(in.FloatingIPs, f)
 }
@@ -372,6 +395,7 @@ func genSpread(t *rapid.T) service.Intent {
 		for i := 11; i < 15; i++ {
 			if rapid.IntRange(0, 2).Draw(t, "floating") == 0 {
 				fipOn(&in, n*10+i, subnetAddr(n, i, false))
+				in.FloatingIPs[len(in.FloatingIPs)-1].Distributed = rapid.IntRange(0, 3).Draw(t, "distributed") > 0
 			}
 		}
 	}
@@ -432,6 +456,7 @@ func TestInstancesAreOneRouter(t *testing.T) {
 		in := genSpread(t)
 		f, err := newFabric(in, nil)
 		require.NoError(t, err)
+		require.NoError(t, f.placed())
 		for range 40 {
 			if err := f.check(genProbe(t, f)); err != nil {
 				t.Fatal(err)
@@ -453,6 +478,8 @@ func fixedSpread() service.Intent {
 	fipOn(&in, 2, subnetAddr(1, 11, false)) // h2
 	fipOn(&in, 3, subnetAddr(0, 13, false)) // h3, which does not reach the external network
 	fipOn(&in, 4, subnetAddr(1, 14, false)) // nowhere listed
+	fipOn(&in, 5, subnetAddr(0, 12, false)) // h1, but kept at the centre
+	in.FloatingIPs[4].Distributed = false
 	for dest, hop := range map[string]netip.Addr{
 		"10.9.0.0/16": subnetAddr(1, 12, false), "10.8.0.0/16": subnetAddr(2, 19, false), "192.0.2.0/24": netip.MustParseAddr("203.0.113.7"),
 		"2001:db8:9::/48": subnetAddr(1, 11, true),
@@ -505,6 +532,9 @@ func probes(f *fabric) []probe {
 }
 
 func failures(f *fabric) (errs []error) {
+	if err := f.placed(); err != nil {
+		errs = append(errs, err)
+	}
 	for _, p := range probes(f) {
 		if err := f.check(p); err != nil {
 			errs = append(errs, err)
@@ -552,6 +582,9 @@ func TestWrongInstancesAreNoticed(t *testing.T) {
 		"a floating IP at two instances": at("", func(r *dataplane.Router) {
 			r.FloatingIPs = append(r.FloatingIPs, dataplane.FloatingIP{ID: "x", Addr: netip.MustParseAddr("203.0.113.101"), Fixed: subnetAddr(0, 11, false)})
 			r.Transit.Elsewhere = nil
+		}),
+		"a floating IP of the centre at an edge": at("h1", func(r *dataplane.Router) {
+			r.FloatingIPs = append(r.FloatingIPs, dataplane.FloatingIP{ID: "fip-5", Addr: netip.MustParseAddr("203.0.113.105"), Fixed: subnetAddr(0, 12, false)})
 		}),
 		"a floating IP nowhere":                     at("h2", func(r *dataplane.Router) { r.FloatingIPs = nil }),
 		"a client's floating IP elsewhere, unknown": at("h1", func(r *dataplane.Router) { r.Transit.Elsewhere = nil }),

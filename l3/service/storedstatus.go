@@ -34,6 +34,9 @@ func (w *work) mark(before l3.RouterState) {
 // restate stores the status of everything that was marked. It is called at the end of a
 // transaction, and before what it has written is read.
 func (s *Service) restate(ctx context.Context, w *work) error {
+	if err := s.handOver(ctx, w); err != nil {
+		return err
+	}
 	for _, id := range slices.Sorted(maps.Keys(w.marked)) {
 		if err := s.restateRouter(ctx, w, w.marked[id]); err != nil {
 			return err

@@ -135,6 +135,10 @@ func (s *Service) bindTo(ctx context.Context, w *work, f *l3.FloatingIP, b bindi
 		if err := s.advanceByID(ctx, w, f.RouterID); err != nil {
 			return err
 		}
+		if err := s.leaveBehind(ctx, w, holderOf(f), f.Address); err != nil {
+			return err
+		}
+		f.Holder = l3.Holder{}
 	}
 	f.PortID, f.FixedIP, f.RouterID, f.StateRevision = b.port, b.fixed, b.router, 0
 	f.Status, f.Host = l3.StatusDown, ""

@@ -82,7 +82,9 @@ func (w *walk) steps() []step {
 		dest = "2001:db8:9::/48"
 	}
 	up := w.rand.IntN(2) == 0
-	bind := step{"bind", func() error { return w.tryBind(w.member, fip, l3.FloatingIPSpec{PortID: &port.ID}) }}
+	bind := step{"bind", func() error {
+		return w.tryBind(w.member, fip, l3.FloatingIPSpec{PortID: &port.ID, Distributed: new(pick(w, []bool{false, true, true}))})
+	}}
 	return []step{
 		bind, bind, bind, bind, // seldom possible
 		{"attach subnet", func() error { _, err := w.add(router.ID, l3.InterfaceSpec{SubnetID: subnet.ID}); return err }},

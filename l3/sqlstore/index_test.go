@@ -33,6 +33,7 @@ func TestIndexes(t *testing.T) {
 			uses(t, s, l3.Tx.Sightings, by("network_id", "n"), "sightings_network")
 			uses(t, s, l3.Tx.FloatingIPs, by("floating_network_id", "n"), "floatingips_network")
 			uses(t, s, l3.Tx.FloatingIPs, by("router_id", "r"), "floatingips_router")
+			uses(t, s, l3.Tx.FloatingIPs, by("floating_ip_address", "a", "b"), "floatingips_address")
 			uses(t, s, l3.Tx.FloatingIPs, by("port_id", "r"), "floatingips_") // either of two
 			uses(t, s, l3.Tx.SecurityGroupRules, by("security_group_id", "g"), "security_group_rules_group")
 			uses(t, s, l3.Tx.RBACPolicies, by("object_id", "n"), "rbac_policies_object")
