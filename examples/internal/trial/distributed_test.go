@@ -297,4 +297,27 @@ func testDistributedRouter(t *testing.T, wiring, backend string) {
 		everything(t, true)
 		s.contained()
 	})
+
+	t.Run("a host loses its power", func(t *testing.T) {
+		victim := s.compute[2]
+		ports, err := victim.Ports()
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, ports[s.app.Router], 4, "an edge has a port on each network, and one on the transit")
+		require.NoError(t, victim.Agent.Kill())
+		require.NoError(t, victim.Reboot(within(t, 30*time.Second)))
+		routers, err := victim.Routers()
+		require.NoError(t, err)
+		require.Empty(t, routers)
+		require.NoError(t, victim.Agent.Start())
+		require.NoError(t, victim.Ready(within(t, 30*time.Second)))
+		again := *client
+		again.Name = "client-again"
+		c = s.put(victim, &again)
+		s.settled()
+		everything(t, true)
+		now, err := victim.Ports()
+		require.NoError(t, err)
+		require.Equal(t, ports, now)
+		s.contained()
+	})
 }
