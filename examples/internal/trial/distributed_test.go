@@ -28,10 +28,11 @@ type spread struct {
 	frames  map[string]*lab.Frames
 }
 
-func startSpread(t *testing.T, backend string) *spread {
+func startSpread(t *testing.T, wiring, backend string) *spread {
 	t.Helper()
 	const hosts = 6
 	c := quick(hosts)
+	c.Wiring = wiring
 	c.AgentFlags = func(h *deployment.Host) []string {
 		mode := agent.ModeDVR
 		switch {
@@ -45,10 +46,11 @@ func startSpread(t *testing.T, backend string) *spread {
 	s := &spread{site: start(t, c), frames: map[string]*lab.Frames{}}
 	s.compute, s.nodes = s.Hosts[:hosts-2], s.Hosts[hosts-2:]
 	for _, h := range s.Hosts {
-		on, err := h.Enter(h.HostNS)
-		require.NoError(t, err)
-		for _, device := range []string{deployment.TunnelDevice, deployment.ExternalDevice} {
-			f, err := on.CaptureFrames(device)
+		for device, cable := range map[string]struct {
+			ethernet *lab.Underlay
+			far      string
+		}{deployment.TunnelDevice: {s.Tunnels, h.TunnelPort()}, deployment.ExternalDevice: {s.External, h.ExternalPort()}} {
+			f, err := cable.ethernet.CaptureFrames(cable.far)
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, f.Close()) })
 			s.frames[h.Name+" "+device] = f
@@ -170,13 +172,18 @@ func (s *spread) lossless(what string, from *lab.Host, to netip.Addr, do func())
 // hosts of the workloads; a network node does the rest, and may die.
 func TestDistributedRouter(t *testing.T) {
 	needs.Program(t, "iptables", "iptables")
-	for _, backend := range []string{"nftables", "iptables"} {
-		t.Run(backend, func(t *testing.T) { testDistributedRouter(t, backend) })
+	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+	for _, c := range []struct{ name, wiring, backend string }{
+		{"nftables", deployment.WiringBridge, "nftables"},
+		{"iptables", deployment.WiringBridge, "iptables"},
+		{"Open vSwitch", deployment.WiringOVS, "nftables"},
+	} {
+		t.Run(c.name, func(t *testing.T) { testDistributedRouter(t, c.wiring, c.backend) })
 	}
 }
 
-func testDistributedRouter(t *testing.T, backend string) {
-	s := startSpread(t, backend)
+func testDistributedRouter(t *testing.T, wiring, backend string) {
+	s := startSpread(t, wiring, backend)
 	tiers := s.app.Tiers
 	client, err := tiers[2].More(s.Context(), s.api(), "client")
 	require.NoError(t, err)
@@ -288,6 +295,29 @@ func testDistributedRouter(t *testing.T, backend string) {
 			return len(routers) == 0
 		}, lab.Patience(10*time.Second), 20*time.Millisecond)
 		everything(t, true)
+		s.contained()
+	})
+
+	t.Run("a host loses its power", func(t *testing.T) {
+		victim := s.compute[2]
+		ports, err := victim.Ports()
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, ports[s.app.Router], 4, "an edge has a port on each network, and one on the transit")
+		require.NoError(t, victim.Agent.Kill())
+		require.NoError(t, victim.Reboot(within(t, 30*time.Second)))
+		routers, err := victim.Routers()
+		require.NoError(t, err)
+		require.Empty(t, routers)
+		require.NoError(t, victim.Agent.Start())
+		require.NoError(t, victim.Ready(within(t, 30*time.Second)))
+		again := *client
+		again.Name = "client-again"
+		c = s.put(victim, &again)
+		s.settled()
+		everything(t, true)
+		now, err := victim.Ports()
+		require.NoError(t, err)
+		require.Equal(t, ports, now)
 		s.contained()
 	})
 }
