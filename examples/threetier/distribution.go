@@ -12,7 +12,7 @@ import (
 
 // recovery is how long is waited for what takes longer than an answer: until a network node is given
 // up, and another has taken over.
-const recovery = 30 * time.Second
+const recovery = 20 * time.Second
 
 // carriers counts frames on every host's tunnel and outside cable.
 func carriers(ctx context.Context, s *site, out *report) {
