@@ -100,7 +100,11 @@ func failOver(ctx context.Context, s *site, out *report) {
 		if err == nil {
 			err = asks(ctx, s.www, "http://"+virtualAddr, func(p *page) bool { return p.Tier == takes.name })
 		}
-		out.check(takes.claim, brief(time.Since(start))+" after its gratuitous ARP", err)
+		took := time.Since(start)
+		if err == nil {
+			err = s.cloud.applied(ctx) // every host has heard of it
+		}
+		out.check(takes.claim, brief(took)+" after its gratuitous ARP", err)
 	}
 }
 
