@@ -221,8 +221,8 @@ func TestDistributedRouter(t *testing.T) {
 		always          bool
 	}{
 		{deployment.WiringBridge, "nftables", true},
-		{deployment.WiringOVS, "iptables", true},
-		{deployment.WiringBridge, "iptables", false},
+		{deployment.WiringBridge, "iptables", true},
+		{deployment.WiringOVS, "iptables", false},
 		{deployment.WiringOVS, "nftables", false},
 	} {
 		if c.always || everything() {
