@@ -39,6 +39,11 @@ test: ## every test, with the race detector; installs by apt what the tests need
 		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish systemctl=systemd
 	@go test -race -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
+.PHONY: trial
+trial: ## distributed routers on six hosts, with every backend and wiring, and forty of them amid faults; in ten to twenty minutes
+	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch pg_ctlcluster=postgresql ip=iproute2
+	@TRIAL_FULL=1 go test -race -vet=off -count=1 -timeout 40m $(if $(AS_ROOT),-exec='$(AS_ROOT),TRIAL_FULL') -run '^TestDistributed' -v ./examples/internal/trial
+
 # Packages whose tests run as any user.
 CHECKED := ./dataplane ./dataplane/agent ./scheduler ./l3 ./l3/service ./l3/rest ./l3/sqlstore ./l3/membus ./l3/server ./l3/l3test \
 	./internal/backoff ./internal/nlmsg ./internal/test/shape

@@ -5,17 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/filelock"
 )
 
 const (
 	lockVariable = "XTABLES_LOCKFILE"
 	lockFile     = "/run/xtables.lock"
-	lockInterval = 5 * time.Millisecond
 	// noLock is what a tool that we run is given instead: a file that is another one for each
 	// process.
 	noLock = "/proc/self/comm"
@@ -32,34 +31,13 @@ func (s *legacyStore) hold(ctx context.Context) (lock, error) {
 	if path == "" {
 		path = lockFile
 	}
-	own, err := take(ctx, fmt.Sprintf("/proc/self/fd/%d", s.ns.FD), 0, unix.LOCK_EX)
+	own, err := filelock.Take(ctx, fmt.Sprintf("/proc/self/fd/%d", s.ns.FD), 0, unix.LOCK_EX)
 	if err != nil {
 		return nil, failure.Of("lock", "namespace of router "+s.ns.Router, err)
 	}
-	all, err := take(ctx, path, os.O_CREATE, unix.LOCK_SH)
+	all, err := filelock.Take(ctx, path, os.O_CREATE, unix.LOCK_SH)
 	if err != nil {
 		return nil, errors.Join(failure.Of("lock", path, err), own.Close())
 	}
 	return lock{own, all}, nil
-}
-
-// take locks a file (flock(2)). It waits until the context ends.
-func take(ctx context.Context, path string, flags, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|flags, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		switch err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); {
-		case err == nil:
-			return f, nil
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), context.Cause(ctx), f.Close())
-		case <-time.After(lockInterval):
-		}
-	}
 }

@@ -75,16 +75,20 @@
 // ovs-vswitchd says that it has acted (cur_cfg), and looks at what it says (Interface:ofport and
 // error). If that fails, what the transaction made is taken back.
 //
+// Flows are written by one process of a host at a time, which holds a lock (flock(2)) on the
+// directory of the bridges' sockets, and meanwhile works them out from the database as it is then.
+// So no process puts older flows in the place of newer ones. The lock of a process that is killed
+// ends when its last ovs-ofctl has.
+//
 // # What it costs
 //
 // A Plan costs an echo from ovsdb-server for all its devices together, which proves that the copy
 // of the database is up to date, and a few system calls for each. Plug costs a transaction, which
-// proves that for itself, and the time that ovs-vswitchd takes, both once for all the ports of a
-// call. That time grows with the number of all
-// ports, because ovs-vswitchd looks at all of them at each change (bridge_reconfigure in
-// vswitchd/bridge.c): nothing here does. It does so also whenever the kernel tells it of a device
-// of the host. So a veth costs it two rounds, the first of which begins when the veth appears, and
-// the second, with the transaction, after that.
+// proves that for itself, an echo, and the time that ovs-vswitchd takes, all once for all the ports
+// of a call. That time grows with the number of all ports, because ovs-vswitchd looks at all of
+// them at each change (bridge_reconfigure in vswitchd/bridge.c): nothing here does. It does so also
+// whenever the kernel tells it of a device of the host. So a veth costs it two rounds, the first of
+// which begins when the veth appears, and the second, with the transaction, after that.
 //
 // # When something is started anew
 //

@@ -252,7 +252,7 @@ func (d *Driver) finish(ctx context.Context, c *change) error {
 		}
 	}
 	// Flows come before whoever called us sets the devices up.
-	if err := d.flows.write(ctx, c.s, d.bridges(c)...); err != nil {
+	if err := d.flows.replace(ctx, c.s, d.bridges(c)...); err != nil {
 		return err
 	}
 	return run(ctx, c.after)

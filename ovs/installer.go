@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/internal/failure"
+	"github.com/l3kit/l3kit/internal/filelock"
 	"github.com/l3kit/l3kit/internal/wiring"
 	"github.com/l3kit/l3kit/ovs/internal/openflow"
 )
@@ -21,9 +26,7 @@ type installer struct {
 	config Config
 	wake   chan struct{} // tells the background that flows may be missing
 
-	// writing is held from working out flows until they are in their bridges, so that older ones
-	// never replace newer ones.
-	writing sync.Mutex
+	turn chan struct{} // holds one token: whoever took it may write flows, as far as other processes let it
 
 	mu      sync.Mutex
 	session *session // latest
@@ -46,7 +49,10 @@ type flowSet struct {
 }
 
 func newInstaller(c Config) *installer {
-	n := &installer{config: c, wake: make(chan struct{}, 1), bridges: map[string]*openflow.Bridge{}, used: map[string]bool{}}
+	n := &installer{
+		config: c, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), bridges: map[string]*openflow.Bridge{}, used: map[string]bool{},
+	}
+	n.turn <- struct{}{}
 	n.lifetime, n.stop = context.WithCancel(context.Background())
 	return n
 }
@@ -125,54 +131,28 @@ func (n *installer) attend(db *dbClient) {
 // tunnel bridge are left to whoever plugs, too, until this process has: the bridges may be somebody
 // else's.
 func (n *installer) mend(db *dbClient) error {
-	s, err := db.synced(n.lifetime)
+	s, err := db.received(n.lifetime)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	names := slices.Collect(maps.Keys(n.used))
-	n.mu.Unlock()
-	for physical, name := range n.config.Physical {
-		if !slices.Contains(n.config.Direct, physical) {
-			names = append(names, name)
+	return n.write(n.lifetime, s, func(w writer) error {
+		n.mu.Lock()
+		names := slices.Collect(maps.Keys(n.used))
+		n.mu.Unlock()
+		for physical, name := range n.config.Physical {
+			if !slices.Contains(n.config.Direct, physical) {
+				names = append(names, name)
+			}
 		}
-	}
-	slices.Sort(names)
-	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return s.bridge(name) == nil })
-	err = n.each(s, names, func(name string, b *openflow.Bridge, want []openflow.Flow) error {
-		missing, surplus, err := b.Plan(n.lifetime, want)
-		if len(want) == 0 && errors.Is(err, openflow.ErrAway) {
-			return nil // nor has it any flows
+		slices.Sort(names)
+		var errs []error
+		for _, name := range slices.Compact(names) {
+			if s.bridge(name) != nil {
+				errs = append(errs, w.mend(n.lifetime, name))
+			}
 		}
-		if err == nil && (len(missing) > 0 || len(surplus) > 0 && name != n.config.Tunnel.Bridge) {
-			err = b.Replace(n.lifetime, want)
-		}
-		return err
+		return errors.Join(append(errs, w.prune(n.lifetime, n.config.Integration), w.prune(n.lifetime, n.config.Tunnel.Bridge, tableKnown, tableARP))...)
 	})
-	return errors.Join(err, n.prune(db, s, n.config.Integration), n.prune(db, s, n.config.Tunnel.Bridge, tableKnown, tableARP))
-}
-
-// prune removes flows that are too many from a bridge of ours, outside some tables: those of an
-// anycast port would stop the frames of an ordinary one with its MAC.
-func (n *installer) prune(db *dbClient, s *session, name string, except ...uint8) error {
-	if s.bridge(name) == nil {
-		return nil
-	}
-	b, err := n.bridge(name)
-	if err != nil {
-		return err
-	}
-	err = b.Prune(n.lifetime, n.flows(s)[name], func() ([]openflow.Flow, error) {
-		s, err := db.synced(n.lifetime)
-		if err != nil {
-			return nil, err
-		}
-		return n.flows(s)[name], nil
-	}, except...)
-	if errors.Is(err, openflow.ErrAway) {
-		return nil // nor has it any flows
-	}
-	return err
 }
 
 // use returns the OpenFlow side of a bridge whose flows are this process's business from now on.
@@ -212,7 +192,7 @@ func (n *installer) bridge(name string) (*openflow.Bridge, error) {
 	return b, nil
 }
 
-// plan says what write would do to bridges.
+// plan says what replace would do to bridges.
 func (n *installer) plan(ctx context.Context, s *session, names ...string) (steps []dataplane.Step, err error) {
 	want := n.flows(s)
 	for _, name := range names {
@@ -231,29 +211,105 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 	return steps, nil
 }
 
-// write makes the flows of bridges right, of each bridge at once.
-func (n *installer) write(ctx context.Context, s *session, names ...string) error {
-	return n.each(s, names, func(_ string, b *openflow.Bridge, want []openflow.Flow) error { return b.Replace(ctx, want) })
+// replace makes the flows of bridges right, of each bridge at once. What it cannot do is tried on in
+// the background.
+func (n *installer) replace(ctx context.Context, s *session, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	err := n.write(ctx, s, func(w writer) error {
+		var errs []error
+		for _, name := range names {
+			b, err := n.use(name)
+			if err == nil {
+				err = b.Replace(ctx, w.flows[name], w.lock)
+			}
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		n.poke()
+	}
+	return err
 }
 
-// each calls fn for bridges, with the flows that they shall have; also after one for which it
-// failed. Nobody else writes meanwhile.
-func (n *installer) each(s *session, names []string, fn func(name string, b *openflow.Bridge, want []openflow.Flow) error) error {
-	n.writing.Lock()
-	defer n.writing.Unlock()
-	if s.over() {
-		return errOver
+// writer is whoever has the turn to write flows on this host.
+type writer struct {
+	*installer
+	s     *session
+	lock  *os.File
+	flows map[string][]openflow.Flow // as they shall be, by bridge
+}
+
+// write calls fn while nobody else writes flows, in this process or in another one. The flows that
+// fn is given follow from the database as it is then, so that older ones never replace newer ones.
+// The lock is on the directory of the bridges' sockets: it ends with a process that is killed, and
+// leaves no file.
+func (n *installer) write(ctx context.Context, s *session, fn func(writer) error) error {
+	lock, err := n.lock(ctx)
+	if err != nil {
+		return failure.Of("lock flows of the bridges in", n.config.RunDir, err)
 	}
-	want := n.flows(s)
-	var errs []error
-	for _, name := range names {
-		b, err := n.use(name)
-		if err == nil {
-			err = fn(name, b, want[name])
-		}
-		errs = append(errs, err)
+	defer n.unlock(lock)
+	if err := s.sync(ctx); err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	return fn(writer{n, s, lock, n.flows(s)})
+}
+
+func (n *installer) lock(ctx context.Context) (*os.File, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-n.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	lock, err := filelock.Take(ctx, n.config.RunDir, 0, unix.LOCK_EX)
+	if err != nil {
+		n.turn <- struct{}{}
+	}
+	return lock, err
+}
+
+func (n *installer) unlock(lock *os.File) {
+	_ = lock.Close() // of a directory that was only read
+	n.turn <- struct{}{}
+}
+
+// mend writes the flows of a bridge if any are missing, or, except on the tunnel bridge, too many.
+func (w writer) mend(ctx context.Context, name string) error {
+	b, err := w.use(name)
+	if err != nil {
+		return err
+	}
+	want := w.flows[name]
+	missing, surplus, err := b.Plan(ctx, want)
+	if len(want) == 0 && errors.Is(err, openflow.ErrAway) {
+		return nil // nor has it any flows
+	}
+	if err == nil && (len(missing) > 0 || len(surplus) > 0 && name != w.config.Tunnel.Bridge) {
+		err = b.Replace(ctx, want, w.lock)
+	}
+	return err
+}
+
+// prune removes flows that are too many from a bridge of ours, outside some tables: those of an
+// anycast port would stop the frames of an ordinary one with its MAC.
+func (w writer) prune(ctx context.Context, name string, except ...uint8) error {
+	if w.s.bridge(name) == nil {
+		return nil
+	}
+	b, err := w.bridge(name)
+	if err == nil {
+		err = b.Prune(ctx, w.flows[name], except, w.lock)
+	}
+	if errors.Is(err, openflow.ErrAway) {
+		return nil // nor has it any flows
+	}
+	return err
 }
 
 // flows returns all flows. They are worked out anew only when something has changed that they

@@ -66,7 +66,7 @@ func (d *Driver) followPeers(ctx context.Context) error {
 	})
 	if err == nil && c.transacts() {
 		if err = d.settled(ctx, c); err == nil {
-			err = d.flows.write(ctx, c.s, d.config.Tunnel.Bridge)
+			err = d.flows.replace(ctx, c.s, d.config.Tunnel.Bridge)
 		}
 	}
 	return err
@@ -103,7 +103,7 @@ func (d *Driver) SetEntries(ctx context.Context, entries []Entry) error {
 	if err == nil {
 		d.flows.setEntries(slices.Clone(entries))
 		if s.bridge(d.config.Tunnel.Bridge) != nil {
-			err = d.flows.write(ctx, s, d.config.Tunnel.Bridge)
+			err = d.flows.replace(ctx, s, d.config.Tunnel.Bridge)
 		}
 	}
 	return opError("set entries", "", err)

@@ -121,7 +121,7 @@ func (d *Driver) forget(ctx context.Context, s *session, ports []*port) error {
 		}
 	}
 	maps.DeleteFunc(bridges, func(_ string, there bool) bool { return !there })
-	return d.flows.write(ctx, s, slices.Sorted(maps.Keys(bridges))...)
+	return d.flows.replace(ctx, s, slices.Sorted(maps.Keys(bridges))...)
 }
 
 // takeBack removes what a transaction has made, after that came to nothing. What others need by now

@@ -134,7 +134,7 @@ func (h *host) counted(t *testing.T) (*ovs.Driver, *tally) {
 
 // What one Apply asks of Open vSwitch: its planning asks ovsdb-server once for all ports and once
 // for what a killed process may have left, and the transaction of Plug asks for itself whether
-// anybody has written since.
+// anybody has written since. Then Plug asks once more, when no other process can write flows.
 func TestRoundTrips(t *testing.T) {
 	h := newHost(t)
 	open := func() (*namespace.Dataplane, *tally) {
@@ -172,13 +172,13 @@ func TestRoundTrips(t *testing.T) {
 		want           dataplane.Router
 		echos, commits int
 	}{
-		{"a new router", router(2, 1), 2, 1},
+		{"a new router", router(2, 1), 3, 1},
 		{"once more", router(2, 1), 1, 0},
 		{"again", router(2, 1), 1, 0},
 		{"a floating IP more", router(2, 2), 1, 0},
-		{"a port more", router(3, 1), 2, 1},
-		{"another MTU", thin, 2, 1},
-		{"a port less", router(2, 1), 3, 2}, // one to mend the MTU, one to unplug
+		{"a port more", router(3, 1), 3, 1},
+		{"another MTU", thin, 3, 1},
+		{"a port less", router(2, 1), 5, 2}, // one to mend the MTU, one to unplug
 	} {
 		_, err := dp.Apply(t.Context(), step.want)
 		require.NoError(t, err, step.name)

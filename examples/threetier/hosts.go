@@ -15,7 +15,7 @@ import (
 const spreadStory = `
 The router is distributed. host1 has www; host2 has app, the appliance, and a standby of db; host3 has
 db and archive; each of them routes for its own. host4 and host5 are network nodes, and either can have
-what is left: the router's own address, and source NAT. Bridges and VXLAN join the hosts.
+what is left: the router's own address, and source NAT. VXLAN joins the hosts.
 `
 
 // places are where the tiers are at first: indexes of hosts.
@@ -32,7 +32,7 @@ const (
 func (s *site) startCluster(ctx context.Context) (err error) {
 	s.cluster, err = deployment.Start(ctx, deployment.Config{
 		Namespaces: s.how.dir, Files: s.how.files(), Server: s.how.server, Agent: s.how.agent,
-		Hosts: computeHosts + networkNodes, AgentDownTime: downTime,
+		Hosts: computeHosts + networkNodes, Wiring: s.how.wiring, AgentDownTime: downTime,
 		AgentFlags: func(h *deployment.Host) []string {
 			mode := agent.ModeDVR
 			if h.Number >= computeHosts {

@@ -35,21 +35,13 @@ type flags struct {
 	Allinone    string           `placeholder:"FILE" help:"Program to start. Default: allinone beside this one."`
 	Dataplane   string           `enum:"nftables,iptables" default:"nftables" help:"What writes the router's translation and filtering: ${enum}."`
 	Wiring      string           `enum:"bridge,ovs" default:"bridge" help:"What attaches devices to networks: ${enum}. With ovs on two machines."`
-	Distributed bool             `help:"Show a distributed router: the tiers on three hosts, and two network nodes. Needs wiring by bridges."`
+	Distributed bool             `help:"Show a distributed router: the tiers on three hosts, and two network nodes."`
 	Server      string           `placeholder:"FILE" help:"Server to start if the router is distributed. Default: server beside this program."`
 	Agent       string           `placeholder:"FILE" help:"Agent to start on each host if the router is distributed. Default: agent beside this program."`
 	Keep        bool             `help:"Leave everything standing until Ctrl-C, and say how to look around."`
 }
 
 func main() { daemon.Main("threetier", description, &flags{}) }
-
-// Validate is called by kong.
-func (f *flags) Validate() error {
-	if f.Distributed && f.Wiring != "bridge" {
-		return fmt.Errorf("--distributed has no hosts with --wiring=%s yet: use --wiring=bridge", f.Wiring)
-	}
-	return nil
-}
 
 // Run is called by kong.
 func (f *flags) Run(ctx context.Context) error {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,9 +32,10 @@ func TestDemonstration(t *testing.T) {
 	needs.Root(t)
 	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
 	for name, how := range map[string]setting{
-		"bridge":      {wiring: "bridge", allinone: deployment.Self("allinone")},
-		"ovs":         {wiring: "ovs", allinone: deployment.Self("allinone")},
-		"distributed": {wiring: "bridge", distributed: true, server: deployment.Self("server"), agent: deployment.Self("agent")},
+		"bridge":             {wiring: "bridge", allinone: deployment.Self("allinone")},
+		"ovs":                {wiring: "ovs", allinone: deployment.Self("allinone")},
+		"distributed bridge": {wiring: "bridge", distributed: true, server: deployment.Self("server"), agent: deployment.Self("agent")},
+		"distributed ovs":    {wiring: "ovs", distributed: true, server: deployment.Self("server"), agent: deployment.Self("agent")},
 	} {
 		how.dir, how.dataplane = filepath.Join(t.TempDir(), "demo"), "nftables"
 		t.Run(name, func(t *testing.T) { demonstration(t, how) })
@@ -75,13 +75,12 @@ func TestVerdictNamesWhatFailed(t *testing.T) {
 
 // TestFlags: what is wrong is one line, and has the exit status that it has everywhere.
 func TestFlags(t *testing.T) {
-	for flags, says := range map[string]string{
-		"--wiring=ovn":               `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
-		"--distributed --wiring=ovs": `threetier: error: --distributed has no hosts with --wiring=ovs yet: use --wiring=bridge`,
-		"--allinone=":                "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
+	for flag, says := range map[string]string{
+		"--wiring=ovn": `threetier: error: --wiring must be one of "bridge","ovs" but got "ovn"`,
+		"--allinone=":  "threetier: error: --allinone: the value is empty: give FILE, or leave the flag out",
 	} {
 		self := deployment.Self("threetier")
-		cmd := exec.CommandContext(t.Context(), self.File, strings.Fields(flags)...)
+		cmd := exec.CommandContext(t.Context(), self.File, flag)
 		cmd.Env = append(os.Environ(), self.Env...)
 		text, err := cmd.CombinedOutput()
 		require.Error(t, err)

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
+	"github.com/l3kit/l3kit/internal/frame"
 	"github.com/l3kit/l3kit/internal/test/deployment"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/internal/test/needs"
@@ -22,18 +24,21 @@ import (
 // nothing.
 type spread struct {
 	*site
+	whole   *testing.T // the test that the cluster is for; that of site may be a part of it
 	app     *deployment.Tiers
 	compute []*deployment.Host
 	nodes   []*deployment.Host
 	frames  map[string]*lab.Frames
+	claims  map[netip.Addr]int // who has answered for floating IPs, counted anew by each call of contained
 
 	explainer *deployment.Program
 }
 
-func startSpread(t *testing.T, backend string) *spread {
+func startSpread(t *testing.T, wiring, backend string) *spread {
 	t.Helper()
 	const hosts = 6
 	c := quick(hosts)
+	c.Wiring = wiring
 	c.AgentFlags = func(h *deployment.Host) []string {
 		mode := agent.ModeDVR
 		switch {
@@ -44,13 +49,14 @@ func startSpread(t *testing.T, backend string) *spread {
 		}
 		return []string{"--mode=" + mode, "--dataplane=" + backend}
 	}
-	s := &spread{site: start(t, c), frames: map[string]*lab.Frames{}}
+	s := &spread{site: start(t, c), whole: t, frames: map[string]*lab.Frames{}, claims: map[netip.Addr]int{}}
 	s.compute, s.nodes = s.Hosts[:hosts-2], s.Hosts[hosts-2:]
 	for _, h := range s.Hosts {
-		on, err := h.Enter(h.HostNS)
-		require.NoError(t, err)
-		for _, device := range []string{deployment.TunnelDevice, deployment.ExternalDevice} {
-			f, err := on.CaptureFrames(device)
+		for device, cable := range map[string]struct {
+			ethernet *lab.Underlay
+			far      string
+		}{deployment.TunnelDevice: {s.Tunnels, h.TunnelPort()}, deployment.ExternalDevice: {s.External, h.ExternalPort()}} {
+			f, err := cable.ethernet.CaptureFrames(cable.far)
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, f.Close()) })
 			s.frames[h.Name+" "+device] = f
@@ -62,6 +68,13 @@ func startSpread(t *testing.T, backend string) *spread {
 	return s
 }
 
+// in is s for a part of the test.
+func (s *spread) in(t *testing.T) *spread {
+	part, site := *s, *s.site
+	site.T, part.site = t, &site
+	return &part
+}
+
 // put places a workload on a host, with an echo service on it.
 func (s *spread) put(h *deployment.Host, w *deployment.Tenant) *lab.Host {
 	s.Helper()
@@ -69,7 +82,7 @@ func (s *spread) put(h *deployment.Host, w *deployment.Tenant) *lab.Host {
 	require.NoError(s, err)
 	service, err := on.Serve(echoPort)
 	require.NoError(s, err)
-	s.Cleanup(func() { require.NoError(s, service.Close()) })
+	s.whole.Cleanup(func() { require.NoError(s.whole, service.Close()) })
 	return on
 }
 
@@ -121,22 +134,54 @@ func (s *spread) asks(from *lab.Host, to netip.Addr) netip.Addr {
 }
 
 // contained requires that no frame on a tunnel or on the external network has shown the MAC of an
-// anycast leg, and that nobody but the owner has answered for a floating IP.
-func (s *spread) contained() {
+// anycast leg since the last call, and that meanwhile one host alone has answered for each floating
+// IP. Those that have moved may have had one host after another.
+func (s *spread) contained(moved ...netip.Addr) {
 	s.Helper()
-	anycast := s.legs()
-	for name, f := range s.frames {
-		require.NoError(s, f.Each(func(frame []byte) {
-			for _, m := range anycast {
-				if at := bytes.Index(frame, m[:]); at >= 0 {
-					s.Errorf("%s: a frame has the anycast MAC %s at byte %d: %x", name, m, at, frame[:min(len(frame), 120)])
-				}
-			}
-		}), name)
-		if s.Failed() {
-			s.FailNow()
+	anycast, answered := s.legs(), map[netip.Addr]map[dataplane.MAC]string{}
+	for _, w := range s.app.Tiers {
+		if w.Floating.IsValid() {
+			answered[w.Floating] = map[dataplane.MAC]string{}
 		}
 	}
+	for name, f := range s.frames {
+		require.NoError(s, f.Each(func(b []byte) {
+			for _, m := range anycast {
+				if at := bytes.Index(b, m[:]); at >= 0 {
+					s.Errorf("%s: a frame has the anycast MAC %s at byte %d: %x", name, m, at, b[:min(len(b), 120)])
+				}
+			}
+			if mac, addr, ok := claim(b); ok && answered[addr] != nil {
+				answered[addr][mac] = name
+			}
+		}), name)
+	}
+	for floating, by := range answered { // each instance has a MAC of its own on the external network
+		most := 1
+		if slices.Contains(moved, floating) {
+			most = 2
+		}
+		if len(by) > most {
+			s.Errorf("%d MACs are those of floating IP %s, and the cables that showed them: %v", len(by), floating, by)
+		}
+		s.claims[floating] += len(by)
+		if s.claims[floating] == 0 {
+			s.Errorf("nobody has answered for floating IP %s", floating)
+		}
+	}
+	if s.Failed() {
+		s.FailNow()
+	}
+}
+
+// claim reads an ARP packet, request or reply, in which somebody says that an address is its own.
+func claim(b []byte) (mac dataplane.MAC, addr netip.Addr, ok bool) {
+	const sender, senderAddr, packet = 8, 14, 28
+	f, ok := frame.Parse(b)
+	if !ok || f.Type != unix.ETH_P_ARP || len(f.Body) < packet {
+		return mac, addr, false
+	}
+	return dataplane.MAC(f.Body[sender:]), netip.AddrFrom4([4]byte(f.Body[senderAddr:])), true
 }
 
 // legs are the MACs of the router's interfaces.
@@ -172,13 +217,24 @@ func (s *spread) lossless(what string, from *lab.Host, to netip.Addr, do func())
 // hosts of the workloads; a network node does the rest, and may die.
 func TestDistributedRouter(t *testing.T) {
 	needs.Program(t, "iptables", "iptables")
-	for _, backend := range []string{"nftables", "iptables"} {
-		t.Run(backend, func(t *testing.T) { testDistributedRouter(t, backend) })
+	needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
+	for _, c := range []struct {
+		wiring, backend string
+		always          bool
+	}{
+		{deployment.WiringBridge, "nftables", true},
+		{deployment.WiringBridge, "iptables", true},
+		{deployment.WiringOVS, "iptables", false},
+		{deployment.WiringOVS, "nftables", false},
+	} {
+		if c.always || everything() {
+			t.Run(c.backend+" "+c.wiring, func(t *testing.T) { testDistributedRouter(t, c.wiring, c.backend) })
+		}
 	}
 }
 
-func testDistributedRouter(t *testing.T, backend string) {
-	s := startSpread(t, backend)
+func testDistributedRouter(t *testing.T, wiring, backend string) {
+	s := startSpread(t, wiring, backend)
 	tiers := s.app.Tiers
 	client, err := tiers[2].More(s.Context(), s.api(), "client")
 	require.NoError(t, err)
@@ -194,7 +250,8 @@ func testDistributedRouter(t *testing.T, backend string) {
 	centre := slices.IndexFunc(s.nodes, func(h *deployment.Host) bool { return slices.Contains(hosts, h.Name) })
 	require.GreaterOrEqual(t, centre, 0)
 
-	everything := func(t *testing.T, snat bool) {
+	everything := func(s *spread, snat bool) {
+		t := s.T
 		require.Equal(t, tiers[0].Fixed, s.asks(a, tiers[1].Fixed), "between networks, untranslated")
 		require.Equal(t, tiers[1].Fixed, s.asks(b, tiers[0].Fixed))
 		require.Equal(t, client.Fixed, s.asks(c, tiers[0].Fixed))
@@ -219,19 +276,22 @@ func testDistributedRouter(t *testing.T, backend string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, service.Close()) })
 
-	t.Run("everything works", func(t *testing.T) { everything(t, true); s.contained() })
+	part := func(name string, do func(*testing.T, *spread)) {
+		t.Run(name, func(t *testing.T) { do(t, s.in(t)) })
+	}
+	part("everything works", func(t *testing.T, s *spread) { everything(s, true); s.contained() })
 
-	if backend == "nftables" {
-		t.Run("a lost packet is found", func(t *testing.T) { s.findsLosses(t, tiers[0], tiers[1], client, s.nodes[centre]) })
+	if backend == "nftables" && wiring == "bridge" {
+		part("a lost packet is found", func(t *testing.T, s *spread) { s.findsLosses(t, tiers[0], tiers[1], client, s.nodes[centre]) })
 	}
 
-	t.Run("the network node is lost", func(t *testing.T) {
+	part("the network node is lost", func(t *testing.T, s *spread) {
 		victim := s.nodes[centre]
 		s.lossless("east-west", a, tiers[1].Fixed, func() {
 			s.lossless("floating IP", s.Outside, tiers[0].Floating, func() {
 				require.NoError(t, victim.Agent.Kill())
 				require.NoError(t, victim.Unplug(true))
-				everything(t, false)
+				everything(s, false)
 				require.Eventually(t, func() bool { // the centre moves
 					ctx, cancel := context.WithTimeout(s.Context(), time.Second)
 					defer cancel()
@@ -240,7 +300,7 @@ func testDistributedRouter(t *testing.T, backend string) {
 				}, lab.Patience(40*time.Second), 50*time.Millisecond)
 			})
 		})
-		everything(t, true)
+		everything(s, true)
 		s.contained()
 		s.lossless("it returns", a, tiers[1].Fixed, func() {
 			require.NoError(t, victim.Isolate(false))
@@ -249,11 +309,11 @@ func testDistributedRouter(t *testing.T, backend string) {
 			require.NoError(t, victim.Unplug(false))
 			s.settled()
 		})
-		everything(t, true)
+		everything(s, true)
 		s.contained()
 	})
 
-	t.Run("a virtual address moves", func(t *testing.T) {
+	part("a virtual address moves", func(t *testing.T, s *spread) {
 		virtual := netip.MustParseAddr("10.0.1.200")
 		peer, err := tiers[1].More(s.Context(), s.api(), "peer")
 		require.NoError(t, err)
@@ -280,7 +340,7 @@ func testDistributedRouter(t *testing.T, backend string) {
 		s.contained()
 	})
 
-	t.Run("a workload moves", func(t *testing.T) {
+	part("a workload moves", func(t *testing.T, s *spread) {
 		stream, err := a.Stream(within(t, 10*time.Second), netip.AddrPort{}, netip.AddrPortFrom(tiers[1].Fixed, echoPort), interval)
 		require.NoError(t, err)
 		require.NoError(t, b.Detach(within(t, 10*time.Second)))
@@ -294,7 +354,31 @@ func testDistributedRouter(t *testing.T, backend string) {
 			require.NoError(t, err)
 			return len(routers) == 0
 		}, lab.Patience(10*time.Second), 20*time.Millisecond)
-		everything(t, true)
+		s.contained(tiers[1].Floating)
+		everything(s, true)
+		s.contained()
+	})
+
+	part("a host loses its power", func(t *testing.T, s *spread) {
+		victim := s.compute[2]
+		ports, err := victim.Ports()
+		require.NoError(t, err)
+		require.Equal(t, map[string]int{s.app.Router: 2}, ports, "an edge has a port on the network of the workload here, and one on the transit")
+		require.NoError(t, victim.Agent.Kill())
+		require.NoError(t, victim.Reboot(within(t, 30*time.Second)))
+		routers, err := victim.Routers()
+		require.NoError(t, err)
+		require.Empty(t, routers)
+		require.NoError(t, victim.Agent.Start())
+		require.NoError(t, victim.Ready(within(t, 30*time.Second)))
+		again := *client
+		again.Name = "client-again"
+		c = s.put(victim, &again)
+		s.settled()
+		everything(s, true)
+		now, err := victim.Ports()
+		require.NoError(t, err)
+		require.Equal(t, ports, now)
 		s.contained()
 	})
 }

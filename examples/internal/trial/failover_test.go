@@ -174,7 +174,7 @@ func TestLostHostIsReplaced(t *testing.T) {
 	s.moved(victim, here)
 
 	t.Run("it returns after a reboot", func(t *testing.T) {
-		require.NoError(t, victim.Reboot())
+		require.NoError(t, victim.Reboot(within(t, 20*time.Second)))
 		s.lossless("return", here, func() {
 			require.NoError(t, victim.Unplug(false))
 			require.NoError(t, victim.Agent.Start())

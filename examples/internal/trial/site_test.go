@@ -161,29 +161,39 @@ func (s *site) streams(tenants []*deployment.Tenant) map[*deployment.Tenant]*lab
 // lossless requires that nothing is lost to the tenants while something is done.
 func (s *site) lossless(what string, tenants []*deployment.Tenant, do func()) {
 	s.Helper()
+	streams := map[string]*lab.Stream{}
+	for t, stream := range s.streams(tenants) {
+		streams[fmt.Sprintf("to %s on %s, router %s", t.Name, t.Floating, t.Router)] = stream
+	}
+	s.unbroken(what, streams, do)
+}
+
+// unbroken requires that nothing is lost of streams, by their descriptions, while something is
+// done. It ends the streams.
+func (s *site) unbroken(what string, streams map[string]*lab.Stream, do func()) {
+	s.Helper()
 	began := time.Now()
-	streams := s.streams(tenants)
 	do()
 	ctx := within(s.T, 5*time.Second)
 	var passed errgroup.Group
-	for t, stream := range streams {
+	for name, stream := range streams {
 		passed.Go(func() error {
 			if err := stream.Pause(ctx, afterwards); err != nil {
-				return fmt.Errorf("%s: to %s, router %s: %w", what, t.Name, t.Router, err)
+				return fmt.Errorf("%s: %s: %w", what, name, err)
 			}
 			return nil
 		})
 	}
 	require.NoError(s, passed.Wait())
 	sent := 0
-	for t, stream := range streams {
+	for name, stream := range streams {
 		flow := stream.Stop(ctx)
 		if flow.Lost > 0 {
-			s.Errorf("%s: to %s on %s: %s", what, t.Name, t.Floating, flow)
+			s.Errorf("%s: %s: %s", what, name, flow)
 		}
 		sent += flow.Sent
 	}
-	s.Logf("%s: %d datagrams to %d tenants, %s", what, sent, len(tenants), time.Since(began).Round(100*time.Millisecond))
+	s.Logf("%s: %d datagrams in %d streams, %s", what, sent, len(streams), time.Since(began).Round(100*time.Millisecond))
 	if s.Failed() {
 		s.FailNow()
 	}

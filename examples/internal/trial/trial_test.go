@@ -36,3 +36,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// everything reports whether every combination is wanted, however long it takes: make trial sets the
+// variable.
+func everything() bool { return os.Getenv("TRIAL_FULL") != "" }

@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/l3kit/l3kit/internal/netdev"
 	"github.com/l3kit/l3kit/internal/test/lab"
 	"github.com/l3kit/l3kit/l3/natsbus"
 )
@@ -27,6 +29,7 @@ type Config struct {
 	Servers  int    // 0: 1. With more there is a node of the bus beside them, so that the bus goes on without one of them
 	Database string // URL; empty: a file of SQLite, which only one server can have
 	Hosts    int    // with an agent each
+	Wiring   string // of the hosts: WiringBridge or WiringOVS; empty: WiringBridge
 
 	AgentDownTime time.Duration // 0: 75 s
 	Heartbeat     time.Duration // 0: a quarter of that
@@ -35,10 +38,16 @@ type Config struct {
 	AgentFlags  func(*Host) []string // further ones; nil: none
 }
 
+// What attaches routers and workloads to networks, by the names of the agent's flag --wiring.
+const (
+	WiringBridge = "bridge" // Linux bridges
+	WiringOVS    = "ovs"    // an Open vSwitch of each host's own
+)
+
 // Physical is the name of the external network as a physical network, which every host has.
 const Physical = "external"
 
-// The devices of hosts on two of the three Ethernets.
+// The devices of hosts on two of the three Ethernets. With Open vSwitch they are ports of bridges.
 const (
 	TunnelDevice   = "tunnel0"
 	ExternalDevice = "ext0"
@@ -87,7 +96,10 @@ type Cluster struct {
 // Start makes a cluster and returns when all of it is ready. What was made is taken away again when
 // it fails.
 func Start(ctx context.Context, c Config) (_ *Cluster, err error) {
-	c.Servers = max(c.Servers, 1)
+	c.Servers, c.Wiring = max(c.Servers, 1), cmp.Or(c.Wiring, WiringBridge)
+	if c.Wiring != WiringBridge && c.Wiring != WiringOVS {
+		return nil, fmt.Errorf("start a cluster: no wiring %q", c.Wiring)
+	}
 	if c.AgentDownTime == 0 {
 		c.AgentDownTime = standardDownTime
 	}
@@ -109,14 +121,14 @@ func Start(ctx context.Context, c Config) (_ *Cluster, err error) {
 			err = errors.Join(err, cl.Close())
 		}
 	}()
-	if err := cl.raise(); err != nil {
+	if err := cl.raise(ctx); err != nil {
 		return nil, err
 	}
 	return cl, cl.start(ctx)
 }
 
 // raise makes the machines, the Ethernets, and the programs that run on them.
-func (cl *Cluster) raise() error {
+func (cl *Cluster) raise(ctx context.Context) error {
 	site, err := cl.machine(siteName, false)
 	if err != nil {
 		return err
@@ -140,6 +152,9 @@ func (cl *Cluster) raise() error {
 		return err
 	}
 	cl.Outside.Name = outsideName
+	if err := cl.Outside.Do(func() error { return netdev.ChecksumInSoftware(ExternalDevice) }); err != nil {
+		return err
+	}
 	for i := range cl.config.Servers {
 		if err := cl.addServer(i); err != nil {
 			return err
@@ -151,7 +166,7 @@ func (cl *Cluster) raise() error {
 		}
 	}
 	for i := range cl.config.Hosts {
-		if err := cl.addHost(i); err != nil {
+		if err := cl.addHost(ctx, i); err != nil {
 			return err
 		}
 	}

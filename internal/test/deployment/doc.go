@@ -8,7 +8,8 @@
 //
 // A [Cluster] is machines joined by three Ethernets: for management, which has the servers and the
 // bus; for tunnels; and the external network, with a host of the outside world on it. Any cable can
-// be cut, and any program be ended or killed and started again.
+// be cut, and any program be ended or killed and started again. Hosts have Linux bridges, or an
+// Open vSwitch each.
 //
 // Everything needs root. Nothing touches the namespaces that the caller is in.
 package deployment

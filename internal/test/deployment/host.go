@@ -15,8 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
-	"github.com/l3kit/l3kit/dataplane/bridge"
-	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/dataplane/host"
 	"github.com/l3kit/l3kit/internal/dump"
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/test/lab"
@@ -27,10 +26,11 @@ type Host struct {
 	*Machine
 	Number int // from 0
 	Agent  *Program
-	Tunnel netip.Addr // the host's address for tunnels
+	Tunnel netip.Addr  // the host's address for tunnels
+	OVS    *lab.Switch // nil: the host has Linux bridges
 
 	cables   [3]cable
-	wiring   namespace.InterfaceDriver // of the workloads
+	wiring   *host.Wiring // of workloads
 	password string
 }
 
@@ -40,20 +40,24 @@ type cable struct {
 	far      string
 }
 
-func (cl *Cluster) addHost(i int) error {
+func (cl *Cluster) addHost(ctx context.Context, i int) error {
 	name := fmt.Sprintf("host%d", i+1)
 	m, err := cl.machine(name, true)
 	if err != nil {
 		return err
 	}
 	h := &Host{Machine: m, Number: i, Tunnel: address(tunnelNet, firstHost+i), password: cl.credential(name)}
+	tunnel := []netip.Prefix{netip.PrefixFrom(h.Tunnel, tunnelNet.Bits())}
+	if cl.config.Wiring == WiringOVS {
+		tunnel = nil // the switch has it
+	}
 	for i, c := range []struct {
 		ethernet *lab.Underlay
 		device   string
 		addrs    []netip.Prefix
 	}{
 		{cl.Management, managementDevice, []netip.Prefix{netip.PrefixFrom(address(managementNet, firstHost+i), managementNet.Bits())}},
-		{cl.Tunnels, TunnelDevice, []netip.Prefix{netip.PrefixFrom(h.Tunnel, tunnelNet.Bits())}},
+		{cl.Tunnels, TunnelDevice, tunnel},
 		{cl.External, ExternalDevice, nil},
 	} {
 		h.cables[i].ethernet = c.ethernet
@@ -61,22 +65,24 @@ func (cl *Cluster) addHost(i int) error {
 			return err
 		}
 	}
+	if cl.config.Wiring == WiringOVS {
+		if err := h.addSwitch(ctx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	var peers []netip.Addr
 	for i := range cl.config.Hosts {
 		peers = append(peers, address(tunnelNet, firstHost+i))
 	}
-	h.wiring, err = bridge.New(bridge.Config{
-		HostNS: m.HostNS, Physical: map[string]string{Physical: ExternalDevice}, VXLAN: bridge.VXLAN{Local: h.Tunnel, Peers: peers},
-	})
-	if err != nil {
+	if h.wiring, err = host.OpenWiring(ctx, h.wiringConfig(peers)); err != nil {
 		return err
 	}
 	args := []string{
 		"run", "--host=" + name, "--bus=" + cl.at("nats://%s:%d", busPort), "--bus-password-file=" + credentialFile,
-		"--physical=" + Physical + "=" + ExternalDevice, "--tunnel-address=" + h.Tunnel.String(), "--cache=" + agentCache,
+		"--tunnel-address=" + h.Tunnel.String(), "--cache=" + agentCache,
 		"--heartbeat=" + cl.config.Heartbeat.String(), fmt.Sprintf("--metrics=127.0.0.1:%d", webPort), "--log-level=debug",
 	}
-	h.Agent = cl.program(m, name, cl.config.Agent, args...)
+	h.Agent = cl.program(m, name, cl.config.Agent, append(args, h.wiringFlags()...)...)
 	if cl.config.AgentFlags != nil {
 		h.Agent.Args = append(h.Agent.Args, cl.config.AgentFlags(h)...)
 	}
@@ -139,14 +145,18 @@ func (h *Host) TunnelPort() string { return h.cables[1].far }
 // ExternalPort is the external network's end of the host's cable, to capture from.
 func (h *Host) ExternalPort() string { return h.cables[2].far }
 
-// Routers are those that have a namespace on the host, by their IDs. A namespace that was made anew
-// is another.
+// Routers are those that have a namespace on the host, by their IDs; the centre of a distributed
+// router has one of its own. A namespace that was made anew is another.
 func (h *Host) Routers() (namespaces map[string]netns.ID, err error) {
 	namespaces = map[string]netns.ID{}
 	err = h.Do(func() error {
-		paths, err := filepath.Glob(filepath.Join(netns.Dir, dataplane.NamespaceName("*")))
-		if err != nil {
-			return err
+		var paths []string
+		for _, kind := range []string{"*", dataplane.CentreID("*")} {
+			found, err := filepath.Glob(filepath.Join(netns.Dir, dataplane.NamespaceName(kind)))
+			if err != nil {
+				return err
+			}
+			paths = append(paths, found...)
 		}
 		for _, path := range paths {
 			id, err := netns.Identify(path)
@@ -163,10 +173,19 @@ func (h *Host) Routers() (namespaces map[string]netns.ID, err error) {
 	return namespaces, err
 }
 
-// Ports counts the ports that routers have on the host, by the routers' IDs, as package bridge
-// marks them.
+// Ports counts the ports that routers have on the host, by the routers' IDs, as the wiring marks
+// them.
 func (h *Host) Ports() (ports map[string]int, err error) {
 	ports = map[string]int{}
+	if h.OVS != nil {
+		marks, err := h.OVS.Vsctl("--bare", "--columns=external_ids", "find", "port", "external_ids:l3kit=port")
+		for _, word := range strings.Fields(marks) {
+			if router, ok := strings.CutPrefix(word, "l3kit-router="); ok {
+				ports[router]++
+			}
+		}
+		return ports, err
+	}
 	err = h.Do(func() error {
 		links, err := dump.Complete(netlink.LinkList)
 		if err != nil {
@@ -194,8 +213,20 @@ func (h *Host) Inside(router string) (inside *lab.Host, err error) {
 }
 
 // Reboot leaves of the host what is left when the power has failed: what is on disk, and its
-// cables. The agent, which must not run, is to be started again, and workloads are gone.
-func (h *Host) Reboot() error {
+// cables. The agent, which must not run, is to be started again, and workloads are gone. Open
+// vSwitch runs again, with the ports that its database has.
+func (h *Host) Reboot(ctx context.Context) error {
+	if err := h.powerOff(); err != nil {
+		return err
+	}
+	if err := h.clear(); err != nil {
+		return err
+	}
+	return h.powerOn(ctx)
+}
+
+// clear removes all namespaces of routers, and all devices but the cables.
+func (h *Host) clear() error {
 	return h.Do(func() error {
 		names, err := os.ReadDir(netns.Dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -107,6 +107,24 @@ func (m *Machine) WriteFile(path string, text []byte, mode os.FileMode) error {
 	return m.Do(func() error { return os.WriteFile(path, text, mode) })
 }
 
+// share shows a directory of the caller's to the machine's programs.
+func (m *Machine) share(dir, path string) error {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return &os.PathError{Op: "open_tree", Path: dir, Err: err}
+	}
+	defer unix.Close(tree)
+	return m.Do(func() error {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return &os.PathError{Op: "move_mount", Path: path, Err: err}
+		}
+		return nil
+	})
+}
+
 // HTTP is a client on the machine. It keeps no connections: a machine's cables are cut, and its
 // programs killed.
 func (m *Machine) HTTP() *http.Client {

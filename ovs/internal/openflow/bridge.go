@@ -3,6 +3,7 @@ package openflow
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,31 +85,42 @@ func (b *Bridge) Plan(ctx context.Context, flows []Flow) (add, remove []Flow, er
 
 // Replace makes these the bridge's flows of ours: all of them take effect at once, or none does.
 // Those that are there already keep their counters, and flows of others stay. After a failure, or
-// when ctx ends meanwhile, all have been made or none.
-func (b *Bridge) Replace(ctx context.Context, flows []Flow) error {
+// when ctx ends meanwhile, all have been made or none. Files in held stay open until the last write
+// is over, even if this process is killed: with a lock among them, nobody who waits for it is
+// overtaken.
+func (b *Bridge) Replace(ctx context.Context, flows []Flow, held ...*os.File) error {
 	if err := b.acquire(ctx); err != nil {
 		return b.error("write flows of", err)
 	}
 	defer b.release()
-	return b.error("write flows of", b.replace(ctx, flows))
+	return b.error("write flows of", b.replace(ctx, flows, held))
 }
 
-func (b *Bridge) replace(ctx context.Context, flows []Flow) error {
-	d, err := b.diff(ctx, flows)
-	if err != nil || d.empty() {
-		return err
+func (b *Bridge) replace(ctx context.Context, flows []Flow, held []*os.File) error {
+	const attempts = 3
+	for i := 0; ; i++ {
+		d, err := b.diff(ctx, flows)
+		switch {
+		case err != nil || d.empty():
+			return err
+		case i == attempts:
+			return fmt.Errorf("the bridge has other flows than were written: another program writes too, or two have one match in different notations: %s", d.first())
+		}
+		if err := b.write(ctx, d, held); err != nil {
+			return err
+		}
 	}
+}
+
+// write makes a difference of flows, which is no news to whoever listens.
+func (b *Bridge) write(ctx context.Context, d difference, held []*os.File) error {
 	known := 0
 	b.watch.hush()
 	defer func() { b.watch.speak(known) }()
-	if err := b.tool.add(ctx, b.socket, d.bundle()); err != nil {
+	if err := b.tool.add(ctx, b.socket, d.bundle(), held); err != nil {
 		return err
 	}
-	err = b.watch.look(ctx, func(t *table) { known, d = t.version, t.diff(b.want) })
-	if err == nil && !d.empty() {
-		err = fmt.Errorf("the bridge has other flows than were written: another program writes too, or two have one match in different notations: %s", d.first())
-	}
-	return err
+	return b.watch.look(ctx, func(t *table) { known = t.version })
 }
 
 // diff finds what is to be written. With no error there is a watch.

@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/dataplane"
 )
@@ -26,15 +30,22 @@ func findOfctl() (ofctl, error) {
 // lastWords is how long output is waited for once the tool is dead.
 const lastWords = time.Second
 
-// run gives the tool its input and returns what it says. It is killed when ctx ends.
-func (o ofctl) run(ctx context.Context, input string, args ...string) (output string, err error) {
+// run gives the tool its input and returns what it says. It is killed when ctx ends. It inherits
+// files, and has all its input from the beginning, so that it finishes what it began, and holds the
+// files meanwhile, if this process is killed.
+func (o ofctl) run(ctx context.Context, input string, held []*os.File, args ...string) (output string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	in, err := memory(input)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
 	cmd := exec.CommandContext(ctx, string(o), append([]string{"-O", "OpenFlow14"}, args...)...)
 	cmd.WaitDelay = lastWords
 	var out, complaint bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &complaint
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = in, &out, &complaint, held
 	err = cmd.Run()
 	switch {
 	case err == nil:
@@ -46,9 +57,25 @@ func (o ofctl) run(ctx context.Context, input string, args ...string) (output st
 	return out.String(), err
 }
 
+// memory returns a file that holds text, to be read from its beginning.
+func memory(text string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("flows", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "flows")
+	if _, err = f.WriteString(text); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // add writes a bundle.
-func (o ofctl) add(ctx context.Context, socket, bundle string) error {
-	_, err := o.run(ctx, bundle, "--bundle", "add-flows", "unix:"+socket, "-")
+func (o ofctl) add(ctx context.Context, socket, bundle string, held []*os.File) error {
+	_, err := o.run(ctx, bundle, held, "--bundle", "add-flows", "unix:"+socket, "-")
 	return err
 }
 
@@ -56,7 +83,7 @@ func (o ofctl) add(ctx context.Context, socket, bundle string) error {
 // somebody set one, count.
 func (o ofctl) differ(ctx context.Context, socket, flows string) (map[cookie]bool, error) {
 	const differences = 2 // exit status
-	output, err := o.run(ctx, flows, "diff-flows", "/dev/stdin", "unix:"+socket)
+	output, err := o.run(ctx, flows, nil, "diff-flows", "/dev/stdin", "unix:"+socket)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == differences {
 		err = nil

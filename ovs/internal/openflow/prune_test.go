@@ -7,15 +7,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Prune removes what nobody wants, outside the tables that it is told, and adds nothing. What
-// another process writes while it asks what is wanted stays, and so do others' flows.
+// Prune removes what nobody wants, outside the tables that it is told, and adds nothing. Others'
+// flows stay.
 func TestPrune(t *testing.T) {
 	s := newSwitch(t)
 	b, runs := bridge(t, s)
 	require.NoError(t, b.Replace(soon(t), some()))
 	_, err := s.Ofctl("add-flow", "br0", "cookie=0x77,priority=7,in_port=7,actions=drop")
 	require.NoError(t, err)
-	var want []flow
 	all := len(dump(t, s.Ofctl))
 
 	before := runs()
@@ -23,21 +22,10 @@ func TestPrune(t *testing.T) {
 	require.Equal(t, before, runs(), "nothing to remove")
 	require.Len(t, dump(t, s.Ofctl), all)
 
-	same := func() ([]flow, error) { return want, nil }
-	want = slices.DeleteFunc(some(), func(f flow) bool { return f.Table == 4 || f.Table == 21 })
-	require.NoError(t, b.Prune(soon(t), want, same, 4))
+	want := slices.DeleteFunc(some(), func(f flow) bool { return f.Table == 4 || f.Table == 21 })
+	require.NoError(t, b.Prune(soon(t), want, []uint8{4}))
 	require.Len(t, dump(t, s.Ofctl), all-1, "table 4 was left alone")
-	require.NoError(t, b.Prune(soon(t), want, same))
+	require.NoError(t, b.Prune(soon(t), want, nil))
 	require.Len(t, dump(t, s.Ofctl), all-2)
 	requireSame(t, b, want)
-
-	// Others write what this process wants only once it has asked, and what it never hears of.
-	expected, late := flow{0, 8, "in_port=8", "drop"}, flow{0, 9, "in_port=9", "drop"}
-	other, _ := bridge(t, s)
-	require.NoError(t, other.Replace(soon(t), append(slices.Clone(want), expected)))
-	require.NoError(t, b.Prune(soon(t), want, func() ([]flow, error) {
-		require.NoError(t, other.Replace(soon(t), append(slices.Clone(want), expected, late)))
-		return append(slices.Clone(want), expected), nil
-	}))
-	requireSame(t, b, append(slices.Clone(want), expected, late))
 }

@@ -109,13 +109,13 @@ func (t *table) diff(w *wanted) difference {
 			d.add, d.adds = append(d.add, w.flows[i]), append(d.adds, k.cookie)
 		}
 	}
-	d.remove = list(t.ids, bad)
+	d.remove = t.list(bad)
 	return d
 }
 
 // list returns present flows by their cookies, in order.
-func list(ids map[id]presence, is func(id) bool) (flows []Flow) {
-	for k, p := range ids {
+func (t *table) list(is func(id) bool) (flows []Flow) {
+	for k, p := range t.ids {
 		if is(k) {
 			flows = append(flows, Flow{Table: k.table, Priority: p.priority, Match: "cookie=" + k.cookie.String() + "/-1"})
 		}
