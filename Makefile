@@ -37,7 +37,7 @@ demo: build/threetier $(if $(DISTRIBUTED),build/server build/agent,build/allinon
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
 		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish systemctl=systemd
-	@GORACE=atexit_sleep_ms=0 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -vet=off -timeout 20m $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
+	@GORACE=atexit_sleep_ms=0 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -vet=off -timeout 20m -p 3 -parallel 4 $(if $(AS_ROOT),-exec='$(AS_ROOT)') ./dataplane ./internal/... ./...
 
 # Packages whose tests run as any user.
 CHECKED := ./dataplane ./dataplane/agent ./scheduler ./l3 ./l3/service ./l3/rest ./l3/sqlstore ./l3/membus ./l3/server ./l3/l3test \

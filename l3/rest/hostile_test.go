@@ -26,7 +26,9 @@ func TestHostileValuesAreNever500(t *testing.T) {
 		`{"network_id": null}`, `"` + strings.Repeat("x", 300) + `"`, `"0.0.0.0/0"`, `"::/0"`, `"255.255.255.255"`, `"::"`, `"fe80::1%eth0"`, `"ff:ff:ff:ff:ff:ff"`,
 		`"` + networkID + `"`, `["` + networkID + `"]`, `[{"subnet_id": "` + networkID + `"}]`, `[{"ip_address": "255.255.255.255"}]`,
 		`[{"start": "::", "end": "0.0.0.0"}]`, `[{"destination": "0.0.0.0/0", "nexthop": "::"}]`, `"*"`, `"%s' OR 1=1 --"`, `"ip_address=x"`, `["a", "a"]`}
+	t.Parallel()
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
+		t.Parallel()
 		service, err := service.New(service.Config{Store: store})
 		require.NoError(t, err)
 		h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
