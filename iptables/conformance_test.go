@@ -17,8 +17,12 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for _, v := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
-		t.Run(string(v), func(t *testing.T) { dataplanetest.Run(t, harness(v)) })
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			dataplanetest.Run(t, harness(v))
+		})
 	}
 }
 

@@ -68,6 +68,7 @@ func (p *place) Foreign() {
 }
 
 func TestRules(t *testing.T) {
+	t.Parallel()
 	disturb := map[string]func(p *place){
 		"tampered": func(p *place) { p.script("*nat\n-F l3kit-src-10.0.0.0/28\nCOMMIT\n") },
 		"rule there already": func(p *place) {

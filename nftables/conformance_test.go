@@ -11,6 +11,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	dataplanetest.Run(t, dataplanetest.Kernel(open))
 }
 

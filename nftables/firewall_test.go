@@ -49,6 +49,7 @@ func (p *place) Foreign() {
 }
 
 func TestRules(t *testing.T) {
+	t.Parallel()
 	disturb := map[string]func(p *place){
 		"table gone": func(p *place) { p.nft("delete", "table", "ip", "l3kit"); p.Reopen() },
 		"tampered":   func(p *place) { p.nft("flush", "map", "ip", "l3kit", "fip_snat") },

@@ -20,6 +20,7 @@ import (
 )
 
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	times := 200
 	if testing.Short() {
 		times = 20

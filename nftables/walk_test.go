@@ -19,6 +19,7 @@ import (
 // writers, end where a fresh Apply ends.
 func TestRandomWalk(t *testing.T) {
 	needs.Root(t)
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		p, r := newPlace(t), example()
 		other := newSocket(p.fd)

@@ -137,7 +137,7 @@ func anyToAny(s *scene) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 3 * len(list) {
+	for range len(list) { // make fuzz walks further
 		step(list[random.IntN(len(list))])
 		if s.verdict() != nil {
 			s.during("the walk with seed %d", seed)

@@ -35,8 +35,8 @@ type clause struct {
 	test func(*scene)
 }
 
-// clauseTime is far more than any clause needs.
-const clauseTime = 3 * time.Minute
+// clauseTime is far more than any clause needs, also beside others on a busy machine.
+const clauseTime = 10 * time.Minute
 
 // run tells in what way a host does not keep the promise, when what ought to happen has so much
 // time. It has no need of a testing.T, so that the suite itself can be tested.

@@ -197,11 +197,12 @@ func TestWhatOthersBreakIsRepaired(t *testing.T) {
 		{"nftables and Open vSwitch", "nftables", "", true, switched},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			r := &repaired{site: newSite(t)}
 			r.all = []string{"nsenter", "--net=" + r.machine.HostNS}
 			r.flags = append(r.flags, "--dataplane", tt.dataplane)
 			if tt.iptables != "" {
-				useIPTables(t, tt.iptables)
+				r.all = append(useIPTables(t, tt.iptables), r.all...)
 			}
 			if tt.switched {
 				needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
@@ -230,8 +231,8 @@ func TestWhatOthersBreakIsRepaired(t *testing.T) {
 	}
 }
 
-// useIPTables makes one variant the one that PATH has.
-func useIPTables(t *testing.T, variant string) {
+// useIPTables returns how to start a process in whose PATH one variant is the iptables.
+func useIPTables(t *testing.T, variant string) []string {
 	t.Helper()
 	program, err := exec.LookPath(variant)
 	require.NoError(t, err)
@@ -239,5 +240,5 @@ func useIPTables(t *testing.T, variant string) {
 	for _, name := range []string{"iptables", "iptables-save", "iptables-restore"} {
 		require.NoError(t, os.Symlink(program, filepath.Join(dir, name)))
 	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return []string{"env", "PATH=" + dir + ":" + os.Getenv("PATH")}
 }

@@ -39,6 +39,7 @@ type cloud struct {
 
 // onClouds runs a test on every store.
 func onClouds(t *testing.T, test func(c *cloud)) {
+	t.Parallel()
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
 		now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 		service, err := service.New(service.Config{Store: store, Now: func() time.Time { return now }})

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"encoding/json"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,8 +25,10 @@ func TestHostileValuesAreNever500(t *testing.T) {
 	hostile := []string{`null`, `""`, `"\u0000"`, `"\ud800"`, `-1`, `0`, `1.5`, `1e400`, `9223372036854775808`, `true`, `"true"`, `[]`, `[null]`, `[{}]`, `{}`,
 		`{"network_id": null}`, `"` + strings.Repeat("x", 300) + `"`, `"0.0.0.0/0"`, `"::/0"`, `"255.255.255.255"`, `"::"`, `"fe80::1%eth0"`, `"ff:ff:ff:ff:ff:ff"`,
 		`"` + networkID + `"`, `["` + networkID + `"]`, `[{"subnet_id": "` + networkID + `"}]`, `[{"ip_address": "255.255.255.255"}]`,
-		`[{"start": "::", "end": "0.0.0.0"}]`, `[{"destination": "0.0.0.0/0", "nexthop": "::"}]`, `"*"`, `"%s' OR 1=1 --"`, `["a", "a"]`}
+		`[{"start": "::", "end": "0.0.0.0"}]`, `[{"destination": "0.0.0.0/0", "nexthop": "::"}]`, `"*"`, `"%s' OR 1=1 --"`, `"ip_address=x"`, `["a", "a"]`}
+	t.Parallel()
 	l3test.Stores(t, func(t *testing.T, store l3.Store) {
+		t.Parallel()
 		service, err := service.New(service.Config{Store: store})
 		require.NoError(t, err)
 		h := rest.New(rest.Config{Service: service, Auth: rest.None{}, Logger: logger(t)})
@@ -64,6 +67,8 @@ func TestHostileValuesAreNever500(t *testing.T) {
 				require.Empty(t, goLike(message), "%s %s %s: %s", method, target, body, message)
 			}
 		}
+		// Queries come first: a list takes time for each resource that is made on the way.
+		var writes []func()
 		for path, operations := range document.Paths {
 			kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/v2.0/"), "/")
 			target := strings.NewReplacer("{id}", ids[kind], "{project}", "p", "{router}", ids["routers"], "{tag}", "t", "{alias}", "router").Replace(path)
@@ -77,7 +82,9 @@ func TestHostileValuesAreNever500(t *testing.T) {
 								text = value
 							}
 							check(method, target+"?"+p.Name+"="+url.QueryEscape(text), "")
-							check(method, target+"?"+p.Name+"="+url.QueryEscape("ip_address="+text), "")
+							if p.Name == "fixed_ips" { // which has members
+								check(method, target+"?"+p.Name+"="+url.QueryEscape("ip_address="+text), "")
+							}
 						}
 					}
 				}
@@ -90,9 +97,18 @@ func TestHostileValuesAreNever500(t *testing.T) {
 						}
 						maps.DeleteFunc(members, func(k, _ string) bool { return !slices.Contains(attributes, k) })
 						members[name] = value
-						check(method, target, wrap(envelope, members))
+						writes = append(writes, func() { check(method, target, wrap(envelope, members)) })
 					}
 				}
+			}
+		}
+		rand.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })
+		for _, write := range writes {
+			write()
+		}
+		for kind := range ids { // with what was stored
+			if kind != "quotas" {
+				require.Equal(t, http.StatusOK, ask(h, "GET", "/v2.0/"+kind, "").Code, kind)
 			}
 		}
 		require.Greater(t, asked, 10_000, "the document has lost its attributes")

@@ -97,6 +97,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		"postgres":      l3test.PostgresURL,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			database := address(t)
 			s := l3test.Open(t, database)
 			require.NoError(t, addSubnet(t.Context(), s))

@@ -37,7 +37,7 @@ type Suite[P Place] struct {
 	EdgeDrift, CentreDrift, CentreWithoutSNATDrift map[string]func(P)
 }
 
-// Run runs all tests.
+// Run runs all tests, in parallel: each has namespaces of its own.
 func (s Suite[P]) Run(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"unchanged":           s.unchanged,
@@ -56,7 +56,10 @@ func (s Suite[P]) Run(t *testing.T) {
 		"instance drift":      s.instanceDrift,
 		"instance walk":       s.instanceWalk,
 	} {
-		t.Run(name, test)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
 	}
 }
 
@@ -91,22 +94,23 @@ func (s Suite[P]) anyToAny(t *testing.T) {
 		fresh[name] = p.Listing()
 	}
 	for from, before := range s.Routers {
-		for to, after := range s.Routers {
-			t.Run(from+" to "+to, func(t *testing.T) {
-				p := s.Open(t)
-				Apply(t, p.Rules(), before)
+		t.Run("from "+from, func(t *testing.T) {
+			t.Parallel()
+			p := s.Open(t)
+			for to, after := range s.Routers {
+				Apply(t, p.Rules(), before) // which trusts again what an undo has written
 				undo := Apply(t, p.Rules(), after)
-				require.Equal(t, fresh[to], p.Listing())
-				require.Empty(t, Plan(t, p.Rules(), after, nil))
+				require.Equal(t, fresh[to], p.Listing(), "to %s", to)
+				require.Empty(t, Plan(t, p.Rules(), after, nil), "to %s", to)
 				if fresh[from] == fresh[to] {
-					require.Nil(t, undo)
-					return
+					require.Nil(t, undo, "to %s", to)
+					continue
 				}
 				require.NoError(t, undo(t.Context()))
-				require.Equal(t, fresh[from], p.Listing())
-				require.NotEmpty(t, Plan(t, p.Rules(), after, &namespace.Delta{}), "what an undone Apply wrote is trusted")
-			})
-		}
+				require.Equal(t, fresh[from], p.Listing(), "back from %s", to)
+				require.NotEmpty(t, Plan(t, p.Rules(), after, &namespace.Delta{}), "what the undone Apply of %s wrote is trusted", to)
+			}
+		})
 	}
 }
 

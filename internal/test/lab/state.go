@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -175,33 +174,56 @@ func (s *state) rules() error {
 	return nil
 }
 
-// sysctlPatterns are the settings that a router depends on, below /proc/sys/net.
-var sysctlPatterns = []string{
-	"ipv4/ip_forward", "ipv4/conf/*/forwarding", "ipv4/conf/*/rp_filter", "ipv4/conf/*/send_redirects", "ipv4/conf/*/arp_ignore",
-	"ipv4/conf/*/arp_announce", "ipv4/conf/*/accept_local", "ipv4/fwmark_reflect", "ipv6/conf/*/forwarding", "ipv6/conf/*/accept_ra", "ipv6/conf/*/accept_dad",
-	"ipv6/conf/*/dad_transmits", "ipv6/conf/*/addr_gen_mode", "ipv6/conf/*/disable_ipv6", "ipv4/fib_multipath_hash_policy",
-	"ipv6/fib_multipath_hash_policy", "netfilter/nf_conntrack_tcp_be_liberal",
-}
+// The settings that a router depends on, below /proc/sys/net, and those of each device.
+var (
+	sysctlNames = []string{
+		"ipv4/ip_forward", "ipv4/fwmark_reflect", "ipv4/fib_multipath_hash_policy", "ipv6/fib_multipath_hash_policy",
+		"netfilter/nf_conntrack_tcp_be_liberal",
+	}
+	deviceSysctls = map[string][]string{
+		"ipv4/conf": {"forwarding", "rp_filter", "send_redirects", "arp_ignore", "arp_announce", "accept_local"},
+		"ipv6/conf": {"forwarding", "accept_ra", "accept_dad", "dad_transmits", "addr_gen_mode", "disable_ipv6"},
+	}
+)
 
 func (s *state) sysctls() error {
-	const root = "/proc/sys/net"
-	var lines []string
-	for _, pattern := range sysctlPatterns {
-		paths, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
+	const root = "/proc/sys/net/"
+	names := slices.Clone(sysctlNames)
+	for dir, settings := range deviceSysctls {
+		devices, err := os.ReadDir(root + dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		for _, p := range paths {
-			value, err := os.ReadFile(p)
-			if errors.Is(err, os.ErrNotExist) { // its device has just gone
-				continue
+		for _, d := range devices {
+			for _, setting := range settings {
+				names = append(names, dir+"/"+d.Name()+"/"+setting)
 			}
-			if err != nil {
-				return err
-			}
-			lines = append(lines, strings.TrimPrefix(p, root+"/")+" = "+strings.TrimSpace(string(value)))
 		}
+	}
+	var lines []string
+	for _, name := range names {
+		value, err := readSmall(root + name)
+		if errors.Is(err, os.ErrNotExist) { // its device has just gone
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", root+name, err)
+		}
+		lines = append(lines, name+" = "+strings.TrimSpace(value))
 	}
 	s.section("sysctls", lines)
 	return nil
+}
+
+// readSmall reads a short file of the kernel's in as few system calls as that takes: a state has
+// hundreds of them.
+func readSmall(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var buf [128]byte
+	n, err := unix.Read(fd, buf[:])
+	return string(buf[:max(n, 0)]), err
 }

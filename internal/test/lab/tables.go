@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -20,7 +21,16 @@ func (s *state) tables() error {
 	nft = strings.NewReplacer("{\n\n", "{\n", "\n\n}", "\n}").Replace(emptyBuiltin.ReplaceAllString(nft, ""))
 	nft = sortBlocks(nftTable, sortElements(nft), func(table string) string { return sortBlocks(nftChain, table, nil) })
 	fmt.Fprintf(&s.text, "# nft\n%s", nft)
-	for _, tool := range []string{"iptables-legacy-save", "ip6tables-legacy-save"} {
+	for _, family := range []string{"ip", "ip6"} {
+		tool := family + "tables-legacy-save"
+		// The tool asks the kernel for what is named here, and nothing is in most namespaces.
+		tables, err := readSmall("/proc/thread-self/net/" + family + "_tables_names")
+		if errors.Is(err, os.ErrNotExist) || err == nil && tables == "" {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the names of %stables: %w", family, err)
+		}
 		out, err := listing(tool)
 		if errors.Is(err, exec.ErrNotFound) {
 			continue // the kernel's other packet filter, which nft cannot see; without the tool nobody has used it
