@@ -54,10 +54,11 @@ func (e *fakeRouterEar) Heard() (heard []Advertised, err error) {
 	now := e.advertising()
 	for id, p := range now {
 		before, was := e.known[id]
-		if was && !e.solicited && before.Advertisement.Equal(p.Advertisement) && before.MTU == p.MTU && before.MAC == p.MAC {
+		unchanged := was && before.Advertisement.Equal(p.Advertisement) && before.MTU == p.MTU && before.MAC == p.MAC
+		if unchanged && !e.solicited {
 			continue
 		}
-		a := Advertised{From: linkLocalOf(p.MAC), Gateway: true, MTU: p.MTU, Advertisement: *p.Advertisement}
+		a := Advertised{From: linkLocalOf(p.MAC), Gateway: true, Alone: unchanged, MTU: p.MTU, Advertisement: *p.Advertisement}
 		if was {
 			a.Gone = withdrawn(before.Advertisement.Prefixes, p.Advertisement.Prefixes)
 		}

@@ -154,6 +154,7 @@ type RouterEar interface {
 type Advertised struct {
 	From    netip.Addr
 	Gateway bool // its sender wants to be one: the router lifetime is not 0
+	Alone   bool // it was sent to this host, not to all
 	MTU     int
 	dataplane.Advertisement
 	Gone []netip.Prefix // prefixes with a valid lifetime of 0

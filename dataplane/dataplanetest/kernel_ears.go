@@ -42,7 +42,7 @@ type kernelRouterEar struct{ *lab.RouterListener }
 func (e kernelRouterEar) Heard() (heard []Advertised, err error) {
 	said, err := e.RouterListener.Heard()
 	for _, m := range said {
-		a := Advertised{From: m.From, Gateway: m.RouterLifetime > 0}
+		a := Advertised{From: m.From, Gateway: m.RouterLifetime > 0, Alone: !m.To.IsMulticast()}
 		a.Managed, a.Other = m.ManagedConfiguration, m.OtherConfiguration
 		for _, o := range m.Options {
 			switch o := o.(type) {

@@ -26,9 +26,8 @@ import (
 const (
 	minInterval, maxInterval = 30 * time.Second, 100 * time.Second
 	firstOnes                = 3
-	firstInterval            = 16 * time.Second
 	mostDelay                = 500 * time.Millisecond // of an answer
-	leastPause               = 3 * time.Second        // between two to all hosts
+	leastPause               = 3 * time.Second        // between two to all hosts; also that of the first ones, as one may be lost
 	sendAgain                = time.Second            // after the kernel refused one
 
 	routerLifetime    = 30 * time.Minute
@@ -245,7 +244,7 @@ func (x *advertised) sendToAll(now time.Time, sent bool) {
 	x.last = now
 	x.next = now.Add(minInterval + rand.N(maxInterval-minInterval))
 	if x.sent < firstOnes {
-		x.next = now.Add(min(firstInterval, minInterval+rand.N(maxInterval-minInterval)))
+		x.next = now.Add(leastPause)
 	}
 }
 

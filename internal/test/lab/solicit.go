@@ -21,7 +21,7 @@ type RouterListener struct {
 
 // RouterAdvertisement is one that has arrived.
 type RouterAdvertisement struct {
-	From netip.Addr
+	From, To netip.Addr
 	*ndp.RouterAdvertisement
 }
 
@@ -44,7 +44,7 @@ func (h *Host) ListenToRouters(device string) (*RouterListener, error) {
 		only.SetAll(true)
 		only.Accept(ipv6.ICMPTypeRouterAdvertisement)
 		return errors.Join(l.conn.SetICMPFilter(&only), l.conn.SetMulticastHopLimit(ndp.HopLimit),
-			l.conn.SetControlMessage(ipv6.FlagSrc|ipv6.FlagHopLimit|ipv6.FlagInterface, true))
+			l.conn.SetControlMessage(ipv6.FlagDst|ipv6.FlagHopLimit|ipv6.FlagInterface, true))
 	})
 	if err != nil {
 		err = fmt.Errorf("listen to routers on %s: %w", l.name, err)
@@ -90,7 +90,8 @@ func (l *RouterListener) Heard() (heard []RouterAdvertisement, err error) {
 			return heard, fmt.Errorf("listen to routers on %s: %w", l.name, err)
 		}
 		from, _ := netip.AddrFromSlice(src.(*net.IPAddr).IP)
-		heard = append(heard, RouterAdvertisement{from, a})
+		to, _ := netip.AddrFromSlice(c.Dst)
+		heard = append(heard, RouterAdvertisement{from, to, a})
 	}
 }
 
