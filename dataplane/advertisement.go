@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Advertisement is what a port tells the hosts on its link by router advertisements (RFC 4861): that
@@ -52,6 +53,28 @@ func (a *Advertisement) Equal(o *Advertisement) bool {
 	x.normalise()
 	y.normalise()
 	return x.same(y)
+}
+
+// String lists what is advertised: "fd00:1::/64 autonomous, managed, dns fd00::53".
+func (a *Advertisement) String() string {
+	var parts []string
+	for _, p := range a.Prefixes {
+		text := p.Prefix.String()
+		if p.Autonomous {
+			text += " autonomous"
+		}
+		parts = append(parts, text)
+	}
+	if a.Managed {
+		parts = append(parts, "managed")
+	}
+	if a.Other {
+		parts = append(parts, "other")
+	}
+	for _, r := range a.DNS {
+		parts = append(parts, "dns "+r.String())
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (a *Advertisement) normalise() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -66,8 +67,11 @@ func advertisements(s *scene) {
 	r = with(r, advertises(0, &moved), func(r *dataplane.Router) {
 		r.Ports[0].Addrs, r.Ports[0].MTU = prefixes("10.0.1.1/24", "fd00:11::1/64"), 1380
 	})
-	_, err = fresh.Apply(s.ctx, r)
+	plan, err = fresh.Apply(s.ctx, r)
 	s.must(err)
+	if mentions := string(dataplane.KindAdvertisement); !strings.Contains(plan.String(), mentions) {
+		s.failf("Apply does not mention %q: %s", mentions, plan)
+	}
 	want = says(0, moved)
 	want.Gone = []netip.Prefix{netip.MustParsePrefix("fd00:1::/64")}
 	s.told(ears["web1"], want)

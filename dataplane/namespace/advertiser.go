@@ -335,8 +335,57 @@ func (s *site) advertise(r dataplane.Router) (err error) {
 
 // advertise has the router's ports advertise, once they are up.
 func (l *long) advertise(context.Context) error {
-	l.add(action{do: func(context.Context) error { return l.site.advertise(l.router.Clone()) }})
+	l.add(action{
+		steps: l.advertisementSteps(),
+		do:    func(context.Context) error { return l.site.advertise(l.router.Clone()) },
+	})
 	return nil
+}
+
+// advertisementSteps are the differences to what this process advertised. One that has just begun
+// does not know what was.
+func (l *long) advertisementSteps() []dataplane.Step {
+	if l.last == nil && !l.fresh {
+		return nil
+	}
+	said := map[string]string{}
+	if l.last != nil {
+		said = advertisementsOf(l.last.router)
+	}
+	say := advertisementsOf(l.router)
+	var steps []dataplane.Step
+	for _, id := range slices.Sorted(maps.Keys(union(said, say))) {
+		before, was := said[id]
+		now, is := say[id]
+		s := dataplane.Step{Op: dataplane.Change, Kind: dataplane.KindAdvertisement, ID: id, Object: dataplane.PortDevice(id), Detail: now + ", was " + before}
+		switch {
+		case was && is && before == now:
+			continue
+		case !was:
+			s.Op, s.Detail = dataplane.Add, now
+		case !is:
+			s.Op, s.Detail = dataplane.Remove, ""
+		}
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+func union(a, b map[string]string) map[string]string {
+	u := maps.Clone(a)
+	maps.Copy(u, b)
+	return u
+}
+
+// advertisementsOf says what a router advertises, by the port's ID.
+func advertisementsOf(r dataplane.Router) map[string]string {
+	all := map[string]string{}
+	for _, p := range r.Ports {
+		if p.Advertisement != nil {
+			all[p.ID] = p.Advertisement.String()
+		}
+	}
+	return all
 }
 
 // retract tells hosts that a port is no gateway any more while it still can.
