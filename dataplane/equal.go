@@ -38,6 +38,7 @@ func (p Port) clone() Port {
 	if p.Anycast != nil {
 		p.Anycast = &Anycast{Neighbours: slices.Clone(p.Anycast.Neighbours)}
 	}
+	p.Advertisement = p.Advertisement.clone()
 	return p
 }
 
@@ -85,7 +86,7 @@ func (t *Transit) same(o *Transit) bool {
 
 func (p Port) same(o Port) bool {
 	return p.ID == o.ID && p.Network == o.Network && p.MAC == o.MAC && p.MTU == o.MTU && slices.Equal(p.Addrs, o.Addrs) &&
-		p.Outside == o.Outside && p.Anycast.same(o.Anycast)
+		p.Outside == o.Outside && p.Anycast.same(o.Anycast) && p.Advertisement.same(o.Advertisement)
 }
 
 func (a *Anycast) same(o *Anycast) bool {
@@ -134,6 +135,9 @@ func (p *Port) normalise() {
 	slices.SortFunc(p.Addrs, netip.Prefix.Compare)
 	if p.Anycast != nil {
 		slices.SortFunc(p.Anycast.Neighbours, netip.Addr.Compare)
+	}
+	if p.Advertisement != nil {
+		p.Advertisement.normalise()
 	}
 }
 

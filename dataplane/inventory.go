@@ -68,6 +68,9 @@ func inventoryOf(r Router) inventory {
 		for _, a := range p.Addrs {
 			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), a)
 		}
+		if p.Advertisement != nil {
+			add(KindAdvertisement, p.ID, p.Advertisement.String(), "%s", PortDevice(p.ID))
+		}
 		if p.Anycast != nil {
 			for _, a := range p.Anycast.Neighbours {
 				add(KindRoute, p.ID, "", "%s dev %s", a, PortDevice(p.ID))

@@ -18,18 +18,19 @@ type Kind string
 
 // The kinds of objects.
 const (
-	KindNamespace   Kind = "namespace"   // what the router runs in
-	KindOwner       Kind = "owner"       // on whose behalf it runs
-	KindSysctl      Kind = "sysctl"      // a setting of the kernel in the namespace
-	KindWiring      Kind = "wiring"      // what attaches a port to its network, on the host's side as well
-	KindLink        Kind = "link"        // a port's network device in the router
-	KindAddress     Kind = "address"     // an address on such a device
-	KindRoute       Kind = "route"       // a route of the router, whether it asked for it or it follows from the gateway
-	KindPolicyRule  Kind = "policy-rule" // what decides which packets look in which routing table
-	KindRules       Kind = "rules"       // translation and filtering, other than the following two
-	KindSNAT        Kind = "snat"        // the address that hosts without a floating IP leave with
-	KindFloatingIP  Kind = "floating-ip" // the translation of a floating IP
-	KindConnections Kind = "connections" // connections that end
+	KindNamespace     Kind = "namespace"     // what the router runs in
+	KindOwner         Kind = "owner"         // on whose behalf it runs
+	KindSysctl        Kind = "sysctl"        // a setting of the kernel in the namespace
+	KindWiring        Kind = "wiring"        // what attaches a port to its network, on the host's side as well
+	KindLink          Kind = "link"          // a port's network device in the router
+	KindAddress       Kind = "address"       // an address on such a device
+	KindRoute         Kind = "route"         // a route of the router, whether it asked for it or it follows from the gateway
+	KindPolicyRule    Kind = "policy-rule"   // what decides which packets look in which routing table
+	KindRules         Kind = "rules"         // translation and filtering, other than the following two
+	KindSNAT          Kind = "snat"          // the address that hosts without a floating IP leave with
+	KindFloatingIP    Kind = "floating-ip"   // the translation of a floating IP
+	KindAdvertisement Kind = "advertisement" // what a port advertises to hosts on its link
+	KindConnections   Kind = "connections"   // connections that end
 )
 
 // Step is one change to one object of the host. It prints as a line for people; programs branch on

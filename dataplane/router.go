@@ -31,6 +31,9 @@ type Port struct {
 	// anycast port here: workloads do not take it for their gateway. The centre of a distributed
 	// router has such ports, as an edge may run beside it.
 	Outside bool `json:"outside,omitempty"`
+	// Advertisement makes hosts on the link configure themselves for IPv6. Nil: they are told
+	// nothing.
+	Advertisement *Advertisement `json:"advertisement,omitempty"`
 }
 
 // Anycast makes a port of a distributed router one of several, on each host that has neighbours of

@@ -31,6 +31,13 @@ func (c *checker) port(path string, p *Port, device string, role role) {
 	if p.Anycast != nil && role != internal {
 		c.fault(path+".Anycast", "is for internal ports only")
 	}
+	switch {
+	case p.Advertisement == nil:
+	case role != internal:
+		c.fault(path+".Advertisement", "is for internal ports only")
+	default:
+		c.advertisement(path+".Advertisement", p)
+	}
 	if p.Outside && (role != internal || p.Anycast != nil) {
 		c.fault(path+".Outside", "is for internal ports that are not anycast only")
 	}

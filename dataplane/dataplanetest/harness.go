@@ -135,6 +135,31 @@ type ARP struct {
 	Sender, Target netip.Addr
 }
 
+// Solicitor is a [Host] that hears router advertisements.
+type Solicitor interface {
+	// HearRouters hears, from now on, what routers advertise on the link of the host's eth0.
+	HearRouters() (RouterEar, error)
+}
+
+// RouterEar hears router advertisements.
+type RouterEar interface {
+	// Solicit asks all routers on the link to advertise themselves (RFC 4861 §6.3.7).
+	Solicit() error
+	// Heard returns what they have said since the last call, without waiting.
+	Heard() ([]Advertised, error)
+	Close() error
+}
+
+// Advertised is a router advertisement as it arrives.
+type Advertised struct {
+	From    netip.Addr
+	Gateway bool // its sender wants to be one: the router lifetime is not 0
+	Alone   bool // it was sent to this host, not to all
+	MTU     int
+	dataplane.Advertisement
+	Gone []netip.Prefix // prefixes with a valid lifetime of 0
+}
+
 // Conn is a conversation.
 type Conn interface {
 	// Exchange sends a request with so many bytes of payload, and waits for the answer. An error

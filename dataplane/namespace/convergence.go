@@ -48,8 +48,8 @@ func (l *long) plan(ctx context.Context) error {
 	l.index[loopback] = loopbackIndex
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
-		l.sysctls, l.own, l.retire, l.plug, l.deviceSysctls, l.rewrite, l.address, l.raise, l.await, l.route, l.steer, l.forgetNeighbours,
-		l.tell, l.settle, l.unplug, l.replace, l.sweep, l.identify,
+		l.sysctls, l.own, l.retract, l.retire, l.plug, l.deviceSysctls, l.rewrite, l.address, l.raise, l.await, l.route, l.steer, l.forgetNeighbours,
+		l.tell, l.advertise, l.settle, l.unplug, l.replace, l.sweep, l.identify,
 	} {
 		if err := part(ctx); err != nil {
 			return err

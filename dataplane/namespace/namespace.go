@@ -23,21 +23,22 @@ import (
 // One goroutine uses it at a time.
 type site struct {
 	NS
-	path      string // the name it was opened by
-	file      *os.File
-	id        netns.ID
-	read      *netlink.Handle // nil until first used: a new namespace is not read
-	write     *writer
-	rules     Rules
-	events    *monitor.Monitor
-	announcer *announcer
-	tracking  *conntrack.Kernel
-	index     map[string]int // of devices, by name
-	last      *memory        // what this process applied last with success; nil: nothing yet
-	trusted   bool           // last is what the namespace holds, as far as notifications go
-	ending    sync.WaitGroup // connections that end in the background
-	log       *slog.Logger
-	late      []sysctl // what the kernel did not have when the namespace was made
+	path       string // the name it was opened by
+	file       *os.File
+	id         netns.ID
+	read       *netlink.Handle // nil until first used: a new namespace is not read
+	write      *writer
+	rules      Rules
+	events     *monitor.Monitor
+	announcer  *announcer
+	advertiser *advertiser // nil: no port has ever been to advertise
+	tracking   *conntrack.Kernel
+	index      map[string]int // of devices, by name
+	last       *memory        // what this process applied last with success; nil: nothing yet
+	trusted    bool           // last is what the namespace holds, as far as notifications go
+	ending     sync.WaitGroup // connections that end in the background
+	log        *slog.Logger
+	late       []sysctl // what the kernel did not have when the namespace was made
 
 	generations *monitor.Monitor // notifications about rules; nil until watched, or if there are none
 	told        bool             // the router was announced since it was last applied
@@ -126,6 +127,9 @@ func (s *site) close() error {
 	}
 	if s.generations != nil {
 		errs = append(errs, s.generations.Close())
+	}
+	if s.advertiser != nil {
+		errs = append(errs, s.advertiser.close())
 	}
 	if s.lens != nil {
 		errs = append(errs, s.lens.close())

@@ -34,7 +34,7 @@ var classes = map[string]string{
 	"subnet.name": realised, "subnet.description": realised, "subnet.project_id": realised, "subnet.tenant_id": realised,
 	"subnet.tags": realised, "subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,
 	"subnet.allocation_pools.start": realised, "subnet.allocation_pools.end": realised, "subnet.service_types": realised,
-	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": stored, "subnet.subnetpool_id": refused, "subnet.use_default_subnetpool": refused,
+	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": realised, "subnet.subnetpool_id": refused, "subnet.use_default_subnetpool": refused,
 	"subnet.enable_dhcp": stored, "subnet.dns_nameservers": stored, "subnet.host_routes.destination": stored, "subnet.host_routes.nexthop": stored,
 
 	"port.name": realised, "port.description": realised, "port.project_id": realised, "port.tenant_id": realised,

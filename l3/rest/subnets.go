@@ -29,7 +29,7 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 		field[R, S]("EnableDHCP", boolean, given|found).storedOnly(dhcp),
 		field[R, S]("DNSNameservers", texts, given|filtered).emptiedByNull().storedOnly(dhcp),
 		field[R, S]("HostRoutes", list(staticRoute), given).emptiedByNull().storedOnly(dhcp),
-		field[R, S]("IPv6RAMode", ipv6Mode, inPost|found).storedOnly("routers do not send router advertisements"),
+		field[R, S]("IPv6RAMode", ipv6Mode, inPost|found),
 		field[R, S]("IPv6AddressMode", ipv6Mode, inPost|found),
 		field[R, S]("ServiceTypes", texts, given|filtered),
 		shown[R, S]("router:external", boolean, filtered, func(r *R) bool { return r.External }),

@@ -113,7 +113,44 @@ func (in Intent) port(p *l3.Port) (dataplane.Port, error) {
 		}
 		out.Addrs = append(out.Addrs, netip.PrefixFrom(ip.IPAddress, bits))
 	}
+	if p.DeviceOwner != l3.OwnerRouterGateway {
+		out.Advertisement = in.advertisement(p)
+	}
 	return out, nil
+}
+
+// maxAdvertisedDNS is how many resolvers Neutron's routers advertise of a subnet.
+const maxAdvertisedDNS = 3
+
+// advertisement is what an interface advertises of its subnets that ask for it; nil if none does.
+func (in Intent) advertisement(p *l3.Port) *dataplane.Advertisement {
+	var a dataplane.Advertisement
+	for _, ip := range p.FixedIPs {
+		s := in.Subnets[ip.SubnetID]
+		switch s.IPv6RAMode {
+		case "":
+			continue
+		case l3.IPv6DHCPv6Stateful:
+			a.Managed = true
+		case l3.IPv6DHCPv6Stateless:
+			a.Other = true
+		}
+		known := func(have dataplane.AdvertisedPrefix) bool { return have.Prefix == s.CIDR }
+		if slices.ContainsFunc(a.Prefixes, known) {
+			continue
+		}
+		a.Prefixes = append(a.Prefixes, dataplane.AdvertisedPrefix{Prefix: s.CIDR, Autonomous: s.IPv6RAMode != l3.IPv6DHCPv6Stateful})
+		for _, text := range s.DNSNameservers {
+			server, err := netip.ParseAddr(text)
+			if err == nil && server.Is6() && len(a.DNS) < maxAdvertisedDNS && !slices.Contains(a.DNS, server) {
+				a.DNS = append(a.DNS, server)
+			}
+		}
+	}
+	if len(a.Prefixes) == 0 {
+		return nil
+	}
+	return &a
 }
 
 // nextHops are the default routes of a gateway: in each family the first of its subnets that has a

@@ -198,7 +198,8 @@ func (s *Service) updateSubnet(ctx context.Context, w *work, who l3.Caller, sub 
 	if err != nil || !changed {
 		return err
 	}
-	if err := s.reviseNetwork(ctx, w, sub.NetworkID); err != nil || sub.GatewayIP == before.GatewayIP {
+	advertised := sub.IPv6RAMode != "" && !slices.Equal(sub.DNSNameservers, before.DNSNameservers)
+	if err := s.reviseNetwork(ctx, w, sub.NetworkID); err != nil || sub.GatewayIP == before.GatewayIP && !advertised {
 		return err
 	}
 	routers, err := s.routersOfSubnet(ctx, w, sub.ID)
