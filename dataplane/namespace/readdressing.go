@@ -20,7 +20,7 @@ func (l *long) address(context.Context) error {
 		l.removeSome(dev, gone, early)
 		release := l.holdSubnets(dev, gone)
 		if len(lacks) > 0 {
-			l.add(l.addAddresses(dev, lacks))
+			l.add(l.addFirst(dev, lacks))
 		}
 		l.changeSources(dev, gone)
 		l.releaseRoutes(dev)
@@ -110,6 +110,20 @@ func (l *long) release(which func(routeKey, hops) bool) {
 	}
 	l.add(l.changeRoutes(routes, nil))
 	maps.DeleteFunc(l.have.routes, func(k routeKey, _ hops) bool { return routes[k] != nil })
+}
+
+// addFirst adds addresses. If they are the device's first IPv4 ones, the kernel takes away all IPv4
+// routes through the device with them (fib_disable_ip), when that is taken back.
+func (l *long) addFirst(dev string, lacks []address) action {
+	a := l.addAddresses(dev, lacks)
+	through := maps.Clone(l.have.routes)
+	maps.DeleteFunc(through, func(k routeKey, h hops) bool { return !k.dest.Addr().Is4() || !h.through(dev) })
+	if hasIPv4(l.have.links[dev].addrs) || len(through) == 0 {
+		return a
+	}
+	remove, restore := a.undo, l.changeRoutes(nil, through).do
+	a.undo = func(ctx context.Context) error { return inOrder(ctx, []func(context.Context) error{remove, restore}) }
+	return a
 }
 
 // releaseRoutes removes the IPv4 routes through a device that is to lose its last IPv4 address: the
