@@ -66,7 +66,7 @@ tcp 10.0.1.5:40000 → 198.51.100.7:80: forwarded by ext to 203.0.113.1, as 203.
 udp 198.51.100.7 → 10.0.1.5:53: dropped
   ingress      arrives by the gateway ext
   routing      10.0.1.5 is in 10.0.1.0/24, connected by port web
-  filter       10.0.1.5 is reached from outside by a floating IP only
+  filter       10.0.1.5 is reached from outside by a floating IP or a forwarded port only
 `},
 		{"--from 10.0.2.7 --to 10.9.0.1 --proto icmp", `
 way 1 of 2, by a hash of addresses and ports:
