@@ -21,7 +21,7 @@ func damage(s *scene) {
 	if !ok {
 		panic(abort{notApplicable("nothing can be damaged on this host")})
 	}
-	s.cast("web1", "app1", "outside")
+	s.cast("web1", "web2", "app1", "outside")
 	s.apply(busy())
 	want := s.steady(s.snapshot)
 	for i, blow := range d.Damages() {
