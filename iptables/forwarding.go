@@ -91,23 +91,31 @@ func (p ports) divide(list []dataplane.PortForwarding) (rest []dataplane.PortFor
 	if len(list) <= maxForwardings || len(p.digits) == portDigits-1 {
 		return list, nil
 	}
-	for _, f := range list {
-		next, whole := p, true
+	shift := digitBits * (portDigits - 1 - len(p.digits))
+	digit := func(port uint16) uint16 {
 		if p.proto == "" {
-			next.proto = f.Proto
-		} else {
-			shift := digitBits * (portDigits - 1 - len(p.digits))
-			next.digits += strconv.FormatUint(uint64(f.Ports.First>>shift)&(1<<digitBits-1), 1<<digitBits)
-			whole = f.Ports.First>>shift == f.Ports.Last>>shift
+			return 0
 		}
-		switch n := len(limbs); {
-		case !whole:
-			rest = append(rest, f)
-		case n > 0 && limbs[n-1].ports == next:
-			limbs[n-1].list = append(limbs[n-1].list, f)
-		default:
-			limbs = append(limbs, limb{next, []dataplane.PortForwarding{f}})
+		return port >> shift
+	}
+	var last uint16 // of the last limb
+	for i := range list {
+		f := &list[i]
+		first := digit(f.Ports.First)
+		n := len(limbs)
+		if first != digit(f.Ports.Last) {
+			rest = append(rest, *f)
+			continue
 		}
+		if n == 0 || first != last || limbs[n-1].proto != f.Proto {
+			next := ports{addr: p.addr, proto: f.Proto}
+			if p.proto != "" {
+				next.digits = p.digits + strconv.FormatUint(uint64(first&(1<<digitBits-1)), 1<<digitBits)
+			}
+			limbs, last = append(limbs, limb{ports: next}), first
+			n++
+		}
+		limbs[n-1].list = append(limbs[n-1].list, *f)
 	}
 	return rest, limbs
 }

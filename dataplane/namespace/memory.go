@@ -231,29 +231,24 @@ func (m *memory) forwardingAddrs(d Difference[dataplane.PortForwarding]) (addrs 
 // many. It may say so of one that does not, and is not.
 func contended(all, added []dataplane.PortForwarding) bool {
 	const most = 1 << 16 // ports, beyond which it is not for us to count them
-	if len(all)*len(added) > maxPairs {
+	switch {
+	case len(added) == 0:
+		return false
+	case len(all)*len(added) > maxPairs:
 		return true
 	}
-	ports := 0
+	ports, sharing := 0, 0
 	for i := range all {
-		ports += all[i].Ports.Len()
-	}
-	if ports > most && len(added) > 0 {
-		return true
-	}
-	for _, f := range added {
-		sharing := 0
-		for i := range all {
-			o := &all[i]
-			if o.Addr == f.Addr && o.Proto == f.Proto && o.Ports.First <= f.Ports.Last && f.Ports.First <= o.Ports.Last {
+		o := &all[i]
+		ports += o.Ports.Len()
+		for k := range added {
+			f := &added[k]
+			if o.Ports.First <= f.Ports.Last && f.Ports.First <= o.Ports.Last && o.Addr == f.Addr && o.Proto == f.Proto {
 				sharing++
 			}
 		}
-		if sharing != 1 { // itself
-			return true
-		}
 	}
-	return false
+	return ports > most || sharing != len(added) // each with itself
 }
 
 // confined says that the difference changes nothing beside its own addresses and routes. It may say
