@@ -5,9 +5,11 @@ import "github.com/l3kit/l3kit/dataplane"
 func forwardingClauses() []clause {
 	return []clause{{
 		name: "P23-port-forwarding",
-		why: "What is sent to a forwarded port of an external address arrives at the fixed address and port with the client's own source, and the answer leaves as the " +
-			"external address; clients inside reach it as they reach a floating IP. Other ports are refused, an echo is answered by the router, and the internal host's own " +
-			"connections leave as if there were no forwarding. One public address serves many hosts that way, and only where its owner says so.",
+		why: "What is sent to a forwarded port of an external address arrives at the fixed address and port " +
+			"with the client's own source, and the answer leaves as the external address; clients inside " +
+			"reach it as they reach a floating IP. Other ports are refused, an echo is answered by the " +
+			"router, and the internal host's own connections leave as if there were no forwarding. One " +
+			"public address serves many hosts that way, and only where its owner says so.",
 		test: portForwarding,
 	}}
 }

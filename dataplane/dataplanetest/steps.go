@@ -10,8 +10,8 @@ import (
 func stepClauses() []clause {
 	return []clause{{
 		name: "steps-name-their-objects",
-		why: "Each step says of which kind its object is, and which port, floating IP or port forwarding it belongs to. A control plane that shows what a change does to a " +
-			"customer's floating IP would otherwise have to parse text.",
+		why: "Each step says of which kind its object is, and which port, floating IP or port forwarding it belongs to. " +
+			"A control plane that shows what a change does to a customer's floating IP would otherwise have to parse text.",
 		test: identities,
 	}}
 }

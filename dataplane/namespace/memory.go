@@ -280,7 +280,7 @@ func (m *memory) confined(want dataplane.Router, d Delta) bool {
 // valid says that the router remembered with the difference is valid. It may say no of one that is:
 // then [dataplane.Router.Validate] decides.
 func (m *memory) valid(want dataplane.Router, d Delta) bool {
-	if len(d.Added)+len(d.Forwardings.Added)+len(d.Neighbours.Added)+len(d.Neighbours.Removed)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 {
+	if len(d.Added)+len(d.Forwardings.Added)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 && d.Neighbours.Empty() {
 		return true
 	}
 	return !m.index.clashes(d) && !contended(want.PortForwardings, d.Forwardings.Added) && m.reduced(want, d).Validate() == nil
