@@ -80,8 +80,7 @@ func Routers(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
 			r.Ports, r.Gateway, r.FloatingIPs = r.Ports[:1], nil, nil
 			r.Ports[0].Addrs = []netip.Prefix{netip.MustParsePrefix("fd00:1::1/64")}
 		}),
-		"forwarding": Forwarding(fips...),
-		"moved":      Without(full, func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
+		"moved": Without(Forwarding(fips...), func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
 		"swapped": Without(full, func(r *dataplane.Router) {
 			f := r.FloatingIPs
 			f[0].Fixed, f[1].Fixed = f[1].Fixed, f[0].Fixed

@@ -108,7 +108,7 @@ func (s Suite[P]) forwardingWalk(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	now := Example(FIP(5))
 	Apply(t, p.Rules(), now)
-	for range 25 {
+	for range 12 {
 		next := now
 		next.PortForwardings = slices.Clone(now.PortForwardings)
 		for n := len(next.PortForwardings); n > 0 && random.IntN(3) > 0; n = len(next.PortForwardings) {
