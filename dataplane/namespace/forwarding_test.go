@@ -62,7 +62,12 @@ func TestPatternsFindExactlyWhatForwardingsMakeStale(t *testing.T) {
 		require.True(t, ok)
 		where := touchedBy(wanted, d.Delta)
 		j := newJudge(wanted)
+		stay := map[[2]conntrack.Tuple]bool{}
+		for _, c := range portsCarriedBy(wanted) {
+			stay[[2]conntrack.Tuple{c.Orig, c.Reply}] = true
+		}
 		for _, c := range portsCarriedBy(old) {
+			require.Equal(t, stay[[2]conntrack.Tuple{c.Orig, c.Reply}], !j.stale(&c), "%+v", c)
 			found := slices.ContainsFunc(where.touched, func(p touch) bool { return p.Matches(&c) && (p.all || j.stale(&c)) })
 			require.Equal(t, j.stale(&c), found || where.touched == nil && j.stale(&c), "%+v, %v", c, where.touched)
 		}
