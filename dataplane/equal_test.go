@@ -18,6 +18,7 @@ func TestEqualAndCloneKnowEveryField(t *testing.T) {
 	full := threeTier()
 	full.Ports[0].Network = dataplane.Network{ID: "net-web", Type: dataplane.NetworkVLAN, Physical: "public", Segment: 7}
 	full.Gateway.OnLink = []netip.Prefix{prefix("198.18.0.0/24")}
+	full.PortForwardings = forwarding().PortForwardings
 	full.Transit = edge().Transit
 	full.Ports[1].Anycast = edge().Ports[1].Anycast
 	seen := 0
@@ -80,7 +81,7 @@ func alter(t *testing.T, path string, v reflect.Value) {
 		v.SetBool(!v.Bool())
 	case reflect.Int:
 		v.SetInt(v.Int() + 1)
-	case reflect.Uint32:
+	case reflect.Uint16, reflect.Uint32:
 		v.SetUint(v.Uint() + 1)
 	case reflect.Array: // MAC
 		v.Index(5).SetUint(v.Index(5).Uint() ^ 0xff)
@@ -130,6 +131,7 @@ func TestEqualRoutersBehaveAlike(t *testing.T) {
 		o := r.Clone()
 		o.Ports = rapid.Permutation(o.Ports).Draw(t, "ports")
 		o.FloatingIPs = rapid.Permutation(o.FloatingIPs).Draw(t, "floating IPs")
+		o.PortForwardings = rapid.Permutation(o.PortForwardings).Draw(t, "port forwardings")
 		for i := range o.Ports {
 			if a := o.Ports[i].Anycast; a != nil {
 				a.Neighbours = rapid.Permutation(a.Neighbours).Draw(t, "neighbours")

@@ -30,7 +30,7 @@ func (m *Model) keeps(was Trace) bool {
 		}
 	}
 	for _, t := range m.Paths(p) {
-		if t.Verdict == was.Verdict && t.Src == was.Src && t.Dst == was.Dst {
+		if t.Verdict == was.Verdict && t.Src == was.Src && t.Dst == was.Dst && t.DstPort == was.DstPort {
 			return true
 		}
 	}

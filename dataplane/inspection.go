@@ -10,8 +10,8 @@ import (
 type Inspection struct {
 	// Owner is on whose behalf the router runs; empty if the host does not say. See [Router.Owner].
 	Owner string
-	// Held lists the addresses that the router answers for, floating IPs included, without
-	// link-local ones. They are sorted by address.
+	// Held lists the addresses that the router answers for, those of floating IPs and port
+	// forwardings included, without link-local ones. They are sorted by address.
 	Held []HeldAddr
 }
 
@@ -49,6 +49,9 @@ func inspectionOf(r Router) Inspection {
 		}
 		for _, f := range r.FloatingIPs {
 			add(g.Network, f.Addr)
+		}
+		for _, a := range r.ForwardingAddrs() {
+			add(g.Network, a)
 		}
 	}
 	// The transit's address is link-local.

@@ -64,6 +64,9 @@ func inventoryOf(r Router) inventory {
 	for _, f := range r.FloatingIPs {
 		add(KindFloatingIP, f.ID, "→ "+f.Fixed.String(), "%s", f.Addr)
 	}
+	for _, f := range r.PortForwardings {
+		add(KindForwarding, f.ID, f.Target(), "%s", f.Object())
+	}
 	for _, p := range r.Ports {
 		for _, a := range p.Addrs {
 			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), a)
@@ -84,6 +87,9 @@ func inventoryOf(r Router) inventory {
 		}
 		for _, f := range r.FloatingIPs {
 			add(KindAddress, f.ID, "", "%s %s", dev, netip.PrefixFrom(f.Addr, f.Addr.BitLen()))
+		}
+		for _, a := range r.ForwardingAddrs() {
+			add(KindAddress, "", "", "%s %s", dev, netip.PrefixFrom(a, a.BitLen()))
 		}
 		for _, p := range g.OnLink {
 			add(KindRoute, "", "", "%s dev %s", p, dev)

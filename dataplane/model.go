@@ -14,17 +14,18 @@ import (
 // knows only that nobody else may send from them. A Model never changes, and may be used
 // concurrently.
 type Model struct {
-	ports   map[string]*modelPort // by ID
-	ordered []*modelPort          // as in the router, the gateway last
-	own     map[netip.Addr]string // addresses of ports, with words for what they are
-	deaf    map[netip.Addr]string // the same for addresses that are local to the kernel, but that nobody answers from
-	fixedOf map[netip.Addr]netip.Addr
-	fipOf   map[netip.Addr]netip.Addr
-	inside  []netip.Prefix // subnets of internal ports, and what other instances have
-	fib     *fib
-	guarded bool       // nothing untranslated passes the gateway (P9, P19)
-	shared  netip.Addr // what SNAT translates to (P2); zero when it does not
-	hairpin netip.Addr // what clients inside show (P7)
+	ports    map[string]*modelPort // by ID
+	ordered  []*modelPort          // as in the router, the gateway last
+	own      map[netip.Addr]string // addresses of ports, with words for what they are
+	deaf     map[netip.Addr]string // the same for addresses that are local to the kernel, but that nobody answers from
+	fixedOf  map[netip.Addr]netip.Addr
+	fipOf    map[netip.Addr]netip.Addr
+	forwards forwardings
+	inside   []netip.Prefix // subnets of internal ports, and what other instances have
+	fib      *fib
+	guarded  bool       // nothing untranslated passes the gateway (P9, P19)
+	shared   netip.Addr // what SNAT translates to (P2); zero when it does not
+	hairpin  netip.Addr // what clients inside show (P7)
 
 	// Of an instance of a distributed router. IPv4 that finds no way in fib continues: what is of a
 	// floating IP here in floating, and that and everything else in rest.
@@ -59,14 +60,15 @@ func (p *modelPort) String() string {
 // model says nothing useful, but does not panic.
 func NewModel(r Router) *Model {
 	m := &Model{
-		ports:   make(map[string]*modelPort, len(r.Ports)+1),
-		own:     make(map[netip.Addr]string),
-		deaf:    make(map[netip.Addr]string),
-		fixedOf: make(map[netip.Addr]netip.Addr, len(r.FloatingIPs)),
-		fipOf:   make(map[netip.Addr]netip.Addr, len(r.FloatingIPs)),
-		fib:     newFIB(),
-		shared:  r.Gateway.SNATAddr(),
-		hairpin: r.Gateway.HairpinAddr(),
+		ports:    make(map[string]*modelPort, len(r.Ports)+1),
+		own:      make(map[netip.Addr]string),
+		deaf:     make(map[netip.Addr]string),
+		fixedOf:  make(map[netip.Addr]netip.Addr, len(r.FloatingIPs)),
+		fipOf:    make(map[netip.Addr]netip.Addr, len(r.FloatingIPs)),
+		fib:      newFIB(),
+		shared:   r.Gateway.SNATAddr(),
+		hairpin:  r.Gateway.HairpinAddr(),
+		forwards: newForwardings(r.PortForwardings),
 	}
 	for _, p := range r.Ports {
 		m.addPort(p, &modelPort{})
@@ -83,6 +85,9 @@ func NewModel(r Router) *Model {
 		m.addPort(g.Port, &modelPort{gateway: true})
 		m.addOnLink(g)
 		m.addNextHops(g)
+	}
+	for _, a := range r.ForwardingAddrs() {
+		m.own[a] = "an address of which ports are forwarded"
 	}
 	for _, f := range r.FloatingIPs {
 		m.fixedOf[f.Addr], m.fipOf[f.Fixed] = f.Fixed, f.Addr

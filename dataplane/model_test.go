@@ -570,11 +570,18 @@ func checkProperties(t *rapid.T, r dataplane.Router, m *dataplane.Model, got dat
 		require.Equal(t, [2]netip.Addr{p.Src, p.Dst}, [2]netip.Addr{got.Src, got.Dst}, "%s", got)
 		return
 	}
+	toPort := p.DstPort
+	for _, f := range r.PortForwardings {
+		if f.Addr == p.Dst && f.Proto == p.Proto && f.Ports.Contains(p.DstPort) {
+			toFIP, toPort = f.Fixed, f.FixedPort(p.DstPort)
+		}
+	}
 	if toFIP.IsValid() {
 		require.Equal(t, toFIP, got.Dst, "%s", got)
 	} else {
 		require.Equal(t, p.Dst, got.Dst, "%s", got)
 	}
+	require.Equal(t, toPort, got.DstPort, "P23: %s", got)
 	switch {
 	case isGateway(got.Out) && fromFixed.IsValid():
 		require.Equal(t, fromFixed, got.Src, "P5: %s", got)

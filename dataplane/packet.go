@@ -13,6 +13,7 @@ type Proto string
 const (
 	TCP  Proto = "tcp"
 	UDP  Proto = "udp"
+	SCTP Proto = "sctp"
 	ICMP Proto = "icmp" // an echo request of the addresses' family
 )
 

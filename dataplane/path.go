@@ -15,7 +15,7 @@ func (m *Model) Trace(p Packet) Trace { return m.Paths(p)[0] }
 // itself there is one for each next hop, as its source may depend on that.
 func (m *Model) Paths(p Packet) []Trace {
 	p.Src, p.Dst = p.Src.WithZone(""), p.Dst.WithZone("") // a zone is the sender's affair, not on the wire
-	w := walk{model: m, in: m.ports[p.In], trace: Trace{Packet: p}, src: p.Src, dst: p.Dst}
+	w := walk{model: m, in: m.ports[p.In], trace: Trace{Packet: p}, src: p.Src, dst: p.Dst, dstPort: p.DstPort}
 	if w.enter(); w.done() {
 		return []Trace{w.trace}
 	}
@@ -45,7 +45,8 @@ type walk struct {
 	model      *Model
 	in         *modelPort // nil: the router itself sends
 	src, dst   netip.Addr // as they stand
-	translated bool       // dst is: a floating IP was asked for
+	dstPort    uint16     // as it stands
+	translated bool       // dst is: a floating IP was asked for, or a port that is forwarded
 	centred    bool       // src is translated elsewhere, and so goes to the centre
 	trace      Trace
 }
@@ -152,10 +153,22 @@ func (w *walk) ofFloatingIP() bool {
 func (w *walk) translateDst() {
 	fixed, ok := w.model.fixedOf[w.dst]
 	if !ok {
+		w.forwardPort()
 		return
 	}
 	w.step("translation", "%s is a floating IP of %s", w.dst, fixed)
 	w.dst, w.translated = fixed, true
+}
+
+// forwardPort does the same for ports that are forwarded (P23).
+func (w *walk) forwardPort() {
+	f, ok := w.model.forwards.find(w.dst, w.trace.Packet.Proto, w.dstPort)
+	if !ok {
+		return
+	}
+	to := f.FixedPort(w.dstPort)
+	w.step("translation", "%s is forwarded to %s", endpoint(w.dst, w.dstPort), endpoint(f.Fixed, to))
+	w.dst, w.dstPort, w.translated = f.Fixed, to, true
 }
 
 // deliver ends packets that are for the router itself (P10): the kernel's table "local", before all
@@ -168,7 +181,7 @@ func (w *walk) deliver() {
 			w.end(Dropped, stage, "%s is %s, and not forwarded", w.dst, why)
 			return
 		}
-		t.Src, t.Dst = w.src, w.dst // the answer comes from another address: the anycast one is never a source
+		t.Src, t.Dst, t.DstPort = w.src, w.dst, w.dstPort // the answer comes from another address: the anycast one is never a source
 		w.end(Local, stage, "%s is %s", w.dst, why)
 		return
 	}
@@ -179,7 +192,7 @@ func (w *walk) deliver() {
 	if !ok {
 		return
 	}
-	t.Src, t.Dst = w.src, w.dst
+	t.Src, t.Dst, t.DstPort = w.src, w.dst, w.dstPort
 	w.end(Local, stage, "%s is %s", w.dst, owner)
 	switch {
 	case t.Packet.Proto != ICMP:
@@ -275,7 +288,7 @@ func (w *walk) forward(route way, l leg) {
 		w.translateSrc(l.out)
 	}
 	t := &w.trace
-	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst
+	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst, t.DstPort = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst, w.dstPort
 	w.step("egress", "leaves by %s to %s", l.out, list(t.NextHops, " or "))
 	w.answer(l.out)
 }
@@ -287,7 +300,7 @@ func (w *walk) filter(out *modelPort) {
 	_, fixed := m.fipOf[w.src]
 	switch {
 	case w.dst.Is4() && w.in != nil && w.in.gateway && m.guarded && !w.translated: // P9
-		w.end(Dropped, stage, "%s is reached from outside by a floating IP only", w.dst)
+		w.end(Dropped, stage, "%s is reached from outside by a floating IP or a forwarded port only", w.dst)
 	case w.in != nil && w.in.transit && out.transit && len(m.centre) > 0:
 		w.end(Dropped, stage, "%s came by the transit, and does not return to it", w.dst)
 	case out.gateway && m.only && !fixed:

@@ -18,19 +18,20 @@ type Kind string
 
 // The kinds of objects.
 const (
-	KindNamespace     Kind = "namespace"     // what the router runs in
-	KindOwner         Kind = "owner"         // on whose behalf it runs
-	KindSysctl        Kind = "sysctl"        // a setting of the kernel in the namespace
-	KindWiring        Kind = "wiring"        // what attaches a port to its network, on the host's side as well
-	KindLink          Kind = "link"          // a port's network device in the router
-	KindAddress       Kind = "address"       // an address on such a device
-	KindRoute         Kind = "route"         // a route of the router, whether it asked for it or it follows from the gateway
-	KindPolicyRule    Kind = "policy-rule"   // what decides which packets look in which routing table
-	KindRules         Kind = "rules"         // translation and filtering, other than the following two
-	KindSNAT          Kind = "snat"          // the address that hosts without a floating IP leave with
-	KindFloatingIP    Kind = "floating-ip"   // the translation of a floating IP
-	KindAdvertisement Kind = "advertisement" // what a port advertises to hosts on its link
-	KindConnections   Kind = "connections"   // connections that end
+	KindNamespace     Kind = "namespace"       // what the router runs in
+	KindOwner         Kind = "owner"           // on whose behalf it runs
+	KindSysctl        Kind = "sysctl"          // a setting of the kernel in the namespace
+	KindWiring        Kind = "wiring"          // what attaches a port to its network, on the host's side as well
+	KindLink          Kind = "link"            // a port's network device in the router
+	KindAddress       Kind = "address"         // an address on such a device
+	KindRoute         Kind = "route"           // a route of the router, whether it asked for it or it follows from the gateway
+	KindPolicyRule    Kind = "policy-rule"     // what decides which packets look in which routing table
+	KindRules         Kind = "rules"           // translation and filtering, other than the following two
+	KindSNAT          Kind = "snat"            // the address that hosts without a floating IP leave with
+	KindFloatingIP    Kind = "floating-ip"     // the translation of a floating IP
+	KindForwarding    Kind = "port-forwarding" // the translation of a port forwarding
+	KindAdvertisement Kind = "advertisement"   // what a port advertises to hosts on its link
+	KindConnections   Kind = "connections"     // connections that end
 )
 
 // Step is one change to one object of the host. It prints as a line for people; programs branch on
@@ -38,10 +39,11 @@ const (
 type Step struct {
 	Op   Op   `json:"op"`
 	Kind Kind `json:"kind"`
-	// ID is that of the [Port] or [FloatingIP] that the object belongs to: the port of a link, its
-	// wiring, an address or a shared address, and the floating IP of a translation or of an address
-	// that is its own. It is empty for what belongs to neither, and for what nobody knows the ID
-	// of, such as a floating IP that another process added.
+	// ID is that of the [Port], [FloatingIP] or [PortForwarding] that the object belongs to: the port
+	// of a link, its wiring, an address or a shared address, the floating IP of a translation or of
+	// an address that is its own, and the forwarding of a translation. It is empty for what belongs
+	// to none, such as an address that forwardings share, and for what nobody knows the ID of, such
+	// as a floating IP that another process added.
 	ID     string `json:"id,omitempty"`
 	Object string `json:"object"`           // which one, by its name on the host: "qg-4f0c 203.0.113.5/32"
 	Detail string `json:"detail,omitempty"` // what it becomes, and for a change what it was: "mtu 1400, was 1500"

@@ -10,12 +10,13 @@ type Router struct {
 	// The host keeps it with the router, so that a process which finds the router knows whose it
 	// is; see [Dataplane.Inspect]. It makes no difference to packets. Empty: the host keeps what it
 	// has. A host that cannot keep it (Linux before 5.5) realises the router without it.
-	Owner       string       `json:"owner,omitempty"`
-	Ports       []Port       `json:"ports,omitempty"`
-	Gateway     *Gateway     `json:"gateway,omitempty"` // nil: no external network
-	FloatingIPs []FloatingIP `json:"floating_ips,omitempty"`
-	Routes      []Route      `json:"routes,omitempty"`
-	Transit     *Transit     `json:"transit,omitempty"` // nil: the whole router is on this host
+	Owner           string           `json:"owner,omitempty"`
+	Ports           []Port           `json:"ports,omitempty"`
+	Gateway         *Gateway         `json:"gateway,omitempty"` // nil: no external network
+	FloatingIPs     []FloatingIP     `json:"floating_ips,omitempty"`
+	PortForwardings []PortForwarding `json:"port_forwardings,omitempty"`
+	Routes          []Route          `json:"routes,omitempty"`
+	Transit         *Transit         `json:"transit,omitempty"` // nil: the whole router is on this host
 }
 
 // Port is a router's interface on one network. Neutron calls an internal one qr and that of the

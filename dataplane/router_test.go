@@ -167,6 +167,7 @@ func genPorts(t *rapid.T) dataplane.Router {
 			r.Gateway.OnLink = []netip.Prefix{prefix("203.0.114.0/24")}
 		}
 		r.FloatingIPs = genFIPs(t, r.Ports)
+		r.PortForwardings = genForwardings(t, r)
 	}
 	return r
 }
@@ -205,6 +206,7 @@ func onAnycast(r dataplane.Router, a netip.Addr) bool {
 // makeEdge makes a router that was drawn an edge: some of its workloads are here, and others behind
 // the edge 169.254.64.2, or nowhere; the centre is 169.254.64.99.
 func makeEdge(t *rapid.T, r *dataplane.Router) {
+	r.PortForwardings = nil
 	genTransit(t, r)
 	r.Transit.Centre = []netip.Addr{addr("169.254.64.99")}
 	if rapid.Bool().Draw(t, "IPv6 by the centre") {
@@ -274,7 +276,8 @@ func genTransit(t *rapid.T, r *dataplane.Router) {
 		r.Transit.Routes = append(r.Transit.Routes, dataplane.Route{Dest: prefix(dest), NextHop: hop})
 	}
 	for _, a := range []string{"10.0.0.2", "10.0.0.5", "10.0.1.7"} {
-		here := slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Fixed == addr(a) })
+		here := slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Fixed == addr(a) }) ||
+			slices.ContainsFunc(r.PortForwardings, func(f dataplane.PortForwarding) bool { return f.Fixed == addr(a) })
 		if !here && rapid.Bool().Draw(t, a+" is translated elsewhere") {
 			r.Transit.Elsewhere = append(r.Transit.Elsewhere, addr(a))
 		}
@@ -343,6 +346,9 @@ func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
 	for _, f := range r.FloatingIPs {
 		addrs = append(addrs, f.Addr, f.Fixed)
 	}
+	for _, f := range r.PortForwardings {
+		addrs = append(addrs, f.Addr)
+	}
 	if tr := r.Transit; tr != nil {
 		in = append(in, tr.ID, tr.ID) // there it differs most
 		addrs = append(addrs, tr.Addrs[0].Addr(), addr("169.254.64.2"), addr("fe80::2"), addr("10.0.7.9"), addr("203.0.113.2"), addr("203.0.113.120"))
@@ -358,7 +364,7 @@ func genPacket(r dataplane.Router) *rapid.Generator[dataplane.Packet] {
 			Dst:     rapid.SampledFrom(addrs).Draw(t, "dst"),
 			Proto:   rapid.SampledFrom([]dataplane.Proto{dataplane.TCP, dataplane.UDP, dataplane.ICMP}).Draw(t, "proto"),
 			SrcPort: 40000,
-			DstPort: 80,
+			DstPort: rapid.Uint16Range(79, 91).Draw(t, "port"),
 		}
 	})
 }

@@ -27,10 +27,11 @@ type Trace struct {
 	// NextHops are the neighbours that it may go to: the destination itself when that is connected,
 	// several when routes share the load.
 	NextHops []netip.Addr `json:"next_hops,omitempty"`
-	// Src and Dst are what the receiver sees; zero when there is none. Of the ports only the
-	// source's may change, with SNAT.
-	Src netip.Addr `json:"src"`
-	Dst netip.Addr `json:"dst"`
+	// Src, Dst and DstPort are what the receiver sees; zero when there is none. The source's port may
+	// change too, with SNAT.
+	Src     netip.Addr `json:"src"`
+	Dst     netip.Addr `json:"dst"`
+	DstPort uint16     `json:"dst_port,omitempty"`
 	// Answered says that the router itself answers, from the address that was asked.
 	Answered bool `json:"answered,omitempty"`
 	// OneWay says that the router forwards the packet, but drops what the receiver answers: the
@@ -80,7 +81,11 @@ func (t Trace) String() string {
 	fmt.Fprintf(&b, "%s: %s", t.Packet, t.Verdict)
 	switch t.Verdict {
 	case Forwarded:
-		fmt.Fprintf(&b, " by %s to %s, as %s → %s", t.Out, list(t.NextHops, " or "), t.Src, t.Dst)
+		dst := t.Dst.String()
+		if t.DstPort != t.Packet.DstPort {
+			dst = endpoint(t.Dst, t.DstPort)
+		}
+		fmt.Fprintf(&b, " by %s to %s, as %s → %s", t.Out, list(t.NextHops, " or "), t.Src, dst)
 		if t.OneWay {
 			b.WriteString("; no answer gets back")
 		}

@@ -19,9 +19,10 @@ const (
 //
 // Every subnet is on one port only, every address in one place; the external network's subnets
 // overlap none of the internal ports'. A floating IP stands for an address in a subnet of an
-// internal port, and needs a gateway with an IPv4 address. Next hops are neighbours, or instances on
-// the transit, and no IPv6 route leads what is for one out by another port. It takes time proportional to the size of the
-// router.
+// internal port, and needs a gateway with an IPv4 address; so does a port forwarding. No port is
+// forwarded twice, and none of a floating IP is. Next hops are neighbours, or instances on the
+// transit, and no IPv6 route leads what is for one out by another port. It takes time proportional
+// to the size of the router.
 func (r Router) Validate() error {
 	c := checker{
 		ports:      make(map[string]string, len(r.Ports)+1),
@@ -58,6 +59,7 @@ func (r Router) Validate() error {
 	}
 	c.routes(r.Routes)
 	c.floatingIPs(&r)
+	c.portForwardings(&r)
 	return c.err()
 }
 

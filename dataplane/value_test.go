@@ -50,7 +50,7 @@ func TestRouterJSON(t *testing.T) {
 }
 
 func TestRouterJSONKeepsEveryRouter(t *testing.T) {
-	for _, r := range []dataplane.Router{edge(), centre()} {
+	for _, r := range []dataplane.Router{edge(), centre(), forwarding()} {
 		text, err := json.Marshal(r)
 		require.NoError(t, err)
 		var back dataplane.Router

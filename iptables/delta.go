@@ -21,12 +21,16 @@ func delta(c namespace.Change) (out difference, ok bool) {
 	after := members{here: c.Want.FloatingIPs}
 	before := members{here: back(after.here, d.Removed, d.Added)}
 	out.partial, out.have, out.want = true, ruleset{}, ruleset{}
+	if !d.Forwardings.Empty() {
+		before.forwarders, after.forwarders, changed.forwarders = renderForwardings(c, out.have, out.want)
+	}
 	if i.transit != "" {
 		if !c.KeepsIPv6() {
 			return out, false
 		}
 		gone, come := remote(d.Remote.Removed), remote(d.Remote.Added)
-		after = membersOf(c.Want)
+		t := c.Want.Transit
+		after.remote, after.away = remote(t.External), elsewhere(t.Elsewhere)
 		before.remote, changed.remote = back(after.remote, gone, come), slices.Concat(gone, come)
 		gone, come = elsewhere(d.Elsewhere.Removed), elsewhere(d.Elsewhere.Added)
 		before.away, changed.away = back(after.away, gone, come), slices.Concat(gone, come)
@@ -66,6 +70,47 @@ func renderInside(c namespace.Change, have, want ruleset) {
 			dropAll(want.table(table), inside, only(f, after))
 		}
 	}
+}
+
+// renderForwardings adds the chains for ports that change, and returns the addresses of which ports
+// are forwarded before and after, and those that differ.
+func renderForwardings(c namespace.Change, have, want ruleset) (before, after, changed []dataplane.FloatingIP) {
+	d := c.Since.Forwardings
+	type lists struct{ before, after []dataplane.PortForwarding }
+	touched := map[netip.Addr]*lists{}
+	for _, f := range slices.Concat(d.Removed, d.Added) {
+		touched[f.Addr] = &lists{}
+	}
+	added := make(map[dataplane.PortForwarding]bool, len(d.Added))
+	for _, f := range d.Added {
+		added[f] = true
+	}
+	for i := range c.Want.PortForwardings {
+		f := &c.Want.PortForwardings[i]
+		t := touched[f.Addr]
+		if t == nil {
+			continue
+		}
+		t.after = append(t.after, *f)
+		if !added[*f] {
+			t.before = append(t.before, *f)
+		}
+	}
+	for _, f := range d.Removed {
+		touched[f.Addr].before = append(touched[f.Addr].before, f)
+	}
+	after = forwarders(c.Want.PortForwardings)
+	var gone, come []dataplane.FloatingIP
+	for a, t := range touched {
+		growChangedPorts(have.table(nat), want.table(nat), a, t.before, t.after)
+		switch {
+		case len(t.before) == 0:
+			come = append(come, dataplane.FloatingIP{Addr: a})
+		case len(t.after) == 0:
+			gone = append(gone, dataplane.FloatingIP{Addr: a})
+		}
+	}
+	return back(after, gone, come), after, slices.Concat(gone, come)
 }
 
 // table returns a table, which is made if there is none.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
+	"github.com/l3kit/l3kit/internal/test/firewalltest"
 )
 
 // The chains that a delta is about are as they are in the whole rulesets before and after, and no
@@ -34,6 +35,46 @@ func TestDeltaIsWhole(t *testing.T) {
 		require.True(t, ok)
 		requireWhole(t, d, render(before, ""), render(after, ""))
 	}
+}
+
+// The same of forwardings, of which one address has few or many.
+func TestDeltaOfForwardingsIsWhole(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	draw := func(r *dataplane.Router, n int) {
+		for range n {
+			first := 1 + random.IntN(1<<(4+random.IntN(12)))
+			last := min(65535, first+random.IntN(4)/3*random.IntN(1<<random.IntN(12)))
+			f := firewalltest.Forward(200+random.IntN(3)*random.IntN(2), []dataplane.Proto{dataplane.TCP, dataplane.UDP, dataplane.SCTP}[random.IntN(3)*random.IntN(2)],
+				dataplane.PortRange{First: uint16(first), Last: uint16(last)}.String(), -80)
+			clash := func(o dataplane.PortForwarding) bool {
+				return o.Addr == f.Addr && o.Proto == f.Proto && o.Ports.First <= f.Ports.Last && f.Ports.First <= o.Ports.Last
+			}
+			if !slices.ContainsFunc(r.PortForwardings, clash) {
+				r.PortForwardings = append(r.PortForwardings, f)
+			}
+		}
+	}
+	deepest := 0
+	for range 150 {
+		base := example(fip(5))
+		draw(&base, random.IntN(200))
+		before, after := base.Clone(), base.Clone()
+		draw(&before, random.IntN(4))
+		draw(&after, random.IntN(4))
+		d, ok := delta(namespace.Change{Want: after, Since: &namespace.Delta{Forwardings: namespace.Difference[dataplane.PortForwarding]{
+			Removed: lacking(before.PortForwardings, after.PortForwardings), Added: lacking(after.PortForwardings, before.PortForwardings),
+		}}})
+		require.True(t, ok)
+		whole := render(after, "")
+		requireWhole(t, d, render(before, ""), whole)
+		for chain, rules := range whole[nat].chains {
+			require.LessOrEqual(t, len(chain), 28, chain)
+			require.LessOrEqual(t, len(rules), 2*maxForwardings, chain)
+			p, _ := portsOf(chain)
+			deepest = max(deepest, len(p.digits))
+		}
+	}
+	require.Equal(t, portDigits-1, deepest)
 }
 
 func requireWhole(t *testing.T, d difference, before, after ruleset) {

@@ -5,8 +5,8 @@
 // # The chains
 //
 // Each router has chains of its own in three tables of its namespace; iptables-save shows them.
-// Their names begin with l3kit-, and one rule in a built-in chain, the first there, leads to each
-// of them. Everything else in the tables is left as it is. A router that speaks IPv6 has chains in
+// Their names begin with l3kit-, and rules in built-in chains, the first there, lead to them.
+// Everything else in the tables is left as it is. A router that speaks IPv6 has chains in
 // two tables of ip6tables as well. IPv6 is never translated, and does not pay for conntrack.
 //
 // A packet passes them in this order. The nat table sees the first packet of a connection only;
@@ -26,6 +26,8 @@
 //	nat l3kit-dst        PREROUTING,       floating IP to fixed address  before routing; OUTPUT
 //	                     OUTPUT                                          for the router's own
 //	                                                                     connections
+//	nat l3kit-pf         PREROUTING,       forwarded port to fixed       after l3kit-dst
+//	                     OUTPUT            address and port
 //	filter               FORWARD           lets through what belongs to  the only place that sees
 //	l3kit-FORWARD                          a connection, guards, marks   both devices, and after
 //	                                       hairpins                      destination NAT, so it
@@ -56,13 +58,14 @@
 // chains by prefix, whose names end in numbers.
 //
 // While SNAT is on, l3kit-FORWARD guards the gateway. It drops a new connection that comes in by it
-// and that no floating IP translated; what would leave by it and belongs to a connection that is
-// not translated, which would show private addresses outside; and packets in either direction that
-// conntrack does not follow. What the router itself answers is not forwarded, and so not guarded.
+// and that neither a floating IP nor a port forwarding translated; what would leave by it and
+// belongs to a connection that is not translated, which would show private addresses outside; and
+// packets in either direction that conntrack does not follow. What the router itself answers is not
+// forwarded, and so not guarded.
 //
-// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the
-// inside. The server must see another address than the client's, or it would answer past the
-// router; so the source becomes the client's floating IP, or else the gateway's address. In
+// A hairpin is a connection from inside to a floating IP or a forwarded port: destination NAT turned
+// it back to the inside. The server must see another address than the client's, or it would answer
+// past the router; so the source becomes the client's floating IP, or else the gateway's address. In
 // POSTROUTING option -i does not mean the same in both variants, so l3kit-FORWARD marks it: bit
 // 0x10000 of the packet mark, which nothing else here uses.
 //
@@ -105,6 +108,13 @@
 // thousand floating IPs cost a packet a few dozen comparisons. Chains are there for as long as
 // floating IPs need them. One floating IP more is one rule more at the end of each tree, and now
 // and then a chain or two.
+//
+// l3kit-pf is the root of such a tree too, by addresses of which ports are forwarded. It leads to a
+// chain that is named for the address, such as l3kit-203.0.113.7. That has a rule for each port and
+// each range, up to 16. More are in chains by protocol, and by one hexadecimal digit of the port
+// after the other: l3kit-203.0.113.7-t1f for the ports of TCP from 0x1f00 to 0x1fff. A range that
+// such a digit does not take whole stays in the chain that is divided, and no list is longer than 32
+// rules.
 //
 // # Counters
 //

@@ -69,17 +69,23 @@ func parseMember(chain string, r rule) (a netip.Addr, ok bool) {
 	switch root := rootOf(chain); {
 	case root == byFixed && action == markFloatingIP, root == byAway && (action == "-j DROP" || action == "-g "+byEdge):
 		match, ok = strings.CutPrefix(match, "-s ")
-	case root == byEdge && (action == markToCentre || action == "-g "+asShown):
+	case root == byForward && strings.HasPrefix(action, "-g "+prefix), root == byEdge && (action == markToCentre || action == "-g "+asShown):
 		match, ok = strings.CutPrefix(match, "-d ")
 	default:
 		return a, false
 	}
 	a, err := netip.ParseAddr(match)
+	if rootOf(chain) == byForward && action != "-g "+(ports{addr: a}).chain() {
+		return a, false
+	}
 	return a, ok && err == nil && p.Contains(a)
 }
 
 // ofTree says that a rule is one of those that trees are made of.
 func ofTree(chain string, r rule) bool {
+	if _, forwarding := parseForwarding(chain, r); forwarding || leadsToPorts(chain, r) {
+		return true
+	}
 	if _, inTree := grown(chain); !inTree {
 		return false
 	}

@@ -21,6 +21,7 @@ const (
 	hairpin     = prefix + "hairpin"
 	byDst       = prefix + "dst" // by destination: floating IPs
 	bySrc       = prefix + "src" // by source: fixed addresses
+	byForward   = prefix + "pf"  // by destination: addresses of which ports are forwarded
 
 	// Of instances of distributed routers. Names of trees have no room for more.
 	steer   = prefix + "steer" // what comes by internal ports of an edge
@@ -90,13 +91,14 @@ func program() ruleset {
 			bySrc: nil,
 		}},
 		nat: {chains: map[string][]rule{
-			"PREROUTING":  specs("-j " + byDst),
-			"OUTPUT":      specs("-j " + byDst), // for the router's own connections
+			"PREROUTING":  specs("-j "+byDst, "-j "+byForward),
+			"OUTPUT":      specs("-j "+byDst, "-j "+byForward), // for the router's own connections
 			"POSTROUTING": specs("-j " + postrouting),
 			postrouting:   nil,
 			hairpin:       specs("-j " + bySrc), // a client shows its floating IP
 			byDst:         nil,
 			bySrc:         nil,
+			byForward:     nil,
 		}},
 	}
 }
@@ -126,6 +128,7 @@ func render(r dataplane.Router, random string) ruleset {
 	for _, t := range trees(i) {
 		t.grow(rs[t.table], t.of(membersOf(r)))
 	}
+	growPorts(rs[nat], r.PortForwardings)
 	dropAll(rs[mangle], inside, only(ipv4, namespace.Inside(r)))
 	if addrs := namespace.OwnIPv6(r); len(addrs) > 0 {
 		maps.Copy(rs, program6())

@@ -16,7 +16,7 @@ import (
 // tree has to grow for an address is not told.
 func (d difference) steps() []dataplane.Step {
 	var steps, shared []dataplane.Step
-	fips, members := d.floatingIPs(), d.members()
+	fips, members, forwardings := d.floatingIPs(), d.members(), d.forwardings()
 	for _, name := range tables {
 		if s, ok := d.tableStep(name); ok {
 			steps = append(steps, s)
@@ -26,12 +26,12 @@ func (d difference) steps() []dataplane.Step {
 		for _, a := range sharedAddresses(c) {
 			shared = append(shared, a.step())
 		}
-		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips, members) {
+		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips, members) && !forwards(c.name, forwardings) {
 			steps = append(steps, c.steps()...)
 		}
 	}
 	for _, m := range members {
-		if _, whole := d.tableStep(m.table); !whole && !m.of(fips) {
+		if _, whole := d.tableStep(m.table); !whole && !m.of(fips) && !m.forwards(forwardings) {
 			steps = append(steps, m.step())
 		}
 	}
@@ -39,7 +39,7 @@ func (d difference) steps() []dataplane.Step {
 	for _, addr := range slices.SortedFunc(maps.Keys(fips), netip.Addr.Compare) {
 		steps = append(steps, fips[addr].step(addr))
 	}
-	return steps
+	return append(steps, forwardingSteps(forwardings)...)
 }
 
 // tableStep tells that the whole of a table comes, goes, or is written anew.
@@ -65,6 +65,9 @@ func (d difference) tableStep(name string) (dataplane.Step, bool) {
 // apart: not if it is that part of a tree in which addresses change.
 func (d difference) told(c chainDiff, fips map[netip.Addr]*faults, members []member) bool {
 	p, inTree := grown(c.name)
+	if _, ofPorts := portsOf(c.name); ofPorts && d.partial {
+		return false
+	}
 	if !inTree {
 		return true
 	}
@@ -121,8 +124,9 @@ func (c chainDiff) steps() []dataplane.Step {
 func (c chainDiff) describes(r rule) bool {
 	_, ofFloatingIP := parseEntry(c.name, r)
 	_, ofMember := parseMember(c.name, r)
+	_, ofForwarding := parseForwarding(c.name, r)
 	_, _, ofShared := parseShared(c, r)
-	return ofFloatingIP || ofMember || ofShared
+	return ofFloatingIP || ofMember || ofForwarding || ofShared
 }
 
 // member is an address that comes into one of the other trees, or leaves it.
@@ -135,6 +139,25 @@ type member struct {
 
 func (m member) step() dataplane.Step {
 	return dataplane.Step{Op: m.op, Kind: dataplane.KindRules, Object: m.table + " " + m.root, Detail: m.spec}
+}
+
+// forwards reports whether the steps of forwardings tell of the address.
+func (m member) forwards(found map[string]forwardingChange) bool {
+	return m.root == byForward && forwards(ports{addr: m.addr}.chain(), found)
+}
+
+// forwards reports whether a chain is for ports of an address of which forwardings change.
+func forwards(chain string, found map[string]forwardingChange) bool {
+	p, ok := portsOf(chain)
+	if !ok {
+		return false
+	}
+	for _, f := range found {
+		if f.addr == p.addr.String() {
+			return true
+		}
+	}
+	return false
 }
 
 // of reports whether the step of a floating IP tells of the address.

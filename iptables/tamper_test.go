@@ -31,6 +31,7 @@ func TestTampering(t *testing.T) {
 	everything := []string{
 		"+ rules filter", "+ rules mangle", "+ rules nat", "+ snat qg-out: 203.0.255.2",
 		"+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+		"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
 	}
 	const gone = `*filter
 -D FORWARD -j l3kit-FORWARD
@@ -59,12 +60,20 @@ COMMIT
 COMMIT
 *nat
 -D PREROUTING -j l3kit-dst
+-D PREROUTING -j l3kit-pf
 -D OUTPUT -j l3kit-dst
+-D OUTPUT -j l3kit-pf
 -D POSTROUTING -j l3kit-POSTROUTING
 -F l3kit-dst
 -F l3kit-src
 -F l3kit-POSTROUTING
 -F l3kit-hairpin
+-F l3kit-pf
+-F l3kit-pf-203.0.0.192/28
+-F l3kit-203.0.0.200
+-X l3kit-pf
+-X l3kit-pf-203.0.0.192/28
+-X l3kit-203.0.0.200
 -F l3kit-dst-203.0.0.0/28
 -F l3kit-src-10.0.0.0/28
 -X l3kit-dst
@@ -110,13 +119,31 @@ COMMIT
 		"rules of floating IPs twice": {in(mangle, "-A l3kit-dst-203.0.0.0/28 -d 203.0.0.5/32 -j RETURN"), []string{
 			"~ rules mangle l3kit-dst-203.0.0.0/28: 1 rule too many",
 		}, false},
+		"forwarding gone": {in(nat, "-F l3kit-203.0.0.200"), []string{
+			"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
+		}, false},
+		"forwarding elsewhere": {in(nat, "-R l3kit-203.0.0.200 1 -p tcp -m tcp --dport 80:81 -j DNAT --to-destination 10.0.0.200:80"), []string{
+			"~ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081, was → 10.0.0.200 80  !",
+		}, false},
+		"forwarding more": {in(nat, "-A l3kit-203.0.0.200 -p udp -m udp --dport 7 -j DNAT --to-destination 10.0.0.200:7"), []string{
+			"- port-forwarding 203.0.0.200 udp 7: → 10.0.0.200 7  !",
+		}, false},
+		"forwarding otherwise": {in(nat, "-R l3kit-203.0.0.200 1 -p tcp -m tcp --dport 80:81 -j DNAT --to-destination 10.0.0.200:8080-8081"), []string{
+			"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
+		}, false},
+		"rule more among forwardings": {in(nat, "-I l3kit-203.0.0.200 1 -p tcp -j ACCEPT"), []string{
+			"- rules nat l3kit-203.0.0.200: -p tcp -j ACCEPT",
+		}, false},
+		"forwardings out of reach": {in(nat, "-F l3kit-pf-203.0.0.192/28"), []string{
+			"+ rules nat l3kit-pf: -d 203.0.0.200/32 -g l3kit-203.0.0.200",
+		}, false},
 		"rules swapped": {in(filter, "-D l3kit-FORWARD 1", "-A l3kit-FORWARD -d 169.254.0.0/16 -g l3kit-refuse"), []string{
 			"~ rules filter l3kit-FORWARD: rules in another order",
 		}, false},
 		"floating IPs swapped": {in(mangle, "-D l3kit-dst-203.0.0.0/28 2", "-I l3kit-dst-203.0.0.0/28 1 -d 203.0.0.6/32 -j RETURN"), []string{
 			"~ rules mangle l3kit-dst-203.0.0.0/28: rules in another order",
 		}, false},
-		"hook gone":  {in(nat, "-D OUTPUT -j l3kit-dst"), []string{"+ rules nat OUTPUT: -j l3kit-dst"}, false},
+		"hook gone":  {in(nat, "-D OUTPUT -j l3kit-dst"), []string{"~ rules nat OUTPUT: our rule is not once, and first"}, false},
 		"hook twice": {in(filter, "-A FORWARD -j l3kit-FORWARD"), []string{"~ rules filter FORWARD: our rule is not once, and first"}, false},
 		"hook for some packets": {in(filter, "-R FORWARD 1 -p tcp -j l3kit-FORWARD"), []string{
 			"- rules filter FORWARD: -p tcp -j l3kit-FORWARD", "+ rules filter FORWARD: -j l3kit-FORWARD",

@@ -38,10 +38,12 @@ type members struct {
 	here   []dataplane.FloatingIP
 	remote []dataplane.FloatingIP // those of other instances, of which only the address matters
 	away   []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
+
+	forwarders []dataplane.FloatingIP // those of which ports are forwarded, and only the address matters
 }
 
 func membersOf(r dataplane.Router) members {
-	m := members{here: r.FloatingIPs}
+	m := members{here: r.FloatingIPs, forwarders: forwarders(r.PortForwardings)}
 	if t := r.Transit; t != nil {
 		m.remote, m.away = remote(t.External), elsewhere(t.Elsewhere)
 	}
@@ -76,11 +78,13 @@ func trees(i instance) []tree {
 	remote := func(m members) []dataplane.FloatingIP { return m.remote }
 	edges := func(m members) []dataplane.FloatingIP { return slices.Concat(m.here, m.remote) }
 	away := func(m members) []dataplane.FloatingIP { return m.away }
+	forwarders := func(m members) []dataplane.FloatingIP { return m.forwarders }
 	list := []tree{
 		{mangle, byDst, "-d", here, floating, do("-j RETURN")},
 		{mangle, bySrc, "-s", here, fixed, do("-j RETURN")},
 		{nat, byDst, "-d", here, floating, func(f dataplane.FloatingIP) string { return "-j DNAT --to-destination " + f.Fixed.String() }},
 		{nat, bySrc, "-s", here, fixed, func(f dataplane.FloatingIP) string { return "-j SNAT --to-source " + f.Addr.String() }},
+		{nat, byForward, "-d", forwarders, floating, func(f dataplane.FloatingIP) string { return "-g " + ports{addr: f.Addr}.chain() }},
 	}
 	if i.edge {
 		list = append(list,
@@ -208,7 +212,7 @@ func grown(chain string) (p netip.Prefix, ok bool) {
 
 // rootOf is the root of the tree that a chain's name is one in; empty if it is none.
 func rootOf(chain string) string {
-	for _, root := range []string{byDst, bySrc, byFixed, byEdge, byAway} {
+	for _, root := range []string{byDst, bySrc, byForward, byFixed, byEdge, byAway} {
 		if chain == root || strings.HasPrefix(chain, root+"-") {
 			return root
 		}

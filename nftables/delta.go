@@ -12,12 +12,12 @@ import (
 func delta(want namespace.Change) (c changes, ok bool) {
 	d, i := want.Since, instanceOf(want.Want)
 	if !i.transit {
-		return changes{compare(renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added))}, true
+		return changes{compare(renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added))}, true
 	}
 	if !want.KeepsIPv6() {
 		return nil, false
 	}
-	have, here := renderFloatingIPs(d.Removed), renderFloatingIPs(d.Added)
+	have, here := renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added)
 	for _, t := range []*table{have, here} {
 		t.sets = append(t.sets, i.sets()...)
 		t.sets = append(t.sets, newInside(address))
@@ -45,10 +45,11 @@ func renderInside6(prefixes []netip.Prefix) *table {
 	return t
 }
 
-// renderFloatingIPs is only that part of a table in which routers differ that differ in floating
-// IPs. Its cost depends on fips alone.
-func renderFloatingIPs(fips []dataplane.FloatingIP) *table {
-	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}}}
+// renderTranslation is only that part of a table in which routers differ that differ in floating IPs
+// and port forwardings. Its cost depends on these alone.
+func renderTranslation(fips []dataplane.FloatingIP, forwardings []dataplane.PortForwarding) *table {
+	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}, {name: pfDNAT, elements: map[string]element{}}}}
 	fillFloatingIPs(t, fips)
+	fillForwardings(t, forwardings)
 	return t
 }

@@ -8,11 +8,14 @@
 // if it speaks IPv6; nft list ruleset shows them, with a comment beside each set and rule. IPv6 is
 // never translated, and does not pay for conntrack. Chains and rules are the same for every router
 // that is not distributed. All that varies is in sets and maps, so that the cost of a packet does not
-// depend on the number of floating IPs, and a floating IP more is four elements more:
+// depend on the number of floating IPs and forwarded ports. A floating IP more is four elements
+// more, a forwarded port one:
 //
 //	set or map    holds                                          while
 //	fip_dnat      floating IP → fixed address
 //	fip_snat      fixed address → floating IP
+//	pf_dnat       forwarded address, protocol and port → fixed
+//	              address and port
 //	fip_in        floating IP, with a counter
 //	fip_out       floating IP, with a counter
 //	external      the gateway's device                           there is a gateway
@@ -31,7 +34,8 @@
 //	                                                                  connections from inside get
 //	                                                                  their fixed address back, so
 //	                                                                  that they count too
-//	prerouting   prerouting dstnat  floating IP to fixed address      before routing
+//	prerouting   prerouting dstnat  floating IP, or forwarded port,   before routing
+//	                                to fixed address
 //	output       output dstnat      the same                          for connections of the
 //	                                                                  router's own namespace
 //	forward      forward filter     refuses what is link-local,       the only place that sees
@@ -85,15 +89,17 @@
 // and refused as all others are.
 //
 // While SNAT is on the forward chain guards the gateway. It drops a new connection that comes in by
-// it and that no floating IP translated; what would leave by it and belongs to a connection that is
-// not translated, which would show private addresses outside; and packets in either direction that
-// conntrack does not follow. What the router itself answers is not forwarded, and so not guarded.
+// it and that no floating IP or port forwarding translated; what would leave by it and belongs to a
+// connection that is not translated, which would show private addresses outside; and packets in
+// either direction that conntrack does not follow. What the router itself answers is not forwarded,
+// and so not guarded.
 //
-// A hairpin is a connection from inside to a floating IP: destination NAT turned it back to the
-// inside. The server must see another address than the client's, or it would answer past the
-// router; so the source becomes the client's floating IP, or else the gateway's address. The
-// postrouting chain cannot tell where a packet came in, so the forward chain marks it (bit 0x10000
-// of the packet mark, which nothing else here uses). An instance treats its transit as inside.
+// A hairpin is a connection from inside to a floating IP or a forwarded port: destination NAT turned
+// it back to the inside. The server must see another address than the client's, or it would answer
+// past the router; so the source becomes the client's floating IP, or else the gateway's address.
+// The postrouting chain cannot tell where a packet came in, so the forward chain marks it (bit
+// 0x10000 of the packet mark, which nothing else here uses). An instance treats its transit as
+// inside.
 //
 // Shared addresses get fully random ports, so that two clients that connect at once do not choose
 // the same; a floating IP stands for one host, which keeps its ports.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -58,7 +59,7 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 			return nil, err
 		}
 		if c, ok := delta(want); ok && unchanged {
-			return c.steps(), nil
+			return c.steps(slices.Concat(want.Since.Forwardings.Added, want.Since.Forwardings.Removed)), nil
 		}
 	}
 	have, generation, err := r.socket.read(ctx)
@@ -70,7 +71,11 @@ func (r *rules) Plan(ctx context.Context, want namespace.Change) ([]dataplane.St
 		r.generation = generation // it was somebody else's table that changed
 	}
 	r.seen, r.seenAt = have, generation
-	return c.steps(), nil
+	known := want.Want.PortForwardings
+	if want.Since != nil {
+		known = slices.Concat(known, want.Since.Forwardings.Removed)
+	}
+	return c.steps(known), nil
 }
 
 // Apply implements [namespace.Rules]. It writes one transaction, bound to the generation that it

@@ -102,13 +102,15 @@ func (i instance) steer() []*chain {
 func (i instance) prerouting() []rule {
 	// dnat to ip daddr map @fip_dnat
 	translate := newRule("floating IP to fixed address", daddr(), mapped(fipDNAT), dnat())
+	// dnat ip to ip daddr . meta l4proto . th dport map @pf_dnat
+	forward := newRule("forwarded port to fixed address and port", forwarded(), dnatToPort())
 	if !i.edge {
-		return []rule{translate}
+		return []rule{translate, forward}
 	}
 	return []rule{
 		// meta mark & 0x40000 != 0 accept
 		newRule("the centre translates it", isMarked(namespace.MarkToCentre), verdict(expr.VerdictAccept)),
-		translate,
+		translate, forward,
 	}
 }
 

@@ -50,6 +50,7 @@ func program(i instance) *table {
 		sets: append([]*set{
 			newMap(fipDNAT, address, "fixed address of each floating IP"),
 			newMap(fipSNAT, address, "floating IP of each fixed address that has one"),
+			newForwardingMap(),
 			newCountingSet(fipIn, address, "floating IPs, and what went to them"),
 			newCountingSet(fipOut, address, "floating IPs, and what came from them"),
 			newSet(external, device, "device of the gateway"),
@@ -72,6 +73,8 @@ func program(i instance) *table {
 			{"output", hook{"nat", unix.NF_INET_LOCAL_OUT, -100, accept}, []rule{
 				// dnat to ip daddr map @fip_dnat
 				newRule("the same for the router's own connections", daddr(), mapped(fipDNAT), dnat()),
+				// dnat ip to ip daddr . meta l4proto . th dport map @pf_dnat
+				newRule("and of forwarded ports", forwarded(), dnatToPort()),
 			}},
 			{"forward", hook{"filter", unix.NF_INET_FORWARD, 0, accept}, slices.Concat([]rule{
 				// ip daddr 169.254.0.0/16 goto refuse
@@ -158,6 +161,7 @@ func render4(r dataplane.Router) *table {
 	i := instanceOf(r)
 	t := program(i)
 	fillFloatingIPs(t, r.FloatingIPs)
+	fillForwardings(t, r.PortForwardings)
 	fillInside(t, namespace.Inside(r))
 	i.fill(t, r)
 	g := r.Gateway

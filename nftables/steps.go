@@ -9,11 +9,11 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// steps tells the changes to people.
-func (c changes) steps() []dataplane.Step {
+// steps tells the changes to people. Of forwardings that are among the known ones it tells the ID.
+func (c changes) steps(known []dataplane.PortForwarding) []dataplane.Step {
 	var steps []dataplane.Step
 	for _, d := range c {
-		for _, s := range d.steps() {
+		for _, s := range d.steps(known) {
 			if d.family() == ipv6 && s.Object != ipv6.table() {
 				s.Object = "ip6 " + s.Object
 			}
@@ -24,7 +24,7 @@ func (c changes) steps() []dataplane.Step {
 }
 
 // steps tells the difference to people.
-func (d difference) steps() []dataplane.Step {
+func (d difference) steps(known []dataplane.PortForwarding) []dataplane.Step {
 	tableText := d.family().table()
 	if d.want == nil {
 		return []dataplane.Step{{Op: dataplane.Remove, Kind: dataplane.KindRules, Object: tableText, Disturbs: d.family() == ipv4}}
@@ -51,6 +51,7 @@ func (d difference) steps() []dataplane.Step {
 	}
 	if d.family() == ipv4 {
 		steps = append(steps, d.floatingIPSteps()...)
+		steps = append(steps, d.forwardingSteps(known)...)
 	}
 	return steps
 }

@@ -34,14 +34,16 @@ func TestTampering(t *testing.T) {
 		"nothing": {"", []string{}, false},
 		"table gone": {"delete table ip l3kit", []string{
 			"+ rules ip l3kit", "+ snat qg-out: 203.0.255.2", "+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+			"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
 		}, true},
 		"everything gone": {"flush ruleset", []string{
 			"+ rules ip l3kit", "+ snat qg-out: 203.0.255.2", "+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+			"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
 			"+ rules ip6 l3kit",
 		}, true},
 		"all rules gone": {"flush table ip l3kit", []string{
-			"~ rules chain refuse: 3 rules missing", "~ rules chain ingress: 2 rules missing", "~ rules chain prerouting: 1 rule missing",
-			"~ rules chain output: 1 rule missing", "~ rules chain forward: 9 rules missing", "~ rules chain postrouting: 4 rules missing", "~ rules chain count_out: 1 rule missing",
+			"~ rules chain refuse: 3 rules missing", "~ rules chain ingress: 2 rules missing", "~ rules chain prerouting: 2 rules missing",
+			"~ rules chain output: 2 rules missing", "~ rules chain forward: 9 rules missing", "~ rules chain postrouting: 4 rules missing", "~ rules chain count_out: 1 rule missing",
 		}, false},
 		"chain flushed": {"flush chain ip l3kit forward", []string{"~ rules chain forward: 9 rules missing"}, false},
 		"chain gone": {`
@@ -52,7 +54,7 @@ func TestTampering(t *testing.T) {
 			delete chain ip l3kit output
 			add chain ip l3kit output { type nat hook output priority 0; }
 			add rule ip l3kit output dnat to ip daddr map @fip_dnat`,
-			[]string{"~ rules chain output: hook or policy differs, 1 rule missing, 1 rule not ours"}, false},
+			[]string{"~ rules chain output: hook or policy differs, 2 rules missing, 1 rule not ours"}, false},
 		"policy": {"add chain ip l3kit forward { policy drop; }", []string{"~ rules chain forward: hook or policy differs"}, false},
 		"rule gone": {`
 			flush chain ip l3kit postrouting
@@ -112,7 +114,30 @@ func TestTampering(t *testing.T) {
 		"dormant": {"add table ip l3kit { flags dormant; }", []string{
 			"~ rules ip l3kit: made anew, had flags 0x1", "+ snat qg-out: 203.0.255.2",
 			"+ floating-ip 203.0.0.5: → 10.0.0.5", "+ floating-ip 203.0.0.6: → 10.0.0.6",
+			"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
 		}, true},
+		"port gone": {"delete element ip l3kit pf_dnat { 203.0.0.200 . tcp . 80 }", []string{"+ port-forwarding 203.0.0.200 tcp 80: → 10.0.0.200 8080"}, false},
+		"port elsewhere": {`
+			delete element ip l3kit pf_dnat { 203.0.0.200 . tcp . 80 }
+			add element ip l3kit pf_dnat { 203.0.0.200 . tcp . 80 : 10.0.0.200 . 80 }`,
+			[]string{"~ port-forwarding 203.0.0.200 tcp 80: → 10.0.0.200 8080, was → 10.0.0.200 80  !"}, false},
+		"ports more": {"add element ip l3kit pf_dnat { 203.0.0.200 . udp . 7 : 10.0.0.200 . 1, 203.0.0.200 . udp . 8 : 10.0.0.200 . 2, 203.0.0.200 . dccp . 8 : 10.0.0.200 . 2 }",
+			[]string{"- port-forwarding 203.0.0.200 udp 7-8: → 10.0.0.200 1-2  !", "- port-forwarding 203.0.0.200 protocol 33 8: → 10.0.0.200 2  !"}, false},
+		"port with a comment": {`
+			delete element ip l3kit pf_dnat { 203.0.0.200 . tcp . 81 }
+			add element ip l3kit pf_dnat { 203.0.0.200 . tcp . 81 comment "x" : 10.0.0.200 . 8081 }`,
+			[]string{"~ port-forwarding 203.0.0.200 tcp 81: → 10.0.0.200 8081, was an odd one  !"}, false},
+		"forwarding of another kind": {`
+			flush chain ip l3kit prerouting
+			flush chain ip l3kit output
+			delete map ip l3kit pf_dnat
+			add map ip l3kit pf_dnat { type ipv4_addr . inet_proto . inet_service : ipv4_addr; }`,
+			[]string{
+				"~ rules set pf_dnat: is of another kind, made anew", "~ rules chain prerouting: 2 rules missing", "~ rules chain output: 2 rules missing",
+				"~ rules chain refuse: written again", "~ rules chain ingress: written again", "~ rules chain forward: written again",
+				"~ rules chain postrouting: written again", "~ rules chain count_out: written again",
+				"+ port-forwarding 203.0.0.200 tcp 80-81: → 10.0.0.200 8080-8081",
+			}, false},
 		"dnat gone":    {"delete element ip l3kit fip_dnat { 203.0.0.6 }", []string{"~ floating-ip 203.0.0.6: dnat entry missing"}, false},
 		"snat gone":    {"delete element ip l3kit fip_snat { 10.0.0.6 }", []string{"~ floating-ip 203.0.0.6: snat entry missing"}, false},
 		"counter gone": {"delete element ip l3kit fip_in { 203.0.0.6 }", []string{"~ floating-ip 203.0.0.6: fip_in counter missing"}, false},

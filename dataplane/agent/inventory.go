@@ -58,6 +58,9 @@ func HeldAddrs(r dataplane.Router) []HeldAddr {
 	for _, f := range r.FloatingIPs {
 		held = append(held, HeldAddr{r.Gateway.Network, f.Addr})
 	}
+	for _, a := range r.ForwardingAddrs() {
+		held = append(held, HeldAddr{r.Gateway.Network, a})
+	}
 	return held
 }
 

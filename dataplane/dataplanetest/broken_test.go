@@ -293,6 +293,31 @@ func packetDefects() []defect {
 				t.Verdict, t.Answered = dataplane.Local, true
 			}
 		})},
+		{"P23-", "no port is forwarded", "no answer", misreads(func(r *dataplane.Router) { r.PortForwardings = nil })},
+		{"P23-", "the port stays", "refused", misroutes(func(_ dataplane.Router, t *dataplane.Trace) { t.DstPort = t.Packet.DstPort })},
+		{"P23-", "all ports are led on", "has received", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+			if t.Verdict == dataplane.Local && t.Packet.Dst == forwardAddr {
+				packet := t.Packet
+				packet.DstPort = 8080
+				*t = r.Trace(packet)
+				t.Packet.DstPort, t.DstPort = 8081, 8081
+			}
+		})},
+		{"P23-", "other ports are dropped", "it was not refused", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Verdict == dataplane.Local && t.Packet.Dst == forwardAddr && !t.Answered {
+				t.Verdict = dataplane.Dropped
+			}
+		})},
+		{"P23-", "clients inside keep their address", "no answer", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Packet.In != "ext" && t.DstPort != t.Packet.DstPort {
+				t.Src = t.Packet.Src
+			}
+		})},
+		{"P23-", "the host leaves as the address of its forwardings", "saw the source 203.0.113.110", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+			if t.Out == "ext" && t.Packet.Src == web2Addr {
+				t.Src = forwardAddr
+			}
+		})},
 		{"P9-", "nothing guards the inside", "must not be reached", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
 			if r.Gateway.SNAT && t.Packet.In == "ext" {
 				*t = with(r, snat(false)).Trace(t.Packet)

@@ -12,7 +12,7 @@ func centreClauses() []clause {
 		{
 			name: "centre-forwards",
 			why: "The centre translates what leaves without a floating IP at an edge, has the floating " +
-				"IPs that no edge has, and asks by ARP for addresses that are listed nowhere. It " +
+				"IPs that no edge has and the port forwardings, and asks by ARP for addresses that are listed nowhere. It " +
 				"forwards between edges, and takes the router's own addresses as sources from the " +
 				"transit.",
 			test: centreForwards,
@@ -35,7 +35,7 @@ func (s *scene) centrally(probes ...probe) {
 }
 
 func centreForwards(s *scene) {
-	s.apply(with(centre(), behind, route("10.8.0.0/24", "169.254.64.2"), route("fd00:8::/64", "fe80::2")))
+	s.apply(with(centre(), behind, route("10.8.0.0/24", "169.254.64.2"), route("fd00:8::/64", "fe80::2"), forward("8080", web2Addr, "7000")))
 	s.cast("edge", "app1", "db1", "fw", "outside", "internet", "edge1", "edge2")
 	s.attach(Workload{
 		Name: "other", Ports: []dataplane.Port{{Network: dataplane.Network{ID: "ext-net"}, Addrs: []netip.Prefix{netip.PrefixFrom(fip1, 24)}}},
@@ -74,6 +74,15 @@ func centreForwards(s *scene) {
 		probe{from: "edge1", src: web3Addr, to: fip1, at: "other", sees: fip3},
 		probe{from: "db1", to: fip1, at: "other", sees: gatewayAddr},
 	)
+	s.during("to a forwarded port")
+	for _, proto := range []dataplane.Proto{dataplane.TCP, dataplane.UDP} {
+		s.centrally(
+			probe{from: "outside", proto: proto, to: forwardAddr, port: 8080, at: "edge1", sees: outsideAddr, as: web2Addr},
+			probe{from: "db1", proto: proto, to: forwardAddr, port: 8080, at: "edge1", sees: gatewayAddr, as: web2Addr},
+			probe{from: "edge2", src: remoteApp2, proto: proto, to: forwardAddr, port: 8080, at: "edge1", sees: gatewayAddr, as: web2Addr},
+			probe{from: "outside", proto: proto, to: forwardAddr, port: 8081, refused: true, near: "edge1"},
+		)
+	}
 	s.during("without SNAT")
 	s.apply(with(centre(), snat(false)))
 	s.centrally(

@@ -14,28 +14,33 @@ type talk struct {
 	src  netip.Addr
 	to   netip.Addr
 	sees netip.Addr // the source that the other end sees
+	port uint16     // 0: that of the service
 }
 
 // The connections through the busy router.
 var (
-	in1       = talk{"outside to the first floating IP", "outside", netip.Addr{}, fip1, outsideAddr}
-	out1      = talk{"out by the first floating IP", "web1", netip.Addr{}, outsideAddr, fip1}
-	in2       = talk{"outside to the second floating IP", "outside", netip.Addr{}, fip2, outsideAddr}
-	out2      = talk{"out by the second floating IP", "app1", netip.Addr{}, outsideAddr, fip2}
-	shared1   = talk{"out by shared SNAT", "db1", netip.Addr{}, outsideAddr, gatewayAddr}
-	sharedFar = talk{"out by shared SNAT from behind an extra route", "fw", behindAddr, outsideAddr, gatewayAddr}
-	east      = talk{"east-west between hosts with floating IPs", "web1", netip.Addr{}, app1Addr, web1Addr}
-	west      = talk{"east-west from a host without one", "db1", netip.Addr{}, web1Addr, db1Addr}
-	hairpin1  = talk{"hairpin to the first floating IP", "db1", netip.Addr{}, fip1, gatewayAddr}
-	hairpin2  = talk{"hairpin between floating IPs", "app1", netip.Addr{}, fip1, fip2}
-	six       = talk{"IPv6 to the outside", "web1", netip.Addr{}, outsideAddr6, web1Addr6}
-	six2      = talk{"IPv6 from the outside", "outside", netip.Addr{}, web1Addr6, outsideAddr6}
+	in1       = talk{"outside to the first floating IP", "outside", netip.Addr{}, fip1, outsideAddr, 0}
+	out1      = talk{"out by the first floating IP", "web1", netip.Addr{}, outsideAddr, fip1, 0}
+	in2       = talk{"outside to the second floating IP", "outside", netip.Addr{}, fip2, outsideAddr, 0}
+	out2      = talk{"out by the second floating IP", "app1", netip.Addr{}, outsideAddr, fip2, 0}
+	shared1   = talk{"out by shared SNAT", "db1", netip.Addr{}, outsideAddr, gatewayAddr, 0}
+	sharedFar = talk{"out by shared SNAT from behind an extra route", "fw", behindAddr, outsideAddr, gatewayAddr, 0}
+	east      = talk{"east-west between hosts with floating IPs", "web1", netip.Addr{}, app1Addr, web1Addr, 0}
+	west      = talk{"east-west from a host without one", "db1", netip.Addr{}, web1Addr, db1Addr, 0}
+	hairpin1  = talk{"hairpin to the first floating IP", "db1", netip.Addr{}, fip1, gatewayAddr, 0}
+	hairpin2  = talk{"hairpin between floating IPs", "app1", netip.Addr{}, fip1, fip2, 0}
+	six       = talk{"IPv6 to the outside", "web1", netip.Addr{}, outsideAddr6, web1Addr6, 0}
+	six2      = talk{"IPv6 from the outside", "outside", netip.Addr{}, web1Addr6, outsideAddr6, 0}
 
-	former = talk{"out to an address that is nobody's floating IP yet", "db1", netip.Addr{}, fip3, gatewayAddr}
+	forwarded1 = talk{"outside to a forwarded port", "outside", netip.Addr{}, forwardAddr, outsideAddr, 8080}
+	forwarded2 = talk{"outside to another forwarded port", "outside", netip.Addr{}, forwardAddr, outsideAddr, 9005}
+	forwarded3 = talk{"from inside to a forwarded port", "db1", netip.Addr{}, forwardAddr, gatewayAddr, 8080}
+
+	former = talk{"out to an address that is nobody's floating IP yet", "db1", netip.Addr{}, fip3, gatewayAddr, 0}
 
 	// With SNAT off.
-	own    = talk{"out by the own address", "db1", netip.Addr{}, outsideAddr, db1Addr}
-	routed = talk{"routed from the outside", "outside", netip.Addr{}, db1Addr, outsideAddr}
+	own    = talk{"out by the own address", "db1", netip.Addr{}, outsideAddr, db1Addr, 0}
+	routed = talk{"routed from the outside", "outside", netip.Addr{}, db1Addr, outsideAddr, 0}
 )
 
 // change is a step from one router to another, with open connections.
@@ -114,6 +119,29 @@ func changes() []change {
 				{from: "outside", to: fip2, at: "web1", sees: outsideAddr, as: web1Addr},
 				{from: "outside", to: fip1, at: "app1", sees: outsideAddr, as: app1Addr},
 			},
+		}, {
+			name: "forwarding-moved", from: base, to: with(base, unforward("8080"), forward("8080", web1Addr, "7000")),
+			survive: []talk{in1, out2, shared1, hairpin1, forwarded2},
+			end:     []talk{forwarded1, forwarded3},
+			anew:    []talk{forwarded1, forwarded3},
+			then:    []probe{{from: "outside", proto: dataplane.TCP, to: forwardAddr, port: 8080, at: "web1", sees: outsideAddr, as: web1Addr}},
+		}, {
+			name: "forwarding-removed", from: base, to: with(base, unforward("9000-9009")),
+			survive: []talk{in2, out1, shared1, forwarded1, forwarded3},
+			end:     []talk{forwarded2},
+			then:    []probe{{from: "outside", proto: dataplane.TCP, to: forwardAddr, port: 9005, refused: true, near: "app1"}},
+		}, {
+			name: "forwarding-added", from: base, to: with(base, forward("9010", db1Addr, "7000")),
+			survive: []talk{in1, shared1, forwarded1, forwarded2, forwarded3},
+			then: []probe{
+				{from: "outside", proto: dataplane.UDP, to: forwardAddr, port: 9010, at: "db1", sees: outsideAddr, as: db1Addr},
+				{from: "db1", to: outsideAddr, at: "outside", sees: gatewayAddr},
+			},
+		}, {
+			name: "forwarding-address-bound", from: base, to: with(base, unforward(""), floating(forwardAddr, web2Addr)),
+			survive: []talk{in1, out1, shared1, hairpin2, six},
+			end:     []talk{forwarded1, forwarded2, forwarded3},
+			then:    []probe{{from: "outside", to: forwardAddr, at: "web2", sees: outsideAddr, as: web2Addr}},
 		}, {
 			name: "snat-off", from: base, to: quiet,
 			survive: []talk{in1, out1, in2, out2, east, west, hairpin1, hairpin2, six, six2},

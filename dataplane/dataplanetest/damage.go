@@ -21,7 +21,7 @@ func damage(s *scene) {
 	if !ok {
 		panic(abort{notApplicable("nothing can be damaged on this host")})
 	}
-	s.cast("web1", "app1", "outside")
+	s.cast("web1", "web2", "app1", "outside")
 	s.apply(busy())
 	want := s.steady(s.snapshot)
 	for i, blow := range d.Damages() {
@@ -59,6 +59,7 @@ func damage(s *scene) {
 		s.settled("the host, after Apply,", want, s.snapshot)
 		s.check(
 			probe{from: "outside", proto: dataplane.TCP, to: fip1, at: "web1", sees: outsideAddr, as: web1Addr},
+			probe{from: "outside", proto: dataplane.TCP, to: forwardAddr, port: 8080, at: "web2", sees: outsideAddr, as: web2Addr},
 			probe{from: "web1", proto: dataplane.TCP, to: app1Addr, at: "app1", sees: web1Addr},
 			probe{from: "web1", proto: dataplane.UDP, to: outsideAddr6, at: "outside", sees: web1Addr6},
 		)

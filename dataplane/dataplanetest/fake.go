@@ -101,6 +101,7 @@ func (f *fake) Damages() []Damage {
 		tamper("an MTU changed", "mtu", func(r *dataplane.Router) { r.Ports[0].MTU = 1400 }),
 		tamper("a floating IP removed", fip1.String(), unbound(fip1)),
 		tamper("a floating IP moved", fip1.String(), func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = web2Addr }),
+		tamper("a port no longer forwarded", forwardAddr.String(), unforward("8080")),
 		tamper("routes flushed", "10.9.0.0/24", func(r *dataplane.Router) { r.Routes = nil }),
 		tamper("SNAT switched off", "snat", snat(false)),
 	}

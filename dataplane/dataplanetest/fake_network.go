@@ -1,6 +1,7 @@
 package dataplanetest
 
 import (
+	"cmp"
 	"hash/fnv"
 	"net/netip"
 	"slices"
@@ -181,7 +182,7 @@ func (n *fakeNetwork) throughRouter(f *fate, first bool) (next place, ok bool) {
 		return place{}, false
 	}
 	f.hops = append(f.hops, hop{f.end.router, flow, t})
-	d.src, d.dst = netip.AddrPortFrom(t.Src, d.src.Port()), netip.AddrPortFrom(t.Dst, d.dst.Port())
+	d.src, d.dst = netip.AddrPortFrom(t.Src, d.src.Port()), netip.AddrPortFrom(t.Dst, cmp.Or(t.DstPort, d.dst.Port()))
 	via := t.NextHops[pick(t.Packet, len(t.NextHops))]
 	n.resolve(r, out, t.Src, via)
 	return n.owner(out.Network.ID, via)
@@ -268,7 +269,7 @@ func (n *fakeNetwork) owner(network string, a netip.Addr) (place, bool) {
 	for _, id := range ids {
 		r, _ := n.host.Router(id)
 		for _, p := range portsOf(r) {
-			floating := r.Gateway != nil && p.ID == r.Gateway.ID && isFloating(r, a)
+			floating := r.Gateway != nil && p.ID == r.Gateway.ID && (isFloating(r, a) || slices.Contains(r.ForwardingAddrs(), a))
 			if p.Network.ID == network && (floating || holds(p, a) || a == linkLocalOf(p.MAC)) {
 				return place{router: id, in: p.ID, inAddr: a}, true
 			}

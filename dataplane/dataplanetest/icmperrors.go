@@ -118,7 +118,7 @@ func (s *scene) complained(c complaint) error {
 
 // agrees compares with what the model says about the error.
 func (s *scene) agrees(c complaint, local netip.AddrPort, got Packet) error {
-	a := attempt{probe: probe{from: c.from, proto: dataplane.UDP, to: c.to, via: "r1"}, scene: s, port: c.port}
+	a := attempt{probe: probe{from: c.from, proto: dataplane.UDP, to: c.to, port: c.port, via: "r1"}, scene: s}
 	t, ok := a.trace(local)
 	if !ok || s.routers["r1"].Trace(dataplane.Packet{Dst: c.sender, Proto: dataplane.ICMP}).Verdict == dataplane.Local {
 		return nil // the router's own error is about a packet that it has not translated for good

@@ -45,14 +45,14 @@ func instanceClauses() []clause {
 
 // The connections through an edge.
 var (
-	hairpinHere = talk{"hairpin in a subnet", "web2", netip.Addr{}, fip1, gatewayAddr}
-	sharedHere  = talk{"out by shared SNAT", "web2", netip.Addr{}, outsideAddr, gatewayAddr}
-	remote      = talk{"to another edge", "web1", netip.Addr{}, remoteApp, web1Addr}
-	fromRemote  = talk{"from another edge", "peer", remoteApp, web1Addr, remoteApp}
-	remote6     = talk{"IPv6 to another edge", "web1", netip.Addr{}, remoteApp6, web1Addr6}
-	byCentre    = talk{"out by the centre", "web2", netip.Addr{}, internetAddr, web2Addr}
-	fromCentre  = talk{"from outside by the centre", "hub", internetAddr, web1Addr, internetAddr}
-	centred     = talk{"to a floating IP by the centre", "web3", netip.Addr{}, fip1, web3Addr}
+	hairpinHere = talk{"hairpin in a subnet", "web2", netip.Addr{}, fip1, gatewayAddr, 0}
+	sharedHere  = talk{"out by shared SNAT", "web2", netip.Addr{}, outsideAddr, gatewayAddr, 0}
+	remote      = talk{"to another edge", "web1", netip.Addr{}, remoteApp, web1Addr, 0}
+	fromRemote  = talk{"from another edge", "peer", remoteApp, web1Addr, remoteApp, 0}
+	remote6     = talk{"IPv6 to another edge", "web1", netip.Addr{}, remoteApp6, web1Addr6, 0}
+	byCentre    = talk{"out by the centre", "web2", netip.Addr{}, internetAddr, web2Addr, 0}
+	fromCentre  = talk{"from outside by the centre", "hub", internetAddr, web1Addr, internetAddr, 0}
+	centred     = talk{"to a floating IP by the centre", "web3", netip.Addr{}, fip1, web3Addr, 0}
 
 	edgeTalks = []talk{in1, out1, east, hairpinHere, remote, fromRemote, remote6, byCentre, fromCentre, centred}
 )

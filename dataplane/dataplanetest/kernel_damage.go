@@ -18,15 +18,19 @@ import (
 
 // Damages are what processes with root do to each other's namespaces.
 func (k *kernel) Damages() []Damage {
-	web := func(change func(nl *netlink.Handle, web netlink.Link) error) func(context.Context, string) error {
-		return k.inside(func(nl *netlink.Handle) error {
-			link, err := nl.LinkByName("qr-web")
-			if err != nil {
-				return err
-			}
-			return change(nl, link)
-		})
+	type linkChange = func(nl *netlink.Handle, l netlink.Link) error
+	device := func(name string) func(linkChange) func(context.Context, string) error {
+		return func(change linkChange) func(context.Context, string) error {
+			return k.inside(func(nl *netlink.Handle) error {
+				link, err := nl.LinkByName(name)
+				if err != nil {
+					return err
+				}
+				return change(nl, link)
+			})
+		}
 	}
+	web, gateway := device("qr-web"), device("qg-ext")
 	sysctl := func(name, value string) func(context.Context, string) error {
 		return k.inside(func(*netlink.Handle) error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) })
 	}
@@ -61,12 +65,9 @@ func (k *kernel) Damages() []Damage {
 		{"an address added", "10.77.0.1", web(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrAdd(l, ip("10.77.0.1", 24)) })},
 		{"an address added to lo", "10.77.0.2", loopback(ip("10.77.0.2", 32))},
 		{"an IPv6 address added to lo", "fd00:77::1", loopback(ip("fd00:77::1", 128))},
-		{"a floating IP's address removed", fip1.String(), k.inside(func(nl *netlink.Handle) error {
-			l, err := nl.LinkByName("qg-ext")
-			if err != nil {
-				return err
-			}
-			return nl.AddrDel(l, ip(fip1.String(), 32))
+		{"a floating IP's address removed", fip1.String(), gateway(func(nl *netlink.Handle, l netlink.Link) error { return nl.AddrDel(l, ip(fip1.String(), 32)) })},
+		{"the address of forwarded ports removed", forwardAddr.String(), gateway(func(nl *netlink.Handle, l netlink.Link) error {
+			return nl.AddrDel(l, ip(forwardAddr.String(), 32))
 		})},
 		{"routes flushed", "default", k.inside(flushRoutes)},
 		{"a route added", "10.99.0.0/24", k.inside(func(nl *netlink.Handle) error {

@@ -155,6 +155,9 @@ func wantHeld(r dataplane.Router) []string {
 		for _, f := range r.FloatingIPs {
 			add(r.Gateway.Network, netip.PrefixFrom(f.Addr, 32))
 		}
+		for _, a := range r.ForwardingAddrs() {
+			add(r.Gateway.Network, netip.PrefixFrom(a, 32))
+		}
 	}
 	dataplane.SortHeld(in.Held)
 	return held(in)

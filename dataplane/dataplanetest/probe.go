@@ -19,6 +19,7 @@ type probe struct {
 	src   netip.Addr      // zero: the host's own
 	proto dataplane.Proto // empty: one probe for each of TCP, UDP and ICMP
 	to    netip.Addr
+	port  uint16 // 0: that of the service, or one that nobody listens on
 
 	at   string     // who must answer, or with oneWay receive it: a workload, or the ID of a router; empty: nobody
 	sees netip.Addr // the source that a workload must see
@@ -46,10 +47,14 @@ func (s *scene) check(probes ...probe) {
 			protos = []dataplane.Proto{dataplane.TCP, dataplane.UDP, dataplane.ICMP}
 		}
 		for _, p.proto = range protos {
-			a := attempt{probe: p, scene: s, port: servicePort}
-			if p.at == "" {
+			a := attempt{probe: p, scene: s}
+			switch {
+			case p.port != 0:
+			case p.at == "":
 				s.silent++ // nobody listens there, and nobody else sends there
 				a.port = s.silent
+			default:
+				a.port = servicePort
 			}
 			attempts = append(attempts, a)
 		}
@@ -69,7 +74,6 @@ func (s *scene) check(probes ...probe) {
 type attempt struct {
 	probe
 	scene *scene
-	port  uint16
 }
 
 func (a *attempt) run() error {

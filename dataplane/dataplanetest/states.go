@@ -33,11 +33,12 @@ func states() []state {
 		{"no gateway", with(base, noGateway)},
 		{"plain", plain()},
 		{"busy", base},
-		{"SNAT off", with(base, snat(false))},
+		{"SNAT off, other forwardings", with(base, snat(false), unforward(""), forward("8080", web1Addr, "7000"),
+			forwardOf(gatewayAddr, "8080-8089", web2Addr, "9080-9089"), forwardOf(fip3, "7000", web1Addr, "7000"))},
 		{"floating IPs swapped", with(base, unbound(fip1), unbound(fip2), floating(fip1, app1Addr), floating(fip2, web1Addr))},
-		{"many floating IPs", with(base, many)},
+		{"many floating IPs, and that of forwardings among them", with(base, many, unforward(""), floating(forwardAddr, web2Addr))},
 		{"gateway without internal ports", with(base, without("web"), without("app"), without("db"), func(r *dataplane.Router) {
-			r.FloatingIPs, r.Routes = nil, nil
+			r.FloatingIPs, r.PortForwardings, r.Routes = nil, nil, nil
 		})},
 		{"IPv6 only", sixOnly()},
 		{"next hop on the link", with(base, gateway(func(g *dataplane.Gateway) {

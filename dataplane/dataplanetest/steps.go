@@ -10,8 +10,8 @@ import (
 func stepClauses() []clause {
 	return []clause{{
 		name: "steps-name-their-objects",
-		why: "Each step says of which kind its object is, and which port or floating IP it belongs to. A control plane that shows what a change does to a " +
-			"customer's floating IP would otherwise have to parse text.",
+		why: "Each step says of which kind its object is, and which port, floating IP or port forwarding it belongs to. " +
+			"A control plane that shows what a change does to a customer's floating IP would otherwise have to parse text.",
 		test: identities,
 	}}
 }
@@ -22,23 +22,29 @@ func identities(s *scene) {
 	s.apply(before)
 	after := with(before, without("db"), unbound(fip1), unbound(fip2), floating(fip2, web1Addr), floating(fip3, app1Addr), func(r *dataplane.Router) {
 		r.Ports[0].MTU = 1400
-	})
+	}, unforward("8080"), forward("8080", app1Addr, "7000"), unforward("9000-9009"), forward("9100-9109", app1Addr, "7000"))
 	id := func(r dataplane.Router, a netip.Addr) string {
 		i := slices.IndexFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a })
 		return r.FloatingIPs[i].ID
 	}
 	lost, moved, came := id(before, fip1), id(after, fip2), id(after, fip3)
 	ids := map[string]bool{"web": true, "app": true, "db": true, "ext": true, lost: true, moved: true, came: true, "": true}
+	for _, f := range slices.Concat(before.PortForwardings, after.PortForwardings) {
+		ids[f.ID] = true
+	}
+	port := func(ports string) string { return "pf-" + forwardAddr.String() + "-tcp-" + ports }
 	type want struct {
 		op    dataplane.Op
 		kinds []dataplane.Kind
 		id    string
 	}
+	forwarding := []dataplane.Kind{dataplane.KindForwarding}
 	translation, address := []dataplane.Kind{dataplane.KindFloatingIP}, []dataplane.Kind{dataplane.KindAddress}
 	device := []dataplane.Kind{dataplane.KindLink, dataplane.KindWiring}
 	wants := []want{
 		{dataplane.Change, device, "web"}, {dataplane.Remove, device, "db"},
 		{dataplane.Add, translation, came}, {dataplane.Add, address, came}, {dataplane.Change, translation, moved},
+		{dataplane.Change, forwarding, port("8080")}, {dataplane.Add, forwarding, port("9100-9109")},
 	}
 	check := func(plan dataplane.Plan, wants []want) {
 		for _, step := range plan.Steps {
@@ -62,9 +68,14 @@ func identities(s *scene) {
 	s.must(err)
 	check(plan, wants)
 	s.during("the process that applied the router changes it")
-	check(s.apply(after), append(wants, want{dataplane.Remove, translation, lost}, want{dataplane.Remove, address, lost}))
+	check(s.apply(after), append(wants, want{dataplane.Remove, translation, lost}, want{dataplane.Remove, address, lost},
+		want{dataplane.Remove, forwarding, port("9000-9009")}))
 	s.during("one floating IP less")
 	s.apply(after) // a dataplane may trust what it knows from now on, and go a shorter way
 	less := with(after, unbound(fip3))
 	check(s.apply(less), []want{{dataplane.Remove, translation, came}, {dataplane.Remove, address, came}})
+	s.during("forwardings change")
+	s.apply(less)
+	check(s.apply(with(less, unforward("9100-9109"), unforward("8080"), forward("8080", web1Addr, "7000"))),
+		[]want{{dataplane.Remove, forwarding, port("9100-9109")}, {dataplane.Change, forwarding, port("8080")}})
 }

@@ -1,6 +1,7 @@
 package dataplanetest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -87,10 +88,13 @@ func (s *scene) concurrently(n int, fn func(i int) error) error {
 	return first
 }
 
+// target is what the connection is opened to.
+func (t talk) target() netip.AddrPort { return netip.AddrPortFrom(t.to, cmp.Or(t.port, servicePort)) }
+
 func (o *openConn) dial(s *scene) (err error) {
 	ctx, cancel := s.soon()
 	defer cancel()
-	o.conn, err = s.hosts[o.from].Dial(ctx, o.proto, netip.AddrPortFrom(o.src, 0), netip.AddrPortFrom(o.to, servicePort))
+	o.conn, err = s.hosts[o.from].Dial(ctx, o.proto, netip.AddrPortFrom(o.src, 0), o.target())
 	if err == nil {
 		o.was, err = o.conn.Exchange(ctx, 0)
 	}
@@ -106,7 +110,7 @@ func (o *openConn) dial(s *scene) (err error) {
 func (o *openStream) start(s *scene) (err error) {
 	ctx, cancel := s.soon()
 	defer cancel()
-	o.stream, err = s.hosts[o.from].Stream(ctx, netip.AddrPortFrom(o.src, 0), netip.AddrPortFrom(o.to, servicePort), interval)
+	o.stream, err = s.hosts[o.from].Stream(ctx, netip.AddrPortFrom(o.src, 0), o.target(), interval)
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.name, err)
 	}

@@ -26,6 +26,7 @@ var (
 	fip1         = addr("203.0.113.101")
 	fip2         = addr("203.0.113.102")
 	fip3         = addr("203.0.113.103")
+	forwardAddr  = addr("203.0.113.110") // of which ports are forwarded
 	web1Addr     = addr("10.0.1.10")
 	web2Addr     = addr("10.0.1.11")
 	app1Addr     = addr("10.0.2.10")
@@ -116,7 +117,37 @@ func without(portID string) func(*dataplane.Router) {
 	}
 }
 
-func noGateway(r *dataplane.Router) { r.Gateway, r.FloatingIPs = nil, nil }
+// forward forwards ports of forwardAddr, of TCP and of UDP.
+func forward(ports string, fixed netip.Addr, fixedPorts string) func(*dataplane.Router) {
+	return forwardOf(forwardAddr, ports, fixed, fixedPorts)
+}
+
+func forwardOf(a netip.Addr, ports string, fixed netip.Addr, fixedPorts string) func(*dataplane.Router) {
+	return func(r *dataplane.Router) {
+		for _, proto := range []dataplane.Proto{dataplane.TCP, dataplane.UDP} {
+			r.PortForwardings = append(r.PortForwardings, dataplane.PortForwarding{
+				ID: fmt.Sprint("pf-", a, "-", proto, "-", ports), Addr: a, Proto: proto, Ports: portRange(ports), Fixed: fixed, FixedPorts: portRange(fixedPorts),
+			})
+		}
+	}
+}
+
+// unforward takes forwardings of these ports away, or, if there are none given, all.
+func unforward(ports string) func(*dataplane.Router) {
+	return func(r *dataplane.Router) {
+		r.PortForwardings = slices.DeleteFunc(r.PortForwardings, func(f dataplane.PortForwarding) bool { return ports == "" || f.Ports == portRange(ports) })
+	}
+}
+
+func portRange(s string) dataplane.PortRange {
+	r, err := dataplane.ParsePortRange(s)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func noGateway(r *dataplane.Router) { r.Gateway, r.FloatingIPs, r.PortForwardings = nil, nil, nil }
 
 // behind is the routes to what lies behind fw.
 func behind(r *dataplane.Router) {
@@ -124,9 +155,11 @@ func behind(r *dataplane.Router) {
 	route("fd00:9::/64", "fd00:2::fa")(r)
 }
 
-// busy is R with everything: floating IPs of web1 and app1, and the extra routes.
+// busy is R with everything: floating IPs of web1 and app1, ports forwarded to web2, and to app1 as
+// well, and the extra routes.
 func busy() dataplane.Router {
-	return with(plain(), floating(fip1, web1Addr), floating(fip2, app1Addr), behind)
+	return with(plain(), floating(fip1, web1Addr), floating(fip2, app1Addr), behind,
+		forward("8080", web2Addr, "7000"), forward("9000-9009", app1Addr, "7000"), forward("6998-7002", web2Addr, "6998-7002"))
 }
 
 // workloads describes the hosts by name.

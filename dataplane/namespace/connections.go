@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/internal/conntrack"
 	"github.com/l3kit/l3kit/internal/netns"
@@ -55,6 +57,8 @@ const maxTouches = 12
 //   - of one that comes: what left its host with another address; and what went to its address when
 //     that was somebody else's.
 //
+// Of port forwardings, what went to their ports; to all ports of an address, if that comes or goes.
+//
 // Of hosts that come to a link, or leave it, or that are translated elsewhere from now on: what
 // they have begun; and of the former also what leads to them. Of floating IPs that other instances
 // have, what leads to them through a gateway without SNAT. Another way to somebody who was inside
@@ -64,6 +68,7 @@ func touchedBy(r dataplane.Router, d Delta) staleness {
 	if len(d.Removed)+len(d.Added) > 0 && !where.floating(d) {
 		return everywhere(r)
 	}
+	where.forwarding(d)
 	moved := map[netip.Addr]bool{} // and whether to look for what leads there, too
 	for _, n := range slices.Concat(d.Neighbours.Removed, d.Neighbours.Added) {
 		moved[n.Addr] = true
@@ -123,7 +128,9 @@ func (where *staleness) floating(d Delta) bool {
 	used := map[netip.Addr]bool{} // addresses that floating IPs had or stood for
 	for _, p := range gone {
 		used[p.floating], used[p.fixed] = true, true
-		all(conntrack.Filter{OrigDst: p.floating, ReplySrc: p.fixed})
+		in := touch{Filter: conntrack.Filter{OrigDst: p.floating, ReplySrc: p.fixed}, all: true}
+		in.all = !slices.Contains(d.ForwardingAddrs.Added, p.floating) // which may lead there as well
+		where.touched = append(where.touched, in)
 		all(conntrack.Filter{OrigSrc: p.fixed, ReplyDst: p.floating})
 	}
 	for _, p := range come {
@@ -144,6 +151,58 @@ func (where *staleness) floating(d Delta) bool {
 		}
 	}
 	return true
+}
+
+// forwarding adds the patterns of port forwardings.
+func (where *staleness) forwarding(d Delta) {
+	whole := map[netip.Addr]bool{}
+	known := map[conntrack.Filter]bool{}
+	look := func(f conntrack.Filter) {
+		if !known[f] {
+			known[f] = true
+			where.touched = append(where.touched, touch{Filter: f})
+		}
+	}
+	for _, a := range slices.Concat(d.ForwardingAddrs.Removed, d.ForwardingAddrs.Added) {
+		whole[a] = true
+		look(conntrack.Filter{OrigDst: a})
+	}
+	for _, f := range slices.Concat(d.Forwardings.Removed, d.Forwardings.Added) {
+		switch {
+		case whole[f.Addr]:
+		case f.Ports.Len() == 1:
+			look(conntrack.Filter{OrigDst: f.Addr, Proto: numberOf(f.Proto), OrigDstPort: f.Ports.First})
+		default:
+			look(conntrack.Filter{OrigDst: f.Addr, Proto: numberOf(f.Proto)})
+		}
+	}
+}
+
+// numberOf returns the number of a protocol of which ports are forwarded.
+func numberOf(p dataplane.Proto) uint8 {
+	switch p {
+	case dataplane.TCP:
+		return unix.IPPROTO_TCP
+	case dataplane.SCTP:
+		return unix.IPPROTO_SCTP
+	default:
+		return unix.IPPROTO_UDP
+	}
+}
+
+// protoOf is the inverse of numberOf. Any protocol of which no ports are forwarded will do for the
+// others.
+func protoOf(number uint8) dataplane.Proto {
+	switch number {
+	case unix.IPPROTO_TCP:
+		return dataplane.TCP
+	case unix.IPPROTO_SCTP:
+		return dataplane.SCTP
+	case unix.IPPROTO_UDP:
+		return dataplane.UDP
+	default:
+		return dataplane.ICMP
+	}
 }
 
 // pair is what translation knows of a floating IP.
@@ -330,17 +389,32 @@ type judge struct {
 	transit string
 	only    bool // the gateway is for floating IPs only
 	known   map[addresses]bool
+
+	forwarding set[netip.Addr] // addresses of port forwardings
 }
 
-// addresses are all that the model needs to know of a connection: neither translation nor routing
-// looks at ports, but for the choice between routes of equal cost, of which all are tried.
-type addresses struct{ origSrc, origDst, replySrc, replyDst netip.Addr }
+// addresses are what the model needs to know of a connection. Neither translation nor routing looks
+// at ports, but for the choice between routes of equal cost, of which all are tried, and for ports
+// that are forwarded.
+type addresses struct {
+	origSrc, origDst, replySrc, replyDst netip.Addr
+	forwarded                            // zero where no forwarding is concerned
+}
+
+// forwarded is the port that was asked for, and the one that it leads to.
+type forwarded struct {
+	proto     uint8
+	asked, to uint16
+}
 
 // maxKnown bounds what a judge remembers.
 const maxKnown = 1 << 12
 
 func newJudge(r dataplane.Router) *judge {
-	j := &judge{model: dataplane.NewModel(r), known: map[addresses]bool{}}
+	j := &judge{model: dataplane.NewModel(r), known: map[addresses]bool{}, forwarding: set[netip.Addr]{}}
+	for _, f := range r.PortForwardings {
+		j.forwarding[f.Addr] = struct{}{}
+	}
 	for _, p := range r.Ports {
 		j.ports = append(j.ports, p.ID)
 		if p.Anycast != nil {
@@ -366,7 +440,10 @@ func staleIn(r dataplane.Router) func(*conntrack.Connection) bool {
 
 // stale reports whether the router would no longer translate and forward the connection as it was.
 func (j *judge) stale(c *conntrack.Connection) bool {
-	key := addresses{c.Orig.Src, c.Orig.Dst, c.Reply.Src, c.Reply.Dst}
+	key := addresses{origSrc: c.Orig.Src, origDst: c.Orig.Dst, replySrc: c.Reply.Src, replyDst: c.Reply.Dst}
+	if c.Orig.DstPort != c.Reply.SrcPort || j.forwarding.has(c.Orig.Dst) {
+		key.forwarded = forwarded{c.Orig.Proto, c.Orig.DstPort, c.Reply.SrcPort}
+	}
 	answer, ok := j.known[key]
 	if !ok {
 		answer = j.decide(key)
@@ -386,12 +463,12 @@ func (j *judge) decide(a addresses) bool {
 	if anyone.Verdict == dataplane.Dropped {
 		return false
 	}
-	p := dataplane.Packet{Src: a.origSrc, Dst: a.origDst, Proto: dataplane.UDP}
+	p := dataplane.Packet{Src: a.origSrc, Dst: a.origDst, Proto: protoOf(a.proto), DstPort: a.asked}
 	return !slices.ContainsFunc(j.entries(a), func(in string) bool {
 		p.In = in
 		return slices.ContainsFunc(j.model.Paths(p), func(t dataplane.Trace) bool {
 			goes := t.Verdict == dataplane.Forwarded || t.Verdict == dataplane.Local
-			return goes && t.Dst == a.replySrc && t.Src == a.replyDst
+			return goes && t.Dst == a.replySrc && t.Src == a.replyDst && t.DstPort == a.to
 		})
 	})
 }

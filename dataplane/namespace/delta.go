@@ -110,12 +110,15 @@ func (s *site) gatewayDevice() string { return dataplane.GatewayDevice(s.last.ro
 // addressChanges returns the addresses that leave and those that come. A floating IP that moves
 // keeps its address.
 func addressChanges(d delta) (leaving, coming []address) {
-	before, after := addressesOf(d.Removed), addressesOf(d.Added)
+	before, after := addressesOf(d.Removed, d.ForwardingAddrs.Removed), addressesOf(d.Added, d.ForwardingAddrs.Added)
 	return missing(before, after), missing(after, before)
 }
 
-func addressesOf(fips []dataplane.FloatingIP) map[netip.Prefix]form {
-	set := make(map[netip.Prefix]form, len(fips))
+func addressesOf(fips []dataplane.FloatingIP, forwarding []netip.Addr) map[netip.Prefix]form {
+	set := make(map[netip.Prefix]form, len(fips)+len(forwarding))
+	for _, a := range forwarding {
+		set[host(a)] = form{}
+	}
 	for _, f := range fips {
 		set[host(f.Addr)] = form{}
 	}

@@ -83,6 +83,9 @@ type Change struct {
 type Delta struct {
 	Removed, Added []dataplane.FloatingIP
 
+	Forwardings     Difference[dataplane.PortForwarding]
+	ForwardingAddrs Difference[netip.Addr] // those of [dataplane.Router.ForwardingAddrs]
+
 	Neighbours Difference[Neighbour]       // of anycast ports
 	Routes     Difference[dataplane.Route] // of [dataplane.Transit]
 	Remote     Difference[dataplane.Route] // what is outside, and other instances lead to: [dataplane.Transit.External]
@@ -97,7 +100,7 @@ func (d Difference[T]) Empty() bool { return len(d.Removed)+len(d.Added) == 0 }
 
 // Empty reports whether the two routers are the same.
 func (d Delta) Empty() bool {
-	return len(d.Removed)+len(d.Added) == 0 && d.Neighbours.Empty() && d.Routes.Empty() && d.Remote.Empty() && d.Elsewhere.Empty()
+	return len(d.Removed)+len(d.Added) == 0 && d.Forwardings.Empty() && d.Neighbours.Empty() && d.Routes.Empty() && d.Remote.Empty() && d.Elsewhere.Empty()
 }
 
 // Neighbour is a host on the link of an anycast port.

@@ -7,8 +7,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// objects has the IDs of ports and floating IPs by the names that their objects have on the host:
-// devices, floating IPs' addresses, and those addresses on their device.
+// objects has the IDs of ports, floating IPs and port forwardings by the names that their objects
+// have on the host: devices, floating IPs' addresses, those addresses on their device, and what is
+// forwarded.
 type objects map[string]string
 
 // add learns the names of a router's objects.
@@ -28,11 +29,19 @@ func (o objects) add(r dataplane.Router) {
 		o[f.Addr.String()] = f.ID
 		o[dev+" "+host(f.Addr).String()] = f.ID
 	}
+	for _, f := range r.PortForwardings {
+		o[f.Object()] = f.ID
+	}
+	for _, a := range r.ForwardingAddrs() {
+		o[dev+" "+host(a).String()] = "" // shared
+	}
 }
 
 // id returns the ID that a step's object belongs to; see [dataplane.Step].
 func (o objects) id(s dataplane.Step) string {
 	switch s.Kind {
+	case dataplane.KindForwarding:
+		return o[s.Object]
 	case dataplane.KindLink, dataplane.KindWiring, dataplane.KindAddress, dataplane.KindSNAT, dataplane.KindFloatingIP:
 	default:
 		return ""
@@ -45,7 +54,7 @@ func (o objects) id(s dataplane.Step) string {
 }
 
 // identify completes the steps of actions by the IDs that objects has, and reports whether those of
-// all floating IPs are known.
+// all floating IPs and forwardings are known.
 func identify(actions []action, o objects) bool {
 	complete := true
 	for _, a := range actions {
@@ -53,7 +62,7 @@ func identify(actions []action, o objects) bool {
 			if s.ID == "" {
 				a.steps[i].ID = o.id(s)
 			}
-			complete = complete && (s.Kind != dataplane.KindFloatingIP || a.steps[i].ID != "")
+			complete = complete && (s.Kind != dataplane.KindFloatingIP && s.Kind != dataplane.KindForwarding || a.steps[i].ID != "")
 		}
 	}
 	return complete
@@ -84,12 +93,12 @@ func (l *long) identify(ctx context.Context) error {
 	return nil
 }
 
-// identifyDelta does the same for a change of floating IPs, without looking at the others unless
+// identifyDelta does the same for a change of floating IPs and forwardings, without looking at the others unless
 // the rules have to mend one of them.
 func identifyDelta(actions []action, want dataplane.Router, d delta) {
 	o := objects{}
-	o.add(dataplane.Router{Gateway: want.Gateway, FloatingIPs: d.Removed})
-	o.add(dataplane.Router{Gateway: want.Gateway, FloatingIPs: d.Added})
+	o.add(dataplane.Router{Gateway: want.Gateway, FloatingIPs: d.Removed, PortForwardings: d.Forwardings.Removed})
+	o.add(dataplane.Router{Gateway: want.Gateway, FloatingIPs: d.Added, PortForwardings: d.Forwardings.Added})
 	if !identify(actions, o) {
 		o.add(want)
 		identify(actions, o)

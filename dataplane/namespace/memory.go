@@ -19,8 +19,10 @@ type memory struct {
 
 // index tells what the long lists of a router use already.
 type index struct {
-	ids        set[string]     // of floating IPs
-	floating   set[netip.Addr] // addresses and fixed ones: the two never meet in a valid router
+	ids        set[string]        // of floating IPs
+	floating   set[netip.Addr]    // addresses and fixed ones: the two never meet in a valid router
+	forwarding map[netip.Addr]int // how many port forwardings an address has, or is the fixed address of: these never meet either
+	forwardIDs set[string]        // of port forwardings
 	neighbours set[Neighbour]
 	routes     set[netip.Prefix] // destinations
 	remote     set[netip.Prefix]
@@ -35,16 +37,18 @@ func (s set[T]) has(v T) bool {
 }
 
 const (
-	maxDelta       = 1000   // bounds the difference that is worth the short way
-	maxComparisons = 10_000 // bounds those of routes with each other
+	maxDelta       = 1000    // bounds the difference that is worth the short way
+	maxComparisons = 10_000  // bounds those of routes with each other
+	maxPairs       = 200_000 // bounds those of port forwardings with each other, which take a nanosecond
 )
 
 func remember(r dataplane.Router, links map[string]link) *memory {
 	m := &memory{router: r.Clone(), links: links, index: index{
 		ids: make(set[string], len(r.FloatingIPs)), floating: make(set[netip.Addr], 2*len(r.FloatingIPs)),
+		forwarding: map[netip.Addr]int{}, forwardIDs: make(set[string], len(r.PortForwardings)),
 		neighbours: set[Neighbour]{}, routes: set[netip.Prefix]{}, remote: set[netip.Prefix]{}, elsewhere: set[netip.Addr]{},
 	}}
-	all := Delta{Added: r.FloatingIPs}
+	all := Delta{Added: r.FloatingIPs, Forwardings: Difference[dataplane.PortForwarding]{Added: r.PortForwardings}}
 	for _, p := range r.Ports {
 		if p.Anycast != nil {
 			all.Neighbours.Added = append(all.Neighbours.Added, neighboursOf(p.ID, p.Anycast.Neighbours)...)
@@ -76,10 +80,26 @@ func (x index) learn(d Delta) {
 		x.ids[f.ID] = struct{}{}
 		x.floating[f.Addr], x.floating[f.Fixed] = struct{}{}, struct{}{}
 	}
+	learn(x.forwardIDs, d.Forwardings, func(f dataplane.PortForwarding) string { return f.ID })
+	for _, f := range d.Forwardings.Removed {
+		x.count(f.Addr, -1)
+		x.count(f.Fixed, -1)
+	}
+	for _, f := range d.Forwardings.Added {
+		x.count(f.Addr, 1)
+		x.count(f.Fixed, 1)
+	}
 	learn(x.neighbours, d.Neighbours, func(n Neighbour) Neighbour { return n })
 	learn(x.routes, d.Routes, func(r dataplane.Route) netip.Prefix { return r.Dest })
 	learn(x.remote, d.Remote, func(r dataplane.Route) netip.Prefix { return r.Dest })
 	learn(x.elsewhere, d.Elsewhere, func(a netip.Addr) netip.Addr { return a })
+}
+
+// count counts the forwardings of an address.
+func (x index) count(a netip.Addr, n int) {
+	if x.forwarding[a] += n; x.forwarding[a] == 0 {
+		delete(x.forwarding, a)
+	}
 }
 
 func learn[K comparable, T any](s set[K], d Difference[T], key func(T) K) {
@@ -94,6 +114,7 @@ func learn[K comparable, T any](s set[K], d Difference[T], key func(T) K) {
 // inverse is the difference the other way round.
 func (d Delta) inverse() Delta {
 	d.Removed, d.Added = d.Added, d.Removed
+	d.Forwardings, d.ForwardingAddrs = d.Forwardings.inverse(), d.ForwardingAddrs.inverse()
 	d.Neighbours, d.Routes, d.Remote, d.Elsewhere = d.Neighbours.inverse(), d.Routes.inverse(), d.Remote.inverse(), d.Elsewhere.inverse()
 	return d
 }
@@ -103,22 +124,29 @@ func (d Difference[T]) inverse() Difference[T] { return Difference[T]{d.Added, d
 // clashes reports whether something that is added is there already, beside what is removed.
 func (x index) clashes(d Delta) bool {
 	removed := Delta{
-		Removed: d.Removed, Neighbours: Difference[Neighbour]{Removed: d.Neighbours.Removed},
-		Routes: Difference[dataplane.Route]{Removed: d.Routes.Removed}, Remote: Difference[dataplane.Route]{Removed: d.Remote.Removed},
+		Removed: d.Removed, Forwardings: Difference[dataplane.PortForwarding]{Removed: d.Forwardings.Removed},
+		Neighbours: Difference[Neighbour]{Removed: d.Neighbours.Removed},
+		Routes:     Difference[dataplane.Route]{Removed: d.Routes.Removed}, Remote: Difference[dataplane.Route]{Removed: d.Remote.Removed},
 		Elsewhere: Difference[netip.Addr]{Removed: d.Elsewhere.Removed},
 	}
 	x.learn(removed)
 	defer x.learn(removed.inverse())
 	return slices.ContainsFunc(d.Added, func(f dataplane.FloatingIP) bool {
-		return x.ids.has(f.ID) || x.floating.has(f.Addr) || x.floating.has(f.Fixed) || x.remote.has(host(f.Addr)) || x.elsewhere.has(f.Fixed)
+		return x.ids.has(f.ID) || x.floating.has(f.Addr) || x.floating.has(f.Fixed) || x.remote.has(host(f.Addr)) || x.elsewhere.has(f.Fixed) ||
+			x.forwarding[f.Addr] > 0
 	}) ||
+		slices.ContainsFunc(d.Forwardings.Added, func(f dataplane.PortForwarding) bool {
+			return x.forwardIDs.has(f.ID) || x.floating.has(f.Addr) || x.remote.has(host(f.Addr)) || x.elsewhere.has(f.Fixed)
+		}) ||
 		slices.ContainsFunc(d.Neighbours.Added, x.neighbours.has) ||
 		slices.ContainsFunc(d.Neighbours.Removed, func(n Neighbour) bool { return x.floating.has(n.Addr) }) ||
 		slices.ContainsFunc(d.Routes.Added, func(r dataplane.Route) bool { return x.routes.has(r.Dest) }) ||
 		slices.ContainsFunc(d.Remote.Added, func(r dataplane.Route) bool {
-			return x.remote.has(r.Dest) || x.floating.has(r.Dest.Addr())
+			return x.remote.has(r.Dest) || x.floating.has(r.Dest.Addr()) || x.forwarding[r.Dest.Addr()] > 0
 		}) ||
-		slices.ContainsFunc(d.Elsewhere.Added, func(a netip.Addr) bool { return x.elsewhere.has(a) || x.floating.has(a) })
+		slices.ContainsFunc(d.Elsewhere.Added, func(a netip.Addr) bool {
+			return x.elsewhere.has(a) || x.floating.has(a) || x.forwarding[a] > 0
+		})
 }
 
 // delta is the difference between the router remembered and another, if that is in its long lists
@@ -127,6 +155,7 @@ func (x index) clashes(d Delta) bool {
 type delta struct {
 	Delta
 	fips       edit[dataplane.FloatingIP]
+	forwards   edit[dataplane.PortForwarding]
 	neighbours []edit[netip.Addr] // by port
 	routes     edit[dataplane.Route]
 	remote     edit[dataplane.Route]
@@ -139,7 +168,8 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 	}
 	var d delta
 	d.fips = compare(m.router.FloatingIPs, want.FloatingIPs)
-	size := d.fips.size()
+	d.forwards = compare(m.router.PortForwardings, want.PortForwardings)
+	size := d.fips.size() + d.forwards.size()
 	for i, p := range m.router.Ports {
 		var e edit[netip.Addr]
 		if p.Anycast != nil {
@@ -158,6 +188,8 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 	}
 	fips := d.fips.difference()
 	d.Removed, d.Added = fips.Removed, fips.Added
+	d.Forwardings = d.forwards.difference()
+	d.ForwardingAddrs = m.forwardingAddrs(d.Forwardings)
 	for i, e := range d.neighbours {
 		if change := e.difference(); !change.Empty() {
 			d.Neighbours.Removed = append(d.Neighbours.Removed, neighboursOf(want.Ports[i].ID, change.Removed)...)
@@ -166,6 +198,57 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 	}
 	d.Routes, d.Remote, d.Elsewhere = d.routes.difference(), d.remote.difference(), d.elsewhere.difference()
 	return d, m.confined(want, d.Delta) && m.valid(want, d.Delta)
+}
+
+// forwardingAddrs lists the addresses that a router begins, and ceases, to answer for when
+// forwardings change.
+func (m *memory) forwardingAddrs(d Difference[dataplane.PortForwarding]) (addrs Difference[netip.Addr]) {
+	if m.router.Gateway == nil {
+		return addrs
+	}
+	change := map[netip.Addr]int{}
+	for _, f := range d.Removed {
+		change[f.Addr]--
+	}
+	for _, f := range d.Added {
+		change[f.Addr]++
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(change), netip.Addr.Compare) {
+		before := m.index.forwarding[a]
+		after := before + change[a]
+		switch {
+		case slices.ContainsFunc(m.router.Gateway.Addrs, func(p netip.Prefix) bool { return p.Addr() == a }):
+		case before == 0 && after > 0:
+			addrs.Added = append(addrs.Added, a)
+		case before > 0 && after == 0:
+			addrs.Removed = append(addrs.Removed, a)
+		}
+	}
+	return addrs
+}
+
+// contended reports whether a forwarding that is added shares ports with another, or is one of too
+// many. It may say so of one that does not, and is not.
+func contended(all, added []dataplane.PortForwarding) bool {
+	const most = 1 << 16 // ports, beyond which it is not for us to count them
+	switch {
+	case len(added) == 0:
+		return false
+	case len(all)*len(added) > maxPairs:
+		return true
+	}
+	ports, sharing := 0, 0
+	for i := range all {
+		o := &all[i]
+		ports += o.Ports.Len()
+		for k := range added {
+			f := &added[k]
+			if o.Ports.First <= f.Ports.Last && f.Ports.First <= o.Ports.Last && o.Addr == f.Addr && o.Proto == f.Proto {
+				sharing++
+			}
+		}
+	}
+	return ports > most || sharing != len(added) // each with itself
 }
 
 // confined says that the difference changes nothing beside its own addresses and routes. It may say
@@ -197,16 +280,16 @@ func (m *memory) confined(want dataplane.Router, d Delta) bool {
 // valid says that the router remembered with the difference is valid. It may say no of one that is:
 // then [dataplane.Router.Validate] decides.
 func (m *memory) valid(want dataplane.Router, d Delta) bool {
-	if len(d.Added)+len(d.Neighbours.Added)+len(d.Neighbours.Removed)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 {
+	if len(d.Added)+len(d.Forwardings.Added)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 && d.Neighbours.Empty() {
 		return true
 	}
-	return !m.index.clashes(d) && m.reduced(want, d).Validate() == nil
+	return !m.index.clashes(d) && !contended(want.PortForwardings, d.Forwardings.Added) && m.reduced(want, d).Validate() == nil
 }
 
 // reduced is a router that is valid only if the one wanted is, as far as what differs decides:
 // beside that it has only those neighbours that the rest needs.
 func (m *memory) reduced(want dataplane.Router, d Delta) dataplane.Router {
-	want.FloatingIPs = d.Added
+	want.FloatingIPs, want.PortForwardings = d.Added, d.Forwardings.Added
 	if t := want.Transit; t != nil {
 		reduced := *t
 		reduced.Routes, reduced.External, reduced.Elsewhere = d.Routes.Added, d.Remote.Added, d.Elsewhere.Added
@@ -256,6 +339,7 @@ func (m *memory) reduced(want dataplane.Router, d Delta) dataplane.Router {
 func (m *memory) learn(d delta) {
 	m.index.learn(d.Delta)
 	m.router.FloatingIPs = d.fips.apply(m.router.FloatingIPs)
+	m.router.PortForwardings = d.forwards.apply(m.router.PortForwardings)
 	for i, e := range d.neighbours {
 		if a := m.router.Ports[i].Anycast; a != nil {
 			a.Neighbours = e.apply(a.Neighbours)
@@ -271,12 +355,18 @@ func (m *memory) learn(d delta) {
 	for _, f := range d.Removed {
 		delete(addrs, host(f.Addr))
 	}
+	for _, a := range d.ForwardingAddrs.Removed {
+		delete(addrs, host(a))
+	}
 	for _, f := range d.Added {
 		addrs[host(f.Addr)] = form{}
 	}
+	for _, a := range d.ForwardingAddrs.Added {
+		addrs[host(a)] = form{}
+	}
 }
 
-// sameButLists reports whether b asks for a with other floating IPs, neighbours, ways to other
+// sameButLists reports whether b asks for a with other floating IPs, port forwardings, neighbours, ways to other
 // instances and by them, or fixed addresses that are translated elsewhere.
 func sameButLists(a, b dataplane.Router) bool {
 	return a.ID == b.ID && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&

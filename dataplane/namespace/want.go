@@ -31,6 +31,9 @@ func wantLinks(r dataplane.Router) map[string]link {
 		for _, f := range r.FloatingIPs {
 			l.addrs[host(f.Addr)] = form{}
 		}
+		for _, a := range r.ForwardingAddrs() {
+			l.addrs[host(a)] = form{}
+		}
 		isIPv6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
 		if slices.ContainsFunc(gw.NextHops, netip.Addr.Is6) || slices.ContainsFunc(gw.OnLink, isIPv6) {
 			l.addrs[linkLocal(gw.MAC)] = form{}

@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -32,16 +33,21 @@ type Connection struct {
 // Compare orders listed connections, and is 0 for those that are the same.
 func (c Connection) Compare(d Connection) int { return bytes.Compare(c.key, d.key) }
 
-// Tuple is the addresses and ports of one direction. What has no ports has zeros.
+// Tuple is the addresses and ports of one direction, and the number of the protocol. What has no
+// ports has zeros.
 type Tuple struct {
 	Src, Dst         netip.Addr
+	Proto            uint8
 	SrcPort, DstPort uint16
 }
 
-// Filter picks connections by address. A zero address stands for any.
+// Filter picks connections by address, and by the port that was asked for. What is zero stands for
+// any. OrigDstPort is of Proto, and so needs it.
 type Filter struct {
 	OrigSrc, OrigDst   netip.Addr
 	ReplySrc, ReplyDst netip.Addr
+	Proto              uint8
+	OrigDstPort        uint16
 }
 
 // String describes the filter in words.
@@ -54,6 +60,12 @@ func (f Filter) String() string {
 	}
 	word("from", f.OrigSrc)
 	word("to", f.OrigDst)
+	if f.OrigDstPort != 0 {
+		words = append(words, "port "+strconv.Itoa(int(f.OrigDstPort)))
+	}
+	if f.Proto != 0 {
+		words = append(words, "protocol "+strconv.Itoa(int(f.Proto)))
+	}
 	word("answered by", f.ReplySrc)
 	word("shown as", f.ReplyDst)
 	return strings.Join(words, " ")
@@ -62,6 +74,9 @@ func (f Filter) String() string {
 // Matches reports whether the filter picks a connection.
 func (f Filter) Matches(c *Connection) bool {
 	is := func(want, have netip.Addr) bool { return !want.IsValid() || want == have }
+	if f.Proto != 0 && f.Proto != c.Orig.Proto || f.OrigDstPort != 0 && f.OrigDstPort != c.Orig.DstPort {
+		return false
+	}
 	return is(f.OrigSrc, c.Orig.Src) && is(f.OrigDst, c.Orig.Dst) && is(f.ReplySrc, c.Reply.Src) && is(f.ReplyDst, c.Reply.Dst)
 }
 
@@ -88,6 +103,7 @@ const (
 	ctaIPv4Src = 1
 	ctaIPv4Dst = 2
 
+	ctaProtoNum     = 1
 	ctaProtoSrcPort = 2
 	ctaProtoDstPort = 3
 
@@ -95,14 +111,16 @@ const (
 	ctaFilterReply = 2 // CTA_FILTER_REPLY_FLAGS
 	flagSrc        = 1 << 0
 	flagDst        = 1 << 1
+	flagProto      = 1 << 3
+	flagDstPort    = 1 << 5
 )
 
-// attributes encodes the filter: the addresses in tuples as if to name a connection, and, which
+// attributes encodes the filter: addresses and port in tuples as if to name a connection, and, which
 // makes it a filter, the parts of the tuples that count.
 func (f Filter) attributes() []byte {
 	var b []byte
-	orig, b := direction(b, ctaTupleOrig, f.OrigSrc, f.OrigDst)
-	reply, b := direction(b, ctaTupleReply, f.ReplySrc, f.ReplyDst)
+	orig, b := direction(b, ctaTupleOrig, Tuple{Src: f.OrigSrc, Dst: f.OrigDst, Proto: f.Proto, DstPort: f.OrigDstPort})
+	reply, b := direction(b, ctaTupleReply, Tuple{Src: f.ReplySrc, Dst: f.ReplyDst})
 	if orig|reply == 0 {
 		return nil
 	}
@@ -117,23 +135,36 @@ func (f Filter) attributes() []byte {
 	})
 }
 
-func direction(b []byte, kind uint16, src, dst netip.Addr) (flags uint32, _ []byte) {
-	if !src.IsValid() && !dst.IsValid() {
+func direction(b []byte, kind uint16, t Tuple) (flags uint32, _ []byte) {
+	if t == (Tuple{}) {
 		return 0, b
 	}
-	return flags, nlmsg.AppendNested(b, kind, func(b []byte) []byte {
-		return nlmsg.AppendNested(b, ctaTupleIP, func(b []byte) []byte {
-			if src.IsValid() {
+	b = nlmsg.AppendNested(b, kind, func(b []byte) []byte {
+		b = nlmsg.AppendNested(b, ctaTupleIP, func(b []byte) []byte {
+			if t.Src.IsValid() {
 				flags |= flagSrc
-				b = nlmsg.Append(b, ctaIPv4Src, src.AsSlice())
+				b = nlmsg.Append(b, ctaIPv4Src, t.Src.AsSlice())
 			}
-			if dst.IsValid() {
+			if t.Dst.IsValid() {
 				flags |= flagDst
-				b = nlmsg.Append(b, ctaIPv4Dst, dst.AsSlice())
+				b = nlmsg.Append(b, ctaIPv4Dst, t.Dst.AsSlice())
+			}
+			return b
+		})
+		if t.Proto == 0 {
+			return b
+		}
+		return nlmsg.AppendNested(b, ctaTupleProto, func(b []byte) []byte {
+			flags |= flagProto
+			b = nlmsg.Append(b, ctaProtoNum, []byte{t.Proto})
+			if t.DstPort != 0 {
+				flags |= flagDstPort
+				b = nlmsg.Append(b, ctaProtoDstPort, binary.BigEndian.AppendUint16(nil, t.DstPort))
 			}
 			return b
 		})
 	})
+	return flags, b
 }
 
 // decode reads an entry. Its key is valid as long as payload is.
@@ -165,6 +196,10 @@ func decodeTuple(b []byte) (t Tuple) {
 		case ctaTupleProto:
 			for kind, v := range nlmsg.Attributes(v) {
 				switch kind {
+				case ctaProtoNum:
+					if len(v) > 0 {
+						t.Proto = v[0]
+					}
 				case ctaProtoSrcPort:
 					t.SrcPort = nlmsg.Port(v)
 				case ctaProtoDstPort:

@@ -85,7 +85,13 @@ func filter(origSrc, origDst, replySrc, replyDst string) Filter {
 		}
 		return netip.MustParseAddr(s)
 	}
-	return Filter{a(origSrc), a(origDst), a(replySrc), a(replyDst)}
+	return Filter{OrigSrc: a(origSrc), OrigDst: a(origDst), ReplySrc: a(replySrc), ReplyDst: a(replyDst)}
+}
+
+// toPort narrows a filter down to a port.
+func toPort(f Filter, proto uint8, port uint16) Filter {
+	f.Proto, f.OrigDstPort = proto, port
+	return f
 }
 
 // kernels are what the code may find: the running kernel, and one that cannot delete by filter.
@@ -119,6 +125,29 @@ func TestTheKernelPicksByAddress(t *testing.T) {
 	f := filter("10.0.0.5", "", "", "203.0.113.1")
 	require.NoError(t, s.request(t.Context(), msgGet, unix.NLM_F_DUMP, f.attributes(), func([]byte) { seen++ }))
 	require.Equal(t, 2, seen)
+}
+
+func TestTheKernelPicksByPort(t *testing.T) {
+	for name, k := range kernels() {
+		t.Run(name, func(t *testing.T) {
+			s := newSpace(t, k)
+			s.populate() // all to port 53 of UDP
+			to := filter("", "8.8.8.8", "", "")
+			for want, f := range map[int]Filter{3: toPort(to, unix.IPPROTO_UDP, 53), 0: toPort(to, unix.IPPROTO_UDP, 54)} {
+				require.Len(t, s.list(f), want)
+				seen := 0
+				require.NoError(t, s.request(t.Context(), msgGet, unix.NLM_F_DUMP, f.attributes(), func([]byte) { seen++ }))
+				require.Equal(t, want, seen, "the kernel picks")
+			}
+			require.Empty(t, s.list(toPort(to, unix.IPPROTO_TCP, 0)))
+			require.Len(t, s.list(toPort(to, unix.IPPROTO_UDP, 0)), 3)
+			require.NoError(t, s.EndMatching(t.Context(), toPort(to, unix.IPPROTO_UDP, 54)))
+			require.NoError(t, s.EndMatching(t.Context(), toPort(to, unix.IPPROTO_TCP, 53)))
+			require.Equal(t, 5, s.count())
+			require.NoError(t, s.EndMatching(t.Context(), toPort(to, unix.IPPROTO_UDP, 53)))
+			require.Equal(t, 2, s.count())
+		})
+	}
 }
 
 func TestEndMatchingEndsWhatMatchesAndNothingElse(t *testing.T) {

@@ -143,7 +143,7 @@ func (w *probe) hear(f frame.Frame, port string) *finding {
 	switch quoted, isError := got.About(); {
 	case string(got.Data) == string(w.sent.Data) && got.Type == w.sent.Type:
 		found := w.finding(dataplane.Forwarded)
-		found.Out, found.Src, found.Dst = port, got.Src, got.Dst
+		found.Out, found.Src, found.Dst, found.DstPort = port, got.Src, got.Dst, got.DstPort
 		return found
 	case string(got.Data) == string(w.sent.Data) && toSender:
 		found := w.finding(dataplane.Local)
@@ -174,6 +174,7 @@ func nobodyListens(p frame.Packet) bool {
 // waits for a neighbour's MAC, or is gone.
 func (w *probe) conclude(last bool) (*finding, error) {
 	src, dst := w.packet.Src, w.packet.Dst
+	var dstPort uint16
 	if src.Is4() {
 		c, found, err := w.flows.find(w.packet)
 		if err != nil {
@@ -181,6 +182,7 @@ func (w *probe) conclude(last bool) (*finding, error) {
 		}
 		if w.tracked = found; found {
 			src, dst = c.TupleReply.IP.DestinationAddress, c.TupleReply.IP.SourceAddress
+			dstPort = c.TupleReply.Proto.SourcePort
 		}
 	}
 	switch asked := w.asked.IsValid(); {
@@ -196,7 +198,7 @@ func (w *probe) conclude(last bool) (*finding, error) {
 		return w.finding(dataplane.Unreachable), nil
 	case asked && (w.tracked || src.Is6() || w.leadsTo(dst)): // without the router's rules the kernel tracks nothing
 		found := w.finding(dataplane.Forwarded)
-		found.Out, found.NextHop, found.Src, found.Dst = w.askedBy, w.asked, src, dst
+		found.Out, found.NextHop, found.Src, found.Dst, found.DstPort = w.askedBy, w.asked, src, dst, dstPort
 		return found, nil
 	}
 	return w.finding(dataplane.Dropped), nil

@@ -24,6 +24,8 @@ gateway:
 floating_ips:
   - {id: f, addr: 203.0.113.5, fixed: 10.0.1.5}
   - {id: g, addr: 203.0.113.6, fixed: 10.0.1.6}
+port_forwardings:
+  - {id: h, addr: 203.0.113.7, proto: udp, ports: 5300-5309, fixed: 10.0.1.7, fixed_ports: "53"}
 routes:
   - {dest: 10.9.0.0/16, next_hop: 10.0.1.9}
   - {dest: 10.9.0.0/16, next_hop: 10.0.2.9}
@@ -66,7 +68,15 @@ tcp 10.0.1.5:40000 → 198.51.100.7:80: forwarded by ext to 203.0.113.1, as 203.
 udp 198.51.100.7 → 10.0.1.5:53: dropped
   ingress      arrives by the gateway ext
   routing      10.0.1.5 is in 10.0.1.0/24, connected by port web
-  filter       10.0.1.5 is reached from outside by a floating IP only
+  filter       10.0.1.5 is reached from outside by a floating IP or a forwarded port only
+`},
+		{"--from 198.51.100.7 --to 203.0.113.7 --proto udp --sport 40000 --dport 5305", `
+udp 198.51.100.7:40000 → 203.0.113.7:5305: forwarded by web to 10.0.1.7, as 198.51.100.7 → 10.0.1.7:53
+  ingress      arrives by the gateway ext
+  translation  203.0.113.7:5305 is forwarded to 10.0.1.7:53
+  routing      10.0.1.7 is in 10.0.1.0/24, connected by port web
+  egress       leaves by port web to 10.0.1.7
+  back         the answer is translated back: its sender sees udp 203.0.113.7:5305 → 198.51.100.7:40000
 `},
 		{"--from 10.0.2.7 --to 10.9.0.1 --proto icmp", `
 way 1 of 2, by a hash of addresses and ports:

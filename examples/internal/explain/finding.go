@@ -17,6 +17,7 @@ type finding struct {
 	NextHop netip.Addr        `json:"next_hop,omitzero"`  // neighbour that was asked for; zero when its MAC was known
 	Src     netip.Addr        `json:"src,omitzero"`       // as it left; zero where that could not be seen
 	Dst     netip.Addr        `json:"dst,omitzero"`       //
+	DstPort uint16            `json:"dst_port,omitempty"` //
 	Reply   bool              `json:"answered,omitempty"` // the router itself answered an echo request
 	Agrees  bool              `json:"agrees"`             // with one of the model's paths
 }
@@ -33,7 +34,7 @@ func (f *finding) compare(paths []dataplane.Trace) {
 			return true
 		}
 		hop := !f.NextHop.IsValid() || slices.Contains(t.NextHops, f.NextHop)
-		return hop && t.Src == f.Src && t.Dst == f.Dst
+		return hop && t.Src == f.Src && t.Dst == f.Dst && (f.DstPort == 0 || t.DstPort == f.DstPort)
 	})
 }
 
@@ -48,7 +49,11 @@ func (f *finding) String() string {
 	fmt.Fprintf(&b, "%s was %s", f.Packet, f.Verdict)
 	switch f.Verdict {
 	case dataplane.Forwarded:
-		fmt.Fprintf(&b, " by %s, as %s → %s", f.Out, f.Src, f.Dst)
+		dst := f.Dst.String()
+		if f.DstPort != 0 && f.DstPort != f.Packet.DstPort {
+			dst = netip.AddrPortFrom(f.Dst, f.DstPort).String()
+		}
+		fmt.Fprintf(&b, " by %s, as %s → %s", f.Out, f.Src, dst)
 		if f.NextHop.IsValid() {
 			fmt.Fprintf(&b, "; %s was asked for its MAC", f.NextHop)
 		}

@@ -132,7 +132,7 @@ func legOf(r dataplane.Router, fits func(dataplane.Port) bool) (id string, found
 // hasOutside says that an instance answers for an address on the external network.
 func hasOutside(r dataplane.Router, a netip.Addr) bool {
 	return r.Gateway != nil && (slices.ContainsFunc(r.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a }) ||
-		hasAddr(r.Gateway.Port, a))
+		slices.Contains(r.ForwardingAddrs(), a) || hasAddr(r.Gateway.Port, a))
 }
 
 func hasAddr(p dataplane.Port, a netip.Addr) bool {
@@ -164,7 +164,7 @@ func (f *follower) follow(at Instance, p dataplane.Packet, before []hop) {
 			next, in, found := f.next(at, t.Out, nextHop)
 			switch {
 			case found:
-				f.follow(next, dataplane.Packet{In: in, Src: t.Src, Dst: t.Dst, Proto: p.Proto, SrcPort: p.SrcPort, DstPort: p.DstPort}, way)
+				f.follow(next, dataplane.Packet{In: in, Src: t.Src, Dst: t.Dst, Proto: p.Proto, SrcPort: p.SrcPort, DstPort: t.DstPort}, way)
 			case t.Out == at.Router.Transit.ID:
 				lost := slices.Clone(way)
 				lost[len(lost)-1].lose("the part of the router at %s is on another host, and not known here", nextHop)

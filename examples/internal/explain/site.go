@@ -219,7 +219,7 @@ func (s *site) noWay(src, dst netip.Addr) bool {
 // owns says that an address is one of the router's.
 func (s *site) owns(a netip.Addr) bool {
 	floating := slices.ContainsFunc(s.router.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a })
-	return floating || slices.ContainsFunc(ports(s.router), func(p dataplane.Port) bool {
+	return floating || slices.Contains(s.router.ForwardingAddrs(), a) || slices.ContainsFunc(ports(s.router), func(p dataplane.Port) bool {
 		return slices.ContainsFunc(p.Addrs, func(own netip.Prefix) bool { return own.Addr() == a })
 	})
 }

@@ -42,7 +42,10 @@ func bare(r dataplane.Router) dataplane.Router {
 	for _, f := range r.FloatingIPs {
 		g.Addrs = append(g.Addrs, netip.PrefixFrom(f.Addr, f.Addr.BitLen()))
 	}
-	r.Gateway, r.FloatingIPs = &g, nil
+	for _, a := range r.ForwardingAddrs() {
+		g.Addrs = append(g.Addrs, netip.PrefixFrom(a, a.BitLen()))
+	}
+	r.Gateway, r.FloatingIPs, r.PortForwardings = &g, nil, nil
 	return r
 }
 
@@ -92,7 +95,7 @@ func (e expectation) sourceByHistory(a answer) bool {
 		return !has6 && slices.ContainsFunc(allPorts(e.router), func(p dataplane.Port) bool { return holds(p, a.Source) })
 	}
 	inSubnet := slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Contains(t.NextHops[0]) })
-	return t.Out == gatewayID && !inSubnet && floatsTo(e.router, a.Source)
+	return t.Out == gatewayID && !inSubnet && (floatsTo(e.router, a.Source) || slices.Contains(e.router.ForwardingAddrs(), a.Source))
 }
 
 // holds says that an address is the port's own.
@@ -111,7 +114,7 @@ func (e expectation) answersFor() bool {
 	if e.In == "" || !e.Dst.Is4() {
 		return false
 	}
-	if e.In == gatewayID && floatsTo(e.router, e.Dst) {
+	if e.In == gatewayID && (floatsTo(e.router, e.Dst) || slices.Contains(e.router.ForwardingAddrs(), e.Dst)) {
 		return true
 	}
 	return slices.ContainsFunc(allPorts(e.router), func(p dataplane.Port) bool { return p.ID == e.In && holds(p, e.Dst) })

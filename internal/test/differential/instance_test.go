@@ -85,6 +85,9 @@ func drawCentre(t *rapid.T) dataplane.Router {
 	for _, f := range r.FloatingIPs {
 		fixed = append(fixed, f.Fixed)
 	}
+	for _, f := range r.PortForwardings {
+		fixed = append(fixed, f.Fixed)
+	}
 	r.Transit.Elsewhere = some(t, "translated elsewhere", slices.DeleteFunc(without(hosts, fixed...), netip.Addr.Is6))
 	for i := range r.Ports {
 		r.Ports[i].Outside = true

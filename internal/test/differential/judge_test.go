@@ -50,7 +50,7 @@ func (e expectation) judgeFirst(t dataplane.Trace, a answer) string {
 	switch t.Verdict {
 	case dataplane.Forwarded:
 		want := e.forwarded(sent)
-		want.Src, want.Dst = t.Src, t.Dst
+		want.Src, want.Dst, want.DstPort = t.Src, t.Dst, t.DstPort
 		return judgeDelivery(a.First, want, t.Out, t.NextHops, translated(t))
 	case dataplane.Local:
 		if !t.Dst.IsValid() {

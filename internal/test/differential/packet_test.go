@@ -82,6 +82,10 @@ func neighbourhood(r dataplane.Router) map[bool]family {
 		four["bound"] = append(four["bound"], f.Addr)
 		four["fixed"] = append(four["fixed"], f.Fixed)
 	}
+	for _, f := range r.PortForwardings {
+		four["forwarded"] = append(four["forwarded"], f.Addr)
+		four["fixed"] = append(four["fixed"], f.Fixed)
+	}
 	return families
 }
 
@@ -105,7 +109,7 @@ func isBroadcast(r dataplane.Router, a netip.Addr) bool {
 // What packets come from and go to, the likelier the more often it is listed.
 var (
 	sources      = []string{"inside", "fixed", "outside", "beyond", "inside", "fixed", "outside", "own", "edge", "floating", "nonsense", "pretended"}
-	destinations = []string{"inside", "bound", "outside", "fixed", "beyond", "bound", "outside", "own", "inside", "edge", "floating", "nonsense"}
+	destinations = []string{"inside", "bound", "outside", "fixed", "beyond", "bound", "outside", "own", "inside", "edge", "floating", "nonsense", "forwarded", "forwarded"}
 )
 
 func (f family) draw(t *rapid.T, label string, kinds []string) netip.Addr {
@@ -148,6 +152,9 @@ func drawTrials(r dataplane.Router) *rapid.Generator[trial] {
 		switch p.Proto {
 		case dataplane.TCP, dataplane.UDP:
 			p.SrcPort, p.DstPort = rapid.Uint16Range(1024, 65535).Draw(t, "source port"), rapid.Uint16Range(1, 65535).Draw(t, "destination port")
+			if rapid.IntRange(0, 3).Draw(t, "a port that may be forwarded") > 0 {
+				p.DstPort = rapid.SampledFrom(forwardedPorts).Draw(t, "destination port")
+			}
 		case dataplane.ICMP:
 			p.SrcPort = rapid.Uint16Min(1).Draw(t, "identifier")
 		}

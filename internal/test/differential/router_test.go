@@ -45,6 +45,7 @@ func drawRouter(t *rapid.T) dataplane.Router {
 	if rapid.SampledFrom([]bool{true, true, true, true, false}).Draw(t, "gateway") {
 		r.Gateway = drawGateway(t)
 		r.FloatingIPs = drawFloatingIPs(t, r)
+		r.PortForwardings = drawForwardings(t, r)
 	}
 	r.Routes = drawRoutes(t, r)
 	return r
@@ -185,6 +186,9 @@ func drawRoutes(t *rapid.T, r dataplane.Router) []dataplane.Route {
 		}
 	}
 	for _, f := range r.FloatingIPs {
+		dests[true] = append(dests[true], netip.PrefixFrom(f.Addr, 32), netip.PrefixFrom(f.Fixed, 32))
+	}
+	for _, f := range r.PortForwardings {
 		dests[true] = append(dests[true], netip.PrefixFrom(f.Addr, 32), netip.PrefixFrom(f.Fixed, 32))
 	}
 	route := rapid.Custom(func(t *rapid.T) dataplane.Route {

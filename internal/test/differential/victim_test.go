@@ -3,6 +3,7 @@ package differential
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -171,12 +172,22 @@ func writeSysctl(name, value string) func(victim) error {
 }
 
 func (v victim) removeFloating() error {
+	var addrs []netip.Addr
+	for _, f := range v.router.FloatingIPs {
+		addrs = append(addrs, f.Addr)
+	}
+	return v.removeAddresses(addrs)
+}
+
+func (v victim) removeForwarding() error { return v.removeAddresses(v.router.ForwardingAddrs()) }
+
+func (v victim) removeAddresses(addrs []netip.Addr) error {
 	link, err := v.links.LinkByName(dataplane.GatewayDevice(v.router.Gateway.ID))
 	if err != nil {
 		return err
 	}
-	for _, f := range v.router.FloatingIPs {
-		host := &net.IPNet{IP: f.Addr.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	for _, a := range addrs {
+		host := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)}
 		if err := v.links.AddrDel(link, &netlink.Addr{IPNet: host}); err != nil {
 			return err
 		}

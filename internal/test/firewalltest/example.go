@@ -52,7 +52,7 @@ func Without(r dataplane.Router, change func(*dataplane.Router)) dataplane.Route
 		t := *r.Transit
 		r.Transit = &t
 	}
-	r.FloatingIPs = slices.Clone(r.FloatingIPs)
+	r.FloatingIPs, r.PortForwardings = slices.Clone(r.FloatingIPs), slices.Clone(r.PortForwardings)
 	r.Ports = slices.Clone(r.Ports)
 	change(&r)
 	return r
@@ -80,7 +80,7 @@ func Routers(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
 			r.Ports, r.Gateway, r.FloatingIPs = r.Ports[:1], nil, nil
 			r.Ports[0].Addrs = []netip.Prefix{netip.MustParsePrefix("fd00:1::1/64")}
 		}),
-		"moved": Without(full, func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
+		"moved": Without(Forwarding(fips...), func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
 		"swapped": Without(full, func(r *dataplane.Router) {
 			f := r.FloatingIPs
 			f[0].Fixed, f[1].Fixed = f[1].Fixed, f[0].Fixed

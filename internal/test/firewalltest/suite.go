@@ -52,6 +52,8 @@ func (s Suite[P]) Run(t *testing.T) {
 		"race":                s.race,
 		"between":             s.between,
 		"walk":                s.walk,
+		"forwarding plan":     s.forwardingPlan,
+		"forwarding walk":     s.forwardingWalk,
 		"instance delta":      s.instanceDelta,
 		"instance drift":      s.instanceDrift,
 		"instance walk":       s.instanceWalk,

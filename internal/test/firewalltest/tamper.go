@@ -40,6 +40,7 @@ func Tamper[P CountingPlace](
 ) {
 	r := Without(Example(FIP(5), FIP(6)), func(r *dataplane.Router) {
 		r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00::1/64"))
+		r.PortForwardings = []dataplane.PortForwarding{Forward(200, dataplane.TCP, "80-81", 8080)}
 	})
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

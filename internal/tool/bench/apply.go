@@ -163,6 +163,46 @@ func fipAdd(ctx context.Context, b backend, limit float64, runs int, sizes ...in
 	return ours, kernel, nil
 }
 
+// forwardingAdd measures one port forwarding more, with as many present as sizes say, all of one
+// address.
+func forwardingAdd(ctx context.Context, b backend, runs int, sizes ...int) (rows []row, err error) {
+	for _, n := range sizes {
+		err := withRouter(ctx, b, 0, func(s *stage, r dataplane.Router) error {
+			for i := range n {
+				r.PortForwardings = append(r.PortForwardings, portForwarding(i))
+			}
+			for range 2 {
+				if _, err := s.dataplane.Apply(ctx, r); err != nil {
+					return err
+				}
+			}
+			time.Sleep(3 * time.Second) // announcements are over
+			var samples []time.Duration
+			for i := range runs {
+				more := r
+				more.PortForwardings = append(r.PortForwardings[:n:n], portForwarding(n+i))
+				d, err := timed(func() error {
+					_, err := s.dataplane.Apply(ctx, more)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				samples = append(samples, d)
+				if _, err := s.dataplane.Apply(ctx, r); err != nil {
+					return err
+				}
+			}
+			rows = append(rows, row{Name: fmt.Sprint(b.name, "/forwarding-add-", n), Value: milliseconds(median(samples)), Unit: "ms"})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
 // flat compares the slowest to the fastest of some rows.
 func flat(name, note string, limit float64, rows []row) row {
 	least, most := rows[0].Value, rows[0].Value

@@ -104,6 +104,13 @@ var measurements = []measurement{
 	}},
 	{"nftables/fip-add-conntrack-1", func(ctx context.Context) ([]row, error) { return fipAddTracked(ctx, 1.5, 1, 100) }},
 	{"nftables/fip-add-conntrack-100000", func(ctx context.Context) ([]row, error) { return fipAddTracked(ctx, 60, 100_000, 20) }},
+	{"nftables/forwarding-add", func(ctx context.Context) ([]row, error) {
+		rows, err := forwardingAdd(ctx, nft, 200, 1, 10_000)
+		if err != nil {
+			return nil, err
+		}
+		return append(rows, flat("nftables/forwarding-add-flat", "slowest to fastest of the above", 2, rows)), nil
+	}},
 	{"nftables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
 	{"bus/sync", busSync},
@@ -113,6 +120,7 @@ var measurements = []measurement{
 		rows, _, err := fipAdd(ctx, ipt, 25, 40, 1000)
 		return rows, err
 	}},
+	{"iptables/forwarding-add", func(ctx context.Context) ([]row, error) { return forwardingAdd(ctx, ipt, 40, 1, 10_000) }},
 	{"iptables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, ipt, 0.9, 1000, 10_000) }},
 	{"ovs/apply-new", applyNewSwitched},
 	{"ovs/apply-same", applySameSwitched},

@@ -115,6 +115,15 @@ func port(id, network string, last byte, addr string) dataplane.Port {
 	}
 }
 
+// portForwarding is the i-th of up to 30,000 port forwardings of one address.
+func portForwarding(i int) dataplane.PortForwarding {
+	port := uint16(1 + i)
+	return dataplane.PortForwarding{
+		ID: fmt.Sprint("pf-", i), Addr: netip.AddrFrom4([4]byte{203, 0, 254, 1}), Proto: dataplane.TCP, Ports: dataplane.SinglePort(port),
+		Fixed: netip.AddrFrom4([4]byte{10, 1, 250, 1}), FixedPorts: dataplane.SinglePort(port),
+	}
+}
+
 // floatingIP is the i-th of up to 60,000 floating IPs.
 func floatingIP(i int) dataplane.FloatingIP {
 	hi, lo := byte(1+i/250), byte(1+i%250)
