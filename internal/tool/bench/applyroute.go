@@ -26,7 +26,7 @@ func applyRoute(ctx context.Context) ([]row, error) {
 			sizes = append(sizes, atMost(0.5, row{Name: fmt.Sprintf("dvr/apply-route-%s-%d", b.name, n), Value: milliseconds(d), Unit: "ms"}))
 		}
 		rows = append(rows, sizes...)
-		rows = append(rows, flat(fmt.Sprintf("dvr/apply-route-%s-flat", b.name), "slowest to fastest of the above", 2, sizes))
+		rows = append(rows, flat(fmt.Sprintf("dvr/apply-route-%s-flat", b.name), "slowest to fastest of the above", sizes))
 	}
 	return rows, nil
 }

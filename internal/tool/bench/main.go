@@ -98,9 +98,9 @@ var measurements = []measurement{
 		if err != nil {
 			return nil, err
 		}
-		rows := append(ours, flat("nftables/fip-add-flat", "slowest to fastest of the above", 2, ours))
+		rows := append(ours, flat("nftables/fip-add-flat", "slowest to fastest of the above", ours))
 		rows = append(rows, kernel...)
-		return append(rows, flat("nftables/fip-add-flat-own", "the same without what the kernel alone takes", 2, less(ours, kernel))), nil
+		return append(rows, flat("nftables/fip-add-flat-own", "the same without what the kernel alone takes", less(ours, kernel))), nil
 	}},
 	{"nftables/fip-add-conntrack-1", func(ctx context.Context) ([]row, error) { return fipAddTracked(ctx, 1.5, 1, 100) }},
 	{"nftables/fip-add-conntrack-100000", func(ctx context.Context) ([]row, error) { return fipAddTracked(ctx, 60, 100_000, 20) }},
@@ -109,7 +109,7 @@ var measurements = []measurement{
 		if err != nil {
 			return nil, err
 		}
-		return append(rows, flat("nftables/forwarding-add-flat", "slowest to fastest of the above", 2, rows)), nil
+		return append(rows, flat("nftables/forwarding-add-flat", "slowest to fastest of the above", rows)), nil
 	}},
 	{"nftables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
