@@ -144,14 +144,10 @@ func (n *installer) mend(db *dbClient) error {
 				names = append(names, name)
 			}
 		}
+		names = slices.DeleteFunc(append(names, w.joined()...), func(name string) bool { return s.bridge(name) == nil })
 		slices.Sort(names)
-		var errs []error
-		for _, name := range slices.Compact(names) {
-			if s.bridge(name) != nil {
-				errs = append(errs, w.mend(n.lifetime, name))
-			}
-		}
-		return errors.Join(append(errs, w.prune(n.lifetime, n.config.Integration), w.prune(n.lifetime, n.config.Tunnel.Bridge, tableKnown, tableARP))...)
+		err := w.inOrder(slices.Compact(names), func(name string) error { return w.mend(n.lifetime, name) })
+		return errors.Join(err, w.prune(n.lifetime, n.config.Integration), w.prune(n.lifetime, n.config.Tunnel.Bridge, tableKnown, tableARP))
 	})
 }
 
@@ -211,22 +207,28 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 	return steps, nil
 }
 
-// replace makes the flows of bridges right, of each bridge at once. What it cannot do is tried on in
+// replace makes the flows of bridges right, of each bridge at once. Before those of the integration
+// bridge come those of every physical bridge that is joined to it. What it cannot do is tried on in
 // the background.
 func (n *installer) replace(ctx context.Context, s *session, names ...string) error {
 	if len(names) == 0 {
 		return nil
 	}
 	err := n.write(ctx, s, func(w writer) error {
-		var errs []error
-		for _, name := range names {
+		all := names
+		if slices.Contains(names, n.config.Integration) {
+			all = unique(slices.Concat(names, w.joined()), func(name string) string { return name })
+		}
+		return w.inOrder(all, func(name string) error {
+			if !slices.Contains(names, name) {
+				return w.mend(ctx, name)
+			}
 			b, err := n.use(name)
 			if err == nil {
 				err = b.Replace(ctx, w.flows[name], w.lock)
 			}
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
+			return err
+		})
 	})
 	if err != nil {
 		n.poke()
@@ -277,6 +279,33 @@ func (n *installer) lock(ctx context.Context) (*os.File, error) {
 func (n *installer) unlock(lock *os.File) {
 	_ = lock.Close() // of a directory that was only read
 	n.turn <- struct{}{}
+}
+
+// inOrder calls fn for bridges. The integration bridge comes last, and not at all while fn fails for
+// another one: it has fail_mode secure, so that without flows it sends nothing to the others. With
+// them it floods, while a physical bridge that has lost its flows lets everything out.
+func (w writer) inOrder(names []string, fn func(name string) error) error {
+	var errs []error
+	for _, name := range names {
+		if name != w.config.Integration {
+			errs = append(errs, fn(name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil || !slices.Contains(names, w.config.Integration) {
+		return err
+	}
+	return fn(w.config.Integration)
+}
+
+// joined are the physical bridges that are joined to the integration bridge.
+func (w writer) joined() (names []string) {
+	for name := range w.flows {
+		if name != w.config.Integration && name != w.config.Tunnel.Bridge && w.s.bridge(name) != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // mend writes the flows of a bridge if any are missing, or, except on the tunnel bridge, too many.
