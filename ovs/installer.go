@@ -144,10 +144,15 @@ func (n *installer) mend(db *dbClient) error {
 				names = append(names, name)
 			}
 		}
-		names = slices.DeleteFunc(append(names, w.joined()...), func(name string) bool { return s.bridge(name) == nil })
+		for _, name := range w.joined() {
+			if name != n.config.Tunnel.Bridge {
+				names = append(names, name)
+			}
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return s.bridge(name) == nil })
 		slices.Sort(names)
 		err := w.inOrder(slices.Compact(names), func(name string) error { return w.mend(n.lifetime, name) })
-		return errors.Join(err, w.prune(n.lifetime, n.config.Integration), w.prune(n.lifetime, n.config.Tunnel.Bridge, tableKnown, tableARP))
+		return errors.Join(err, w.prune(n.lifetime, n.config.Integration), w.pruneTunnel(n.lifetime))
 	})
 }
 
@@ -208,8 +213,9 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 }
 
 // replace makes the flows of bridges right, of each bridge at once. Before those of the integration
-// bridge come those of every physical bridge that is joined to it. What it cannot do is tried on in
-// the background.
+// bridge come those of every bridge that is joined to it: one may have lost its flows with
+// ovs-vswitchd, or have flows of a network whose local VLAN is another's now. What it cannot do is
+// tried on in the background.
 func (n *installer) replace(ctx context.Context, s *session, names ...string) error {
 	if len(names) == 0 {
 		return nil
@@ -221,7 +227,11 @@ func (n *installer) replace(ctx context.Context, s *session, names ...string) er
 		}
 		return w.inOrder(all, func(name string) error {
 			if !slices.Contains(names, name) {
-				return w.mend(ctx, name)
+				err := w.mend(ctx, name)
+				if err == nil && name == n.config.Tunnel.Bridge {
+					err = w.pruneTunnel(ctx)
+				}
+				return err
 			}
 			b, err := n.use(name)
 			if err == nil {
@@ -283,7 +293,7 @@ func (n *installer) unlock(lock *os.File) {
 
 // inOrder calls fn for bridges. The integration bridge comes last, and not at all while fn fails for
 // another one: it has fail_mode secure, so that without flows it sends nothing to the others. With
-// them it floods, while a physical bridge that has lost its flows lets everything out.
+// them it floods, and a bridge that has lost its own flows may let everything out.
 func (w writer) inOrder(names []string, fn func(name string) error) error {
 	var errs []error
 	for _, name := range names {
@@ -297,10 +307,15 @@ func (w writer) inOrder(names []string, fn func(name string) error) error {
 	return fn(w.config.Integration)
 }
 
-// joined are the physical bridges that are joined to the integration bridge.
+// pruneTunnel is prune for the tunnel bridge, except for flows that follow from entries.
+func (w writer) pruneTunnel(ctx context.Context) error {
+	return w.prune(ctx, w.config.Tunnel.Bridge, tableKnown, tableARP)
+}
+
+// joined are the bridges that are joined to the integration bridge.
 func (w writer) joined() (names []string) {
 	for name := range w.flows {
-		if name != w.config.Integration && name != w.config.Tunnel.Bridge && w.s.bridge(name) != nil {
+		if name != w.config.Integration && w.s.bridge(name) != nil {
 			names = append(names, name)
 		}
 	}
