@@ -78,10 +78,11 @@
 // # How it is changed
 //
 // A change is one transaction, with all that it needs: bridges, patch ports, tunnels, every port of
-// a call, VLANs; and another one if pairs of patch ports are to be opened. A transaction is refused by ovsdb-server if any other process has changed something since we
-// looked (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits until
-// ovs-vswitchd says that it has acted (cur_cfg), and looks at what it says (Interface:ofport and
-// error). If that fails, what the transaction made is taken back.
+// a call, VLANs; and another one if pairs of patch ports are to be opened. A transaction is refused
+// by ovsdb-server if any other process has changed something since we looked
+// (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits until ovs-vswitchd says
+// that it has acted (cur_cfg), and looks at what it says (Interface:ofport and error). If that
+// fails, what the transaction made is taken back.
 //
 // Flows are written by one process of a host at a time, which holds a lock (flock(2)) on the
 // directory of the bridges' sockets, and meanwhile works them out from the database as it is then.
@@ -109,9 +110,9 @@
 //
 // This process: it finds all, and writes nothing; but flows of ours on the bridges of physical
 // networks that no network there accounts for are removed, in the background, as are such flows on
-// br-int and br-tun. They are of a process that was killed between a transaction and its flows. ovsdb-server: the next call connects again,
-// and until it is back calls fail at once. ovs-vswitchd: flows are installed again in the
-// background. On the userspace datapath internal ports come back as new devices in the host's
+// br-int and br-tun. They are of a process that was killed between a transaction and its flows.
+// ovsdb-server: the next call connects again, and until it is back calls fail at once.
+// ovs-vswitchd: flows are installed again in the background. On the userspace datapath internal ports come back as new devices in the host's
 // namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again,
 // and lose nothing.
 //
