@@ -112,9 +112,9 @@
 // networks that no network there accounts for are removed, in the background, as are such flows on
 // br-int and br-tun. They are of a process that was killed between a transaction and its flows.
 // ovsdb-server: the next call connects again, and until it is back calls fail at once.
-// ovs-vswitchd: flows are installed again in the background. On the userspace datapath internal ports come back as new devices in the host's
-// namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again,
-// and lose nothing.
+// ovs-vswitchd: flows are installed again in the background. On the userspace datapath internal
+// ports come back as new devices in the host's namespace: Plan names them, and Plug puts them in
+// place of the dead ones. Veths are opened again, and lose nothing.
 //
 // # Promises
 //
