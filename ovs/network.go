@@ -159,10 +159,22 @@ func (d *Driver) open(ctx context.Context, c *change) error {
 		}
 		return o, nil
 	})
-	if err == nil && opened.transacts() {
-		err = d.settled(ctx, opened)
+	if err != nil || !opened.transacts() {
+		return err
 	}
-	return err
+	if err := d.settled(ctx, opened); err != nil {
+		return err
+	}
+	// ovs-vswitchd joins the ports in its next round, and the round after that says so.
+	next, err := d.commit(ctx, func(s *session) (*change, error) {
+		n := newChange(s)
+		n.missing = true
+		return n, nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.settled(ctx, next)
 }
 
 // surveyPlumbing makes or mends a port that serves whole networks.
