@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -143,6 +144,9 @@ func (h *Host) configure(spec Spec) error {
 	if _, err := up(nl, "lo", lo); err != nil {
 		return err
 	}
+	if err := hosts(nl, spec.Local); err != nil {
+		return err
+	}
 	links := make([]netlink.Link, len(spec.Ports))
 	for i, p := range spec.Ports {
 		if err := h.Do(func() error {
@@ -187,6 +191,25 @@ func up(nl *netlink.Handle, dev string, addrs []netip.Prefix) (netlink.Link, err
 		return nil, &dataplane.OpError{Op: "set up", Object: dev, Err: err}
 	}
 	return link, nil
+}
+
+// hosts waits until the namespace takes what is for addresses of its loopback device. Linux adds
+// the local route of an IPv6 address a little after the address (addrconf_dad_work).
+func hosts(nl *netlink.Handle, addrs []netip.Addr) error {
+	deadline := time.Now().Add(Patience(10 * time.Second))
+	for _, a := range addrs {
+		for {
+			routes, err := nl.RouteGet(a.AsSlice())
+			if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+				break
+			}
+			if time.Now().After(deadline) {
+				return &dataplane.OpError{Op: "find local route", Object: a.String(), Err: err}
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
 }
 
 func route(ports []dataplane.Port, links []netlink.Link, r dataplane.Route) *netlink.Route {
