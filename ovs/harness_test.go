@@ -1,6 +1,7 @@
 package ovs_test
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -21,7 +22,15 @@ import (
 	"github.com/l3kit/l3kit/ovs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs few tests at once: each has an ovs-vswitchd that passes packets itself, and loses
+// them when it waits too long for a processor.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "2"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // host is a machine with an Open vSwitch of its own, and with the namespaces of its routers and
 // workloads.
