@@ -44,7 +44,7 @@ LONGEST := ./ovs ./l3/rest ./iptables ./l3/natsbus ./nftables ./l3/service ./exa
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
 		pg_ctlcluster=postgresql openstack=python3-openstackclient sudo=sudo ip=iproute2 ping=iputils-ping zsh=zsh fish=fish systemctl=systemd
-	@GORACE=atexit_sleep_ms=0 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -vet=off -timeout 20m -p 3 -parallel 4 \
+	@GORACE=atexit_sleep_ms=0 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -vet=off -timeout 20m \
 		$(if $(AS_ROOT),-exec='$(AS_ROOT)') $(LONGEST) ./dataplane ./internal/... ./...
 
 .PHONY: trial
