@@ -37,9 +37,8 @@ demo: build/threetier $(if $(DISTRIBUTED),build/server build/agent,build/allinon
 # kernel beside one that is not.
 LONGEST := ./ovs ./l3/rest ./iptables ./l3/natsbus ./nftables ./l3/service ./examples/internal/trial
 
-# Tests wait for the kernel, or for each other, half of the time: hence -p and -parallel. The race
-# detector would sleep for a second before each process ends, and tests start hundreds; and it sees
-# nothing of SQLite's C code, translated to Go, whose memory is not Go's, but makes it slow.
+# The race detector would sleep for a second before each process ends, and tests start hundreds; and
+# it sees nothing of SQLite's C code, translated to Go, whose memory is not Go's, but makes it slow.
 .PHONY: test
 test: ## every test, with the race detector; installs by apt what the tests need and this machine lacks
 	@.ci/need gcc=gcc,libc6-dev nft=nftables iptables=iptables ovs-vswitchd=openvswitch-switch \
