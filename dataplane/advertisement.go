@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Advertisement is what a port tells the hosts on its link by router advertisements (RFC 4861): that
-// the router is their default gateway, the port's MTU, and how they get addresses.
+// Advertisement is what a port tells the hosts on its link by router advertisements (RFC 4861):
+// that the router is their default gateway, the port's MTU, and how they get addresses.
 //
 // A [Dataplane] that has applied the router sends them until it is closed: unasked every 30 to 100
 // seconds, more often after a change, and to hosts that solicit. Hosts keep what they were told for

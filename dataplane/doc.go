@@ -1,9 +1,9 @@
 // Package dataplane says what a virtual router is and what a host that realises one must do.
 //
 // A [Router] is the whole desired state of one router on one host: ports, gateway, floating IPs,
-// port forwardings, extra routes. A [Dataplane] makes the host match it. [Router.Trace] is the reference model: what
-// any dataplane must do with a packet, hop by hop. [Fake] is a dataplane in memory that answers by
-// the model.
+// port forwardings, extra routes. A [Dataplane] makes the host match it. [Router.Trace] is the
+// reference model: what any dataplane must do with a packet, hop by hop. [Fake] is a dataplane in
+// memory that answers by the model.
 //
 // # What a dataplane does
 //

@@ -11,8 +11,9 @@ import (
 
 // PortForwarding leads what is sent to some ports of an external IPv4 address to ports of an
 // internal one. Answers leave from the external address. Its other ports are refused, unless they
-// are forwarded too, and an echo request to it is answered by the router. It does not change how the
-// internal host opens connections: those leave with its floating IP, or with the gateway's address.
+// are forwarded too, and an echo request to it is answered by the router. It does not change how
+// the internal host opens connections: those leave with its floating IP, or with the gateway's
+// address.
 //
 // Forwarding happens where the gateway with an address is. So of the instances of a distributed
 // router only the centre can have forwardings.

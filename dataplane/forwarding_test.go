@@ -33,8 +33,8 @@ func portRange(s string) dataplane.PortRange {
 	return r
 }
 
-// forwarding is threeTier with forwardings: of an address of their own, one of them to a host with a
-// floating IP, and of the gateway's.
+// forwarding is threeTier with forwardings: of an address of their own, one of them to a host with
+// a floating IP, and of the gateway's.
 func forwarding() dataplane.Router {
 	r := threeTier()
 	r.PortForwardings = []dataplane.PortForwarding{

@@ -39,11 +39,11 @@ const (
 type Step struct {
 	Op   Op   `json:"op"`
 	Kind Kind `json:"kind"`
-	// ID is that of the [Port], [FloatingIP] or [PortForwarding] that the object belongs to: the port
-	// of a link, its wiring, an address or a shared address, the floating IP of a translation or of
-	// an address that is its own, and the forwarding of a translation. It is empty for what belongs
-	// to none, such as an address that forwardings share, and for what nobody knows the ID of, such
-	// as a floating IP that another process added.
+	// ID is that of the [Port], [FloatingIP] or [PortForwarding] that the object belongs to: the
+	// port of a link, its wiring, an address or a shared address, the floating IP of a translation
+	// or of an address that is its own, and the forwarding of a translation. It is empty for what
+	// belongs to none, such as an address that forwardings share, and for what nobody knows the ID
+	// of, such as a floating IP that another process added.
 	ID     string `json:"id,omitempty"`
 	Object string `json:"object"`           // which one, by its name on the host: "qg-4f0c 203.0.113.5/32"
 	Detail string `json:"detail,omitempty"` // what it becomes, and for a change what it was: "mtu 1400, was 1500"

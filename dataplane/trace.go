@@ -27,8 +27,8 @@ type Trace struct {
 	// NextHops are the neighbours that it may go to: the destination itself when that is connected,
 	// several when routes share the load.
 	NextHops []netip.Addr `json:"next_hops,omitempty"`
-	// Src, Dst and DstPort are what the receiver sees; zero when there is none. The source's port may
-	// change too, with SNAT.
+	// Src, Dst and DstPort are what the receiver sees; zero when there is none. The source's port
+	// may change too, with SNAT.
 	Src     netip.Addr `json:"src"`
 	Dst     netip.Addr `json:"dst"`
 	DstPort uint16     `json:"dst_port,omitempty"`

@@ -115,8 +115,9 @@ func (c *checker) onNeighbour(a netip.Addr) bool {
 	return s != nil && c.neighboursOf[s.port][a]
 }
 
-// remotes are IPv6 routes to other instances, by destination. Linux refuses a next hop on a port that
-// one of them leads to over the transit (ip6_route_check_nh); an IPv4 one it asks for on the port.
+// remotes are IPv6 routes to other instances, by destination. Linux refuses a next hop on a port
+// that one of them leads to over the transit (ip6_route_check_nh); an IPv4 one it asks for on the
+// port.
 type remotes struct {
 	index map[netip.Prefix]int
 	bits  [129]bool // lengths of destinations

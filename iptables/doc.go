@@ -63,11 +63,11 @@
 // packets in either direction that conntrack does not follow. What the router itself answers is not
 // forwarded, and so not guarded.
 //
-// A hairpin is a connection from inside to a floating IP or a forwarded port: destination NAT turned
-// it back to the inside. The server must see another address than the client's, or it would answer
-// past the router; so the source becomes the client's floating IP, or else the gateway's address. In
-// POSTROUTING option -i does not mean the same in both variants, so l3kit-FORWARD marks it: bit
-// 0x10000 of the packet mark, which nothing else here uses.
+// A hairpin is a connection from inside to a floating IP or a forwarded port: destination NAT
+// turned it back to the inside. The server must see another address than the client's, or it would
+// answer past the router; so the source becomes the client's floating IP, or else the gateway's
+// address. In POSTROUTING option -i does not mean the same in both variants, so l3kit-FORWARD marks
+// it: bit 0x10000 of the packet mark, which nothing else here uses.
 //
 // Shared addresses get fully random ports, so that two clients that connect at once do not choose
 // the same; a floating IP stands for one host, which keeps its ports.
@@ -77,10 +77,10 @@
 // An instance has more chains and rules. What comes by the transit is never spoofed, and hairpins
 // treat the transit as inside. l3kit-inside also has what other instances have, as far as no other
 // prefix in it covers that; so a remote workload more in a known subnet changes nothing. At an edge
-// what comes by the transit does not leave by it. At the centre nothing leaves by the gateway that is
-// from an address in l3kit-els; and while SNAT is off, what leaves to a floating IP of an edge gets
-// the gateway's address, unless a floating IP here is its source's. An edge has no other way back to
-// such a client.
+// what comes by the transit does not leave by it. At the centre nothing leaves by the gateway that
+// is from an address in l3kit-els; and while SNAT is off, what leaves to a floating IP of an edge
+// gets the gateway's address, unless a floating IP here is its source's. An edge has no other way
+// back to such a client.
 //
 //	chain               called by             does                                    and why there
 //	mangle l3kit-steer  l3kit-PREROUTING      at an edge, leads what comes by         before routing, which goes by the marks; after conntrack,
@@ -96,9 +96,10 @@
 //	nat l3kit-shown     nat l3kit-fip         to the gateway's address
 //
 // A gateway for floating IPs only is always guarded. What comes by it is marked with
-// [namespace.MarkFloatingIP]. Nothing leaves by it without the mark; nothing comes by it that is not
-// translated, neither to others nor to the router itself, for which INPUT leads to l3kit-refuse; and
-// nothing of IPv6 passes. l3kit-els, l3kit-fip and l3kit-fix are trees, as the following are.
+// [namespace.MarkFloatingIP]. Nothing leaves by it without the mark; nothing comes by it that is
+// not translated, neither to others nor to the router itself, for which INPUT leads to
+// l3kit-refuse; and nothing of IPv6 passes. l3kit-els, l3kit-fip and l3kit-fix are trees, as the
+// following are.
 //
 // # Trees
 //
@@ -113,8 +114,8 @@
 // chain that is named for the address, such as l3kit-203.0.113.7. That has a rule for each port and
 // each range, up to 16. More are in chains by protocol, and by one hexadecimal digit of the port
 // after the other: l3kit-203.0.113.7-t1f for the ports of TCP from 0x1f00 to 0x1fff. A range that
-// such a digit does not take whole stays in the chain that is divided, and no list is longer than 32
-// rules.
+// such a digit does not take whole stays in the chain that is divided, and no list is longer than
+// 32 rules.
 //
 // # Counters
 //
@@ -128,8 +129,8 @@
 // concerned, with those lines alone in which the tables differ. Each table changes at one instant,
 // or not at all; their order is such that a tool which dies in between leaves no state that leaks a
 // private address, and what it had written is taken back. A change to several tables is tried with
-// --test first; one that a [namespace.Delta] tells is not, as lines like its own have passed before.
-// A tool that takes longer than [Firewall].Timeout is killed, with all its children.
+// --test first; one that a [namespace.Delta] tells is not, as lines like its own have passed
+// before. A tool that takes longer than [Firewall].Timeout is killed, with all its children.
 //
 // What was applied last is trusted for as long as nobody else wrote. With iptables-nft that is
 // known by the generation id of the namespace's nf_tables, at the cost of a short question. With

@@ -32,12 +32,12 @@ func TestHostsConfigureThemselves(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = dp.Close() })
 
-	router := func(prefix string, mtu int, autonomous bool) dataplane.Router {
+	router := func(prefix string, mtu int) dataplane.Router {
 		p := netip.MustParsePrefix(prefix)
 		port := dataplane.Port{
 			ID: "p", Network: dataplane.Network{ID: "net"}, MAC: dataplane.MAC{2, 0, 0, 0, 0, 1}, MTU: mtu,
 			Addrs:         []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.PrefixFrom(p.Addr().Next(), p.Bits())},
-			Advertisement: &dataplane.Advertisement{Prefixes: []dataplane.AdvertisedPrefix{{Prefix: p, Autonomous: autonomous}}},
+			Advertisement: &dataplane.Advertisement{Prefixes: []dataplane.AdvertisedPrefix{{Prefix: p, Autonomous: true}}},
 		}
 		return dataplane.Router{ID: "r1", Ports: []dataplane.Port{port}}
 	}
@@ -104,9 +104,9 @@ func TestHostsConfigureThemselves(t *testing.T) {
 		copy(a[8:], []byte{m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
 		return netip.AddrFrom16(a).String() + "/64"
 	}
-	apply(router("fd00:1::/64", 1400, true))
+	apply(router("fd00:1::/64", 1400))
 	becomes(eui("fd00:1::/64"), gateway, "1400")
-	apply(router("fd00:2::/64", 1380, true))
+	apply(router("fd00:2::/64", 1380))
 	becomes(eui("fd00:2::/64"), gateway, "1380")
 	apply(dataplane.Router{ID: "r1"})
 	becomes(eui("fd00:2::/64"), "", "1380")

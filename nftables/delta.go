@@ -45,8 +45,8 @@ func renderInside6(prefixes []netip.Prefix) *table {
 	return t
 }
 
-// renderTranslation is only that part of a table in which routers differ that differ in floating IPs
-// and port forwardings. Its cost depends on these alone.
+// renderTranslation is only that part of a table in which routers differ that differ in floating
+// IPs and port forwardings. Its cost depends on these alone.
 func renderTranslation(fips []dataplane.FloatingIP, forwardings []dataplane.PortForwarding) *table {
 	t := &table{family: ipv4, sets: []*set{{name: fipDNAT}, {name: fipSNAT}, {name: fipIn}, {name: fipOut}, {name: pfDNAT, elements: map[string]element{}}}}
 	fillFloatingIPs(t, fips)

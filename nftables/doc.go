@@ -7,8 +7,8 @@
 // Each router has one table for IPv4, "ip l3kit", in its namespace, and one for IPv6, "ip6 l3kit",
 // if it speaks IPv6; nft list ruleset shows them, with a comment beside each set and rule. IPv6 is
 // never translated, and does not pay for conntrack. Chains and rules are the same for every router
-// that is not distributed. All that varies is in sets and maps, so that the cost of a packet does not
-// depend on the number of floating IPs and forwarded ports. A floating IP more is four elements
+// that is not distributed. All that varies is in sets and maps, so that the cost of a packet does
+// not depend on the number of floating IPs and forwarded ports. A floating IP more is four elements
 // more, a forwarded port one:
 //
 //	set or map    holds                                          while
@@ -66,10 +66,10 @@
 //
 // Its set inside also holds what other instances have, as far as no other prefix in it covers that.
 // So a remote workload more in a known subnet changes nothing; a floating IP here is two elements
-// more than elsewhere. Nothing that comes by the transit is spoofed. At an edge what comes by it does
-// not leave by it. At the centre nothing leaves by the gateway that is from an address in elsewhere;
-// and while SNAT is off, what leaves to an address in remote gets the gateway's address, unless a
-// floating IP here is its source's. An edge has no other way back to such a client.
+// more than elsewhere. Nothing that comes by the transit is spoofed. At an edge what comes by it
+// does not leave by it. At the centre nothing leaves by the gateway that is from an address in
+// elsewhere; and while SNAT is off, what leaves to an address in remote gets the gateway's address,
+// unless a floating IP here is its source's. An edge has no other way back to such a client.
 //
 // At an edge the ingress chain marks with [namespace.MarkToCentre] what goes from an address in
 // elsewhere to one in floating; the prerouting chain leaves that as it is. Where the gateway is for
@@ -94,11 +94,11 @@
 // either direction that conntrack does not follow. What the router itself answers is not forwarded,
 // and so not guarded.
 //
-// A hairpin is a connection from inside to a floating IP or a forwarded port: destination NAT turned
-// it back to the inside. The server must see another address than the client's, or it would answer
-// past the router; so the source becomes the client's floating IP, or else the gateway's address.
-// The postrouting chain cannot tell where a packet came in, so the forward chain marks it (bit
-// 0x10000 of the packet mark, which nothing else here uses). An instance treats its transit as
+// A hairpin is a connection from inside to a floating IP or a forwarded port: destination NAT
+// turned it back to the inside. The server must see another address than the client's, or it would
+// answer past the router; so the source becomes the client's floating IP, or else the gateway's
+// address. The postrouting chain cannot tell where a packet came in, so the forward chain marks it
+// (bit 0x10000 of the packet mark, which nothing else here uses). An instance treats its transit as
 // inside.
 //
 // Shared addresses get fully random ports, so that two clients that connect at once do not choose
@@ -109,9 +109,9 @@
 // Every change is one transaction, bound to the generation of the namespace's rules that it was
 // made for: the kernel refuses it if anybody wrote since. A transaction writes both tables. So what
 // was applied last can be trusted without looking for as long as the generation is the same, and a
-// change that a [namespace.Delta] can tell costs as much as what changes. Otherwise everything in the
-// tables is read back, rule by rule, and compared. Elements that differ are written one by one; a
-// chain that differs is written anew, without touching sets and counters; what is in them and not
+// change that a [namespace.Delta] can tell costs as much as what changes. Otherwise everything in
+// the tables is read back, rule by rule, and compared. Elements that differ are written one by one;
+// a chain that differs is written anew, without touching sets and counters; what is in them and not
 // of the program goes. Other tables are not looked at.
 //
 // # Needs

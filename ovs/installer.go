@@ -211,8 +211,8 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 	return steps, nil
 }
 
-// replace makes the flows of bridges right, of each bridge at once. What it cannot do is tried on in
-// the background.
+// replace makes the flows of bridges right, of each bridge at once. What it cannot do is tried on
+// in the background.
 func (n *installer) replace(ctx context.Context, s *session, names ...string) error {
 	if len(names) == 0 {
 		return nil

@@ -7,12 +7,12 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// edgeClauses are about what packets experience at an edge. Those of edges and centres together hold
-// what was found when instances were first tried by hand (TRIED.md A, by its numbers): 3 edge-transit
-// and centre-forwards, 4 edge-gateway and edge-extra-routes, 5a and 5b edge-gateway, 5c
-// edge-elsewhere, 6 centre-elsewhere, 7 edge-transit, 10 edge-one-more, 11 edge-errors-outside, 12 and
-// 13 edge-transit, 14 centre-forwards. Those about frames (1, 2, 8, 9) are held by the tests of
-// containment of each wiring.
+// edgeClauses are about what packets experience at an edge. Those of edges and centres together
+// hold what was found when instances were first tried by hand (TRIED.md A, by its numbers): 3
+// edge-transit and centre-forwards, 4 edge-gateway and edge-extra-routes, 5a and 5b edge-gateway,
+// 5c edge-elsewhere, 6 centre-elsewhere, 7 edge-transit, 10 edge-one-more, 11 edge-errors-outside,
+// 12 and 13 edge-transit, 14 centre-forwards. Those about frames (1, 2, 8, 9) are held by the tests
+// of containment of each wiring.
 func edgeClauses() []clause {
 	return []clause{
 		{

@@ -11,7 +11,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// address is a device's address; floating marks one that is a floating IP's, or of port forwardings.
+// address is a device's address; floating marks one that is a floating IP's, or of port
+// forwardings.
 type address struct {
 	netip.Prefix
 	form

@@ -201,7 +201,7 @@ func (d *Dataplane) counters(ctx context.Context, id string) (map[netip.Addr]dat
 }
 
 // Close implements [dataplane.Dataplane]. It waits for calls under way, and ends announcements that
-// are due still, and Watch.
+// are due still, router advertisements, Watch and Sight.
 func (d *Dataplane) Close() error {
 	err := d.registry.close()
 	if w := d.watcher.Load(); w != nil {

@@ -93,8 +93,8 @@ func (l *long) identify(ctx context.Context) error {
 	return nil
 }
 
-// identifyDelta does the same for a change of floating IPs and forwardings, without looking at the others unless
-// the rules have to mend one of them.
+// identifyDelta does the same for a change of floating IPs and forwardings, without looking at the
+// others unless the rules have to mend one of them.
 func identifyDelta(actions []action, want dataplane.Router, d delta) {
 	o := objects{}
 	o.add(dataplane.Router{Gateway: want.Gateway, FloatingIPs: d.Removed, PortForwardings: d.Forwardings.Removed})

@@ -15,9 +15,9 @@ import (
 // sysctl is a setting below /proc/sys/net (ip-sysctl.rst, nf_conntrack-sysctl.rst of the kernel).
 type sysctl struct {
 	name, value string
-	// unread says that it need not be read to know that a router is as it was left: the kernel sends
-	// a notification when it changes (RTM_NEWNETCONF), or it matters when a device is made, which a
-	// full convergence does.
+	// unread says that it need not be read to know that a router is as it was left: the kernel
+	// sends a notification when it changes (RTM_NEWNETCONF), or it matters when a device is made,
+	// which a full convergence does.
 	unread bool
 }
 
@@ -51,8 +51,8 @@ var sysctls = []sysctl{
 // generateMode is none (1): link-local addresses are made like the others. While anybody else holds
 // the kernel's lock for configuration (RTNL), which all namespaces share, a thread that reads it
 // does not sleep, but is sent back to begin the system call again and again (restart_syscall in
-// addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c). On a busy host that takes most of the time of
-// an Apply that has little to do.
+// addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c). On a busy host that takes most of the time
+// of an Apply that has little to do.
 var generateMode = sysctl{"ipv6/conf/default/addr_gen_mode", "1", true}
 
 // conntrackSysctl exists once the kernel has connection tracking, which on many the first rules

@@ -115,8 +115,8 @@ const (
 	flagDstPort    = 1 << 5
 )
 
-// attributes encodes the filter: addresses and port in tuples as if to name a connection, and, which
-// makes it a filter, the parts of the tuples that count.
+// attributes encodes the filter: addresses and port in tuples as if to name a connection, and,
+// which makes it a filter, the parts of the tuples that count.
 func (f Filter) attributes() []byte {
 	var b []byte
 	orig, b := direction(b, ctaTupleOrig, Tuple{Src: f.OrigSrc, Dst: f.OrigDst, Proto: f.Proto, DstPort: f.OrigDstPort})

@@ -95,8 +95,8 @@ func (b *Bus) replace(ctx context.Context, c jetstream.StreamConfig) error {
 	return b.ensureStream(ctx, c)
 }
 
-// ensureStream creates a stream, or gives it its configuration. Another server may do the same, with
-// other options, or delete a stream that cannot be changed: between the request that finds the
+// ensureStream creates a stream, or gives it its configuration. Another server may do the same,
+// with other options, or delete a stream that cannot be changed: between the request that finds the
 // stream missing, or there, and the one that follows from that.
 func (b *Bus) ensureStream(ctx context.Context, c jetstream.StreamConfig) error {
 	const attempts = 5

@@ -10,11 +10,11 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// A floating IP moves between hosts when its port does, or when it is bound elsewhere. The host that
-// gets it announces it as soon as it has applied that. The host that loses it may be later: until
-// then it answers for the address, and neighbours may hear it last. So what a host has to let go of
-// is kept with the state of the router there, or with the record of its departure, and when the
-// host has let go, the present one announces the address again.
+// A floating IP moves between hosts when its port does, or when it is bound elsewhere. The host
+// that gets it announces it as soon as it has applied that. The host that loses it may be later:
+// until then it answers for the address, and neighbours may hear it last. So what a host has to let
+// go of is kept with the state of the router there, or with the record of its departure, and when
+// the host has let go, the present one announces the address again.
 
 // holderOf is where a floating IP is translated. Of a router that is not distributed its state says
 // on which host that is.

@@ -356,8 +356,8 @@ func locate(ctx context.Context, tx l3.Tx, in Intent) (found []Located, edges []
 }
 
 // migratingTo is the host that a workload is about to move to while it runs; empty: none. Whoever
-// moves it says so in the profile of its port's binding, as Neutron's clients do, before it binds the
-// port there.
+// moves it says so in the profile of its port's binding, as Neutron's clients do, before it binds
+// the port there.
 func migratingTo(p *l3.Port) string {
 	if len(p.Binding.Profile) == 0 {
 		return ""

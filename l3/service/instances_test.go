@@ -169,8 +169,8 @@ func TestEdgesFollowWorkloads(t *testing.T) {
 	})
 }
 
-// TestEdgeWaitsForAWorkloadThatMigrates: it is there when the workload arrives, and sends what is for
-// it to where it still runs.
+// TestEdgeWaitsForAWorkloadThatMigrates: it is there when the workload arrives, and sends what is
+// for it to where it still runs.
 func TestEdgeWaitsForAWorkloadThatMigrates(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		s := newSpreadOut(r)

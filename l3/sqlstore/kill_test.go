@@ -20,16 +20,11 @@ import (
 	"github.com/l3kit/l3kit/l3/sqlstore"
 )
 
-// killedWriter names the database to the process that is to be killed.
+// killedWriter names the database to the process that is to be killed, which is a copy of the test's.
 const killedWriter = "L3_TEST_WRITER"
 
-// TestWriterProcess is no test: it is the process that TestKilledProcessLosesNothing kills. It says
-// the ID of every port that it was told is stored.
-func TestWriterProcess(t *testing.T) {
-	address := os.Getenv(killedWriter)
-	if address == "" {
-		t.Skip("runs in a process of its own")
-	}
+// writeUntilKilled says the ID of every port that it was told is stored.
+func writeUntilKilled(t *testing.T, address string) {
 	s, err := sqlstore.Open(t.Context(), address)
 	require.NoError(t, err)
 	var group sync.WaitGroup
@@ -91,6 +86,10 @@ func addPort(ctx context.Context, s l3.Store) (id string, err error) {
 // TestKilledProcessLosesNothing: kill -9 in the middle of writing loses no answered change and
 // leaves nothing half done.
 func TestKilledProcessLosesNothing(t *testing.T) {
+	if address := os.Getenv(killedWriter); address != "" {
+		writeUntilKilled(t, address)
+		return
+	}
 	for name, address := range map[string]func(testing.TB) string{
 		"sqlite":        func(t testing.TB) string { return "sqlite:" + t.TempDir() + "/l3.db" },
 		"sqlite-normal": l3test.SQLiteURL,
@@ -124,7 +123,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 
 // writeAndDie runs the writer, and kills it when it has stored so many.
 func writeAndDie(t *testing.T, database string, after int) (stored []string) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestWriterProcess$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledProcessLosesNothing$", "-test.v")
 	cmd.Env = append(os.Environ(), killedWriter+"="+database)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()

@@ -55,7 +55,8 @@ func (j *checkBench) outcome(from, to, proto string) (string, error) {
 	return paragraphs[len(paragraphs)-1], err
 }
 
-// TestCheckAcrossOfCentralRouter: the checks are made all at once, and each sees its own packet only.
+// TestCheckAcrossOfCentralRouter: the checks are made all at once, and each sees its own packet
+// only.
 func TestCheckAcrossOfCentralRouter(t *testing.T) {
 	j := newCheckBench(t)
 	checks := []struct{ from, to, proto, says string }{

@@ -327,7 +327,8 @@ func testDistributedRouter(t *testing.T, wiring, backend string) {
 			service, err := holder.ServeAt(netip.AddrPortFrom(virtual, echoPort))
 			require.NoError(t, err)
 			require.Eventually(t, func() bool {
-				// Again and again, as VRRP does: what two hosts say within a millisecond has no order.
+				// Again and again, as VRRP does: what two hosts say within a millisecond has no
+				// order.
 				require.NoError(t, holder.Announce(virtual, holders[holder]))
 				ctx, cancel := context.WithTimeout(s.Context(), time.Second)
 				defer cancel()

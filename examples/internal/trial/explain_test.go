@@ -127,8 +127,8 @@ func (s *spread) toCentre(h *deployment.Host) net.IP {
 }
 
 // findsLosses requires that server explain --check follows packets from host to host, and names the
-// host and the hop where one is lost. a and b are on different hosts, and have floating IPs; c, on a
-// third one, has none.
+// host and the hop where one is lost. a and b are on different hosts, and have floating IPs; c, on
+// a third one, has none.
 func (s *spread) findsLosses(t *testing.T, a, b, c *deployment.Tenant, centre *deployment.Host) {
 	h1, h2, h3 := s.compute[0], s.compute[1], s.compute[2]
 	check := func(from, to netip.Addr, want string, says ...string) {

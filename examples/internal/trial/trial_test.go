@@ -37,6 +37,6 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// everything reports whether every combination is wanted, however long it takes: make trial sets the
-// variable.
+// everything reports whether every combination is wanted, however long it takes: make trial sets
+// the variable.
 func everything() bool { return os.Getenv("TRIAL_FULL") != "" }
