@@ -43,7 +43,7 @@ func portForwardingTable() table[l3.PortForwarding, l3.PortForwardingSpec] {
 		field[R, S]("Description", label, given|found),
 		field[R, S]("PortID", anyUUID, given|needed|found),
 		field[R, S]("FixedIP", addrOrNo, given|found).unlessNull(),
-		field[R, S]("Protocol", forwarded, given|needed|found),
+		field[R, S]("Protocol", forwarded, given|needed|found).taking(label.schema),
 		field[R, S]("ExternalPort", portNumber, given|found).unlessNull(),
 		field[R, S]("ExternalRange", portRange, given|found).taking(portRange.schema.nullable().or("integer")).unlessNull(),
 		field[R, S]("InternalPort", portNumber, given|found).unlessNull(),
@@ -86,7 +86,7 @@ var (
 	portNumber = func() value[int] {
 		v := integer(1, 65535)
 		return value[int]{
-			schema: v.schema.nullable(), read: v.read, parse: v.parse,
+			schema: v.schema.nullable(), read: v.read, parse: orNull(v).parse,
 			write: func(b []byte, n int) []byte {
 				if n == 0 {
 					return append(b, "null"...)
