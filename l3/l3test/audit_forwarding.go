@@ -43,7 +43,7 @@ func (d *database) ofPortForwardings() {
 			d.ofBound(f)
 		}
 		external, internal := pf.ExternalRange, pf.InternalRange
-		if n := internal.Len(); n != 1 && n != external.Len() || external.First == 0 || internal.First == 0 || external.Last < external.First || n < 1 {
+		if n := internal.Len(); n != 1 && n != external.Len() {
 			d.report("port forwarding %s leads from ports %s to %s", pf.ID, external, internal)
 		}
 		again := pf
