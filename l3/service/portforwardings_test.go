@@ -274,6 +274,36 @@ func TestPortForwardingEndsWithItsAddress(t *testing.T) {
 	})
 }
 
+// TestStatusOfAFloatingIPWithForwardings: it works as long as one of them does.
+func TestStatusOfAFloatingIPWithForwardings(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newForwardingSite(r)
+		second := r.inside("10.0.2.0/24")
+		leg := r.attach(s.router, second)
+		f := r.fip(s.ext, "")
+		first := r.forward(f, r.port(r.member, s.in), "tcp 80 80")
+		r.forward(f, r.port(r.member, second), "tcp 81 81")
+		set := func(up bool) {
+			r.Helper()
+			ok(r.UpdatePort(r.Context(), r.admin, leg.PortID, l3.PortSpec{AdminStateUp: &up}, l3.If{}))(r)
+			r.report(s.router.ID)
+		}
+		status := func() l3.Status { return r.seeFIP(f.ID).Status }
+		r.report(s.router.ID)
+		require.Equal(r, l3.StatusActive, status())
+		set(false)
+		require.Len(r, s.forwarded(), 1)
+		require.Equal(r, l3.StatusActive, status(), "one works")
+		require.NoError(r, r.DeletePortForwarding(r.Context(), r.member, f.ID, first.ID, l3.If{}))
+		r.report(s.router.ID)
+		require.Equal(r, l3.StatusDown, status())
+		down := l3.Query{Filters: []l3.Filter{{Field: "status", Values: []any{"DOWN"}}}}
+		require.Len(r, ok(r.ListFloatingIPs(r.Context(), r.admin, down))(r), 1, "as it is stored")
+		set(true)
+		require.Equal(r, l3.StatusActive, status())
+	})
+}
+
 // TestPortForwardingsOfADistributedRouter are at the centre, also for an address that had a floating
 // IP at an edge when the router was central.
 func TestPortForwardingsOfADistributedRouter(t *testing.T) {
@@ -303,6 +333,7 @@ func TestPortForwardingsOfADistributedRouter(t *testing.T) {
 		both := r.fip(s.external, a.ID)
 		turn(true)
 		require.Equal(r, both.Address, s.centre("nn").FloatingIPs[0].Addr)
+		require.Equal(r, l3.Holder{Host: "nn", Instance: dataplane.CentreID(s.router.ID)}, r.seeFIP(both.ID).Holder)
 		require.Empty(r, s.edge("h1").FloatingIPs)
 		require.Len(r, s.centre("nn").PortForwardings, 1)
 	})
