@@ -33,6 +33,7 @@ func (f *PortForwarding) SetRanges(external, internal PortRange) {
 // PortForwardingSpec is what a caller says about a port forwarding; see [NetworkSpec]. Of a port
 // and a range at most one is given.
 type PortForwardingSpec struct {
+	ProjectID     *string // at creation: that of the floating IP, or nothing
 	Description   *string
 	PortID        *string
 	FixedIP       *netip.Addr // zero: the first IPv4 address of the port

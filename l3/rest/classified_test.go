@@ -57,6 +57,7 @@ var classes = map[string]string{
 	"floatingip.tags": realised, "floatingip.floating_network_id": realised, "floatingip.subnet_id": realised, "floatingip.floating_ip_address": realised,
 	"floatingip.port_id": realised, "floatingip.fixed_ip_address": realised, "floatingip.distributed": realised,
 
+	"port_forwarding.project_id": realised, "port_forwarding.tenant_id": realised, // or refused: it is the floating IP's
 	"port_forwarding.description": realised, "port_forwarding.internal_port_id": realised, "port_forwarding.internal_ip_address": realised,
 	"port_forwarding.protocol": realised, "port_forwarding.internal_port": realised, "port_forwarding.internal_port_range": realised,
 	"port_forwarding.external_port": realised, "port_forwarding.external_port_range": realised,

@@ -18,7 +18,7 @@ func TestPortForwardingByItsClient(t *testing.T) {
 			opts.InternalPortID, opts.InternalIPAddress = at.port.ID, "10.0.0.10"
 			return portforwarding.Create(c.Context(), c.member, f.ID, opts).Extract()
 		}
-		one := ok(create(portforwarding.CreateOpts{Description: "web", Protocol: "TCP", ExternalPort: 80, InternalPort: 8080}))(c)
+		one := ok(create(portforwarding.CreateOpts{Description: "web", Protocol: "tcp", ExternalPort: 80, InternalPort: 8080}))(c)
 		require.Equal(c, portforwarding.PortForwarding{
 			ID: one.ID, Description: "web", InternalPortID: at.port.ID, InternalIPAddress: "10.0.0.10", Protocol: "tcp",
 			ExternalPort: 80, ExternalPortRange: "80:80", InternalPort: 8080, InternalPortRange: "8080:8080",
@@ -93,35 +93,37 @@ func TestPortForwardingValues(t *testing.T) {
 			return `{"port_forwarding": {"internal_port_id": "` + at.port.ID + `", ` + attributes + `}}`
 		}
 		for attributes, says := range map[string]string{
-			`"protocol": "icmp", "internal_port": 1, "external_port": 1`:                                  "protocol",
-			`"protocol": "dccp", "internal_port": 1, "external_port": 1`:                                  "protocol",
-			`"protocol": null, "internal_port": 1, "external_port": 1`:                                    "protocol",
-			`"protocol": 6, "internal_port": 1, "external_port": 1`:                                       "protocol",
-			`"internal_port": 1, "external_port": 1`:                                                      "protocol",
-			`"protocol": "tcp", "internal_port": 0, "external_port": 1`:                                   "internal_port",
-			`"protocol": "tcp", "internal_port": 65536, "external_port": 1`:                               "internal_port",
-			`"protocol": "tcp", "internal_port": 1, "external_port": -1`:                                  "external_port",
-			`"protocol": "tcp", "internal_port": 1, "external_port": "1:2"`:                               "external_port",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1e99`:                                "external_port",
-			`"protocol": "tcp", "internal_port": 1`:                                                       "external_port",
-			`"protocol": "tcp", "external_port": 1, "internal_port": null`:                                "internal_port",
-			`"protocol": "tcp", "internal_port": 1, "external_port_range": "2:1"`:                         "external_port_range",
-			`"protocol": "tcp", "internal_port": 1, "external_port_range": "1:2:3"`:                       "external_port_range",
-			`"protocol": "tcp", "internal_port": 1, "external_port_range": "1-2"`:                         "external_port_range",
-			`"protocol": "tcp", "internal_port": 1, "external_port_range": ":"`:                           "external_port_range",
-			`"protocol": "tcp", "internal_port": 1, "external_port_range": ["1:2"]`:                       "external_port_range",
-			`"protocol": "tcp", "internal_port": 1, "external_port_range": "1:65536"`:                     "external_port_range",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "external_port_range": "2:3"`:     "external_port",
-			`"protocol": "tcp", "internal_port_range": "1:2", "external_port_range": "1:3"`:               "N-N or 1-N",
-			`"protocol": "tcp", "internal_port_range": "1:2", "external_port": 1`:                         "N-N or 1-N",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_ip_address": "x"`:       "internal_ip_address",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_ip_address": "::1"`:     "internal IP address",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_ip_address": "0.0.0.0"`: "internal IP address",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_port_id": "x"`:          "internal_port_id",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "description": null`:              "description",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "description": "\u0000"`:          "description",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "id": "x"`:                        "id",
-			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "project_id": "x"`:                "project_id",
+			`"protocol": "icmp", "internal_port": 1, "external_port": 1`:                                      "protocol",
+			`"protocol": "dccp", "internal_port": 1, "external_port": 1`:                                      "protocol",
+			`"protocol": null, "internal_port": 1, "external_port": 1`:                                        "protocol",
+			`"protocol": "TCP", "internal_port": 1, "external_port": 1`:                                       "protocol",
+			`"protocol": 6, "internal_port": 1, "external_port": 1`:                                           "protocol",
+			`"internal_port": 1, "external_port": 1`:                                                          "protocol",
+			`"protocol": "tcp", "internal_port": 0, "external_port": 1`:                                       "internal_port",
+			`"protocol": "tcp", "internal_port": 65536, "external_port": 1`:                                   "internal_port",
+			`"protocol": "tcp", "internal_port": 1, "external_port": -1`:                                      "external_port",
+			`"protocol": "tcp", "internal_port": 1, "external_port": "1:2"`:                                   "external_port",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1e99`:                                    "external_port",
+			`"protocol": "tcp", "internal_port": 1`:                                                           "external_port",
+			`"protocol": "tcp", "external_port": 1, "internal_port": null`:                                    "internal_port",
+			`"protocol": "tcp", "internal_port": 1, "external_port_range": "2:1"`:                             "external_port_range",
+			`"protocol": "tcp", "internal_port": 1, "external_port_range": "1:2:3"`:                           "external_port_range",
+			`"protocol": "tcp", "internal_port": 1, "external_port_range": "1-2"`:                             "external_port_range",
+			`"protocol": "tcp", "internal_port": 1, "external_port_range": ":"`:                               "external_port_range",
+			`"protocol": "tcp", "internal_port": 1, "external_port_range": ["1:2"]`:                           "external_port_range",
+			`"protocol": "tcp", "internal_port": 1, "external_port_range": "1:65536"`:                         "external_port_range",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "external_port_range": "2:3"`:         "external_port",
+			`"protocol": "tcp", "internal_port_range": "1:2", "external_port_range": "1:3"`:                   "N-N or 1-N",
+			`"protocol": "tcp", "internal_port_range": "1:2", "external_port": 1`:                             "N-N or 1-N",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_ip_address": "x"`:           "internal_ip_address",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_ip_address": "::1"`:         "internal IP address",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_ip_address": "0.0.0.0"`:     "internal IP address",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "internal_port_id": "x"`:              "internal_port_id",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "description": null`:                  "description",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "description": "\u0000"`:              "description",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "id": "x"`:                            "id",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "project_id": "x"`:                    "The project of a port forwarding is that of floating IP",
+			`"protocol": "tcp", "internal_port": 1, "external_port": 1, "project_id": "p1", "tenant_id": "x"`: "do not match",
 		} {
 			status, answer := c.raw(c.member, "POST", path, body(attributes))
 			require.Equal(c, http.StatusBadRequest, status, "%s: %s", attributes, answer)
@@ -131,7 +133,7 @@ func TestPortForwardingValues(t *testing.T) {
 		require.JSONEq(c, `{"port_forwardings": []}`, answer)
 
 		status, answer := c.raw(c.member, "POST", path, `{"port_forwardings": [`+
-			`{"internal_port_id": "`+at.port.ID+`", "protocol": "tcp", "internal_port": "1", "external_port_range": 1},`+
+			`{"internal_port_id": "`+at.port.ID+`", "protocol": "tcp", "internal_port": "1", "external_port_range": 1, "project_id": "p1"},`+
 			`{"internal_port_id": "`+at.port.ID+`", "protocol": "udp", "internal_port": 1, "external_port": 1, "internal_ip_address": null}]}`)
 		require.Equal(c, http.StatusCreated, status, answer)
 		status, answer = c.raw(c.member, "POST", path, `{"port_forwardings": [`+

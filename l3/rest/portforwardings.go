@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
@@ -40,15 +39,25 @@ func portForwardingTable() table[l3.PortForwarding, l3.PortForwardingSpec] {
 	type S = l3.PortForwardingSpec
 	return table[R, S]{
 		field[R, S]("ID", anyUUID, found),
+		ownerOfFloatingIP("project_id"),
+		ownerOfFloatingIP("tenant_id"),
 		field[R, S]("Description", label, given|found),
 		field[R, S]("PortID", anyUUID, given|needed|found),
 		field[R, S]("FixedIP", addrOrNo, given|found).unlessNull(),
-		field[R, S]("Protocol", forwarded, given|needed|found).taking(label.schema),
+		field[R, S]("Protocol", forwarded, given|needed|found),
 		field[R, S]("ExternalPort", portNumber, given|found).unlessNull(),
 		field[R, S]("ExternalRange", portRange, given|found).taking(portRange.schema.nullable().or("integer")).unlessNull(),
 		field[R, S]("InternalPort", portNumber, given|found).unlessNull(),
 		field[R, S]("InternalRange", portRange, given|found).taking(portRange.schema.nullable().or("integer")).unlessNull(),
 	}
+}
+
+// ownerOfFloatingIP is the project of a forwarding, which is not shown, as in Neutron.
+func ownerOfFloatingIP(name string) attribute[l3.PortForwarding, l3.PortForwardingSpec] {
+	none := func(*l3.PortForwarding) string { return "" }
+	a := custom(name, label, inPost, none, func(s *l3.PortForwardingSpec, v string) { s.ProjectID = &v })
+	a.write = nil
+	return a
 }
 
 // exposedForwarding is what a floating IP shows of a forwarding.
@@ -67,20 +76,8 @@ func exposedForwarding() table[l3.PortForwarding, any] {
 }
 
 var (
-	// forwarded is a protocol with ports that can be forwarded. Requests may have it in capital
-	// letters.
-	forwarded = func() value[dataplane.Proto] {
-		v := choice("sctp", "tcp", "udp")
-		read := v.read
-		v.read = func(in any) (string, error) {
-			if s, ok := in.(string); ok {
-				in = strings.ToLower(s)
-			}
-			return read(in)
-		}
-		v.parse = orNothing(parsed(v.read))
-		return word[dataplane.Proto](v)
-	}()
+	// forwarded is a protocol with ports that can be forwarded.
+	forwarded = word[dataplane.Proto](choice("sctp", "tcp", "udp"))
 
 	// portNumber is a single port; null where there are several.
 	portNumber = func() value[int] {

@@ -56,6 +56,9 @@ func (s *Service) createPortForwarding(
 	if err := s.may(who, "create_floatingip_port_forwarding", to); err != nil {
 		return l3.PortForwarding{}, err
 	}
+	if or(spec.ProjectID, f.ProjectID) != f.ProjectID {
+		return l3.PortForwarding{}, badForwarding("The project of a port forwarding is that of floating IP %s", f.ID)
+	}
 	pf := l3.PortForwarding{Meta: s.newMeta(f.ProjectID, "", or(spec.Description, "")), FloatingIPID: f.ID}
 	if err := s.forward(ctx, w, who, f, &pf, spec); err != nil {
 		return pf, err
@@ -134,7 +137,7 @@ func (s *Service) forward(ctx context.Context, w *work, who l3.Caller, f l3.Floa
 		asked = before.FixedIP
 	}
 	if pf.RouterID == "" || spec.PortID != nil || asked != before.FixedIP {
-		if err := s.leadTo(ctx, w, who, f, pf, asked); err != nil {
+		if err := s.leadTo(ctx, w, who, f, pf, asked, moved); err != nil {
 			return err
 		}
 	}
@@ -179,8 +182,9 @@ func rangeOf(name string, have l3.PortRange, port *int, ports *l3.PortRange) (l3
 	return have, nil
 }
 
-// leadTo sets the address of a forwarding's port that it leads to, and the router in between.
-func (s *Service) leadTo(ctx context.Context, w *work, who l3.Caller, f l3.FloatingIP, pf *l3.PortForwarding, asked netip.Addr) error {
+// leadTo sets the address of a forwarding's port that it leads to, and the router in between. The
+// port has moved if it is another one than before.
+func (s *Service) leadTo(ctx context.Context, w *work, who l3.Caller, f l3.FloatingIP, pf *l3.PortForwarding, asked netip.Addr, moved bool) error {
 	p, _, err := portKind().find(ctx, s, w, who, pf.PortID)
 	if err != nil {
 		return err
@@ -203,7 +207,7 @@ func (s *Service) leadTo(ctx context.Context, w *work, who l3.Caller, f l3.Float
 		return conflict("FloatingIPPortAlreadyAssociated", "Cannot associate floating IP %s (%s) with port %s using fixed IP %s,"+
 			" as that fixed IP already has a floating IP on external network %s.", f.Address, f.ID, p.ID, orNone(asked), f.NetworkID)
 	}
-	fixed, err := forwardTo(p, asked)
+	fixed, err := forwardTo(p, asked, moved)
 	if err != nil {
 		return err
 	}
@@ -229,7 +233,7 @@ func orNone(a netip.Addr) string {
 }
 
 // forwardTo is the IPv4 address of a port that is asked for, or its first.
-func forwardTo(p l3.Port, asked netip.Addr) (l3.FixedIP, error) {
+func forwardTo(p l3.Port, asked netip.Addr, moved bool) (l3.FixedIP, error) {
 	four := slices.DeleteFunc(slices.Clone(p.FixedIPs), func(ip l3.FixedIP) bool { return !ip.IPAddress.Is4() })
 	i := slices.IndexFunc(four, func(ip l3.FixedIP) bool { return ip.IPAddress == asked })
 	switch {
@@ -237,15 +241,18 @@ func forwardTo(p l3.Port, asked netip.Addr) (l3.FixedIP, error) {
 		return l3.FixedIP{}, badForwarding("Requested internal port %s must allocate an IPv4 address at least", p.ID)
 	case !asked.IsValid():
 		return four[0], nil
-	case i < 0:
-		var have []string
-		for _, ip := range four {
-			have = append(have, ip.IPAddress.String())
-		}
-		return l3.FixedIP{}, badForwarding("Requested internal IP address %s is not suitable for internal neutron port %s, as its fixed_ips are %s",
-			asked, p.ID, strings.Join(have, ", "))
+	case i >= 0:
+		return four[i], nil
 	}
-	return four[i], nil
+	have := make([]string, len(four))
+	for i, ip := range four {
+		have[i] = fmt.Sprintf("{'subnet_id': '%s', 'ip_address': '%s'}", ip.SubnetID, ip.IPAddress)
+	}
+	list := "[" + strings.Join(have, ", ") + "]"
+	if !moved {
+		return l3.FixedIP{}, badForwarding("The internal IP does not correspond to an address on the internal port, which has fixed_ips %s", list)
+	}
+	return l3.FixedIP{}, badForwarding("Requested internal IP address %s is not suitable for internal neutron port %s, as its fixed_ips are %s", asked, p.ID, list)
 }
 
 // freePorts refuses a forwarding that shares a port of the floating IP, or of the internal address,

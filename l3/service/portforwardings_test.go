@@ -210,6 +210,8 @@ func TestPortForwardingIsRefused(t *testing.T) {
 		// Updates are held to the same.
 		_, err = r.UpdatePortForwarding(r.Context(), r.member, f.ID, id, l3.PortForwardingSpec{ExternalRange: &l3.PortRange{First: 1, Last: 65535}}, l3.If{})
 		r.refused(err, l3.ErrInvalid, "BadRequest")
+		_, err = r.UpdatePortForwarding(r.Context(), r.member, f.ID, id, l3.PortForwardingSpec{FixedIP: strange.FixedIP}, l3.If{})
+		refused(err, l3.ErrInvalid, "BadRequest", "The internal IP does not correspond to an address on the internal port, which has fixed_ips [{'subnet_id': '")
 		_, err = r.UpdatePortForwarding(r.Context(), r.member, f.ID, id, l3.PortForwardingSpec{PortID: &bound.ID}, l3.If{})
 		r.refused(err, l3.ErrConflict, "PortHasBindingFloatingIP")
 

@@ -34,9 +34,6 @@ func (s *Service) wish(ctx context.Context, tx l3.Tx, who l3.Caller, f l3.Floati
 		return binding{}, badRequest("BadRequest",
 			"Bad floatingip request: Cannot process floating IP association with Port %s, since that port is owned by a different project.", p.ID)
 	}
-	if err := notForwarding(ctx, tx, f); err != nil {
-		return binding{}, err
-	}
 	if err := notForwarded(ctx, tx, p); err != nil {
 		return binding{}, err
 	}
@@ -54,7 +51,10 @@ func (s *Service) wish(ctx context.Context, tx l3.Tx, who l3.Caller, f l3.Floati
 			return binding{}, alreadyBound(f, p.ID, fixed.IPAddress)
 		}
 	}
-	return binding{p.ID, fixed.IPAddress, router}, err
+	if err != nil {
+		return binding{}, err
+	}
+	return binding{p.ID, fixed.IPAddress, router}, notForwarding(ctx, tx, f)
 }
 
 func alreadyBound(f l3.FloatingIP, port string, fixed netip.Addr) error {
