@@ -11,7 +11,6 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
-	"github.com/l3kit/l3kit/l3/service"
 )
 
 // pf is a spec that forwards ports to a port of the API: "tcp 80 8080", or "udp 8000:8099 53".
@@ -428,8 +427,4 @@ func TestForwardedPortsOfARouterAreBounded(t *testing.T) {
 		require.Len(r, s.forwarded(), 4, "131,072 ports")
 		r.refused(r.tryForward(f, pf(p, "sctp 3 3")), l3.ErrExhausted, "RouterPortForwardingsExhausted")
 	})
-}
-
-func TestDefaultQuotaOfPortForwardings(t *testing.T) {
-	require.Equal(t, 500, service.DefaultQuotas()["port_forwarding"])
 }
