@@ -25,6 +25,8 @@ type FloatingIP struct {
 	Host         string       `json:"host"` // of the router; empty: none, or it is DOWN anyway
 	StatusReason string       `json:"-"`    // why Status is ERROR; an attribute of ours
 	PortDetails  *PortDetails `json:"-"`    // of the port bound to; nil: unbound
+
+	PortForwardings []PortForwarding `json:"-"` // by ID; a floating IP that has some is bound to no port, and has a router
 }
 
 // Holder is a router, or an instance of one, on a host.

@@ -33,6 +33,7 @@ const (
 	KindPort              Kind = "ports"
 	KindRouter            Kind = "routers"
 	KindFloatingIP        Kind = "floatingips"
+	KindPortForwarding    Kind = "port_forwardings"
 	KindSecurityGroup     Kind = "security_groups"
 	KindSecurityGroupRule Kind = "security_group_rules"
 	KindRBACPolicy        Kind = "rbac_policies"

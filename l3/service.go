@@ -74,6 +74,16 @@ type FloatingIPs interface {
 	ListFloatingIPPools(ctx context.Context, who Caller, q Query) ([]Subnet, error)
 }
 
+// PortForwardings is what can be done with the port forwardings of a floating IP, which is named by
+// its ID. One that the caller may not see is NotFound.
+type PortForwardings interface {
+	CreatePortForwardings(ctx context.Context, who Caller, floatingIP string, specs ...PortForwardingSpec) ([]PortForwarding, error)
+	GetPortForwarding(ctx context.Context, who Caller, floatingIP, id string) (PortForwarding, error)
+	ListPortForwardings(ctx context.Context, who Caller, floatingIP string, q Query) ([]PortForwarding, error)
+	UpdatePortForwarding(ctx context.Context, who Caller, floatingIP, id string, spec PortForwardingSpec, cond If) (PortForwarding, error)
+	DeletePortForwarding(ctx context.Context, who Caller, floatingIP, id string, cond If) error
+}
+
 // SecurityGroups keeps security groups and their rules.
 type SecurityGroups interface {
 	CreateSecurityGroups(ctx context.Context, who Caller, specs ...SecurityGroupSpec) ([]SecurityGroup, error)

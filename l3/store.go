@@ -46,6 +46,7 @@ type Tx interface {
 	Routers() Table[Router]
 	RouterStates() RouterStates
 	FloatingIPs() Table[FloatingIP]
+	PortForwardings() Table[PortForwarding]
 	SecurityGroups() Table[SecurityGroup]
 	SecurityGroupRules() Table[SecurityGroupRule]
 	RBACPolicies() Table[RBACPolicy]

@@ -24,7 +24,9 @@ func TestCapabilitiesAreAsWritten(t *testing.T) {
 			Version: "v1", Wiring: "ovs", Other: map[string]any{"kernel": "6.18"},
 		},
 		// A foreign agent's.
-		`{"interfaces":7}`: {Interfaces: new(7)},
+		`{"interfaces":7}`:          {Interfaces: new(7)},
+		`{"port_forwarding":true}`:  {PortForwarding: true},
+		`{"port_forwarding":false}`: {Other: map[string]any{"port_forwarding": false}},
 		`{"agent_mode":null,"lease":0,"physical_networks":null,"routers":null,"tunneling_ip":"","wiring":""}`: {Other: map[string]any{
 			"agent_mode": nil, "lease": json.Number("0"), "physical_networks": nil, "routers": nil, "tunneling_ip": "", "wiring": "",
 		}},

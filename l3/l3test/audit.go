@@ -38,6 +38,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		d.ofRouters()
 		d.ofRoutes()
 		d.ofFloatingIPs()
+		d.ofPortForwardings()
 		d.ofSecurityGroups()
 		d.ofHosting()
 		d.ofStatus()
@@ -62,6 +63,7 @@ type database struct {
 	routers     map[string]l3.Router
 	states      map[string]l3.RouterState
 	floatingIPs map[string]l3.FloatingIP
+	forwardings map[string]l3.PortForwarding
 	groups      map[string]l3.SecurityGroup
 	rules       map[string]l3.SecurityGroupRule
 	policies    map[string]l3.RBACPolicy
@@ -88,6 +90,7 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 		all(ctx, tx.Routers(), &d.routers, func(r l3.Router) string { return r.ID }),
 		all(ctx, tx.RouterStates(), &d.states, func(r l3.RouterState) string { return r.ID }),
 		all(ctx, tx.FloatingIPs(), &d.floatingIPs, func(r l3.FloatingIP) string { return r.ID }),
+		all(ctx, tx.PortForwardings(), &d.forwardings, func(r l3.PortForwarding) string { return r.ID }),
 		all(ctx, tx.SecurityGroups(), &d.groups, func(r l3.SecurityGroup) string { return r.ID }),
 		all(ctx, tx.SecurityGroupRules(), &d.rules, func(r l3.SecurityGroupRule) string { return r.ID }),
 		all(ctx, tx.RBACPolicies(), &d.policies, func(r l3.RBACPolicy) string { return r.ID }),
@@ -171,6 +174,9 @@ func (d *database) metas() {
 	for _, r := range d.floatingIPs {
 		check(l3.KindFloatingIP, r.Meta)
 	}
+	for _, r := range d.forwardings {
+		check(l3.KindPortForwarding, r.Meta)
+	}
 	for _, r := range d.groups {
 		check(l3.KindSecurityGroup, r.Meta)
 	}
@@ -231,6 +237,9 @@ func (d *database) ofQuotas(defaults map[string]int) {
 	}
 	for _, r := range d.floatingIPs {
 		count("floatingip", r.ProjectID)
+	}
+	for _, r := range d.forwardings {
+		count("port_forwarding", r.ProjectID)
 	}
 	for _, r := range d.groups {
 		count("security_group", r.ProjectID)

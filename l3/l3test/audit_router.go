@@ -134,7 +134,7 @@ func (d *database) ofFloatingIPs() {
 			d.report("floating IP %s is of network %s, which is not external", f.ID, f.NetworkID)
 		}
 		if f.PortID == "" {
-			if f.RouterID != "" || f.FixedIP.IsValid() {
+			if f.RouterID != "" != (len(d.forwardingsOf(f.ID)) > 0) || f.FixedIP.IsValid() {
 				d.report("floating IP %s is not bound, but has router %q and the fixed address %s", f.ID, f.RouterID, f.FixedIP)
 			}
 			continue

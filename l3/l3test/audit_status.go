@@ -1,9 +1,6 @@
 package l3test
 
 import (
-	"net/netip"
-	"slices"
-
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -44,7 +41,7 @@ func (d *database) ofStatus() {
 	for _, f := range d.floatingIPs {
 		st, r := d.whole(f.RouterID), d.routers[f.RouterID]
 		host := ""
-		want := floatingIPStatus(f, st)
+		want := d.floatingIPStatus(f, st)
 		if r.AdminStateUp && st.Wanted && want != l3.StatusDown {
 			host = st.Host
 		}
@@ -96,10 +93,9 @@ func routerStatus(r l3.Router, st l3.RouterState) l3.Status {
 	return l3.StatusActive
 }
 
-func floatingIPStatus(f l3.FloatingIP, st l3.RouterState) l3.Status {
-	inside := slices.ContainsFunc(st.Inside, func(p netip.Prefix) bool { return p.Contains(f.FixedIP) })
+func (d *database) floatingIPStatus(f l3.FloatingIP, st l3.RouterState) l3.Status {
 	switch {
-	case f.RouterID == "" || !inside || f.StateRevision == 0:
+	case f.RouterID == "" || !d.realised(f, st.Inside) || f.StateRevision == 0:
 		return l3.StatusDown
 	case f.StateRevision <= st.Applied:
 		return l3.StatusActive

@@ -257,6 +257,51 @@ func TestAuditBitesAddresses(t *testing.T) {
 	}
 }
 
+// TestAuditBitesPortForwardings damages a forwarding, or what it is between.
+func TestAuditBitesPortForwardings(t *testing.T) {
+	type damage func(w *world, pf *l3.PortForwarding)
+	sound := func() (*world, l3.PortForwarding) {
+		w := newWorld()
+		w.fip.PortID, w.fip.FixedIP = "", netip.Addr{}
+		pf := l3.PortForwarding{Meta: meta("pf", "p"), FloatingIPID: "fip", RouterID: "router", PortID: "server", FixedIP: addr("10.0.0.2"), Protocol: "tcp"}
+		pf.SetRanges(l3.PortRange{First: 80, Last: 89}, l3.PortRange{First: 8080, Last: 8089})
+		return w, pf
+	}
+	audit := func(w *world, all ...l3.PortForwarding) error {
+		return l3test.Auditor{Quotas: service.DefaultQuotas()}.Audit(t.Context(), w.store(t, func(ctx context.Context, tx l3.Tx) error {
+			return tx.PortForwardings().Insert(ctx, all...)
+		}))
+	}
+	w, pf := sound()
+	require.NoError(t, audit(w, pf))
+	for finding, spoil := range map[string]damage{
+		"has revision 0":                       func(_ *world, pf *l3.PortForwarding) { pf.Revision = 0 },
+		`is of floating IP "gone"`:             func(_ *world, pf *l3.PortForwarding) { pf.FloatingIPID = "gone" },
+		`and bound to port "server"`:           func(w *world, _ *l3.PortForwarding) { w.fip.PortID, w.fip.FixedIP = "server", addr("10.0.0.2") },
+		`of router "other" and project "p" is`: func(_ *world, pf *l3.PortForwarding) { pf.RouterID = "other" },
+		`and project "q" is of`:                func(_ *world, pf *l3.PortForwarding) { pf.ProjectID = "q" },
+		"leads to port port, which is a":       func(_ *world, pf *l3.PortForwarding) { pf.PortID, pf.FixedIP = "port", addr("10.0.0.1") },
+		"bound to port gone":                   func(_ *world, pf *l3.PortForwarding) { pf.PortID = "gone" },
+		"which port server does not have":      func(_ *world, pf *l3.PortForwarding) { pf.FixedIP = addr("10.0.0.3") },
+		"leads from ports 80:89 to 8080:8085":  func(_ *world, pf *l3.PortForwarding) { pf.InternalRange.Last = 8085 },
+		"has the ports 80 and 0":               func(_ *world, pf *l3.PortForwarding) { pf.ExternalPort = 80 },
+		"and is DOWN":                          func(w *world, _ *l3.PortForwarding) { w.state.Inside = nil },
+	} {
+		t.Run(finding, func(t *testing.T) {
+			w, pf := sound()
+			spoil(w, &pf)
+			require.ErrorContains(t, audit(w, pf), finding)
+		})
+	}
+	twin := pf
+	twin.ID = "twin"
+	twin.SetRanges(l3.PortRange{First: 89, Last: 89}, l3.PortRange{First: 1, Last: 1})
+	require.ErrorContains(t, audit(w, pf, twin), "share ports of floating IP fip")
+	twin.SetRanges(l3.PortRange{First: 90, Last: 90}, l3.PortRange{First: 8089, Last: 8089})
+	require.ErrorContains(t, audit(w, pf, twin), "share ports of 10.0.0.2")
+	require.ErrorContains(t, audit(w), "is not bound, but has router")
+}
+
 func sighting(a, host string) l3.Sighting {
 	return l3.Sighting{ID: l3.SightingID("inside", addr(a)), NetworkID: "inside", Addr: addr(a), Host: host, SeenAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
@@ -194,6 +195,18 @@ func uniqueKeys(t *testing.T, s l3.Store) {
 		taken(tx.FloatingIPs().Insert(ctx, bound("10.0.0.1", "x")), "floatingips_bound")
 		b.FixedIP = netip.MustParseAddr("10.0.0.1")
 		taken(tx.FloatingIPs().Update(ctx, &b), "floatingips_bound")
+
+		forwarded := func(floatingIP, port string, external, internal uint16) l3.PortForwarding {
+			f := l3.PortForwarding{Meta: meta("p", ""), FloatingIPID: floatingIP, PortID: port, Protocol: dataplane.TCP}
+			f.SetRanges(l3.PortRange{First: external, Last: external}, l3.PortRange{First: internal, Last: internal})
+			return f
+		}
+		pf := forwarded("f", "p", 82, 82)
+		require.NoError(t, tx.PortForwardings().Insert(ctx, pf, forwarded("f", "p", 80, 80), forwarded("g", "q", 80, 80), forwarded("f", "p", 81, 81)))
+		taken(tx.PortForwardings().Insert(ctx, forwarded("f", "r", 80, 80)), "port_forwardings_external")
+		taken(tx.PortForwardings().Insert(ctx, forwarded("h", "p", 80, 80)), "port_forwardings_internal")
+		pf.SetRanges(l3.PortRange{First: 81, Last: 81}, l3.PortRange{First: 82, Last: 82})
+		taken(tx.PortForwardings().Update(ctx, &pf), "port_forwardings_external")
 
 		require.NoError(t, tx.Agents().Insert(ctx, l3.Agent{ID: "a", Host: "h"}))
 		taken(tx.Agents().Insert(ctx, l3.Agent{ID: "b", Host: "h"}), "agents_host")

@@ -40,7 +40,7 @@ var classes = map[string]string{
 	"port.name": realised, "port.description": realised, "port.project_id": realised, "port.tenant_id": realised,
 	"port.tags": realised, "port.network_id": realised, "port.admin_state_up": realised, "port.mac_address": realised,
 	"port.fixed_ips.subnet_id": realised, "port.fixed_ips.ip_address": realised, "port.device_id": realised, "port.device_owner": realised,
-	"port.binding:host_id": realised, "port.binding:vnic_type": stored, "port.binding:profile": realised,
+	"port.binding:host_id": realised, "port.binding:vnic_type": stored, "port.binding:profile": realised, // by migrating_to
 	"port.port_security_enabled": stored, "port.security_groups": stored, "port.qos_policy_id": stored,
 	"port.allowed_address_pairs.ip_address": stored, "port.allowed_address_pairs.mac_address": stored,
 	"port.extra_dhcp_opts.opt_name": stored, "port.extra_dhcp_opts.opt_value": stored, "port.extra_dhcp_opts.ip_version": stored,
@@ -56,6 +56,11 @@ var classes = map[string]string{
 	"floatingip.description": realised, "floatingip.project_id": realised, "floatingip.tenant_id": realised,
 	"floatingip.tags": realised, "floatingip.floating_network_id": realised, "floatingip.subnet_id": realised, "floatingip.floating_ip_address": realised,
 	"floatingip.port_id": realised, "floatingip.fixed_ip_address": realised, "floatingip.distributed": realised,
+
+	"port_forwarding.project_id": realised, "port_forwarding.tenant_id": realised, // or refused: it is the floating IP's
+	"port_forwarding.description": realised, "port_forwarding.internal_port_id": realised, "port_forwarding.internal_ip_address": realised,
+	"port_forwarding.protocol": realised, "port_forwarding.internal_port": realised, "port_forwarding.internal_port_range": realised,
+	"port_forwarding.external_port": realised, "port_forwarding.external_port_range": realised,
 
 	"security_group.name": realised, "security_group.description": realised, "security_group.project_id": realised,
 	"security_group.tags": realised, "security_group.tenant_id": realised, "security_group.stateful": stored,
@@ -117,7 +122,7 @@ func (s described) requests(path string, found map[string]string) {
 	steps := strings.Split(path, "/")
 	for name, inner := range s.Properties {
 		switch {
-		case inner.Items != nil && !strings.Contains(path, "{"): // several resources at once, each by itself or wrapped
+		case inner.Items != nil && (!strings.Contains(path, "{") || strings.Contains(path, "{parent}")): // several resources at once, each by itself or wrapped
 			resource := strings.TrimSuffix(strings.Replace(name, "policies", "policy", 1), "s")
 			for _, form := range append(inner.Items.OneOf, *inner.Items) {
 				if wrapped, ok := form.Properties[resource]; ok {

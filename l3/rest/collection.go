@@ -34,10 +34,21 @@ type resource struct{ path, one, many string }
 
 // serve registers the operations of a collection.
 func serve[R, S any](a *api, c collection[R, S]) {
-	c.sees = func(who l3.Caller) sight { return a.sightOf(who, c.one) }
 	a.resources = append(a.resources, resource{c.path, c.one, c.many})
-	a.schemas[c.one] = c.table.schema(0)
+	serveParts(a, func(string) collection[R, S] { return c })
+}
+
+// serveParts registers the operations of the collections that the resources of another one have,
+// by the ID of such a resource, which is {parent} in the path.
+func serveParts[R, S any](a *api, of func(parent string) collection[R, S]) {
+	c := of("")
+	at := func(r *http.Request) *collection[R, S] {
+		c := of(r.PathValue("parent"))
+		c.sees = func(who l3.Caller) sight { return a.sightOf(who, c.one) }
+		return &c
+	}
 	root, item := "/v2.0/"+c.path, "/v2.0/"+c.path+"/{id}"
+	a.schemas[c.one] = c.table.schema(0)
 	thing := strings.ReplaceAll(c.one, "_", " ")
 	single := envelopeOf(c.one, ref(c.one))
 	several := listOf(c.many, ref(c.one))
@@ -45,22 +56,24 @@ func serve[R, S any](a *api, c collection[R, S]) {
 	if c.list != nil {
 		a.handle("GET "+root, operation{summary: "List " + c.many, query: c.table.parameters(), sortKeys: c.table.names(sorted),
 			status: http.StatusOK, answers: several,
-			run: func(r *http.Request, who l3.Caller) ([]byte, error) { return c.serveList(a, r, who) }})
+			run: func(r *http.Request, who l3.Caller) ([]byte, error) { return at(r).serveList(a, r, who) }})
 	}
 	if c.get != nil {
 		a.handle("GET "+item, operation{summary: "Show a " + thing, query: []string{"fields"}, status: http.StatusOK, answers: single,
-			run: c.serveGet})
+			run: func(r *http.Request, who l3.Caller) ([]byte, error) { return at(r).serveGet(r, who) }})
 	}
 	if c.create != nil {
 		spec := c.table.schema(inPost)
 		each := either(spec, schema{"type": "object", "required": []string{c.one}, "properties": schema{c.one: spec}, "additionalProperties": false})
 		a.handle("POST "+root, operation{summary: "Make a " + thing + ", or several: all or none", status: http.StatusCreated,
 			accepts: either(envelopeOf(c.one, spec), envelopeOf(c.many, schema{"type": "array", "minItems": 1, "items": each})),
-			answers: either(single, several), run: c.serveCreate})
+			answers: either(single, several),
+			run:     func(r *http.Request, who l3.Caller) ([]byte, error) { return at(r).serveCreate(r, who) }})
 	}
 	if c.update != nil {
 		a.handle("PUT "+item, operation{summary: "Change a " + thing, accepts: envelopeOf(c.one, c.table.schema(inPut)), status: http.StatusOK,
-			answers: single, ifMatch: c.revisions, run: c.serveUpdate})
+			answers: single, ifMatch: c.revisions,
+			run: func(r *http.Request, who l3.Caller) ([]byte, error) { return at(r).serveUpdate(r, who) }})
 	}
 	if c.delete != nil {
 		a.handle("DELETE "+item, operation{summary: "Delete a " + thing, status: http.StatusNoContent, ifMatch: c.revisions,
@@ -69,7 +82,7 @@ func serve[R, S any](a *api, c collection[R, S]) {
 				if err != nil {
 					return nil, err
 				}
-				return nil, c.delete(r.Context(), who, r.PathValue("id"), cond)
+				return nil, at(r).delete(r.Context(), who, r.PathValue("id"), cond)
 			}})
 	}
 	if c.kind != "" {

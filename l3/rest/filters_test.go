@@ -134,8 +134,10 @@ func TestEveryAttributeCanBeFilteredAndSorted(t *testing.T) {
 	e.as("admin", "POST", "/v2.0/networks", `{"network": {"availability_zone_hints": ["nova"], "tags": ["red"]}}`)
 	e.as("admin", "POST", "/v2.0/ports", `{"port": {"network_id": "$networks", "fixed_ips": [], "binding:host_id": "host-1"}}`)
 	e.as("admin", "PUT", "/v2.0/routers/$routers", "")
+	e.make("floatingips/"+e.ids["outer"]+"/port_forwardings", `{"port_forwarding": {"internal_port_id": "$inner", "protocol": "udp",
+		"internal_port": 53, "external_port_range": "100:199"}}`)
 	all := lists(t, e.handler)
-	require.Len(t, all, 12, "lists in the document")
+	require.Len(t, all, 13, "lists in the document")
 	tried := 0
 	for _, l := range all {
 		none, fixed := strings.Fields(unfiltered[l.path]), strings.Fields(unsorted[l.path])
@@ -166,7 +168,7 @@ func TestEveryAttributeCanBeFilteredAndSorted(t *testing.T) {
 // list asks for a list as an administrator.
 func (e *estate) list(l listed, query string) []map[string]any {
 	e.Helper()
-	w := e.as("admin", "GET", "/v2.0/"+l.path+"?"+query, "")
+	w := e.as("admin", "GET", "/v2.0/"+strings.Replace(l.path, "{parent}", e.ids["outer"], 1)+"?"+query, "")
 	require.Equal(e, http.StatusOK, w.Code, "%s?%s: %s", l.path, query, w.Body)
 	var said map[string]json.RawMessage
 	require.NoError(e, json.Unmarshal(w.Body.Bytes(), &said))

@@ -11,6 +11,7 @@ func (a *api) floatingIPs() {
 		list: a.service.ListFloatingIPs, get: a.service.GetFloatingIP, create: a.service.CreateFloatingIPs, update: a.service.UpdateFloatingIP,
 		delete: a.service.DeleteFloatingIP,
 	})
+	a.portForwardings()
 	a.pools()
 }
 
@@ -29,7 +30,7 @@ func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
 		field[R, S]("Status", status, found),
 		shown[R, S]("status_reason", label, 0, func(r *R) string { return r.StatusReason }),
 		shown[R, S]("port_details", portDetails, 0, func(r *R) *l3.PortDetails { return r.PortDetails }),
-		shown[R, S]("port_forwardings", texts, 0, func(*R) []string { return nil }), // there are none here; clients expect the list
+		shown[R, S]("port_forwardings", list(record(exposedForwarding())), 0, func(r *R) []l3.PortForwarding { return r.PortForwardings }),
 	)
 }
 

@@ -30,6 +30,7 @@ type Service interface {
 	l3.Routers
 	l3.RouterMembers
 	l3.FloatingIPs
+	l3.PortForwardings
 	l3.SecurityGroups
 	l3.SecurityGroupRules
 	l3.RBACPolicies

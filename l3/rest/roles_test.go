@@ -93,6 +93,7 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	e.make("subnets", `{"subnet": {"network_id": "$outside", "ip_version": 4, "cidr": "203.0.113.0/24", "project_id": "operators"}}`)
 	e.make("routers", `{"router": {"external_gateway_info": {"network_id": "$outside"}}}`)
 	e.make("floatingips", `{"floatingip": {"floating_network_id": "$outside"}}`)
+	e.forwarding()
 	e.make("security-groups", `{"security_group": {"name": "x"}}`)
 	e.make("security-group-rules", `{"security_group_rule": {"security_group_id": "$security-groups", "direction": "ingress"}}`)
 	e.make("rbac-policies", `{"rbac_policy": {"object_type": "network", "object_id": "`+e.mine("networks")+`", "action": "access_as_shared",
@@ -106,6 +107,27 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	e.ids["agents"] = e.mine("agents")
 	e.ids["network-ip-availabilities"] = e.ids["networks"]
 	return e
+}
+
+// forwarding makes a port forwarding, and what it needs: a router and a network of the operators,
+// and on it a port of the project.
+func (e *estate) forwarding() {
+	e.Helper()
+	ids := maps.Clone(e.ids)
+	defer func() {
+		for _, name := range []string{"networks", "subnets", "ports", "routers", "floatingips"} {
+			e.ids[name] = ids[name]
+		}
+	}()
+	e.make("networks", `{"network": {"project_id": "operators"}}`)
+	e.make("subnets", `{"subnet": {"network_id": "$networks", "ip_version": 4, "cidr": "10.3.0.0/24", "project_id": "operators"}}`)
+	e.make("routers", `{"router": {"external_gateway_info": {"network_id": "$outside"}, "project_id": "operators"}}`)
+	w := e.as("admin", "PUT", "/v2.0/routers/"+e.ids["routers"]+"/add_router_interface", `{"subnet_id": "$subnets"}`)
+	require.Equal(e, http.StatusOK, w.Code, w.Body)
+	e.ids["inner"] = e.make("ports", `{"port": {"network_id": "$networks", "project_id": "`+projectID+`"}}`)
+	e.ids["outer"] = e.make("floatingips", `{"floatingip": {"floating_network_id": "$outside"}}`)
+	e.ids["forwarding"] = e.make("floatingips/"+e.ids["outer"]+"/port_forwardings", `{"port_forwarding": {"internal_port_id": "$inner", "protocol": "tcp",
+		"internal_port": 80, "external_port": 8080, "description": "web"}}`)
 }
 
 // as has a person ask. Words that begin with $ stand for IDs.
@@ -175,6 +197,9 @@ var bodies = []struct{ operation, body string }{
 	{"POST /v2.0/floatingips", `{"floatingip": {"floating_network_id": "$outside"}}`},
 	{"PUT /v2.0/floatingips/{id}", `{"floatingip": {"port_id": "$ports"}}`},
 	{"DELETE /v2.0/floatingips/{id}", ""},
+	{"POST /v2.0/floatingips/{parent}/port_forwardings", `{"port_forwarding": {"internal_port_id": "$inner", "protocol": "udp",
+		"internal_port_range": "90:99", "external_port_range": "90:99"}}`},
+	{"PUT /v2.0/floatingips/{parent}/port_forwardings/{id}", `{"port_forwarding": {"description": "n"}}`},
 	{"PUT /v2.0/routers/{id}/remove_router_interface", `{"subnet_id": "$subnets"}`},
 	{"POST /v2.0/security-groups", `{"security_group": {"name": "y"}}`},
 	{"PUT /v2.0/security-groups/{id}", `{"security_group": {"name": "n"}}`},
@@ -231,7 +256,11 @@ func (e *estate) operations() []string {
 func (e *estate) do(person, operation string) *httptest.ResponseRecorder {
 	method, path, _ := strings.Cut(operation, " ")
 	kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/v2.0/"), "/")
-	target := strings.NewReplacer("{id}", e.ids[kind], "{router}", e.ids["routers"], "{project}", projectID, "{tag}", "blue", "{alias}", "router").Replace(path)
+	id := e.ids[kind]
+	if strings.Contains(path, "/port_forwardings") {
+		id = e.ids["forwarding"]
+	}
+	target := strings.NewReplacer("{id}", id, "{parent}", e.ids["outer"], "{router}", e.ids["routers"], "{project}", projectID, "{tag}", "blue", "{alias}", "router").Replace(path)
 	if method != "GET" && method != "DELETE" && strings.HasSuffix(path, "/tags") {
 		return e.as(person, method, target, tagsBody)
 	}
@@ -254,7 +283,8 @@ func TestRoles(t *testing.T) {
 			before := e.everything()
 			for _, operation := range all {
 				method, path, _ := strings.Cut(operation, " ")
-				item := strings.Contains(path, "{id}")
+				part := strings.Contains(path, "{parent}") // of what not everybody sees
+				item := strings.Contains(path, "{id}") || part
 				kind := strings.Split(path+"///", "/")[2]
 				reserved := slices.Contains(strings.Fields(forAdministrators), kind) || strings.HasSuffix(path, "/l3-agents")
 				public := kind == "" || kind == "extensions" || path == "/openapi.json"
@@ -276,7 +306,7 @@ func TestRoles(t *testing.T) {
 					switch {
 					case public:
 						require.Equal(t, http.StatusOK, w.Code, operation)
-					case kind == "quotas" || strings.Contains(path, "/l3-") || method == "POST":
+					case kind == "quotas" || strings.Contains(path, "/l3-") || method == "POST" && !part:
 						require.Equal(t, http.StatusForbidden, w.Code, "%s: %s: %s", person, operation, w.Body)
 					case item:
 						require.Equal(t, http.StatusNotFound, w.Code, "%s: %s: %s", person, operation, w.Body)

@@ -75,13 +75,17 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 	if err != nil {
 		return c, err
 	}
+	outdated, err := outdatedFor(ctx, tx, a, hosted)
+	if err != nil {
+		return c, err
+	}
 	for _, st := range hosted {
 		if !st.Wanted {
 			continue // it is leaving
 		}
 		r, runs := running[st.Instance()]
 		delete(running, st.Instance())
-		c.hosted(st, h, r, runs && !c.foreign(r)) // it is replaced
+		c.hosted(st, h, r, runs && !c.foreign(r), outdated[st.Router()] && !st.Edge) // it is replaced
 	}
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
 		c.later = append(c.later, sighting{host: h.Host, version: agent.Version{Epoch: h.Inventory.MaxEpoch}})
@@ -92,8 +96,9 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 	return c, c.strangers(ctx, tx, s, a, h, running)
 }
 
-// hosted compares a router that belongs to the host.
-func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.RunningRouter, runs bool) {
+// hosted compares a router that belongs to the host. The agent is outdated if its version leaves
+// something out of the router.
+func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.RunningRouter, runs, outdated bool) {
 	if runs && r.Version().Newer(st.Version()) {
 		c.later = append(c.later, sighting{host: h.Host, routerID: st.Instance(), version: r.Version(), runs: true})
 		return
@@ -105,6 +110,15 @@ func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.Runnin
 	newer := st.ReportedBy == h.Instance && st.ReportedSeq > h.Inventory.Seq // it was reported after this inventory was made
 	switch {
 	case newer:
+	case outdated && have == st.Revision:
+		if reason := outdatedOn(h.Host); st.Reported != have || st.Error != reason {
+			st.Reported, st.Error, st.Lagging = have, reason, 0
+			if st.Applied >= have {
+				st.Applied = 0
+			}
+			st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq
+			c.states = append(c.states, st)
+		}
 	case st.Error == "" && st.Reported != have || st.Error != "" && have == st.Revision:
 		st.Reported, st.Applied, st.Error, st.Lagging = have, have, "", 0
 		st.ReportedBy, st.ReportedSeq = h.Instance, h.Inventory.Seq

@@ -13,8 +13,8 @@ import (
 // Compile derives what a router's host must realise; of a distributed router, the host of its
 // centre. It is a pure function, and the order of the intent's lists is without effect.
 //
-// A port that is administratively down is left out, and with it the routes and floating IPs that
-// need it. Of a router that is down nothing but the ID is left. What is returned without an error
+// A port that is administratively down is left out, and with it the routes, floating IPs and port
+// forwardings that need it. Of a router that is down nothing but the ID is left. What is returned without an error
 // is valid; see [dataplane.Router.Validate].
 func Compile(in Intent) (dataplane.Router, error) {
 	switch {
@@ -38,7 +38,8 @@ func Compile(in Intent) (dataplane.Router, error) {
 	slices.SortFunc(r.Routes, func(a, b dataplane.Route) int {
 		return cmp.Or(a.Dest.Compare(b.Dest), a.NextHop.Compare(b.NextHop))
 	})
-	r.FloatingIPs = in.translations(translatable(r))
+	subnets := translatable(r)
+	r.FloatingIPs, r.PortForwardings = in.translations(subnets), in.forwardings(subnets)
 	if err := r.Validate(); err != nil {
 		return dataplane.Router{}, fmt.Errorf("router %s: %w", in.Router.ID, err)
 	}

@@ -51,6 +51,9 @@ func TestCompile(t *testing.T) {
 			rand.Shuffle(len(in.FloatingIPs), func(i, j int) {
 				in.FloatingIPs[i], in.FloatingIPs[j] = in.FloatingIPs[j], in.FloatingIPs[i]
 			})
+			rand.Shuffle(len(in.PortForwardings), func(i, j int) {
+				in.PortForwardings[i], in.PortForwardings[j] = in.PortForwardings[j], in.PortForwardings[i]
+			})
 			again, err := service.Compile(in)
 			require.NoError(t, err)
 			require.Equal(t, got, again, "the order of the lists must be without effect")

@@ -127,13 +127,21 @@ func readIntents(ctx context.Context, tx l3.Tx, states []l3.RouterState) (map[st
 	if err != nil {
 		return nil, err
 	}
+	forwardings, err := listOf(ctx, tx.PortForwardings(), "router_id", wanted)
+	if err != nil {
+		return nil, err
+	}
+	forwarded := map[string][]l3.PortForwarding{}
+	for _, pf := range forwardings {
+		forwarded[pf.RouterID] = append(forwarded[pf.RouterID], pf)
+	}
 	byRouter := map[string][]l3.FloatingIP{}
 	for _, f := range fips {
 		byRouter[f.RouterID] = append(byRouter[f.RouterID], f)
 	}
 	byID := make(map[string]Intent, len(intents))
 	for _, in := range intents {
-		in.FloatingIPs = byRouter[in.Router.ID]
+		in.FloatingIPs, in.PortForwardings = byRouter[in.Router.ID], forwarded[in.Router.ID]
 		byID[in.Router.ID] = in
 	}
 	return byID, nil

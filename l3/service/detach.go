@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 
 	"github.com/l3kit/l3kit/l3"
@@ -84,8 +85,11 @@ func (in Intent) mayLeave(ctx context.Context, tx l3.Tx, subnet l3.Subnet) error
 		}
 	}
 	fips, err := tx.FloatingIPs().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("router_id", in.Router.ID)}})
-	for _, f := range fips {
-		if subnet.CIDR.Contains(f.FixedIP) { // it may be another project's, so it is not named
+	if err == nil {
+		err = fillForwardings(ctx, tx, fips)
+	}
+	for i := range fips {
+		if realisedIn([]netip.Prefix{subnet.CIDR}, &fips[i]) { // it may be another project's, so it is not named
 			return conflict("RouterInterfaceInUseByFloatingIP", "Router interface for subnet %s on router %s cannot be deleted,"+
 				" as it is required by one or more floating IPs.", subnet.ID, in.Router.ID)
 		}

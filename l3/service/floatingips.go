@@ -153,7 +153,7 @@ func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 		}
 	}
 	moves := b != binding{f.PortID, f.FixedIP, f.RouterID}
-	if f.Distributed != before.Distributed && f.RouterID != "" && !moves {
+	if f.Distributed != before.Distributed && f.PortID != "" && !moves {
 		r, err := w.Routers().Get(ctx, f.RouterID)
 		if err != nil {
 			return err
@@ -185,6 +185,9 @@ func changeable(spec l3.FloatingIPSpec) error {
 // DeleteFloatingIP unbinds a floating IP and gives its address back.
 func (s *Service) DeleteFloatingIP(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
 	return floatingIPKind().remove(ctx, s, who, id, cond, nil, func(w *work, f l3.FloatingIP) error {
+		if err := notForwarding(ctx, w, f); err != nil {
+			return err
+		}
 		if err := s.bindTo(ctx, w, &f, binding{}); err != nil {
 			return err
 		}

@@ -101,6 +101,9 @@ func (s *Service) rehold(ctx context.Context, w *work, routerID string) error {
 		return err
 	}
 	in.FloatingIPs = bound
+	if in.PortForwardings, err = listOf(ctx, w.PortForwardings(), "router_id", []string{routerID}); err != nil {
+		return err
+	}
 	sp, err := in.spreading()
 	if err != nil {
 		return err

@@ -115,6 +115,9 @@ func (s *Service) attachPort(ctx context.Context, w *work, who l3.Caller, in Int
 	if n, err := w.FloatingIPs().Count(ctx, oneOf("port_id", portID)); err != nil || n > 0 {
 		return l3.Interface{}, orElse(err, conflict("PortInUse", "Port %s of network %s has a floating IP", p.ID, p.NetworkID))
 	}
+	if n, err := w.PortForwardings().Count(ctx, oneOf("internal_port_id", portID)); err != nil || n > 0 {
+		return l3.Interface{}, orElse(err, conflict("PortInUse", "Port forwardings lead to port %s of network %s", p.ID, p.NetworkID))
+	}
 	subnets := map[string]l3.Subnet{}
 	for _, ip := range p.FixedIPs {
 		subnets[ip.SubnetID] = l3.Subnet{}

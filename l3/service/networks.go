@@ -250,7 +250,7 @@ func (s *Service) deleteNetwork(ctx context.Context, w *work, n l3.Network) erro
 
 // unboundOf returns the floating IPs of a network that stand for nothing.
 func unboundOf(ctx context.Context, tx l3.Tx, networkID string) ([]l3.FloatingIP, error) {
-	return tx.FloatingIPs().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("floating_network_id", networkID), oneOf("port_id", "")}})
+	return tx.FloatingIPs().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("floating_network_id", networkID), oneOf("router_id", "")}})
 }
 
 // comesByItself says whether a port is one that the network service makes for a network, and not a

@@ -176,7 +176,10 @@ func (s *Service) changeFixedIPs(ctx context.Context, w *work, p *l3.Port, want 
 				" because its original fixed_ip has been associated to a floating ip.", p.ID)
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.forwardingsLeave(ctx, w, *p)
 }
 
 // changeMAC gives a port the MAC address that is asked for; the zero one asks for a new one.

@@ -69,6 +69,8 @@ func usage(ctx context.Context, tx l3.Tx, project, resource string) (int, error)
 		return tx.Routers().Count(ctx, own)
 	case "floatingip":
 		return tx.FloatingIPs().Count(ctx, own)
+	case "port_forwarding":
+		return tx.PortForwardings().Count(ctx, own)
 	case "security_group":
 		return tx.SecurityGroups().Count(ctx, own)
 	case "security_group_rule":

@@ -13,7 +13,7 @@ import (
 
 func TestQuotaDefaults(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
-		want := map[string]int{"network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, "router_route": 30, "floatingip": 50,
+		want := map[string]int{"network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, "router_route": 30, "floatingip": 50, "port_forwarding": 500,
 			"security_group": 10, "security_group_rule": 100, "rbac_policy": 10}
 		for _, get := range []func() (map[string]int, error){
 			func() (map[string]int, error) { return c.GetQuota(t.Context(), alice, "alice") },

@@ -31,6 +31,11 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 			return nil
 		}
 		reason := tidy(r.Error)
+		if reason == "" {
+			if reason, err = s.leftOut(ctx, w, st); err != nil {
+				return err
+			}
+		}
 		after := st
 		after.Reported, after.Error = r.Revision, reason
 		switch {
@@ -45,6 +50,20 @@ func (s *Service) Report(ctx context.Context, r agent.Report) error {
 		}
 		return save(ctx, w, after)
 	})
+}
+
+// leftOut says what the host of a router leaves out of it, though it reports no failure; empty:
+// nothing.
+func (s *Service) leftOut(ctx context.Context, tx l3.Tx, st l3.RouterState) (string, error) {
+	a, err := tx.Agents().Get(ctx, st.AgentID)
+	if err != nil {
+		return "", err
+	}
+	left, err := outdatedFor(ctx, tx, a, []l3.RouterState{st})
+	if left[st.Router()] {
+		return outdatedOn(st.Host), err
+	}
+	return "", err
 }
 
 // laterThan reports whether what is known was reported after r: by the numbers that one process

@@ -73,6 +73,7 @@ type spreading struct {
 	edges  map[string]Instance // by host
 	homes  map[netip.Addr]string
 	served map[netip.Addr]string // hosts whose edges have the floating IPs, by fixed address
+	led    map[netip.Addr]bool   // fixed addresses that ports are forwarded to, by the centre
 }
 
 // CompileEdge derives what a host with workloads of a distributed router must realise, as [Compile]
@@ -146,6 +147,7 @@ func (in Intent) spreading() (*spreading, error) {
 	sp := &spreading{
 		Intent: in, whole: whole, inside: inside(whole),
 		edges: make(map[string]Instance, len(in.Spread.Edges)), homes: make(map[netip.Addr]string, len(in.Spread.Located)), served: map[netip.Addr]string{},
+		led: map[netip.Addr]bool{},
 	}
 	if g := whole.Gateway; g != nil {
 		sp.outer = slices.Clone(g.OnLink)
@@ -169,8 +171,14 @@ func (in Intent) spreading() (*spreading, error) {
 			sp.homes[l.Addr] = l.Host
 		}
 	}
+	for i := range in.PortForwardings {
+		sp.led[in.PortForwardings[i].FixedIP] = true
+	}
 	for i := range in.FloatingIPs {
 		f := &in.FloatingIPs[i]
+		if sp.led[f.FixedIP] {
+			continue // one instance knows all connections of an address
+		}
 		if home := sp.homes[f.FixedIP]; f.Distributed && home != "" && sp.edges[home].External {
 			sp.served[f.FixedIP] = home
 		}
@@ -258,6 +266,11 @@ func (sp *spreading) translate(r *dataplane.Router, i Instance) {
 			}
 		}
 	}
+	if centre {
+		r.PortForwardings = sp.forwardings(translatable(sp.whole))
+	} else {
+		sp.answerByCentre(t, i)
+	}
 	if !centre && sp.whole.Gateway != nil {
 		for _, a := range sp.whole.Gateway.Addrs {
 			sp.lead(t, a.Addr(), sp.Spread.Centre)
@@ -282,6 +295,16 @@ func (sp *spreading) translate(r *dataplane.Router, i Instance) {
 		}
 	}
 	r.Gateway.NextHops = slices.DeleteFunc(slices.Clone(g.NextHops), netip.Addr.Is6)
+}
+
+// answerByCentre has an edge lead to the centre what addresses there send to floating IPs, if ports
+// are forwarded to them: it may be an answer to a connection that the centre has forwarded.
+func (sp *spreading) answerByCentre(t *dataplane.Transit, i Instance) {
+	for _, pf := range sp.forwardings(translatable(sp.whole)) {
+		if at := sp.homes[pf.Fixed]; (at == "" || at == i.Host) && !slices.Contains(t.Elsewhere, pf.Fixed) {
+			t.Elsewhere = append(t.Elsewhere, pf.Fixed)
+		}
+	}
 }
 
 // lead leads to an address on the external network that another instance has.

@@ -87,11 +87,12 @@ type fate struct {
 	answered bool
 	network  string // that it leaves to
 	src, dst netip.Addr
+	port     uint16 // of dst
 	hops     []netip.Addr
 }
 
 func (f fate) String() string {
-	return fmt.Sprintf("%s answered=%t to %s as %s → %s via %v", f.verdict, f.answered, f.network, f.src, f.dst, f.hops)
+	return fmt.Sprintf("%s answered=%t to %s as %s → %s port %d via %v", f.verdict, f.answered, f.network, f.src, f.dst, f.port, f.hops)
 }
 
 func networkOf(r dataplane.Router, port string) string {
@@ -109,7 +110,7 @@ func networkOf(r dataplane.Router, port string) string {
 func fateOf(r dataplane.Router, t dataplane.Trace) fate {
 	f := fate{verdict: t.Verdict, answered: t.Answered}
 	if t.Verdict == dataplane.Forwarded {
-		f.network, f.src, f.dst, f.hops = networkOf(r, t.Out), t.Src, t.Dst, t.NextHops
+		f.network, f.src, f.dst, f.port, f.hops = networkOf(r, t.Out), t.Src, t.Dst, t.DstPort, t.NextHops
 	}
 	return f
 }
@@ -144,7 +145,7 @@ func (f *fabric) follow(at *instance, p dataplane.Packet) (end fate, path []stri
 		default:
 			return end, path, traces
 		}
-		p.In, p.Src, p.Dst = in, t.Src, t.Dst
+		p.In, p.Src, p.Dst, p.DstPort = in, t.Src, t.Dst, t.DstPort
 		at = next
 	}
 	end.verdict = "loop"
@@ -178,6 +179,9 @@ func (f *fabric) answering(a netip.Addr) *instance {
 			if fip.Addr == a {
 				return i
 			}
+		}
+		if slices.Contains(i.router.ForwardingAddrs(), a) {
+			return i
 		}
 	}
 	return nil
@@ -228,20 +232,45 @@ func (f *fabric) check(p probe) error {
 	for _, t := range f.whole.Paths(packet) {
 		want := fateOf(router, t)
 		wants = append(wants, want)
-		same := got.verdict == want.verdict && got.answered == want.answered && got.network == want.network && got.src == want.src && got.dst == want.dst
+		same := got.verdict == want.verdict && got.answered == want.answered && got.network == want.network && got.src == want.src && got.dst == want.dst && got.port == want.port
 		for _, hop := range got.hops {
 			same = same && slices.Contains(want.hops, hop)
 		}
 		if same {
+			if err := f.answers(p, got); err != nil {
+				return err
+			}
 			return f.direct(p, path, got)
 		}
 	}
 	return fmt.Errorf("%+v\nby %q: %v\nwant %v\n%v", p, path, got, wants, traces)
 }
 
+// forwards reports whether ports are forwarded to an address.
+func (f *fabric) forwards(a netip.Addr) bool {
+	return slices.ContainsFunc(f.in.PortForwardings, func(pf l3.PortForwarding) bool { return pf.FixedIP == a })
+}
+
+// answers says whether the answer to a packet that was forwarded comes to the centre as the server
+// sends it: the centre alone knows what it answers.
+func (f *fabric) answers(p probe, end fate) error {
+	home := f.instances[f.home(end.dst)]
+	asked := slices.ContainsFunc(f.instances[""].router.ForwardingAddrs(), func(a netip.Addr) bool { return a == p.packet.Dst })
+	if end.verdict != dataplane.Forwarded || !asked || home == nil || home.leg(end.network) == "" {
+		return nil
+	}
+	answer := dataplane.Packet{In: home.leg(end.network), Src: end.dst, Dst: end.src, Proto: p.packet.Proto, SrcPort: end.port, DstPort: 40000}
+	_, path, traces := f.follow(home, answer)
+	at := slices.Index(path, "")
+	if at < 0 || traces[at].Packet.Src != end.dst || traces[at].Packet.Dst != end.src {
+		return fmt.Errorf("%+v is forwarded, and the answer %s goes by %q:\n%v", p, answer, path, traces)
+	}
+	return nil
+}
+
 // placed says whether each floating IP is where it belongs, and nowhere else: on the host of its
 // address if that reaches the external network and the floating IP may be there, and else at the
-// centre.
+// centre, as are those of addresses that ports are forwarded to.
 func (f *fabric) placed() error {
 	reaches := map[string]bool{}
 	for _, e := range f.in.Spread.Edges {
@@ -249,7 +278,15 @@ func (f *fabric) placed() error {
 	}
 	for _, fip := range f.in.FloatingIPs {
 		want := ""
-		if home := f.home(fip.FixedIP); fip.Distributed && reaches[home] {
+		if !fip.FixedIP.IsValid() {
+			for host, i := range f.instances {
+				if has := slices.Contains(i.router.ForwardingAddrs(), fip.Address); has != (host == "") {
+					return fmt.Errorf("floating IP %s with forwardings at %q: %t", fip.Address, host, has)
+				}
+			}
+			continue
+		}
+		if home := f.home(fip.FixedIP); fip.Distributed && reaches[home] && !f.forwards(fip.FixedIP) {
 			want = home
 		}
 		for host, i := range f.instances {
@@ -274,6 +311,9 @@ func (f *fabric) direct(p probe, path []string, end fate) error {
 		return fmt.Errorf("%+v is delivered by %q instead of the edge on %s", p, path, to)
 	}
 	var client, server string // hosts whose edges have the floating IPs, if there are any
+	if f.forwards(p.packet.Src) {
+		client = "/"
+	}
 	for host, i := range f.instances {
 		for _, fip := range i.router.FloatingIPs {
 			if fip.Fixed == p.packet.Src {
@@ -372,6 +412,21 @@ func fipOn(in *service.Intent, n int, fixed netip.Addr) {
 	in.FloatingIPs = append(in.FloatingIPs, f)
 }
 
+// pfOn forwards ports of a floating IP of its own, for each n.
+func pfOn(in *service.Intent, n int, external, internal string, fixed netip.Addr) {
+	f := l3.FloatingIP{Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(200 + n)}), RouterID: "r", Distributed: true}
+	f.ID = fmt.Sprintf("forwarding-%d", n)
+	if !slices.ContainsFunc(in.FloatingIPs, func(o l3.FloatingIP) bool { return o.ID == f.ID }) {
+		in.FloatingIPs = append(in.FloatingIPs, f)
+	}
+	pf := l3.PortForwarding{FloatingIPID: f.ID, RouterID: "r", FixedIP: fixed, Protocol: dataplane.TCP}
+	pf.ID = fmt.Sprintf("pf-%d", len(in.PortForwardings))
+	from, _ := l3.ParsePortRange(external)
+	to, _ := l3.ParsePortRange(internal)
+	pf.SetRanges(from, to)
+	in.PortForwardings = append(in.PortForwardings, pf)
+}
+
 // genSpread draws routers with their workloads on hosts, some of them nowhere listed.
 func genSpread(t *rapid.T) service.Intent {
 	in := baseIntent(rapid.Bool().Draw(t, "snat"))
@@ -397,6 +452,12 @@ func genSpread(t *rapid.T) service.Intent {
 				fipOn(&in, n*10+i, subnetAddr(n, i, false))
 				in.FloatingIPs[len(in.FloatingIPs)-1].Distributed = rapid.IntRange(0, 3).Draw(t, "distributed") > 0
 			}
+		}
+	}
+	for n := range rapid.IntRange(0, 3).Draw(t, "floating IPs with forwardings") {
+		for _, ports := range [][2]string{{"80", "8080"}, {"90:99", "1090:1099"}} {
+			fixed := subnetAddr(rapid.IntRange(0, 2).Draw(t, "forwarded network"), rapid.SampledFrom([]int{11, 12, 13, 14, 19}).Draw(t, "forwarded to"), false)
+			pfOn(&in, n, ports[0], ports[1], fixed)
 		}
 	}
 	hops := map[bool][]netip.Addr{false: {netip.MustParseAddr("203.0.113.7")}}
@@ -447,6 +508,9 @@ func genProbe(t *rapid.T, f *fabric) probe {
 		dsts = append(dsts, netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.8.0.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.77"))
 	}
 	p.packet.Dst = rapid.SampledFrom(dsts).Draw(t, "destination")
+	if p.packet.Proto == dataplane.TCP {
+		p.packet.SrcPort, p.packet.DstPort = 40000, rapid.SampledFrom([]uint16{80, 81, 95}).Draw(t, "port")
+	}
 	return p
 }
 
@@ -480,6 +544,8 @@ func fixedSpread() service.Intent {
 	fipOn(&in, 4, subnetAddr(1, 14, false)) // nowhere listed
 	fipOn(&in, 5, subnetAddr(0, 12, false)) // h1, but kept at the centre
 	in.FloatingIPs[4].Distributed = false
+	pfOn(&in, 1, "80", "8080", subnetAddr(1, 12, false))     // h2
+	pfOn(&in, 1, "81:82", "81:82", subnetAddr(0, 14, false)) // nowhere listed
 	for dest, hop := range map[string]netip.Addr{
 		"10.9.0.0/16": subnetAddr(1, 12, false), "10.8.0.0/16": subnetAddr(2, 19, false), "192.0.2.0/24": netip.MustParseAddr("203.0.113.7"),
 		"2001:db8:9::/48": subnetAddr(1, 11, true),
@@ -507,7 +573,7 @@ func probes(f *fabric) []probe {
 	add := func(host, network string, src netip.Addr) {
 		for _, dst := range dsts {
 			if dst.Is4() == src.Is4() {
-				all = append(all, probe{host, network, dataplane.Packet{Src: src, Dst: dst, Proto: dataplane.TCP}})
+				all = append(all, probe{host, network, dataplane.Packet{Src: src, Dst: dst, Proto: dataplane.TCP, SrcPort: 40000, DstPort: 80}})
 			}
 		}
 	}
@@ -594,8 +660,10 @@ func TestWrongInstancesAreNoticed(t *testing.T) {
 		"an extra route leads back": at("h2", func(r *dataplane.Router) {
 			r.Routes[routeTo(r.Routes, "10.9.0.0/16")].NextHop = netip.MustParseAddr("169.254.64.1")
 		}),
-		"a route outside by the centre only": at("h1", func(r *dataplane.Router) { drop(&r.Routes, "192.0.2.0/24") }),
-		"the centre does not translate":      at("", func(r *dataplane.Router) { r.Gateway.SNAT = false }),
+		"a route outside by the centre only":             at("h1", func(r *dataplane.Router) { drop(&r.Routes, "192.0.2.0/24") }),
+		"a port is not forwarded":                        at("", func(r *dataplane.Router) { r.PortForwardings = r.PortForwardings[1:] }),
+		"answers of a forwarded port pass the centre by": at("h2", func(r *dataplane.Router) { r.Transit.Elsewhere = nil }),
+		"the centre does not translate":                  at("", func(r *dataplane.Router) { r.Gateway.SNAT = false }),
 		"the transit is an ordinary port": at("h2", func(r *dataplane.Router) {
 			r.Ports = append(r.Ports, r.Transit.Port)
 			r.Transit = &dataplane.Transit{Port: dataplane.Port{ID: "none", Addrs: r.Transit.Addrs}}
@@ -617,6 +685,7 @@ func TestCompileEdgeIgnoresOrder(t *testing.T) {
 	slices.Reverse(again.Spread.Located)
 	slices.Reverse(again.Spread.Edges)
 	slices.Reverse(again.FloatingIPs)
+	slices.Reverse(again.PortForwardings)
 	slices.Reverse(again.Router.Routes)
 	slices.Reverse(again.Ports)
 	for _, host := range []string{"h1", "h2", "h3"} {

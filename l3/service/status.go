@@ -55,7 +55,7 @@ func dependsOn(st *l3.RouterState, up bool) string {
 // port, it is ACTIVE while it is part of the revision that runs, though a later one failed.
 func floatingState(st *l3.RouterState, f *l3.FloatingIP) (l3.Status, string) {
 	switch {
-	case f.RouterID == "" || !contains(st.Inside, f.FixedIP):
+	case f.RouterID == "" || !realisedIn(st.Inside, f):
 		return l3.StatusDown, ""
 	case runs(st, f.StateRevision):
 		return l3.StatusActive, ""
@@ -163,11 +163,16 @@ func (s *Service) showPorts(ctx context.Context, tx l3.Tx, _ l3.Caller, ports []
 // showFloatingIPs fills in what follows from the hosts, and from the ports that floating IPs
 // are bound to.
 func (s *Service) showFloatingIPs(ctx context.Context, tx l3.Tx, who l3.Caller, fips []l3.FloatingIP) error {
+	if err := fillForwardings(ctx, tx, fips); err != nil {
+		return err
+	}
 	details := s.Allows(who, "get_agent", 0)
 	ports, routers := map[string]l3.Port{}, []string{}
 	for i := range fips {
 		if fips[i].PortID != "" {
 			ports[fips[i].PortID] = l3.Port{}
+		}
+		if fips[i].RouterID != "" {
 			routers = append(routers, fips[i].RouterID)
 		}
 	}

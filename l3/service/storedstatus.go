@@ -200,10 +200,13 @@ func (s *Service) restateFloatingIPs(ctx context.Context, w *work, before, st l3
 	if err != nil {
 		return err
 	}
+	if err := fillForwardings(ctx, w, fips); err != nil {
+		return err
+	}
 	for _, f := range fips {
 		after := f
 		switch {
-		case !contains(st.Inside, f.FixedIP):
+		case !realisedIn(st.Inside, &f):
 			after.StateRevision = 0
 		case f.StateRevision == 0:
 			after.StateRevision = st.Revision

@@ -34,6 +34,9 @@ func (s *Service) wish(ctx context.Context, tx l3.Tx, who l3.Caller, f l3.Floati
 		return binding{}, badRequest("BadRequest",
 			"Bad floatingip request: Cannot process floating IP association with Port %s, since that port is owned by a different project.", p.ID)
 	}
+	if err := notForwarded(ctx, tx, p); err != nil {
+		return binding{}, err
+	}
 	fixed, err := fixedOn(p, or(spec.FixedIP, netip.Addr{}))
 	if err != nil {
 		return binding{}, err
@@ -48,7 +51,10 @@ func (s *Service) wish(ctx context.Context, tx l3.Tx, who l3.Caller, f l3.Floati
 			return binding{}, alreadyBound(f, p.ID, fixed.IPAddress)
 		}
 	}
-	return binding{p.ID, fixed.IPAddress, router}, err
+	if err != nil {
+		return binding{}, err
+	}
+	return binding{p.ID, fixed.IPAddress, router}, notForwarding(ctx, tx, f)
 }
 
 func alreadyBound(f l3.FloatingIP, port string, fixed netip.Addr) error {
@@ -174,18 +180,14 @@ func (in Intent) mayTranslate(a netip.Addr) error {
 	return nil
 }
 
-// portLeaves unbinds the floating IPs of a port that goes away; where addresses are named, only
-// those that stand for them.
-func (s *Service) portLeaves(ctx context.Context, w *work, p l3.Port, gone ...netip.Addr) error {
+// portLeaves unbinds the floating IPs of a port that goes away, and ends the forwardings to it.
+func (s *Service) portLeaves(ctx context.Context, w *work, p l3.Port) error {
 	bound, err := w.FloatingIPs().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("port_id", p.ID)}})
 	if err != nil {
 		return err
 	}
 	for i := range bound {
 		f := &bound[i]
-		if len(gone) > 0 && !slices.Contains(gone, f.FixedIP) {
-			continue
-		}
 		if err := s.bindTo(ctx, w, f, binding{}); err != nil {
 			return err
 		}
@@ -194,5 +196,5 @@ func (s *Service) portLeaves(ctx context.Context, w *work, p l3.Port, gone ...ne
 			return err
 		}
 	}
-	return nil
+	return s.forwardingsLeave(ctx, w, l3.Port{Meta: p.Meta})
 }

@@ -85,7 +85,33 @@ func (w *walk) steps() []step {
 	bind := step{"bind", func() error {
 		return w.tryBind(w.member, fip, l3.FloatingIPSpec{PortID: &port.ID, Distributed: new(pick(w, []bool{false, true, true}))})
 	}}
+	forward := step{"forward", func() error {
+		first, proto := uint16(1+w.rand.IntN(9)), pick(w, []string{"tcp", "udp"})
+		ports := fmt.Sprintf("%s %d:%d %d", proto, first, first+uint16(w.rand.IntN(3)), 1+w.rand.IntN(9))
+		return w.tryForward(fip, pf(port, ports))
+	}}
+	forwarded := func(do func(l3.PortForwarding) error) error {
+		all := ok(w.ListPortForwardings(ctx, w.member, fip.ID, l3.Query{}))(w.rig)
+		if len(all) == 0 {
+			return notFoundHere
+		}
+		return do(pick(w, all))
+	}
 	return []step{
+		forward, forward, forward,
+		{"forward elsewhere", func() error {
+			return forwarded(func(f l3.PortForwarding) error {
+				_, err := w.UpdatePortForwarding(ctx, w.member, fip.ID, f.ID, l3.PortForwardingSpec{PortID: &port.ID, ExternalPort: new(1 + w.rand.IntN(9))}, l3.If{})
+				return err
+			})
+		}},
+		{"end forwarding", func() error {
+			return forwarded(func(f l3.PortForwarding) error { return w.DeletePortForwarding(ctx, w.member, fip.ID, f.ID, l3.If{}) })
+		}},
+		{"another address", func() error {
+			_, err := w.UpdatePort(ctx, w.member, port.ID, l3.PortSpec{FixedIPs: &[]l3.FixedIPSpec{{SubnetID: port.FixedIPs[0].SubnetID}}}, l3.If{})
+			return err
+		}},
 		bind, bind, bind, bind, // seldom possible
 		{"attach subnet", func() error { _, err := w.add(router.ID, l3.InterfaceSpec{SubnetID: subnet.ID}); return err }},
 		{"attach port", func() error { _, err := w.add(router.ID, l3.InterfaceSpec{PortID: port.ID}); return err }},
@@ -131,6 +157,8 @@ func (w *walk) steps() []step {
 		}},
 	}
 }
+
+var notFoundHere = l3.Refuse(l3.ErrNotFound, "Nothing", "there is none")
 
 // step is a request.
 type step struct {
@@ -185,6 +213,9 @@ func (w *walk) look() {
 func (w *walk) clean() {
 	ctx := w.Context()
 	for _, f := range w.fips {
+		for _, pf := range ok(w.ListPortForwardings(ctx, w.member, f.ID, l3.Query{}))(w.rig) {
+			require.NoError(w, w.DeletePortForwarding(ctx, w.member, f.ID, pf.ID, l3.If{}))
+		}
 		require.NoError(w, w.DeleteFloatingIP(ctx, w.member, f.ID, l3.If{}))
 	}
 	for _, router := range w.routers {

@@ -35,6 +35,10 @@ func TestIndexes(t *testing.T) {
 			uses(t, s, l3.Tx.FloatingIPs, by("router_id", "r"), "floatingips_router")
 			uses(t, s, l3.Tx.FloatingIPs, by("floating_ip_address", "a", "b"), "floatingips_address")
 			uses(t, s, l3.Tx.FloatingIPs, by("port_id", "r"), "floatingips_") // either of two
+			uses(t, s, l3.Tx.PortForwardings, by("floatingip_id", "f", "g"), "port_forwardings_external")
+			uses(t, s, l3.Tx.PortForwardings, by("internal_port_id", "p"), "port_forwardings_internal")
+			uses(t, s, l3.Tx.PortForwardings, by("router_id", "r"), "port_forwardings_router")
+			uses(t, s, l3.Tx.PortForwardings, by("project_id", "p"), "port_forwardings_project")
 			uses(t, s, l3.Tx.SecurityGroupRules, by("security_group_id", "g"), "security_group_rules_group")
 			uses(t, s, l3.Tx.RBACPolicies, by("object_id", "n"), "rbac_policies_object")
 			uses(t, s, l3.Tx.Agents, by("host", "h"), "agents_host")

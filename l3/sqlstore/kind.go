@@ -25,6 +25,7 @@ type kinds struct {
 	routers            *resource[l3.Router]
 	routerStates       *resource[l3.RouterState]
 	floatingIPs        *resource[l3.FloatingIP]
+	portForwardings    *resource[l3.PortForwarding]
 	securityGroups     *resource[l3.SecurityGroup]
 	securityGroupRules *resource[l3.SecurityGroupRule]
 	rbacPolicies       *resource[l3.RBACPolicy]
@@ -42,6 +43,7 @@ func newKinds(d dialect) *kinds {
 		routers:            withMeta[l3.Router](d, l3.KindRouter),
 		routerStates:       newResource(d, "router_states", func(r *l3.RouterState) string { return r.ID }),
 		floatingIPs:        withMeta[l3.FloatingIP](d, l3.KindFloatingIP),
+		portForwardings:    withMeta[l3.PortForwarding](d, l3.KindPortForwarding),
 		securityGroups:     withMeta[l3.SecurityGroup](d, l3.KindSecurityGroup),
 		securityGroupRules: withMeta[l3.SecurityGroupRule](d, l3.KindSecurityGroupRule),
 		rbacPolicies:       withMeta[l3.RBACPolicy](d, l3.KindRBACPolicy),

@@ -27,6 +27,9 @@ func (t *tx) RouterStates() l3.RouterStates {
 func (t *tx) FloatingIPs() l3.Table[l3.FloatingIP] {
 	return table[l3.FloatingIP]{t, t.kinds.floatingIPs}
 }
+func (t *tx) PortForwardings() l3.Table[l3.PortForwarding] {
+	return table[l3.PortForwarding]{t, t.kinds.portForwardings}
+}
 func (t *tx) RBACPolicies() l3.Table[l3.RBACPolicy] {
 	return table[l3.RBACPolicy]{t, t.kinds.rbacPolicies}
 }
