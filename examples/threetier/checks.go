@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/l3kit/l3kit/internal/test/lab"
 )
 
@@ -14,6 +16,8 @@ import (
 const unanswered = 300 * time.Millisecond
 
 const publicURL = "http://" + publicAddr
+
+var forwardedURL = fmt.Sprintf("http://%s:%d", forwardAddr, forwardPort)
 
 // requests follows requests through the router, in every direction.
 func requests(ctx context.Context, s *site, out *report) {
@@ -39,6 +43,18 @@ func requests(ctx context.Context, s *site, out *report) {
 		p, err := get(ctx, c.from, "", c.url)
 		out.equal(c.claim, c.want, saw(p, 0), err)
 	}
+
+	p, err = get(ctx, s.provider, clientAddr, forwardedURL)
+	out.equal("the client gets db's page by a forwarded port", "db", tiers(p), err)
+	out.equal("  db was asked by the client itself", clientAddr, saw(p, 0), err)
+	_, err = get(ctx, s.provider, clientAddr, "http://"+forwardAddr)
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		err = nil
+	case err == nil:
+		err = errors.New("it answered")
+	}
+	out.check("  the other ports of that address are closed", "connection refused", err)
 
 	seen, err := refused(ctx, s.intruder, "http://"+dbAddr)
 	if err == nil && s.servers["db"].heard(intruderAddr) {

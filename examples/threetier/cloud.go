@@ -10,6 +10,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/portforwarding"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/mtu"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
@@ -30,14 +31,18 @@ type cloud struct {
 	networks map[string]*network
 	ports    map[string]dataplane.Port // of machines, by address
 	routerID string
-	public   string // ID of the floating IP
+
+	// IDs
+	public     string // the floating IP of www
+	shared     string // the floating IP whose ports are forwarded
+	forwarding string
 }
 
 type network struct {
 	networks.Network
 	provider.NetworkProviderExt
 	mtu.NetworkMTUExt
-	subnetID string
+	subnetIDs []string // as in the plan: IPv4 first
 }
 
 // apiAddr is where allinone serves the API, on its machine's loopback device.
@@ -66,14 +71,14 @@ func (c *cloud) makeNetworks(ctx context.Context) error {
 		if err := networks.Create(ctx, c.client, options).ExtractInto(n); err != nil {
 			return fmt.Errorf("create network %s: %w", plan.name, err)
 		}
-		gateway := plan.gateway
-		s, err := subnets.Create(ctx, c.client, subnets.CreateOpts{
-			NetworkID: n.ID, Name: plan.name, CIDR: plan.cidr, IPVersion: gophercloud.IPv4, GatewayIP: &gateway,
-		}).Extract()
-		if err != nil {
-			return fmt.Errorf("create subnet %s: %w", plan.name, err)
+		for _, options := range plan.subnets {
+			options.NetworkID, options.Name = n.ID, plan.name
+			s, err := subnets.Create(ctx, c.client, options).Extract()
+			if err != nil {
+				return fmt.Errorf("create subnet %s: %w", options.CIDR, err)
+			}
+			n.subnetIDs = append(n.subnetIDs, s.ID)
 		}
-		n.subnetID = s.ID
 		c.networks[plan.name] = n
 	}
 	return nil
@@ -82,24 +87,42 @@ func (c *cloud) makeNetworks(ctx context.Context) error {
 // port asks for a machine's port, with an address of its own choosing, bound to a host unless that
 // is empty, and returns what wiring needs of it.
 func (c *cloud) port(ctx context.Context, networkName, address, host string) (p dataplane.Port, err error) {
-	n := c.networks[networkName]
-	made, err := ports.Create(ctx, c.client, portsbinding.CreateOptsExt{HostID: host, CreateOptsBuilder: ports.CreateOpts{
-		NetworkID: n.ID, FixedIPs: []ports.IP{{SubnetID: n.subnetID, IPAddress: address}},
-	}}).Extract()
-	if err != nil {
-		return p, fmt.Errorf("create port %s: %w", address, err)
-	}
-	mac, err := dataplane.ParseMAC(made.MACAddress)
-	p = dataplane.Port{ID: made.ID, Network: n.segment(), MAC: mac, MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(address), 24)}}
+	p, _, err = c.makePort(ctx, networkName, host, ports.IP{SubnetID: c.networks[networkName].subnetIDs[0], IPAddress: address})
+	p.Addrs = []netip.Prefix{netip.PrefixFrom(addr(address), 24)}
 	c.ports[address] = p
 	return p, err
 }
 
-// makeRouter asks for the router: gateway, interfaces and the extra route; and for the floating IP
-// of www, whose answer is the last.
+// selfConfigured asks for the port of a machine that is not told its address, and returns the
+// address that the API expects the machine to give itself (RFC 4862).
+func (c *cloud) selfConfigured(ctx context.Context, networkName, host string) (p dataplane.Port, address string, err error) {
+	p, address, err = c.makePort(ctx, networkName, host, ports.IP{SubnetID: c.networks[networkName].subnetIDs[1]})
+	c.ports[address] = p
+	return p, address, err
+}
+
+func (c *cloud) makePort(ctx context.Context, networkName, host string, ip ports.IP) (p dataplane.Port, address string, err error) {
+	n := c.networks[networkName]
+	made, err := ports.Create(ctx, c.client, portsbinding.CreateOptsExt{HostID: host, CreateOptsBuilder: ports.CreateOpts{
+		NetworkID: n.ID, FixedIPs: []ports.IP{ip},
+	}}).Extract()
+	if err != nil {
+		return p, "", fmt.Errorf("create port %s on %s: %w", ip.IPAddress, networkName, err)
+	}
+	mac, err := dataplane.ParseMAC(made.MACAddress)
+	return dataplane.Port{ID: made.ID, Network: n.segment(), MAC: mac, MTU: n.MTU}, made.FixedIPs[0].IPAddress, err
+}
+
+// makeRouter asks for the router: gateway, interfaces and the extra route; for a port that is
+// forwarded to db; and for the floating IP of www, whose answer is the last.
 func (c *cloud) makeRouter(ctx context.Context) error {
+	beyond := c.networks[outside]
 	r, err := routers.Create(ctx, c.client, routers.CreateOpts{
-		Name: "demo", Distributed: &c.distributed, GatewayInfo: &routers.GatewayInfo{NetworkID: c.networks[outside].ID},
+		Name: "demo", Distributed: &c.distributed, GatewayInfo: &routers.GatewayInfo{
+			NetworkID: beyond.ID, ExternalFixedIPs: []routers.ExternalFixedIP{
+				{SubnetID: beyond.subnetIDs[0], IPAddress: routerAddr}, {SubnetID: beyond.subnetIDs[1], IPAddress: router6Addr},
+			},
+		},
 	}).Extract()
 	if err != nil {
 		return fmt.Errorf("create router: %w", err)
@@ -109,21 +132,44 @@ func (c *cloud) makeRouter(ctx context.Context) error {
 		if !plan.routed {
 			continue
 		}
-		_, err := routers.AddInterface(ctx, c.client, r.ID, routers.AddInterfaceOpts{SubnetID: c.networks[plan.name].subnetID}).Extract()
-		if err != nil {
-			return fmt.Errorf("add interface %s: %w", plan.name, err)
+		for _, id := range c.networks[plan.name].subnetIDs {
+			if _, err := routers.AddInterface(ctx, c.client, r.ID, routers.AddInterfaceOpts{SubnetID: id}).Extract(); err != nil {
+				return fmt.Errorf("add interface %s: %w", plan.name, err)
+			}
 		}
 	}
 	if err := c.setRoutes(ctx, routers.Route{DestinationCIDR: archiveCIDR, NextHop: applAddr}); err != nil {
 		return err
 	}
+	if err := c.forward(ctx); err != nil {
+		return err
+	}
 	f, err := floatingips.Create(ctx, c.client, floatingips.CreateOpts{
-		FloatingNetworkID: c.networks[outside].ID, FloatingIP: publicAddr, PortID: c.ports[wwwAddr].ID,
+		FloatingNetworkID: beyond.ID, FloatingIP: publicAddr, PortID: c.ports[wwwAddr].ID,
 	}).Extract()
 	if err != nil {
 		return fmt.Errorf("create floating IP: %w", err)
 	}
 	c.public = f.ID
+	return nil
+}
+
+// forward asks for a port of an external address to lead to db.
+func (c *cloud) forward(ctx context.Context) error {
+	f, err := floatingips.Create(ctx, c.client, floatingips.CreateOpts{
+		FloatingNetworkID: c.networks[outside].ID, FloatingIP: forwardAddr,
+	}).Extract()
+	if err != nil {
+		return fmt.Errorf("create floating IP: %w", err)
+	}
+	c.shared = f.ID
+	p, err := portforwarding.Create(ctx, c.client, f.ID, portforwarding.CreateOpts{
+		Protocol: "tcp", ExternalPort: forwardPort, InternalPortID: c.ports[dbAddr].ID, InternalIPAddress: dbAddr, InternalPort: 80,
+	}).Extract()
+	if err != nil {
+		return fmt.Errorf("create port forwarding: %w", err)
+	}
+	c.forwarding = p.ID
 	return nil
 }
 
@@ -171,8 +217,13 @@ func (c *cloud) applied(ctx context.Context) error {
 
 // remove asks for all of it to be deleted, in the order that the rules want.
 func (c *cloud) remove(ctx context.Context) error {
-	if err := floatingips.Delete(ctx, c.client, c.public).ExtractErr(); err != nil {
-		return fmt.Errorf("delete floating IP: %w", err)
+	if err := portforwarding.Delete(ctx, c.client, c.shared, c.forwarding).ExtractErr(); err != nil {
+		return fmt.Errorf("delete port forwarding: %w", err)
+	}
+	for _, id := range []string{c.public, c.shared} {
+		if err := floatingips.Delete(ctx, c.client, id).ExtractErr(); err != nil {
+			return fmt.Errorf("delete floating IP: %w", err)
+		}
 	}
 	if err := c.setRoutes(ctx); err != nil {
 		return err
@@ -181,9 +232,11 @@ func (c *cloud) remove(ctx context.Context) error {
 		if !plan.routed {
 			continue
 		}
-		_, err := routers.RemoveInterface(ctx, c.client, c.routerID, routers.RemoveInterfaceOpts{SubnetID: c.networks[plan.name].subnetID}).Extract()
-		if err != nil {
-			return fmt.Errorf("remove interface %s: %w", plan.name, err)
+		for _, id := range c.networks[plan.name].subnetIDs {
+			_, err := routers.RemoveInterface(ctx, c.client, c.routerID, routers.RemoveInterfaceOpts{SubnetID: id}).Extract()
+			if err != nil {
+				return fmt.Errorf("remove interface %s: %w", plan.name, err)
+			}
 		}
 	}
 	if err := routers.Delete(ctx, c.client, c.routerID).ExtractErr(); err != nil {

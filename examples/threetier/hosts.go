@@ -13,13 +13,14 @@ import (
 )
 
 const spreadStory = `
-The router is distributed. host1 has www; host2 has app, the appliance, and a standby of db; host3 has
-db and archive; each of them routes for its own. host4 and host5 are network nodes, and either can have
-what is left: the router's own address, and source NAT. VXLAN joins the hosts.
+The router is distributed. host1 has www and the sensor; host2 has app, the appliance, and a standby
+of db; host3 has db and archive; each of them routes for its own. host4 and host5 are network nodes,
+and either can have what is left: the router's own address, source NAT, and the forwarded port. VXLAN
+joins the hosts.
 `
 
 // places are where the tiers are at first: indexes of hosts.
-var places = map[string]int{"www": 0, "app": 1, "appliance": 1, "standby": 1, "db": 2, "archive": 2}
+var places = map[string]int{"www": 0, "sensor": 0, "app": 1, "appliance": 1, "standby": 1, "db": 2, "archive": 2}
 
 const (
 	computeHosts = 3

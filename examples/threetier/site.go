@@ -29,6 +29,9 @@ type site struct {
 	provider, intruder, www, app, appliance, archive, db *lab.Host
 	standby                                              *lab.Host // only with a cluster
 
+	sensor     *lab.Host
+	sensorAddr string // that the API expects it to give itself
+
 	servers map[string]*tier
 }
 
@@ -120,7 +123,9 @@ type member struct {
 // machines. Those of the tenant have the ports that the API gave them.
 func (s *site) populate(ctx context.Context) error {
 	members := []member{
-		{&s.provider, nil, lab.Spec{Name: "provider", Local: []netip.Addr{addr(clientAddr)}, Ports: s.outsidePort(providerAddr)}},
+		{&s.provider, nil, lab.Spec{Name: "provider", Local: []netip.Addr{addr(clientAddr), addr(client6Addr)}, Ports: s.outsidePort(providerAddr, provider6Addr), Routes: []dataplane.Route{
+			{Dest: netip.MustParsePrefix(sensorCIDR), NextHop: addr(router6Addr)},
+		}}},
 		{&s.intruder, nil, lab.Spec{Name: "intruder", NextHops: hops(routerAddr), Ports: s.outsidePort(intruderAddr)}},
 		{&s.www, [][2]string{{"www", wwwAddr}}, lab.Spec{Name: "www", NextHops: hops("10.0.1.1")}},
 		{&s.app, [][2]string{{"app", appAddr}}, lab.Spec{Name: "app", NextHops: hops("10.0.2.1")}},
@@ -147,16 +152,24 @@ func (s *site) populate(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.attachSensor(ctx)
 }
 
 // beyond reports whether a host is of the outside world.
 func beyond(host string) bool { return host == "provider" || host == "intruder" }
 
 // outsidePort is a port of somebody whom the API does not know, on the outside network.
-func (s *site) outsidePort(a string) []dataplane.Port {
+func (s *site) outsidePort(addrs ...string) []dataplane.Port {
 	n := s.cloud.networks[outside]
-	return []dataplane.Port{{Network: n.segment(), MTU: n.MTU, Addrs: []netip.Prefix{netip.PrefixFrom(addr(a), 24)}}}
+	p := dataplane.Port{Network: n.segment(), MTU: n.MTU}
+	for _, a := range addrs {
+		bits := 24
+		if addr(a).Is6() {
+			bits = 64
+		}
+		p.Addrs = append(p.Addrs, netip.PrefixFrom(addr(a), bits))
+	}
+	return []dataplane.Port{p}
 }
 
 func hops(a string) []netip.Addr { return []netip.Addr{addr(a)} }

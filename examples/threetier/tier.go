@@ -41,7 +41,7 @@ type page struct {
 func (t *tier) start() error {
 	var l net.Listener
 	err := t.host.Do(func() (err error) {
-		if l, err = net.Listen("tcp4", ":80"); err == nil {
+		if l, err = net.Listen("tcp", ":80"); err == nil {
 			t.echoes, err = net.ListenUDP("udp4", &net.UDPAddr{Port: echoPort})
 		}
 		return err

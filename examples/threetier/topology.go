@@ -3,6 +3,9 @@ package main
 import (
 	"net/netip"
 
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+
 	"github.com/l3kit/l3kit/internal/test/deployment"
 )
 
@@ -14,15 +17,16 @@ const picture = `
                  │
           provider 203.0.113.1        intruder 203.0.113.66
                  └───────────────┬───────────────┘
-                                 │ 203.0.113.2, and 203.0.113.10 for www
+                                 │ 203.0.113.2, 203.0.113.10 for www, 203.0.113.11 for ports
                              ┌───┴────┐
                              │ router │
                              └─┬─┬──┬─┘
              ┌─────────────────┘ │  └────────────────┐
         10.0.1.0/24         10.0.2.0/24         10.0.3.0/24
-             │               │       │               │
-            www             app   appliance          db
-         10.0.1.10    10.0.2.10   10.0.2.254     10.0.3.10
+     2001:db8:1::/64         │       │               │
+         │       │           │       │               │
+      sensor    www         app   appliance          db
+             10.0.1.10  10.0.2.10  10.0.2.254    10.0.3.10
                                      │
                                 10.0.4.0/24 ─── archive 10.0.4.10
 `
@@ -41,6 +45,14 @@ const (
 	standbyAddr  = "10.0.3.11"  // of db's standby, if the router is distributed
 	virtualAddr  = "10.0.3.100" // which db has, or its standby
 
+	forwardAddr = "203.0.113.11" // of which a port leads to db
+	forwardPort = 8080
+
+	client6Addr   = "2001:db8:7::7"
+	provider6Addr = "2001:db8:f::1"
+	router6Addr   = "2001:db8:f::2"
+	sensorCIDR    = "2001:db8:1::/64"
+
 	archiveCIDR = "10.0.4.0/24"
 )
 
@@ -50,14 +62,33 @@ const outside = deployment.Physical
 
 // plans are the networks that the API is asked for.
 var plans = []struct {
-	name, cidr, gateway string
-	routed              bool // the router has an interface there
+	name    string
+	subnets []subnets.CreateOpts
+	routed  bool // the router has an interface there
 }{
-	{name: outside, cidr: "203.0.113.0/24", gateway: providerAddr},
-	{name: "www", cidr: "10.0.1.0/24", gateway: "10.0.1.1", routed: true},
-	{name: "app", cidr: "10.0.2.0/24", gateway: "10.0.2.1", routed: true},
-	{name: "db", cidr: "10.0.3.0/24", gateway: "10.0.3.1", routed: true},
-	{name: "archive", cidr: archiveCIDR, gateway: "10.0.4.1"},
+	{name: outside, subnets: []subnets.CreateOpts{
+		subnet("203.0.113.0/24", providerAddr), subnet("2001:db8:f::/64", provider6Addr),
+	}},
+	{name: "www", routed: true, subnets: []subnets.CreateOpts{
+		subnet("10.0.1.0/24", "10.0.1.1"), advertised(subnet(sensorCIDR, "2001:db8:1::1")),
+	}},
+	{name: "app", routed: true, subnets: []subnets.CreateOpts{subnet("10.0.2.0/24", "10.0.2.1")}},
+	{name: "db", routed: true, subnets: []subnets.CreateOpts{subnet("10.0.3.0/24", "10.0.3.1")}},
+	{name: "archive", subnets: []subnets.CreateOpts{subnet(archiveCIDR, "10.0.4.1")}},
+}
+
+func subnet(cidr, gateway string) subnets.CreateOpts {
+	o := subnets.CreateOpts{CIDR: cidr, GatewayIP: &gateway, IPVersion: gophercloud.IPv4}
+	if addr(gateway).Is6() {
+		o.IPVersion = gophercloud.IPv6
+	}
+	return o
+}
+
+// advertised has the router tell the workloads how to configure themselves.
+func advertised(o subnets.CreateOpts) subnets.CreateOpts {
+	o.IPv6AddressMode, o.IPv6RAMode = "slaac", "slaac"
+	return o
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
