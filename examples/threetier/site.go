@@ -123,9 +123,10 @@ type member struct {
 // machines. Those of the tenant have the ports that the API gave them.
 func (s *site) populate(ctx context.Context) error {
 	members := []member{
-		{&s.provider, nil, lab.Spec{Name: "provider", Local: []netip.Addr{addr(clientAddr), addr(client6Addr)}, Ports: s.outsidePort(providerAddr, provider6Addr), Routes: []dataplane.Route{
-			{Dest: netip.MustParsePrefix(sensorCIDR), NextHop: addr(router6Addr)},
-		}}},
+		{&s.provider, nil, lab.Spec{
+			Name: "provider", Local: []netip.Addr{addr(clientAddr), addr(client6Addr)}, Ports: s.outsidePort(providerAddr, provider6Addr),
+			Routes: []dataplane.Route{{Dest: netip.MustParsePrefix(sensorCIDR), NextHop: addr(router6Addr)}},
+		}},
 		{&s.intruder, nil, lab.Spec{Name: "intruder", NextHops: hops(routerAddr), Ports: s.outsidePort(intruderAddr)}},
 		{&s.www, [][2]string{{"www", wwwAddr}}, lab.Spec{Name: "www", NextHops: hops("10.0.1.1")}},
 		{&s.app, [][2]string{{"app", appAddr}}, lab.Spec{Name: "app", NextHops: hops("10.0.2.1")}},

@@ -24,6 +24,10 @@ func main() {
 	only := flag.String("run", "", "measure only what matches this regular expression")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to, for go tool pprof")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q: choose measurements by -run REGEXP\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	// A measurement that is interrupted still takes its machines away, which no further signal
 	// keeps it from.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
