@@ -76,7 +76,7 @@ func renderInside(c namespace.Change, have, want ruleset) {
 // are forwarded before and after, and those that differ.
 func renderForwardings(c namespace.Change, have, want ruleset) (before, after, changed []dataplane.FloatingIP) {
 	d := c.Since.Forwardings
-	type lists struct{ before, after []dataplane.PortForwarding }
+	type lists struct{ before, after []*dataplane.PortForwarding }
 	touched := map[netip.Addr]*lists{}
 	for _, f := range slices.Concat(d.Removed, d.Added) {
 		touched[f.Addr] = &lists{}
@@ -91,12 +91,13 @@ func renderForwardings(c namespace.Change, have, want ruleset) (before, after, c
 		if t == nil {
 			continue
 		}
-		t.after = append(t.after, *f)
+		t.after = append(t.after, f)
 		if !added[*f] {
-			t.before = append(t.before, *f)
+			t.before = append(t.before, f)
 		}
 	}
-	for _, f := range d.Removed {
+	for i := range d.Removed {
+		f := &d.Removed[i]
 		touched[f.Addr].before = append(touched[f.Addr].before, f)
 	}
 	after = forwarders(c.Want.PortForwardings)

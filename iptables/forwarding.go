@@ -87,7 +87,7 @@ func (p ports) match() string {
 
 // divide returns the parts of a list that chains of their own are for, in order, and the rest. The
 // list is in order, and so are the parts.
-func (p ports) divide(list []dataplane.PortForwarding) (rest []dataplane.PortForwarding, limbs []limb) {
+func (p ports) divide(list []*dataplane.PortForwarding) (rest []*dataplane.PortForwarding, limbs []limb) {
 	if len(list) <= maxForwardings || len(p.digits) == portDigits-1 {
 		return list, nil
 	}
@@ -98,24 +98,25 @@ func (p ports) divide(list []dataplane.PortForwarding) (rest []dataplane.PortFor
 		}
 		return port >> shift
 	}
-	var last uint16 // of the last limb
-	for i := range list {
-		f := &list[i]
-		first := digit(f.Ports.First)
-		n := len(limbs)
-		if first != digit(f.Ports.Last) {
-			rest = append(rest, *f)
-			continue
+	whole := make([]*dataplane.PortForwarding, 0, len(list)) // of one digit: a limb is a run of these
+	for _, f := range list {
+		if digit(f.Ports.First) == digit(f.Ports.Last) {
+			whole = append(whole, f)
+		} else {
+			rest = append(rest, f)
 		}
-		if n == 0 || first != last || limbs[n-1].proto != f.Proto {
-			next := ports{addr: p.addr, proto: f.Proto}
-			if p.proto != "" {
-				next.digits = p.digits + strconv.FormatUint(uint64(first&(1<<digitBits-1)), 1<<digitBits)
-			}
-			limbs, last = append(limbs, limb{ports: next}), first
-			n++
+	}
+	for len(whole) > 0 {
+		proto, first := whole[0].Proto, digit(whole[0].Ports.First)
+		n := slices.IndexFunc(whole, func(f *dataplane.PortForwarding) bool { return f.Proto != proto || digit(f.Ports.First) != first })
+		if n < 0 {
+			n = len(whole)
 		}
-		limbs[n-1].list = append(limbs[n-1].list, *f)
+		next := limb{ports{addr: p.addr, proto: proto}, whole[:n]}
+		if p.proto != "" {
+			next.digits = p.digits + strconv.FormatUint(uint64(first&(1<<digitBits-1)), 1<<digitBits)
+		}
+		limbs, whole = append(limbs, next), whole[n:]
 	}
 	return rest, limbs
 }
@@ -123,25 +124,27 @@ func (p ports) divide(list []dataplane.PortForwarding) (rest []dataplane.PortFor
 // limb is a part of a list of forwardings that has a chain of its own.
 type limb struct {
 	ports
-	list []dataplane.PortForwarding
+	list []*dataplane.PortForwarding
 }
 
-func (p ports) rules(list []dataplane.PortForwarding) []rule {
+// rules are those of the chain for a list, and the limbs that they lead on to.
+func (p ports) rules(list []*dataplane.PortForwarding) (rules []rule, limbs []limb) {
 	rest, limbs := p.divide(list)
-	rules := make([]rule, 0, len(rest)+len(limbs))
+	rules = make([]rule, 0, len(rest)+len(limbs))
 	for _, f := range rest {
-		rules = append(rules, rule{spec: forwardingSpec(f)})
+		rules = append(rules, rule{spec: forwardingSpec(*f)})
 	}
 	for _, l := range limbs {
 		rules = append(rules, rule{spec: l.match() + " -g " + l.chain()})
 	}
-	return rules
+	return rules, limbs
 }
 
 // growPorts writes the chains of all addresses that ports are forwarded of.
 func growPorts(into *table, list []dataplane.PortForwarding) {
-	byAddr := map[netip.Addr][]dataplane.PortForwarding{}
-	for _, f := range list {
+	byAddr := map[netip.Addr][]*dataplane.PortForwarding{}
+	for i := range list {
+		f := &list[i]
 		byAddr[f.Addr] = append(byAddr[f.Addr], f)
 	}
 	nothing := &table{chains: map[string][]rule{}}
@@ -152,8 +155,8 @@ func growPorts(into *table, list []dataplane.PortForwarding) {
 }
 
 // growChangedPorts writes those chains of an address alone that differ between two lists of
-// forwardings.
-func growChangedPorts(have, want *table, a netip.Addr, before, after []dataplane.PortForwarding) {
+// forwardings. A forwarding that stays is the same value in both.
+func growChangedPorts(have, want *table, a netip.Addr, before, after []*dataplane.PortForwarding) {
 	sortPorts(before)
 	sortPorts(after)
 	var was *limb
@@ -163,8 +166,8 @@ func growChangedPorts(have, want *table, a netip.Addr, before, after []dataplane
 	limb{ports{addr: a}, after}.grow(have, want, was)
 }
 
-func sortPorts(list []dataplane.PortForwarding) {
-	slices.SortFunc(list, func(a, b dataplane.PortForwarding) int {
+func sortPorts(list []*dataplane.PortForwarding) {
+	slices.SortFunc(list, func(a, b *dataplane.PortForwarding) int {
 		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Ports.First, b.Ports.First))
 	})
 }
@@ -178,12 +181,10 @@ func (l limb) grow(have, want *table, was *limb) {
 	}
 	var before, after []limb
 	if was != nil {
-		have.chains[l.chain()] = l.rules(was.list)
-		_, before = l.divide(was.list)
+		have.chains[l.chain()], before = l.rules(was.list)
 	}
 	if len(l.list) > 0 {
-		want.chains[l.chain()] = l.rules(l.list)
-		_, after = l.divide(l.list)
+		want.chains[l.chain()], after = l.rules(l.list)
 	}
 	old := make(map[ports]*limb, len(before))
 	for i := range before {
