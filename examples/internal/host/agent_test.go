@@ -357,6 +357,7 @@ func TestCommands(t *testing.T) {
 	require.Empty(t, writes, "they look, beside the agent")
 	for _, want := range []string{
 		"router 5a1c0e3a-office\n  as it was applied\n", "epoch 1, revision 4", "qr-lan", "qg-wan", "203.0.113.2/24", "via 203.0.113.1, SNAT",
+		"FORWARDED    PROTOCOL  PORTS      FIXED IP  PORTS\n  203.0.113.6  tcp       8080-8089  10.0.1.5  80-89\n",
 		"PORT      DEVICE  ADDRESSES", "FLOATING IP  FIXED IP  PACKETS IN  BYTES IN  PACKETS OUT  BYTES OUT\n  203.0.113.5  10.0.1.5 ",
 	} {
 		require.Contains(t, text, want)

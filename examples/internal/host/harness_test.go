@@ -254,7 +254,7 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) Write(b []byte) (int, error) { return len(b), nil }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 
-// office is a router with a workload's floating IP.
+// office is a router with a workload's floating IP, and forwarded ports.
 func office() dataplane.Router {
 	return dataplane.Router{
 		ID: "5a1c0e3a-office",
@@ -267,6 +267,10 @@ func office() dataplane.Router {
 			Addrs: []netip.Prefix{netip.MustParsePrefix("203.0.113.2/24")},
 		}},
 		FloatingIPs: []dataplane.FloatingIP{{ID: "f", Addr: netip.MustParseAddr("203.0.113.5"), Fixed: netip.MustParseAddr("10.0.1.5")}},
+		PortForwardings: []dataplane.PortForwarding{{
+			ID: "pf", Proto: dataplane.TCP, Addr: netip.MustParseAddr("203.0.113.6"), Ports: dataplane.PortRange{First: 8080, Last: 8089},
+			Fixed: netip.MustParseAddr("10.0.1.5"), FixedPorts: dataplane.PortRange{First: 80, Last: 89},
+		}},
 	}
 }
 

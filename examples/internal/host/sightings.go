@@ -61,6 +61,13 @@ func (s sighting) print(b *strings.Builder) {
 		line(table, f.Addr.String(), f.Fixed.String(), fmt.Sprint(c.In.Packets), fmt.Sprint(c.In.Bytes), fmt.Sprint(c.Out.Packets), fmt.Sprint(c.Out.Bytes))
 	}
 	_ = table.Flush()
+	if len(s.Applied.PortForwardings) > 0 {
+		line(table, "FORWARDED", "PROTOCOL", "PORTS", "FIXED IP", "PORTS")
+	}
+	for _, f := range s.Applied.PortForwardings {
+		line(table, f.Addr.String(), string(f.Proto), f.Ports.String(), f.Fixed.String(), f.FixedPorts.String())
+	}
+	_ = table.Flush()
 	if len(s.Applied.Routes) > 0 {
 		line(table, "ROUTE", "NEXT HOP")
 	}
