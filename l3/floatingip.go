@@ -15,6 +15,8 @@ type FloatingIP struct {
 	RouterID      string     `json:"router_id"`   // that translates; empty: unbound
 	Distributed   bool       `json:"distributed"` // a distributed router translates it on the host of its port, if that can; false: at the centre
 	StateRevision uint64     `json:"generation"`  // of the router's [RouterState], with which it is translated; 0: it is not
+	DNSName       string     `json:"dns_name"`    // relative, lower case; for whoever serves DNS, like DNSDomain
+	DNSDomain     string     `json:"dns_domain"`  // with the dot at its end; empty: no name
 
 	// Holder is the instance of a distributed router that translates; zero: none does yet, or the
 	// router is not distributed.
@@ -56,5 +58,7 @@ type FloatingIPSpec struct {
 	PortID      *string     // empty: unbind
 	FixedIP     *netip.Addr
 	Distributed *bool     // nil: true
+	DNSName     *string   // at creation, with DNSDomain
+	DNSDomain   *string   // at creation
 	Tags        *[]string // at creation
 }

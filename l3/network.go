@@ -17,6 +17,7 @@ type Network struct {
 	AvailabilityZones   []string  `json:"availability_zones"`
 	AZHints             []string  `json:"availability_zone_hints"`
 	PortSecurityEnabled bool      `json:"port_security_enabled"`
+	DNSDomain           string    `json:"dns_domain"` // for whoever serves DNS; nothing here uses it
 
 	Subnets []string `json:"-"` // IDs, sorted; follows from the subnets
 }
@@ -42,6 +43,7 @@ type NetworkSpec struct {
 	Segments            *[]Segment
 	AZHints             *[]string
 	PortSecurityEnabled *bool
+	DNSDomain           *string
 	Tags                *[]string // at creation
 }
 

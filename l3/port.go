@@ -27,6 +27,8 @@ type Port struct {
 	AllowedAddressPairs []AddressPair `json:"allowed_address_pairs"`
 	ExtraDHCPOpts       []DHCPOption  `json:"extra_dhcp_opts"`
 	QoSPolicyID         string        `json:"qos_policy_id"`
+	DNSName             string        `json:"dns_name"`   // lower case; empty: each address has a name made of it
+	DNSDomain           string        `json:"dns_domain"` // lower case, with the dot at its end; empty: [DefaultDNSDomain]
 }
 
 // Who owns a port, by its DeviceOwner.
@@ -90,6 +92,8 @@ type PortSpec struct {
 	AllowedAddressPairs *[]AddressPair
 	ExtraDHCPOpts       *[]DHCPOption
 	QoSPolicyID         *string
+	DNSName             *string
+	DNSDomain           *string
 	Tags                *[]string // at creation
 }
 

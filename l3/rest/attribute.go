@@ -166,6 +166,7 @@ func (a attribute[R, S]) unlessNull() attribute[R, S] {
 const (
 	firewall  = "security groups are not enforced"
 	dhcp      = "there is no DHCP server"
+	dns       = "there is no DNS server"
 	elsewhere = "whoever plugs the port in can read it"
 )
 

@@ -42,6 +42,7 @@ var classes = map[string]string{
 	"port.fixed_ips.subnet_id": realised, "port.fixed_ips.ip_address": realised, "port.device_id": realised, "port.device_owner": realised,
 	"port.binding:host_id": realised, "port.binding:vnic_type": stored, "port.binding:profile": realised, // by migrating_to
 	"port.port_security_enabled": stored, "port.security_groups": stored, "port.qos_policy_id": stored,
+	"port.dns_name": stored, "port.dns_domain": stored, "network.dns_domain": stored, "floatingip.dns_name": stored, "floatingip.dns_domain": stored,
 	"port.allowed_address_pairs.ip_address": stored, "port.allowed_address_pairs.mac_address": stored,
 	"port.extra_dhcp_opts.opt_name": stored, "port.extra_dhcp_opts.opt_value": stored, "port.extra_dhcp_opts.ip_version": stored,
 

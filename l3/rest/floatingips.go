@@ -27,6 +27,8 @@ func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
 		field[R, S]("FixedIP", addrOrNo, given|found).parsedBy(orNothing(addrOrNo.parse)),
 		field[R, S]("RouterID", uuidOrNo, found),
 		field[R, S]("Distributed", boolean, given|found).orNull(true),
+		field[R, S]("DNSName", textOrNo, inPost|found).storedOnly(dns),
+		field[R, S]("DNSDomain", textOrNo, inPost|found).storedOnly(dns),
 		field[R, S]("Status", status, found),
 		shown[R, S]("status_reason", label, 0, func(r *R) string { return r.StatusReason }),
 		shown[R, S]("port_details", portDetails, 0, func(r *R) *l3.PortDetails { return r.PortDetails }),

@@ -43,6 +43,9 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field[R, S]("AllowedAddressPairs", list(addressPair), given).emptiedByNull().storedOnly(firewall),
 		field[R, S]("ExtraDHCPOpts", list(dhcpOption), given).emptiedByNull().storedOnly(dhcp),
 		field[R, S]("QoSPolicyID", uuidOrNo, given|found).storedOnly("there are no QoS policies"),
+		field[R, S]("DNSName", textOrNo, given|found).storedOnly(dns),
+		field[R, S]("DNSDomain", textOrNo, given|found).storedOnly(dns),
+		shown[R, S]("dns_assignment", list(dnsAssignment), 0, (*R).DNSAssignments),
 	)
 }
 
@@ -91,6 +94,12 @@ var (
 		field[l3.DHCPOption, l3.DHCPOption]("Name", label, given|needed),
 		field[l3.DHCPOption, l3.DHCPOption]("Value", textOrNo, given),
 		field[l3.DHCPOption, l3.DHCPOption]("IPVersion", ipVersion, given),
+	})
+
+	dnsAssignment = record(table[l3.DNSAssignment, any]{
+		field[l3.DNSAssignment, any]("Hostname", label, 0),
+		field[l3.DNSAssignment, any]("IPAddress", address, 0),
+		field[l3.DNSAssignment, any]("FQDN", label, 0),
 	})
 
 	// host is an address, or a prefix of addresses. One of full length is an address.

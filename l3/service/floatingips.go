@@ -39,6 +39,11 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 		return l3.FloatingIP{}, badRequest("BadRequest", "Bad floatingip request: Network %s is not a valid external network.", n.ID)
 	}
 	f := l3.FloatingIP{Meta: s.newMeta(owner, "", or(spec.Description, "")), NetworkID: n.ID, Distributed: or(spec.Distributed, true)}
+	setDNS(&f.DNSName, spec.DNSName)
+	setDNS(&f.DNSDomain, spec.DNSDomain)
+	if err := floatingDNS(f.DNSName, f.DNSDomain); err != nil {
+		return f, err
+	}
 	if f.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 		return f, err
 	}
@@ -176,6 +181,8 @@ func changeable(spec l3.FloatingIPSpec) error {
 	switch {
 	case spec.NetworkID != nil, spec.SubnetID != nil, spec.Address != nil, spec.ProjectID != nil:
 		return badRequest("HTTPBadRequest", "The network, the subnet, the address and the project of a floating IP cannot be updated")
+	case spec.DNSName != nil, spec.DNSDomain != nil:
+		return badRequest("HTTPBadRequest", "The dns_name and the dns_domain of a floating IP cannot be updated")
 	case spec.PortID == nil && or(spec.FixedIP, netip.Addr{}).IsValid():
 		return badRequest("BadRequest", "Bad floatingip request: fixed_ip_address cannot be specified without a port_id.")
 	}

@@ -29,6 +29,7 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who l3.Caller, spe
 		Shared: or(spec.Shared, false), External: or(spec.External, false), IsDefault: or(spec.IsDefault, false),
 		AvailabilityZones: []string{}, AZHints: notNil(or(spec.AZHints, nil)), PortSecurityEnabled: or(spec.PortSecurityEnabled, true),
 	}
+	setDNS(&n.DNSDomain, spec.DNSDomain)
 	if n.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 		return l3.Network{}, err
 	}
@@ -92,6 +93,9 @@ func (s *Service) mayUpdateNetwork(who l3.Caller, to l3.Relation, spec l3.Networ
 // checkNetwork holds a network to what does not depend on its segments.
 func checkNetwork(ctx context.Context, w *work, n l3.Network) error {
 	if err := texts(&n.Name, &n.Description); err != nil {
+		return err
+	}
+	if err := dnsDomain("dns_domain", n.DNSDomain); err != nil {
 		return err
 	}
 	if !n.IsDefault {
@@ -168,6 +172,7 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who l3.Caller, n *
 	set(&n.External, spec.External)
 	set(&n.IsDefault, spec.IsDefault)
 	set(&n.PortSecurityEnabled, spec.PortSecurityEnabled)
+	setDNS(&n.DNSDomain, spec.DNSDomain)
 	if spec.Segments != nil && !slices.Equal(*spec.Segments, n.Segments) {
 		return invalid("Invalid input for operation: provider attributes of a network cannot be changed.")
 	}

@@ -52,6 +52,8 @@ func applyPort(p *l3.Port, spec l3.PortSpec) error {
 	set(&p.Binding.VNICType, spec.VNICType)
 	set(&p.PortSecurityEnabled, spec.PortSecurityEnabled)
 	set(&p.QoSPolicyID, spec.QoSPolicyID)
+	setDNS(&p.DNSName, spec.DNSName)
+	setDNS(&p.DNSDomain, spec.DNSDomain)
 	set(&p.AllowedAddressPairs, spec.AllowedAddressPairs)
 	p.ExtraDHCPOpts = mergeDHCP(p.ExtraDHCPOpts, or(spec.ExtraDHCPOpts, nil))
 	if err := setProfile(&p.Binding, spec.Profile); err != nil {
@@ -66,6 +68,11 @@ func checkPort(p l3.Port, spec l3.PortSpec) error {
 		{"binding:host_id", p.Binding.HostID}, {"qos_policy_id", p.QoSPolicyID},
 	} {
 		if err := text(t.name, &t.value); err != nil {
+			return err
+		}
+	}
+	if spec.DNSName != nil || spec.DNSDomain != nil {
+		if err := portDNS(p); err != nil {
 			return err
 		}
 	}
