@@ -9,7 +9,7 @@ import (
 )
 
 func metadataDefects() []defect {
-	const clause = "P18-metadata"
+	const clause, atEdge = "P18-metadata", "P18-edge-metadata"
 	// answers changes what becomes of requests for metadata, that the router answers or not.
 	answers := func(answered bool, which func(dataplane.Packet) bool) func(*broken) {
 		return misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
@@ -37,6 +37,13 @@ func metadataDefects() []defect {
 			got["X-Instance-Id"] = forged["X-Instance-Id"]
 		})},
 		{clause, "the rest is lost", "gets another request", forges(func(_, got http.Header) { delete(got, "User-Agent") })},
+		{atEdge, "it knows nobody", "asks at 169.254.169.254: refused", misreads(proxied(false))},
+		{atEdge, "clients are translated", "the service takes it for [[203.0.113.101]", forges(func(_, got http.Header) {
+			if got.Get("X-Forwarded-For") == web1Addr.String() {
+				got.Set("X-Forwarded-For", fip1.String())
+			}
+		})},
+		{atEdge, "other instances are served", "peer to 169.254.169.254", answers(true, func(p dataplane.Packet) bool { return p.In == "transit" })},
 		{clause, "answers leave", "is of the metadata proxy", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
 			if asked(t.Packet) && t.Packet.Src == unrouted {
 				t.Verdict, t.Answered, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, false, "ext", addrs("203.0.113.1"), metadata, addr("203.0.113.1")

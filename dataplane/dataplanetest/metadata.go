@@ -41,6 +41,11 @@ func metadataClauses() []clause {
 			"X-Neutron-Router-ID who asks; no client can set these, or any that the service takes for a proxy's. Who is outside, or says so, gets nothing: " +
 			"metadata has passwords and keys. A process that has just started goes on, and without the proxy the addresses are refused.",
 		test: metadataProxy,
+	}, {
+		name: "P18-edge-metadata",
+		why: "Each instance of a distributed router serves the hosts on its own links, by their own addresses, wherever their floating IPs are. What " +
+			"another instance sends is never answered: that instance answers its own.",
+		test: metadataEdge,
 	}}
 }
 
@@ -101,6 +106,23 @@ func metadataProxy(s *scene) {
 	s.routers["r1"] = with(r, proxied(false))
 	s.check(probe{from: "web1", to: metadata, refused: true, near: "edge"}, probe{from: "seeker", to: metadata6.WithZone("eth0"), refused: true})
 	s.never(edge, "is of the metadata proxy", func(p Packet) bool { return p.Src.Addr() == metadata || p.Dst.Addr() == metadata })
+}
+
+func metadataEdge(s *scene) {
+	outside := stranger("stranger", "203.0.113.60", "2001:db8:1::60")
+	outside.Routes = append(outside.Routes, to(fip1.String(), metadata.String()+"/32")...)
+	s.attach(outside)
+	s.apply(with(edge(), proxied(true)))
+	s.cast("peer", "hub")
+	for name, client := range map[string]netip.Addr{"web1": web1Addr, "web2": web2Addr, "web3": web3Addr, "app1": app1Addr} {
+		s.metadata(name, netip.Addr{}, metadata, client)
+	}
+	s.metadata("web1", web1Addr6, metadata6, web1Addr6)
+	s.check(
+		probe{from: "web2", to: metadata, proto: dataplane.UDP, refused: true, near: "hub"},
+		probe{from: "peer", src: remoteApp, to: metadata, proto: dataplane.TCP, port: dataplane.MetadataPort},
+		probe{from: "stranger", to: metadata, proto: dataplane.TCP, port: dataplane.MetadataPort},
+	)
 }
 
 // metadata has a workload ask, which pretends to be another and to be a proxy.
