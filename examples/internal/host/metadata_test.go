@@ -62,6 +62,9 @@ func TestMetadata(t *testing.T) {
 	}}}
 	require.NoError(t, e.Run(t.Context(), &out))
 	require.Contains(t, out.String(), "the metadata proxy answers")
+	e.Check = true
+	require.NoError(t, e.Run(t.Context(), &out))
+	require.Contains(t, out.String(), "The kernel agrees")
 	out.Reset()
 	require.NoError(t, (&Plan{Machine: r.flags.Machine}).Run(t.Context(), &out))
 	require.Equal(t, "nothing to do\n", out.String())
