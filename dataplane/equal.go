@@ -64,13 +64,13 @@ func (r Router) same(o *Router) bool {
 	if (r.Transit == nil) != (o.Transit == nil) || r.Transit != nil && !r.Transit.same(o.Transit) {
 		return false
 	}
-	return r.ID == o.ID && r.Owner == o.Owner && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
+	return r.ID == o.ID && r.Owner == o.Owner && r.Metadata == o.Metadata && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
 		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.PortForwardings, o.PortForwardings) && slices.Equal(r.Routes, o.Routes)
 }
 
 // sameSize spares Equal the sorting when routers differ plainly.
 func (r Router) sameSize(o *Router) bool {
-	return r.ID == o.ID && r.Owner == o.Owner && len(r.Ports) == len(o.Ports) &&
+	return r.ID == o.ID && r.Owner == o.Owner && r.Metadata == o.Metadata && len(r.Ports) == len(o.Ports) &&
 		(r.Gateway == nil) == (o.Gateway == nil) && (r.Transit == nil) == (o.Transit == nil) &&
 		len(r.FloatingIPs) == len(o.FloatingIPs) && len(r.PortForwardings) == len(o.PortForwardings) && len(r.Routes) == len(o.Routes)
 }

@@ -71,6 +71,9 @@ func inventoryOf(r Router) inventory {
 		for _, a := range p.Addrs {
 			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), a)
 		}
+		if r.Metadata && slices.ContainsFunc(p.Addrs, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
+			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), netip.PrefixFrom(metadata6, 128))
+		}
 		if p.Advertisement != nil {
 			add(KindAdvertisement, p.ID, p.Advertisement.String(), "%s", PortDevice(p.ID))
 		}
@@ -79,6 +82,9 @@ func inventoryOf(r Router) inventory {
 				add(KindRoute, p.ID, "", "%s dev %s", a, PortDevice(p.ID))
 			}
 		}
+	}
+	if r.Metadata {
+		add(KindAddress, "", "", "lo %s", netip.PrefixFrom(metadata4, 32))
 	}
 	if g != nil {
 		dev := GatewayDevice(g.ID)

@@ -23,6 +23,7 @@ type Model struct {
 	forwards forwardings
 	inside   []netip.Prefix // subnets of internal ports, and what other instances have
 	fib      *fib
+	metadata bool       // the router answers at the metadata addresses
 	guarded  bool       // nothing untranslated passes the gateway (P9, P19)
 	shared   netip.Addr // what SNAT translates to (P2); zero when it does not
 	hairpin  netip.Addr // what clients inside show (P7)
@@ -69,6 +70,10 @@ func NewModel(r Router) *Model {
 		shared:   r.Gateway.SNATAddr(),
 		hairpin:  r.Gateway.HairpinAddr(),
 		forwards: newForwardings(r.PortForwardings),
+		metadata: r.Metadata,
+	}
+	if r.Metadata {
+		m.own[metadata4] = "the metadata address"
 	}
 	for _, p := range r.Ports {
 		m.addPort(p, &modelPort{})
@@ -283,7 +288,7 @@ func (m *Model) leadsOutside(a netip.Addr) bool {
 // isOwnLinkLocal says that an address is one that the router's ports make from their MACs.
 func (m *Model) isOwnLinkLocal(a netip.Addr) bool {
 	return a.Is6() && a.IsLinkLocalUnicast() &&
-		slices.ContainsFunc(m.ordered, func(p *modelPort) bool { return p.linkLocal && p.linkLocalAddr() == a })
+		slices.ContainsFunc(m.ordered, func(p *modelPort) bool { return p.linkLocal && p.linkLocalAddr() == a || m.isMetadata(p, a) })
 }
 
 // isInside says that an address is in a subnet of an internal port, as all fixed addresses of

@@ -93,6 +93,8 @@ func (w *walk) enter() {
 		w.end(Dropped, stage, "%s cannot be a source", w.src)
 	case w.src.IsLoopback() || w.dst.IsLoopback():
 		w.end(Dropped, stage, "loopback addresses are never seen on a link")
+	case w.foreignMetadata():
+		w.end(Dropped, stage, "%s is for hosts on the router's own networks", w.dst)
 	case w.in.transit: // other instances have the same addresses
 		w.step(stage, "arrives by %s", w.in)
 	case w.model.isOwn(w.src) || w.model.isOwnLinkLocal(w.src):
@@ -186,6 +188,10 @@ func (w *walk) deliver() {
 		return
 	}
 	owner, ok := m.own[w.dst]
+	metadata := m.isMetadata(w.in, w.dst)
+	if metadata {
+		owner, ok = "the metadata address", true
+	}
 	if !ok && w.dst.IsLoopback() {
 		owner, ok = "the router's own", true
 	}
@@ -195,6 +201,11 @@ func (w *walk) deliver() {
 	t.Src, t.Dst, t.DstPort = w.src, w.dst, w.dstPort
 	w.end(Local, stage, "%s is %s", w.dst, owner)
 	switch {
+	case metadata && !w.metadataReachesSource():
+		w.step("egress", "no route inside back to %s: no answer", w.src)
+	case metadata && t.Packet.Proto == TCP && w.dstPort == MetadataPort:
+		t.Answered = true
+		w.step("egress", "the metadata proxy answers")
 	case t.Packet.Proto != ICMP:
 		w.step("egress", "no service listens: refused")
 	case !w.reachesSource():
@@ -241,8 +252,7 @@ func (w *walk) lookup() (way, bool) {
 }
 
 // refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927
-// 2.7, RFC 4291 2.5.6). The metadata addresses are among them: there is no metadata proxy to answer
-// for them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by ICMP's port
+// 2.7, RFC 4291 2.5.6). The metadata addresses are among them, unless the router has them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by ICMP's port
 // unreachable; to the outside nobody speaks in the name of such an address.
 func (w *walk) refuse() bool {
 	if w.in == nil || !w.dst.IsLinkLocalUnicast() {
@@ -299,6 +309,8 @@ func (w *walk) filter(out *modelPort) {
 	m := w.model
 	_, fixed := m.fipOf[w.src]
 	switch {
+	case w.metadataLeaves(out):
+		w.end(Dropped, stage, "the metadata proxy answers hosts on the router's own networks only")
 	case w.dst.Is4() && w.in != nil && w.in.gateway && m.guarded && !w.translated: // P9
 		w.end(Dropped, stage, "%s is reached from outside by a floating IP or a forwarded port only", w.dst)
 	case w.in != nil && w.in.transit && out.transit && len(m.centre) > 0:

@@ -17,6 +17,11 @@ type Router struct {
 	PortForwardings []PortForwarding `json:"port_forwardings,omitempty"`
 	Routes          []Route          `json:"routes,omitempty"`
 	Transit         *Transit         `json:"transit,omitempty"` // nil: the whole router is on this host
+	// Metadata makes the router answer workloads that ask for their metadata, at
+	// [MetadataAddrs] and [MetadataPort], by the handler that the dataplane was opened with. Nobody
+	// but hosts on the networks of Ports is answered; at the IPv6 address only those on the link of
+	// a port with an IPv6 address. Without it, the addresses are refused as all link-local ones are.
+	Metadata bool `json:"metadata,omitempty"`
 }
 
 // Port is a router's interface on one network. Neutron calls an internal one qr and that of the

@@ -36,6 +36,7 @@ func (r Router) Validate() error {
 	if r.Owner != "" {
 		c.id("Owner", r.Owner)
 	}
+	c.metadata(&r)
 	for i := range r.Ports {
 		c.internalPort(fmt.Sprintf("Ports[%d]", i), &r.Ports[i])
 	}

@@ -55,7 +55,7 @@ func harness(v iptables.Variant) func(testing.TB) dataplanetest.Harness {
 				return nil, nil, err
 			}
 			dp, err := iptables.New(namespace.Config{
-				Firewall: &iptables.Firewall{Variant: v}, Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir,
+				Firewall: &iptables.Firewall{Variant: v}, Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir, Metadata: site.Metadata,
 			})
 			if err != nil {
 				wiring.Close()

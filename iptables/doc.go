@@ -54,7 +54,9 @@
 // which drops what comes from an address of the router itself; over IPv4 the kernel does that
 // without being told (fib_validate_source). l3kit-refuse of the filter table refuses link-local
 // addresses, by ICMP alone. The metadata addresses 169.254.169.254 and fe80::a9fe:a9fe are among
-// them. Where l3kit-inside and l3kit-own would hold more than eight addresses they lead on to
+// them, unless the router has a metadata proxy. Then INPUT and OUTPUT lead to l3kit-metadata what
+// is for the IPv4 address, or from it, and that drops what comes by the gateway or the transit, or
+// leaves by them. Where l3kit-inside and l3kit-own would hold more than eight addresses they lead on to
 // chains by prefix, whose names end in numbers.
 //
 // While SNAT is on, l3kit-FORWARD guards the gateway. It drops a new connection that comes in by it

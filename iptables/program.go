@@ -136,6 +136,9 @@ func render(r dataplane.Router, random string) ruleset {
 		dropAll(rs[raw6], own, hosts(addrs))
 	}
 	i.addTo(rs)
+	if r.Metadata {
+		i.addMetadata(rs)
+	}
 	established := "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 	add := rs.add
 	if !r.Gateway.Guarded() {

@@ -20,7 +20,7 @@ func open(site dataplanetest.Site, wrap func(namespace.InterfaceDriver) namespac
 	if err != nil {
 		return nil, nil, err
 	}
-	dp, err := nftables.New(namespace.Config{Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir})
+	dp, err := nftables.New(namespace.Config{Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir, Metadata: site.Metadata})
 	if err != nil {
 		wiring.Close()
 		return nil, nil, err

@@ -48,8 +48,13 @@
 //	postrouting  postrouting        fixed address to floating IP,     after routing, when the
 //	             srcnat             others to the gateway's address   outgoing device is known
 //	count_out    postrouting 300    counts by source in fip_out       after source NAT
+//	metadata_in  input filter       drops what asks for metadata, and  only what is for the router
+//	                                comes by the gateway               itself passes here
+//	metadata_out output filter      drops what answers that, and       the same
+//	                                would leave by the gateway
 //
-// The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
+// The chains for metadata are those of a router that has a metadata proxy; they are about the IPv4
+// address. The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
 //
 // # Instances of distributed routers
 //
@@ -86,7 +91,8 @@
 // A source is spoofed if it is in an internal subnet and comes by the gateway, or if it is an
 // address of the router itself. Of IPv4 the kernel drops the latter without being told
 // (fib_validate_source). The metadata addresses 169.254.169.254 and fe80::a9fe:a9fe are link-local,
-// and refused as all others are.
+// and refused as all others are, unless the router has a metadata proxy: then they are its own. An
+// instance answers nobody by the transit either.
 //
 // While SNAT is on the forward chain guards the gateway. It drops a new connection that comes in by
 // it and that no floating IP or port forwarding translated; what would leave by it and belongs to a

@@ -26,6 +26,8 @@ type instance struct {
 	transit      bool // it is one of several
 	edge         bool // and not the centre
 	floatingOnly bool // its gateway is for floating IPs only
+	// servesMetadata says that it answers at the metadata address.
+	servesMetadata bool
 	// shown is the address that others show to floating IPs of other instances; zero if no rule of
 	// its own is needed for that.
 	shown netip.Addr
@@ -33,9 +35,10 @@ type instance struct {
 
 func instanceOf(r dataplane.Router) instance {
 	i := instance{
-		transit:      r.Transit != nil,
-		edge:         r.Transit != nil && len(r.Transit.Centre) > 0,
-		floatingOnly: r.Gateway != nil && r.Gateway.FloatingIPsOnly,
+		servesMetadata: r.Metadata,
+		transit:        r.Transit != nil,
+		edge:           r.Transit != nil && len(r.Transit.Centre) > 0,
+		floatingOnly:   r.Gateway != nil && r.Gateway.FloatingIPsOnly,
 	}
 	if i.transit && !i.edge && !r.Gateway.SNATAddr().IsValid() {
 		i.shown = r.Gateway.HairpinAddr()

@@ -119,7 +119,7 @@ func program(i instance) *table {
 				newRule("or else the gateway's address", isMarked(hairpinMark), oifname(), mapped(hairpin), snat(true)),
 			})},
 			{"count_out", hook{"filter", unix.NF_INET_POST_ROUTING, 300, accept}, i.countOut()},
-		}, i.steer()),
+		}, i.steer(), i.metadata()),
 	}
 }
 

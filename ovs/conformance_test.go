@@ -61,7 +61,7 @@ func (b backend) opener() dataplanetest.Opener {
 		if err != nil {
 			return nil, nil, err
 		}
-		dp, err := b.open(namespace.Config{Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir})
+		dp, err := b.open(namespace.Config{Wiring: wrap(wiring), HostNS: site.HostNS, Dir: site.Dir, Metadata: site.Metadata})
 		if err != nil {
 			wiring.Close()
 			return nil, nil, err

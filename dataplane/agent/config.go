@@ -29,6 +29,10 @@ type Config struct {
 	// has them, and [Agent.Announce] sends one at once. nil: the control plane is told of none.
 	Workloads func(context.Context) ([]string, error)
 
+	// Metadata gives all routers of this host a metadata proxy ([dataplane.Router.Metadata]),
+	// whatever the control plane says. The dataplane must have a handler for it.
+	Metadata bool
+
 	// Cache is a directory for what was applied; empty: nothing is kept. Its content is this
 	// package's own.
 	//

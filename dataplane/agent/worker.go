@@ -55,6 +55,13 @@ func Realised(want Assignment) dataplane.Router {
 	return r
 }
 
+// realised is the router that this agent applies for an assignment.
+func (a *Agent) realised(want Assignment) dataplane.Router {
+	r := Realised(want)
+	r.Metadata = r.Metadata || a.config.Metadata
+	return r
+}
+
 // remove takes a router away, and reports that it is gone.
 func (a *Agent) remove(ctx context.Context, j *job) (*Report, error) {
 	_, absent := a.config.Dataplane.Inspect(ctx, j.id)
@@ -73,7 +80,7 @@ func (a *Agent) remove(ctx context.Context, j *job) (*Report, error) {
 // apply brings a router to its version, and reports either way.
 func (a *Agent) apply(ctx context.Context, want *Assignment, runs Version) (*Report, error) {
 	begin := time.Now()
-	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
+	plan, err := a.config.Dataplane.Apply(ctx, a.realised(*want))
 	if ctx.Err() != nil {
 		return nil, err // the process ends; the next one applies and reports
 	}
@@ -112,7 +119,7 @@ func (a *Agent) announce(ctx context.Context, want *Assignment) {
 
 // check puts a router right that is not as it was left.
 func (a *Agent) check(ctx context.Context, want *Assignment) (report *Report, corrected int, err error) {
-	plan, err := a.config.Dataplane.Apply(ctx, Realised(*want))
+	plan, err := a.config.Dataplane.Apply(ctx, a.realised(*want))
 	if err == nil && plan.Empty() || ctx.Err() != nil {
 		return nil, 0, err
 	}

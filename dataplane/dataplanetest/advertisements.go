@@ -14,7 +14,7 @@ func advertisementClauses() []clause {
 	return []clause{{
 		name: "P22-router-advertisements",
 		why: "A port that is to advertise tells its link by itself, and whoever solicits alone, that it is a gateway, its MTU, the flags, prefixes and " +
-			"resolvers that it was given (RFC 4861, RFC 8106). What changes is told at once, also that a prefix is gone, and when the port " +
+			"resolvers that it was given (RFC 4861, RFC 8106), and the way to its metadata proxy if it has one (RFC 4191). What changes is told at once, also that a prefix is gone, and when the port " +
 			"ceases to advertise or goes, that it is no gateway any more: hosts would keep a dead one for half an hour. A process that has " +
 			"just started goes on. Other ports say nothing.",
 		test: advertisements,
@@ -62,9 +62,9 @@ func advertisements(s *scene) {
 	want.Alone = true // others have no use for it
 	s.told(ears["web1"], want)
 
-	s.during("another prefix and MTU")
+	s.during("another prefix and MTU, and a metadata proxy")
 	moved := dataplane.Advertisement{Other: true, Prefixes: []dataplane.AdvertisedPrefix{{Prefix: netip.MustParsePrefix("fd00:11::/64"), Autonomous: true}}}
-	r = with(r, advertises(0, &moved), func(r *dataplane.Router) {
+	r = with(r, advertises(0, &moved), proxied(true), func(r *dataplane.Router) {
 		r.Ports[0].Addrs, r.Ports[0].MTU = prefixes("10.0.1.1/24", "fd00:11::1/64"), 1380
 	})
 	plan, err = fresh.Apply(s.ctx, r)
@@ -73,7 +73,7 @@ func advertisements(s *scene) {
 		s.failf("Apply does not mention %q: %s", mentions, plan)
 	}
 	want = says(0, moved)
-	want.Gone = []netip.Prefix{netip.MustParsePrefix("fd00:1::/64")}
+	want.Gone, want.Metadata = []netip.Prefix{netip.MustParsePrefix("fd00:1::/64")}, true
 	s.told(ears["web1"], want)
 
 	s.during("a port that ceases")
@@ -114,7 +114,7 @@ func (s *scene) hearsRouters(name string) RouterEar {
 func (s *scene) told(e RouterEar, want Advertised) {
 	var all []Advertised
 	same := func(a Advertised) bool {
-		return a.From == want.From && a.Gateway == want.Gateway && a.Alone == want.Alone && a.MTU == want.MTU && a.Advertisement.Equal(&want.Advertisement) &&
+		return a.From == want.From && a.Gateway == want.Gateway && a.Alone == want.Alone && a.MTU == want.MTU && a.Metadata == want.Metadata && a.Advertisement.Equal(&want.Advertisement) &&
 			(!want.Gateway || slices.Equal(a.Gone, want.Gone))
 	}
 	ctx, cancel := s.soon()

@@ -40,6 +40,12 @@ func advertisementDefects() []defect {
 			}
 			return heard
 		})},
+		{clause, "nobody hears of the metadata proxy", "Metadata:true", misheard(func(heard []Advertised, _ bool) []Advertised {
+			for i := range heard {
+				heard[i].Metadata = false
+			}
+			return heard
+		})},
 		{clause, "a gateway says no farewell", "Gateway:false", misheard(func(heard []Advertised, _ bool) []Advertised {
 			return slices.DeleteFunc(heard, func(a Advertised) bool { return !a.Gateway })
 		})},

@@ -250,7 +250,7 @@ func fipOf(r dataplane.Router, fixed netip.Addr) netip.Addr {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects(), instanceDefects(), advertisementDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects(), instanceDefects(), advertisementDefects(), metadataDefects())
 }
 
 func packetDefects() []defect {
@@ -378,24 +378,24 @@ func packetDefects() []defect {
 				t.Verdict = dataplane.Dropped
 			}
 		})},
-		{"P18-", "the default route leads there", "not refused", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+		{"P18-link-local", "the default route leads there", "not refused", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
 			if p := t.Packet; p.Dst.Is4() && p.Dst.IsLinkLocalUnicast() {
 				p.Dst = addr("192.0.2.99")
 				*t = r.Trace(p)
 				t.Packet.Dst, t.Dst = metadata, metadata
 			}
 		})},
-		{"P18-", "extra routes lead there", "answered, who must not be reached", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
+		{"P18-link-local", "extra routes lead there", "answered, who must not be reached", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
 			if t.Packet.Dst.Is4() && t.Packet.Dst.IsLinkLocalUnicast() && len(r.Routes) > 0 {
 				t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, "app", addrs("10.0.2.250"), t.Packet.Src, t.Packet.Dst
 			}
 		})},
-		{"P18-", "IPv6 goes back to the link", "has received", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+		{"P18-link-local", "IPv6 goes back to the link", "has received", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
 			if t.Packet.Dst.Is6() && t.Packet.Dst.IsLinkLocalUnicast() {
 				t.Verdict, t.Out, t.NextHops, t.Src, t.Dst = dataplane.Forwarded, "web", []netip.Addr{metadata6}, t.Packet.Src, t.Packet.Dst
 			}
 		})},
-		{"P18-", "it is dropped in silence", "not refused", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
+		{"P18-link-local", "it is dropped in silence", "not refused", misroutes(func(_ dataplane.Router, t *dataplane.Trace) {
 			if t.Packet.Dst.IsLinkLocalUnicast() {
 				t.Verdict = dataplane.Dropped
 			}

@@ -59,6 +59,8 @@ func (e *fakeRouterEar) Heard() (heard []Advertised, err error) {
 			continue
 		}
 		a := Advertised{From: linkLocalOf(p.MAC), Gateway: true, Alone: unchanged, MTU: p.MTU, Advertisement: *p.Advertisement}
+		r, _ := e.node.net.host.Router(id.router)
+		a.Metadata = r.Metadata
 		if was {
 			a.Gone = withdrawn(before.Advertisement.Prefixes, p.Advertisement.Prefixes)
 		}

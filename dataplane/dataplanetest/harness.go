@@ -157,7 +157,8 @@ type Advertised struct {
 	Alone   bool // it was sent to this host, not to all
 	MTU     int
 	dataplane.Advertisement
-	Gone []netip.Prefix // prefixes with a valid lifetime of 0
+	Gone     []netip.Prefix // prefixes with a valid lifetime of 0
+	Metadata bool           // it has a route to the metadata address
 }
 
 // Conn is a conversation.

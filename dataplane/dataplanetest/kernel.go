@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,6 +25,9 @@ import (
 type Site struct {
 	HostNS string // path of the network namespace that is the host's own
 	Dir    string // directory of the names of routers' namespaces
+
+	// Metadata is the service that the dataplane's routers serve workloads' metadata by.
+	Metadata http.Handler
 
 	// Switch is Open vSwitch on the host. The first call starts it; from then on it is part of the
 	// host's state, and its changes are writes.
@@ -112,7 +116,9 @@ func (k *kernel) closeLater(c interface{ Close() error }) {
 	k.closers = append(k.closers, c)
 }
 
-func (k *kernel) site() Site { return Site{HostNS: k.lab.HostNS, Dir: k.lab.Dir, Switch: k.openSwitch} }
+func (k *kernel) site() Site {
+	return Site{HostNS: k.lab.HostNS, Dir: k.lab.Dir, Switch: k.openSwitch, Metadata: Metadata()}
+}
 
 func (k *kernel) Dataplane() dataplane.Dataplane { return k.dp }
 

@@ -55,6 +55,8 @@ func (e kernelRouterEar) Heard() (heard []Advertised, err error) {
 				} else if o.OnLink {
 					a.Prefixes = append(a.Prefixes, dataplane.AdvertisedPrefix{Prefix: p, Autonomous: o.AutonomousAddressConfiguration})
 				}
+			case *ndp.RouteInformation:
+				a.Metadata = o.Prefix == metadata6 && o.PrefixLength == 128 && o.RouteLifetime > 0
 			case *ndp.RecursiveDNSServer:
 				a.DNS = o.Servers
 			}

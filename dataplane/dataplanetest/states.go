@@ -40,7 +40,7 @@ func states() []state {
 		{"gateway without internal ports", with(base, without("web"), without("app"), without("db"), func(r *dataplane.Router) {
 			r.FloatingIPs, r.PortForwardings, r.Routes = nil, nil, nil
 		})},
-		{"IPv6 only", sixOnly()},
+		{"IPv6 only", with(sixOnly(), proxied(true))},
 		{"next hop on the link", with(base, gateway(func(g *dataplane.Gateway) {
 			g.Addrs, g.NextHops = prefixes("203.0.113.2/32", "2001:db8:1::2/64"), addrs("192.0.2.1", "fe80::1")
 		}))},
@@ -51,7 +51,7 @@ func states() []state {
 		{"two gateway addresses", with(base, gateway(func(g *dataplane.Gateway) {
 			g.Addrs = append(prefixes("203.0.113.4/24"), prefixes("192.0.2.2/24")...)
 			g.NextHops, g.OnLink = addrs("192.0.2.1"), prefixes("192.0.2.0/24")
-		}), func(r *dataplane.Router) { r.FloatingIPs = r.FloatingIPs[:1] })},
+		}), proxied(true), func(r *dataplane.Router) { r.FloatingIPs = r.FloatingIPs[:1] })},
 		{"another gateway port", with(base, gateway(func(g *dataplane.Gateway) {
 			g.Port = port("ext2", 10, "192.0.2.2/24")
 			g.NextHops = addrs("192.0.2.1")
@@ -66,7 +66,7 @@ func states() []state {
 		{"ECMP, other hops, and routes over the gateway's", with(plain(), route("10.8.0.0/24", "10.0.2.250"), route("10.8.0.0/24", "10.0.2.252"),
 			route("fd00:8::/64", "fd00:2::fb"), route("0.0.0.0/0", "10.0.2.250"), route("198.51.100.0/24", "203.0.113.1"))},
 		{"an edge", edge()},
-		{"an edge without a gateway", withoutGateway()},
+		{"an edge without a gateway", with(withoutGateway(), proxied(true))},
 		{"the centre", inPlace(centre())},
 		{"an edge, routes over the centre's", with(edge(), route("0.0.0.0/0", "10.0.2.250"), route("10.8.0.0/24", "169.254.64.2"),
 			route("fd00:8::/64", "fe80::2"), route("192.0.2.0/24", "203.0.113.50"), route("10.0.2.128/25", "10.0.2.250"))},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -55,6 +56,10 @@ type Config struct {
 	// Dir is the directory for the names of routers' namespaces. Empty: /run/netns, where
 	// ip-netns(8) looks.
 	Dir string
+
+	// Metadata answers workloads that ask a router with [dataplane.Router.Metadata] for their
+	// metadata; see [namespace.Config]. Nil: such routers are [dataplane.ErrUnsupported].
+	Metadata http.Handler
 
 	// Logger is told of faults in the background, and at level debug of each change. Nil: nothing
 	// is logged.

@@ -55,6 +55,7 @@ type advertiser struct {
 type advertised struct {
 	port   dataplane.Port
 	left   map[netip.Prefix]bool    // what it advertised before: whether autonomous
+	routes map[netip.Prefix]bool    // to what hosts reach by the router alone: whether they still do
 	sent   int                      // how many since it changed
 	last   time.Time                // when one was sent to all hosts
 	next   time.Time                // when one is due to all hosts
@@ -114,26 +115,29 @@ func (a *advertiser) close() error {
 	return err
 }
 
-// set makes the ports that advertise those of links, by index. A port that is there already and
-// has changed says so at once.
-func (a *advertiser) set(links map[int]dataplane.Port) {
+// set makes the ports that advertise those of links, by index, and says whether the router answers at
+// the metadata address there. A port that is there already and has changed says so at once.
+func (a *advertiser) set(links map[int]dataplane.Port, metadata bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.links, func(i int, _ *advertised) bool { _, stays := links[i]; return !stays })
 	for i, p := range links {
 		before := a.links[i]
-		if before != nil && samePort(before.port, p) {
+		if before != nil && samePort(before.port, p) && before.routes[metadata6] == metadata {
 			continue
 		}
-		now := &advertised{port: p, left: map[netip.Prefix]bool{}, askers: map[netip.Addr]time.Time{}}
+		now := &advertised{port: p, left: map[netip.Prefix]bool{}, routes: map[netip.Prefix]bool{}, askers: map[netip.Addr]time.Time{}}
 		if before != nil {
-			now.left, now.askers, now.last = before.left, before.askers, before.last
+			now.left, now.routes, now.askers, now.last = before.left, before.routes, before.askers, before.last
 			for _, s := range before.port.Advertisement.Prefixes {
 				now.left[s.Prefix] = s.Autonomous
 			}
 		}
 		for _, s := range p.Advertisement.Prefixes {
 			delete(now.left, s.Prefix)
+		}
+		if _, known := now.routes[metadata6]; known || metadata {
+			now.routes[metadata6] = metadata
 		}
 		now.next = time.Now()
 		a.links[i] = now
@@ -307,6 +311,13 @@ func (x *advertised) message(lifetime time.Duration) *ndp.RouterAdvertisement {
 	for p, autonomous := range x.left {
 		prefix(p, autonomous, 0, 0)
 	}
+	for p, leads := range x.routes {
+		route := ndp.RouteInformation{PrefixLength: uint8(p.Bits()), Prefix: p.Addr()} // RFC 4191 §2.3
+		if leads {
+			route.RouteLifetime = lifetime
+		}
+		m.Options = append(m.Options, &route)
+	}
 	if len(said.DNS) > 0 {
 		m.Options = append(m.Options, &ndp.RecursiveDNSServer{Lifetime: lifetime, Servers: said.DNS})
 	}
@@ -329,7 +340,7 @@ func (s *site) advertise(r dataplane.Router) (err error) {
 			return opError("send router advertisements of", "router "+s.Router, err)
 		}
 	}
-	s.advertiser.set(links)
+	s.advertiser.set(links, r.Metadata)
 	return nil
 }
 

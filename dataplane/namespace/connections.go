@@ -460,8 +460,11 @@ func (j *judge) stale(c *conntrack.Connection) bool {
 // is nobody's business.
 func (j *judge) decide(a addresses) bool {
 	anyone := j.model.Trace(dataplane.Packet{Dst: a.origDst}) // sent by the router itself, which nothing filters
-	if anyone.Verdict == dataplane.Dropped {
+	switch {
+	case anyone.Verdict == dataplane.Dropped:
 		return false
+	case anyone.Verdict == dataplane.Local && isMetadata(a.origDst) && a.replySrc == a.origDst && a.replyDst == a.origSrc:
+		return false // whoever says that it is outside is told nothing
 	}
 	p := dataplane.Packet{Src: a.origSrc, Dst: a.origDst, Proto: protoOf(a.proto), DstPort: a.asked}
 	return !slices.ContainsFunc(j.entries(a), func(in string) bool {

@@ -49,7 +49,7 @@ func (l *long) plan(ctx context.Context) error {
 	l.keeps = len(l.have.links) > 0
 	for _, part := range []func(context.Context) error{
 		l.sysctls, l.own, l.retract, l.retire, l.plug, l.deviceSysctls, l.rewrite, l.address, l.raise, l.await, l.route, l.steer, l.forgetNeighbours,
-		l.tell, l.advertise, l.settle, l.unplug, l.replace, l.sweep, l.identify,
+		l.tell, l.advertise, l.serveMetadata, l.settle, l.unplug, l.replace, l.sweep, l.identify,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -344,7 +344,7 @@ func (l *long) tell(context.Context) error {
 		if have.mac != want.mac || !have.up {
 			known = nil
 		}
-		if news := missing(want.addrs, known); len(news) > 0 {
+		if news := announced(missing(want.addrs, known)); len(news) > 0 {
 			l.add(l.announce(dev, want.mac, news))
 		}
 	}

@@ -45,7 +45,7 @@ func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.
 	if j, err := d.shortJob(ctx, k, want, true); j != nil && err == nil {
 		return j.plan(want), nil
 	}
-	if err := errors.Join(want.Validate(), supported(want)); err != nil {
+	if err := errors.Join(want.Validate(), supported(want), d.cfg.metadataSupported(want)); err != nil {
 		return dataplane.Plan{}, err
 	}
 	s, fresh, err := d.rehearse(k, want.ID)
@@ -86,7 +86,7 @@ func (d *Dataplane) apply(ctx context.Context, want dataplane.Router) (_ datapla
 		inForce, _ = outcome(err, inForce)
 		k.site.trusted = false
 	}
-	if err := errors.Join(want.Validate(), supported(want)); err != nil {
+	if err := errors.Join(want.Validate(), supported(want), d.cfg.metadataSupported(want)); err != nil {
 		return dataplane.Plan{}, inForce, err
 	}
 	fresh, err := d.open(k, want.ID, want.Owner)

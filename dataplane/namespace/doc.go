@@ -45,8 +45,8 @@
 // interface alias of lo. A process killed before the namespace was mounted leaves a file of that
 // name with the same mark as its content. A namespace without the mark belongs to somebody else,
 // and is not touched. Inside a namespace of ours, ours are: devices named qr-…, qg-… and qt-…, all
-// addresses on them, and those of lo, which has none but the loopback ones, because the router
-// would answer for any other; the routes by protocol static or boot that go through them, in the
+// addresses on them, and those of lo, which has none but the loopback ones and the metadata address,
+// because the router would answer for any other; the routes by protocol static or boot that go through them, in the
 // tables main and default and in those that have the number of a mark; the rules of policy routing
 // that every kernel begins with, and those that name these tables by a mark; the sysctls that a
 // router needs, and what the firewall says is its. The rest — other devices, tables, rules and

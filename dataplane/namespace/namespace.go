@@ -31,7 +31,8 @@ type site struct {
 	rules      Rules
 	events     *monitor.Monitor
 	announcer  *announcer
-	advertiser *advertiser // nil: no port has ever been to advertise
+	advertiser *advertiser     // nil: no port has ever been to advertise
+	metadata   *metadataServer // nil: the router has no metadata proxy
 	tracking   *conntrack.Kernel
 	index      map[string]int // of devices, by name
 	last       *memory        // what this process applied last with success; nil: nothing yet
@@ -109,7 +110,7 @@ func (s *site) open(cfg Config) (err error) {
 
 func (s *site) close() error {
 	s.ending.Wait()
-	var errs []error
+	errs := []error{s.endMetadata()}
 	if s.announcer != nil {
 		s.announcer.close()
 	}

@@ -26,6 +26,7 @@ type watch struct {
 	port  uint32          // of the socket that our own writes go through
 	links map[string]link // as they are known, with indexes
 	owner string          // as it is known; empty: it may be any
+	lo    map[netip.Prefix]form
 	// plugged says that links were made or set since the last look. Then their way there is ours,
 	// and the last word on each is what counts.
 	plugged bool
@@ -44,7 +45,7 @@ func (s *site) undisturbed(links map[string]link, plugged bool) bool {
 func (s *site) look(links map[string]link, plugged bool) (holds bool, differs dataplane.Kind) {
 	w := watch{port: s.write.port, links: links, plugged: plugged, last: map[int]bool{}}
 	if s.last != nil {
-		w.owner = s.last.owner
+		w.owner, w.lo = s.last.owner, wantLo(s.last.router)
 	}
 	if err := s.events.Drain(w.see); err != nil || w.broken != "" {
 		return false, w.broken
@@ -128,7 +129,7 @@ func (w *watch) knows(index int) bool {
 }
 
 // address reports whether a notification agrees with what is known: our addresses are present, no
-// others are, and lo has only loopback addresses.
+// others are, and lo has only loopback addresses beside ours.
 func (w *watch) address(kind uint16, payload []byte) bool {
 	msg := nl.DeserializeIfAddrmsg(payload)
 	var local, remote netip.Addr // IFA_LOCAL is absent for IPv6
@@ -147,6 +148,9 @@ func (w *watch) address(kind uint16, payload []byte) bool {
 		local = remote
 	}
 	if msg.Index == loopbackIndex {
+		if _, ours := w.lo[netip.PrefixFrom(local, int(msg.Prefixlen))]; ours {
+			return kind == unix.RTM_NEWADDR
+		}
 		return kind == unix.RTM_DELADDR || local.IsLoopback()
 	}
 	for _, l := range w.links {

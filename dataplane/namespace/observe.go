@@ -26,10 +26,10 @@ func observe(h *netlink.Handle) (state, error) {
 	}
 	for _, a := range addrs {
 		if a.LinkIndex == loopbackIndex && !a.IP.IsLoopback() {
-			if s.strays == nil {
-				s.strays = map[netip.Prefix]form{}
+			if s.lo == nil {
+				s.lo = map[netip.Prefix]form{}
 			}
-			s.strays[prefix(a.IPNet)] = form{}
+			s.lo[prefix(a.IPNet)] = formOf(a.IP.To4() != nil, a.Scope, a.Flags)
 		}
 		if l, ours := s.links[names[a.LinkIndex]]; ours {
 			l.addrs[prefix(a.IPNet)] = formOf(a.IP.To4() != nil, a.Scope, a.Flags)

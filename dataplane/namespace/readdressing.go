@@ -27,7 +27,10 @@ func (l *long) address(context.Context) error {
 		l.removeSome(dev, gone, func(a address) bool { return !slices.Contains(retired, a) && !early(a) })
 		release()
 	}
-	if strays := missing(l.have.strays, nil); len(strays) > 0 {
+	if lacks := missing(l.want.lo, l.have.lo); len(lacks) > 0 {
+		l.add(l.addAddresses(loopback, lacks))
+	}
+	if strays := missing(l.have.lo, l.want.lo); len(strays) > 0 {
 		l.add(l.removeAddresses(loopback, strays))
 	}
 	return nil

@@ -17,7 +17,7 @@ type state struct {
 	links  map[string]link // by name; only those that a router has
 	routes map[routeKey]hops
 	rules  []rule                // of policy routing, in the kernel's order
-	strays map[netip.Prefix]form // addresses of lo beside the loopback ones, which the router would answer for
+	lo     map[netip.Prefix]form // addresses of lo beside the loopback ones, which the router answers for
 	owners []string              // on whose behalf the router runs, as the namespace says; see ownerName
 }
 

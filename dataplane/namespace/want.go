@@ -11,13 +11,17 @@ import (
 
 // want derives from a valid router what its namespace must hold.
 func want(r dataplane.Router) state {
-	return state{links: wantLinks(r), routes: wantRoutes(r), rules: wantRules(r)}
+	return state{links: wantLinks(r), routes: wantRoutes(r), rules: wantRules(r), lo: wantLo(r)}
 }
 
 func wantLinks(r dataplane.Router) map[string]link {
 	links := make(map[string]link, len(r.Ports)+2)
 	for _, p := range r.Ports {
-		links[dataplane.PortDevice(p.ID)] = wantLink(p, form{noPrefixRoute: p.Anycast != nil})
+		l := wantLink(p, form{noPrefixRoute: p.Anycast != nil})
+		if r.Metadata && hasIPv6(l.addrs) {
+			l.addrs[metadata6] = form{}
+		}
+		links[dataplane.PortDevice(p.ID)] = l
 	}
 	if t := r.Transit; t != nil {
 		l := wantLink(t.Port, form{scope: unix.RT_SCOPE_LINK}) // nobody else answers to it

@@ -124,7 +124,9 @@ func instances(ctx context.Context, s *service.Service, router string) ([]explai
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, explain.Instance{Host: a.Host, Router: p.Assignment.Router})
+			r := p.Assignment.Router
+			r.Metadata = r.Metadata || a.Capabilities.Metadata
+			all = append(all, explain.Instance{Host: a.Host, Router: r})
 		}
 	}
 	if len(all) == 0 {

@@ -122,7 +122,7 @@ func (p *observation) fault(h hop) string {
 		return fmt.Sprintf("it left %s %s, and should be %s there", h.Host, p.Left, t.Verdict)
 	case p.Left != nil && (p.Left.Port != t.Out || p.Left.Src != t.Src || p.Left.Dst != t.Dst):
 		return fmt.Sprintf("it left %s %s, not by %s as %s → %s", h.Host, p.Left, t.Out, t.Src, t.Dst)
-	case t.Verdict == dataplane.Local && t.Answered && !p.Answered && p.Left == nil:
+	case t.Verdict == dataplane.Local && t.Answered && t.Packet.Proto == dataplane.ICMP && !p.Answered && p.Left == nil:
 		return fmt.Sprintf("the router on %s did not answer", h.Host)
 	case t.Verdict != dataplane.Forwarded || p.Left != nil:
 		return ""

@@ -219,7 +219,9 @@ func (s *site) noWay(src, dst netip.Addr) bool {
 // owns says that an address is one of the router's.
 func (s *site) owns(a netip.Addr) bool {
 	floating := slices.ContainsFunc(s.router.FloatingIPs, func(f dataplane.FloatingIP) bool { return f.Addr == a })
-	return floating || slices.Contains(s.router.ForwardingAddrs(), a) || slices.ContainsFunc(ports(s.router), func(p dataplane.Port) bool {
+	four, six := dataplane.MetadataAddrs()
+	metadata := s.router.Metadata && (a == four || a == six)
+	return floating || metadata || slices.Contains(s.router.ForwardingAddrs(), a) || slices.ContainsFunc(ports(s.router), func(p dataplane.Port) bool {
 		return slices.ContainsFunc(p.Addrs, func(own netip.Prefix) bool { return own.Addr() == a })
 	})
 }

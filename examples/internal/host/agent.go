@@ -197,7 +197,7 @@ func (a *Agent) openHost(ctx context.Context, log *slog.Logger) (*host.Host, err
 func (a *Agent) config(name string, p *daemon.Process) agent.Config {
 	c := agent.Config{
 		Host: name, Cache: a.Cache, AvailabilityZone: a.AvailabilityZone, Parallel: a.Parallel,
-		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Logger: p.Log,
+		HeartbeatEvery: a.Heartbeat, CheckEvery: a.Check, Lease: a.Lease, Metadata: a.Metadata.on(), Logger: p.Log,
 	}
 	if a.OnDisconnect == "fence" {
 		c.OnDisconnect = agent.Fence

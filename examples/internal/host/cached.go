@@ -37,6 +37,7 @@ func (m *Machine) cached() (agent.Cached, error) {
 	case errors.Is(err, unix.ENOTDIR):
 		return kept, setting.For("--cache", err)
 	}
+	m.Metadata.addTo(kept)
 	return kept, err
 }
 

@@ -26,6 +26,8 @@ type Machine struct {
 
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
 
+	Metadata Metadata `embed:"" prefix:"metadata-"`
+
 	Cache      string `default:"/var/lib/l3kit/agent" placeholder:"DIR" help:"Directory for applied routers, which come back after a reboot without servers."`
 	Namespaces string `default:"/run/netns" placeholder:"DIR" help:"Directory for the names of routers' namespaces. ip-netns(8) looks in /run/netns only."`
 
@@ -55,6 +57,9 @@ func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Confi
 		Backend: m.Dataplane, Wiring: m.Wiring, Physical: m.Physical,
 		Tunnel: host.Tunnel{Local: m.TunnelAddress, Peers: slices.Concat(m.TunnelPeers, peers), VXLANPort: m.VXLANPort},
 		HostNS: m.ns, Dir: m.Namespaces, Logger: log,
+	}
+	if c.Metadata, err = m.Metadata.handler(log); err != nil {
+		return c, err
 	}
 	if m.VXLANPort == 0 {
 		return c, setting.Errorf("--vxlan-port: 0 is not a port: give one from 1 to 65535")

@@ -175,6 +175,7 @@ func (a *Agent) settings(host string) map[string]any {
 		"vxlan-port": fmt.Sprint(m.VXLANPort), "cache": files.Absolute(m.Cache), "namespaces": files.Absolute(m.Namespaces),
 		"ovs-endpoint": strings.Join(m.OVS.Endpoint, ","), "ovs-run-dir": m.OVS.RunDir, "ovs-datapath": m.OVS.Datapath, "ovs-device": m.OVS.Device,
 		"ovs-integration": m.OVS.Integration, "ovs-tunnel": m.OVS.Tunnel, "ovs-checksum": fmt.Sprint(m.OVS.Checksum),
+		"metadata-socket": files.Absolute(m.Metadata.Socket), "metadata-url": m.Metadata.URL,
 		"ovs-direct": strings.Join(m.OVS.Direct, ","), "ovs-ca": files.Absolute(m.OVS.TLS.CA),
 		"ovs-cert": files.Absolute(m.OVS.TLS.Cert), "ovs-key": files.Absolute(m.OVS.TLS.Key),
 	}

@@ -137,7 +137,12 @@ func (e expectation) judgeLocal(t dataplane.Trace, seen []sighting, sent frame.P
 	})
 	at, _ := e.model.PortTo(t.Dst)
 	anycast := at != "" // nobody speaks from such an address
+	if why, done := e.judgeMetadataWay(seen); done {
+		return why
+	}
 	switch {
+	case t.Answered && e.Proto == dataplane.TCP:
+		return e.judgeMetadata(seen, sent)
 	case t.Answered:
 		want := sent
 		want.Src, want.Dst, want.Type = sent.Dst, t.Packet.Src, echoReplyOf(sent.Dst)

@@ -52,6 +52,11 @@ var mutations = []mutation{
 	{"link-local addresses of IPv6 are forwarded", speaks6, dropRule6("forward", 0)},
 	{"IPv6 is guarded too", func(r dataplane.Router) bool { return translates(r) && speaks6(r) }, victim.guardIPv6},
 
+	{"no metadata address", servesMetadata, victim.removeMetadata},
+	{"no metadata address of IPv6", both(servesMetadata, speaks6), victim.removeMetadata6},
+	{"metadata for the outside", both(servesMetadata, gateway4), dropRule("metadata_in", 0)},
+	{"answers of the metadata proxy leave", both(servesMetadata, gateway4), dropRule("metadata_out", 0)},
+
 	{"no forwarding", hasPorts, writeSysctl("ipv4/ip_forward", "0")},
 	{"no forwarding of IPv6", speaks6, writeSysctl("ipv6/conf/all/forwarding", "0")},
 	{"sources are checked", hasPorts, writeSysctl("ipv4/conf/all/rp_filter", "1")},

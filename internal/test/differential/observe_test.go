@@ -94,7 +94,7 @@ func (s *site) watch(send func() error) (*watch, error) {
 func (s *site) settle() error {
 	until := time.Now().Add(patience)
 	for _, p := range allPorts(s.router) {
-		own := []netip.Addr{}
+		own := metadataOn(s.router, p)
 		if speaksIPv6(s.router, p) {
 			own = append(own, linkLocal(p.MAC))
 		}

@@ -164,6 +164,8 @@ func drawTrials(r dataplane.Router) *rapid.Generator[trial] {
 		}
 		if p.In == "" {
 			drawOwn(t, f, &p)
+		} else {
+			drawMetadata(t, r, &p)
 		}
 		if p.In == "" && r.Transit != nil && !p.Src.IsValid() { // the kernel's choice depends on the order in which devices were made
 			p.Src = f.draw(t, "source", []string{"own"})

@@ -48,6 +48,7 @@ func drawRouter(t *rapid.T) dataplane.Router {
 		r.PortForwardings = drawForwardings(t, r)
 	}
 	r.Routes = drawRoutes(t, r)
+	r.Metadata = rapid.IntRange(0, 3).Draw(t, "metadata") == 3
 	return r
 }
 

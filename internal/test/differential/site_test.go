@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -83,7 +84,7 @@ func openSite(t testing.TB, b backend) *site {
 	for _, dp := range []**namespace.Dataplane{&s.witness, &s.dataplane} {
 		wiring, err = bridge.New(bridge.Config{HostNS: s.lab.HostNS})
 		require.NoError(t, err)
-		*dp, err = b.open(namespace.Config{Wiring: wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir})
+		*dp, err = b.open(namespace.Config{Wiring: wiring, HostNS: s.lab.HostNS, Dir: s.lab.Dir, Metadata: http.NotFoundHandler()})
 		require.NoError(t, err)
 	}
 	networks := []string{externalNet, transitNet}
@@ -149,10 +150,12 @@ func (s *site) apply(r dataplane.Router) error {
 	return err
 }
 
-// talkative lifts the limits on how many ICMP errors the calling thread's namespace sends.
+// talkative lifts the limits on how many ICMP errors the calling thread's namespace sends. It offers
+// a connection only once: nobody takes it.
 func talkative() error {
 	return errors.Join(
 		os.WriteFile("/proc/sys/net/ipv4/icmp_ratemask", []byte("0"), 0),
+		os.WriteFile("/proc/sys/net/ipv4/tcp_synack_retries", []byte("0"), 0),
 		os.WriteFile("/proc/sys/net/ipv6/icmp/ratelimit", []byte("0"), 0),
 		os.WriteFile("/proc/sys/net/ipv6/icmp/ratemask", []byte("255"), 0), // a type that is none
 	)
