@@ -21,6 +21,7 @@ type Model struct {
 	fixedOf  map[netip.Addr]netip.Addr
 	fipOf    map[netip.Addr]netip.Addr
 	forwards forwardings
+	limits   map[netip.Addr]Limit
 	inside   []netip.Prefix // subnets of internal ports, and what other instances have
 	fib      *fib
 	guarded  bool       // nothing untranslated passes the gateway (P9, P19)
@@ -69,6 +70,7 @@ func NewModel(r Router) *Model {
 		shared:   r.Gateway.SNATAddr(),
 		hairpin:  r.Gateway.HairpinAddr(),
 		forwards: newForwardings(r.PortForwardings),
+		limits:   make(map[netip.Addr]Limit, len(r.Limits)),
 	}
 	for _, p := range r.Ports {
 		m.addPort(p, &modelPort{})
@@ -88,6 +90,9 @@ func NewModel(r Router) *Model {
 	}
 	for _, a := range r.ForwardingAddrs() {
 		m.own[a] = "an address of which ports are forwarded"
+	}
+	for _, l := range r.Limits {
+		m.limits[l.Addr] = l
 	}
 	for _, f := range r.FloatingIPs {
 		m.fixedOf[f.Addr], m.fipOf[f.Fixed] = f.Fixed, f.Addr
