@@ -52,6 +52,9 @@ var mutations = []mutation{
 	{"link-local addresses of IPv6 are forwarded", speaks6, dropRule6("forward", 0)},
 	{"IPv6 is guarded too", func(r dataplane.Router) bool { return translates(r) && speaks6(r) }, victim.guardIPv6},
 
+	{"limits drop what exceeds none, on the way in", limits, editRule("limit_in", 0, boundless)},
+	{"limits drop what exceeds none, on the way out", limits, editRule("limit_out", 0, boundless)},
+
 	{"no forwarding", hasPorts, writeSysctl("ipv4/ip_forward", "0")},
 	{"no forwarding of IPv6", speaks6, writeSysctl("ipv6/conf/all/forwarding", "0")},
 	{"sources are checked", hasPorts, writeSysctl("ipv4/conf/all/rp_filter", "1")},

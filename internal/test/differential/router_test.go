@@ -48,6 +48,7 @@ func drawRouter(t *rapid.T) dataplane.Router {
 		r.PortForwardings = drawForwardings(t, r)
 	}
 	r.Routes = drawRoutes(t, r)
+	r.Limits = drawLimits(t, r)
 	return r
 }
 
