@@ -171,9 +171,9 @@
 // iptables 1.8 or later: iptables-restore and iptables-save in PATH; for routers with IPv6
 // ip6tables-restore and ip6tables-save too. CAP_NET_ADMIN in the namespace. For iptables-nft Linux
 // with CONFIG_NF_TABLES_IPV4 and CONFIG_NFT_COMPAT, for iptables-legacy CONFIG_IP_NF_FILTER,
-// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark, for limits hashlimit, and the targets
-// MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or CONFIG_IP6_NF_FILTER and
-// CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
+// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark, for limits
+// hashlimit, and the targets MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or
+// CONFIG_IP6_NF_FILTER and CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
 //
 // # Promises
 //

@@ -47,10 +47,11 @@ func remember(r dataplane.Router, links map[string]link) *memory {
 	m := &memory{router: r.Clone(), links: links, index: index{
 		ids: make(set[string], len(r.FloatingIPs)), floating: make(set[netip.Addr], 2*len(r.FloatingIPs)),
 		forwarding: map[netip.Addr]int{}, forwardIDs: make(set[string], len(r.PortForwardings)),
-		limits: make(set[netip.Addr], len(r.Limits)),
+		limits:     make(set[netip.Addr], len(r.Limits)),
 		neighbours: set[Neighbour]{}, routes: set[netip.Prefix]{}, remote: set[netip.Prefix]{}, elsewhere: set[netip.Addr]{},
 	}}
-	all := Delta{Added: r.FloatingIPs, Forwardings: Difference[dataplane.PortForwarding]{Added: r.PortForwardings}, Limits: Difference[dataplane.Limit]{Added: r.Limits}}
+	all := Delta{Added: r.FloatingIPs, Forwardings: Difference[dataplane.PortForwarding]{Added: r.PortForwardings}}
+	all.Limits.Added = r.Limits
 	for _, p := range r.Ports {
 		if p.Anycast != nil {
 			all.Neighbours.Added = append(all.Neighbours.Added, neighboursOf(p.ID, p.Anycast.Neighbours)...)

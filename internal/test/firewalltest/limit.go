@@ -50,7 +50,10 @@ func (s Suite[P]) limitPlan(t *testing.T) {
 		limits []dataplane.Limit
 		steps  []string
 	}{
-		"one less": {r.Limits[:1], []string{"- limit 203.0.0.6 egress: 1000 kbit/s, 625000 bytes at once", "- limit 203.0.0.6 ingress: 2000 kbit/s, 625000 bytes at once"}},
+		"one less": {r.Limits[:1], []string{
+			"- limit 203.0.0.6 egress: 1000 kbit/s, 625000 bytes at once",
+			"- limit 203.0.0.6 ingress: 2000 kbit/s, 625000 bytes at once",
+		}},
 		"one more": {append(slices.Clone(r.Limits), dataplane.Limit{Addr: Addr("203.0.255.2"), Egress: dataplane.Bandwidth{Rate: 64}}),
 			[]string{"+ limit 203.0.255.2 egress: 64 kbit/s, 65536 bytes at once"}},
 		"another rate": {[]dataplane.Limit{Limit(5, 20_000, 0), r.Limits[1]}, []string{
