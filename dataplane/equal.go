@@ -21,6 +21,7 @@ func (r Router) Clone() Router {
 	}
 	r.FloatingIPs = slices.Clone(r.FloatingIPs)
 	r.PortForwardings = slices.Clone(r.PortForwardings)
+	r.Limits = slices.Clone(r.Limits)
 	r.Routes = slices.Clone(r.Routes)
 	if r.Transit != nil {
 		t := *r.Transit
@@ -65,14 +66,16 @@ func (r Router) same(o *Router) bool {
 		return false
 	}
 	return r.ID == o.ID && r.Owner == o.Owner && r.Metadata == o.Metadata && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
-		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.PortForwardings, o.PortForwardings) && slices.Equal(r.Routes, o.Routes)
+		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.PortForwardings, o.PortForwardings) &&
+		slices.Equal(r.Limits, o.Limits) && slices.Equal(r.Routes, o.Routes)
 }
 
 // sameSize spares Equal the sorting when routers differ plainly.
 func (r Router) sameSize(o *Router) bool {
 	return r.ID == o.ID && r.Owner == o.Owner && r.Metadata == o.Metadata && len(r.Ports) == len(o.Ports) &&
 		(r.Gateway == nil) == (o.Gateway == nil) && (r.Transit == nil) == (o.Transit == nil) &&
-		len(r.FloatingIPs) == len(o.FloatingIPs) && len(r.PortForwardings) == len(o.PortForwardings) && len(r.Routes) == len(o.Routes)
+		len(r.FloatingIPs) == len(o.FloatingIPs) && len(r.PortForwardings) == len(o.PortForwardings) &&
+		len(r.Limits) == len(o.Limits) && len(r.Routes) == len(o.Routes)
 }
 
 func (g *Gateway) same(o *Gateway) bool {
@@ -115,6 +118,7 @@ func (r Router) canonical() Router {
 		return cmp.Or(a.Addr.Compare(b.Addr), a.Fixed.Compare(b.Fixed), cmp.Compare(a.ID, b.ID))
 	})
 	slices.SortFunc(r.PortForwardings, compareForwardings)
+	slices.SortFunc(r.Limits, compareLimits)
 	slices.SortFunc(r.Routes, compareRoutes)
 	if t := r.Transit; t != nil {
 		t.normalise()

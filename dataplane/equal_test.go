@@ -19,6 +19,7 @@ func TestEqualAndCloneKnowEveryField(t *testing.T) {
 	full.Ports[0].Network = dataplane.Network{ID: "net-web", Type: dataplane.NetworkVLAN, Physical: "public", Segment: 7}
 	full.Gateway.OnLink = []netip.Prefix{prefix("198.18.0.0/24")}
 	full.PortForwardings = forwarding().PortForwardings
+	full.Limits = limited().Limits
 	full.Transit = edge().Transit
 	full.Ports[1].Anycast = edge().Ports[1].Anycast
 	seen := 0

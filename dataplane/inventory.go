@@ -67,6 +67,13 @@ func inventoryOf(r Router) inventory {
 	for _, f := range r.PortForwardings {
 		add(KindForwarding, f.ID, f.Target(), "%s", f.Object())
 	}
+	for _, l := range r.Limits {
+		for _, d := range []Direction{Egress, Ingress} {
+			if b := l.Of(d); !b.IsZero() {
+				add(KindLimit, "", b.String(), "%s", l.Object(d))
+			}
+		}
+	}
 	for _, p := range r.Ports {
 		for _, a := range p.Addrs {
 			add(KindAddress, p.ID, "", "%s %s", PortDevice(p.ID), a)
@@ -155,12 +162,12 @@ func (inv inventory) steps(to inventory) []Step {
 		case !ok:
 			steps = append(steps, i.step(Add, i.detail, false))
 		case was != i.detail:
-			steps = append(steps, i.step(Change, i.detail+", was "+was, i.kind != KindOwner))
+			steps = append(steps, i.step(Change, i.detail+", was "+was, i.kind != KindOwner && i.kind != KindLimit))
 		}
 	}
 	for _, i := range slices.Backward(inv) {
 		if !after[i.name()] {
-			steps = append(steps, i.step(Remove, i.detail, true))
+			steps = append(steps, i.step(Remove, i.detail, i.kind != KindLimit))
 		}
 	}
 	return steps

@@ -21,6 +21,7 @@ type Model struct {
 	fixedOf  map[netip.Addr]netip.Addr
 	fipOf    map[netip.Addr]netip.Addr
 	forwards forwardings
+	limits   map[netip.Addr]Limit
 	inside   []netip.Prefix // subnets of internal ports, and what other instances have
 	fib      *fib
 	metadata bool       // the router answers at the metadata addresses
@@ -70,6 +71,7 @@ func NewModel(r Router) *Model {
 		shared:   r.Gateway.SNATAddr(),
 		hairpin:  r.Gateway.HairpinAddr(),
 		forwards: newForwardings(r.PortForwardings),
+		limits:   make(map[netip.Addr]Limit, len(r.Limits)),
 		metadata: r.Metadata,
 	}
 	if r.Metadata {
@@ -93,6 +95,9 @@ func NewModel(r Router) *Model {
 	}
 	for _, a := range r.ForwardingAddrs() {
 		m.own[a] = "an address of which ports are forwarded"
+	}
+	for _, l := range r.Limits {
+		m.limits[l.Addr] = l
 	}
 	for _, f := range r.FloatingIPs {
 		m.fixedOf[f.Addr], m.fipOf[f.Fixed] = f.Fixed, f.Addr

@@ -105,6 +105,9 @@ func (w *walk) enter() {
 		w.end(Dropped, stage, "%s is no floating IP here, and the gateway is for those only", w.dst)
 	default:
 		w.step(stage, "arrives by %s", w.in)
+		if w.in.gateway {
+			w.limited(w.dst, Ingress)
+		}
 	}
 }
 
@@ -296,6 +299,9 @@ func (w *walk) forward(route way, l leg) {
 	}
 	if w.dst.Is4() {
 		w.translateSrc(l.out)
+		if l.out.gateway {
+			w.limited(w.src, Egress)
+		}
 	}
 	t := &w.trace
 	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst, t.DstPort = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst, w.dstPort

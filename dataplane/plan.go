@@ -30,6 +30,7 @@ const (
 	KindSNAT          Kind = "snat"            // the address that hosts without a floating IP leave with
 	KindFloatingIP    Kind = "floating-ip"     // the translation of a floating IP
 	KindForwarding    Kind = "port-forwarding" // the translation of a port forwarding
+	KindLimit         Kind = "limit"           // of the bandwidth of an address, in one direction
 	KindAdvertisement Kind = "advertisement"   // what a port advertises to hosts on its link
 	KindConnections   Kind = "connections"     // connections that end
 )

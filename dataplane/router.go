@@ -15,6 +15,7 @@ type Router struct {
 	Gateway         *Gateway         `json:"gateway,omitempty"` // nil: no external network
 	FloatingIPs     []FloatingIP     `json:"floating_ips,omitempty"`
 	PortForwardings []PortForwarding `json:"port_forwardings,omitempty"`
+	Limits          []Limit          `json:"limits,omitempty"` // at most one for an address
 	Routes          []Route          `json:"routes,omitempty"`
 	Transit         *Transit         `json:"transit,omitempty"` // nil: the whole router is on this host
 	// Metadata makes the router answer workloads that ask for their metadata, at

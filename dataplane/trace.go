@@ -44,7 +44,7 @@ type Trace struct {
 
 // TraceStep is a station on a packet's way through the router.
 type TraceStep struct {
-	Stage  string `json:"stage"` // ingress, translation, routing, filter, egress, answer
+	Stage  string `json:"stage"` // ingress, translation, routing, filter, limit, egress, answer
 	Reason string `json:"reason"`
 }
 

@@ -61,6 +61,7 @@ func (r Router) Validate() error {
 	c.routes(r.Routes)
 	c.floatingIPs(&r)
 	c.portForwardings(&r)
+	c.limits(&r)
 	return c.err()
 }
 

@@ -24,6 +24,9 @@ func delta(c namespace.Change) (out difference, ok bool) {
 	if !d.Forwardings.Empty() {
 		before.forwarders, after.forwarders, changed.forwarders = renderForwardings(c, out.have, out.want)
 	}
+	if before.limited, after.limited, changed.limited, ok = limitDelta(c.Want.Limits, d.Limits.Removed, d.Limits.Added); !ok {
+		return out, false
+	}
 	if i.transit != "" {
 		if !c.KeepsIPv6() {
 			return out, false

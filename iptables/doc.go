@@ -119,6 +119,21 @@
 // such a digit does not take whole stays in the chain that is divided, and no list is longer than
 // 32 rules.
 //
+// # Limits
+//
+// While any address is limited, PREROUTING of the mangle table leads what comes by the gateway to the
+// tree l3kit-lin, by destination, and POSTROUTING leads what leaves by it to l3kit-limit. The mangle
+// table sees what leaves before its source is translated, so the trees go by what conntrack knows:
+// l3kit-lor by the address that answers will be sent to, l3kit-lre by the one that a packet is the
+// answer of. At the ends of the trees hashlimit drops what exceeds the rate. Counters count it, too.
+//
+// hashlimit differs from the package nftables in four ways. The first packet of a connection that
+// leaves is not counted, as conntrack does not know its new source yet. It counts in steps of 16
+// bytes, which takes a small packet for a few bytes more. A packet larger than what the rate lets pass
+// in a second counts as just that; so a rate below half a megabit is exceeded by hosts that leave
+// segmentation to the router's host. And a burst of more than a second is rounded up to whole seconds
+// of the rate, given once, and again after a minute without a packet.
+//
 // # Counters
 //
 // They count what the package nftables counts, with two exceptions on the way out: ICMP errors that
@@ -158,9 +173,9 @@
 // iptables 1.8 or later: iptables-restore and iptables-save in PATH; for routers with IPv6
 // ip6tables-restore and ip6tables-save too. CAP_NET_ADMIN in the namespace. For iptables-nft Linux
 // with CONFIG_NF_TABLES_IPV4 and CONFIG_NFT_COMPAT, for iptables-legacy CONFIG_IP_NF_FILTER,
-// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark and the targets
-// MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or CONFIG_IP6_NF_FILTER and
-// CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
+// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark, for limits
+// hashlimit, and the targets MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or
+// CONFIG_IP6_NF_FILTER and CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
 //
 // # Promises
 //

@@ -95,8 +95,11 @@ func ofTree(chain string, r rule) bool {
 	if _, end := parseMember(chain, r); end {
 		return true
 	}
+	if _, _, end := parseLimit(chain, r); end {
+		return true
+	}
 	_, leads := grown(r.target())
-	return leads && len(strings.Fields(r.spec)) == 4
+	return leads && (len(strings.Fields(r.spec)) == 4 || strings.HasPrefix(r.spec, repliesTo) || strings.HasPrefix(r.spec, askedFor))
 }
 
 // find returns what the nat table says of an address, by one of its trees.

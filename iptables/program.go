@@ -53,12 +53,14 @@ type instance struct {
 	gateway      string // empty: there is none
 	edge         bool   // it is one of several, and not the centre
 	floatingOnly bool   // its gateway is for floating IPs only
+	limited      bool   // some address is
 	// shown is the address that others show to floating IPs of other instances; zero if no rule of
 	// its own is needed for that.
 	shown netip.Addr
 }
 
 func instanceOf(r dataplane.Router) (i instance) {
+	i.limited = len(r.Limits) > 0
 	if t := r.Transit; t != nil {
 		i.transit, i.edge = dataplane.TransitDevice(t.ID), len(t.Centre) > 0
 	}
@@ -139,6 +141,7 @@ func render(r dataplane.Router, random string) ruleset {
 	if r.Metadata {
 		i.addMetadata(rs)
 	}
+	i.addLimits(rs)
 	established := "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 	add := rs.add
 	if !r.Gateway.Guarded() {

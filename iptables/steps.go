@@ -16,7 +16,7 @@ import (
 // tree has to grow for an address is not told.
 func (d difference) steps() []dataplane.Step {
 	var steps, shared []dataplane.Step
-	fips, members, forwardings := d.floatingIPs(), d.members(), d.forwardings()
+	fips, members, forwardings, limited := d.floatingIPs(), d.members(), d.forwardings(), d.limits()
 	for _, name := range tables {
 		if s, ok := d.tableStep(name); ok {
 			steps = append(steps, s)
@@ -26,7 +26,7 @@ func (d difference) steps() []dataplane.Step {
 		for _, a := range sharedAddresses(c) {
 			shared = append(shared, a.step())
 		}
-		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips, members) && !forwards(c.name, forwardings) {
+		if _, whole := d.tableStep(c.table); !whole && d.told(c, fips, members) && !forwards(c.name, forwardings) && !limits(c, limited) {
 			steps = append(steps, c.steps()...)
 		}
 	}
@@ -39,7 +39,7 @@ func (d difference) steps() []dataplane.Step {
 	for _, addr := range slices.SortedFunc(maps.Keys(fips), netip.Addr.Compare) {
 		steps = append(steps, fips[addr].step(addr))
 	}
-	return append(steps, forwardingSteps(forwardings)...)
+	return slices.Concat(steps, forwardingSteps(forwardings), limitSteps(limited))
 }
 
 // tableStep tells that the whole of a table comes, goes, or is written anew.
@@ -126,7 +126,8 @@ func (c chainDiff) describes(r rule) bool {
 	_, ofMember := parseMember(c.name, r)
 	_, ofForwarding := parseForwarding(c.name, r)
 	_, _, ofShared := parseShared(c, r)
-	return ofFloatingIP || ofMember || ofForwarding || ofShared
+	_, _, ofLimit := parseLimit(c.name, r)
+	return ofFloatingIP || ofMember || ofForwarding || ofShared || ofLimit
 }
 
 // member is an address that comes into one of the other trees, or leaves it.

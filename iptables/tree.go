@@ -40,10 +40,11 @@ type members struct {
 	away   []dataplane.FloatingIP // those of other instances, of which only the fixed address matters
 
 	forwarders []dataplane.FloatingIP // those of which ports are forwarded, and only the address matters
+	limited    map[dataplane.Direction][]dataplane.FloatingIP
 }
 
 func membersOf(r dataplane.Router) members {
-	m := members{here: r.FloatingIPs, forwarders: forwarders(r.PortForwardings)}
+	m := members{here: r.FloatingIPs, forwarders: forwarders(r.PortForwardings), limited: limited(r.Limits)}
 	if t := r.Transit; t != nil {
 		m.remote, m.away = remote(t.External), elsewhere(t.Elsewhere)
 	}
@@ -94,6 +95,9 @@ func trees(i instance) []tree {
 	if i.shown.IsValid() {
 		list = append(list, tree{nat, byEdge, "-d", remote, floating, do("-g " + asShown)})
 	}
+	if i.limited {
+		list = append(list, limitTrees()...)
+	}
 	switch {
 	case i.floatingOnly:
 		list = append(list, tree{mangle, byFixed, "-s", here, fixed, do(markFloatingIP)})
@@ -101,6 +105,14 @@ func trees(i instance) []tree {
 		list = append(list, tree{filter, byAway, "-s", away, fixed, do("-j DROP")})
 	}
 	return list
+}
+
+// end begins the rule of an address at the end of the tree.
+func (t tree) end(a netip.Addr) string {
+	if t.match == repliesTo || t.match == askedFor { // of which iptables-save does not print the length
+		return t.match + " " + a.String() + " "
+	}
+	return t.match + " " + a.String() + "/32 "
 }
 
 // leaf is a floating IP and the address by which it is found.
@@ -174,7 +186,7 @@ func (g *grower) limb(leaves []leaf) rule {
 	default:
 		list := make([]rule, len(leaves))
 		for i, l := range leaves {
-			list[i].spec = g.match + " " + address(l.key).String() + "/32 " + g.act(*l.fip)
+			list[i].spec = g.end(address(l.key)) + g.act(*l.fip)
 			if g.table == mangle && g.root == bySrc {
 				list[i].of = l.fip.Addr
 			}
@@ -212,7 +224,7 @@ func grown(chain string) (p netip.Prefix, ok bool) {
 
 // rootOf is the root of the tree that a chain's name is one in; empty if it is none.
 func rootOf(chain string) string {
-	for _, root := range []string{byDst, bySrc, byForward, byFixed, byEdge, byAway} {
+	for _, root := range []string{byDst, bySrc, byForward, byFixed, byEdge, byAway, byLimited, byLimitedSrc, byLimitedAns} {
 		if chain == root || strings.HasPrefix(chain, root+"-") {
 			return root
 		}

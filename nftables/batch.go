@@ -192,7 +192,12 @@ func (b *batch) elements(text string, kind uint16, flags netlink.HeaderFlags, s 
 // marshal appends the element of a key. An interval is two elements: where it begins, and where
 // what is not in it begins again, unless that is beyond the last address.
 func (s *set) marshal(list []byte, key, value string) []byte {
-	if !s.intervals() {
+	switch {
+	case s.intervals():
+	case value != "" && s.limits():
+		wire := marshalElement(key, "", 0)
+		return appendElement(list, nlmsg.Append(wire, unix.NLA_F_NESTED|unix.NFTA_SET_ELEM_EXPR, limiter(value)))
+	default:
 		return appendElement(list, marshalElement(key, value, 0))
 	}
 	start, end, flags := cutInterval(key)

@@ -67,6 +67,8 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 			return nil, errors.Join(errNotOurs, err) // ours are verdicts only
 		}
 		e = &expr.Verdict{}
+	case "limit":
+		e = &expr.Limit{}
 	case "lookup":
 		e = &expr.Lookup{}
 	case "meta":
@@ -83,12 +85,15 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 	return e, expr.Unmarshal(byte(ipv4), data, e)
 }
 
-// zeroed is what a set gives to its elements in the form in which we write it, if it is a counter:
-// attributes may be padded differently.
+// zeroed is what a set gives to its elements in the form in which we write it, if it is a counter
+// or a limit: attributes may be padded differently.
 func zeroed(wire []byte) string {
 	if e, err := decodeExpr(wire); err == nil {
-		if _, ok := e.(*expr.Counter); ok {
+		switch e := e.(type) {
+		case *expr.Counter:
 			return startingCounter()
+		case *expr.Limit:
+			return encode(e)
 		}
 	}
 	return string(wire)

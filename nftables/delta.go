@@ -12,12 +12,17 @@ import (
 func delta(want namespace.Change) (c changes, ok bool) {
 	d, i := want.Since, instanceOf(want.Want)
 	if !i.transit {
-		return changes{compare(renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added))}, true
+		have, here := renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added)
+		ok := limitDelta(have, here, want.Want.Limits, d.Limits.Removed, d.Limits.Added)
+		return changes{compare(have, here)}, ok
 	}
 	if !want.KeepsIPv6() {
 		return nil, false
 	}
 	have, here := renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added)
+	if !limitDelta(have, here, want.Want.Limits, d.Limits.Removed, d.Limits.Added) {
+		return nil, false
+	}
 	for _, t := range []*table{have, here} {
 		t.sets = append(t.sets, i.sets()...)
 		t.sets = append(t.sets, newInside(address))

@@ -24,6 +24,8 @@
 //	shared_snat   the gateway's device → its IPv4 address        its SNAT is on
 //	hairpin       each internal device → that address            the gateway has an IPv4 address
 //	own           each IPv6 address of the router, link-local ones too
+//	limit_in      external address, with a limiter               some address is limited
+//	limit_out     external address, with a limiter               some address is limited
 //
 // A packet passes these chains, in this order. The nat chains see the first packet of a connection
 // only; conntrack treats the rest, and the answers, likewise.
@@ -47,7 +49,11 @@
 //	                                with ICMP's port unreachable
 //	postrouting  postrouting        fixed address to floating IP,     after routing, when the
 //	             srcnat             others to the gateway's address   outgoing device is known
+//	limit_in     prerouting -290    drops what exceeds the limit of   counters count it, and
+//	                                its destination                   conntrack does not see it
 //	count_out    postrouting 300    counts by source in fip_out       after source NAT
+//	limit_out    postrouting 310    drops what exceeds the limit of   the source is the limited
+//	                                its source                        address
 //	metadata_in  input filter       drops what asks for metadata, and  only what is for the router
 //	                                comes by the gateway               itself passes here
 //	metadata_out output filter      drops what answers that, and       the same
@@ -55,6 +61,14 @@
 //
 // The chains for metadata are those of a router that has a metadata proxy; they are about the IPv4
 // address. The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
+//
+// # Limits
+//
+// The chains limit_in and limit_out, and their sets, are there while any address is limited, so other
+// routers do not pay for them. Each element has a limiter of its own (since Linux 5.7), and what a
+// packet costs does not depend on their number. The kernel lets pass a second's worth of the rate, and
+// the limiter's burst on top of that, before it drops anything: a smaller burst is not possible.
+// Dropping makes TCP keep to the rate: it loses no more than it would in a queue, and nothing waits.
 //
 // # Instances of distributed routers
 //
@@ -124,7 +138,7 @@
 //
 // CAP_NET_ADMIN in the namespace; Linux 5.7 or later (sets that give counters to their elements),
 // with CONFIG_NF_TABLES, CONFIG_NF_TABLES_IPV4, CONFIG_NFT_NAT, CONFIG_NFT_CT and
-// CONFIG_NFT_REJECT; for routers with IPv6 also CONFIG_NF_TABLES_IPV6.
+// CONFIG_NFT_REJECT; for limits, CONFIG_NFT_LIMIT; for routers with IPv6 also CONFIG_NF_TABLES_IPV6.
 //
 // # Promises
 //

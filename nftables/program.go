@@ -164,6 +164,7 @@ func render4(r dataplane.Router) *table {
 	fillForwardings(t, r.PortForwardings)
 	fillInside(t, namespace.Inside(r))
 	i.fill(t, r)
+	addLimits(t, r.Limits)
 	g := r.Gateway
 	if g == nil {
 		return t
@@ -285,9 +286,14 @@ func newCountingSet(name string, key keyType, comment string) *set {
 // startingCounter is the expression that the kernel copies to each new element of a counting set: a
 // counter at zero.
 func startingCounter() string {
-	b, err := expr.Marshal(byte(ipv4), &expr.Counter{})
+	return encode(&expr.Counter{})
+}
+
+// encode is an expression of numbers as the kernel takes it.
+func encode(e expr.Any) string {
+	b, err := expr.Marshal(byte(ipv4), e)
 	if err != nil {
-		panic(err) // two numbers are always encoded
+		panic(err) // numbers are always encoded
 	}
 	return string(b)
 }

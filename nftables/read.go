@@ -237,7 +237,11 @@ func decodeElement(wire []byte) (key string, e element, flags uint32, err error)
 		case unix.NFTA_SET_ELEM_FLAGS:
 			flags = ad.Uint32()
 			ours = ours && flags == unix.NFT_SET_ELEM_INTERVAL_END
-		case unix.NFTA_SET_ELEM_EXPR, unix.NFTA_SET_ELEM_PAD:
+		case unix.NFTA_SET_ELEM_EXPR:
+			if limit := decodeLimit(ad.Bytes()); limit != "" {
+				e.value = limit
+			}
+		case unix.NFTA_SET_ELEM_PAD:
 		default:
 			ours = false
 		}

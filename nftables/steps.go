@@ -52,6 +52,7 @@ func (d difference) steps(known []dataplane.PortForwarding) []dataplane.Step {
 	if d.family() == ipv4 {
 		steps = append(steps, d.floatingIPSteps()...)
 		steps = append(steps, d.forwardingSteps(known)...)
+		steps = append(steps, d.limitSteps()...)
 	}
 	return steps
 }

@@ -318,6 +318,21 @@ func packetDefects() []defect {
 				t.Src = forwardAddr
 			}
 		})},
+		{"limits", "no limit is kept", "no more than", misreads(func(r *dataplane.Router) { r.Limits = nil })},
+		{"limits", "the directions are confused", "packets have arrived", misreads(func(r *dataplane.Router) {
+			for i, l := range r.Limits {
+				r.Limits[i].Egress, r.Limits[i].Ingress = l.Ingress, l.Egress
+			}
+		})},
+		{"limits", "others are limited, too", "nothing limits them", misreads(func(r *dataplane.Router) {
+			limit(fip2, dataplane.Bandwidth{Rate: 1000}, dataplane.Bandwidth{Rate: 1000})(r)
+		})},
+		{"limits", "too little passes", "may pass", misreads(func(r *dataplane.Router) {
+			for i := range r.Limits {
+				r.Limits[i].Egress.Rate /= 2
+				r.Limits[i].Ingress.Rate /= 2
+			}
+		})},
 		{"P9-", "nothing guards the inside", "must not be reached", misroutes(func(r dataplane.Router, t *dataplane.Trace) {
 			if r.Gateway.SNAT && t.Packet.In == "ext" {
 				*t = with(r, snat(false)).Trace(t.Packet)

@@ -69,6 +69,8 @@ func changes() []change {
 	base := busy()
 	quiet := with(base, snat(false))
 	moved := with(base, unbound(fip1), floating(fip1, addr("10.0.1.11")))
+	rate := dataplane.Bandwidth{Rate: 100_000}
+	generous := with(base, limit(fip1, rate, rate), limit(gatewayAddr, rate, rate), limit(forwardAddr, rate, rate))
 	otherGateway := addr("203.0.113.4")
 	readdressed := with(base, func(r *dataplane.Router) { r.Gateway.Addrs = prefixes("203.0.113.4/24", "2001:db8:1::2/64") })
 	elsewhere := with(base, unbound(fip1), unbound(fip2), func(r *dataplane.Router) {
@@ -119,6 +121,16 @@ func changes() []change {
 				{from: "outside", to: fip2, at: "web1", sees: outsideAddr, as: web1Addr},
 				{from: "outside", to: fip1, at: "app1", sees: outsideAddr, as: app1Addr},
 			},
+		}, {
+			name: "limits-come", from: base, to: generous,
+			survive: []talk{in1, out1, shared1, east, hairpin1, forwarded1},
+		}, {
+			name: "limits-change", from: generous, to: with(generous, unlimited(fip1), unlimited(gatewayAddr),
+				limit(fip1, dataplane.Bandwidth{}, dataplane.Bandwidth{Rate: 200_000}), limit(fip2, dataplane.Bandwidth{Rate: 200_000}, dataplane.Bandwidth{})),
+			survive: []talk{in1, out1, shared1, east, hairpin1, forwarded1},
+		}, {
+			name: "limits-go", from: generous, to: base,
+			survive: []talk{in1, out1, shared1, east, hairpin1, forwarded1},
 		}, {
 			name: "forwarding-moved", from: base, to: with(base, unforward("8080"), forward("8080", web1Addr, "7000")),
 			survive: []talk{in1, out2, shared1, hairpin1, forwarded2},

@@ -5,7 +5,7 @@ import "slices"
 // clauses is the contract.
 func clauses() []clause {
 	return slices.Concat(
-		translationClauses(), forwardingClauses(), filteringClauses(), routingClauses(), errorClauses(),
+		translationClauses(), forwardingClauses(), limitClauses(), filteringClauses(), routingClauses(), errorClauses(),
 		changeClauses(), restartClauses(), leakClauses(), counterClauses(),
 		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(), stepClauses(),
 		edgeClauses(), centreClauses(), instanceClauses(), advertisementClauses(), metadataClauses(),

@@ -17,8 +17,9 @@ type fakeNetwork struct {
 	open func(router string, p dataplane.Packet) (*dataplane.Flow, dataplane.Trace) // host.Open, but for tests of the suite
 	asks func(ARP) []ARP                                                            // what a router asks its link; nil: just that
 
-	mu    sync.Mutex
-	nodes []*fakeNode
+	mu      sync.Mutex
+	nodes   []*fakeNode
+	buckets map[bucket]uint64 // what has passed
 }
 
 // fakeNode is a workload.
@@ -179,6 +180,9 @@ func (n *fakeNetwork) throughRouter(f *fate, first bool) (next place, ok bool) {
 	if !first && d.size > out.MTU {
 		f.fails(errTooBig)
 		f.mtu = out.MTU
+		return place{}, false
+	}
+	if n.exceeds(f.end.router, r, t, d.size) {
 		return place{}, false
 	}
 	f.hops = append(f.hops, hop{f.end.router, flow, t})

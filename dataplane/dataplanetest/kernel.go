@@ -273,6 +273,8 @@ func (h kernelHost) Stream(ctx context.Context, from, to netip.AddrPort, interva
 	return kernelStream{s}, nil
 }
 
+func (h kernelHost) Send(to netip.AddrPort, count, size int) error { return h.h.Send(to, count, size) }
+
 func (h kernelHost) Watch() (Watch, error) {
 	w, err := h.h.Capture("eth0")
 	if err != nil {

@@ -147,7 +147,9 @@ func portRange(s string) dataplane.PortRange {
 	return r
 }
 
-func noGateway(r *dataplane.Router) { r.Gateway, r.FloatingIPs, r.PortForwardings = nil, nil, nil }
+func noGateway(r *dataplane.Router) {
+	r.Gateway, r.FloatingIPs, r.PortForwardings, r.Limits = nil, nil, nil, nil
+}
 
 // behind is the routes to what lies behind fw.
 func behind(r *dataplane.Router) {

@@ -86,6 +86,8 @@ type Delta struct {
 	Forwardings     Difference[dataplane.PortForwarding]
 	ForwardingAddrs Difference[netip.Addr] // those of [dataplane.Router.ForwardingAddrs]
 
+	Limits Difference[dataplane.Limit]
+
 	Neighbours Difference[Neighbour]       // of anycast ports
 	Routes     Difference[dataplane.Route] // of [dataplane.Transit]
 	Remote     Difference[dataplane.Route] // what is outside, and other instances lead to: [dataplane.Transit.External]
@@ -100,7 +102,8 @@ func (d Difference[T]) Empty() bool { return len(d.Removed)+len(d.Added) == 0 }
 
 // Empty reports whether the two routers are the same.
 func (d Delta) Empty() bool {
-	return len(d.Removed)+len(d.Added) == 0 && d.Forwardings.Empty() && d.Neighbours.Empty() && d.Routes.Empty() && d.Remote.Empty() && d.Elsewhere.Empty()
+	return len(d.Removed)+len(d.Added) == 0 && d.Forwardings.Empty() && d.Limits.Empty() &&
+		d.Neighbours.Empty() && d.Routes.Empty() && d.Remote.Empty() && d.Elsewhere.Empty()
 }
 
 // Neighbour is a host on the link of an anycast port.

@@ -23,6 +23,7 @@ type index struct {
 	floating   set[netip.Addr]    // addresses and fixed ones: the two never meet in a valid router
 	forwarding map[netip.Addr]int // how many port forwardings an address has, or is the fixed address of: these never meet either
 	forwardIDs set[string]        // of port forwardings
+	limits     set[netip.Addr]
 	neighbours set[Neighbour]
 	routes     set[netip.Prefix] // destinations
 	remote     set[netip.Prefix]
@@ -46,9 +47,11 @@ func remember(r dataplane.Router, links map[string]link) *memory {
 	m := &memory{router: r.Clone(), links: links, index: index{
 		ids: make(set[string], len(r.FloatingIPs)), floating: make(set[netip.Addr], 2*len(r.FloatingIPs)),
 		forwarding: map[netip.Addr]int{}, forwardIDs: make(set[string], len(r.PortForwardings)),
+		limits:     make(set[netip.Addr], len(r.Limits)),
 		neighbours: set[Neighbour]{}, routes: set[netip.Prefix]{}, remote: set[netip.Prefix]{}, elsewhere: set[netip.Addr]{},
 	}}
 	all := Delta{Added: r.FloatingIPs, Forwardings: Difference[dataplane.PortForwarding]{Added: r.PortForwardings}}
+	all.Limits.Added = r.Limits
 	for _, p := range r.Ports {
 		if p.Anycast != nil {
 			all.Neighbours.Added = append(all.Neighbours.Added, neighboursOf(p.ID, p.Anycast.Neighbours)...)
@@ -89,6 +92,7 @@ func (x index) learn(d Delta) {
 		x.count(f.Addr, 1)
 		x.count(f.Fixed, 1)
 	}
+	learn(x.limits, d.Limits, func(l dataplane.Limit) netip.Addr { return l.Addr })
 	learn(x.neighbours, d.Neighbours, func(n Neighbour) Neighbour { return n })
 	learn(x.routes, d.Routes, func(r dataplane.Route) netip.Prefix { return r.Dest })
 	learn(x.remote, d.Remote, func(r dataplane.Route) netip.Prefix { return r.Dest })
@@ -115,6 +119,7 @@ func learn[K comparable, T any](s set[K], d Difference[T], key func(T) K) {
 func (d Delta) inverse() Delta {
 	d.Removed, d.Added = d.Added, d.Removed
 	d.Forwardings, d.ForwardingAddrs = d.Forwardings.inverse(), d.ForwardingAddrs.inverse()
+	d.Limits = d.Limits.inverse()
 	d.Neighbours, d.Routes, d.Remote, d.Elsewhere = d.Neighbours.inverse(), d.Routes.inverse(), d.Remote.inverse(), d.Elsewhere.inverse()
 	return d
 }
@@ -125,6 +130,7 @@ func (d Difference[T]) inverse() Difference[T] { return Difference[T]{d.Added, d
 func (x index) clashes(d Delta) bool {
 	removed := Delta{
 		Removed: d.Removed, Forwardings: Difference[dataplane.PortForwarding]{Removed: d.Forwardings.Removed},
+		Limits:     Difference[dataplane.Limit]{Removed: d.Limits.Removed},
 		Neighbours: Difference[Neighbour]{Removed: d.Neighbours.Removed},
 		Routes:     Difference[dataplane.Route]{Removed: d.Routes.Removed}, Remote: Difference[dataplane.Route]{Removed: d.Remote.Removed},
 		Elsewhere: Difference[netip.Addr]{Removed: d.Elsewhere.Removed},
@@ -138,6 +144,7 @@ func (x index) clashes(d Delta) bool {
 		slices.ContainsFunc(d.Forwardings.Added, func(f dataplane.PortForwarding) bool {
 			return x.forwardIDs.has(f.ID) || x.floating.has(f.Addr) || x.remote.has(host(f.Addr)) || x.elsewhere.has(f.Fixed)
 		}) ||
+		slices.ContainsFunc(d.Limits.Added, func(l dataplane.Limit) bool { return x.limits.has(l.Addr) }) ||
 		slices.ContainsFunc(d.Neighbours.Added, x.neighbours.has) ||
 		slices.ContainsFunc(d.Neighbours.Removed, func(n Neighbour) bool { return x.floating.has(n.Addr) }) ||
 		slices.ContainsFunc(d.Routes.Added, func(r dataplane.Route) bool { return x.routes.has(r.Dest) }) ||
@@ -156,6 +163,7 @@ type delta struct {
 	Delta
 	fips       edit[dataplane.FloatingIP]
 	forwards   edit[dataplane.PortForwarding]
+	limits     edit[dataplane.Limit]
 	neighbours []edit[netip.Addr] // by port
 	routes     edit[dataplane.Route]
 	remote     edit[dataplane.Route]
@@ -169,7 +177,8 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 	var d delta
 	d.fips = compare(m.router.FloatingIPs, want.FloatingIPs)
 	d.forwards = compare(m.router.PortForwardings, want.PortForwardings)
-	size := d.fips.size() + d.forwards.size()
+	d.limits = compare(m.router.Limits, want.Limits)
+	size := d.fips.size() + d.forwards.size() + d.limits.size()
 	for i, p := range m.router.Ports {
 		var e edit[netip.Addr]
 		if p.Anycast != nil {
@@ -190,6 +199,7 @@ func (m *memory) delta(want dataplane.Router) (delta, bool) {
 	d.Removed, d.Added = fips.Removed, fips.Added
 	d.Forwardings = d.forwards.difference()
 	d.ForwardingAddrs = m.forwardingAddrs(d.Forwardings)
+	d.Limits = d.limits.difference()
 	for i, e := range d.neighbours {
 		if change := e.difference(); !change.Empty() {
 			d.Neighbours.Removed = append(d.Neighbours.Removed, neighboursOf(want.Ports[i].ID, change.Removed)...)
@@ -280,16 +290,37 @@ func (m *memory) confined(want dataplane.Router, d Delta) bool {
 // valid says that the router remembered with the difference is valid. It may say no of one that is:
 // then [dataplane.Router.Validate] decides.
 func (m *memory) valid(want dataplane.Router, d Delta) bool {
-	if len(d.Added)+len(d.Forwardings.Added)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 && d.Neighbours.Empty() {
+	if !m.limitsHold(want, d) {
+		return false
+	}
+	if len(d.Added)+len(d.Forwardings.Added)+len(d.Limits.Added)+len(d.Routes.Added)+len(d.Remote.Added)+len(d.Elsewhere.Added) == 0 && d.Neighbours.Empty() {
 		return true
 	}
 	return !m.index.clashes(d) && !contended(want.PortForwardings, d.Forwardings.Added) && m.reduced(want, d).Validate() == nil
 }
 
+// limitsHold says that limits which are added are valid, and that none stays of an address that
+// leaves.
+func (m *memory) limitsHold(want dataplane.Router, d Delta) bool {
+	if len(want.Limits) == 0 {
+		return true
+	}
+	if slices.ContainsFunc(d.Limits.Added, func(l dataplane.Limit) bool { return l.Validate() != nil || !want.Answers(l.Addr) }) {
+		return false
+	}
+	released := make(set[netip.Addr], len(d.Limits.Removed))
+	for _, l := range d.Limits.Removed {
+		released[l.Addr] = struct{}{}
+	}
+	orphaned := func(a netip.Addr) bool { return m.index.limits.has(a) && !released.has(a) && !want.Answers(a) }
+	return !slices.ContainsFunc(d.Removed, func(f dataplane.FloatingIP) bool { return orphaned(f.Addr) }) &&
+		!slices.ContainsFunc(d.Forwardings.Removed, func(f dataplane.PortForwarding) bool { return orphaned(f.Addr) })
+}
+
 // reduced is a router that is valid only if the one wanted is, as far as what differs decides:
 // beside that it has only those neighbours that the rest needs.
 func (m *memory) reduced(want dataplane.Router, d Delta) dataplane.Router {
-	want.FloatingIPs, want.PortForwardings = d.Added, d.Forwardings.Added
+	want.FloatingIPs, want.PortForwardings, want.Limits = d.Added, d.Forwardings.Added, nil
 	if t := want.Transit; t != nil {
 		reduced := *t
 		reduced.Routes, reduced.External, reduced.Elsewhere = d.Routes.Added, d.Remote.Added, d.Elsewhere.Added
@@ -340,6 +371,7 @@ func (m *memory) learn(d delta) {
 	m.index.learn(d.Delta)
 	m.router.FloatingIPs = d.fips.apply(m.router.FloatingIPs)
 	m.router.PortForwardings = d.forwards.apply(m.router.PortForwardings)
+	m.router.Limits = d.limits.apply(m.router.Limits)
 	for i, e := range d.neighbours {
 		if a := m.router.Ports[i].Anycast; a != nil {
 			a.Neighbours = e.apply(a.Neighbours)
@@ -366,8 +398,8 @@ func (m *memory) learn(d delta) {
 	}
 }
 
-// sameButLists reports whether b asks for a with other floating IPs, port forwardings, neighbours,
-// ways to other instances and by them, or fixed addresses that are translated elsewhere.
+// sameButLists reports whether b asks for a with other floating IPs, port forwardings, limits,
+// neighbours, ways to other instances and by them, or fixed addresses that are translated elsewhere.
 func sameButLists(a, b dataplane.Router) bool {
 	return a.ID == b.ID && a.Metadata == b.Metadata && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&
 		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Routes, b.Routes) && sameTransit(a.Transit, b.Transit)

@@ -45,7 +45,7 @@ func bare(r dataplane.Router) dataplane.Router {
 	for _, a := range r.ForwardingAddrs() {
 		g.Addrs = append(g.Addrs, netip.PrefixFrom(a, a.BitLen()))
 	}
-	r.Gateway, r.FloatingIPs, r.PortForwardings = &g, nil, nil
+	r.Gateway, r.FloatingIPs, r.PortForwardings, r.Limits = &g, nil, nil, nil
 	return r
 }
 

@@ -145,6 +145,7 @@ func drawEdge(t *rapid.T) dataplane.Router {
 	}
 	tr.Elsewhere = some(t, "translated elsewhere", without(here4, fixed...))
 	r.Routes = drawEdgeRoutes(t, r, here)
+	r.Limits = drawLimits(t, r)
 	return r
 }
 
@@ -175,7 +176,7 @@ func plain(r dataplane.Router) dataplane.Router {
 			r.Routes[i].NextHop = addr(theCentre)
 		}
 	}
-	r.Gateway, r.FloatingIPs, r.Transit.Elsewhere = nil, nil, nil
+	r.Gateway, r.FloatingIPs, r.Limits, r.Transit.Elsewhere = nil, nil, nil, nil
 	return r
 }
 

@@ -56,6 +56,8 @@ var mutations = []mutation{
 	{"no metadata address of IPv6", both(servesMetadata, speaks6), victim.removeMetadata6},
 	{"metadata for the outside", both(servesMetadata, gateway4), dropRule("metadata_in", 0)},
 	{"answers of the metadata proxy leave", both(servesMetadata, gateway4), dropRule("metadata_out", 0)},
+	{"limits drop what exceeds none, on the way in", limits, editRule("limit_in", 0, boundless)},
+	{"limits drop what exceeds none, on the way out", limits, editRule("limit_out", 0, boundless)},
 
 	{"no forwarding", hasPorts, writeSysctl("ipv4/ip_forward", "0")},
 	{"no forwarding of IPv6", speaks6, writeSysctl("ipv6/conf/all/forwarding", "0")},

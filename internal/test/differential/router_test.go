@@ -49,6 +49,7 @@ func drawRouter(t *rapid.T) dataplane.Router {
 	}
 	r.Routes = drawRoutes(t, r)
 	r.Metadata = rapid.IntRange(0, 3).Draw(t, "metadata") == 3
+	r.Limits = drawLimits(t, r)
 	return r
 }
 

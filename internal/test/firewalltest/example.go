@@ -52,7 +52,7 @@ func Without(r dataplane.Router, change func(*dataplane.Router)) dataplane.Route
 		t := *r.Transit
 		r.Transit = &t
 	}
-	r.FloatingIPs, r.PortForwardings = slices.Clone(r.FloatingIPs), slices.Clone(r.PortForwardings)
+	r.FloatingIPs, r.PortForwardings, r.Limits = slices.Clone(r.FloatingIPs), slices.Clone(r.PortForwardings), slices.Clone(r.Limits)
 	r.Ports = slices.Clone(r.Ports)
 	change(&r)
 	return r
@@ -64,6 +64,7 @@ func Routers(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
 	full := Example(fips...)
 	return map[string]dataplane.Router{
 		"full":       full,
+		"limited":    Limited(fips...),
 		"empty":      {ID: full.ID},
 		"no-gateway": Without(full, func(r *dataplane.Router) { r.Gateway, r.FloatingIPs = nil, nil }),
 		"snat-off":   Without(full, func(r *dataplane.Router) { r.Gateway.SNAT = false }),

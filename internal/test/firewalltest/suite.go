@@ -54,6 +54,8 @@ func (s Suite[P]) Run(t *testing.T) {
 		"walk":                s.walk,
 		"forwarding plan":     s.forwardingPlan,
 		"forwarding walk":     s.forwardingWalk,
+		"limit plan":          s.limitPlan,
+		"limit walk":          s.limitWalk,
 		"instance delta":      s.instanceDelta,
 		"instance drift":      s.instanceDrift,
 		"instance walk":       s.instanceWalk,

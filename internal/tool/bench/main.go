@@ -117,6 +117,14 @@ var measurements = []measurement{
 	}},
 	{"nftables/new-flows", func(ctx context.Context) ([]row, error) { return newFlows(ctx, nft, 0.95, 10_000) }},
 	{"nftables/forward", forward},
+	{"qos/rate", func(ctx context.Context) ([]row, error) {
+		rows, err := limitRates(ctx, nft, 1, 1000)
+		if err != nil {
+			return nil, err
+		}
+		others, err := limitRates(ctx, ipt, 1, 1000)
+		return append(rows, others...), err
+	}},
 	{"bus/sync", busSync},
 	{"iptables/apply-new", func(ctx context.Context) ([]row, error) { return applyNewTime(ctx, ipt, 40, 20) }},
 	{"iptables/apply-same", func(ctx context.Context) ([]row, error) { return applySame(ctx, ipt, 0.5, 0) }},

@@ -61,6 +61,12 @@ func atLeast(limit float64, r row) row {
 	return r
 }
 
+func between(least, most float64, r row) row {
+	met := r.Value >= least && r.Value <= most
+	r.Goal, r.Met = fmt.Sprintf("%g to %g", least, most), &met
+	return r
+}
+
 type table struct{ rows []row }
 
 func (t *table) add(rows ...row) {
