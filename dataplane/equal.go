@@ -64,7 +64,7 @@ func (r Router) same(o *Router) bool {
 	if (r.Transit == nil) != (o.Transit == nil) || r.Transit != nil && !r.Transit.same(o.Transit) {
 		return false
 	}
-	return r.ID == o.ID && r.Owner == o.Owner && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
+	return r.ID == o.ID && r.Owner == o.Owner && r.ClampMSS == o.ClampMSS && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
 		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.PortForwardings, o.PortForwardings) && slices.Equal(r.Routes, o.Routes)
 }
 

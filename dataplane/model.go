@@ -26,6 +26,7 @@ type Model struct {
 	guarded  bool       // nothing untranslated passes the gateway (P9, P19)
 	shared   netip.Addr // what SNAT translates to (P2); zero when it does not
 	hairpin  netip.Addr // what clients inside show (P7)
+	clamp    bool       // TCP announces no larger segments than ports take
 
 	// Of an instance of a distributed router. IPv4 that finds no way in fib continues: what is of a
 	// floating IP here in floating, and that and everything else in rest.
@@ -43,6 +44,7 @@ type modelPort struct {
 	gateway   bool
 	transit   bool
 	mac       MAC
+	mtu       int
 	linkLocal bool // it has a link-local address, as whatever speaks IPv6 (RFC 4291 2.1)
 }
 
@@ -69,6 +71,7 @@ func NewModel(r Router) *Model {
 		shared:   r.Gateway.SNATAddr(),
 		hairpin:  r.Gateway.HairpinAddr(),
 		forwards: newForwardings(r.PortForwardings),
+		clamp:    r.ClampMSS,
 	}
 	for _, p := range r.Ports {
 		m.addPort(p, &modelPort{})
@@ -127,7 +130,7 @@ func (m *Model) lookup(a netip.Addr, next *fib) (way, bool) {
 }
 
 func (m *Model) addPort(p Port, mp *modelPort) {
-	mp.id, mp.addrs, mp.mac = p.ID, slices.Clone(p.Addrs), p.MAC
+	mp.id, mp.addrs, mp.mac, mp.mtu = p.ID, slices.Clone(p.Addrs), p.MAC, p.MTU
 	m.ports[p.ID] = mp
 	m.ordered = append(m.ordered, mp)
 	for _, a := range p.Addrs {

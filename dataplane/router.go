@@ -17,6 +17,12 @@ type Router struct {
 	PortForwardings []PortForwarding `json:"port_forwardings,omitempty"`
 	Routes          []Route          `json:"routes,omitempty"`
 	Transit         *Transit         `json:"transit,omitempty"` // nil: the whole router is on this host
+	// ClampMSS lowers the maximum segment size (RFC 9293 3.7.1) that a TCP SYN or SYN-ACK announces
+	// to what fits both ports that it passes, so that connections work where ICMP errors get lost
+	// or hosts believe in an MTU that is too large. It never raises one, and leaves segments alone
+	// that announce none. The router's own connections are not concerned: the kernel knows the
+	// MTU of its ports.
+	ClampMSS bool `json:"clamp_mss,omitempty"`
 }
 
 // Port is a router's interface on one network. Neutron calls an internal one qr and that of the

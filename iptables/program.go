@@ -136,6 +136,7 @@ func render(r dataplane.Router, random string) ruleset {
 		dropAll(rs[raw6], own, hosts(addrs))
 	}
 	i.addTo(rs)
+	addClamp(rs, r)
 	established := "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 	add := rs.add
 	if !r.Gateway.Guarded() {

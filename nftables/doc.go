@@ -24,6 +24,7 @@
 //	shared_snat   the gateway's device → its IPv4 address        its SNAT is on
 //	hairpin       each internal device → that address            the gateway has an IPv4 address
 //	own           each IPv6 address of the router, link-local ones too
+//	max_mss       each device → the largest TCP segment for it   the router clamps
 //
 // A packet passes these chains, in this order. The nat chains see the first packet of a connection
 // only; conntrack treats the rest, and the answers, likewise.
@@ -47,9 +48,13 @@
 //	                                with ICMP's port unreachable
 //	postrouting  postrouting        fixed address to floating IP,     after routing, when the
 //	             srcnat             others to the gateway's address   outgoing device is known
+//	clamp        forward mangle     while the router clamps, lowers   both devices are known; both
+//	                                the segment size that a SYN       directions of a connection
+//	                                announces by max_mss              pass it
 //	count_out    postrouting 300    counts by source in fip_out       after source NAT
 //
-// The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
+// The table for IPv6 has the chains ingress, forward and refuse, and clamp while the router clamps; it
+// refuses by ICMP alone.
 //
 // # Instances of distributed routers
 //

@@ -164,6 +164,7 @@ func render4(r dataplane.Router) *table {
 	fillForwardings(t, r.PortForwardings)
 	fillInside(t, namespace.Inside(r))
 	i.fill(t, r)
+	addClamp(t, r)
 	g := r.Gateway
 	if g == nil {
 		return t
@@ -195,6 +196,7 @@ func render6(r dataplane.Router) *table {
 	}
 	t := program6(instanceOf(r))
 	fillInside(t, namespace.Inside(r))
+	addClamp(t, r)
 	for _, a := range own6 {
 		t.set(own).elements[addressKey(a)] = element{}
 	}
