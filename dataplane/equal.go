@@ -65,7 +65,8 @@ func (r Router) same(o *Router) bool {
 	if (r.Transit == nil) != (o.Transit == nil) || r.Transit != nil && !r.Transit.same(o.Transit) {
 		return false
 	}
-	return r.ID == o.ID && r.Owner == o.Owner && r.Metadata == o.Metadata && slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
+	return r.ID == o.ID && r.Owner == o.Owner && r.Metadata == o.Metadata && r.ClampMSS == o.ClampMSS &&
+		slices.EqualFunc(r.Ports, o.Ports, Port.same) &&
 		slices.Equal(r.FloatingIPs, o.FloatingIPs) && slices.Equal(r.PortForwardings, o.PortForwardings) &&
 		slices.Equal(r.Limits, o.Limits) && slices.Equal(r.Routes, o.Routes)
 }

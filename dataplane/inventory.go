@@ -54,6 +54,9 @@ func inventoryOf(r Router) inventory {
 			add(KindRules, "", "", "the gateway is for floating IPs only")
 		}
 	}
+	if r.ClampMSS {
+		add(KindRules, "", "", "TCP announces no larger segments than ports take")
+	}
 	t := r.Transit
 	if t != nil {
 		add(KindLink, t.ID, linkDetail(t.Port), "%s", TransitDevice(t.ID))

@@ -28,6 +28,7 @@ type Model struct {
 	guarded  bool       // nothing untranslated passes the gateway (P9, P19)
 	shared   netip.Addr // what SNAT translates to (P2); zero when it does not
 	hairpin  netip.Addr // what clients inside show (P7)
+	clamp    bool       // TCP announces no larger segments than ports take
 
 	// Of an instance of a distributed router. IPv4 that finds no way in fib continues: what is of a
 	// floating IP here in floating, and that and everything else in rest.
@@ -45,6 +46,7 @@ type modelPort struct {
 	gateway   bool
 	transit   bool
 	mac       MAC
+	mtu       int
 	linkLocal bool // it has a link-local address, as whatever speaks IPv6 (RFC 4291 2.1)
 }
 
@@ -73,6 +75,7 @@ func NewModel(r Router) *Model {
 		forwards: newForwardings(r.PortForwardings),
 		limits:   make(map[netip.Addr]Limit, len(r.Limits)),
 		metadata: r.Metadata,
+		clamp:    r.ClampMSS,
 	}
 	if r.Metadata {
 		m.own[metadata4] = "the metadata address"
@@ -137,7 +140,7 @@ func (m *Model) lookup(a netip.Addr, next *fib) (way, bool) {
 }
 
 func (m *Model) addPort(p Port, mp *modelPort) {
-	mp.id, mp.addrs, mp.mac = p.ID, slices.Clone(p.Addrs), p.MAC
+	mp.id, mp.addrs, mp.mac, mp.mtu = p.ID, slices.Clone(p.Addrs), p.MAC, p.MTU
 	m.ports[p.ID] = mp
 	m.ordered = append(m.ordered, mp)
 	for _, a := range p.Addrs {

@@ -305,6 +305,7 @@ func (w *walk) forward(route way, l leg) {
 	}
 	t := &w.trace
 	t.Verdict, t.Out, t.NextHops, t.Src, t.Dst, t.DstPort = Forwarded, l.out.id, l.neighbours(w.dst), w.src, w.dst, w.dstPort
+	w.clamp(l.out)
 	w.step("egress", "leaves by %s to %s", l.out, list(t.NextHops, " or "))
 	w.answer(l.out)
 }

@@ -23,6 +23,12 @@ type Router struct {
 	// but hosts on the networks of Ports is answered; at the IPv6 address only those on the link of
 	// a port with an IPv6 address. Without it, the addresses are refused as all link-local ones are.
 	Metadata bool `json:"metadata,omitempty"`
+	// ClampMSS lowers the maximum segment size (RFC 9293 3.7.1) that a TCP SYN or SYN-ACK announces
+	// to what fits both ports that it passes, so that connections work where ICMP errors get lost
+	// or hosts believe in an MTU that is too large. It never raises one, and leaves segments alone
+	// that announce none. The router's own connections are not concerned: the kernel knows the
+	// MTU of its ports.
+	ClampMSS bool `json:"clamp_mss,omitempty"`
 }
 
 // Port is a router's interface on one network. Neutron calls an internal one qr and that of the

@@ -32,6 +32,9 @@ type Trace struct {
 	Src     netip.Addr `json:"src"`
 	Dst     netip.Addr `json:"dst"`
 	DstPort uint16     `json:"dst_port,omitempty"`
+	// MaxMSS is the largest segment size that a TCP SYN may announce when it leaves, and the SYN-ACK
+	// that answers it; 0 if the router does not touch it. See [Router.ClampMSS].
+	MaxMSS uint16 `json:"max_mss,omitempty"`
 	// Answered says that the router itself answers, from the address that was asked.
 	Answered bool `json:"answered,omitempty"`
 	// OneWay says that the router forwards the packet, but drops what the receiver answers: the

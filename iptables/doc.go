@@ -45,10 +45,16 @@
 //	nat                  POSTROUTING       by the gateway: by            after routing, when the
 //	l3kit-POSTROUTING                      l3kit-src, else to the        outgoing device is known
 //	                                       gateway's address
+//	filter l3kit-mss     FORWARD           while the router clamps,      before what lets through;
+//	                                       lowers the segment size that  both devices are known
+//	                                       a SYN announces
 //	nat l3kit-hairpin    the one before    the same for hairpins
 //	nat l3kit-src        both of these     fixed address to floating
 //	                                       IP, and counts the first
 //	                                       packets
+//
+// The filter table of IPv6 has l3kit-mss, too. It has two rules for each device, which leave segments
+// alone that announce no size.
 //
 // Of IPv6, l3kit-PREROUTING of the raw table leads to l3kit-inside as above, and to l3kit-own,
 // which drops what comes from an address of the router itself; over IPv4 the kernel does that
@@ -173,9 +179,10 @@
 // iptables 1.8 or later: iptables-restore and iptables-save in PATH; for routers with IPv6
 // ip6tables-restore and ip6tables-save too. CAP_NET_ADMIN in the namespace. For iptables-nft Linux
 // with CONFIG_NF_TABLES_IPV4 and CONFIG_NFT_COMPAT, for iptables-legacy CONFIG_IP_NF_FILTER,
-// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark, for limits
-// hashlimit, and the targets MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or
-// CONFIG_IP6_NF_FILTER and CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT.
+// CONFIG_IP_NF_MANGLE and CONFIG_IP_NF_NAT; for both the matches conntrack and mark, and the targets
+// MARK, SNAT, DNAT and REJECT. For IPv6 CONFIG_NF_TABLES_IPV6, or CONFIG_IP6_NF_FILTER and
+// CONFIG_IP6_NF_RAW, and CONFIG_IP6_NF_TARGET_REJECT. For limits the match hashlimit; for routers that
+// clamp the match tcpmss and the target TCPMSS.
 //
 // # Promises
 //

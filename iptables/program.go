@@ -142,6 +142,7 @@ func render(r dataplane.Router, random string) ruleset {
 		i.addMetadata(rs)
 	}
 	i.addLimits(rs)
+	addClamp(rs, r)
 	established := "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 	add := rs.add
 	if !r.Gateway.Guarded() {

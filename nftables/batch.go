@@ -127,7 +127,7 @@ func (b *batch) addRule(c *chain, r rule) {
 
 func (r rule) marshal() ([]byte, error) {
 	if r.wire != nil {
-		return r.wire, nil
+		return writable(r.wire)
 	}
 	ae := netlink.NewAttributeEncoder()
 	for _, e := range r.exprs {

@@ -61,6 +61,8 @@ func decodeExpr(wire []byte) (expr.Any, error) {
 		e = &expr.Counter{}
 	case "ct":
 		e = &expr.Ct{}
+	case "exthdr":
+		e = &expr.Exthdr{}
 	case "immediate":
 		value := &expr.Immediate{}
 		if err := expr.Unmarshal(byte(ipv4), data, value); err != nil || value.Register != unix.NFT_REG_VERDICT {

@@ -26,6 +26,7 @@
 //	own           each IPv6 address of the router, link-local ones too
 //	limit_in      external address, with a limiter               some address is limited
 //	limit_out     external address, with a limiter               some address is limited
+//	max_mss       each device → the largest TCP segment for it   the router clamps
 //
 // A packet passes these chains, in this order. The nat chains see the first packet of a connection
 // only; conntrack treats the rest, and the answers, likewise.
@@ -51,6 +52,9 @@
 //	             srcnat             others to the gateway's address   outgoing device is known
 //	limit_in     prerouting -290    drops what exceeds the limit of   counters count it, and
 //	                                its destination                   conntrack does not see it
+//	clamp        forward mangle     while the router clamps, lowers   both devices are known; both
+//	                                the segment size that a SYN       directions of a connection
+//	                                announces by max_mss              pass it
 //	count_out    postrouting 300    counts by source in fip_out       after source NAT
 //	limit_out    postrouting 310    drops what exceeds the limit of   the source is the limited
 //	                                its source                        address
@@ -60,7 +64,8 @@
 //	                                would leave by the gateway
 //
 // The chains for metadata are those of a router that has a metadata proxy; they are about the IPv4
-// address. The table for IPv6 has the chains ingress, forward and refuse; it refuses by ICMP alone.
+// address. The table for IPv6 has the chains ingress, forward and refuse, and clamp while the router
+// clamps; it refuses by ICMP alone.
 //
 // # Limits
 //

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -188,6 +189,7 @@ func TestDocumented(t *testing.T) {
 	require.NoError(t, err)
 	all := instance{transit: true, edge: true, floatingOnly: true, shown: addr("203.0.255.2")}
 	for _, table := range []*table{program(all), program6(all)} {
+		addClamp(table, dataplane.Router{ClampMSS: true})
 		for _, c := range table.chains {
 			require.Contains(t, string(doc), "//\t"+c.name+" ")
 		}
@@ -199,9 +201,11 @@ func TestDocumented(t *testing.T) {
 	require.NoError(t, err)
 	instances, err := os.ReadFile("instance.go")
 	require.NoError(t, err)
-	source = append(source, instances...)
+	clamping, err := os.ReadFile("clamping.go")
+	require.NoError(t, err)
+	source = slices.Concat(source, instances, clamping)
 	var listings []byte
-	for _, name := range []string{"dual-stack", "edge", "centre", "centre-without-snat"} {
+	for _, name := range []string{"dual-stack", "edge", "centre", "centre-without-snat", "clamped"} {
 		listing, err := os.ReadFile(filepath.Join("testdata", name+".nft"))
 		require.NoError(t, err)
 		listings = append(listings, listing...)

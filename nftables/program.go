@@ -165,6 +165,7 @@ func render4(r dataplane.Router) *table {
 	fillInside(t, namespace.Inside(r))
 	i.fill(t, r)
 	addLimits(t, r.Limits)
+	addClamp(t, r)
 	g := r.Gateway
 	if g == nil {
 		return t
@@ -196,6 +197,7 @@ func render6(r dataplane.Router) *table {
 	}
 	t := program6(instanceOf(r))
 	fillInside(t, namespace.Inside(r))
+	addClamp(t, r)
 	for _, a := range own6 {
 		t.set(own).elements[addressKey(a)] = element{}
 	}

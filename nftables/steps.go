@@ -137,7 +137,7 @@ func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 	switch d.want.name {
 	case sharedSNAT:
 		kind, prefix, anew = dataplane.KindSNAT, "", false
-	case external, guarded, hairpin, transit, legs:
+	case external, guarded, hairpin, transit, legs, maxMSS:
 	case inside:
 		text = subnetText
 	case own, elsewhere, floating, fixed, remote:
@@ -155,7 +155,7 @@ func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 		}
 		step := d.elementStep(key)
 		step.Kind, step.Object = kind, prefix+text(key)
-		step.Disturbs = step.Op != dataplane.Add && d.want.isMap()
+		step.Disturbs = step.Op != dataplane.Add && d.want.isMap() && d.want.name != maxMSS
 		steps = append(steps, step)
 	}
 	return steps
@@ -172,9 +172,13 @@ func (d setDiff) changes(key string) bool {
 }
 
 func (d setDiff) elementStep(key string) dataplane.Step {
-	want, have := keyText(d.want.elements[key].value), ""
+	text := keyText
+	if d.want.name == maxMSS {
+		text = mssText
+	}
+	want, have := text(d.want.elements[key].value), ""
 	if d.want.isMap() {
-		have = keyText(d.has(key))
+		have = text(d.has(key))
 	}
 	switch op := d.op(key); op {
 	case dataplane.Add:

@@ -65,6 +65,9 @@ func TestTampering(t *testing.T) {
 			"insert rule ip l3kit forward rt nexthop 10.0.0.1 limit rate 1/second log prefix \"x\" drop",
 			[]string{"~ rules chain forward: 1 rule not ours"}, false,
 		},
+		"rule that writes a TCP option": {
+			"insert rule ip l3kit forward tcp flags syn tcp option maxseg size set rt mtu", []string{"~ rules chain forward: 1 rule not ours"}, false,
+		},
 		"rule with a set of its own": {
 			"insert rule ip l3kit forward ip saddr { 10.0.0.5, 10.0.0.6 } drop", []string{"~ rules chain forward: 1 rule not ours"}, false,
 		},

@@ -250,7 +250,7 @@ func fipOf(r dataplane.Router, fixed netip.Addr) netip.Addr {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects(), instanceDefects(), advertisementDefects(), metadataDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects(), instanceDefects(), advertisementDefects(), metadataDefects(), clampingDefects())
 }
 
 func packetDefects() []defect {

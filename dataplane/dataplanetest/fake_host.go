@@ -147,7 +147,11 @@ func (c *fakeConn) Exchange(ctx context.Context, payload int) (Seen, error) {
 	}
 	size := min(int(float64(payload)*inBase64)+headers, c.pmtu)
 	for { // again when a packet was too big
-		f := c.net.walk(c.at, datagram{proto: c.proto, src: c.local, dst: c.to, ttl: c.ttl, size: size})
+		d := datagram{proto: c.proto, src: c.local, dst: c.to, ttl: c.ttl, size: size}
+		if c.node != nil && c.proto == dataplane.TCP && !c.open {
+			d.mss = c.node.mss(c.to.Addr())
+		}
+		f := c.net.walk(c.at, d)
 		if f.error != "" {
 			c.complain(f)
 		}
@@ -160,6 +164,9 @@ func (c *fakeConn) Exchange(ctx context.Context, payload int) (Seen, error) {
 			return Seen{}, syscall.ECONNREFUSED
 		case !f.reply || !c.net.returns(f):
 			return Seen{}, errSilence()
+		}
+		if d.mss != 0 && f.end.node != nil {
+			c.node.catch(Packet{Src: c.to, Dst: c.local, Proto: unix.IPPROTO_TCP, MSS: c.net.answeredMSS(f)})
 		}
 		c.hops, c.open = f.hops, true
 		c.count(size)
@@ -199,7 +206,7 @@ func (c *fakeConn) complain(f fate) {
 
 // see shows a packet that has arrived to those who watch.
 func (n *fakeNode) see(d datagram) {
-	p := Packet{Src: d.src, Dst: d.dst, Proto: unix.IPPROTO_UDP}
+	p := Packet{Src: d.src, Dst: d.dst, Proto: unix.IPPROTO_UDP, MSS: d.mss}
 	if d.proto == dataplane.ICMP {
 		p.Proto, p.ICMP = unix.IPPROTO_ICMP, &ICMP{Type: 8}
 		if d.dst.Addr().Is6() {

@@ -17,6 +17,8 @@ type fakeNetwork struct {
 	open func(router string, p dataplane.Packet) (*dataplane.Flow, dataplane.Trace) // host.Open, but for tests of the suite
 	asks func(ARP) []ARP                                                            // what a router asks its link; nil: just that
 
+	raises bool // a router that clamps also makes segments larger
+
 	mu      sync.Mutex
 	nodes   []*fakeNode
 	buckets map[bucket]uint64 // what has passed
@@ -52,6 +54,7 @@ type datagram struct {
 	src, dst netip.AddrPort
 	ttl      int
 	size     int // bytes
+	mss      uint16
 }
 
 // place is where a packet is: in a workload, or in a router.
@@ -186,6 +189,7 @@ func (n *fakeNetwork) throughRouter(f *fate, first bool) (next place, ok bool) {
 		return place{}, false
 	}
 	f.hops = append(f.hops, hop{f.end.router, flow, t})
+	d.mss = n.clamp(d.mss, t)
 	d.src, d.dst = netip.AddrPortFrom(t.Src, d.src.Port()), netip.AddrPortFrom(t.Dst, cmp.Or(t.DstPort, d.dst.Port()))
 	via := t.NextHops[pick(t.Packet, len(t.NextHops))]
 	n.resolve(r, out, t.Src, via)

@@ -210,6 +210,7 @@ type Packet struct {
 	Sent     bool           // by the host that looked; else it came in
 	Src, Dst netip.AddrPort // without ports where the protocol has none; an echo has its identifier
 	Proto    uint8          // IP's number of the protocol
+	MSS      uint16         // maximum segment size that TCP announces; 0: none
 	ICMP     *ICMP          // nil unless Proto is ICMP or ICMPv6
 }
 

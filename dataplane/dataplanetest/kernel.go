@@ -308,7 +308,7 @@ func packet(p *lab.Packet) *Packet {
 	if p == nil {
 		return nil
 	}
-	out := &Packet{Sent: p.Sent, Src: p.Src, Dst: p.Dst, Proto: p.Proto}
+	out := &Packet{Sent: p.Sent, Src: p.Src, Dst: p.Dst, Proto: p.Proto, MSS: p.MSS}
 	if p.ICMP != nil {
 		out.ICMP = &ICMP{Type: p.ICMP.Type, MTU: p.ICMP.MTU, About: packet(p.ICMP.About)}
 	}

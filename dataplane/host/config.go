@@ -43,6 +43,10 @@ type Config struct {
 	// iptables-restore in PATH.
 	IPTables iptables.Variant
 
+	// ClampMSS makes every router lower what TCP announces to what fits its ports; see
+	// [dataplane.Router.ClampMSS].
+	ClampMSS bool
+
 	// Physical maps names of physical networks to devices of the host. With Linux bridges a device
 	// is an existing bridge, or an interface without addresses, which becomes a port of a bridge.
 	// With Open vSwitch it is an existing bridge of the switch. Flat and VLAN networks need one.

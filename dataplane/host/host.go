@@ -46,7 +46,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := namespace.Config{Wiring: w.driver, HostNS: c.HostNS, Dir: c.Dir, Metadata: c.Metadata, Logger: c.Logger}
+	config := namespace.Config{Wiring: w.driver, HostNS: c.HostNS, Dir: c.Dir, Metadata: c.Metadata, ClampMSS: c.ClampMSS, Logger: c.Logger}
 	other := namespace.Firewall(&iptables.Firewall{Variant: c.IPTables})
 	config.Firewall = nftables.Firewall{}
 	if c.Backend == "iptables" {

@@ -188,6 +188,37 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestClampMSS: routers clamp on a host that is told so, whether or not they ask for it.
+func TestClampMSS(t *testing.T) {
+	for _, backend := range []string{"nftables", "iptables"} {
+		t.Run(backend, func(t *testing.T) {
+			m := machine(t)
+			clamping := configOf(t, m, backend, "")
+			clamping.ClampMSS = true
+			asking := office("office")
+			asking.ClampMSS = true
+			for _, c := range []struct {
+				config host.Config
+				same   dataplane.Router
+			}{{clamping, asking}, {configOf(t, m, backend, ""), office("office")}} {
+				h := open(t, c.config)
+				plan, err := h.Plan(t.Context(), office("office"))
+				require.NoError(t, err)
+				require.False(t, plan.Empty())
+				_, err = h.Apply(t.Context(), office("office"))
+				require.NoError(t, err)
+				require.NoError(t, h.Close())
+
+				h = open(t, configOf(t, m, backend, ""))
+				plan, err = h.Plan(t.Context(), c.same)
+				require.NoError(t, err)
+				require.Empty(t, plan.Steps)
+				require.NoError(t, h.Close())
+			}
+		})
+	}
+}
+
 // TestVariant: the rules are where the variant's own tools see them.
 func TestVariant(t *testing.T) {
 	for _, variant := range []iptables.Variant{iptables.NFT, iptables.Legacy} {

@@ -18,6 +18,10 @@ type Config struct {
 	// connection and not to the rule that began it.
 	Replaces []Firewall
 
+	// ClampMSS makes every router clamp, whether or not it asks for that; see
+	// [dataplane.Router.ClampMSS].
+	ClampMSS bool
+
 	// HostNS is the path of the network namespace that is the host's side; empty: that of the
 	// calling thread.
 	HostNS string

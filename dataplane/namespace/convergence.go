@@ -31,7 +31,7 @@ type long struct {
 
 // plan lists the actions in an order in which no packet meets a half-made router.
 func (l *long) plan(ctx context.Context) error {
-	l.ports, l.want = portsByDevice(l.router), want(l.router)
+	l.ports, l.want = PortsByDevice(l.router), want(l.router)
 	if !l.fresh {
 		h, err := l.reader()
 		if err != nil {

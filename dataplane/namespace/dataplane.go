@@ -37,6 +37,7 @@ func New(cfg Config) (*Dataplane, error) {
 // Plan implements [dataplane.Dataplane]. For a router that is not there it takes a nameless
 // namespace to plan in, which ends with the call.
 func (d *Dataplane) Plan(ctx context.Context, want dataplane.Router) (dataplane.Plan, error) {
+	want.ClampMSS = want.ClampMSS || d.cfg.ClampMSS
 	k, err := d.registry.take(ctx, want.ID)
 	if err != nil {
 		return dataplane.Plan{}, err
@@ -74,6 +75,7 @@ func (d *Dataplane) Apply(ctx context.Context, want dataplane.Router) (dataplane
 // apply also tells which router is in force after an error.
 func (d *Dataplane) apply(ctx context.Context, want dataplane.Router) (_ dataplane.Plan, inForce, err error) {
 	inForce = dataplane.ErrOldInForce
+	want.ClampMSS = want.ClampMSS || d.cfg.ClampMSS
 	k, err := d.registry.take(ctx, want.ID)
 	if err != nil {
 		return dataplane.Plan{}, inForce, err

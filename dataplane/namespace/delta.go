@@ -22,7 +22,7 @@ func (s *site) proved(ctx context.Context, wiring InterfaceDriver) bool {
 
 // plugged reports whether the wiring is as the last Apply left it.
 func (s *site) plugged(ctx context.Context, wiring InterfaceDriver) (bool, error) {
-	steps, err := wiring.Plan(ctx, s.NS, attachments(portsByDevice(s.last.router))...)
+	steps, err := wiring.Plan(ctx, s.NS, attachments(PortsByDevice(s.last.router))...)
 	return len(slices.Concat(steps...)) == 0, err
 }
 

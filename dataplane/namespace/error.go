@@ -21,7 +21,7 @@ func supported(r dataplane.Router) error {
 }
 
 func speaksIPv6(r dataplane.Router) bool {
-	for _, p := range portsByDevice(r) {
+	for _, p := range PortsByDevice(r) {
 		if slices.ContainsFunc(p.Addrs, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
 			return true
 		}

@@ -189,7 +189,7 @@ func TestTheKernelRoutesAnInstanceAsTheModel(t *testing.T) {
 		routed := 0
 		b.in(t, "r1", func(h *netlink.Handle) {
 			names := map[string]string{} // devices by port
-			for dev, p := range portsByDevice(r) {
+			for dev, p := range PortsByDevice(r) {
 				names[p.ID] = dev
 			}
 			for in, dev := range names {

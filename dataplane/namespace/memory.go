@@ -401,7 +401,7 @@ func (m *memory) learn(d delta) {
 // sameButLists reports whether b asks for a with other floating IPs, port forwardings, limits,
 // neighbours, ways to other instances and by them, or fixed addresses that are translated elsewhere.
 func sameButLists(a, b dataplane.Router) bool {
-	return a.ID == b.ID && a.Metadata == b.Metadata && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&
+	return a.ID == b.ID && a.Metadata == b.Metadata && a.ClampMSS == b.ClampMSS && (a.Owner == b.Owner || b.Owner == "") && sameGateway(a.Gateway, b.Gateway) &&
 		slices.EqualFunc(a.Ports, b.Ports, samePort) && slices.Equal(a.Routes, b.Routes) && sameTransit(a.Transit, b.Transit)
 }
 

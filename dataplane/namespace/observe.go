@@ -139,9 +139,9 @@ func addr(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
-// portsByDevice returns a router's ports, those of the gateway and the transit included, by the
+// PortsByDevice returns a router's ports, those of the gateway and the transit included, by the
 // names of their devices.
-func portsByDevice(r dataplane.Router) map[string]dataplane.Port {
+func PortsByDevice(r dataplane.Router) map[string]dataplane.Port {
 	ports := make(map[string]dataplane.Port, len(r.Ports)+2)
 	for _, p := range r.Ports {
 		ports[dataplane.PortDevice(p.ID)] = p

@@ -103,7 +103,7 @@ func linkChanges(dev string, have link, port dataplane.Port) (steps []dataplane.
 func (l *long) before(dev string) (port dataplane.Port, known bool) {
 	have, there := l.have.links[dev]
 	if there && l.last != nil {
-		port, known = portsByDevice(l.last.router)[dev]
+		port, known = PortsByDevice(l.last.router)[dev]
 	}
 	if !known {
 		port = l.ports[dev]

@@ -32,6 +32,7 @@ func genPacket(t *rapid.T) frame.Packet {
 	switch p.Proto {
 	case unix.IPPROTO_TCP:
 		p.Flags = rapid.Byte().Draw(t, "flags")
+		p.MSS = rapid.Uint16().Draw(t, "MSS")
 		fallthrough
 	case unix.IPPROTO_UDP:
 		p.SrcPort, p.DstPort = rapid.Uint16().Draw(t, "source port"), rapid.Uint16().Draw(t, "destination port")
@@ -82,6 +83,27 @@ func TestOthersReadIt(t *testing.T) {
 	reference, err := m.Marshal(nil)
 	require.NoError(t, err)
 	require.Equal(t, reference, b[h.Len:], "checksum included")
+}
+
+func TestMSSIsFoundAmongOptions(t *testing.T) {
+	segment := func(options ...byte) []byte {
+		b := append(make([]byte, 20), options...)
+		b[12] = byte(len(b)/4) << 4
+		return b
+	}
+	for _, c := range []struct {
+		options []byte
+		want    uint16
+	}{
+		{nil, 0},
+		{[]byte{2, 4, 5, 180}, 1460},
+		{[]byte{1, 1, 4, 2, 2, 4, 5, 180}, 1460},
+		{[]byte{0, 0, 0, 0, 2, 4, 5, 180}, 0}, // behind the end of the list
+		{[]byte{3, 0, 2, 4, 5, 180, 0, 0}, 1460},
+		{[]byte{1, 2, 4, 5}, 0}, // cut off
+	} {
+		require.Equal(t, c.want, frame.MSS(segment(c.options...)), "%v", c.options)
+	}
 }
 
 func TestErrorsQuote(t *testing.T) {

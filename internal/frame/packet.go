@@ -10,7 +10,8 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Packet is an IPv4 or IPv6 packet, whole, without options and extension headers.
+// Packet is an IPv4 or IPv6 packet, whole, without extension headers, and of options with TCP's
+// maximum segment size alone.
 type Packet struct {
 	Src, Dst netip.Addr // of one family
 	Proto    uint8      // unix.IPPROTO_TCP and so on
@@ -18,6 +19,7 @@ type Packet struct {
 
 	SrcPort, DstPort uint16 // TCP and UDP; the identifier of an echo is in SrcPort
 	Flags            uint8  // TCP
+	MSS              uint16 // TCP's maximum segment size; 0: there is no such option
 	Type, Code       uint8  // ICMP of the family
 
 	// Data follows the header. Of an ICMP error it is the packet that it is about, from its IP
@@ -109,6 +111,9 @@ func (p Packet) String() string {
 	switch {
 	case p.Proto == unix.IPPROTO_TCP:
 		s = fmt.Sprintf("tcp %s flags %#02x", s, p.Flags)
+		if p.MSS != 0 {
+			s += fmt.Sprintf(" mss %d", p.MSS)
+		}
 	case p.Proto == unix.IPPROTO_UDP:
 		s = "udp " + s
 	case p.IsICMP():
@@ -175,6 +180,10 @@ func (p Packet) Transport() []byte {
 			binary.BigEndian.PutUint32(b[8:], 2)
 		}
 		binary.BigEndian.PutUint16(b[14:], window)
+		if p.MSS != 0 {
+			b[12] = (tcpLen + optionMSSLen) / 4 << 4
+			b = binary.BigEndian.AppendUint16(append(b, optionMSS, optionMSSLen), p.MSS)
+		}
 	case p.Proto == unix.IPPROTO_UDP:
 		b, at = make([]byte, shortLen), 6
 		binary.BigEndian.PutUint16(b[4:], uint16(shortLen+len(p.Data)))
@@ -251,7 +260,7 @@ func (p *Packet) parse(b []byte) bool {
 		if p.Proto == unix.IPPROTO_TCP {
 			p.Data = nil
 			if len(b) >= tcpLen && len(b) >= int(b[12]>>4)*4 {
-				p.Flags, p.Data = b[13], b[int(b[12]>>4)*4:]
+				p.Flags, p.MSS, p.Data = b[13], MSS(b), b[int(b[12]>>4)*4:]
 			}
 		}
 	case p.IsICMP():

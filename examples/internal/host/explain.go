@@ -72,8 +72,10 @@ func (e *Explain) router() (r dataplane.Router, others []dataplane.Router, err e
 		other = whole
 	}
 	if o, has := byID(kept.Routers, other); has {
+		o.Router.ClampMSS = o.Router.ClampMSS || e.ClampMSS
 		others = append(others, o.Router)
 	}
+	a.Router.ClampMSS = a.Router.ClampMSS || e.ClampMSS
 	return a.Router, others, nil
 }
 

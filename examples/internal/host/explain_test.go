@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,11 @@ func TestExplainDistributedRouter(t *testing.T) {
 		require.Regexp(t, `(?s)^udp .* forwarded by ext to 203\.0\.113\.1, as 203\.0\.113\.2 → 198\.51\.100\.7\n`+
 			`this host, edge\n.*\nthis host, centre\n.*its sender sees udp 198\.51\.100\.7 → 10\.0\.0\.5\n$`, says())
 	}
+	e.Router, e.Proto, e.ClampMSS = "r", "tcp", true
+	require.Equal(t, 2, strings.Count(says(), "TCP announces segments of 1460 bytes at most"), "at the edge and the centre")
+	e.ClampMSS = false
+	require.NotContains(t, says(), "TCP announces")
+
 	e.Check = true
 	require.ErrorContains(t, e.Run(t.Context(), new(bytes.Buffer)), "--check is for routers that are whole on this host")
 

@@ -24,6 +24,8 @@ type Machine struct {
 	TunnelPeers   []netip.Addr      `placeholder:"ADDR" help:"Tunnel addresses of hosts without an agent; those of agents are known from the servers."`
 	VXLANPort     uint16            `name:"vxlan-port" default:"4789" help:"UDP port of VXLAN (RFC 7348)."`
 
+	ClampMSS bool `name:"clamp-mss" help:"Lower the maximum segment size that TCP connections through routers announce to what fits the routers' ports."`
+
 	OVS Switch `embed:"" prefix:"ovs-" group:"Open vSwitch (--wiring=ovs)"`
 
 	Metadata Metadata `embed:"" prefix:"metadata-"`
@@ -54,7 +56,7 @@ type wiring = *host.Wiring
 // hostConfig is what the flags say; peers are tunnel addresses that are known beside them.
 func (m *Machine) hostConfig(log *slog.Logger, peers []netip.Addr) (c host.Config, err error) {
 	c = host.Config{
-		Backend: m.Dataplane, Wiring: m.Wiring, Physical: m.Physical,
+		Backend: m.Dataplane, Wiring: m.Wiring, ClampMSS: m.ClampMSS, Physical: m.Physical,
 		Tunnel: host.Tunnel{Local: m.TunnelAddress, Peers: slices.Concat(m.TunnelPeers, peers), VXLANPort: m.VXLANPort},
 		HostNS: m.ns, Dir: m.Namespaces, Logger: log,
 	}

@@ -172,7 +172,8 @@ func (a *Agent) settings(host string) map[string]any {
 	m := a.Machine
 	all := map[string]any{
 		"host": host, "dataplane": m.Dataplane, "wiring": m.Wiring, "physical": pairs(m.Physical), "tunnel-peers": texts(m.TunnelPeers),
-		"vxlan-port": fmt.Sprint(m.VXLANPort), "cache": files.Absolute(m.Cache), "namespaces": files.Absolute(m.Namespaces),
+		"vxlan-port": fmt.Sprint(m.VXLANPort), "clamp-mss": fmt.Sprint(m.ClampMSS),
+		"cache": files.Absolute(m.Cache), "namespaces": files.Absolute(m.Namespaces),
 		"ovs-endpoint": strings.Join(m.OVS.Endpoint, ","), "ovs-run-dir": m.OVS.RunDir, "ovs-datapath": m.OVS.Datapath, "ovs-device": m.OVS.Device,
 		"ovs-integration": m.OVS.Integration, "ovs-tunnel": m.OVS.Tunnel, "ovs-checksum": fmt.Sprint(m.OVS.Checksum),
 		"metadata-socket": files.Absolute(m.Metadata.Socket), "metadata-url": m.Metadata.URL,

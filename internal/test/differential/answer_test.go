@@ -102,7 +102,7 @@ func (s *site) inject(port dataplane.Port, p frame.Packet) error {
 // packet is the trial's first packet.
 func (p trial) packet(data []byte) frame.Packet {
 	f := frame.First(p.Packet, data)
-	if f.Proto == 0 {
+	if f.MSS = p.MSS; f.Proto == 0 {
 		f.Proto = otherNumber
 	}
 	if p.Kind == stray {
@@ -153,7 +153,7 @@ func (p trial) back(seen frame.Packet) frame.Packet {
 	f.Data = append([]byte("re: "), seen.Data...)
 	switch p.Proto {
 	case dataplane.TCP:
-		f.Flags = frame.SYN | frame.ACK
+		f.Flags, f.MSS = frame.SYN|frame.ACK, p.MSS
 	case dataplane.ICMP:
 		f.SrcPort, f.DstPort, f.Type = seen.SrcPort, 0, frame.EchoReply4
 		if f.Src.Is6() {

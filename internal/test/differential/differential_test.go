@@ -26,7 +26,7 @@ type scenario struct {
 }
 
 func drawScenario(t *rapid.T) scenario {
-	r := drawRouter(t)
+	r := drawClamping(t, drawRouter(t))
 	return scenario{r, rapid.SliceOfN(drawTrials(r), 16, 24).Draw(t, "trials")} // applying a router takes as long as a hundred trials
 }
 

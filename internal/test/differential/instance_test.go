@@ -39,7 +39,7 @@ func drawInstance(t *rapid.T) dataplane.Router {
 }
 
 func drawInstanceScenario(t *rapid.T) scenario {
-	r := drawInstance(t)
+	r := drawClamping(t, drawInstance(t))
 	return scenario{r, rapid.SliceOfN(drawTrials(r), 16, 24).Draw(t, "trials")}
 }
 

@@ -49,7 +49,7 @@ func (e expectation) judgeFirst(t dataplane.Trace, a answer) string {
 	}
 	switch t.Verdict {
 	case dataplane.Forwarded:
-		want := e.forwarded(sent)
+		want := clamped(e.forwarded(sent), t)
 		want.Src, want.Dst, want.DstPort = t.Src, t.Dst, t.DstPort
 		return judgeDelivery(a.First, want, t.Out, t.NextHops, translated(t))
 	case dataplane.Local:
@@ -115,7 +115,7 @@ func judgeDelivery(seen []sighting, want frame.Packet, out string, hops []netip.
 		return fmt.Sprintf("went to %s, want one of %v", got.Hop, hops)
 	case got.Src != want.Src || got.Dst != want.Dst:
 		return fmt.Sprintf("shows %s → %s, want %s → %s", got.Src, got.Dst, want.Src, want.Dst)
-	case got.Proto != want.Proto || got.Type != want.Type || got.Code != want.Code || got.Flags != want.Flags:
+	case got.Proto != want.Proto || got.Type != want.Type || got.Code != want.Code || got.Flags != want.Flags || got.MSS != want.MSS:
 		return fmt.Sprintf("is %s, want %s", got.Packet, want)
 	case got.DstPort != want.DstPort || got.SrcPort != want.SrcPort && !repick:
 		return fmt.Sprintf("shows ports %d → %d, want %d → %d", got.SrcPort, got.DstPort, want.SrcPort, want.DstPort)
@@ -230,7 +230,7 @@ func (e expectation) judgeBack(t dataplane.Trace, a answer) string {
 		return e.judgeReturn(a.Back, want, sent, dataplane.Trace{})
 	}
 	var differences []string
-	homewards := dataplane.Packet{In: t.Out, Src: from, Dst: e.Src}
+	homewards := dataplane.Packet{In: t.Out, Src: from, Dst: e.Src, Proto: want.Proto}
 	homes := e.bare.Paths(homewards)
 	if isEdge(e.router) {
 		homes = e.untranslatedPaths(homewards, t.Src, t.Dst != e.Dst)
@@ -271,7 +271,7 @@ func (e expectation) judgeReturn(back []sighting, want dataplane.Packet, sent fr
 		}
 		return ""
 	}
-	expected := e.forwarded(e.back(sent))
+	expected := clamped(e.forwarded(e.back(sent)), home)
 	expected.Src, expected.Dst = want.Src, want.Dst
 	if !e.ErrorFrom.IsValid() { // nothing about the answer may change but what takes the translation of the first packet back
 		if why := judgeDelivery(back, expected, home.Out, home.NextHops, false); why != "" {

@@ -75,7 +75,7 @@ var mutations = []mutation{
 func TestMutationsAreCaught(t *testing.T) {
 	needs.Root(t)
 	s := openSite(t, backends[0])
-	for _, m := range mutations {
+	for _, m := range slices.Concat(mutations, clampingMutations) {
 		t.Run(m.name, func(t *testing.T) { s.catch(t, m, drawScenario) })
 	}
 }

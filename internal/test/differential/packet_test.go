@@ -14,6 +14,7 @@ import (
 type trial struct {
 	dataplane.Packet
 	Kind kind
+	MSS  uint16 // that TCP announces both ways; 0: none
 	// ErrorFrom, if valid, sends an ICMP error about what was delivered; else the receiver answers.
 	ErrorFrom netip.Addr
 }
@@ -38,6 +39,9 @@ func (p trial) String() string {
 		in = "in by " + p.In
 	}
 	s := fmt.Sprintf("%s, %s: %s", p.Kind, in, p.Packet)
+	if p.MSS != 0 {
+		s += fmt.Sprintf(" mss %d", p.MSS)
+	}
 	if p.ErrorFrom.IsValid() {
 		s += fmt.Sprintf("; what comes back is an ICMP error of %s", p.ErrorFrom)
 	}
@@ -154,6 +158,9 @@ func drawTrials(r dataplane.Router) *rapid.Generator[trial] {
 			p.SrcPort, p.DstPort = rapid.Uint16Range(1024, 65535).Draw(t, "source port"), rapid.Uint16Range(1, 65535).Draw(t, "destination port")
 			if rapid.IntRange(0, 3).Draw(t, "a port that may be forwarded") > 0 {
 				p.DstPort = rapid.SampledFrom(forwardedPorts).Draw(t, "destination port")
+			}
+			if p.Proto == dataplane.TCP {
+				p.MSS = rapid.SampledFrom(announcements).Draw(t, "MSS")
 			}
 		case dataplane.ICMP:
 			p.SrcPort = rapid.Uint16Min(1).Draw(t, "identifier")

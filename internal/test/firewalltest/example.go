@@ -81,6 +81,11 @@ func Routers(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
 			r.Ports, r.Gateway, r.FloatingIPs = r.Ports[:1], nil, nil
 			r.Ports[0].Addrs = []netip.Prefix{netip.MustParsePrefix("fd00:1::1/64")}
 		}),
+		"clamped": Without(full, func(r *dataplane.Router) {
+			r.ClampMSS = true
+			r.Ports[0].MTU, r.Gateway.MTU = 1400, 9000
+			r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00:1::1/64"))
+		}),
 		"moved": Without(Forwarding(fips...), func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
 		"swapped": Without(full, func(r *dataplane.Router) {
 			f := r.FloatingIPs

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/l3kit/l3kit/internal/frame"
 )
 
 // Packet is what a look at an IP packet tells.
@@ -15,6 +17,7 @@ type Packet struct {
 	Proto    uint8          // unix.IPPROTO_TCP and so on
 	TTL      uint8
 	Flags    uint8       // TCP's: 0x02 SYN, 0x04 RST, 0x10 ACK
+	MSS      uint16      // maximum segment size that TCP announces; 0: none
 	ICMP     *ICMPHeader // nil unless Proto is ICMP or ICMPv6
 	Tunnel   *Tunnel     // nil unless it comes from a tunnel endpoint
 }
@@ -78,6 +81,7 @@ func parse(b []byte) (p Packet, ok bool) {
 		sport, dport = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 		if p.Proto == unix.IPPROTO_TCP && len(b) >= 14 {
 			p.Flags = b[13]
+			p.MSS = frame.MSS(b)
 		}
 		if p.Proto == unix.IPPROTO_UDP {
 			p.Tunnel = parseTunnel(p.Proto, dport, b[min(8, len(b)):])
