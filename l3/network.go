@@ -18,7 +18,10 @@ type Network struct {
 	AZHints             []string  `json:"availability_zone_hints"`
 	PortSecurityEnabled bool      `json:"port_security_enabled"`
 
-	Subnets []string `json:"-"` // IDs, sorted; follows from the subnets
+	// These follow from the subnets.
+	Subnets          []string `json:"-"` // IDs, sorted
+	IPv4AddressScope string   `json:"-"` // ID; empty: none
+	IPv6AddressScope string   `json:"-"`
 }
 
 // Segment is how a network's frames cross between hosts.

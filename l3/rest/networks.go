@@ -32,8 +32,8 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		field[R, S]("AvailabilityZones", texts, filtered),
 		field[R, S]("AZHints", texts, inPost|found).storedOnly(dhcp),
 		field[R, S]("PortSecurityEnabled", boolean, given|found).storedOnly("it is the default of the network's ports, and "+firewall),
-		constant[R, S]("ipv4_address_scope", uuidOrNo, "", ""),
-		constant[R, S]("ipv6_address_scope", uuidOrNo, "", ""),
+		shown[R, S]("ipv4_address_scope", uuidOrNo, filtered, func(r *R) string { return r.IPv4AddressScope }),
+		shown[R, S]("ipv6_address_scope", uuidOrNo, filtered, func(r *R) string { return r.IPv6AddressScope }),
 
 		ofOnlySegment(segments[0]), ofOnlySegment(segments[1]), ofOnlySegment(segments[2]),
 		field[R, S]("Segments", list(record(segments)), given|guarded).only(func(r *R) bool { return len(r.Segments) > 1 }),
