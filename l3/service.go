@@ -59,6 +59,17 @@ type AddressScopes interface {
 	DeleteAddressScope(ctx context.Context, who Caller, id string, cond If) error
 }
 
+// Topologies makes what a project needs to begin with.
+type Topologies interface {
+	// AutoAllocatedTopology returns that of a project, and makes it if there is none.
+	AutoAllocatedTopology(ctx context.Context, who Caller, project string) (AutoAllocatedTopology, error)
+	// CheckAutoAllocation refuses what AutoAllocatedTopology would refuse because there is no default
+	// external network, or no default subnet pool.
+	CheckAutoAllocation(ctx context.Context, who Caller, project string) error
+	// DeleteAutoAllocatedTopology deletes that of a project, if it has one.
+	DeleteAutoAllocatedTopology(ctx context.Context, who Caller, project string) error
+}
+
 // Ports is what can be done with ports.
 type Ports interface {
 	CreatePorts(ctx context.Context, who Caller, specs ...PortSpec) ([]Port, error)

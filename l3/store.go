@@ -52,6 +52,7 @@ type Tx interface {
 	RBACPolicies() Table[RBACPolicy]
 	SubnetPools() Table[SubnetPool]
 	AddressScopes() Table[AddressScope]
+	Topologies() Table[AutoAllocatedTopology] // by their projects
 	Agents() Table[Agent]
 	Departures() Table[Departure]
 	Orphans() Table[Orphan]

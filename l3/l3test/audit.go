@@ -35,6 +35,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		d.ofSubnets()
 		d.ofSubnetPools()
 		d.ofAddressScopes()
+		d.ofTopologies()
 		d.ofPorts()
 		d.ofAddresses()
 		d.ofRouters()
@@ -71,6 +72,7 @@ type database struct {
 	policies    map[string]l3.RBACPolicy
 	pools       map[string]l3.SubnetPool
 	scopes      map[string]l3.AddressScope
+	topologies  map[string]l3.AutoAllocatedTopology
 	agents      map[string]l3.Agent
 	departures  map[string]l3.Departure
 	orphans     map[string]l3.Orphan
@@ -100,6 +102,7 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 		all(ctx, tx.RBACPolicies(), &d.policies, func(r l3.RBACPolicy) string { return r.ID }),
 		all(ctx, tx.SubnetPools(), &d.pools, func(r l3.SubnetPool) string { return r.ID }),
 		all(ctx, tx.AddressScopes(), &d.scopes, func(r l3.AddressScope) string { return r.ID }),
+		all(ctx, tx.Topologies(), &d.topologies, func(r l3.AutoAllocatedTopology) string { return r.ProjectID }),
 		all(ctx, tx.Agents(), &d.agents, func(r l3.Agent) string { return r.ID }),
 		all(ctx, tx.Departures(), &d.departures, func(r l3.Departure) string { return r.ID }),
 		all(ctx, tx.Orphans(), &d.orphans, func(r l3.Orphan) string { return r.ID }),

@@ -100,3 +100,15 @@ func (d *database) sharedAs(objectType, id string, shared bool) {
 		d.report("%s %s: shared is %t, and a policy for everyone is there: %t", objectType, id, shared, found)
 	}
 }
+
+// ofTopologies: their networks and routers are there, and the project's.
+func (d *database) ofTopologies() {
+	for _, t := range d.topologies {
+		if n, ok := d.networks[t.NetworkID]; !ok || n.ProjectID != t.ProjectID {
+			d.report("the topology of project %s has network %q of project %q", t.ProjectID, t.NetworkID, n.ProjectID)
+		}
+		if r := d.routers[t.RouterID]; t.RouterID != "" && (r.ID == "" || r.ProjectID != t.ProjectID) {
+			d.report("the topology of project %s has router %s of project %q", t.ProjectID, t.RouterID, r.ProjectID)
+		}
+	}
+}

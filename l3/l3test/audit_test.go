@@ -266,6 +266,7 @@ func TestAuditBitesSubnetPools(t *testing.T) {
 		pool, other l3.SubnetPool
 		policy      l3.RBACPolicy
 		more        []l3.Subnet
+		topology    l3.AutoAllocatedTopology
 	}
 	sound := func() (*world, *rows) {
 		w := newWorld()
@@ -276,13 +277,14 @@ func TestAuditBitesSubnetPools(t *testing.T) {
 		return w, &rows{
 			scope: l3.AddressScope{Meta: meta("scope", "p"), IPVersion: 4},
 			pool:  pool("pool", "10.0.0.0/8"), other: pool("other", "11.0.0.0/8"),
-			policy: l3.RBACPolicy{Meta: meta("shared", "p"), ObjectType: l3.ObjectSubnetPool, ObjectID: "other", Action: l3.AccessAsShared, TargetProject: "q"},
+			policy:   l3.RBACPolicy{Meta: meta("shared", "p"), ObjectType: l3.ObjectSubnetPool, ObjectID: "other", Action: l3.AccessAsShared, TargetProject: "q"},
+			topology: l3.AutoAllocatedTopology{ProjectID: "p", NetworkID: "inside", RouterID: "router"},
 		}
 	}
 	audit := func(w *world, r *rows) error {
 		return l3test.Auditor{Quotas: service.DefaultQuotas()}.Audit(t.Context(), w.store(t, func(ctx context.Context, tx l3.Tx) error {
 			return errors.Join(tx.AddressScopes().Insert(ctx, r.scope), tx.SubnetPools().Insert(ctx, r.pool, r.other),
-				tx.RBACPolicies().Insert(ctx, r.policy), tx.Subnets().Insert(ctx, r.more...))
+				tx.RBACPolicies().Insert(ctx, r.policy), tx.Topologies().Insert(ctx, r.topology), tx.Subnets().Insert(ctx, r.more...))
 		}))
 	}
 	w, r := sound()
@@ -307,6 +309,9 @@ func TestAuditBitesSubnetPools(t *testing.T) {
 		"of IP version 4 is in address scope":     func(_ *world, r *rows) { r.scope.IPVersion = 6 },
 		"of address scope scope overlap":          func(_ *world, r *rows) { r.other.Prefixes[0] = prefix("10.9.0.0/16") },
 		"has IPv4 subnets of":                     func(_ *world, r *rows) { r.more = []l3.Subnet{inside("more", "11.0.0.0/24", "")} },
+		"has network \"gone\" of project":         func(_ *world, r *rows) { r.topology.NetworkID = "gone" },
+		"of project p has network \"outside\"":    func(_ *world, r *rows) { r.topology.NetworkID = "outside" },
+		"has router gone of project":              func(_ *world, r *rows) { r.topology.RouterID = "gone" },
 		"is about subnetpool gone":                func(_ *world, r *rows) { r.policy.ObjectID = "gone" },
 		"is about address_scope other":            func(_ *world, r *rows) { r.policy.ObjectType = l3.ObjectAddressScope },
 	} {

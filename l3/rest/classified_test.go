@@ -29,7 +29,7 @@ var classes = map[string]string{
 	"network.provider:network_type": realised, "network.provider:physical_network": realised, "network.provider:segmentation_id": realised,
 	"network.segments.provider:network_type": realised, "network.segments.provider:physical_network": realised,
 	"network.segments.provider:segmentation_id": realised,
-	"network.admin_state_up":                    stored, "network.availability_zone_hints": stored, "network.is_default": stored, "network.port_security_enabled": stored,
+	"network.admin_state_up":                    stored, "network.availability_zone_hints": stored, "network.is_default": realised, "network.port_security_enabled": stored,
 
 	"subnet.name": realised, "subnet.description": realised, "subnet.project_id": realised, "subnet.tenant_id": realised,
 	"subnet.tags": realised, "subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,

@@ -174,7 +174,7 @@ func TestSubnetPoolByOpenstack(t *testing.T) {
 		said := c.openstack(
 			"address scope create --ip-version 4 inner -f shell",
 			"subnet pool create --pool-prefix 10.8.0.0/16 --pool-prefix 10.9.0.0/16 --default-prefix-length 24 --address-scope inner --description d --tag blue pool -f shell",
-			"network create net -f shell",
+			"network create net -f value -c name",
 			"subnet create --network net --subnet-pool pool first -f shell",
 			"subnet create --network net --subnet-pool pool --prefix-length 26 second -f shell",
 			"subnet create --network net --subnet-range 10.99.0.0/24 third",

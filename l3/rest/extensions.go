@@ -25,6 +25,8 @@ var extensions = []extension{
 		"Agents show resources_synced.", nil},
 	{"allowed-address-pairs", "Allowed Address Pairs", "2013-07-23T10:00:00-00:00",
 		"Ports keep the further addresses that they may use.", nil},
+	{"auto-allocated-topology", "Auto Allocated Topology Services", "2016-01-01T00:00:00-00:00",
+		"A project can be given a network behind a router.", nil},
 	{"availability_zone", "Availability Zone", "2015-01-01T10:00:00-00:00", "Groups of agents.", nil},
 	{"availability_zone_filter", "Availability Zone Filter Extension", "2018-06-22T10:00:00-00:00",
 		"Availability zones can be filtered by each of their attributes.", nil},

@@ -26,7 +26,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		field[R, S]("Status", status, found),
 		field[R, S]("Shared", boolean, given|found),
 		field[R, S]("External", boolean, given|found),
-		field[R, S]("IsDefault", boolean, given|found).storedOnly("there is no auto-allocated topology"),
+		field[R, S]("IsDefault", boolean, given|found),
 		field[R, S]("MTU", integer(0, 65535), given|found),
 		shown[R, S]("subnets", list(anyUUID), filtered, func(r *R) []string { return r.Subnets }),
 		field[R, S]("AvailabilityZones", texts, filtered),

@@ -33,6 +33,7 @@ type Service interface {
 	l3.PortForwardings
 	l3.SubnetPools
 	l3.AddressScopes
+	l3.Topologies
 	l3.SecurityGroups
 	l3.SecurityGroupRules
 	l3.RBACPolicies
@@ -86,6 +87,7 @@ func New(c Config) http.Handler {
 	a.subnets()
 	a.subnetPools()
 	a.addressScopes()
+	a.topologies()
 	a.ports()
 	a.routers()
 	a.floatingIPs()

@@ -109,7 +109,20 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	}
 	e.ids["agents"] = e.mine("agents")
 	e.ids["network-ip-availabilities"] = e.ids["networks"]
+	e.topology()
 	return e
+}
+
+// topology makes that of the project, and what it needs.
+func (e *estate) topology() {
+	e.Helper()
+	pool := e.ids["subnetpools"]
+	e.make("subnetpools", `{"subnetpool": {"name": "y", "prefixes": ["10.160.0.0/12"], "default_prefixlen": 24, "is_default": true, "shared": true,
+		"project_id": "operators"}}`)
+	e.ids["subnetpools"] = pool
+	require.Equal(e, http.StatusOK, e.as("admin", "PUT", "/v2.0/networks/"+e.ids["outside"], `{"network": {"is_default": true}}`).Code)
+	w := e.as("admin", "GET", "/v2.0/auto-allocated-topology/"+projectID, "")
+	require.Equal(e, http.StatusOK, w.Code, w.Body)
 }
 
 // forwarding makes a port forwarding, and what it needs: a router and a network of the operators,
@@ -316,7 +329,7 @@ func TestRoles(t *testing.T) {
 					switch {
 					case public:
 						require.Equal(t, http.StatusOK, w.Code, operation)
-					case kind == "quotas" || strings.Contains(path, "/l3-") || method == "POST" && !part:
+					case kind == "quotas" || kind == "auto-allocated-topology" || strings.Contains(path, "/l3-") || method == "POST" && !part:
 						require.Equal(t, http.StatusForbidden, w.Code, "%s: %s: %s", person, operation, w.Body)
 					case item:
 						require.Equal(t, http.StatusNotFound, w.Code, "%s: %s: %s", person, operation, w.Body)

@@ -239,6 +239,9 @@ func (s *Service) deleteNetwork(ctx context.Context, w *work, n l3.Network) erro
 			return err
 		}
 	}
+	if err := networkLeaves(ctx, w, n); err != nil {
+		return err
+	}
 	if err := unshare(ctx, w, n.ID, l3.AccessAsShared, l3.AccessAsExternal); err != nil {
 		return err
 	}

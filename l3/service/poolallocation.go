@@ -75,7 +75,16 @@ func (s *Service) poolOf(ctx context.Context, tx l3.Tx, who l3.Caller, spec l3.S
 	if len(versions) == 0 {
 		return nil, badSubnet("ip_version must be specified in the absence of cidr and subnetpool_id")
 	}
-	defaults, err := defaultPools(ctx, tx, versions[0])
+	p, err := s.defaultPool(ctx, tx, who, versions[0])
+	if err == nil && p == nil {
+		err = badSubnet("No default subnetpool found for IPv%d", versions[0])
+	}
+	return p, err
+}
+
+// defaultPool is the default pool of an IP version; nil: there is none that the caller sees.
+func (s *Service) defaultPool(ctx context.Context, tx l3.Tx, who l3.Caller, ipVersion int) (*l3.SubnetPool, error) {
+	defaults, err := defaultPools(ctx, tx, ipVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +97,7 @@ func (s *Service) poolOf(ctx context.Context, tx l3.Tx, who l3.Caller, spec l3.S
 			return &p, nil
 		}
 	}
-	return nil, badSubnet("No default subnetpool found for IPv%d", versions[0])
+	return nil, nil
 }
 
 // versionsOf are the IP versions of a new subnet's CIDR, and the one that it is said to have.

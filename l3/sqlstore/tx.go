@@ -39,6 +39,9 @@ func (t *tx) SubnetPools() l3.Table[l3.SubnetPool] {
 func (t *tx) AddressScopes() l3.Table[l3.AddressScope] {
 	return table[l3.AddressScope]{t, t.kinds.addressScopes}
 }
+func (t *tx) Topologies() l3.Table[l3.AutoAllocatedTopology] {
+	return table[l3.AutoAllocatedTopology]{t, t.kinds.topologies}
+}
 func (t *tx) Agents() l3.Table[l3.Agent] { return table[l3.Agent]{t, t.kinds.agents} }
 func (t *tx) SecurityGroups() l3.Table[l3.SecurityGroup] {
 	return table[l3.SecurityGroup]{t, t.kinds.securityGroups}

@@ -9,4 +9,7 @@ CREATE TABLE address_scopes (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON 
 CREATE INDEX address_scopes_project ON address_scopes ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
 CREATE INDEX subnets_pool ON subnets ((COALESCE(doc ->> 'subnetpool_id', '') COLLATE "C"));
 
+-- The network and the router that a project was given.
+CREATE TABLE auto_allocated_topologies (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
+
 -- +goose StatementEnd

@@ -9,4 +9,7 @@ CREATE TABLE address_scopes (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
 CREATE INDEX address_scopes_project ON address_scopes (COALESCE(doc ->> '$."project_id"', ''));
 CREATE INDEX subnets_pool ON subnets (COALESCE(doc ->> '$."subnetpool_id"', ''));
 
+-- The network and the router that a project was given.
+CREATE TABLE auto_allocated_topologies (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
+
 -- +goose StatementEnd
