@@ -210,3 +210,45 @@ func TestSubnetPoolByOpenstack(t *testing.T) {
 		require.JSONEq(c, `{"address_scopes": []}`, answer)
 	})
 }
+
+// TestAutoAllocatedTopologyByOpenstack: the commands of the openstack client, and what
+// neutron-server 21 answers.
+func TestAutoAllocatedTopologyByOpenstack(t *testing.T) {
+	onClouds(t, func(c *cloud) {
+		check := func(who *client, path string, status int, says string) string {
+			c.Helper()
+			got, answer := c.raw(who, "GET", "auto-allocated-topology/"+path, "")
+			require.Equal(c, status, got, answer)
+			require.Contains(c, answer, says)
+			return answer
+		}
+		check(c.member, "p1?fields=dry-run", http.StatusConflict, "Deployment error: No default router:external network.")
+		public, _ := c.external("public", "203.0.113.0/24")
+		status, answer := c.raw(c.admin, "PUT", "networks/"+public.ID, `{"network": {"is_default": true}}`)
+		require.Equal(c, http.StatusOK, status, answer)
+		_, err := subnetpools.Create(c.Context(), c.admin, subnetpools.CreateOpts{
+			Name: "default", Prefixes: []string{"10.8.0.0/16"}, DefaultPrefixLen: 26, IsDefault: true, Shared: true,
+		}).Extract()
+		require.NoError(c, err)
+		require.JSONEq(c, `{"auto_allocated_topology": {"id": "dry-run=pass", "tenant_id": "p1"}}`, check(c.member, "None?fields=dry-run", 200, ""))
+		check(c.member, "p1?fields=id", http.StatusBadRequest, "Bad auto_allocate request: Unrecognized field.")
+		check(c.member, "p2", http.StatusForbidden, "PolicyNotAuthorized")
+		check(c.member, "None", http.StatusOK, `"tenant_id":"p1"`)
+		check(c.member, "p1", http.StatusOK, `"tenant_id":"p1"`)
+		said := c.openstack( // which, without Keystone, does not know its project, and so makes and deletes none
+			"network auto allocated topology create --check-resources -f shell",
+			"network list --internal -f csv",
+			"router list -f csv",
+			"subnet list --subnet-pool default -f csv",
+		)
+		for _, want := range []string{"dry_run=", "auto_allocated_network", "auto_allocated_router", "auto_allocated_subnet_v4", "10.8.0.0/26"} {
+			require.Contains(c, said, want)
+		}
+		status, answer = c.raw(c.member, "DELETE", "auto-allocated-topology/p1", "")
+		require.Equal(c, http.StatusNoContent, status, answer)
+		_, answer = c.raw(c.admin, "GET", "routers", "")
+		require.JSONEq(c, `{"routers": []}`, answer)
+		status, _ = c.raw(c.member, "DELETE", "auto-allocated-topology/p1", "")
+		require.Equal(c, http.StatusNoContent, status)
+	})
+}
