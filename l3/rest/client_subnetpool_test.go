@@ -230,7 +230,7 @@ func TestAutoAllocatedTopologyByOpenstack(t *testing.T) {
 			Name: "default", Prefixes: []string{"10.8.0.0/16"}, DefaultPrefixLen: 26, IsDefault: true, Shared: true,
 		}).Extract()
 		require.NoError(c, err)
-		require.JSONEq(c, `{"auto_allocated_topology": {"id": "dry-run=pass", "tenant_id": "p1"}}`, check(c.member, "None?fields=dry-run", 200, ""))
+		require.JSONEq(c, `{"auto_allocated_topology": {"id": "dry-run=pass", "tenant_id": "p1", "project_id": "p1"}}`, check(c.member, "None?fields=dry-run", 200, ""))
 		check(c.member, "p1?fields=id", http.StatusBadRequest, "Bad auto_allocate request: Unrecognized field.")
 		check(c.member, "p2", http.StatusForbidden, "PolicyNotAuthorized")
 		check(c.member, "None", http.StatusOK, `"tenant_id":"p1"`)

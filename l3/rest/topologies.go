@@ -11,7 +11,9 @@ import (
 func (a *api) topologies() {
 	const one, path = "auto_allocated_topology", "/v2.0/auto-allocated-topology/{project}"
 	a.resources = append(a.resources, resource{"auto-allocated-topology", one, "auto_allocated_topologies"})
-	a.schemas[one] = schema{"type": "object", "properties": schema{"id": schema{"type": "string"}, "tenant_id": schema{"type": "string"}}}
+	a.schemas[one] = schema{"type": "object", "properties": schema{
+		"id": schema{"type": "string"}, "project_id": schema{"type": "string"}, "tenant_id": schema{"type": "string"},
+	}}
 	a.handle("GET "+path, operation{summary: "Show the network of a project, which is made, with a router, if there is none",
 		query: []string{"fields"}, status: http.StatusOK, answers: envelopeOf(one, ref(one)),
 		run: func(r *http.Request, who l3.Caller) ([]byte, error) {
@@ -34,7 +36,7 @@ func (a *api) topologies() {
 			if err != nil {
 				return nil, err
 			}
-			return marshal(schema{one: schema{"id": id, "tenant_id": project}}), nil
+			return marshal(schema{one: schema{"id": id, "project_id": project, "tenant_id": project}}), nil
 		}})
 	a.handle("DELETE "+path, operation{summary: "Delete the network and the router that a project was given", status: http.StatusNoContent,
 		run: func(r *http.Request, who l3.Caller) ([]byte, error) {

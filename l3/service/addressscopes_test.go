@@ -1,11 +1,16 @@
 package service_test
 
 import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/l3"
+	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/service"
 )
 
@@ -182,4 +187,89 @@ func TestScopesOfRouters(t *testing.T) {
 		require.NotContains(r, found("ipv4_address_scope", ""), plain.NetworkID)
 		require.Contains(r, found("ipv4_address_scope", ""), n.ID)
 	})
+}
+
+// TestPoolWalk does anything to pools, scopes and networks, in any order: what is not refused leaves
+// nothing that the audit finds.
+func TestPoolWalk(t *testing.T) {
+	r := newRig(t, l3test.Open(t, l3test.SQLiteURL(t)))
+	ctx := r.Context()
+	seed := uint64(time.Now().UnixNano())
+	r.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	ok(r.SetQuota(ctx, r.admin, "p1", map[string]int{"subnet": -1}))(r)
+	r.agent("host")
+	outside := r.external("uplink", "203.0.113.0/24")
+	router := r.routerTo(outside)
+	var networks []l3.Network
+	var pools []l3.SubnetPool
+	scopes := []string{"", r.scope(r.member, 4).ID, r.scope(r.member, 4).ID}
+	for range 4 {
+		networks = append(networks, r.network(r.member))
+		pools = append(pools, r.pool(r.member, poolOf("10.0.0.0/28")))
+	}
+	networks = append(networks, outside)
+	block := func() netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(random.IntN(256))}), 25+random.IntN(5)).Masked()
+	}
+	done := map[string]int{}
+	for range 300 {
+		n, i := networks[random.IntN(len(networks))], random.IntN(len(pools))
+		p := pools[i]
+		subnets := ok(r.ListSubnets(ctx, r.admin, l3.Query{Filters: []l3.Filter{{Field: "network_id", Values: []any{n.ID}}}}))(r)
+		steps := []struct {
+			name string
+			do   func() error
+		}{
+			{"allocate", func() error { _, err := r.allocate(r.admin, n, p, l3.SubnetSpec{PrefixLen: new(29)}); return err }},
+			{"allocate a CIDR", func() error { _, err := r.allocate(r.admin, n, p, l3.SubnetSpec{CIDR: new(block())}); return err }},
+			{"subnet of no pool", func() error {
+				_, err := r.CreateSubnets(ctx, r.admin, l3.SubnetSpec{NetworkID: &n.ID, CIDR: new(block())})
+				return err
+			}},
+			{"onboard", func() error { _, err := r.OnboardNetworkSubnets(ctx, r.admin, p.ID, n.ID); return err }},
+			{"rescope", func() error {
+				_, err := r.setPool(r.admin, p, l3.SubnetPoolSpec{AddressScopeID: &scopes[random.IntN(len(scopes))]})
+				return err
+			}},
+			{"add prefixes", func() error { _, err := r.AddPrefixes(ctx, r.admin, p.ID, []netip.Prefix{block()}); return err }},
+			{"remove prefixes", func() error { _, err := r.RemovePrefixes(ctx, r.admin, p.ID, []netip.Prefix{block()}); return err }},
+			{"delete subnet", func() error {
+				if len(subnets) == 0 {
+					return notFoundHere
+				}
+				return r.DeleteSubnet(ctx, r.admin, subnets[random.IntN(len(subnets))].ID, l3.If{})
+			}},
+			{"attach", func() error {
+				if len(subnets) == 0 {
+					return notFoundHere
+				}
+				_, err := r.AddRouterInterface(ctx, r.admin, router.ID, l3.InterfaceSpec{SubnetID: subnets[0].ID})
+				return err
+			}},
+			{"detach", func() error {
+				if len(subnets) == 0 {
+					return notFoundHere
+				}
+				_, err := r.RemoveRouterInterface(ctx, r.admin, router.ID, l3.InterfaceSpec{SubnetID: subnets[0].ID})
+				return err
+			}},
+			{"new pool", func() error {
+				if err := r.DeleteSubnetPool(ctx, r.admin, p.ID, l3.If{}); err != nil {
+					return err
+				}
+				pools[i] = r.pool(r.member, l3.SubnetPoolSpec{Name: new("again"), Prefixes: &[]netip.Prefix{block()}})
+				return nil
+			}},
+		}
+		step := steps[random.IntN(len(steps))]
+		err := step.do()
+		var refusal *l3.Error
+		require.True(r, err == nil || errors.As(err, &refusal), "%s: %v", step.name, err)
+		if err == nil {
+			done[step.name]++
+		}
+		require.NoError(r, l3test.Audit(ctx, r.store), "%s", step.name)
+	}
+	r.Log(done)
 }
