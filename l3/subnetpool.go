@@ -10,8 +10,8 @@ type SubnetPool struct {
 	MinPrefixLen     int            `json:"min_prefixlen"`
 	MaxPrefixLen     int            `json:"max_prefixlen"`
 	DefaultPrefixLen int            `json:"default_prefixlen"` // of subnets that do not say
-	// DefaultQuota is how much of it each project may have: IPv4 addresses, or IPv6 prefixes of
-	// length 64; 0: no limit. Nil means the same, and is what was not given.
+	// DefaultQuota is how much of the pool each project may have, in IPv4 addresses or in IPv6
+	// prefixes of length 64. Zero is no limit, and so is nil: none was given.
 	DefaultQuota   *int   `json:"default_quota"`
 	IsDefault      bool   `json:"is_default"` // of its IP version
 	Shared         bool   `json:"shared"`     // every project may use it
@@ -34,7 +34,7 @@ type SubnetPoolSpec struct {
 	Tags             *[]string // at creation
 }
 
-// OnboardedSubnet is a subnet that has become one of a pool.
+// OnboardedSubnet is a subnet that was made one of a pool's.
 type OnboardedSubnet struct {
 	ID   string       `json:"id"`
 	CIDR netip.Prefix `json:"cidr"`

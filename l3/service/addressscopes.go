@@ -140,8 +140,8 @@ func scopesOfPools(ctx context.Context, tx l3.Tx, subnets []l3.Subnet) (map[stri
 	return scopes, err
 }
 
-// AddressScopesOf are the IDs of the address scopes that a port of the router has its IPv4 and its
-// IPv6 addresses in; empty: none. A network has one of each at most.
+// AddressScopesOf returns the IDs of the address scopes of a port's IPv4 and IPv6 addresses; empty:
+// none. All subnets of a network that are of one family have the same.
 func (in Intent) AddressScopesOf(p *l3.Port) (ipv4, ipv6 string) {
 	for _, ip := range p.FixedIPs {
 		scope := in.AddressScopes[in.Subnets[ip.SubnetID].SubnetPoolID]
@@ -155,8 +155,8 @@ func (in Intent) AddressScopesOf(p *l3.Port) (ipv4, ipv6 string) {
 	return ipv4, ipv6
 }
 
-// inScope is a filter of networks by the address scope of their subnets of a family: the field is
-// ipv4_address_scope or ipv6_address_scope.
+// inScope replaces a filter of networks by ipv4_address_scope or ipv6_address_scope, which follow
+// from the pools of their subnets, with one by their IDs.
 func inScope(ctx context.Context, tx l3.Tx, f l3.Filter) (l3.Filter, error) {
 	family := 4
 	if f.Field == "ipv6_address_scope" {
@@ -173,7 +173,7 @@ func inScope(ctx context.Context, tx l3.Tx, f l3.Filter) (l3.Filter, error) {
 		return distinct(subnets, func(sub *l3.Subnet) string { return sub.NetworkID }), err
 	}
 	asked := l3.Filter{Field: "address_scope_id", Op: f.Op, Values: f.Values}
-	if filterHolds(f, "") { // those in another scope are left out
+	if filterHolds(f, "") { // all but those in scopes that the filter does not name
 		asked.Op = l3.NotIn
 		if f.Op == l3.NotIn {
 			asked.Op = l3.In

@@ -17,7 +17,7 @@ type shareable interface {
 	users(ctx context.Context, tx l3.Tx, action string) ([]string, error)
 	// mayShare refuses a new policy whose target could not use the resource.
 	mayShare(ctx context.Context, tx l3.Tx, p l3.RBACPolicy) error
-	// mayUnshare refuses the end of a policy, whoever uses the resource.
+	// mayUnshare refuses to end a policy, whether or not somebody uses the resource by it.
 	mayUnshare(p l3.RBACPolicy) error
 	// follow makes the attributes of the resource what its policies, as they are now, stand for.
 	follow(ctx context.Context, w *work, policies []l3.RBACPolicy) error
