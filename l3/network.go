@@ -19,7 +19,10 @@ type Network struct {
 	PortSecurityEnabled bool      `json:"port_security_enabled"`
 	DNSDomain           string    `json:"dns_domain"` // for whoever serves DNS; nothing here uses it
 
-	Subnets []string `json:"-"` // IDs, sorted; follows from the subnets
+	// These follow from the subnets.
+	Subnets          []string `json:"-"` // IDs, sorted
+	IPv4AddressScope string   `json:"-"` // ID; empty: none
+	IPv6AddressScope string   `json:"-"`
 }
 
 // Segment is how a network's frames cross between hosts.

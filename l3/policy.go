@@ -23,7 +23,7 @@ type Relation uint8
 const (
 	RelationOwner        Relation = 1 << iota // it belongs to the project
 	RelationNetworkOwner                      // it is a network of the project, or on one
-	RelationShared                            // it is a network that is shared with the project, or on one
+	RelationShared                            // it is shared with the project, or on a network that is
 	RelationExternal                          // it is a network that is external for the project, or on one
 )
 
@@ -119,6 +119,17 @@ var defaultRules = map[string]requirement{
 	"update_subnet:tags":       {member, RelationOwner | RelationNetworkOwner},
 	"delete_subnet":            {member, RelationOwner | RelationNetworkOwner},
 
+	"get_subnetpool":               {reader, RelationOwner | RelationShared},
+	"create_subnetpool:project_id": administrators,
+	"create_subnetpool:shared":     administrators,
+	"create_subnetpool:is_default": administrators,
+	"update_subnetpool:is_default": administrators,
+
+	"get_address_scope":               {reader, RelationOwner | RelationShared},
+	"create_address_scope:project_id": administrators,
+	"create_address_scope:shared":     administrators,
+	"update_address_scope:shared":     administrators,
+
 	"get_port":                          {reader, RelationOwner | RelationNetworkOwner},
 	"get_port:binding:host_id":          administrators,
 	"get_port:binding:profile":          administrators,
@@ -164,7 +175,7 @@ var defaultRules = map[string]requirement{
 	"create_security_group_rule:project_id": administrators,
 	"delete_security_group:default":         administrators,
 
-	"create_rbac_policy":               {member, RelationNetworkOwner},
+	"create_rbac_policy":               {member, RelationOwner | RelationNetworkOwner},
 	"create_rbac_policy:project_id":    administrators,
 	"create_rbac_policy:target_tenant": administrators,
 	"update_rbac_policy:target_tenant": administrators,

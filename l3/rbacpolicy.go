@@ -1,15 +1,22 @@
 package l3
 
-// RBACPolicy shares a network with a project. Its Name is empty.
+// RBACPolicy shares a network, a subnet pool or an address scope with a project. Its Name is empty.
 type RBACPolicy struct {
 	Meta
-	ObjectType    string `json:"object_type"` // network
+	ObjectType    string `json:"object_type"` // ObjectNetwork, ObjectSubnetPool or ObjectAddressScope
 	ObjectID      string `json:"object_id"`
 	Action        string `json:"action"`         // access_as_shared or access_as_external
 	TargetProject string `json:"target_project"` // * is every project
 }
 
-// The actions of RBAC policies.
+// The types of objects that RBAC policies share.
+const (
+	ObjectNetwork      = "network"
+	ObjectSubnetPool   = "subnetpool"
+	ObjectAddressScope = "address_scope"
+)
+
+// The actions of RBAC policies. Only networks can be external.
 const (
 	AccessAsShared   = "access_as_shared"
 	AccessAsExternal = "access_as_external"

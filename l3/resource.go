@@ -37,6 +37,8 @@ const (
 	KindSecurityGroup     Kind = "security_groups"
 	KindSecurityGroupRule Kind = "security_group_rules"
 	KindRBACPolicy        Kind = "rbac_policies"
+	KindSubnetPool        Kind = "subnetpools"
+	KindAddressScope      Kind = "address_scopes"
 	KindAgent             Kind = "agents"
 )
 

@@ -2,6 +2,7 @@ package l3
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/l3kit/l3kit/dataplane/agent"
 )
@@ -31,6 +32,42 @@ type Subnets interface {
 	ListSubnets(ctx context.Context, who Caller, q Query) ([]Subnet, error)
 	UpdateSubnet(ctx context.Context, who Caller, id string, spec SubnetSpec, cond If) (Subnet, error)
 	DeleteSubnet(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// SubnetPools is what can be done with subnet pools.
+type SubnetPools interface {
+	CreateSubnetPools(ctx context.Context, who Caller, specs ...SubnetPoolSpec) ([]SubnetPool, error)
+	GetSubnetPool(ctx context.Context, who Caller, id string) (SubnetPool, error)
+	ListSubnetPools(ctx context.Context, who Caller, q Query) ([]SubnetPool, error)
+	UpdateSubnetPool(ctx context.Context, who Caller, id string, spec SubnetPoolSpec, cond If) (SubnetPool, error)
+	DeleteSubnetPool(ctx context.Context, who Caller, id string, cond If) error
+	// AddPrefixes adds address space to a pool, which may have some of it; RemovePrefixes removes
+	// what no subnet has. Both return the pool's prefixes.
+	AddPrefixes(ctx context.Context, who Caller, id string, prefixes []netip.Prefix) ([]netip.Prefix, error)
+	RemovePrefixes(ctx context.Context, who Caller, id string, prefixes []netip.Prefix) ([]netip.Prefix, error)
+	// OnboardNetworkSubnets makes the subnets of a network, of the pool's IP version, subnets of
+	// the pool, to which their prefixes are added.
+	OnboardNetworkSubnets(ctx context.Context, who Caller, id, networkID string) ([]OnboardedSubnet, error)
+}
+
+// AddressScopes is what can be done with address scopes.
+type AddressScopes interface {
+	CreateAddressScopes(ctx context.Context, who Caller, specs ...AddressScopeSpec) ([]AddressScope, error)
+	GetAddressScope(ctx context.Context, who Caller, id string) (AddressScope, error)
+	ListAddressScopes(ctx context.Context, who Caller, q Query) ([]AddressScope, error)
+	UpdateAddressScope(ctx context.Context, who Caller, id string, spec AddressScopeSpec, cond If) (AddressScope, error)
+	DeleteAddressScope(ctx context.Context, who Caller, id string, cond If) error
+}
+
+// Topologies makes what a project needs to begin with.
+type Topologies interface {
+	// AutoAllocatedTopology returns that of a project, and makes it if there is none.
+	AutoAllocatedTopology(ctx context.Context, who Caller, project string) (AutoAllocatedTopology, error)
+	// CheckAutoAllocation refuses what AutoAllocatedTopology would refuse because there is no default
+	// external network, or no default subnet pool.
+	CheckAutoAllocation(ctx context.Context, who Caller, project string) error
+	// DeleteAutoAllocatedTopology deletes that of a project, if it has one.
+	DeleteAutoAllocatedTopology(ctx context.Context, who Caller, project string) error
 }
 
 // Ports is what can be done with ports.
@@ -101,7 +138,7 @@ type SecurityGroupRules interface {
 	DeleteSecurityGroupRule(ctx context.Context, who Caller, id string, cond If) error
 }
 
-// RBACPolicies shares networks with projects.
+// RBACPolicies shares networks, subnet pools and address scopes with projects.
 type RBACPolicies interface {
 	CreateRBACPolicies(ctx context.Context, who Caller, specs ...RBACPolicySpec) ([]RBACPolicy, error)
 	GetRBACPolicy(ctx context.Context, who Caller, id string) (RBACPolicy, error)

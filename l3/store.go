@@ -50,6 +50,9 @@ type Tx interface {
 	SecurityGroups() Table[SecurityGroup]
 	SecurityGroupRules() Table[SecurityGroupRule]
 	RBACPolicies() Table[RBACPolicy]
+	SubnetPools() Table[SubnetPool]
+	AddressScopes() Table[AddressScope]
+	Topologies() Table[AutoAllocatedTopology] // by their projects
 	Agents() Table[Agent]
 	Departures() Table[Departure]
 	Orphans() Table[Orphan]

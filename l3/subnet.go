@@ -19,6 +19,7 @@ type Subnet struct {
 	IPv6RAMode      IPv6Mode       `json:"ipv6_ra_mode"`
 	IPv6AddressMode IPv6Mode       `json:"ipv6_address_mode"`
 	ServiceTypes    []string       `json:"service_types"`
+	SubnetPoolID    string         `json:"subnetpool_id"` // that CIDR was allocated from; empty: none
 
 	External bool `json:"-"` // as its network
 }
@@ -55,7 +56,12 @@ type SubnetSpec struct {
 	IPv6RAMode      *IPv6Mode
 	IPv6AddressMode *IPv6Mode
 	ServiceTypes    *[]string
-	Tags            *[]string // at creation
+	// At creation: the pool, or the default pool of IPVersion, that CIDR is allocated from. Without
+	// a CIDR any prefix is, of this length, or of the pool's default length.
+	SubnetPoolID         *string
+	UseDefaultSubnetPool *bool
+	PrefixLen            *int
+	Tags                 *[]string // at creation
 }
 
 // Contains reports whether an address is in the range.

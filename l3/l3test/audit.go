@@ -30,9 +30,12 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 			return err
 		}
 		d.metas()
-		d.ofNetworks()
+		d.ofPolicies()
 		d.ofSegments()
 		d.ofSubnets()
+		d.ofSubnetPools()
+		d.ofAddressScopes()
+		d.ofTopologies()
 		d.ofPorts()
 		d.ofAddresses()
 		d.ofRouters()
@@ -67,6 +70,9 @@ type database struct {
 	groups      map[string]l3.SecurityGroup
 	rules       map[string]l3.SecurityGroupRule
 	policies    map[string]l3.RBACPolicy
+	pools       map[string]l3.SubnetPool
+	scopes      map[string]l3.AddressScope
+	topologies  map[string]l3.AutoAllocatedTopology
 	agents      map[string]l3.Agent
 	departures  map[string]l3.Departure
 	orphans     map[string]l3.Orphan
@@ -94,6 +100,9 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 		all(ctx, tx.SecurityGroups(), &d.groups, func(r l3.SecurityGroup) string { return r.ID }),
 		all(ctx, tx.SecurityGroupRules(), &d.rules, func(r l3.SecurityGroupRule) string { return r.ID }),
 		all(ctx, tx.RBACPolicies(), &d.policies, func(r l3.RBACPolicy) string { return r.ID }),
+		all(ctx, tx.SubnetPools(), &d.pools, func(r l3.SubnetPool) string { return r.ID }),
+		all(ctx, tx.AddressScopes(), &d.scopes, func(r l3.AddressScope) string { return r.ID }),
+		all(ctx, tx.Topologies(), &d.topologies, func(r l3.AutoAllocatedTopology) string { return r.ProjectID }),
 		all(ctx, tx.Agents(), &d.agents, func(r l3.Agent) string { return r.ID }),
 		all(ctx, tx.Departures(), &d.departures, func(r l3.Departure) string { return r.ID }),
 		all(ctx, tx.Orphans(), &d.orphans, func(r l3.Orphan) string { return r.ID }),
@@ -186,6 +195,12 @@ func (d *database) metas() {
 	for _, r := range d.policies {
 		check(l3.KindRBACPolicy, r.Meta)
 	}
+	for _, r := range d.pools {
+		check(l3.KindSubnetPool, r.Meta)
+	}
+	for _, r := range d.scopes {
+		check(l3.KindAddressScope, r.Meta)
+	}
 }
 
 // ofSecurityGroups: rules belong to groups that exist, and each project has one default group at
@@ -249,6 +264,12 @@ func (d *database) ofQuotas(defaults map[string]int) {
 	}
 	for _, r := range d.policies {
 		count("rbac_policy", r.ProjectID)
+	}
+	for _, r := range d.pools {
+		count("subnetpool", r.ProjectID)
+	}
+	for _, r := range d.scopes {
+		count("address_scope", r.ProjectID)
 	}
 	for project, resources := range used {
 		for resource, n := range resources {

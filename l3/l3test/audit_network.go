@@ -11,13 +11,22 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// ofNetworks: they are shared by policies that are about networks, each once.
-func (d *database) ofNetworks() {
+// ofPolicies: they are about resources that exist, and each is there once.
+func (d *database) ofPolicies() {
 	type share struct{ object, action, target string }
 	seen := map[share]string{}
 	for _, p := range d.policies {
-		if _, ok := d.networks[p.ObjectID]; !ok {
-			d.report("RBAC policy %s is about network %s, which does not exist", p.ID, p.ObjectID)
+		var ok bool
+		switch p.ObjectType {
+		case l3.ObjectSubnetPool:
+			_, ok = d.pools[p.ObjectID]
+		case l3.ObjectAddressScope:
+			_, ok = d.scopes[p.ObjectID]
+		default:
+			_, ok = d.networks[p.ObjectID]
+		}
+		if !ok {
+			d.report("RBAC policy %s is about %s %s, which does not exist", p.ID, p.ObjectType, p.ObjectID)
 		}
 		s := share{p.ObjectID, p.Action, p.TargetProject}
 		if other, twice := seen[s]; twice {

@@ -2,6 +2,7 @@ package l3test_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func newWorld() *world {
 			PortID: "server", FixedIP: addr("10.0.0.2"), RouterID: "router", StateRevision: 2},
 		group:  l3.SecurityGroup{Meta: meta("group", "p")},
 		rule:   l3.SecurityGroupRule{Meta: meta("rule", "p"), SecurityGroupID: "group", RemoteGroupID: "group"},
-		policy: l3.RBACPolicy{Meta: meta("policy", "admin"), ObjectID: "outside", Action: l3.AccessAsExternal, TargetProject: "*"},
+		policy: l3.RBACPolicy{Meta: meta("policy", "admin"), ObjectType: l3.ObjectNetwork, ObjectID: "outside", Action: l3.AccessAsExternal, TargetProject: "*"},
 		agent:  l3.Agent{ID: "agent", Host: "h"},
 	}
 	w.state.Reported, w.state.Applied, w.state.Inside = 3, 3, []netip.Prefix{w.private.CIDR}
@@ -255,6 +256,74 @@ func TestAuditBitesAddresses(t *testing.T) {
 			require.ErrorContains(t, err, finding)
 		})
 	}
+}
+
+// TestAuditBitesSubnetPools damages pools, scopes and what subnets have of them.
+func TestAuditBitesSubnetPools(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	type rows struct {
+		scope       l3.AddressScope
+		pool, other l3.SubnetPool
+		policy      l3.RBACPolicy
+		more        []l3.Subnet
+		topology    l3.AutoAllocatedTopology
+	}
+	sound := func() (*world, *rows) {
+		w := newWorld()
+		w.private.SubnetPoolID = "pool"
+		pool := func(id, prefix string) l3.SubnetPool {
+			return l3.SubnetPool{Meta: meta(id, "p"), IPVersion: 4, Prefixes: []netip.Prefix{netip.MustParsePrefix(prefix)}, AddressScopeID: "scope"}
+		}
+		return w, &rows{
+			scope: l3.AddressScope{Meta: meta("scope", "p"), IPVersion: 4},
+			pool:  pool("pool", "10.0.0.0/8"), other: pool("other", "11.0.0.0/8"),
+			policy:   l3.RBACPolicy{Meta: meta("shared", "p"), ObjectType: l3.ObjectSubnetPool, ObjectID: "other", Action: l3.AccessAsShared, TargetProject: "q"},
+			topology: l3.AutoAllocatedTopology{ProjectID: "p", NetworkID: "inside", RouterID: "router"},
+		}
+	}
+	audit := func(w *world, r *rows) error {
+		return l3test.Auditor{Quotas: service.DefaultQuotas()}.Audit(t.Context(), w.store(t, func(ctx context.Context, tx l3.Tx) error {
+			return errors.Join(tx.AddressScopes().Insert(ctx, r.scope), tx.SubnetPools().Insert(ctx, r.pool, r.other),
+				tx.RBACPolicies().Insert(ctx, r.policy), tx.Topologies().Insert(ctx, r.topology), tx.Subnets().Insert(ctx, r.more...))
+		}))
+	}
+	w, r := sound()
+	require.NoError(t, audit(w, r))
+	inside := func(id, cidr, pool string) l3.Subnet {
+		return l3.Subnet{Meta: meta(id, "p"), NetworkID: "inside", IPVersion: 4, CIDR: prefix(cidr), SubnetPoolID: pool}
+	}
+	for finding, spoil := range map[string]func(*world, *rows){
+		"has revision 0":                          func(_ *world, r *rows) { r.pool.Revision = 0 },
+		"address_scopes scope has revision 0":     func(_ *world, r *rows) { r.scope.Revision = 0 },
+		"has the prefix 10.0.0.1/8":               func(_ *world, r *rows) { r.pool.Prefixes[0] = prefix("10.0.0.1/8") },
+		"has the prefix 2001:db8::/32":            func(_ *world, r *rows) { r.other.Prefixes = append(r.other.Prefixes, prefix("2001:db8::/32")) },
+		"the prefixes 11.0.0.0/8 and 9.0.0.0/8":   func(_ *world, r *rows) { r.other.Prefixes = append(r.other.Prefixes, prefix("9.0.0.0/8")) },
+		"are both the default of IP version 4":    func(_ *world, r *rows) { r.pool.IsDefault, r.other.IsDefault = true, true },
+		"subnetpool pool: shared is true":         func(_ *world, r *rows) { r.pool.Shared = true },
+		"subnetpool other: shared is false":       func(_ *world, r *rows) { r.policy.TargetProject = "*" },
+		"address_scope scope: shared is true":     func(_ *world, r *rows) { r.scope.Shared = true },
+		"has 10.0.0.0/24 of subnet pool":          func(_ *world, r *rows) { r.pool.Prefixes[0] = prefix("12.0.0.0/8") },
+		`of subnet pool "gone", which has []`:     func(w *world, _ *rows) { w.private.SubnetPoolID = "gone" },
+		"of subnet pool pool overlap":             func(w *world, _ *rows) { w.public.CIDR, w.public.SubnetPoolID = prefix("10.0.0.0/25"), "pool" },
+		"in address scope \"gone\" of IP version": func(_ *world, r *rows) { r.pool.AddressScopeID = "gone" },
+		"of IP version 4 is in address scope":     func(_ *world, r *rows) { r.scope.IPVersion = 6 },
+		"of address scope scope overlap":          func(_ *world, r *rows) { r.other.Prefixes[0] = prefix("10.9.0.0/16") },
+		"has IPv4 subnets of":                     func(_ *world, r *rows) { r.more = []l3.Subnet{inside("more", "11.0.0.0/24", "")} },
+		"has network \"gone\" of project":         func(_ *world, r *rows) { r.topology.NetworkID = "gone" },
+		"of project p has network \"outside\"":    func(_ *world, r *rows) { r.topology.NetworkID = "outside" },
+		"has router gone of project":              func(_ *world, r *rows) { r.topology.RouterID = "gone" },
+		"is about subnetpool gone":                func(_ *world, r *rows) { r.policy.ObjectID = "gone" },
+		"is about address_scope other":            func(_ *world, r *rows) { r.policy.ObjectType = l3.ObjectAddressScope },
+	} {
+		t.Run(finding, func(t *testing.T) {
+			w, r := sound()
+			spoil(w, r)
+			require.ErrorContains(t, audit(w, r), finding)
+		})
+	}
+	w, r = sound()
+	r.more = []l3.Subnet{inside("more", "11.0.0.0/24", "other")}
+	require.NoError(t, audit(w, r), "two pools of one scope on a network")
 }
 
 // TestAuditBitesPortForwardings damages a forwarding, or what it is between.

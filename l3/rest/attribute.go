@@ -139,6 +139,15 @@ func allOrNone(text string) func(values []string) ([]l3.Filter, error) {
 	}
 }
 
+// notShown is the attribute, which requests may give and answers do not have.
+func notShown[R, S any](a attribute[R, S]) attribute[R, S] {
+	a.write = nil
+	return a
+}
+
+// unset is the value of an attribute that is not shown.
+func unset[R, Out any](*R) (none Out) { return none }
+
 // sought is a query parameter of lists that is no attribute by itself.
 func sought[R, S any](name string, filters func(values []string) ([]l3.Filter, error)) attribute[R, S] {
 	return attribute[R, S]{name: name, uses: filtered, schema: schema{"type": "string"}, filters: filters}

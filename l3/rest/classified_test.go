@@ -29,13 +29,21 @@ var classes = map[string]string{
 	"network.provider:network_type": realised, "network.provider:physical_network": realised, "network.provider:segmentation_id": realised,
 	"network.segments.provider:network_type": realised, "network.segments.provider:physical_network": realised,
 	"network.segments.provider:segmentation_id": realised,
-	"network.admin_state_up":                    stored, "network.availability_zone_hints": stored, "network.is_default": stored, "network.port_security_enabled": stored,
+	"network.admin_state_up":                    stored, "network.availability_zone_hints": stored, "network.is_default": realised, "network.port_security_enabled": stored,
 
 	"subnet.name": realised, "subnet.description": realised, "subnet.project_id": realised, "subnet.tenant_id": realised,
 	"subnet.tags": realised, "subnet.network_id": realised, "subnet.ip_version": realised, "subnet.cidr": realised, "subnet.gateway_ip": realised,
 	"subnet.allocation_pools.start": realised, "subnet.allocation_pools.end": realised, "subnet.service_types": realised,
-	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": realised, "subnet.subnetpool_id": refused, "subnet.use_default_subnetpool": refused,
+	"subnet.ipv6_address_mode": realised, "subnet.ipv6_ra_mode": realised, "subnet.subnetpool_id": realised, "subnet.use_default_subnetpool": realised,
+	"subnet.prefixlen":   realised,
 	"subnet.enable_dhcp": stored, "subnet.dns_nameservers": stored, "subnet.host_routes.destination": stored, "subnet.host_routes.nexthop": stored,
+
+	"subnetpool.name": realised, "subnetpool.description": realised, "subnetpool.project_id": realised, "subnetpool.tenant_id": realised,
+	"subnetpool.tags": realised, "subnetpool.prefixes": realised, "subnetpool.min_prefixlen": realised, "subnetpool.max_prefixlen": realised,
+	"subnetpool.default_prefixlen": realised, "subnetpool.default_quota": realised, "subnetpool.is_default": realised, "subnetpool.shared": realised,
+	"subnetpool.address_scope_id": realised, "add_prefixes.prefixes": realised, "remove_prefixes.prefixes": realised, "onboard_network_subnets.network_id": realised,
+	"address_scope.name": realised, "address_scope.project_id": realised, "address_scope.tenant_id": realised, "address_scope.ip_version": realised,
+	"address_scope.shared": realised,
 
 	"port.name": realised, "port.description": realised, "port.project_id": realised, "port.tenant_id": realised,
 	"port.tags": realised, "port.network_id": realised, "port.admin_state_up": realised, "port.mac_address": realised,
@@ -165,7 +173,6 @@ func (s described) attributes(at, description string, found map[string]string) {
 // TestWhatIsNotRealisedIsRefused: no value is accepted that would need what does not exist.
 func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 	onClouds(t, func(c *cloud) {
-		n := c.network(c.admin, "n")
 		_, body := c.raw(c.admin, "POST", "routers", `{"router": {"name": "r", "ha": false, "distributed": false, "flavor_id": null}}`)
 		require.Contains(c, body, `"distributed":false`)
 		id := body[strings.Index(body, `"id":"`)+6:][:36]
@@ -175,11 +182,9 @@ func TestWhatIsNotRealisedIsRefused(t *testing.T) {
 			method, path, body, says string
 			status                   int
 		}{
-			"router.ha":                     {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.ha ":                    {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
-			"router.flavor_id":              {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
-			"subnet.subnetpool_id":          {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": "` + id + `"}}`, "Subnet pool", 404},
-			"subnet.use_default_subnetpool": {"POST", "subnets", `{"subnet": {"network_id": "` + n.ID + `", "ip_version": 4, "use_default_subnetpool": true}}`, "No default subnetpool found", 400},
+			"router.ha":        {"POST", "routers", `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.ha ":       {"PUT", "routers/" + id, `{"router": {"ha": true}}`, "HA routers are not supported", 400},
+			"router.flavor_id": {"POST", "routers", `{"router": {"flavor_id": "` + id + `"}}`, "Flavor", 404},
 			"security_group_rule.remote_address_group_id": {"POST", "security-group-rules", `{"security_group_rule": {"security_group_id": "` + groupID +
 				`", "direction": "ingress", "remote_address_group_id": "` + id + `"}}`, "Address group", 404},
 		}

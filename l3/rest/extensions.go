@@ -18,15 +18,21 @@ type extension struct {
 }
 
 var extensions = []extension{
+	{"address-scope", "Address scope", "2015-07-26T10:00:00-00:00",
+		"Subnets of subnet pools in one address scope are routed to each other without NAT.", nil},
 	{"agent", "agent", "2013-02-03T10:00:00-00:00", "The processes that realise routers on hosts.", nil},
 	{"agent-resources-synced", "Agent's Resource View Synced to Placement", "2018-12-19T00:00:00-00:00",
 		"Agents show resources_synced.", nil},
 	{"allowed-address-pairs", "Allowed Address Pairs", "2013-07-23T10:00:00-00:00",
 		"Ports keep the further addresses that they may use.", nil},
+	{"auto-allocated-topology", "Auto Allocated Topology Services", "2016-01-01T00:00:00-00:00",
+		"A project can be given a network behind a router.", nil},
 	{"availability_zone", "Availability Zone", "2015-01-01T10:00:00-00:00", "Groups of agents.", nil},
 	{"availability_zone_filter", "Availability Zone Filter Extension", "2018-06-22T10:00:00-00:00",
 		"Availability zones can be filtered by each of their attributes.", nil},
 	{"binding", "Port Binding", "2014-02-03T10:00:00-00:00", "Ports keep where they are plugged in, for administrators.", nil},
+	{"default-subnetpools", "Default Subnetpools", "2016-02-18T18:00:00-00:00",
+		"A subnet pool can be the default of an IP version, and a subnet be of that.", nil},
 	{"dns-domain-ports", "dns_domain for ports", "2017-06-25T18:00:00-00:00", "A port has a DNS domain of its own.", nil},
 	{"dns-integration", "DNS Integration", "2015-08-15T18:00:00-00:00",
 		"Ports, networks and floating IPs keep names for whoever serves DNS.", nil},
@@ -78,7 +84,11 @@ var extensions = []extension{
 		"A quota can be refused when it is below what is used.", nil},
 	{"quota_details", "Quota details management support", "2017-02-10T10:00:00-00:00", "Quotas show what is used of them.", nil},
 	{"quotas", "Quota management support", "2012-07-29T10:00:00-00:00", "What a project may have is bounded.", nil},
+	{"rbac-address-scope", "Add address_scope type to RBAC", "2020-02-12T00:00:00-00:00",
+		"An address scope can be shared with single projects.", nil},
 	{"rbac-policies", "RBAC Policies", "2015-06-17T12:15:12-00:00", "A network can be shared with single projects.", nil},
+	{"rbac-subnetpool", "Add subnetpool type to RBAC", "2020-02-05T00:00:00-00:00",
+		"A subnet pool can be shared with single projects.", nil},
 	{"revision-if-match", "If-Match constraints based on revision_number", "2016-12-11T00:00:00-00:00",
 		"A change can be made to depend on the revision that the client has seen.", nil},
 	{"router", "Neutron L3 Router", "2012-07-20T10:00:00-00:00", "Routers and floating IPs.", nil},
@@ -102,6 +112,11 @@ var extensions = []extension{
 	{"subnet-external-network", "Subnet belongs to an external network", "2024-02-05T18:00:00-00:00",
 		"Subnets show whether their network is external.", nil},
 	{"subnet-service-types", "Subnet service types", "2016-03-15T18:00:00-00:00", "A subnet can be kept for ports of certain owners.", nil},
+	{"subnet_allocation", "Subnet Allocation", "2015-03-30T10:00:00-00:00", "Subnets can be allocated from subnet pools.", nil},
+	{"subnet_onboard", "Subnet Onboard", "2018-12-18T09:00:00-00:00",
+		"The subnets of a network can become subnets of a subnet pool.", nil},
+	{"subnetpool-prefix-ops", "Subnet Pool Prefix Operations", "2019-02-08T10:00:00-00:00",
+		"Prefixes can be added to a subnet pool, and removed, without naming the others.", nil},
 }
 
 func (a *api) extensions() {

@@ -30,9 +30,10 @@ var unfiltered = map[string]string{
 // unsorted are the attributes that lists can be filtered by and not sorted: lists, those of a
 // network's first segment, and what follows from other resources.
 var unsorted = map[string]string{
-	"networks": "tags subnets availability_zones" +
+	"networks": "tags subnets availability_zones ipv4_address_scope ipv6_address_scope" +
 		" provider:network_type provider:physical_network provider:segmentation_id",
 	"subnets":              "tags dns_nameservers service_types router:external",
+	"subnetpools":          "tags prefixes",
 	"ports":                "tags fixed_ips security_groups ip_allocation",
 	"routers":              "tags availability_zone_hints",
 	"floatingips":          "tags",
@@ -136,8 +137,14 @@ func TestEveryAttributeCanBeFilteredAndSorted(t *testing.T) {
 	e.as("admin", "PUT", "/v2.0/routers/$routers", "")
 	e.make("floatingips/"+e.ids["outer"]+"/port_forwardings", `{"port_forwarding": {"internal_port_id": "$inner", "protocol": "udp",
 		"internal_port": 53, "external_port_range": "100:199"}}`)
+	e.make("networks", `{"network": {}}`)
+	e.as("admin", "POST", "/v2.0/subnets", `{"subnet": {"network_id": "$networks", "ip_version": 4, "subnetpool_id": "$subnetpools"}}`)
+	e.make("address-scopes", `{"address_scope": {"ip_version": 6, "shared": true, "project_id": "operators"}}`)
+	e.make("subnetpools", `{"subnetpool": {"name": "y", "prefixes": ["2001:db8::/48", "2001:db8:2::/48"], "is_default": true, "shared": true,
+		"address_scope_id": "$address-scopes", "project_id": "operators"}}`)
+	e.as("admin", "POST", "/v2.0/subnets", `{"subnet": {"network_id": "$networks", "ip_version": 6, "use_default_subnetpool": true}}`)
 	all := lists(t, e.handler)
-	require.Len(t, all, 13, "lists in the document")
+	require.Len(t, all, 15, "lists in the document")
 	tried := 0
 	for _, l := range all {
 		none, fixed := strings.Fields(unfiltered[l.path]), strings.Fields(unsorted[l.path])

@@ -242,7 +242,7 @@ func TestGatewayWithTwoAddressesOfOneSubnet(t *testing.T) {
 // TestQuotaNames: each core quota of Neutron is accepted, alone and with the others.
 func TestQuotaNames(t *testing.T) {
 	onClouds(t, func(c *cloud) {
-		names := []string{"floatingip", "network", "port", "port_forwarding", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool", "router_route"}
+		names := []string{"floatingip", "network", "port", "port_forwarding", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool", "router_route", "address_scope"}
 		var all []string
 		for i, name := range names {
 			status, answer := c.raw(c.admin, "PUT", "quotas/p9", fmt.Sprintf(`{"quota": {%q: %d}}`, name, 10+i))

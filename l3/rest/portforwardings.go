@@ -54,10 +54,7 @@ func portForwardingTable() table[l3.PortForwarding, l3.PortForwardingSpec] {
 
 // ownerOfFloatingIP is the project of a forwarding, which is not shown, as in Neutron.
 func ownerOfFloatingIP(name string) attribute[l3.PortForwarding, l3.PortForwardingSpec] {
-	none := func(*l3.PortForwarding) string { return "" }
-	a := custom(name, label, inPost, none, func(s *l3.PortForwardingSpec, v string) { s.ProjectID = &v })
-	a.write = nil
-	return a
+	return notShown(custom(name, label, inPost, unset[l3.PortForwarding, string], func(s *l3.PortForwardingSpec, v string) { s.ProjectID = &v }))
 }
 
 // exposedForwarding is what a floating IP shows of a forwarding.

@@ -26,7 +26,7 @@ func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
 
 // parseObjectType reads a filter.
 func parseObjectType(text string) (any, error) {
-	if text != "network" {
+	if text != l3.ObjectNetwork && text != l3.ObjectSubnetPool && text != l3.ObjectAddressScope {
 		return nil, &l3.Error{Kind: l3.ErrInvalid, Name: "InvalidInput",
 			Message: "Invalid input for operation: '" + show(text) + "' is not a valid RBAC object type."}
 	}

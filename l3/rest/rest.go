@@ -31,6 +31,9 @@ type Service interface {
 	l3.RouterMembers
 	l3.FloatingIPs
 	l3.PortForwardings
+	l3.SubnetPools
+	l3.AddressScopes
+	l3.Topologies
 	l3.SecurityGroups
 	l3.SecurityGroupRules
 	l3.RBACPolicies
@@ -82,6 +85,9 @@ func New(c Config) http.Handler {
 
 	a.networks()
 	a.subnets()
+	a.subnetPools()
+	a.addressScopes()
+	a.topologies()
 	a.ports()
 	a.routers()
 	a.floatingIPs()

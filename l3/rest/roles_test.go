@@ -94,6 +94,9 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	e.make("routers", `{"router": {"external_gateway_info": {"network_id": "$outside"}}}`)
 	e.make("floatingips", `{"floatingip": {"floating_network_id": "$outside"}}`)
 	e.forwarding()
+	e.make("address-scopes", `{"address_scope": {"name": "x", "ip_version": 4}}`)
+	e.make("subnetpools", `{"subnetpool": {"name": "x", "prefixes": ["10.16.0.0/12"], "default_prefixlen": 24, "address_scope_id": "$address-scopes",
+		"default_quota": 65536}}`)
 	e.make("security-groups", `{"security_group": {"name": "x"}}`)
 	e.make("security-group-rules", `{"security_group_rule": {"security_group_id": "$security-groups", "direction": "ingress"}}`)
 	e.make("rbac-policies", `{"rbac_policy": {"object_type": "network", "object_id": "`+e.mine("networks")+`", "action": "access_as_shared",
@@ -101,12 +104,25 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	for _, kind := range []string{"networks", "subnets"} { // those of the project, again
 		e.ids[kind] = e.mine(kind)
 	}
-	for _, kind := range []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules"} {
+	for _, kind := range []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules", "subnetpools"} {
 		require.Less(t, e.as("admin", "PUT", "/v2.0/"+kind+"/"+e.ids[kind]+"/tags/blue", "").Code, 300, kind)
 	}
 	e.ids["agents"] = e.mine("agents")
 	e.ids["network-ip-availabilities"] = e.ids["networks"]
+	e.topology()
 	return e
+}
+
+// topology makes that of the project, and what it needs.
+func (e *estate) topology() {
+	e.Helper()
+	pool := e.ids["subnetpools"]
+	e.make("subnetpools", `{"subnetpool": {"name": "y", "prefixes": ["10.160.0.0/12"], "default_prefixlen": 24, "is_default": true, "shared": true,
+		"project_id": "operators"}}`)
+	e.ids["subnetpools"] = pool
+	require.Equal(e, http.StatusOK, e.as("admin", "PUT", "/v2.0/networks/"+e.ids["outside"], `{"network": {"is_default": true}}`).Code)
+	w := e.as("admin", "GET", "/v2.0/auto-allocated-topology/"+projectID, "")
+	require.Equal(e, http.StatusOK, w.Code, w.Body)
 }
 
 // forwarding makes a port forwarding, and what it needs: a router and a network of the operators,
@@ -172,7 +188,7 @@ func (e *estate) everything() string {
 	e.Helper()
 	var all strings.Builder
 	for _, kind := range []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups", "security-group-rules", "rbac-policies",
-		"agents", "quotas"} {
+		"agents", "quotas", "subnetpools", "address-scopes"} {
 		w := e.as("admin", "GET", "/v2.0/"+kind, "")
 		require.Equal(e, http.StatusOK, w.Code)
 		all.Write(w.Body.Bytes())
@@ -187,6 +203,13 @@ var bodies = []struct{ operation, body string }{
 	{"PUT /v2.0/networks/{id}", `{"network": {"name": "n"}}`},
 	{"POST /v2.0/subnets", `{"subnet": {"network_id": "$networks", "ip_version": 4, "cidr": "10.1.0.0/24"}}`},
 	{"PUT /v2.0/subnets/{id}", `{"subnet": {"name": "n"}}`},
+	{"PUT /v2.0/subnetpools/{id}/onboard_network_subnets", `{"network_id": "$networks"}`},
+	{"PUT /v2.0/subnetpools/{id}/add_prefixes", `{"prefixes": ["172.16.0.0/16"]}`},
+	{"PUT /v2.0/subnetpools/{id}/remove_prefixes", `{"prefixes": ["172.16.0.0/16"]}`},
+	{"PUT /v2.0/subnetpools/{id}", `{"subnetpool": {"description": "n", "address_scope_id": null}}`},
+	{"POST /v2.0/subnetpools", `{"subnetpool": {"name": "y", "prefixes": ["10.240.0.0/12"]}}`},
+	{"POST /v2.0/address-scopes", `{"address_scope": {"ip_version": 6}}`},
+	{"PUT /v2.0/address-scopes/{id}", `{"address_scope": {"name": "n"}}`},
 	{"POST /v2.0/ports", `{"port": {"network_id": "$outside"}}`}, // which is shared
 	{"PUT /v2.0/ports/{id}", `{"port": {"name": "n"}}`},
 	{"POST /v2.0/routers", `{"router": {}}`},
@@ -240,7 +263,7 @@ func (e *estate) operations() []string {
 		case method == "GET":
 			return 1
 		}
-		return 100 + slices.Index([]string{"security-group-rules", "security-groups", "rbac-policies", "ports", "routers", "subnets", "networks"},
+		return 100 + slices.Index([]string{"security-group-rules", "security-groups", "rbac-policies", "ports", "routers", "subnets", "networks", "subnetpools", "address-scopes"},
 			strings.Split(operation, "/")[2])
 	}
 	slices.SortFunc(all, func(a, b string) int {
@@ -306,7 +329,7 @@ func TestRoles(t *testing.T) {
 					switch {
 					case public:
 						require.Equal(t, http.StatusOK, w.Code, operation)
-					case kind == "quotas" || strings.Contains(path, "/l3-") || method == "POST" && !part:
+					case kind == "quotas" || kind == "auto-allocated-topology" || strings.Contains(path, "/l3-") || method == "POST" && !part:
 						require.Equal(t, http.StatusForbidden, w.Code, "%s: %s: %s", person, operation, w.Body)
 					case item:
 						require.Equal(t, http.StatusNotFound, w.Code, "%s: %s: %s", person, operation, w.Body)

@@ -23,7 +23,7 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 		field[R, S]("Description", label, given|found),
 		field[R, S]("NetworkID", anyUUID, inPost|needed|found),
 		field[R, S]("IPVersion", ipVersion, inPost|needed|found),
-		field[R, S]("CIDR", cidr, inPost|found),
+		field[R, S]("CIDR", cidr, inPost|found).unlessNull().taking(cidr.schema.nullable()),
 		field[R, S]("GatewayIP", addrOrNo, given|found),
 		field[R, S]("AllocationPools", list(addressRange), given),
 		field[R, S]("EnableDHCP", boolean, given|found).storedOnly(dhcp),
@@ -37,8 +37,9 @@ func subnetTable() table[l3.Subnet, l3.SubnetSpec] {
 			f, err := oneOf("shared", values, boolean.parse)
 			return []l3.Filter{f}, err
 		}),
-		noPool[R, S](),
-		noDefaultPool[R, S](),
+		field[R, S]("SubnetPoolID", uuidOrNo, inPost|found),
+		notShown(custom("use_default_subnetpool", boolean, inPost, unset[R, bool], func(s *S, v bool) { s.UseDefaultSubnetPool = &v })),
+		notShown(custom("prefixlen", integer(0, 128), inPost, unset[R, int], func(s *S, v int) { s.PrefixLen = &v })),
 		sought[R, S]("segment_id", allOrNone("")), // no subnet is of a single segment
 	)
 }
@@ -56,31 +57,6 @@ var (
 		field[l3.Route, l3.Route]("NextHop", address, given|needed),
 	})
 )
-
-// noPool is the subnet pool of all subnets. Clients may say null; there is no other.
-func noPool[R, S any]() attribute[R, S] {
-	a := constant[R, S]("subnetpool_id", uuidOrNo, "", "")
-	a.uses |= inPost
-	a.read = func(_ *S, v any) error {
-		id, err := uuidOrNo.read(v)
-		if err == nil && id != "" {
-			err = &l3.Error{Kind: l3.ErrNotFound, Name: "SubnetPoolNotFound", Message: "Subnet pool " + id + " could not be found."}
-		}
-		return err
-	}
-	return a
-}
-
-// noDefaultPool asks for an address range of the default subnet pool. There is none.
-func noDefaultPool[R, S any]() attribute[R, S] {
-	return attribute[R, S]{name: "use_default_subnetpool", uses: inPost, schema: boolean.schema, read: func(_ *S, v any) error {
-		use, err := boolean.read(v)
-		if err == nil && use {
-			err = badForm("Bad subnets request: No default subnetpool found.")
-		}
-		return err
-	}}
-}
 
 // version is 4 or 6.
 func version() value[int] {

@@ -45,7 +45,7 @@ const quotaRoutes = "router_route"
 // router_route is [Config.MaxRoutes].
 func DefaultQuotas() map[string]int {
 	return map[string]int{
-		"network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, quotaRoutes: 30, "floatingip": 50,
+		"network": 100, "subnet": 100, "subnetpool": -1, "address_scope": -1, "port": 500, "router": 10, quotaRoutes: 30, "floatingip": 50,
 		"port_forwarding": 500,
 		"security_group":  10, "security_group_rule": 100, "rbac_policy": 10,
 	}

@@ -11,46 +11,51 @@ import (
 // RemoveRouterInterface takes a router from a subnet, or away with its port.
 func (s *Service) RemoveRouterInterface(ctx context.Context, who l3.Caller, routerID string, spec l3.InterfaceSpec) (removed l3.Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, to, err := routerKind().find(ctx, s, w, who, routerID)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "remove_router_interface", to); err != nil {
-			return err
-		}
-		if spec == (l3.InterfaceSpec{}) {
-			return badRequest("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")
-		}
-		in, err := intentOf(ctx, w, routerID)
-		if err != nil {
-			return err
-		}
-		p, err := in.named(spec)
-		if err != nil {
-			return err
-		}
-		removed = interfaceOf(r, p, spec.SubnetID)
-		leaving := p.FixedIPs
-		if spec.PortID == "" {
-			leaving = slices.DeleteFunc(slices.Clone(leaving), func(ip l3.FixedIP) bool { return ip.SubnetID != spec.SubnetID })
-		}
-		for _, ip := range leaving {
-			if err := in.mayLeave(ctx, w, in.Subnets[ip.SubnetID]); err != nil {
-				return err
-			}
-		}
-		if err := s.detach(ctx, w, p, leaving); err != nil {
-			return err
-		}
-		if _, err := s.forgetSightings(ctx, w, p.NetworkID); err != nil {
-			return err
-		}
-		if err := s.saveRouter(ctx, w, &r); err != nil {
-			return err
-		}
-		return s.advanceByID(ctx, w, routerID)
+		removed, err = s.removeInterface(ctx, w, who, routerID, spec)
+		return err
 	})
 	return removed, err
+}
+
+func (s *Service) removeInterface(ctx context.Context, w *work, who l3.Caller, routerID string, spec l3.InterfaceSpec) (removed l3.Interface, err error) {
+	r, to, err := routerKind().find(ctx, s, w, who, routerID)
+	if err != nil {
+		return removed, err
+	}
+	if err := s.may(who, "remove_router_interface", to); err != nil {
+		return removed, err
+	}
+	if spec == (l3.InterfaceSpec{}) {
+		return removed, badRequest("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")
+	}
+	in, err := intentOf(ctx, w, routerID)
+	if err != nil {
+		return removed, err
+	}
+	p, err := in.named(spec)
+	if err != nil {
+		return removed, err
+	}
+	removed = interfaceOf(r, p, spec.SubnetID)
+	leaving := p.FixedIPs
+	if spec.PortID == "" {
+		leaving = slices.DeleteFunc(slices.Clone(leaving), func(ip l3.FixedIP) bool { return ip.SubnetID != spec.SubnetID })
+	}
+	for _, ip := range leaving {
+		if err := in.mayLeave(ctx, w, in.Subnets[ip.SubnetID]); err != nil {
+			return removed, err
+		}
+	}
+	if err := s.detach(ctx, w, p, leaving); err != nil {
+		return removed, err
+	}
+	if _, err := s.forgetSightings(ctx, w, p.NetworkID); err != nil {
+		return removed, err
+	}
+	if err := s.saveRouter(ctx, w, &r); err != nil {
+		return removed, err
+	}
+	return removed, s.advanceByID(ctx, w, routerID)
 }
 
 // named finds the interface that is to be removed.

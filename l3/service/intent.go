@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,7 +20,10 @@ type Intent struct {
 	Subnets         map[string]l3.Subnet  `json:"subnets"`
 	FloatingIPs     []l3.FloatingIP       `json:"floating_ips"` // bound through the router, or forwarding
 	PortForwardings []l3.PortForwarding   `json:"port_forwardings,omitempty"`
-	Spread          *Spread               `json:"spread,omitempty"` // of a distributed router
+	// AddressScopes are those of the subnets' pools, by the pools' IDs. A pool without one is left
+	// out.
+	AddressScopes map[string]string `json:"address_scopes,omitempty"`
+	Spread        *Spread           `json:"spread,omitempty"` // of a distributed router
 }
 
 // chunk bounds how many values one query asks for: databases limit the parameters of a statement.
@@ -105,6 +109,10 @@ func join(ctx context.Context, tx l3.Tx, routers []l3.Router) ([]Intent, error) 
 	for _, s := range outside {
 		subnets[s.ID] = s
 	}
+	scopes, err := scopesOfPools(ctx, tx, slices.Collect(maps.Values(subnets)))
+	if err != nil {
+		return nil, err
+	}
 	var distributed []string
 	for _, r := range routers {
 		if r.Distributed {
@@ -117,7 +125,7 @@ func join(ctx context.Context, tx l3.Tx, routers []l3.Router) ([]Intent, error) 
 	}
 	all := make([]Intent, len(routers))
 	for i, r := range routers {
-		all[i] = Intent{Router: r, Ports: byRouter[r.ID], Networks: networks, Subnets: subnets}
+		all[i] = Intent{Router: r, Ports: byRouter[r.ID], Networks: networks, Subnets: subnets, AddressScopes: scopes}
 		if err := spread(ctx, tx, &all[i], states[r.ID]); err != nil {
 			return nil, err
 		}

@@ -11,46 +11,51 @@ import (
 // subnets of a port, which the router takes over.
 func (s *Service) AddRouterInterface(ctx context.Context, who l3.Caller, routerID string, spec l3.InterfaceSpec) (added l3.Interface, err error) {
 	err = s.update(ctx, func(w *work) error {
-		r, to, err := routerKind().find(ctx, s, w, who, routerID)
-		if err != nil {
-			return err
-		}
-		if err := s.may(who, "add_router_interface", to); err != nil {
-			return err
-		}
-		switch {
-		case spec == (l3.InterfaceSpec{}):
-			return badRequest("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")
-		case spec.SubnetID != "" && spec.PortID != "":
-			return badRequest("BadRequest", "Bad router request: Cannot specify both subnet-id and port-id.")
-		}
-		in, err := intentOf(ctx, w, routerID)
-		if err != nil {
-			return err
-		}
-		if spec.PortID != "" {
-			added, err = s.attachPort(ctx, w, who, in, spec.PortID)
-		} else {
-			added, err = s.attachSubnet(ctx, w, who, in, spec.SubnetID)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.saveRouter(ctx, w, &r); err != nil {
-			return err
-		}
-		forgotten, err := s.forgetSightings(ctx, w, added.NetworkID)
-		if err != nil {
-			return err
-		}
-		if forgotten { // the router's address was in use
-			if err := s.advanceOn(ctx, w, added.NetworkID); err != nil {
-				return err
-			}
-		}
-		return s.touch(ctx, w, routerID)
+		added, err = s.addInterface(ctx, w, who, routerID, spec)
+		return err
 	})
 	return added, err
+}
+
+func (s *Service) addInterface(ctx context.Context, w *work, who l3.Caller, routerID string, spec l3.InterfaceSpec) (added l3.Interface, err error) {
+	r, to, err := routerKind().find(ctx, s, w, who, routerID)
+	if err != nil {
+		return added, err
+	}
+	if err := s.may(who, "add_router_interface", to); err != nil {
+		return added, err
+	}
+	switch {
+	case spec == (l3.InterfaceSpec{}):
+		return added, badRequest("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")
+	case spec.SubnetID != "" && spec.PortID != "":
+		return added, badRequest("BadRequest", "Bad router request: Cannot specify both subnet-id and port-id.")
+	}
+	in, err := intentOf(ctx, w, routerID)
+	if err != nil {
+		return added, err
+	}
+	if spec.PortID != "" {
+		added, err = s.attachPort(ctx, w, who, in, spec.PortID)
+	} else {
+		added, err = s.attachSubnet(ctx, w, who, in, spec.SubnetID)
+	}
+	if err != nil {
+		return added, err
+	}
+	if err := s.saveRouter(ctx, w, &r); err != nil {
+		return added, err
+	}
+	forgotten, err := s.forgetSightings(ctx, w, added.NetworkID)
+	if err != nil {
+		return added, err
+	}
+	if forgotten { // the router's address was in use
+		if err := s.advanceOn(ctx, w, added.NetworkID); err != nil {
+			return added, err
+		}
+	}
+	return added, s.touch(ctx, w, routerID)
 }
 
 func (s *Service) attachSubnet(ctx context.Context, w *work, who l3.Caller, in Intent, subnetID string) (l3.Interface, error) {

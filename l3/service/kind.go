@@ -237,6 +237,38 @@ func ruleKind() kind[l3.SecurityGroupRule, *l3.SecurityGroupRule] {
 	}
 }
 
+func subnetPoolKind() kind[l3.SubnetPool, *l3.SubnetPool] {
+	return kind[l3.SubnetPool, *l3.SubnetPool]{
+		name: "subnetpool", absent: "SubnetPoolNotFound", saying: "Subnet pool %s could not be found.", table: l3.Tx.SubnetPools,
+		relation: func(ctx context.Context, tx l3.Tx, who l3.Caller, p l3.SubnetPool) (l3.Relation, error) {
+			return relationToShared(ctx, tx, who, p.ID, p.ProjectID)
+		},
+		scope: func(s *Service, ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
+			return s.sharedScope(ctx, tx, who, rule, l3.ObjectSubnetPool)
+		},
+		query: func(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error {
+			return sharedQuery(ctx, tx, who, q, l3.ObjectSubnetPool)
+		},
+		show: (*Service).showSubnetPools,
+	}
+}
+
+func addressScopeKind() kind[l3.AddressScope, *l3.AddressScope] {
+	return kind[l3.AddressScope, *l3.AddressScope]{
+		name: "address_scope", absent: "AddressScopeNotFound", saying: "Address scope %s could not be found.", table: l3.Tx.AddressScopes,
+		relation: func(ctx context.Context, tx l3.Tx, who l3.Caller, a l3.AddressScope) (l3.Relation, error) {
+			return relationToShared(ctx, tx, who, a.ID, a.ProjectID)
+		},
+		scope: func(s *Service, ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
+			return s.sharedScope(ctx, tx, who, rule, l3.ObjectAddressScope)
+		},
+		query: func(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error {
+			return sharedQuery(ctx, tx, who, q, l3.ObjectAddressScope)
+		},
+		show: (*Service).showAddressScopes,
+	}
+}
+
 func policyKind() kind[l3.RBACPolicy, *l3.RBACPolicy] {
 	return kind[l3.RBACPolicy, *l3.RBACPolicy]{
 		name: "rbac_policy", absent: "RbacPolicyNotFound", saying: "RBAC policy of type network with ID %s not found", table: l3.Tx.RBACPolicies,

@@ -123,21 +123,15 @@ func (s *Service) ListNetworks(ctx context.Context, who l3.Caller, q l3.Query) (
 	return networkKind().list(ctx, s, who, q)
 }
 
-// networkQuery replaces filters by what networks are not stored with: the subnets on them, and
-// whether they are shared, which means, unless the caller sees all networks: with its project.
+// networkQuery replaces filters by what networks are not stored with: the subnets on them, the
+// address scopes of those, and whether they are shared.
 func networkQuery(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error {
+	if err := sharedQuery(ctx, tx, who, q, l3.ObjectNetwork); err != nil {
+		return err
+	}
 	for i, f := range q.Filters {
-		switch {
-		case f.Field == "shared" && q.Scope != nil && f.Op == l3.In && len(f.Values) == 1:
-			policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared))
-			if err != nil {
-				return err
-			}
-			q.Filters[i] = oneOf("id", objects(policies)...)
-			if f.Values[0] != true {
-				q.Filters[i].Op = l3.NotIn
-			}
-		case f.Field == "subnets":
+		switch f.Field {
+		case "subnets":
 			subnets, err := tx.Subnets().List(ctx, l3.Query{Filters: []l3.Filter{{Field: "id", Op: f.Op, Values: f.Values}}})
 			if err != nil {
 				return err
@@ -146,6 +140,12 @@ func networkQuery(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) err
 			for _, sub := range subnets {
 				q.Filters[i].Values = append(q.Filters[i].Values, sub.NetworkID)
 			}
+		case "ipv4_address_scope", "ipv6_address_scope":
+			filter, err := inScope(ctx, tx, f)
+			if err != nil {
+				return err
+			}
+			q.Filters[i] = filter
 		}
 	}
 	return nil
@@ -244,7 +244,10 @@ func (s *Service) deleteNetwork(ctx context.Context, w *work, n l3.Network) erro
 			return err
 		}
 	}
-	if err := unshare(ctx, w, n, l3.AccessAsShared, l3.AccessAsExternal); err != nil {
+	if err := networkLeaves(ctx, w, n); err != nil {
+		return err
+	}
+	if err := unshare(ctx, w, n.ID, l3.AccessAsShared, l3.AccessAsExternal); err != nil {
 		return err
 	}
 	if err := w.Segments().Release(ctx, n.ID); err != nil {
@@ -264,28 +267,39 @@ func comesByItself(p l3.Port) bool {
 	return p.DeviceOwner == "network:dhcp" || p.DeviceOwner == "network:distributed"
 }
 
-// showNetworks fills in what follows from other resources: the subnets, and whether a network is
-// shared with the caller.
+// showNetworks fills in what follows from other resources: the subnets, their address scopes, and
+// whether a network is shared with the caller.
 func (s *Service) showNetworks(ctx context.Context, tx l3.Tx, who l3.Caller, networks []l3.Network) error {
 	ids := networkIDs(networks)
 	subnets, err := listOf(ctx, tx.Subnets(), "network_id", ids)
 	if err != nil {
 		return err
 	}
-	of := map[string][]string{}
-	for _, sub := range subnets {
-		of[sub.NetworkID] = append(of[sub.NetworkID], sub.ID)
-	}
-	shared, err := listOf(ctx, tx.RBACPolicies(), "object_id", ids, oneOf("action", l3.AccessAsShared), oneOf("target_project", everyone, who.Project))
+	scopes, err := scopesOfPools(ctx, tx, subnets)
 	if err != nil {
 		return err
 	}
-	with := objects(shared)
+	of, four, six := map[string][]string{}, map[string]string{}, map[string]string{}
+	for _, sub := range subnets {
+		of[sub.NetworkID] = append(of[sub.NetworkID], sub.ID)
+		scope := scopes[sub.SubnetPoolID]
+		switch {
+		case scope == "":
+		case sub.IPVersion == 4:
+			four[sub.NetworkID] = scope
+		default:
+			six[sub.NetworkID] = scope
+		}
+	}
+	shared, err := sharedWith(ctx, tx, who, ids)
+	if err != nil {
+		return err
+	}
 	for i := range networks {
 		n := &networks[i]
-		n.Subnets = notNil(of[n.ID])
+		n.Subnets, n.IPv4AddressScope, n.IPv6AddressScope = notNil(of[n.ID]), four[n.ID], six[n.ID]
 		slices.Sort(n.Subnets)
-		n.Shared = n.Shared || slices.Contains(with, n.ID)
+		n.Shared = n.Shared || shared[n.ID]
 	}
 	return nil
 }

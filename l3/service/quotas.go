@@ -77,8 +77,10 @@ func usage(ctx context.Context, tx l3.Tx, project, resource string) (int, error)
 		return tx.SecurityGroupRules().Count(ctx, own)
 	case "rbac_policy":
 		return tx.RBACPolicies().Count(ctx, own)
-	case "subnetpool": // there are none
-		return 0, nil
+	case "subnetpool":
+		return tx.SubnetPools().Count(ctx, own)
+	case "address_scope":
+		return tx.AddressScopes().Count(ctx, own)
 	case quotaRoutes: // counted per router
 		return 0, nil
 	}

@@ -13,7 +13,7 @@ import (
 
 func TestQuotaDefaults(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
-		want := map[string]int{"network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, "router_route": 30, "floatingip": 50, "port_forwarding": 500,
+		want := map[string]int{"network": 100, "subnet": 100, "subnetpool": -1, "address_scope": -1, "port": 500, "router": 10, "router_route": 30, "floatingip": 50, "port_forwarding": 500,
 			"security_group": 10, "security_group_rule": 100, "rbac_policy": 10}
 		for _, get := range []func() (map[string]int, error){
 			func() (map[string]int, error) { return c.GetQuota(t.Context(), alice, "alice") },
@@ -130,9 +130,8 @@ func TestQuotaHoldsUnderConcurrency(t *testing.T) {
 	})
 }
 
-// TestQuotaOfWhatThereIsNot: a core quota of Neutron that bounds nothing here is kept, so that a
-// request that names it beside others is done as a whole.
-func TestQuotaOfWhatThereIsNot(t *testing.T) {
+// TestQuotaOfSeveral: limits of several resources are set at once, and deleted at once.
+func TestQuotaOfSeveral(t *testing.T) {
 	onStores(t, func(t *testing.T, c *cloud) {
 		all, err := c.SetQuota(t.Context(), admin, "alice", map[string]int{"subnetpool": 7, "network": 8})
 		require.NoError(t, err)

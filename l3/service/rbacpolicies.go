@@ -3,12 +3,14 @@ package service
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/l3kit/l3kit/l3"
 )
 
-// CreateRBACPolicies shares networks with projects, or lets projects use them as external ones. An
-// owner does it for single projects, an administrator also for everyone.
+// CreateRBACPolicies shares networks, subnet pools and address scopes with projects, or lets
+// projects use networks as external ones. An owner does it for single projects, an administrator
+// also for everyone.
 func (s *Service) CreateRBACPolicies(ctx context.Context, who l3.Caller, specs ...l3.RBACPolicySpec) ([]l3.RBACPolicy, error) {
 	return create(ctx, s, who, policyKind(), specs, func(w *work, spec l3.RBACPolicySpec) (l3.RBACPolicy, error) {
 		return s.createRBACPolicy(ctx, w, who, spec)
@@ -28,12 +30,12 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who l3.Caller, 
 	if err := checkRBACPolicy(p); err != nil {
 		return l3.RBACPolicy{}, err
 	}
-	n, to, err := networkKind().find(ctx, s, w, who, p.ObjectID)
+	object, to, err := s.seenShareable(ctx, w, who, p.ObjectType, p.ObjectID)
 	if err != nil {
 		return l3.RBACPolicy{}, err
 	}
 	if !s.Allows(who, rule, to) {
-		return l3.RBACPolicy{}, notTheirNetwork()
+		return l3.RBACPolicy{}, notTheirs(p.ObjectType)
 	}
 	target := givenAttribute{"target_tenant", p.TargetProject == everyone}
 	if err := s.mayGive(who, rule, to, target); err != nil {
@@ -42,7 +44,10 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who l3.Caller, 
 	if err := s.checkQuota(ctx, w, owner, "rbac_policy"); err != nil {
 		return l3.RBACPolicy{}, err
 	}
-	others, err := policiesOf(ctx, w, n.ID)
+	if err := object.mayShare(ctx, w, p); err != nil {
+		return l3.RBACPolicy{}, err
+	}
+	others, err := policiesOf(ctx, w, p.ObjectID)
 	if err != nil {
 		return l3.RBACPolicy{}, err
 	}
@@ -52,36 +57,44 @@ func (s *Service) createRBACPolicy(ctx context.Context, w *work, who l3.Caller, 
 	if err := w.RBACPolicies().Insert(ctx, p); err != nil {
 		return l3.RBACPolicy{}, err
 	}
-	return p, s.followPolicies(ctx, w, n, append(others, p))
+	return p, object.follow(ctx, w, append(others, p))
 }
 
-// ownsNetwork refuses to change a policy whose network the caller may not share: an administrator
-// may have made the policy for a project that does not own it, which can only delete it.
-func (s *Service) ownsNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, p l3.RBACPolicy) error {
-	n, err := tx.Networks().Get(ctx, p.ObjectID)
+// ownsObject refuses to change a policy whose object the caller may not share: an administrator may
+// have made the policy for a project that does not own it, which can only delete it.
+func (s *Service) ownsObject(ctx context.Context, tx l3.Tx, who l3.Caller, p l3.RBACPolicy) error {
+	object, err := s.shareableOf(ctx, tx, p)
 	if err != nil {
 		return err
 	}
-	to, err := relationToNetwork(ctx, tx, who, n)
+	to, err := object.relation(ctx, tx, who)
 	if err == nil && !s.Allows(who, "create_rbac_policy", to) {
-		err = notTheirNetwork()
+		err = notTheirs(p.ObjectType)
 	}
 	return err
 }
 
-func notTheirNetwork() error {
-	return invalid("Invalid input for operation: Only admins can manipulate policies on networks they do not own.")
+func notTheirs(objectType string) error {
+	what := "objects"
+	if objectType == l3.ObjectNetwork {
+		what = "networks"
+	}
+	return invalid("Invalid input for operation: Only admins can manipulate policies on %s they do not own.", what)
 }
 
 func checkRBACPolicy(p l3.RBACPolicy) error {
+	actions := []string{l3.AccessAsShared}
+	if p.ObjectType == l3.ObjectNetwork {
+		actions = append(actions, l3.AccessAsExternal)
+	}
 	switch {
-	case p.ObjectType != "network":
+	case p.ObjectType != l3.ObjectNetwork && p.ObjectType != l3.ObjectSubnetPool && p.ObjectType != l3.ObjectAddressScope:
 		return invalid("Invalid input for operation: '%s' is not a valid RBAC object type.", p.ObjectType)
 	case p.ObjectID == "":
 		return invalid("Invalid input for object_id. Reason: it is missing.")
-	case p.Action != l3.AccessAsShared && p.Action != l3.AccessAsExternal:
-		return badRequest("InvalidActionForType", "Invalid action '%s' for object type 'network'. Valid actions: ('%s', '%s')",
-			p.Action, l3.AccessAsShared, l3.AccessAsExternal)
+	case !slices.Contains(actions, p.Action):
+		return badRequest("InvalidActionForType", "Invalid action '%s' for object type '%s'. Valid actions: ('%s')",
+			p.Action, p.ObjectType, strings.Join(actions, "', '"))
 	case p.TargetProject == "":
 		return invalid("Invalid input for target_tenant. Reason: it is missing.")
 	}
@@ -99,27 +112,6 @@ func unlike(p l3.RBACPolicy, others []l3.RBACPolicy) error {
 	return nil
 }
 
-// followPolicies makes a network's attributes what its policies, as they are now, stand for.
-func (s *Service) followPolicies(ctx context.Context, w *work, n l3.Network, policies []l3.RBACPolicy) error {
-	before := n.External
-	n.Shared, n.External = false, false
-	for _, p := range policies {
-		switch p.Action {
-		case l3.AccessAsShared:
-			n.Shared = n.Shared || p.TargetProject == everyone
-		case l3.AccessAsExternal:
-			n.External = true
-		}
-	}
-	if before && !n.External {
-		if err := s.networkMayCeaseExternal(ctx, w, n.ID); err != nil {
-			return err
-		}
-	}
-	n.UpdatedAt = s.now() // its policies are its own
-	return w.Networks().Update(ctx, &n)
-}
-
 // GetRBACPolicy finds a policy of the caller's project.
 func (s *Service) GetRBACPolicy(ctx context.Context, who l3.Caller, id string) (l3.RBACPolicy, error) {
 	return policyKind().get(ctx, s, who, id)
@@ -134,7 +126,7 @@ func (s *Service) ListRBACPolicies(ctx context.Context, who l3.Caller, q l3.Quer
 func (s *Service) UpdateRBACPolicy(ctx context.Context, who l3.Caller, id string, spec l3.RBACPolicySpec, cond l3.If) (l3.RBACPolicy, error) {
 	return policyKind().change(ctx, s, who, id, cond, nil, func(w *work, p *l3.RBACPolicy) error {
 		before := *p
-		if err := s.ownsNetwork(ctx, w, who, before); err != nil {
+		if err := s.ownsObject(ctx, w, who, before); err != nil {
 			return err
 		}
 		set(&p.TargetProject, spec.TargetProject)
@@ -145,7 +137,15 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, who l3.Caller, id string
 		if err := s.mayGive(who, "update_rbac_policy", relationToProject(who, p.ProjectID), target); err != nil {
 			return err
 		}
-		if changed, err := put(ctx, w.RBACPolicies(), before, p, s.now()); err != nil || !changed {
+		changed, err := put(ctx, w.RBACPolicies(), before, p, s.now())
+		if err != nil || !changed {
+			return err
+		}
+		object, err := s.shareableOf(ctx, w, before)
+		if err != nil {
+			return err
+		}
+		if err := object.mayShare(ctx, w, *p); err != nil {
 			return err
 		}
 		return s.policyLeft(ctx, w, before)
@@ -162,25 +162,21 @@ func (s *Service) DeleteRBACPolicy(ctx context.Context, who l3.Caller, id string
 	})
 }
 
-// policyLeft is called when a policy is not any more what it was: who used the network by it must
-// be able to by another one.
+// policyLeft is called when a policy is not any more what it was: who used the object by it must be
+// able to by another one.
 func (s *Service) policyLeft(ctx context.Context, w *work, was l3.RBACPolicy) error {
-	n, err := w.Networks().Get(ctx, was.ObjectID)
+	object, err := s.shareableOf(ctx, w, was)
 	if err != nil {
 		return err
 	}
-	stay, err := policiesOf(ctx, w, n.ID)
+	stay, err := policiesOf(ctx, w, was.ObjectID)
 	if err != nil {
 		return err
 	}
-	users := usersOfShared
-	if was.Action == l3.AccessAsExternal {
-		users = usersOfExternal
-		if n.IsDefault && was.TargetProject == everyone {
-			return policyInUse(n, "Default external networks must be shared to everyone.")
-		}
+	if err := object.mayUnshare(was); err != nil {
+		return err
 	}
-	dependents, err := users(ctx, w, n)
+	dependents, err := object.users(ctx, w, was.Action)
 	if err != nil {
 		return err
 	}
@@ -188,18 +184,18 @@ func (s *Service) policyLeft(ctx context.Context, w *work, was l3.RBACPolicy) er
 		dependents = slices.DeleteFunc(dependents, func(project string) bool { return project != was.TargetProject })
 	}
 	if len(uncovered(dependents, was.Action, stay)) > 0 { // which project, the owner of the policy may not know
-		return policyInUse(n, "Another project uses the network.")
+		return policyInUse(object, "Another project uses the "+object.kind()+".")
 	}
 	for _, p := range stay {
 		if err := unlike(p, stay); err != nil {
 			return err
 		}
 	}
-	return s.followPolicies(ctx, w, n, stay)
+	return object.follow(ctx, w, stay)
 }
 
-func policyInUse(n l3.Network, details string) error {
-	return conflict("RbacPolicyInUse", "RBAC policy on object %s cannot be removed because other objects depend on it.\nDetails: %s", n.ID, details)
+func policyInUse(object shareable, details string) error {
+	return conflict("RbacPolicyInUse", "RBAC policy on object %s cannot be removed because other objects depend on it.\nDetails: %s", object.base().ID, details)
 }
 
 // everyone is the target of a policy that is for every project.

@@ -140,24 +140,25 @@ func (s *Service) saveRouter(ctx context.Context, w *work, r *l3.Router) error {
 
 // DeleteRouter deletes a router without interfaces, and its gateway with it.
 func (s *Service) DeleteRouter(ctx context.Context, who l3.Caller, id string, cond l3.If) error {
-	return routerKind().remove(ctx, s, who, id, cond, nil, func(w *work, r l3.Router) error {
-		in, err := intentOf(ctx, w, id)
-		if err != nil {
-			return err
-		}
-		for i := range in.Ports {
-			if in.Ports[i].IsRouterInterface() {
-				return conflict("RouterInUse", "Router %s has ports still attached: %s", id, in.Ports[i].ID)
-			}
-		}
-		if n, err := w.FloatingIPs().Count(ctx, oneOf("router_id", id)); err != nil || n > 0 {
-			return orElse(err, conflict("RouterInUse", "Router %s still has floating IPs: %d", id, n))
-		}
-		return s.deleteRouter(ctx, w, in)
-	})
+	return routerKind().remove(ctx, s, who, id, cond, nil, func(w *work, r l3.Router) error { return s.deleteRouter(ctx, w, id) })
 }
 
-func (s *Service) deleteRouter(ctx context.Context, w *work, in Intent) error {
+func (s *Service) deleteRouter(ctx context.Context, w *work, id string) error {
+	in, err := intentOf(ctx, w, id)
+	if err != nil {
+		return err
+	}
+	for i := range in.Ports {
+		if in.Ports[i].IsRouterInterface() {
+			return conflict("RouterInUse", "Router %s has ports still attached: %s", id, in.Ports[i].ID)
+		}
+	}
+	if n, err := w.FloatingIPs().Count(ctx, oneOf("router_id", id)); err != nil || n > 0 {
+		return orElse(err, conflict("RouterInUse", "Router %s still has floating IPs: %d", id, n))
+	}
+	if err := routerLeaves(ctx, w, in.Router); err != nil {
+		return err
+	}
 	if err := s.dropInstances(ctx, w, in.Router.ID); err != nil {
 		return err
 	}

@@ -10,19 +10,19 @@ import (
 
 // That a network is shared, or external, is a matter of RBAC policies, as in Neutron: shared stands
 // for an access_as_shared policy whose target is everyone, external for any access_as_external
-// policy. Both attributes are stored with the network too, so that lists can be filtered by them,
+// policy. Subnet pools and address scopes can be shared alike. Both attributes are stored with the network too, so that lists can be filtered by them,
 // and change in the same transaction as the policies. Whoever sets an attribute makes the policy
 // for everyone; whoever clears it takes that away (shared), or all of them (external).
 
 // shareAtCreation makes the policies that a new network's attributes stand for.
 func (s *Service) shareAtCreation(ctx context.Context, w *work, n l3.Network) error {
 	if n.Shared {
-		if err := s.shareWithEveryone(ctx, w, n, l3.AccessAsShared); err != nil {
+		if err := s.shareWithEveryone(ctx, w, l3.ObjectNetwork, n.Meta, l3.AccessAsShared); err != nil {
 			return err
 		}
 	}
 	if n.External {
-		return s.shareWithEveryone(ctx, w, n, l3.AccessAsExternal)
+		return s.shareWithEveryone(ctx, w, l3.ObjectNetwork, n.Meta, l3.AccessAsExternal)
 	}
 	return nil
 }
@@ -30,12 +30,12 @@ func (s *Service) shareAtCreation(ctx context.Context, w *work, n l3.Network) er
 // changeSharing makes and takes away policies, so that they are what the attributes say.
 func (s *Service) changeSharing(ctx context.Context, w *work, before, n l3.Network) error {
 	if n.Shared && !before.Shared {
-		if err := s.shareWithEveryone(ctx, w, n, l3.AccessAsShared); err != nil {
+		if err := s.shareWithEveryone(ctx, w, l3.ObjectNetwork, n.Meta, l3.AccessAsShared); err != nil {
 			return err
 		}
 	}
 	if n.External && !before.External {
-		if err := s.shareWithEveryone(ctx, w, n, l3.AccessAsExternal); err != nil {
+		if err := s.shareWithEveryone(ctx, w, l3.ObjectNetwork, n.Meta, l3.AccessAsExternal); err != nil {
 			return err
 		}
 	}
@@ -43,7 +43,7 @@ func (s *Service) changeSharing(ctx context.Context, w *work, before, n l3.Netwo
 		if err := s.networkMayCeaseExternal(ctx, w, n.ID); err != nil {
 			return err
 		}
-		if err := unshare(ctx, w, n, l3.AccessAsExternal); err != nil {
+		if err := unshare(ctx, w, n.ID, l3.AccessAsExternal); err != nil {
 			return err
 		}
 	}
@@ -53,10 +53,10 @@ func (s *Service) changeSharing(ctx context.Context, w *work, before, n l3.Netwo
 	return nil
 }
 
-func (s *Service) shareWithEveryone(ctx context.Context, w *work, n l3.Network, action string) error {
+func (s *Service) shareWithEveryone(ctx context.Context, w *work, objectType string, m l3.Meta, action string) error {
 	return w.RBACPolicies().Insert(ctx, l3.RBACPolicy{
-		Meta:       s.newMeta(n.ProjectID, "", ""),
-		ObjectType: "network", ObjectID: n.ID, Action: action, TargetProject: everyone,
+		Meta:       s.newMeta(m.ProjectID, "", ""),
+		ObjectType: objectType, ObjectID: m.ID, Action: action, TargetProject: everyone,
 	})
 }
 
@@ -65,16 +65,15 @@ func (s *Service) stopSharing(ctx context.Context, w *work, n l3.Network) error 
 	if err != nil {
 		return err
 	}
-	forEveryone := func(p l3.RBACPolicy) bool { return p.Action == l3.AccessAsShared && p.TargetProject == everyone }
 	users, err := usersOfShared(ctx, w, n)
 	if err != nil {
 		return err
 	}
-	if len(uncovered(users, l3.AccessAsShared, slices.DeleteFunc(slices.Clone(policies), forEveryone))) > 0 {
+	if len(uncovered(users, l3.AccessAsShared, slices.DeleteFunc(slices.Clone(policies), isForEveryone))) > 0 {
 		return conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for network %s. Multiple tenants are using it.", n.Name)
 	}
 	for _, p := range policies {
-		if !forEveryone(p) {
+		if !isForEveryone(p) {
 			continue
 		}
 		if err := w.RBACPolicies().Delete(ctx, p.ID); err != nil {
@@ -84,9 +83,9 @@ func (s *Service) stopSharing(ctx context.Context, w *work, n l3.Network) error 
 	return nil
 }
 
-// unshare takes away all policies of a network that are for some of the actions.
-func unshare(ctx context.Context, w *work, n l3.Network, actions ...string) error {
-	policies, err := policiesOf(ctx, w, n.ID)
+// unshare takes away all policies of a resource that are for some of the actions.
+func unshare(ctx context.Context, w *work, id string, actions ...string) error {
+	policies, err := policiesOf(ctx, w, id)
 	if err != nil {
 		return err
 	}
@@ -101,8 +100,8 @@ func unshare(ctx context.Context, w *work, n l3.Network, actions ...string) erro
 	return nil
 }
 
-func policiesOf(ctx context.Context, tx l3.Tx, network string) ([]l3.RBACPolicy, error) {
-	return tx.RBACPolicies().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("object_id", network)}})
+func policiesOf(ctx context.Context, tx l3.Tx, object string) ([]l3.RBACPolicy, error) {
+	return tx.RBACPolicies().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("object_id", object)}})
 }
 
 // usersOfShared are the projects, beside the owner, that have ports or subnets on a network.
@@ -125,7 +124,7 @@ func usersOfShared(ctx context.Context, tx l3.Tx, n l3.Network) ([]string, error
 	for _, sub := range subnets {
 		users = append(users, sub.ProjectID)
 	}
-	return strangers(users, n), nil
+	return strangers(users, n.ProjectID), nil
 }
 
 // usersOfExternal are the projects, beside the owner, whose routers have their gateway on a
@@ -140,15 +139,15 @@ func usersOfExternal(ctx context.Context, tx l3.Tx, n l3.Network) ([]string, err
 	for i, r := range routers {
 		users[i] = r.ProjectID
 	}
-	return strangers(users, n), err
+	return strangers(users, n.ProjectID), err
 }
 
-func strangers(projects []string, n l3.Network) []string {
+func strangers(projects []string, owner string) []string {
 	slices.Sort(projects)
-	return slices.DeleteFunc(slices.Compact(projects), func(p string) bool { return p == "" || p == n.ProjectID })
+	return slices.DeleteFunc(slices.Compact(projects), func(p string) bool { return p == "" || p == owner })
 }
 
-// uncovered are the projects that no policy lets use the network by that action.
+// uncovered are the projects that no policy lets use a resource by that action.
 func uncovered(projects []string, action string, policies []l3.RBACPolicy) []string {
 	return slices.DeleteFunc(slices.Clone(projects), func(project string) bool {
 		return slices.ContainsFunc(policies, func(p l3.RBACPolicy) bool {

@@ -30,6 +30,10 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who l3.Caller, spec
 	if err := s.may(who, rule, to); err != nil {
 		return l3.Subnet{}, err
 	}
+	pool, err := s.allocateSubnet(ctx, w, who, owner, &spec)
+	if err != nil {
+		return l3.Subnet{}, err
+	}
 	sub, err := newSubnet(s.newMeta(owner, or(spec.Name, ""), or(spec.Description, "")), spec)
 	if err != nil {
 		return l3.Subnet{}, err
@@ -40,7 +44,7 @@ func (s *Service) createSubnet(ctx context.Context, w *work, who l3.Caller, spec
 	if err := checkSubnet(sub); err != nil {
 		return l3.Subnet{}, err
 	}
-	if err := fitsNetwork(ctx, w, n, sub); err != nil {
+	if err := fitsNetwork(ctx, w, n, sub, pool); err != nil {
 		return l3.Subnet{}, err
 	}
 	if err := s.checkQuota(ctx, w, owner, "subnet"); err != nil {
@@ -74,15 +78,13 @@ func (s *Service) reviseNetwork(ctx context.Context, w *work, id string) error {
 	return w.Networks().Update(ctx, &n)
 }
 
-// newSubnet fills in what is not given.
+// newSubnet fills in what is not given. A CIDR is.
 func newSubnet(m l3.Meta, spec l3.SubnetSpec) (l3.Subnet, error) {
-	if spec.CIDR == nil || !spec.CIDR.IsValid() {
-		return l3.Subnet{}, badRequest("BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr.")
-	}
 	sub := l3.Subnet{
 		Meta: m, NetworkID: or(spec.NetworkID, ""), CIDR: *spec.CIDR,
 		EnableDHCP: or(spec.EnableDHCP, true), DNSNameservers: notNil(or(spec.DNSNameservers, nil)), HostRoutes: notNil(or(spec.HostRoutes, nil)),
 		IPv6RAMode: or(spec.IPv6RAMode, ""), IPv6AddressMode: or(spec.IPv6AddressMode, ""), ServiceTypes: notNil(or(spec.ServiceTypes, nil)),
+		SubnetPoolID: or(spec.SubnetPoolID, ""),
 	}
 	if err := checkCIDR(sub.CIDR); err != nil {
 		return l3.Subnet{}, err
@@ -104,8 +106,9 @@ func sorted(pools []l3.AddressRange) []l3.AddressRange {
 	return pools
 }
 
-// fitsNetwork checks a new subnet against its network and the other subnets there.
-func fitsNetwork(ctx context.Context, w *work, n l3.Network, sub l3.Subnet) error {
+// fitsNetwork checks a new subnet, of a pool or of none, against its network and the other subnets
+// there.
+func fitsNetwork(ctx context.Context, w *work, n l3.Network, sub l3.Subnet, pool *l3.SubnetPool) error {
 	if sub.IPVersion == 6 && n.MTU < minMTU6 {
 		return mtuTooSmall(n.ID)
 	}
@@ -119,7 +122,7 @@ func fitsNetwork(ctx context.Context, w *work, n l3.Network, sub l3.Subnet) erro
 				sub.CIDR, n.ID, o.CIDR, o.ID)
 		}
 	}
-	return nil
+	return samePool(ctx, w, sub, pool, others)
 }
 
 // giveSelfMade notes the addresses that the machines on a network will make for themselves in a new
@@ -172,7 +175,9 @@ func (s *Service) updateSubnet(ctx context.Context, w *work, who l3.Caller, sub 
 	before := *sub
 	if err := errors.Join(fixed("project_id", sub.ProjectID, spec.ProjectID), fixed("network_id", sub.NetworkID, spec.NetworkID),
 		fixed("cidr", sub.CIDR, spec.CIDR), fixed("ip_version", sub.IPVersion, spec.IPVersion),
-		fixed("ipv6_ra_mode", sub.IPv6RAMode, spec.IPv6RAMode), fixed("ipv6_address_mode", sub.IPv6AddressMode, spec.IPv6AddressMode)); err != nil {
+		fixed("ipv6_ra_mode", sub.IPv6RAMode, spec.IPv6RAMode), fixed("ipv6_address_mode", sub.IPv6AddressMode, spec.IPv6AddressMode),
+		fixed("subnetpool_id", sub.SubnetPoolID, spec.SubnetPoolID), fixed("prefixlen", sub.CIDR.Bits(), spec.PrefixLen),
+		fixed("use_default_subnetpool", false, spec.UseDefaultSubnetPool)); err != nil {
 		return err
 	}
 	set(&sub.Name, spec.Name)
@@ -318,7 +323,7 @@ func subnetQuery(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) erro
 			}
 			q.Filters[i] = whichOf(f, networkIDs(networks))
 		case "shared":
-			policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared))
+			policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared), oneOf("object_type", l3.ObjectNetwork))
 			if err != nil {
 				return err
 			}

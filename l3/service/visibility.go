@@ -34,6 +34,22 @@ func relationToNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, n l3.Networ
 	return to, err
 }
 
+// relationToShared is how a resource of a project, other than a network, that policies can share is
+// related to a caller.
+func relationToShared(ctx context.Context, tx l3.Tx, who l3.Caller, id, project string) (l3.Relation, error) {
+	if who.Admin {
+		return 0, nil
+	}
+	if to := relationToProject(who, project); to != 0 {
+		return to, nil
+	}
+	policies, err := policiesFor(ctx, tx, who, oneOf("object_id", id))
+	if len(policies) == 0 {
+		return 0, err
+	}
+	return l3.RelationShared, err
+}
+
 // relationOnNetwork is how a resource of a project on a network is related to a caller.
 func relationOnNetwork(ctx context.Context, tx l3.Tx, who l3.Caller, project, networkID string) (l3.Relation, error) {
 	if who.Admin {
@@ -70,6 +86,56 @@ func (s *Service) ownScope(who l3.Caller, rule string) []l3.Filter {
 		return []l3.Filter{ownProject(who)}
 	}
 	return []l3.Filter{nothing()}
+}
+
+// sharedScope is the scope of resources of a type, other than networks, that policies can share.
+func (s *Service) sharedScope(ctx context.Context, tx l3.Tx, who l3.Caller, rule, objectType string) ([]l3.Filter, error) {
+	if s.Allows(who, rule, 0) {
+		return nil, nil
+	}
+	var scope []l3.Filter
+	if s.Allows(who, rule, l3.RelationOwner) {
+		scope = append(scope, ownProject(who))
+	}
+	if s.Allows(who, rule, l3.RelationShared) {
+		policies, err := policiesFor(ctx, tx, who, oneOf("object_type", objectType))
+		if err != nil {
+			return nil, err
+		}
+		if len(policies) > 0 {
+			scope = append(scope, oneOf("id", objects(policies)...))
+		}
+	}
+	return orNothing(scope), nil
+}
+
+// sharedQuery replaces filters of a list by whether a resource is shared, which means, unless the
+// caller sees all: with its project.
+func sharedQuery(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query, objectType string) error {
+	for i, f := range q.Filters {
+		if f.Field != "shared" || q.Scope == nil || f.Op != l3.In || len(f.Values) != 1 {
+			continue
+		}
+		policies, err := policiesFor(ctx, tx, who, oneOf("action", l3.AccessAsShared), oneOf("object_type", objectType))
+		if err != nil {
+			return err
+		}
+		q.Filters[i] = oneOf("id", objects(policies)...)
+		if f.Values[0] != true {
+			q.Filters[i].Op = l3.NotIn
+		}
+	}
+	return nil
+}
+
+// sharedWith returns those of the resources with the IDs that are shared with a caller's project.
+func sharedWith(ctx context.Context, tx l3.Tx, who l3.Caller, ids []string) (map[string]bool, error) {
+	policies, err := listOf(ctx, tx.RBACPolicies(), "object_id", ids, oneOf("action", l3.AccessAsShared), oneOf("target_project", everyone, who.Project))
+	shared := make(map[string]bool, len(policies))
+	for _, p := range policies {
+		shared[p.ObjectID] = true
+	}
+	return shared, err
 }
 
 func (s *Service) networkScope(ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
@@ -126,7 +192,7 @@ func (s *Service) sharedNetworks(ctx context.Context, tx l3.Tx, who l3.Caller, r
 	if actions == nil {
 		return nil, nil
 	}
-	policies, err := policiesFor(ctx, tx, who, oneOf("action", actions...))
+	policies, err := policiesFor(ctx, tx, who, oneOf("action", actions...), oneOf("object_type", l3.ObjectNetwork))
 	ids := objects(policies)
 	slices.Sort(ids)
 	return slices.Compact(ids), err

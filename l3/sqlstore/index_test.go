@@ -41,6 +41,10 @@ func TestIndexes(t *testing.T) {
 			uses(t, s, l3.Tx.PortForwardings, by("project_id", "p"), "port_forwardings_project")
 			uses(t, s, l3.Tx.SecurityGroupRules, by("security_group_id", "g"), "security_group_rules_group")
 			uses(t, s, l3.Tx.RBACPolicies, by("object_id", "n"), "rbac_policies_object")
+			uses(t, s, l3.Tx.Subnets, by("subnetpool_id", "p", "q"), "subnets_pool")
+			uses(t, s, l3.Tx.SubnetPools, by("project_id", "p"), "subnetpools_project")
+			uses(t, s, l3.Tx.SubnetPools, by("address_scope_id", "a"), "subnetpools_scope")
+			uses(t, s, l3.Tx.AddressScopes, by("project_id", "p"), "address_scopes_project")
 			uses(t, s, l3.Tx.Agents, by("host", "h"), "agents_host")
 			for _, op := range []l3.Op{l3.Before, l3.NotBefore} {
 				late := l3.Filter{Field: "heartbeat_timestamp", Op: op, Values: []any{"2026-01-01"}}

@@ -29,6 +29,9 @@ type kinds struct {
 	securityGroups     *resource[l3.SecurityGroup]
 	securityGroupRules *resource[l3.SecurityGroupRule]
 	rbacPolicies       *resource[l3.RBACPolicy]
+	subnetPools        *resource[l3.SubnetPool]
+	addressScopes      *resource[l3.AddressScope]
+	topologies         *resource[l3.AutoAllocatedTopology]
 	agents             *resource[l3.Agent]
 	departures         *resource[l3.Departure]
 	orphans            *resource[l3.Orphan]
@@ -47,6 +50,9 @@ func newKinds(d dialect) *kinds {
 		securityGroups:     withMeta[l3.SecurityGroup](d, l3.KindSecurityGroup),
 		securityGroupRules: withMeta[l3.SecurityGroupRule](d, l3.KindSecurityGroupRule),
 		rbacPolicies:       withMeta[l3.RBACPolicy](d, l3.KindRBACPolicy),
+		subnetPools:        withMeta[l3.SubnetPool](d, l3.KindSubnetPool),
+		addressScopes:      withMeta[l3.AddressScope](d, l3.KindAddressScope),
+		topologies:         newResource(d, "auto_allocated_topologies", func(r *l3.AutoAllocatedTopology) string { return r.ProjectID }),
 		agents:             newResource(d, l3.KindAgent, func(r *l3.Agent) string { return r.ID }),
 		departures:         newResource(d, "departures", func(r *l3.Departure) string { return r.ID }),
 		orphans:            newResource(d, "orphans", func(r *l3.Orphan) string { return r.ID }),

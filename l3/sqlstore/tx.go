@@ -33,6 +33,15 @@ func (t *tx) PortForwardings() l3.Table[l3.PortForwarding] {
 func (t *tx) RBACPolicies() l3.Table[l3.RBACPolicy] {
 	return table[l3.RBACPolicy]{t, t.kinds.rbacPolicies}
 }
+func (t *tx) SubnetPools() l3.Table[l3.SubnetPool] {
+	return table[l3.SubnetPool]{t, t.kinds.subnetPools}
+}
+func (t *tx) AddressScopes() l3.Table[l3.AddressScope] {
+	return table[l3.AddressScope]{t, t.kinds.addressScopes}
+}
+func (t *tx) Topologies() l3.Table[l3.AutoAllocatedTopology] {
+	return table[l3.AutoAllocatedTopology]{t, t.kinds.topologies}
+}
 func (t *tx) Agents() l3.Table[l3.Agent] { return table[l3.Agent]{t, t.kinds.agents} }
 func (t *tx) SecurityGroups() l3.Table[l3.SecurityGroup] {
 	return table[l3.SecurityGroup]{t, t.kinds.securityGroups}
