@@ -14,6 +14,7 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/dataplane/namespace"
 	"github.com/l3kit/l3kit/internal/test/wiringtest"
+	"github.com/l3kit/l3kit/ovs"
 )
 
 // A network's frames leave the host with its own segment or not at all, and those of others never
@@ -83,10 +84,67 @@ func TestNothingLeavesWithoutFlows(t *testing.T) {
 			require.NoError(t, nd.driver.Unplug(wiringtest.Soon(t), member.ns, "qr-member"))
 			wiringtest.Plug(t, nd.driver, member.ns, "qr-member", member.Port)
 			wiringtest.Up(t, member.ns, "qr-member", "10.0.0.2/24")
-			member.talk()
+			member.talk(200 * time.Microsecond)
 			passes("a port comes after the last one has gone")
 		})
 	}
+}
+
+// What passes by a pair of patch ports that is open is not disturbed by what else happens on the
+// host: other networks and pairs that come, fail, are mended and go; and another process.
+func TestOpenPairIsLeftAlone(t *testing.T) {
+	list, cables, network := wired(t, dataplane.NetworkVLAN, 1)
+	nd, cable := list[0], cables[0]
+	require.NoError(t, nd.driver.Close())
+	nd.do("add-br br-ex -- set bridge br-ex datapath_type=" + string(datapath()))
+	open := func(peers ...string) *ovs.Driver {
+		d, err := ovs.New(wiringtest.Soon(t), ovs.Config{
+			HostNS: nd.HostNS, Endpoints: []string{nd.Endpoint}, RunDir: nd.RunDir, Datapath: datapath(), Device: ovs.Internal,
+			Physical: map[string]string{"wire": "br-wire", "ext": "br-ex"},
+			Tunnel:   ovs.Tunnel{Local: addr("192.0.2.1"), Peers: addrs(peers...)},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, d.Close()) })
+		return d
+	}
+	nd.driver = open("192.0.2.2")
+	member := nd.port("member", network, 1)
+	stop := member.talk(2 * time.Millisecond)
+	own := func(f frame) bool { return f.src == member.MAC && f.kind == fenceKind }
+	cable.sees(own, "the network")
+
+	others := nd.Router("others")
+	plug := func(n int, network dataplane.Network) {
+		wiringtest.Plug(t, nd.driver, others, "qr-"+network.ID, wiringtest.PortOn(network, network.ID, n))
+	}
+	plug(2, dataplane.Network{ID: "same", Type: dataplane.NetworkVLAN, Physical: "wire", Segment: 78})
+	plug(3, flat("new", "ext"))
+	nd.do("del-port phy-br-ex")
+	plug(3, flat("new", "ext"))
+	nd.do("add-port br-int rival -- set interface rival type=vxlan options:remote_ip=192.0.2.9 options:key=flow options:local_ip=192.0.2.1")
+	failing := open("192.0.2.2", "192.0.2.9")
+	tunnelled := wiringtest.VXLAN("tunnelled", 77)
+	require.ErrorContains(t, failing.Plug(wiringtest.Soon(t), others, wiringtest.At("qr-tunnelled", wiringtest.PortOn(tunnelled, "tunnelled", 4))), "ovs-vswitchd says")
+	require.NoError(t, failing.Close())
+	nd.do("del-port rival")
+	plug(4, tunnelled)
+	require.NoError(t, nd.driver.Close())
+	nd.driver = open("192.0.2.2")
+	require.Empty(t, wiringtest.Plan(t, nd.driver, member.ns, "qr-member", member.Port))
+	wiringtest.Plug(t, nd.driver, member.ns, "qr-member", member.Port)
+	require.NoError(t, nd.driver.Release(wiringtest.Soon(t), "others"))
+
+	last := stop()
+	number := func(f frame) uint32 { return binary.BigEndian.Uint32(f.payload) }
+	cable.sees(func(f frame) bool { return own(f) && number(f) == last }, "the last frame")
+	seen := map[uint32]bool{}
+	first := last
+	for _, f := range cable.seen {
+		if own(f) {
+			seen[number(f)], first = true, min(first, number(f))
+		}
+	}
+	require.EqualValues(t, last-first+1, len(seen), "frames from %d to %d", first, last)
 }
 
 // talker is a router's port that sends all the time.
@@ -98,29 +156,42 @@ type talker struct {
 
 func (nd *node) talker(id string, network dataplane.Network, n int) *talker {
 	nd.t.Helper()
-	k := &talker{wiringtest.PortOn(network, id, n), nd.Router(id), nd.t}
-	wiringtest.Plug(nd.t, nd.driver, k.ns, "qr-"+id, k.Port)
-	wiringtest.Up(nd.t, k.ns, "qr-"+id, fmt.Sprintf("10.0.0.%d/24", n))
-	k.talk()
+	k := nd.port(id, network, n)
+	k.talk(200 * time.Microsecond)
 	return k
 }
 
-func (k *talker) talk() {
+// port plugs a port that does not talk yet.
+func (nd *node) port(id string, network dataplane.Network, n int) *talker {
+	nd.t.Helper()
+	k := &talker{wiringtest.PortOn(network, id, n), nd.Router(id), nd.t}
+	wiringtest.Plug(nd.t, nd.driver, k.ns, "qr-"+id, k.Port)
+	wiringtest.Up(nd.t, k.ns, "qr-"+id, fmt.Sprintf("10.0.0.%d/24", n))
+	return k
+}
+
+// talk sends numbered frames until stop is called, which returns the last number.
+func (k *talker) talk(interval time.Duration) (stop func() uint32) {
 	out := newTap(k.t, k.ns.FD, "qr-"+k.ID, k.ID)
-	stop := make(chan struct{})
+	end := make(chan struct{})
 	var talk sync.WaitGroup
+	var last uint32
 	talk.Go(func() {
-		f := frame{everybody, k.MAC, fenceKind, nil}.bytes()
 		for {
 			select {
-			case <-stop:
+			case <-end:
 				return
-			case <-time.After(200 * time.Microsecond):
-				_, _ = unix.Write(out.fd, f) // fails once the port has gone
+			case <-time.After(interval):
+				f := frame{everybody, k.MAC, fenceKind, binary.BigEndian.AppendUint32(nil, last+1)}
+				if _, err := unix.Write(out.fd, f.bytes()); err == nil { // it fails once the port has gone
+					last++
+				}
 			}
 		}
 	})
-	k.t.Cleanup(func() { close(stop); talk.Wait() })
+	stop = sync.OnceValue(func() uint32 { close(end); talk.Wait(); return last })
+	k.t.Cleanup(func() { stop() })
+	return stop
 }
 
 // segments counts the frames that have come in from some senders, by the VLAN or VXLAN that they are
