@@ -31,6 +31,7 @@ type change struct {
 	after   []action
 	veths   []string // that the actions before the transaction have made
 
+	closed    [][2]string     // pairs of patch ports that the transaction leaves closed; see [change.surveyPatch]
 	protected map[string]bool // bridges whose patch port on the integration bridge is protected; see [Driver.protect]
 
 	dealt map[string]bool   // bridges, and ports that serve whole networks, that have been looked at

@@ -11,8 +11,9 @@ import (
 	"github.com/l3kit/l3kit/dataplane"
 )
 
-// Two hosts have an edge of a router, a third has an edge beside the centre, and a fourth has no
-// part of the router. Workloads take the edge of their host for their gateway, or else the centre.
+// Two hosts have an edge of a router, a third has an edge beside the centre (TRIED.md A.8), and a
+// fourth has no part of the router. Workloads take the edge of their host for their gateway, or else
+// the centre.
 func TestContainment(t *testing.T) {
 	for _, kind := range []dataplane.NetworkType{dataplane.NetworkVXLAN, dataplane.NetworkVLAN, dataplane.NetworkFlat} {
 		t.Run(string(kind), func(t *testing.T) { testContainment(t, kind) })
@@ -61,6 +62,7 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 		}
 	})
 
+	// ARP that says who the gateway is reaches no workload of a host with an edge (TRIED.md A.1b).
 	step("announcements", func() {
 		centre.send(
 			arpFrame(everybody, 1, centreMAC, gateway4, dataplane.MAC{}, gateway4),
@@ -93,6 +95,8 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 		require.Equal(t, []int{1, 2, 1}, []int{requests, replies, advertisements}, "a host without an edge hears them")
 	})
 
+	// The centre's requests reach workloads that are on no list, as probes (TRIED.md A.1c): an ordinary
+	// request would have the workload take the centre for its gateway (TRIED.md A.2).
 	step("unlisted workloads", func() {
 		centre.forgets()
 		for _, vm := range vms {
@@ -108,6 +112,7 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 		require.Equal(t, by(centreMAC), vm4.pings())
 	})
 
+	// Nothing that is flooded comes from another host to a leg (TRIED.md A.1a).
 	step("floods", func() {
 		stranger := dataplane.MAC{2, 0xaa, 0, 0, 0, 1}
 		for _, dst := range []dataplane.MAC{everybody, {0x33, 0x33, 0, 0, 0, 0xfb}, {2, 0xbb, 0, 0, 0, 1}} {
@@ -181,6 +186,8 @@ func testContainment(t *testing.T, kind dataplane.NetworkType) {
 		require.NotZero(t, frames)
 	})
 
+	// Frames from the anycast MAC that come from outside are dropped before they are learnt (TRIED.md
+	// A.9), or workloads would send there what is for their gateway.
 	step("a host that does not contain", func() {
 		for _, nd := range list {
 			nd.appctl("fdb/flush", "br-int")

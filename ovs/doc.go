@@ -30,6 +30,14 @@
 // Bridges of ours, patch ports and tunnels stay when the last port goes: they serve the host. They
 // carry nothing then, for the flows of a network go with its last port.
 //
+// A pair of patch ports is made closed: its end on the other bridge has the peer nonexistent-peer.
+// It is opened when both bridges have their flows, so that no frame of another network leaves by it.
+// A process that is killed in between leaves it closed, for the next Plug to open. While flows are
+// written, those of the integration bridge come last, and not at all while a bridge that is joined
+// to it cannot get its own: without flows it passes nothing, because a bridge of ours has fail_mode
+// secure. Whoever makes the integration bridge should choose that, too: with standalone, which is
+// the default, it floods as soon as ovs-vswitchd starts, and so may a physical bridge.
+//
 // # Ports of distributed routers
 //
 // An anycast port ([dataplane.Port].Anycast) is kept to its host by a few flows for each network,
@@ -70,10 +78,11 @@
 // # How it is changed
 //
 // A change is one transaction, with all that it needs: bridges, patch ports, tunnels, every port of
-// a call, VLANs. It is refused by ovsdb-server if any other process has changed something since we
-// looked (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits until
-// ovs-vswitchd says that it has acted (cur_cfg), and looks at what it says (Interface:ofport and
-// error). If that fails, what the transaction made is taken back.
+// a call, VLANs; and another one if pairs of patch ports are to be opened. A transaction is refused
+// by ovsdb-server if any other process has changed something since we looked
+// (Open_vSwitch:next_cfg), and then it is thought out anew. Then Plug waits until ovs-vswitchd says
+// that it has acted (cur_cfg), and looks at what it says (Interface:ofport and error). If that
+// fails, what the transaction made is taken back.
 //
 // Flows are written by one process of a host at a time, which holds a lock (flock(2)) on the
 // directory of the bridges' sockets, and meanwhile works them out from the database as it is then.
@@ -90,15 +99,22 @@
 // whenever the kernel tells it of a device of the host. So a veth costs it two rounds, the first of
 // which begins when the veth appears, and the second, with the transaction, after that.
 //
+// # Limits of the userspace datapath
+//
+// With the datapath netdev, ovs-vswitchd itself looks up the route to a tunnel's other end. Whenever
+// a device of the host comes, goes or changes, it forgets all routes and reads them again
+// (route_table_reset in lib/route-table.c); until it has, packets to tunnels are lost. The kernel's
+// datapath leaves routes to the kernel, and has no such gap.
+//
 // # When something is started anew
 //
 // This process: it finds all, and writes nothing; but flows of ours on the bridges of physical
 // networks that no network there accounts for are removed, in the background, as are such flows on
-// br-int and br-tun. They are of a process that was killed between a transaction and its flows. ovsdb-server: the next call connects again,
-// and until it is back calls fail at once. ovs-vswitchd: flows are installed again in the
-// background. On the userspace datapath internal ports come back as new devices in the host's
-// namespace: Plan names them, and Plug puts them in place of the dead ones. Veths are opened again,
-// and lose nothing.
+// br-int and br-tun. They are of a process that was killed between a transaction and its flows.
+// ovsdb-server: the next call connects again, and until it is back calls fail at once.
+// ovs-vswitchd: flows are installed again in the background. On the userspace datapath internal
+// ports come back as new devices in the host's namespace: Plan names them, and Plug puts them in
+// place of the dead ones. Veths are opened again, and lose nothing.
 //
 // # Promises
 //

@@ -252,7 +252,13 @@ func (d *Driver) finish(ctx context.Context, c *change) error {
 		}
 	}
 	// Flows come before whoever called us sets the devices up.
-	if err := d.flows.replace(ctx, c.s, d.bridges(c)...); err != nil {
+	var err error
+	if len(c.closed) > 0 {
+		err = d.open(ctx, c)
+	} else {
+		err = d.flows.replace(ctx, c.s, d.bridges(c)...)
+	}
+	if err != nil {
 		return err
 	}
 	return run(ctx, c.after)
@@ -295,6 +301,8 @@ func (d *Driver) accepted(s *session, name string) error {
 	switch _, i := s.port(name); {
 	case i == nil:
 		return fmt.Errorf("port %s: somebody else removed it at once", name)
+	case value(i.OFPort) > 0 && i.Type == "patch":
+		return nil // while its pair is closed, and some time after, the error is that it has no peer
 	case value(i.Error) != "":
 		return fmt.Errorf("%w: port %s: ovs-vswitchd says: %s", dataplane.ErrDaemon, name, *i.Error)
 	case value(i.OFPort) > 0:

@@ -144,14 +144,15 @@ func (n *installer) mend(db *dbClient) error {
 				names = append(names, name)
 			}
 		}
-		slices.Sort(names)
-		var errs []error
-		for _, name := range slices.Compact(names) {
-			if s.bridge(name) != nil {
-				errs = append(errs, w.mend(n.lifetime, name))
+		for _, name := range w.joined() {
+			if name != n.config.Tunnel.Bridge {
+				names = append(names, name)
 			}
 		}
-		return errors.Join(append(errs, w.prune(n.lifetime, n.config.Integration), w.prune(n.lifetime, n.config.Tunnel.Bridge, tableKnown, tableARP))...)
+		names = slices.DeleteFunc(names, func(name string) bool { return s.bridge(name) == nil })
+		slices.Sort(names)
+		err := w.inOrder(slices.Compact(names), func(name string) error { return w.mend(n.lifetime, name) })
+		return errors.Join(err, w.prune(n.lifetime, n.config.Integration), w.pruneTunnel(n.lifetime))
 	})
 }
 
@@ -211,22 +212,33 @@ func (n *installer) plan(ctx context.Context, s *session, names ...string) (step
 	return steps, nil
 }
 
-// replace makes the flows of bridges right, of each bridge at once. What it cannot do is tried on
-// in the background.
+// replace makes the flows of bridges right, of each bridge at once. Before those of the integration
+// bridge come those of every bridge that is joined to it: one may have lost its flows with
+// ovs-vswitchd, or have flows of a network whose local VLAN is another's now. What it cannot do is
+// tried on in the background.
 func (n *installer) replace(ctx context.Context, s *session, names ...string) error {
 	if len(names) == 0 {
 		return nil
 	}
 	err := n.write(ctx, s, func(w writer) error {
-		var errs []error
-		for _, name := range names {
+		all := names
+		if slices.Contains(names, n.config.Integration) {
+			all = unique(slices.Concat(names, w.joined()), func(name string) string { return name })
+		}
+		return w.inOrder(all, func(name string) error {
+			if !slices.Contains(names, name) {
+				err := w.mend(ctx, name)
+				if err == nil && name == n.config.Tunnel.Bridge {
+					err = w.pruneTunnel(ctx)
+				}
+				return err
+			}
 			b, err := n.use(name)
 			if err == nil {
 				err = b.Replace(ctx, w.flows[name], w.lock)
 			}
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
+			return err
+		})
 	})
 	if err != nil {
 		n.poke()
@@ -277,6 +289,38 @@ func (n *installer) lock(ctx context.Context) (*os.File, error) {
 func (n *installer) unlock(lock *os.File) {
 	_ = lock.Close() // of a directory that was only read
 	n.turn <- struct{}{}
+}
+
+// inOrder calls fn for bridges. The integration bridge comes last, and not at all while fn fails for
+// another one: it has fail_mode secure, so that without flows it sends nothing to the others. With
+// them it floods, and a bridge that has lost its own flows may let everything out.
+func (w writer) inOrder(names []string, fn func(name string) error) error {
+	var errs []error
+	for _, name := range names {
+		if name != w.config.Integration {
+			errs = append(errs, fn(name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil || !slices.Contains(names, w.config.Integration) {
+		return err
+	}
+	return fn(w.config.Integration)
+}
+
+// pruneTunnel is prune for the tunnel bridge, except for flows that follow from entries.
+func (w writer) pruneTunnel(ctx context.Context) error {
+	return w.prune(ctx, w.config.Tunnel.Bridge, tableKnown, tableARP)
+}
+
+// joined are the bridges that are joined to the integration bridge.
+func (w writer) joined() (names []string) {
+	for name := range w.flows {
+		if name != w.config.Integration && w.s.bridge(name) != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // mend writes the flows of a bridge if any are missing, or, except on the tunnel bridge, too many.

@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -107,18 +108,73 @@ func (c Config) patchNames(bridge string) [2]string {
 }
 
 // surveyPatch makes or mends a pair of patch ports between the integration bridge and another.
+//
+// A pair passes frames of every network until both bridges have their flows: action NORMAL of the
+// integration bridge floods to it, and the other bridge may have a NORMAL of its own. So a pair is
+// made closed, and opened when the flows are there. It is closed while the far end names a peer that
+// does not exist: ovs-vswitchd joins ports that name each other. A bridge that the same transaction
+// adds has no flows, and passes nothing.
 func (c *change) surveyPatch(integration, other end, names [2]string, physical string) error {
-	marks := [2]mark{
-		{role: patchRole, bridge: integration.name, to: other.name, physical: physical},
-		{role: patchRole, bridge: other.name},
+	if c.dealt[names[1]] {
+		return nil
 	}
-	for i, on := range []end{integration, other} {
-		p := newPort{name: names[i], kind: "patch", options: map[string]string{"peer": names[1-i]}, protected: i == 0 && c.protected[other.name]}
-		if err := c.surveyPlumbing(on, p, marks[i], fmt.Sprintf("patch port to bridge %s", []end{other, integration}[i].name)); err != nil {
-			return err
+	near := newPort{name: names[0], kind: "patch", options: map[string]string{"peer": names[1]}, protected: c.protected[other.name]}
+	far := newPort{name: names[1], kind: "patch", options: map[string]string{"peer": names[0]}}
+	nearMark, farMark := mark{role: patchRole, bridge: integration.name, to: other.name, physical: physical}, mark{role: patchRole, bridge: other.name}
+	if c.added(other.name) == "" && !(c.present(near, nearMark) && c.present(far, farMark)) {
+		far.options = map[string]string{"peer": nonexistentPeer}
+		if c.present(far, farMark) {
+			c.mend(far.name, "closed")
 		}
+		c.closed = append(c.closed, names)
 	}
-	return nil
+	if err := c.surveyPlumbing(integration, near, nearMark, "patch port to bridge "+other.name); err != nil {
+		return err
+	}
+	return c.surveyPlumbing(other, far, farMark, "patch port to bridge "+integration.name)
+}
+
+// present reports whether there is such a port of ours already.
+func (c *change) present(p newPort, m mark) bool {
+	have, iface := c.s.port(p.name)
+	return have != nil && iface != nil && have.mark == m && iface.Type == p.kind && maps.Equal(iface.Options, p.options)
+}
+
+// nonexistentPeer is the peer of the far end of a closed pair of patch ports.
+const nonexistentPeer = "nonexistent-peer"
+
+// open writes the flows that follow from a change, and opens the pairs of patch ports that it has
+// left closed. The transaction fails if anything has changed since those flows were worked out.
+func (d *Driver) open(ctx context.Context, c *change) error {
+	opened, err := d.commit(ctx, func(s *session) (*change, error) {
+		o := newChange(s)
+		if err := d.flows.replace(ctx, s, d.bridges(c)...); err != nil {
+			return nil, err
+		}
+		for _, names := range c.closed {
+			if _, i := s.port(names[1]); i != nil && i.Options["peer"] == nonexistentPeer {
+				o.set(interfaceTable, i.UUID, ovsdb.Row{"options": textMap(map[string]string{"peer": names[0]})})
+				o.verify = append(o.verify, names[:]...)
+			}
+		}
+		return o, nil
+	})
+	if err != nil || !opened.transacts() {
+		return err
+	}
+	if err := d.settled(ctx, opened); err != nil {
+		return err
+	}
+	// ovs-vswitchd joins the ports in its next round, and the round after that says so.
+	next, err := d.commit(ctx, func(s *session) (*change, error) {
+		n := newChange(s)
+		n.missing = true
+		return n, nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.settled(ctx, next)
 }
 
 // surveyPlumbing makes or mends a port that serves whole networks.

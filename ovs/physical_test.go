@@ -81,3 +81,33 @@ func TestPortLeavesABridgeThatHasGone(t *testing.T) {
 	wiringtest.Plug(t, d, router, "qr-port", wiringtest.LocalPort("other", "port", 1))
 	require.Contains(t, h.ports(), "br-int tapport 2")
 }
+
+// A local VLAN that a killed process has freed may still have flows on the bridge that its network
+// left by. They have gone before a port of another network with that VLAN is set up.
+func TestStaleFlowsGoBeforeAnotherNetworkGetsTheVLAN(t *testing.T) {
+	h, c := containing(t)
+	d, router := h.driver(c), h.Router("r1")
+	vlan := dataplane.Network{ID: "old", Type: dataplane.NetworkVLAN, Physical: "ext", Segment: 7}
+	for _, network := range []dataplane.Network{vlan, wiringtest.VXLAN("old", 7)} { // lest numbers of new patch ports have it look at all flows
+		wiringtest.Plug(t, d, router, "qr-old", wiringtest.PortOn(network, "old", 1))
+		require.NoError(t, d.Unplug(wiringtest.Soon(t), router, "qr-old"))
+	}
+	lets := func(f string) bool { return strings.Contains(f, "dl_vlan=1 ") }
+	for _, step := range []struct {
+		bridge    string
+		old, next dataplane.Network
+	}{
+		{"br-tun", wiringtest.VXLAN("old", 7), flat("next", "ext")},
+		{"br-ex", vlan, wiringtest.VXLAN("next", 7)},
+	} {
+		killed := h.driver(c)
+		wiringtest.Plug(t, killed, router, "qr-old", wiringtest.PortOn(step.old, "old", 1))
+		require.NoError(t, killed.Close())
+		require.True(t, slices.ContainsFunc(h.flows(step.bridge), lets))
+		h.do("del-port tapold")
+		wiringtest.Plug(t, d, router, "qr-next", wiringtest.PortOn(step.next, "next", 2))
+		require.Contains(t, h.ports(), "br-int tapnext 1")
+		require.False(t, slices.ContainsFunc(h.flows(step.bridge), lets), step.bridge)
+		require.NoError(t, d.Unplug(wiringtest.Soon(t), router, "qr-next"))
+	}
+}

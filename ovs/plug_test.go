@@ -34,7 +34,7 @@ func TestPortsOfOneCallAreOneTransaction(t *testing.T) {
 			}
 			before := h.transactions()
 			require.NoError(t, d.Plug(wiringtest.Soon(t), router, what...))
-			require.Equal(t, before+1, h.transactions())
+			require.Equal(t, before+3, h.transactions(), "one for all, and two to open the pair to br-ex")
 			name := func(a namespace.Attachment) string {
 				if device == ovs.Internal {
 					return a.Device

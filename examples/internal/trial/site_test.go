@@ -23,6 +23,11 @@ type site struct {
 	*testing.T
 	*deployment.Cluster
 	external string
+
+	// userspace says that hosts use Open vSwitch's userspace datapath. That loses packets to tunnels
+	// whenever a device of the host comes, goes or changes: ovs-vswitchd then forgets its routes, and
+	// reads them again (lib/route-table.c).
+	userspace bool
 }
 
 // start starts a cluster that ends with the test. If the test fails, what its programs said last is
@@ -43,7 +48,7 @@ func start(t *testing.T, c deployment.Config) *site {
 		}
 		require.NoError(t, cl.Close())
 	})
-	s := &site{T: t, Cluster: cl}
+	s := &site{T: t, Cluster: cl, userspace: c.Wiring == deployment.WiringOVS}
 	s.external, err = deployment.NewExternal(ctx, s.api(), deployment.Physical, deployment.ExternalNet, deployment.OutsideAddr)
 	require.NoError(t, err)
 	return s
@@ -168,6 +173,19 @@ func (s *site) lossless(what string, tenants []*deployment.Tenant, do func()) {
 	s.unbroken(what, streams, do)
 }
 
+// complete requires that nothing of a stream is lost. On the userspace datapath datagrams may be, but
+// all must come from one source: the connection has not been translated anew.
+func (s *site) complete(what string, flow lab.Flow) {
+	s.Helper()
+	switch {
+	case flow.Lost == 0:
+	case s.userspace && len(flow.Sources) == 1 && flow.Unsent == nil:
+		s.Logf("%s: on the userspace datapath: %s", what, flow)
+	default:
+		s.Errorf("%s: %s", what, flow)
+	}
+}
+
 // unbroken requires that nothing is lost of streams, by their descriptions, while something is
 // done. It ends the streams.
 func (s *site) unbroken(what string, streams map[string]*lab.Stream, do func()) {
@@ -188,9 +206,7 @@ func (s *site) unbroken(what string, streams map[string]*lab.Stream, do func()) 
 	sent := 0
 	for name, stream := range streams {
 		flow := stream.Stop(ctx)
-		if flow.Lost > 0 {
-			s.Errorf("%s: %s: %s", what, name, flow)
-		}
+		s.complete(what+": "+name, flow)
 		sent += flow.Sent
 	}
 	s.Logf("%s: %d datagrams in %d streams, %s", what, sent, len(streams), time.Since(began).Round(100*time.Millisecond))

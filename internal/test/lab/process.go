@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 type process struct {
 	name string
 	args []string
+	nice int // its niceness
 	env  []string
 	ns   string // path of the namespace that it runs in
 	log  string // path of the file, which begins anew at every start
@@ -56,7 +59,7 @@ func (p *process) run() error {
 	if err != nil {
 		return errors.Join(err, ns.Close())
 	}
-	cmd := exec.Command(p.name, p.args...)
+	cmd := exec.Command("nice", slices.Concat([]string{"-n", strconv.Itoa(p.nice), p.name}, p.args)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, log, log
 	p.child, err = child.Start(cmd, func(fn func() error) error { return netns.Do(int(ns.Fd()), fn) }, ns, log)
 	return err

@@ -17,12 +17,15 @@ func (b *Bridge) Prune(ctx context.Context, flows []Flow, except []uint8, held .
 }
 
 func (b *Bridge) prune(ctx context.Context, flows []Flow, except []uint8, held []*os.File) error {
-	w, err := want(b.mark, flows)
-	if err != nil {
-		return err
+	w := b.want
+	if w == nil || !slices.Equal(w.flows, flows) {
+		var err error
+		if w, err = want(b.mark, flows); err != nil {
+			return err
+		}
 	}
 	var d difference
-	err = b.look(ctx, func(t *table) {
+	err := b.look(ctx, func(t *table) {
 		d.remove = t.list(func(k id) bool { return w.count[k] == 0 && !slices.Contains(except, k.table) })
 	})
 	if err != nil || d.empty() {
