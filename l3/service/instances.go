@@ -177,7 +177,7 @@ func (s *Service) keepEdges(ctx context.Context, w *work, in Intent, states []l3
 	for _, st := range states {
 		here := slices.ContainsFunc(agents, func(a l3.Agent) bool { return a.ID == st.AgentID })
 		if st.Edge && !here {
-			if err := s.dropInstance(ctx, w, st); err != nil {
+			if err := s.dropEdge(ctx, w, st, agents); err != nil {
 				return nil, err
 			}
 			continue
@@ -203,6 +203,22 @@ func (s *Service) keepEdges(ctx context.Context, w *work, in Intent, states []l3
 	return kept, nil
 }
 
+// dropEdge is dropInstance, unless the host is one of the agents' under the name that it had before:
+// then the edge leaves only that name.
+func (s *Service) dropEdge(ctx context.Context, w *work, st l3.RouterState, agents []l3.Agent) error {
+	before, err := w.Agents().Get(ctx, st.AgentID)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(agents, func(a l3.Agent) bool { return replaces(a, before) }) {
+		return s.dropInstance(ctx, w, st)
+	}
+	if err := s.notify(ctx, w, st, true); err != nil {
+		return err
+	}
+	return forgetInstance(ctx, w, st)
+}
+
 // dropInstance takes an instance off its host, and forgets it.
 func (s *Service) dropInstance(ctx context.Context, w *work, st l3.RouterState) error {
 	if st.AgentID != "" {
@@ -210,6 +226,10 @@ func (s *Service) dropInstance(ctx context.Context, w *work, st l3.RouterState) 
 			return err
 		}
 	}
+	return forgetInstance(ctx, w, st)
+}
+
+func forgetInstance(ctx context.Context, w *work, st l3.RouterState) error {
 	w.mark(st)
 	return w.RouterStates().Delete(ctx, st.ID)
 }
@@ -267,18 +287,21 @@ func transitID(routerID string) string { return "transit-" + routerID }
 
 const mostInstances = 1<<14 - 2 // addresses of transitPrefix
 
-// number gives an instance the lowest number that no other of the router has, and a MAC address.
-// That is chosen by chance from 2^40, as it has to differ from those of other routers' edges on the
-// external network, and begins like [centreMAC].
+// number gives an instance a number that no other of the router has, and a MAC address. The number
+// is the first from one that follows from the epoch, so that it is not that of an instance which
+// has left its host a moment ago: that host may not have heard of it, and answers for the address
+// until it has. The MAC address is chosen by chance from 2^40, as it has to differ from those of
+// other routers' edges on the external network, and begins like [centreMAC].
 func number(routerID string, st *l3.RouterState, others []l3.RouterState) error {
 	taken := make(map[uint16]bool, len(others))
 	for _, o := range others {
 		taken[o.Number] = true
 	}
-	for st.Number = 1; taken[st.Number]; st.Number++ {
-		if st.Number == mostInstances {
-			return l3.Refuse(l3.ErrExhausted, "DistributedRouterFull", "Router %s is on %d hosts, and cannot be on more", routerID, mostInstances)
-		}
+	if len(taken) >= mostInstances {
+		return l3.Refuse(l3.ErrExhausted, "DistributedRouterFull", "Router %s is on %d hosts, and cannot be on more", routerID, mostInstances)
+	}
+	next := func(n uint64) uint16 { return uint16(1 + n%mostInstances) }
+	for st.Number = next(st.Epoch); taken[st.Number]; st.Number = next(uint64(st.Number)) {
 	}
 	var random [8]byte
 	binary.BigEndian.PutUint64(random[:], rand.Uint64())

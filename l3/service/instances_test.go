@@ -433,6 +433,33 @@ func TestStatusAcrossHosts(t *testing.T) {
 	})
 }
 
+// TestStatusNamesAHostThatIsNotHeard: a router in BUILD waits for it.
+func TestStatusNamesAHostThatIsNotHeard(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		s.applied("nn", "")
+		s.applied("h1", "")
+		s.clock.sleep(time.Minute)
+		s.dvr("nn", agent.ModeDVRSNAT, "public")
+		s.clock.sleep(time.Minute)
+		require.Equal(r, l3.StatusActive, s.see(s.router.ID).Status)
+		s.bound(s.app, "h2")
+		s.dvr("nn", agent.ModeDVRSNAT, "public")
+		s.dvr("h2", agent.ModeDVRNoExternal)
+		s.applied("nn", "")
+		s.applied("h2", "")
+		const reason = "An agent that has a part of the router has not applied its last change, and is not heard"
+		seen := ok(s.GetRouter(s.Context(), s.member, s.router.ID))(r)
+		require.Equal(r, []string{string(l3.StatusBuild), reason}, []string{string(seen.Status), seen.StatusReason}, "hosts are not a member's concern")
+		seen = ok(s.GetRouter(s.Context(), s.admin, s.router.ID))(r)
+		require.Equal(r, reason+": host h1, last heard at 2030-01-02T03:04:05Z", seen.StatusReason)
+		s.dvr("h1", agent.ModeDVR, "public")
+		seen = ok(s.GetRouter(s.Context(), s.admin, s.router.ID))(r)
+		require.Equal(r, []string{string(l3.StatusBuild), ""}, []string{string(seen.Status), seen.StatusReason}, "it has come back, and will apply it")
+	})
+}
+
 // When the centre's host dies, the centre moves, and nobody else hears of it.
 func TestCentreMovesAlone(t *testing.T) {
 	onRigs(t, func(r *rig) {
@@ -461,6 +488,34 @@ func TestCentreMovesAlone(t *testing.T) {
 		_, err = s.Reschedule(s.Context(), 10)
 		require.NoError(r, err)
 		require.Equal(r, "h1 nn2", s.hosts(), "the edge on h1, which is not heard, stays: its workloads are there")
+	})
+}
+
+// TestCentreLeavesAnAgentThatMayNotHaveIt: an agent that starts anew in another mode may host less.
+func TestCentreLeavesAnAgentThatMayNotHaveIt(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		central := r.routerTo(s.external)
+		require.Equal(r, "nn", r.hostOf(central.ID))
+		for _, mode := range []string{agent.ModeDVR, agent.ModeLegacy} {
+			s.dvr("nn", mode, "public")
+			require.Equal(r, "h1 nn", s.hosts(), "no other can have it")
+			s.dvr("nn", agent.ModeDVRSNAT, "public")
+		}
+		s.dvr("nn2", agent.ModeDVRSNAT, "public")
+		require.Equal(r, "h1 nn", s.hosts())
+		s.dvr("nn", agent.ModeLegacy, "public")
+		require.Equal(r, "h1 nn2", s.hosts())
+		require.Equal(r, "nn", r.hostOf(central.ID), "it may have a central router")
+		s.dvr("nn", agent.ModeDVR, "public")
+		require.Equal(r, "nn2", r.hostOf(central.ID))
+
+		s.dvr("nn2", agent.ModeDVR, "public") // and no other can have them
+		s.dvr("nn", agent.ModeDVRSNAT, "public")
+		require.Equal(r, "h1 nn2", s.hosts())
+		s.bound(s.web, "h1")
+		require.Equal(r, "h1 nn", s.hosts(), "with the next change")
 	})
 }
 
@@ -574,6 +629,68 @@ func TestInventoryOfInstances(t *testing.T) {
 	})
 }
 
+// TestEdgeOfAHostThatIsRenamed: it stays while the workloads' ports are bound to the former name,
+// and when they are bound to the new one; also when the host takes its former name back.
+func TestEdgeOfAHostThatIsRenamed(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		d := ok(s.Deployment(s.Context()))(r)
+		beat := func(host, process string, running ...agent.RunningRouter) {
+			r.Helper()
+			s.clock.sleep(time.Second)
+			session := agent.Session{Host: host, Instance: process, Machine: "the machine"}
+			require.NoError(r, s.Attach(s.Context(), session))
+			h := agent.Heartbeat{
+				Host: host, Instance: process, Machine: session.Machine, Deployment: d.ID, StartedAt: s.clock.Now(),
+				Capabilities: agent.Capabilities{Mode: agent.ModeDVR}, Inventory: &agent.Inventory{Seq: 1, Routers: running},
+			}
+			for _, x := range running {
+				h.Inventory.MaxEpoch = max(h.Inventory.MaxEpoch, x.Epoch)
+			}
+			s.beat(h)
+		}
+		runs := func(host string) agent.RunningRouter {
+			r.Helper()
+			all := ok(s.DesiredOn(s.Context(), host))(r)
+			require.Len(r, all, 1)
+			return run(all[0])
+		}
+		beat("a", "first")
+		p := s.bound(s.web, "a")
+		here := runs("a")
+		beat("a", "first", here)
+		for i, names := range [][2]string{{"a", "b"}, {"b", "a"}, {"a", "b"}} {
+			from, to, process := names[0], names[1], strings.Repeat("x", i+1)
+			s.told()
+			for range 2 {
+				beat(to, process, here)
+				require.Equal(r, "nothing", r.placement(to, s.router.ID), "it is not told to leave")
+			}
+			require.Equal(r, "here", r.placement(from, s.router.ID))
+			require.Empty(r, s.told())
+			s.move(p, to)
+			require.Equal(r, "nothing", r.placement(from, s.router.ID), "the machine is not to remove it when it takes that name again")
+			here = runs(to)
+			beat(to, process, here)
+		}
+		s.move(p, "h1")
+		require.Equal(r, "left", r.placement("b", s.router.ID))
+		beat("a", "second")
+		s.move(p, "a")
+		here = runs("a")
+		beat("b", "third", here)
+		require.Equal(r, "nothing", r.placement("b", s.router.ID), "it had left under that name, and has come under another")
+
+		another := here
+		another.Epoch--
+		s.beat(agent.Heartbeat{
+			Host: "c", Instance: "c", Machine: "another", Deployment: d.ID, Capabilities: agent.Capabilities{Mode: agent.ModeDVR},
+			Inventory: &agent.Inventory{Seq: 1, Routers: []agent.RunningRouter{another}},
+		})
+		require.Equal(r, "left", r.placement("c", s.router.ID), "it is nobody else's")
+	})
+}
+
 func TestDeleteDistributedRouter(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		s := newSpreadOut(r)
@@ -632,4 +749,75 @@ func TestTransitJoinsHosts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNumbersOfInstancesThatHaveLeft: the host that an edge has left may not have heard of it, and
+// answers for the edge's address on the transit, which nobody else has meanwhile.
+func TestNumbersOfInstancesThatHaveLeft(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		r.dvr("h3", agent.ModeDVR)
+		p, seen := s.bound(s.web, "h1"), map[netip.Addr]bool{}
+		for _, host := range []string{"h2", "h3", "h1", "", "h2"} {
+			s.move(p, host)
+			if host == "" {
+				continue
+			}
+			a := s.edge(host).Transit.Addrs[0].Addr()
+			require.False(r, seen[a], "%s was on another host a moment ago", a)
+			seen[a] = true
+			require.NotEqual(r, s.centre("nn").Transit.Addrs[0].Addr(), a)
+		}
+	})
+}
+
+// TestTransitOverlapsNothing: subnets of a distributed router that overlap its transit are refused,
+// and one that is added to its external network is left out of it.
+func TestTransitOverlapsNothing(t *testing.T) {
+	const cidr = "169.254.64.0/24"
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		local := s.inside(cidr)
+		_, err := s.AddRouterInterface(s.Context(), s.admin, s.router.ID, l3.InterfaceSpec{SubnetID: local.ID})
+		r.refused(err, l3.ErrInvalid, "BadRequest")
+		require.ErrorContains(r, err, "the network between the hosts of a distributed router: 169.254.64.0/18 overlaps 169.254.64.0/24 of port")
+
+		outside := r.external("", cidr)
+		_, err = s.UpdateRouter(s.Context(), s.admin, s.router.ID, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: outside.ID}}, l3.If{})
+		r.refused(err, l3.ErrInvalid, "BadRequest")
+
+		central := one(s.CreateRouters(s.Context(), s.member, l3.RouterSpec{AdminStateUp: new(false)}))(r)
+		ok(s.AddRouterInterface(s.Context(), s.member, central.ID, l3.InterfaceSpec{SubnetID: local.ID}))(r)
+		_, err = s.UpdateRouter(s.Context(), s.admin, central.ID, l3.RouterSpec{Distributed: new(true)}, l3.If{})
+		r.refused(err, l3.ErrInvalid, "BadRequest")
+		require.False(r, s.see(central.ID).Distributed)
+
+		r.subnet(r.admin, s.external, "169.254.100.0/24")
+		require.Equal(r, []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, s.centre("nn").Gateway.OnLink)
+		s.edge("h1")
+	})
+}
+
+// TestOverlappingSubnetOfANetwork: a subnet that the router is not on, of a network that it is on,
+// may have the addresses of another one that it is on.
+func TestOverlappingSubnetOfANetwork(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		n := r.network(r.member)
+		twin, v6 := r.subnet(r.member, n, "10.0.0.0/24"), r.subnet(r.member, n, "2001:db8::/64")
+		r.attach(s.router, v6)
+		a := s.bound(s.web, "h1")
+		b := one(s.CreatePorts(s.Context(), s.admin, l3.PortSpec{
+			ProjectID: &s.member.Project, NetworkID: &n.ID, HostID: new("h2"),
+			FixedIPs: &[]l3.FixedIPSpec{{SubnetID: twin.ID, IPAddress: a.FixedIPs[0].IPAddress}, {SubnetID: v6.ID}},
+		}))(r)
+		same := a.FixedIPs[0].IPAddress.String()
+		require.Equal(r, []string{same}, neighboursOn(s.edge("h1")))
+		require.Equal(r, []string{b.FixedIPs[1].IPAddress.String()}, neighboursOn(s.edge("h2")))
+		require.Equal(r, s.edge("h1").Transit.Addrs[0].Addr().String(), routed(s.edge("h2"))[same+"/32"])
+
+		s.move(b, "h1")
+		require.ElementsMatch(r, []string{same, b.FixedIPs[1].IPAddress.String()}, neighboursOn(s.edge("h1")))
+	})
 }

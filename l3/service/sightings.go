@@ -26,7 +26,7 @@ func (s *Service) Sight(ctx context.Context, seen agent.Sightings) error {
 	}
 	var full []string // networks
 	err := s.update(ctx, func(w *work) error {
-		x := lookout{work: w, host: seen.Host, links: map[string]*sightedLink{}}
+		x := lookout{work: w, host: seen.Host, links: map[string]*sightedLink{}, latest: s.config.Now().Add(s.config.AgentDownTime / 2)}
 		full = nil
 		for _, a := range seen.Addrs {
 			link, err := x.link(ctx, a.RouterID, a.PortID)
@@ -68,6 +68,9 @@ type lookout struct {
 	host    string
 	links   map[string]*sightedLink // by port; nil: nothing that is seen there counts
 	routers []string                // to be advanced
+	// latest is when a sighting can have been at most, by clocks that differ as much as those of
+	// servers may. One that is recorded with a later time is of before a clock was set back.
+	latest time.Time
 }
 
 // sightedLink is a leg of an edge on the host.
@@ -81,9 +84,12 @@ type sightedLink struct {
 // subnets are subnets by ID.
 type subnets map[string]l3.Subnet
 
-// reach reports whether an address is in one of the subnets that a port is on.
+// reach reports whether an address is one of a host in a subnet that a port is on.
 func (s subnets) reach(p l3.Port, a netip.Addr) bool {
-	return slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool { return s[ip.SubnetID].CIDR.Contains(a) })
+	return slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool {
+		cidr := s[ip.SubnetID].CIDR
+		return cidr.Contains(a) && hosts(cidr).Contains(a)
+	})
 }
 
 // link finds the network of a router's port, if the host has an edge of the router, and the network
@@ -150,7 +156,7 @@ func (x *lookout) take(ctx context.Context, l *sightedLink, a netip.Addr, at tim
 	switch {
 	case err != nil && !errors.Is(err, l3.ErrAbsent):
 		return err
-	case known && !at.After(before.SeenAt):
+	case known && !at.After(before.SeenAt) && !before.SeenAt.After(x.latest):
 		return nil
 	case known && before.Host == x.host:
 		return x.Sightings().Update(ctx, &now)
@@ -180,7 +186,7 @@ func located(p l3.Port) bool { return !isWorkloadPort(&p) || p.Binding.HostID !=
 
 // forgetSightings deletes the sightings on networks that count no more: the network has no workload
 // on the host any more, or no router an edge there, or none a leg on the subnet, or a port has the
-// address. It returns whether there were any.
+// address, or no host can have it. It returns whether there were any.
 func (s *Service) forgetSightings(ctx context.Context, w *work, networks ...string) (any bool, err error) {
 	seen, err := listOf(ctx, w.Sightings(), "network_id", networks)
 	if err != nil {

@@ -85,13 +85,33 @@ func TestSightingsAreRouted(t *testing.T) {
 		require.NotEmpty(r, s.told())
 
 		s.sight("h2", s.web, 0, "10.0.1.200", "192.0.2.1", "10.0.0.1")
-		s.sight("h2", s.app, 0, "10.0.1.200") // which has no workload there
+		s.sight("h2", s.web, 0, "10.0.0.0", "10.0.0.255") // which no host can have
+		s.sight("h2", s.app, 0, "10.0.1.200")             // which has no workload there
 		s.sight("h4", s.web, 0, "10.0.0.201")
 		require.NoError(r, s.Sight(r.Context(), agent.Sightings{Host: "h1", Addrs: []agent.Sighting{
 			{RouterID: "nonsense", PortID: s.leg(s.web), Addr: netip.MustParseAddr("10.0.0.202")}, {RouterID: s.router.ID, PortID: "nonsense"}, {},
 		}}))
 		require.Equal(r, virtual+" h1", s.sighted(), "nothing of that counts")
 		require.Empty(r, s.told())
+	})
+}
+
+// TestSightingsAfterTheClockWasSetBack: what is recorded seems to be of the future, and counts for
+// nothing more than what is seen now.
+func TestSightingsAfterTheClockWasSetBack(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		s.bound(s.web, "h2")
+		s.clock.sleep(time.Hour)
+		s.sight("h1", s.web, 0, virtual)
+		s.clock.sleep(-time.Second)
+		s.sight("h2", s.web, 0, virtual)
+		require.Equal(r, virtual+" h1", s.sighted(), "clocks of servers may differ so much")
+		s.clock.sleep(-time.Hour)
+		s.sight("h2", s.web, 0, virtual)
+		require.Equal(r, virtual+" h2", s.sighted())
+		require.Contains(r, neighboursOn(s.edge("h2")), virtual)
 	})
 }
 
