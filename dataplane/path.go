@@ -255,8 +255,9 @@ func (w *walk) lookup() (way, bool) {
 }
 
 // refuse ends packets of others to link-local addresses, which no router forwards (P18; RFC 3927
-// 2.7, RFC 4291 2.5.6). The metadata addresses are among them, unless the router has them. Hosts inside are told so, TCP over IPv4 by a reset, and all else by ICMP's port
-// unreachable; to the outside nobody speaks in the name of such an address.
+// 2.7, RFC 4291 2.5.6). The metadata addresses are among them, unless the router has them. Hosts
+// inside are told so, TCP over IPv4 by a reset, and all else by ICMP's port unreachable; to the
+// outside nobody speaks in the name of such an address.
 func (w *walk) refuse() bool {
 	if w.in == nil || !w.dst.IsLinkLocalUnicast() {
 		return false

@@ -12,7 +12,7 @@ type Verdict string
 // The verdicts.
 const (
 	Forwarded   Verdict = "forwarded"   // to a neighbour
-	Local       Verdict = "local"       // to the router itself: an echo request to an address that it has is answered, and a request for metadata; anything else is refused
+	Local       Verdict = "local"       // to the router itself, which answers echo requests and requests for metadata, and refuses anything else
 	Dropped     Verdict = "dropped"     // without a word
 	Unreachable Verdict = "unreachable" // there is no way; the sender is told so by an ICMP error
 )

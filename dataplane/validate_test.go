@@ -90,6 +90,19 @@ var invalid = []struct {
 		`Gateway.Network: "net-web" is also the network of Ports[0].Network: the gateway needs one of its own`},
 
 	{"two next hops of a family", nextHops("203.0.113.1", "203.0.113.9"), `Gateway.NextHops[1]: 203.0.113.9 is a second one of its family, after Gateway.NextHops[0]`},
+	{"address for metadata", func(r *dataplane.Router) {
+		r.Metadata = true
+		addPort("169.254.169.254/24")(r)
+	}, `Ports[2].Addrs[0]: 169.254.169.254 is also Metadata`},
+	{"next hop for metadata", func(r *dataplane.Router) {
+		r.Metadata = true
+		addPort("169.254.169.1/24")(r)
+		r.Routes = append(r.Routes, dataplane.Route{Dest: prefix("192.0.2.0/24"), NextHop: netip.MustParseAddr("169.254.169.254")})
+	}, `Routes[1].NextHop: 169.254.169.254 is the router's own address, Metadata`},
+	{"floating IP for metadata", func(r *dataplane.Router) {
+		r.Metadata = true
+		fip("169.254.169.254", "10.0.0.7")(r)
+	}, `FloatingIPs[2].Addr: 169.254.169.254 is also Metadata`},
 	{"next hop missing", func(r *dataplane.Router) { r.Gateway.NextHops = make([]netip.Addr, 1) }, `Gateway.NextHops[0]: is missing`},
 	{"next hop with a zone", nextHops("fe80::1%eth0"), `Gateway.NextHops[0]: "fe80::1%eth0" has a zone`},
 	{"next hop is own", nextHops("203.0.113.2"), `Gateway.NextHops[0]: 203.0.113.2 is the router's own address, Gateway.Addrs[0]`},

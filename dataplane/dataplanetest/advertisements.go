@@ -14,7 +14,8 @@ func advertisementClauses() []clause {
 	return []clause{{
 		name: "P22-router-advertisements",
 		why: "A port that is to advertise tells its link by itself, and whoever solicits alone, that it is a gateway, its MTU, the flags, prefixes and " +
-			"resolvers that it was given (RFC 4861, RFC 8106), and the way to its metadata proxy if it has one (RFC 4191). What changes is told at once, also that a prefix is gone, and when the port " +
+			"resolvers that it was given (RFC 4861, RFC 8106), and the way to its metadata proxy if it has one (RFC 4191). " +
+			"What changes is told at once, also that a prefix is gone, and when the port " +
 			"ceases to advertise or goes, that it is no gateway any more: hosts would keep a dead one for half an hour. A process that has " +
 			"just started goes on. Other ports say nothing.",
 		test: advertisements,
@@ -114,7 +115,8 @@ func (s *scene) hearsRouters(name string) RouterEar {
 func (s *scene) told(e RouterEar, want Advertised) {
 	var all []Advertised
 	same := func(a Advertised) bool {
-		return a.From == want.From && a.Gateway == want.Gateway && a.Alone == want.Alone && a.MTU == want.MTU && a.Metadata == want.Metadata && a.Advertisement.Equal(&want.Advertisement) &&
+		return a.From == want.From && a.Gateway == want.Gateway && a.Alone == want.Alone && a.MTU == want.MTU &&
+			a.Metadata == want.Metadata && a.Advertisement.Equal(&want.Advertisement) &&
 			(!want.Gateway || slices.Equal(a.Gone, want.Gone))
 	}
 	ctx, cancel := s.soon()

@@ -86,7 +86,7 @@ func Signed(to *url.URL, secret []byte, find func(ctx context.Context, router st
 	if err := check(to); err != nil {
 		return nil, err
 	}
-	log, sometimes := c.logger(), rate.Sometimes{Interval: logEvery}
+	log, quiet := c.logger(), rate.Sometimes{Interval: logEvery}
 	next := c.proxy(to, nil, func(out, in http.Header) {
 		for _, name := range []string{headerInstance, headerTenant, headerSignature} {
 			out.Set(name, in.Get(name))
@@ -104,7 +104,7 @@ func Signed(to *url.URL, secret []byte, find func(ctx context.Context, router st
 			answer(w, http.StatusNotFound)
 			return
 		case err != nil:
-			sometimes.Do(func() {
+			quiet.Do(func() {
 				log.Warn("cannot find the instance that asks for metadata", "router", router, "client", client, "err", err)
 			})
 			answer(w, http.StatusBadGateway)
@@ -136,7 +136,7 @@ func (c Config) logger() *slog.Logger {
 
 // proxy passes requests on. more, if not nil, sets headers beside those that say who asks.
 func (c Config) proxy(to *url.URL, dial func(context.Context, string, string) (net.Conn, error), more func(out, in http.Header)) http.Handler {
-	log, sometimes, wait := c.logger(), rate.Sometimes{Interval: logEvery}, c.Timeout
+	log, quiet, wait := c.logger(), rate.Sometimes{Interval: logEvery}, c.Timeout
 	if wait == 0 {
 		wait = answerTime
 	}
@@ -172,7 +172,7 @@ func (c Config) proxy(to *url.URL, dial func(context.Context, string, string) (n
 			case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late) && late.Timeout():
 				status = http.StatusGatewayTimeout
 			}
-			sometimes.Do(func() {
+			quiet.Do(func() {
 				log.Warn("metadata service does not answer", "router", r.Header.Get(headerRouter), "client", r.Header.Get(headerClient), "err", err)
 			})
 			answer(w, status)

@@ -273,11 +273,12 @@ func (l *metadataListener) accept() (c *metadataConn, err error) {
 	}); err != nil {
 		return nil, errors.Join(net.ErrClosed, err)
 	}
-	switch failed {
-	case nil:
-	case unix.EAGAIN, unix.EINTR, unix.ECONNABORTED:
+	is := func(e unix.Errno) bool { return errors.Is(failed, e) }
+	switch {
+	case failed == nil:
+	case slices.ContainsFunc([]unix.Errno{unix.EAGAIN, unix.EINTR, unix.ECONNABORTED}, is):
 		return nil, nil
-	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM: // it may wait; net/http tries again only for what is temporary
+	case slices.ContainsFunc([]unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM}, is): // the client waits
 		time.Sleep(100 * time.Millisecond)
 		return nil, nil
 	default:

@@ -12,8 +12,8 @@ import (
 
 // Metadata is where routers pass workloads' requests for metadata on to, as flags for kong.
 type Metadata struct {
-	Socket string `placeholder:"PATH" help:"Unix socket of Neutron's metadata agent. Routers answer 169.254.169.254 and fe80::a9fe:a9fe, and pass requests on to it."`
-	URL    string `name:"url" placeholder:"URL" help:"The same with a service at an http or https URL, which is told by X-Neutron-Router-ID and X-Forwarded-For who asks."`
+	Socket string `placeholder:"PATH" help:"Unix socket of Neutron's metadata agent. Routers answer 169.254.169.254 and fe80::a9fe:a9fe by it."`
+	URL    string `name:"url" placeholder:"URL" help:"The same by a service at an http or https URL; X-Neutron-Router-ID and X-Forwarded-For say who asks."`
 }
 
 // on reports whether routers answer at all.

@@ -35,6 +35,7 @@ type layer struct {
 var layers = []layer{
 	{folder: "dataplane"},
 	{folder: "dataplane/agent", may: []string{"dataplane", "internal/backoff"}},
+	{folder: "dataplane/metadata", others: true},
 	{folder: "dataplane/namespace", may: []string{"internal/backoff", "internal/failure", "internal/dump", "dataplane", "internal/conntrack", "internal/netdev", "internal/monitor", "internal/netns", "internal/nlmsg"}, others: true},
 	{folder: "dataplane/bridge", may: []string{"internal/backoff", "internal/nlmsg", "internal/wiring", "internal/failure", "internal/dump", "dataplane", "dataplane/namespace", "internal/netdev", "internal/monitor", "internal/netns", "internal/nfnetlink"}, others: true},
 	{folder: "dataplane/workload", may: []string{"internal/netdev", "internal/dump", "internal/failure", "dataplane", "dataplane/namespace"}, others: true},
@@ -87,7 +88,7 @@ var layers = []layer{
 	{folder: "examples/internal/buslogin", may: []string{"examples/internal/certificates", "examples/internal/files", "examples/internal/setting", "l3/natsbus"}},
 	{folder: "examples/internal/daemon", may: []string{"dataplane", "examples/internal/files", "examples/internal/setting", "internal/httpserver"}, others: true},
 	{folder: "examples/internal/explain", may: []string{"internal/dump", "dataplane", "internal/frame", "internal/netns"}, others: true},
-	{folder: "examples/internal/host", may: []string{"examples/internal/buslogin", "dataplane", "dataplane/namespace", "dataplane/workload", "ovs", "l3", "dataplane/agent", "l3/natsbus", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain", "examples/internal/files", "examples/internal/setting", "internal/dump", "internal/netns", "dataplane/host"}, others: true},
+	{folder: "examples/internal/host", may: []string{"examples/internal/buslogin", "dataplane", "dataplane/metadata", "dataplane/namespace", "dataplane/workload", "ovs", "l3", "dataplane/agent", "l3/natsbus", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain", "examples/internal/files", "examples/internal/setting", "internal/dump", "internal/netns", "dataplane/host"}, others: true},
 	{folder: "examples/internal/control", may: []string{"examples/internal/buslogin", "examples/internal/certificates", "examples/internal/daemon", "examples/internal/explain", "examples/internal/files", "examples/internal/setting", "dataplane", "dataplane/agent", "l3", "l3/natsbus", "l3/rest", "l3/service", "l3/sqlstore", "scheduler", "l3/server"}, others: true},
 	{folder: "examples/internal/allinone", may: []string{"examples/internal/control", "examples/internal/daemon", "examples/internal/host", "dataplane", "l3"}, others: true},
 	{folder: "examples/internal/trial"},

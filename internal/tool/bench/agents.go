@@ -88,6 +88,10 @@ func agentStart(ctx context.Context, n int) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
+		proxies, err := residentWithMetadata(ctx, host, n)
+		if err != nil {
+			return nil, err
+		}
 		name := func(what string) string { return fmt.Sprintf("agent/%s-%d", what, n) }
 		return []row{
 			atMost(2, row{Name: name("start-cold"), Value: float64(cold) / float64(least), Unit: "x floor",
@@ -99,8 +103,23 @@ func agentStart(ctx context.Context, n int) ([]row, error) {
 			atMost(1, row{Name: "e2e/repair", Value: median(repaired).Seconds(), Unit: "s",
 				Note: fmt.Sprintf("one of %d routers, from the flush of its rules; slowest %.2f s", n, slices.Max(repaired).Seconds())}),
 			atMost(80, row{Name: name("rss"), Value: max(made, found), Unit: "MiB", Note: fmt.Sprintf("%.1f after making them, %.1f after finding them", made, found)}),
+			atMost(20, row{Name: name("rss") + "/metadata", Value: proxies - found, Unit: "MiB",
+				Note: fmt.Sprintf("what a metadata proxy for each adds; %.1f after finding them", proxies)}),
 		}, nil
 	})
+}
+
+// residentWithMetadata is the memory of an agent that has found n routers, and serves metadata for
+// each.
+func residentWithMetadata(ctx context.Context, h *deployment.Host, n int) (float64, error) {
+	if err := h.Agent.Terminate(ctx); err != nil {
+		return 0, err
+	}
+	h.Agent.Args = append(slices.Clone(h.Agent.Args), "--metadata-url=http://127.0.0.1:9/") // nobody asks
+	if err := startAgent(ctx, h, n); err != nil {
+		return 0, err
+	}
+	return resident(h.Agent.PID())
 }
 
 // repairs measures how long the rules of a router are away that somebody flushes, on a host with
