@@ -207,6 +207,7 @@ func TestSpecsAreRead(t *testing.T) {
 	require.Equal(t, []any{l3.SubnetSpec{
 		NetworkID: new(networkID), IPVersion: new(4), CIDR: new(netip.MustParsePrefix("10.0.0.0/24")), GatewayIP: new(netip.Addr{}),
 		AllocationPools: &[]l3.AddressRange{{First: netip.MustParseAddr("10.0.0.5"), Last: netip.MustParseAddr("10.0.0.9")}},
+		SubnetPoolID:    new(""),
 	}}, f.specs)
 
 	w = ask(api(f), "POST", "/v2.0/ports", `{"port": {"network_id": "`+networkID+`", "binding:profile": {"a": [1, 2.50]}, "mac_address": null,
