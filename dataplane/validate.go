@@ -60,6 +60,7 @@ func (r Router) Validate() error {
 	c.routes(r.Routes)
 	c.floatingIPs(&r)
 	c.portForwardings(&r)
+	c.scopes(&r)
 	return c.err()
 }
 

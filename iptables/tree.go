@@ -95,6 +95,8 @@ func trees(i instance) []tree {
 		list = append(list, tree{nat, byEdge, "-d", remote, floating, do("-g " + asShown)})
 	}
 	switch {
+	case i.exempts():
+		list = append(list, tree{filter, byFixed, "-s", here, fixed, do(markRouted)})
 	case i.floatingOnly:
 		list = append(list, tree{mangle, byFixed, "-s", here, fixed, do(markFloatingIP)})
 	case i.transit != "" && i.gateway != "":

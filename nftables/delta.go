@@ -12,7 +12,13 @@ import (
 func delta(want namespace.Change) (c changes, ok bool) {
 	d, i := want.Since, instanceOf(want.Want)
 	if !i.transit {
-		return changes{compare(renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added))}, true
+		have, here := renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added)
+		for _, t := range []*table{have, here} {
+			t.sets = append(t.sets, i.fixedSets()...)
+		}
+		i.fillFixed(have, d.Removed)
+		i.fillFixed(here, d.Added)
+		return changes{compare(have, here)}, true
 	}
 	if !want.KeepsIPv6() {
 		return nil, false

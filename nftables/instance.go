@@ -29,6 +29,7 @@ type instance struct {
 	// shown is the address that others show to floating IPs of other instances; zero if no rule of
 	// its own is needed for that.
 	shown netip.Addr
+	scopes
 }
 
 func instanceOf(r dataplane.Router) instance {
@@ -36,6 +37,7 @@ func instanceOf(r dataplane.Router) instance {
 		transit:      r.Transit != nil,
 		edge:         r.Transit != nil && len(r.Transit.Centre) > 0,
 		floatingOnly: r.Gateway != nil && r.Gateway.FloatingIPsOnly,
+		scopes:       scopesOf(r),
 	}
 	if i.transit && !i.edge && !r.Gateway.SNATAddr().IsValid() {
 		i.shown = r.Gateway.HairpinAddr()
@@ -56,13 +58,11 @@ func (i instance) sets() []*set {
 			newSet(legs, device, "internal devices"),
 			newSet(floating, address, "floating IPs, and the gateway of the centre"))
 	}
-	if i.floatingOnly {
-		list = append(list, newSet(fixed, address, "fixed addresses of floating IPs"))
-	}
+	list = append(list, i.fixedSets()...)
 	if i.shown.IsValid() {
 		list = append(list, newMap(remote, address, "address that clients of other instances' floating IPs show without one of their own"))
 	}
-	return list
+	return append(list, i.scopes.sets()...)
 }
 
 func (i instance) ingress() []rule {
@@ -116,7 +116,7 @@ func (i instance) prerouting() []rule {
 
 // forward is what instances drop before anything is let through.
 func (i instance) forward() []rule {
-	var rules []rule
+	rules := i.pass()
 	if i.edge {
 		// iifname @transit oifname @transit drop
 		rules = append(rules, newRule("would come back for ever", iifname(), in(transit), oifname(), in(transit), verdict(expr.VerdictDrop)))
@@ -135,7 +135,7 @@ func (i instance) forward() []rule {
 // postrouting translates what leaves by the gateway and has no floating IP here.
 func (i instance) postrouting() []rule {
 	if !i.shown.IsValid() {
-		return nil
+		return i.scopes.postrouting()
 	}
 	return []rule{
 		// oifname @external snat to ip daddr map @remote fully-random
@@ -180,7 +180,7 @@ func (i instance) forward6() []rule {
 		// oifname @external drop
 		rules = append(rules, newRule("floating IPs are IPv4", oifname(), in(external), verdict(expr.VerdictDrop)))
 	}
-	return rules
+	return append(rules, confine(i.six)...)
 }
 
 // fill fills in the instance's own sets of the IPv4 table.
@@ -193,6 +193,8 @@ func (i instance) fill(t *table, r dataplane.Router) {
 	if i.transit {
 		t.set(transit).elements[deviceKey(dataplane.TransitDevice(r.Transit.ID))] = element{}
 		i.fillAddresses(t, r.FloatingIPs, r.Transit.External, r.Transit.Elsewhere)
+	} else {
+		i.fillFixed(t, r.FloatingIPs)
 	}
 }
 
@@ -220,9 +222,5 @@ func (i instance) fillAddresses(t *table, here []dataplane.FloatingIP, outside [
 			t.set(remote).elements[key] = element{value: addressKey(i.shown)}
 		}
 	}
-	if i.floatingOnly {
-		for _, f := range here {
-			t.set(fixed).elements[addressKey(f.Fixed)] = element{}
-		}
-	}
+	i.fillFixed(t, here)
 }

@@ -133,13 +133,13 @@ func (d difference) twin(set string) setDiff {
 // not all told as floating IPs. In a new table only the shared address is worth telling.
 func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 	kind, prefix, text := dataplane.KindRules, d.want.name+" ", keyText
-	switch d.want.name {
-	case sharedSNAT:
+	switch name := d.want.name; {
+	case name == sharedSNAT:
 		kind, prefix, anew = dataplane.KindSNAT, "", false
-	case external, guarded, hairpin, transit, legs, maxMSS:
-	case inside:
+	case slices.Contains([]string{external, guarded, hairpin, transit, legs, maxMSS, routed}, name), isScope(name):
+	case name == inside:
 		text = subnetText
-	case own, elsewhere, floating, fixed, remote:
+	case slices.Contains([]string{own, elsewhere, floating, fixed, remote}, name):
 		text = addressText
 	default:
 		return nil
