@@ -14,10 +14,10 @@ func delta(want namespace.Change) (c changes, ok bool) {
 	if !i.transit {
 		have, here := renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added)
 		for _, t := range []*table{have, here} {
-			t.sets = append(t.sets, i.fixedSets()...)
+			t.sets = append(t.sets, i.leavingSets()...)
 		}
-		i.fillFixed(have, d.Removed)
-		i.fillFixed(here, d.Added)
+		i.fillLeaving(have, d.Removed)
+		i.fillLeaving(here, d.Added)
 		return changes{compare(have, here)}, true
 	}
 	if !want.KeepsIPv6() {

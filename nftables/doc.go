@@ -27,7 +27,7 @@
 //	scope_0 …     each device in one address scope               ports are in different ones
 //	routed        each internal device in the scope of the       its SNAT is on
 //	              gateway
-//	fixed         fixed address of each floating IP              IPv4 scopes differ and SNAT is off
+//	leaving       fixed address of each floating IP              IPv4 scopes differ and SNAT is off
 //	max_mss       each device → the largest TCP segment for it   the router clamps
 //
 // A packet passes these chains, in this order. The nat chains see the first packet of a connection

@@ -58,7 +58,9 @@ func (i instance) sets() []*set {
 			newSet(legs, device, "internal devices"),
 			newSet(floating, address, "floating IPs, and the gateway of the centre"))
 	}
-	list = append(list, i.fixedSets()...)
+	if i.floatingOnly {
+		list = append(list, newSet(fixed, address, "fixed addresses of floating IPs"))
+	}
 	if i.shown.IsValid() {
 		list = append(list, newMap(remote, address, "address that clients of other instances' floating IPs show without one of their own"))
 	}
@@ -193,9 +195,8 @@ func (i instance) fill(t *table, r dataplane.Router) {
 	if i.transit {
 		t.set(transit).elements[deviceKey(dataplane.TransitDevice(r.Transit.ID))] = element{}
 		i.fillAddresses(t, r.FloatingIPs, r.Transit.External, r.Transit.Elsewhere)
-	} else {
-		i.fillFixed(t, r.FloatingIPs)
 	}
+	i.fillLeaving(t, r.FloatingIPs)
 }
 
 // fillAddresses adds what depends on floating IPs here, on what other instances have outside, and
@@ -222,5 +223,9 @@ func (i instance) fillAddresses(t *table, here []dataplane.FloatingIP, outside [
 			t.set(remote).elements[key] = element{value: addressKey(i.shown)}
 		}
 	}
-	i.fillFixed(t, here)
+	if i.floatingOnly {
+		for _, f := range here {
+			t.set(fixed).elements[addressKey(f.Fixed)] = element{}
+		}
+	}
 }

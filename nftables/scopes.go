@@ -10,9 +10,10 @@ import (
 	"github.com/l3kit/l3kit/dataplane/namespace"
 )
 
-// routed is the set of internal devices in the address scope of the gateway, while SNAT is on.
+// The sets that only routers with address scopes have.
 const (
 	routed      = "routed"
+	leaving     = "leaving"
 	scopePrefix = "scope_" // of the set of each address scope's devices
 )
 
@@ -64,7 +65,7 @@ func (s scopes) sets() []*set {
 		}
 		list = append(list, set)
 	}
-	return list
+	return append(list, s.leavingSets()...)
 }
 
 // pass lets through what keeps its address, before the guard.
@@ -74,7 +75,8 @@ func (s scopes) pass() []rule {
 	}
 	return []rule{
 		// iifname @routed oifname @external meta mark set meta mark | 0x80000 accept
-		newRule("in one address scope hosts keep their address", iifname(), in(routed), oifname(), in(external), setMark(namespace.MarkRouted), verdict(expr.VerdictAccept)),
+		newRule("in one address scope hosts keep their address", iifname(), in(routed), oifname(), in(external), setMark(namespace.MarkRouted),
+			verdict(expr.VerdictAccept)),
 		// iifname @external oifname @routed accept
 		newRule("and are reached by it", iifname(), in(external), oifname(), in(routed), verdict(expr.VerdictAccept)),
 	}
@@ -93,9 +95,9 @@ func (s scopes) confine() []rule {
 		// oifname @external accept
 		rules = append(rules, newRule("what leaves will be translated", oifname(), in(external), verdict(expr.VerdictAccept)))
 	} else {
-		// ct state new oifname @external ip saddr @fixed accept
+		// ct state new oifname @external ip saddr @leaving accept
 		rules = append(rules, newRule("hosts with a floating IP will leave with it", ctBits(expr.CtKeySTATE, expr.CtStateBitNEW, expr.CmpOpNeq),
-			oifname(), in(external), saddr(), in(fixed), verdict(expr.VerdictAccept)))
+			oifname(), in(external), saddr(), in(leaving), verdict(expr.VerdictAccept)))
 	}
 	return append(rules, confine(s.four)...)
 }
@@ -103,8 +105,9 @@ func (s scopes) confine() []rule {
 func confine(list []namespace.Scope) []rule {
 	var rules []rule
 	for n := range list {
+		name := scopeName(n)
 		// iifname @scope_0 oifname != @scope_0 drop
-		rules = append(rules, newRule("nothing leaves an address scope as it is", iifname(), in(scopeName(n)), oifname(), notIn(scopeName(n)), verdict(expr.VerdictDrop)))
+		rules = append(rules, newRule("nothing leaves an address scope as it is", iifname(), in(name), oifname(), notIn(name), verdict(expr.VerdictDrop)))
 	}
 	return rules
 }
@@ -118,23 +121,20 @@ func (s scopes) postrouting() []rule {
 	return []rule{newRule("of the same address scope as the outside", isMarked(namespace.MarkRouted), verdict(expr.VerdictAccept))}
 }
 
-// needsFixed says that the set of fixed addresses is looked into.
-func (i instance) needsFixed() bool { return i.floatingOnly || i.scopes.exempts() }
-
-// fillFixed fills in the set of fixed addresses, if there is one.
-func (i instance) fillFixed(t *table, here []dataplane.FloatingIP) {
-	if !i.needsFixed() {
+// fillLeaving fills in the set of fixed addresses that may leave their scope, if there is one.
+func (i instance) fillLeaving(t *table, here []dataplane.FloatingIP) {
+	if !i.exempts() {
 		return
 	}
 	for _, f := range here {
-		t.set(fixed).elements[addressKey(f.Fixed)] = element{}
+		t.set(leaving).elements[addressKey(f.Fixed)] = element{}
 	}
 }
 
-// fixedSets is the set that [instance.fillFixed] fills in.
-func (i instance) fixedSets() []*set {
-	if !i.needsFixed() {
+// leavingSets is the set that [instance.fillLeaving] fills in.
+func (s scopes) leavingSets() []*set {
+	if !s.exempts() {
 		return nil
 	}
-	return []*set{newSet(fixed, address, "fixed addresses of floating IPs")}
+	return []*set{newSet(leaving, address, "fixed addresses, which leave with their floating IPs")}
 }

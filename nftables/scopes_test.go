@@ -33,6 +33,6 @@ func TestScopes(t *testing.T) {
 	}
 	p, r := newPlace(t), routers()["scoped-without-snat"]
 	p.apply(r)
-	p.script("delete element ip l3kit fixed { 10.0.0.5 }")
-	require.Equal(t, []string{"+ rules fixed 10.0.0.5"}, p.plan(r, nil))
+	p.script("delete element ip l3kit leaving { 10.0.0.5 }")
+	require.Equal(t, []string{"+ rules leaving 10.0.0.5"}, p.plan(r, nil))
 }

@@ -121,7 +121,7 @@ func plural(n int, noun string) string {
 // twin is what changes in the map of floating IPs that has the same keys as a set; then the
 // floating IPs' own steps tell of both.
 func (d difference) twin(set string) setDiff {
-	name, ok := map[string]string{floating: fipDNAT, fixed: fipSNAT}[set]
+	name, ok := map[string]string{floating: fipDNAT, fixed: fipSNAT, leaving: fipSNAT}[set]
 	i := slices.IndexFunc(d.sets, func(s setDiff) bool { return s.want != nil && s.want.name == name })
 	if !ok || i < 0 {
 		return setDiff{}
@@ -139,7 +139,7 @@ func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 	case slices.Contains([]string{external, guarded, hairpin, transit, legs, maxMSS, routed}, name), isScope(name):
 	case name == inside:
 		text = subnetText
-	case slices.Contains([]string{own, elsewhere, floating, fixed, remote}, name):
+	case slices.Contains([]string{own, elsewhere, floating, fixed, remote, leaving}, name):
 		text = addressText
 	default:
 		return nil
