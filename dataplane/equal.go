@@ -91,7 +91,7 @@ func (t *Transit) same(o *Transit) bool {
 
 func (p Port) same(o Port) bool {
 	return p.ID == o.ID && p.Network == o.Network && p.MAC == o.MAC && p.MTU == o.MTU && slices.Equal(p.Addrs, o.Addrs) &&
-		p.Outside == o.Outside && p.Anycast.same(o.Anycast) && p.Advertisement.same(o.Advertisement)
+		p.Outside == o.Outside && p.Scopes == o.Scopes && p.Anycast.same(o.Anycast) && p.Advertisement.same(o.Advertisement)
 }
 
 func (a *Anycast) same(o *Anycast) bool {

@@ -54,6 +54,14 @@ func inventoryOf(r Router) inventory {
 			add(KindRules, "", "", "the gateway is for floating IPs only")
 		}
 	}
+	for _, p := range r.Ports {
+		if p.Scopes != (Scopes{}) {
+			add(KindRules, p.ID, p.Scopes.String(), "address scopes of %s", PortDevice(p.ID))
+		}
+	}
+	if g != nil && g.Scopes != (Scopes{}) {
+		add(KindRules, g.ID, g.Scopes.String(), "address scopes of %s", GatewayDevice(g.ID))
+	}
 	if r.ClampMSS {
 		add(KindRules, "", "", "TCP announces no larger segments than ports take")
 	}

@@ -47,6 +47,7 @@ type modelPort struct {
 	transit   bool
 	mac       MAC
 	mtu       int
+	scopes    Scopes
 	linkLocal bool // it has a link-local address, as whatever speaks IPv6 (RFC 4291 2.1)
 }
 
@@ -140,7 +141,7 @@ func (m *Model) lookup(a netip.Addr, next *fib) (way, bool) {
 }
 
 func (m *Model) addPort(p Port, mp *modelPort) {
-	mp.id, mp.addrs, mp.mac, mp.mtu = p.ID, slices.Clone(p.Addrs), p.MAC, p.MTU
+	mp.id, mp.addrs, mp.mac, mp.mtu, mp.scopes = p.ID, slices.Clone(p.Addrs), p.MAC, p.MTU, p.Scopes
 	m.ports[p.ID] = mp
 	m.ordered = append(m.ordered, mp)
 	for _, a := range p.Addrs {
@@ -303,6 +304,15 @@ func (m *Model) isOwnLinkLocal(a netip.Addr) bool {
 // floating IPs are.
 func (m *Model) isInside(a netip.Addr) bool {
 	return slices.ContainsFunc(m.inside, func(s netip.Prefix) bool { return s.Contains(a) })
+}
+
+// gateway returns the gateway's port, if the router has one.
+func (m *Model) gateway() *modelPort {
+	i := slices.IndexFunc(m.ordered, func(p *modelPort) bool { return p.gateway })
+	if i < 0 {
+		return nil
+	}
+	return m.ordered[i]
 }
 
 // linkOf is the port that has an address's subnet. A link-local address is on the transit.

@@ -319,7 +319,7 @@ func (w *walk) filter(out *modelPort) {
 	switch {
 	case w.metadataLeaves(out):
 		w.end(Dropped, stage, "the metadata proxy answers hosts on the router's own networks only")
-	case w.dst.Is4() && w.in != nil && w.in.gateway && m.guarded && !w.translated: // P9
+	case w.dst.Is4() && w.in != nil && w.in.gateway && m.guarded && !w.translated && !sameScope(w.in, out): // P9
 		w.end(Dropped, stage, "%s is reached from outside by a floating IP or a forwarded port only", w.dst)
 	case w.in != nil && w.in.transit && out.transit && len(m.centre) > 0:
 		w.end(Dropped, stage, "%s came by the transit, and does not return to it", w.dst)
@@ -327,6 +327,8 @@ func (w *walk) filter(out *modelPort) {
 		w.end(Dropped, stage, "%s has no floating IP here, and the gateway is for those only", w.src)
 	case out.gateway && !m.only && w.dst.Is4() && m.elsewhere[w.src]:
 		w.end(Dropped, stage, "%s has its floating IP at another instance", w.src)
+	default:
+		w.confine(out)
 	}
 }
 
@@ -342,7 +344,10 @@ func (w *walk) answer(out *modelPort) {
 	case w.in != nil && w.in.transit && m.isOwn(p.Src):
 		t.OneWay = true
 		w.step(stage, "to %s, which this instance has too, it would end here", p.Src)
-	case w.in != nil && p.Src.Is4() && t.Dst == p.Dst && m.guarded && m.leadsOutside(p.Src): // by nothing would its source change
+	case w.confinesAnswer(out):
+		t.OneWay = true
+		w.step(stage, "to %s it would leave its address scope", p.Src)
+	case w.in != nil && p.Src.Is4() && t.Dst == p.Dst && m.guarded && m.leadsOutside(p.Src) && !sameScope(m.gateway(), out): // by nothing would its source change
 		t.OneWay = true
 		w.step(stage, "to %s it would leave by the gateway, and from %s untranslated: dropped while SNAT is on", p.Src, p.Dst)
 	}
@@ -374,6 +379,8 @@ func (w *walk) translateSrc(out *modelPort) {
 	case out.gateway && hasFIP:
 		w.src = fip
 		w.step(stage, "%s leaves as its floating IP %s", from, fip)
+	case out.gateway && m.shared.IsValid() && sameScope(w.in, out):
+		w.step("filter", "%s keeps its address: %s and %s are in %s", from, w.in, out, scopeText(out, from))
 	case out.gateway && m.shared.IsValid():
 		w.src = m.shared
 		w.step(stage, "%s has no floating IP and leaves as the gateway address %s", from, m.shared)

@@ -44,6 +44,9 @@ type Port struct {
 	// anycast port here: workloads do not take it for their gateway. The centre of a distributed
 	// router has such ports, as an edge may run beside it.
 	Outside bool `json:"outside,omitempty"`
+	// Scopes are the address scopes of what is behind the port. An instance of a distributed router
+	// has none.
+	Scopes Scopes `json:"scopes,omitzero"`
 	// Advertisement makes hosts on the link configure themselves for IPv6. Nil: they are told
 	// nothing.
 	Advertisement *Advertisement `json:"advertisement,omitempty"`
@@ -100,7 +103,8 @@ type Gateway struct {
 	OnLink []netip.Prefix `json:"on_link,omitempty"`
 	// SNAT lets hosts without a floating IP reach the external network from the gateway's first
 	// IPv4 address, keeps the external network from opening connections to internal addresses, and
-	// drops what would leave with one.
+	// drops what would leave with one. Ports in the gateway's address scope are not concerned; see
+	// [Scopes].
 	SNAT bool `json:"snat"`
 	// FloatingIPsOnly makes the gateway that of the floating IPs, and of nothing else: it has no
 	// address of its own, and drops what is not from one of them, or to one. NextHops and OnLink

@@ -62,6 +62,7 @@ func (r Router) Validate() error {
 	c.floatingIPs(&r)
 	c.portForwardings(&r)
 	c.limits(&r)
+	c.scopes(&r)
 	return c.err()
 }
 

@@ -80,6 +80,17 @@
 // Shared addresses get fully random ports, so that two clients that connect at once do not choose
 // the same; a floating IP stands for one host, which keeps its ports.
 //
+// # Address scopes
+//
+// Where ports are in different address scopes of a family, l3kit-FORWARD ends in l3kit-scopes, which
+// leads from the device that a packet comes by to a chain for its scope, such as l3kit-scope-0; that
+// drops what leaves by a device of another. Of IPv4 only packets that no connection was accepted for
+// come so far, and not what a floating IP or a forwarded port let in. l3kit-scopes lets out what SNAT
+// will translate, or without SNAT what is from fixed addresses, which l3kit-fix marks. l3kit-routed
+// marks what passes between the gateway and internal devices in its scope with
+// [namespace.MarkRouted]: it passes before the guard, and keeps its address, unless it has a floating
+// IP.
+//
 // # Instances of distributed routers
 //
 // An instance has more chains and rules. What comes by the transit is never spoofed, and hairpins

@@ -67,7 +67,7 @@ func parseMember(chain string, r rule) (a netip.Addr, ok bool) {
 		return a, false
 	}
 	switch root := rootOf(chain); {
-	case root == byFixed && action == markFloatingIP, root == byAway && (action == "-j DROP" || action == "-g "+byEdge):
+	case root == byFixed && (action == markFloatingIP || action == markRouted), root == byAway && (action == "-j DROP" || action == "-g "+byEdge):
 		match, ok = strings.CutPrefix(match, "-s ")
 	case root == byForward && strings.HasPrefix(action, "-g "+prefix), root == byEdge && (action == markToCentre || action == "-g "+asShown):
 		match, ok = strings.CutPrefix(match, "-d ")

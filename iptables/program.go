@@ -57,10 +57,12 @@ type instance struct {
 	// shown is the address that others show to floating IPs of other instances; zero if no rule of
 	// its own is needed for that.
 	shown netip.Addr
+	scopes
 }
 
 func instanceOf(r dataplane.Router) (i instance) {
 	i.limited = len(r.Limits) > 0
+	i.scopes = scopesOf(r)
 	if t := r.Transit; t != nil {
 		i.transit, i.edge = dataplane.TransitDevice(t.ID), len(t.Centre) > 0
 	}
@@ -143,6 +145,7 @@ func render(r dataplane.Router, random string) ruleset {
 	}
 	i.addLimits(rs)
 	addClamp(rs, r)
+	i.pass(rs, i.gateway)
 	established := "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
 	add := rs.add
 	if !r.Gateway.Guarded() {
@@ -167,7 +170,9 @@ func render(r dataplane.Router, random string) ruleset {
 			add(filter, forward, "-i "+dev+" -m conntrack ! --ctstate DNAT -j DROP")
 		}
 		add(filter, forward, "! -i "+dev+" -m conntrack --ctstate DNAT -j MARK --set-xmark "+hairpinMark)
-		add(nat, postrouting, "-o "+dev+" -j "+bySrc)
+		if len(i.routed) == 0 {
+			add(nat, postrouting, "-o "+dev+" -j "+bySrc)
+		}
 		if a := g.SNATAddr(); a.IsValid() {
 			add(nat, postrouting, "-o "+dev+" -j SNAT --to-source "+a.String()+random)
 		}
@@ -181,6 +186,7 @@ func render(r dataplane.Router, random string) ruleset {
 			}
 		}
 	}
+	i.confine(rs, i.gateway)
 	add(filter, refuse, "-p tcp -j REJECT --reject-with tcp-reset")
 	add(filter, refuse, "-j REJECT --reject-with icmp-port-unreachable")
 	add(filter6, refuse, "-j REJECT --reject-with icmp6-port-unreachable")

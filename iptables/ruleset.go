@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/l3kit/l3kit/dataplane"
@@ -114,7 +115,19 @@ func (rs ruleset) guards() bool {
 			return true
 		}
 	}
-	return false
+	return rs.confines()
+}
+
+// confines says whether the ruleset has address scopes.
+func (rs ruleset) confines() bool { return len(rs.chain(filter, byScope)) > 0 }
+
+// translates says whether hosts without a floating IP leave with a shared address.
+func (rs ruleset) translates() bool {
+	c := chainDiff{table: nat, name: postrouting}
+	return slices.ContainsFunc(rs.chain(nat, postrouting), func(r rule) bool {
+		_, _, ok := parseShared(c, r)
+		return ok
+	})
 }
 
 // among is that part of the ruleset which consists of the chains of others.

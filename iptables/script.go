@@ -15,6 +15,9 @@ import (
 // that is given up goes last. What only counts comes before what translates: a script for floating
 // IPs that stops has changed nothing yet. In the tables of IPv6 any order will do.
 //
+// Where address scopes are confined, SNAT is there before the guard lets packets out that it is to
+// translate.
+//
 // Where the mangle table leads packets of fixed addresses out by a gateway for floating IPs, it
 // stops before their translation ends, and begins when it is there: the first packet of a
 // connection passes no guard behind the translation.
@@ -38,7 +41,8 @@ func (d difference) sections() []section {
 	if slices.ContainsFunc(d.chains, chainDiff.steers) {
 		order, before = []string{nat, mangle}, d.unsteer()
 	}
-	if d.want.guards() {
+	comesLater := d.have.confines() && !d.have.translates() && d.want.translates()
+	if d.want.guards() && !comesLater {
 		order = slices.Insert(order, 0, filter)
 	} else {
 		order = append(order, filter)

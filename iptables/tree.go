@@ -99,6 +99,8 @@ func trees(i instance) []tree {
 		list = append(list, limitTrees()...)
 	}
 	switch {
+	case i.exempts():
+		list = append(list, tree{filter, byFixed, "-s", here, fixed, do(markRouted)})
 	case i.floatingOnly:
 		list = append(list, tree{mangle, byFixed, "-s", here, fixed, do(markFloatingIP)})
 	case i.transit != "" && i.gateway != "":

@@ -13,6 +13,11 @@ func delta(want namespace.Change) (c changes, ok bool) {
 	d, i := want.Since, instanceOf(want.Want)
 	if !i.transit {
 		have, here := renderTranslation(d.Removed, d.Forwardings.Removed), renderTranslation(d.Added, d.Forwardings.Added)
+		for _, t := range []*table{have, here} {
+			t.sets = append(t.sets, i.leavingSets()...)
+		}
+		i.fillLeaving(have, d.Removed)
+		i.fillLeaving(here, d.Added)
 		ok := limitDelta(have, here, want.Want.Limits, d.Limits.Removed, d.Limits.Added)
 		return changes{compare(have, here)}, ok
 	}

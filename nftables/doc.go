@@ -24,6 +24,10 @@
 //	shared_snat   the gateway's device → its IPv4 address        its SNAT is on
 //	hairpin       each internal device → that address            the gateway has an IPv4 address
 //	own           each IPv6 address of the router, link-local ones too
+//	scope_0 …     each device in one address scope               ports are in different ones
+//	routed        each internal device in the scope of the       its SNAT is on
+//	              gateway
+//	leaving       fixed address of each floating IP              IPv4 scopes differ and SNAT is off
 //	limit_in      external address, with a limiter               some address is limited
 //	limit_out     external address, with a limiter               some address is limited
 //	max_mss       each device → the largest TCP segment for it   the router clamps
@@ -74,6 +78,15 @@
 // packet costs does not depend on their number. The kernel lets pass a second's worth of the rate, and
 // the limiter's burst on top of that, before it drops anything: a smaller burst is not possible.
 // Dropping makes TCP keep to the rate: it loses no more than it would in a queue, and nothing waits.
+//
+// # Address scopes
+//
+// Where ports are in different address scopes of a family, the forward chain ends in a rule for each
+// scope, which drops what would leave it. Of IPv4 only packets that no connection was accepted for
+// come so far; what a floating IP or a forwarded port let in passes, and what will be translated on
+// the way out. Internal devices in the scope of the gateway are in the set routed while SNAT is on:
+// what passes between the two is let through before the guard, marked with [namespace.MarkRouted],
+// and keeps its address, unless it has a floating IP.
 //
 // # Instances of distributed routers
 //

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -182,6 +182,9 @@ func TestForeignTable(t *testing.T) {
 	require.ErrorIs(t, err, dataplane.ErrForeign)
 }
 
+// numbered is an address scope's set.
+var numbered = regexp.MustCompile(`@scope_\d+`)
+
 // nft's text beside each rule in program.go is what the kernel was told: see testdata. Here: every
 // chain and set of it is documented.
 func TestDocumented(t *testing.T) {
@@ -201,11 +204,14 @@ func TestDocumented(t *testing.T) {
 	require.NoError(t, err)
 	instances, err := os.ReadFile("instance.go")
 	require.NoError(t, err)
-	clamping, err := os.ReadFile("clamping.go")
-	require.NoError(t, err)
-	source = slices.Concat(source, instances, clamping)
+	source = append(source, instances...)
+	for _, name := range []string{"clamping.go", "scopes.go"} {
+		more, err := os.ReadFile(name)
+		require.NoError(t, err)
+		source = append(source, more...)
+	}
 	var listings []byte
-	for _, name := range []string{"dual-stack", "edge", "centre", "centre-without-snat", "clamped"} {
+	for _, name := range []string{"dual-stack", "edge", "centre", "centre-without-snat", "clamped", "scoped", "scoped-without-snat"} {
 		listing, err := os.ReadFile(filepath.Join("testdata", name+".nft"))
 		require.NoError(t, err)
 		listings = append(listings, listing...)
@@ -214,6 +220,7 @@ func TestDocumented(t *testing.T) {
 		if text, _, ok := strings.Cut(strings.TrimSpace(line), ` comment "`); ok && text != "" {
 			text = strings.ReplaceAll(text, " != 0x00000000", " != 0")
 			text = strings.ReplaceAll(text, "0x000", "0x")
+			text = numbered.ReplaceAllString(text, "@scope_0")
 			text = strings.ReplaceAll(text, "@nh,192,32 & 0xffc00000 == 0xfe800000", "ip6 daddr fe80::/10")
 			require.Contains(t, string(source), "// "+text+"\n")
 		}

@@ -31,6 +31,7 @@ type instance struct {
 	// shown is the address that others show to floating IPs of other instances; zero if no rule of
 	// its own is needed for that.
 	shown netip.Addr
+	scopes
 }
 
 func instanceOf(r dataplane.Router) instance {
@@ -39,6 +40,7 @@ func instanceOf(r dataplane.Router) instance {
 		transit:        r.Transit != nil,
 		edge:           r.Transit != nil && len(r.Transit.Centre) > 0,
 		floatingOnly:   r.Gateway != nil && r.Gateway.FloatingIPsOnly,
+		scopes:         scopesOf(r),
 	}
 	if i.transit && !i.edge && !r.Gateway.SNATAddr().IsValid() {
 		i.shown = r.Gateway.HairpinAddr()
@@ -65,7 +67,7 @@ func (i instance) sets() []*set {
 	if i.shown.IsValid() {
 		list = append(list, newMap(remote, address, "address that clients of other instances' floating IPs show without one of their own"))
 	}
-	return list
+	return append(list, i.scopes.sets()...)
 }
 
 func (i instance) ingress() []rule {
@@ -119,7 +121,7 @@ func (i instance) prerouting() []rule {
 
 // forward is what instances drop before anything is let through.
 func (i instance) forward() []rule {
-	var rules []rule
+	rules := i.pass()
 	if i.edge {
 		// iifname @transit oifname @transit drop
 		rules = append(rules, newRule("would come back for ever", iifname(), in(transit), oifname(), in(transit), verdict(expr.VerdictDrop)))
@@ -138,7 +140,7 @@ func (i instance) forward() []rule {
 // postrouting translates what leaves by the gateway and has no floating IP here.
 func (i instance) postrouting() []rule {
 	if !i.shown.IsValid() {
-		return nil
+		return i.scopes.postrouting()
 	}
 	return []rule{
 		// oifname @external snat to ip daddr map @remote fully-random
@@ -183,7 +185,7 @@ func (i instance) forward6() []rule {
 		// oifname @external drop
 		rules = append(rules, newRule("floating IPs are IPv4", oifname(), in(external), verdict(expr.VerdictDrop)))
 	}
-	return rules
+	return append(rules, confine(i.six)...)
 }
 
 // fill fills in the instance's own sets of the IPv4 table.
@@ -197,6 +199,7 @@ func (i instance) fill(t *table, r dataplane.Router) {
 		t.set(transit).elements[deviceKey(dataplane.TransitDevice(r.Transit.ID))] = element{}
 		i.fillAddresses(t, r.FloatingIPs, r.Transit.External, r.Transit.Elsewhere)
 	}
+	i.fillLeaving(t, r.FloatingIPs)
 }
 
 // fillAddresses adds what depends on floating IPs here, on what other instances have outside, and

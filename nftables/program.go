@@ -106,7 +106,7 @@ func program(i instance) *table {
 				// iifname != @external ct status dnat meta mark set meta mark | 0x10000
 				newRule("floating IP reached from inside", iifname(), notIn(external), ctBits(expr.CtKeySTATUS, ipsDstNAT, expr.CmpOpNeq),
 					setMark(hairpinMark)),
-			})},
+			}, i.confine())},
 			{"postrouting", hook{"nat", unix.NF_INET_POST_ROUTING, 100, accept}, slices.Concat([]rule{
 				// oifname @external snat to ip saddr map @fip_snat
 				newRule("fixed address to floating IP", oifname(), in(external), saddr(), mapped(fipSNAT), snat(false)),
@@ -151,6 +151,7 @@ func program6(i instance) *table {
 	if i.transit {
 		t.sets = append(t.sets, newSet(transit, device, "device of the transit"))
 	}
+	t.sets = append(t.sets, scopeSets(i.six)...)
 	return t
 }
 

@@ -122,7 +122,7 @@ func plural(n int, noun string) string {
 // twin is what changes in the map of floating IPs that has the same keys as a set; then the
 // floating IPs' own steps tell of both.
 func (d difference) twin(set string) setDiff {
-	name, ok := map[string]string{floating: fipDNAT, fixed: fipSNAT}[set]
+	name, ok := map[string]string{floating: fipDNAT, fixed: fipSNAT, leaving: fipSNAT}[set]
 	i := slices.IndexFunc(d.sets, func(s setDiff) bool { return s.want != nil && s.want.name == name })
 	if !ok || i < 0 {
 		return setDiff{}
@@ -134,13 +134,13 @@ func (d difference) twin(set string) setDiff {
 // not all told as floating IPs. In a new table only the shared address is worth telling.
 func (d setDiff) memberSteps(anew bool, twin setDiff) []dataplane.Step {
 	kind, prefix, text := dataplane.KindRules, d.want.name+" ", keyText
-	switch d.want.name {
-	case sharedSNAT:
+	switch name := d.want.name; {
+	case name == sharedSNAT:
 		kind, prefix, anew = dataplane.KindSNAT, "", false
-	case external, guarded, hairpin, transit, legs, maxMSS:
-	case inside:
+	case slices.Contains([]string{external, guarded, hairpin, transit, legs, maxMSS, routed}, name), isScope(name):
+	case name == inside:
 		text = subnetText
-	case own, elsewhere, floating, fixed, remote:
+	case slices.Contains([]string{own, elsewhere, floating, fixed, remote, leaving}, name):
 		text = addressText
 	default:
 		return nil

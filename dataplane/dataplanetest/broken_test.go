@@ -250,7 +250,7 @@ func fipOf(r dataplane.Router, fixed netip.Addr) netip.Addr {
 }
 
 func defects() []defect {
-	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects(), instanceDefects(), advertisementDefects(), metadataDefects(), clampingDefects())
+	return slices.Concat(packetDefects(), changeDefects(), methodDefects(), watchDefects(), ownerDefects(), counterDefects(), readyDefects(), stepDefects(), instanceDefects(), advertisementDefects(), metadataDefects(), clampingDefects(), scopeDefects())
 }
 
 func packetDefects() []defect {

@@ -38,6 +38,8 @@ var (
 
 	former = talk{"out to an address that is nobody's floating IP yet", "db1", netip.Addr{}, fip3, gatewayAddr, 0}
 
+	ownScope = talk{"out in one address scope", "fw", behindAddr, outsideAddr, behindAddr, 0}
+
 	// With SNAT off.
 	own    = talk{"out by the own address", "db1", netip.Addr{}, outsideAddr, db1Addr, 0}
 	routed = talk{"routed from the outside", "outside", netip.Addr{}, db1Addr, outsideAddr, 0}
@@ -87,6 +89,16 @@ func changes() []change {
 			then: []probe{
 				{from: "db1", to: outsideAddr, at: "outside", sees: fip3},
 				{from: "outside", to: fip3, at: "db1", sees: outsideAddr, as: db1Addr},
+			},
+		}, {
+			name: "address-scope-changed", from: with(scopedRouter(), unbound(fip3)), to: with(scopedRouter(), unbound(fip3), scope(1, "green", "blue")),
+			survive: []talk{in1, out1, in2, out2, shared1, hairpin1, six},
+			end:     []talk{east, ownScope},
+			then: []probe{
+				{from: "web1", to: app1Addr, near: "app1"},
+				{from: "db1", to: app1Addr, at: "app1", sees: db1Addr},
+				{from: "web1", to: app1Addr6, at: "app1", sees: web1Addr6},
+				{from: "fw", src: behindAddr, to: outsideAddr, at: "outside", sees: gatewayAddr},
 			},
 		}, {
 			// To those inside, the address is the floating IP's from then on, whoever else has it

@@ -8,6 +8,6 @@ func clauses() []clause {
 		translationClauses(), forwardingClauses(), limitClauses(), filteringClauses(), routingClauses(), errorClauses(),
 		changeClauses(), restartClauses(), leakClauses(), counterClauses(),
 		readinessClauses(), convergenceClauses(), lifecycleClauses(), damageClauses(), watchClauses(), ownerClauses(), stepClauses(),
-		edgeClauses(), centreClauses(), instanceClauses(), advertisementClauses(), metadataClauses(), clampingClauses(),
+		edgeClauses(), centreClauses(), instanceClauses(), advertisementClauses(), metadataClauses(), clampingClauses(), scopeClauses(),
 	)
 }

@@ -40,6 +40,8 @@ func states() []state {
 		{"SNAT off, other forwardings", with(base, snat(false), unforward(""), forward("8080", web1Addr, "7000"),
 			forwardOf(gatewayAddr, "8080-8089", web2Addr, "9080-9089"), forwardOf(fip3, "7000", web1Addr, "7000"))},
 		{"clamped, and an MTU", with(base, clamps(true), webPort(func(p *dataplane.Port) { p.MTU = 1400 }))},
+		{"address scopes", scopedRouter()},
+		{"address scopes, SNAT off", with(scopedRouter(), snat(false))},
 		{"floating IPs swapped", with(base, unbound(fip1), unbound(fip2), floating(fip1, app1Addr), floating(fip2, web1Addr))},
 		{"many floating IPs, and that of forwardings among them", with(base, many, unforward(""), floating(forwardAddr, web2Addr))},
 		{"gateway without internal ports", with(base, without("web"), without("app"), without("db"), func(r *dataplane.Router) {

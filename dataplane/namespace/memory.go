@@ -423,7 +423,7 @@ func sameTransit(a, b *dataplane.Transit) bool {
 // samePort leaves out the neighbours.
 func samePort(a, b dataplane.Port) bool {
 	return a.ID == b.ID && a.Network == b.Network && a.MAC == b.MAC && a.MTU == b.MTU && slices.Equal(a.Addrs, b.Addrs) &&
-		a.Outside == b.Outside && (a.Anycast == nil) == (b.Anycast == nil) && a.Advertisement.Equal(b.Advertisement)
+		a.Outside == b.Outside && a.Scopes == b.Scopes && (a.Anycast == nil) == (b.Anycast == nil) && a.Advertisement.Equal(b.Advertisement)
 }
 
 // withIndexes completes links as wanted by the indexes that the kernel gave them.

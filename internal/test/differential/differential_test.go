@@ -42,7 +42,10 @@ func TestBackendsDoAsTheModelSays(t *testing.T) {
 	setChecks(t, 25)
 	stayOnOneCPU(t)
 	sites := openSites(t)
-	rapid.Check(t, func(rt *rapid.T) { compare(rt, sites, drawScenario(rt)) })
+	rapid.Check(t, func(rt *rapid.T) {
+		draw := rapid.SampledFrom([]func(*rapid.T) scenario{drawScenario, drawScopedScenario}).Draw(rt, "kind of router")
+		compare(rt, sites, draw(rt))
+	})
 }
 
 // TestNightly is the same for as long as L3KIT_FUZZTIME says, such as 10m. make fuzz runs it.
@@ -60,8 +63,11 @@ func TestNightly(t *testing.T) {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
 			stayOnOneCPU(t)
 			draw := drawScenario
-			if round%3 == 0 {
+			switch round % 3 {
+			case 0:
 				draw = drawInstanceScenario
+			case 1:
+				draw = drawScopedScenario
 			}
 			rapid.Check(t, func(rt *rapid.T) {
 				c := draw(rt)

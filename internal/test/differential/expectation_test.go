@@ -19,7 +19,7 @@ type expectation struct {
 }
 
 func expect(r dataplane.Router, p trial) expectation {
-	e := expectation{trial: p, router: r, model: dataplane.NewModel(r), bare: dataplane.NewModel(bare(r))}
+	e := expectation{trial: p, router: r, model: dataplane.NewModel(r), bare: dataplane.NewModel(bare(unconfined4(r)))}
 	if isEdge(r) {
 		e.bare, e.outward = dataplane.NewModel(plain(r)), dataplane.NewModel(outward(r))
 	}
@@ -66,7 +66,8 @@ func (e expectation) strayPaths() []dataplane.Trace {
 	for i, t := range paths {
 		paths[i].Answered = false
 		guarded := e.router.Gateway != nil && e.router.Gateway.SNAT && e.Dst.Is4()
-		if guarded && t.Verdict == dataplane.Forwarded && (e.In == gatewayID || t.Out == gatewayID) {
+		guarded = guarded && (e.In == gatewayID || t.Out == gatewayID) && !e.shares(e.In, t.Out)
+		if t.Verdict == dataplane.Forwarded && (guarded || e.leaves(t.Out)) {
 			paths[i] = dataplane.Trace{Packet: t.Packet, Verdict: dataplane.Dropped}
 		}
 	}

@@ -257,7 +257,8 @@ func (e expectation) isInside(a netip.Addr) bool {
 
 // untranslated says that an answer would leave by the gateway as it is, while SNAT is on (P19).
 func (e expectation) untranslated(t, home dataplane.Trace) bool {
-	return e.Dst.Is4() && e.router.Gateway != nil && e.router.Gateway.SNAT && home.Out == gatewayID && t.Dst == t.Packet.Dst
+	return e.Dst.Is4() && e.router.Gateway != nil && e.router.Gateway.SNAT && home.Out == gatewayID && t.Dst == t.Packet.Dst &&
+		!e.shares(t.Out, home.Out)
 }
 
 // judgeReturn compares what came back to the sender by one of the ways that lead home.

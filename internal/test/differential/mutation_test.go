@@ -78,6 +78,9 @@ func TestMutationsAreCaught(t *testing.T) {
 	for _, m := range slices.Concat(mutations, clampingMutations) {
 		t.Run(m.name, func(t *testing.T) { s.catch(t, m, drawScenario) })
 	}
+	for _, m := range scopeMutations {
+		t.Run(m.name, func(t *testing.T) { s.catch(t, m, drawScopedScenario) })
+	}
 }
 
 // catch fails the test unless the mistake is seen.

@@ -58,6 +58,16 @@ func Without(r dataplane.Router, change func(*dataplane.Router)) dataplane.Route
 	return r
 }
 
+// Scoped is a router with its first port in the address scope of the gateway, and the second in
+// none.
+func Scoped(r dataplane.Router) dataplane.Router {
+	return Without(r, func(r *dataplane.Router) {
+		r.Gateway.Scopes = dataplane.Scopes{IPv4: "red", IPv6: "blue"}
+		r.Ports[0].Scopes = dataplane.Scopes{IPv4: "red", IPv6: "green"}
+		r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00:1::1/64"))
+	})
+}
+
 // Routers are states that any other must lead to and come from, by their names. All but the smaller
 // ones have the floating IPs.
 func Routers(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
@@ -86,7 +96,9 @@ func Routers(fips ...dataplane.FloatingIP) map[string]dataplane.Router {
 			r.Ports[0].MTU, r.Gateway.MTU = 1400, 9000
 			r.Ports[0].Addrs = append(slices.Clone(r.Ports[0].Addrs), netip.MustParsePrefix("fd00:1::1/64"))
 		}),
-		"moved": Without(Forwarding(fips...), func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
+		"scoped":              Scoped(full),
+		"scoped-without-snat": Without(Scoped(full), func(r *dataplane.Router) { r.Gateway.SNAT = false }),
+		"moved":               Without(Forwarding(fips...), func(r *dataplane.Router) { r.FloatingIPs[0].Fixed = Addr("10.0.9.9") }),
 		"swapped": Without(full, func(r *dataplane.Router) {
 			f := r.FloatingIPs
 			f[0].Fixed, f[1].Fixed = f[1].Fixed, f[0].Fixed
