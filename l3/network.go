@@ -17,6 +17,7 @@ type Network struct {
 	AvailabilityZones   []string  `json:"availability_zones"`
 	AZHints             []string  `json:"availability_zone_hints"`
 	PortSecurityEnabled bool      `json:"port_security_enabled"`
+	QoSPolicyID         string    `json:"qos_policy_id"`
 
 	Subnets []string `json:"-"` // IDs, sorted; follows from the subnets
 }
@@ -42,6 +43,7 @@ type NetworkSpec struct {
 	Segments            *[]Segment
 	AZHints             *[]string
 	PortSecurityEnabled *bool
+	QoSPolicyID         *string   // empty: none
 	Tags                *[]string // at creation
 }
 

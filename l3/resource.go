@@ -37,6 +37,8 @@ const (
 	KindSecurityGroup     Kind = "security_groups"
 	KindSecurityGroupRule Kind = "security_group_rules"
 	KindRBACPolicy        Kind = "rbac_policies"
+	KindQoSPolicy         Kind = "policies"
+	KindQoSRule           Kind = "qos_rules"
 	KindAgent             Kind = "agents"
 )
 

@@ -50,6 +50,8 @@ type Tx interface {
 	SecurityGroups() Table[SecurityGroup]
 	SecurityGroupRules() Table[SecurityGroupRule]
 	RBACPolicies() Table[RBACPolicy]
+	QoSPolicies() Table[QoSPolicy]
+	QoSRules() Table[QoSRule]
 	Agents() Table[Agent]
 	Departures() Table[Departure]
 	Orphans() Table[Orphan]

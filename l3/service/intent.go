@@ -13,13 +13,14 @@ import (
 // Intent is a router with everything that matters to its host. Networks and subnets are by their
 // IDs, and may be more than the router's.
 type Intent struct {
-	Router          l3.Router             `json:"router"`
-	Ports           []l3.Port             `json:"ports"` // that the router owns, its gateway's too
-	Networks        map[string]l3.Network `json:"networks"`
-	Subnets         map[string]l3.Subnet  `json:"subnets"`
-	FloatingIPs     []l3.FloatingIP       `json:"floating_ips"` // bound through the router, or forwarding
-	PortForwardings []l3.PortForwarding   `json:"port_forwardings,omitempty"`
-	Spread          *Spread               `json:"spread,omitempty"` // of a distributed router
+	Router          l3.Router               `json:"router"`
+	Ports           []l3.Port               `json:"ports"` // that the router owns, its gateway's too
+	Networks        map[string]l3.Network   `json:"networks"`
+	Subnets         map[string]l3.Subnet    `json:"subnets"`
+	FloatingIPs     []l3.FloatingIP         `json:"floating_ips"` // bound through the router, or forwarding
+	PortForwardings []l3.PortForwarding     `json:"port_forwardings,omitempty"`
+	QoS             map[string][]l3.QoSRule `json:"qos,omitempty"`    // by policy
+	Spread          *Spread                 `json:"spread,omitempty"` // of a distributed router
 }
 
 // chunk bounds how many values one query asks for: databases limit the parameters of a statement.

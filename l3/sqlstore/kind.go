@@ -29,6 +29,8 @@ type kinds struct {
 	securityGroups     *resource[l3.SecurityGroup]
 	securityGroupRules *resource[l3.SecurityGroupRule]
 	rbacPolicies       *resource[l3.RBACPolicy]
+	qosPolicies        *resource[l3.QoSPolicy]
+	qosRules           *resource[l3.QoSRule]
 	agents             *resource[l3.Agent]
 	departures         *resource[l3.Departure]
 	orphans            *resource[l3.Orphan]
@@ -47,6 +49,8 @@ func newKinds(d dialect) *kinds {
 		securityGroups:     withMeta[l3.SecurityGroup](d, l3.KindSecurityGroup),
 		securityGroupRules: withMeta[l3.SecurityGroupRule](d, l3.KindSecurityGroupRule),
 		rbacPolicies:       withMeta[l3.RBACPolicy](d, l3.KindRBACPolicy),
+		qosPolicies:        withMeta[l3.QoSPolicy](d, "qos_policies"),
+		qosRules:           withMeta[l3.QoSRule](d, l3.KindQoSRule),
 		agents:             newResource(d, l3.KindAgent, func(r *l3.Agent) string { return r.ID }),
 		departures:         newResource(d, "departures", func(r *l3.Departure) string { return r.ID }),
 		orphans:            newResource(d, "orphans", func(r *l3.Orphan) string { return r.ID }),
