@@ -6,5 +6,7 @@ CREATE TABLE qos_policies (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NO
 CREATE INDEX qos_policies_project ON qos_policies ((COALESCE(doc ->> 'project_id', '') COLLATE "C"));
 CREATE TABLE qos_rules (id TEXT COLLATE "C" PRIMARY KEY NOT NULL, doc JSON NOT NULL);
 CREATE UNIQUE INDEX qos_rules_type ON qos_rules ((COALESCE(doc ->> 'qos_policy_id', '') COLLATE "C"), (COALESCE(doc ->> 'type', '') COLLATE "C"), (COALESCE(doc ->> 'direction', '') COLLATE "C"));
+CREATE INDEX floatingips_qos ON floatingips ((COALESCE(doc ->> 'qos_policy_id', '') COLLATE "C"));
+CREATE INDEX networks_qos ON networks ((COALESCE(doc ->> 'qos_policy_id', '') COLLATE "C"));
 
 -- +goose StatementEnd

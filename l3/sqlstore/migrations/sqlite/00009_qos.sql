@@ -6,5 +6,7 @@ CREATE TABLE qos_policies (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
 CREATE INDEX qos_policies_project ON qos_policies (COALESCE(doc ->> '$."project_id"', ''));
 CREATE TABLE qos_rules (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL);
 CREATE UNIQUE INDEX qos_rules_type ON qos_rules (COALESCE(doc ->> '$."qos_policy_id"', ''), COALESCE(doc ->> '$."type"', ''), COALESCE(doc ->> '$."direction"', ''));
+CREATE INDEX floatingips_qos ON floatingips (COALESCE(doc ->> '$."qos_policy_id"', ''));
+CREATE INDEX networks_qos ON networks (COALESCE(doc ->> '$."qos_policy_id"', ''));
 
 -- +goose StatementEnd
