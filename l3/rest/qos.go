@@ -107,7 +107,7 @@ func qosRuleTable(t l3.QoSRuleType) table[l3.QoSRule, l3.QoSRuleSpec] {
 	return table[R, S]{
 		id,
 		field[R, S]("MinKbps", rate, given|needed|found).storedOnly("no bandwidth is reserved"),
-		field[R, S]("Direction", direction, given|found),
+		field[R, S]("Direction", direction, given|found).storedOnly("no bandwidth is reserved"),
 	}
 }
 
@@ -134,18 +134,19 @@ func (a *api) qosRuleTypes() {
 	type R = struct {
 		Type l3.QoSRuleType `json:"type"`
 	}
+	const rule = "get_rule_type"
 	t := table[R, any]{field[R, any]("Type", word[l3.QoSRuleType](label), filtered)}
 	serve(a, collection[R, any]{path: "qos/rule-types", one: "rule_type", many: "rule_types", table: t,
-		list: func(_ context.Context, _ l3.Caller, q l3.Query) (list []R, err error) {
+		list: func(_ context.Context, who l3.Caller, q l3.Query) (list []R, err error) {
 			for _, t := range l3.QoSRuleTypes() {
-				if !slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, any(string(t))) }) {
+				if a.service.Allows(who, rule, l3.RelationOwner) && !slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, any(string(t))) }) {
 					list = append(list, R{t})
 				}
 			}
 			return list, nil
 		},
-		get: func(_ context.Context, _ l3.Caller, name string) (R, error) {
-			if !slices.Contains(l3.QoSRuleTypes(), l3.QoSRuleType(name)) {
+		get: func(_ context.Context, who l3.Caller, name string) (R, error) {
+			if !a.service.Allows(who, rule, l3.RelationOwner) || !slices.Contains(l3.QoSRuleTypes(), l3.QoSRuleType(name)) {
 				return R{}, &l3.Error{Kind: l3.ErrNotFound, Name: "QosRuleTypeNotFound", Message: "QoS rule type " + show(name) + " could not be found."}
 			}
 			return R{l3.QoSRuleType(name)}, nil
