@@ -16,10 +16,17 @@ func (in Intent) limit(r *dataplane.Router) {
 	if len(in.QoS) == 0 || r.Gateway == nil {
 		return
 	}
+	answers := map[netip.Addr]bool{}
+	for _, f := range r.FloatingIPs {
+		answers[f.Addr] = true
+	}
+	for _, f := range r.PortForwardings {
+		answers[f.Addr] = true
+	}
 	external := in.Networks[r.Gateway.Network.ID].QoSPolicyID
 	add := func(a netip.Addr, own string) {
 		l := limitOf(in.QoS[cmp.Or(own, external)])
-		if l.Addr = a; (!l.Egress.IsZero() || !l.Ingress.IsZero()) && r.Answers(a) {
+		if l.Addr = a; answers[a] && (!l.Egress.IsZero() || !l.Ingress.IsZero()) {
 			r.Limits = append(r.Limits, l)
 		}
 	}
@@ -28,6 +35,7 @@ func (in Intent) limit(r *dataplane.Router) {
 	}
 	for _, a := range r.Gateway.Addrs {
 		if g := in.Router.Gateway; g != nil && a.Addr().Is4() {
+			answers[a.Addr()] = true
 			add(a.Addr(), g.QoSPolicyID)
 		}
 	}
