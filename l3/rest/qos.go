@@ -138,8 +138,11 @@ func (a *api) qosRuleTypes() {
 	t := table[R, any]{field[R, any]("Type", word[l3.QoSRuleType](label), filtered)}
 	serve(a, collection[R, any]{path: "qos/rule-types", one: "rule_type", many: "rule_types", table: t,
 		list: func(_ context.Context, who l3.Caller, q l3.Query) (list []R, err error) {
+			if !a.service.Allows(who, rule, l3.RelationOwner) {
+				return nil, nil
+			}
 			for _, t := range l3.QoSRuleTypes() {
-				if a.service.Allows(who, rule, l3.RelationOwner) && !slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, any(string(t))) }) {
+				if !slices.ContainsFunc(q.Filters, func(f l3.Filter) bool { return !slices.Contains(f.Values, any(string(t))) }) {
 					list = append(list, R{t})
 				}
 			}

@@ -12,7 +12,8 @@ func equalGateways(g *l3.GatewayInfo, o *l3.GatewayInfo) bool {
 	if g == nil || o == nil {
 		return g == o
 	}
-	return g.NetworkID == o.NetworkID && g.PortID == o.PortID && g.EnableSNAT == o.EnableSNAT && g.QoSPolicyID == o.QoSPolicyID && slices.Equal(g.FixedIPs, o.FixedIPs)
+	return g.NetworkID == o.NetworkID && g.PortID == o.PortID && g.EnableSNAT == o.EnableSNAT &&
+		g.QoSPolicyID == o.QoSPolicyID && slices.Equal(g.FixedIPs, o.FixedIPs)
 }
 
 // setGateway gives a router the gateway that is asked for. The router is not written. in is what it

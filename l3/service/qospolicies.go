@@ -14,7 +14,7 @@ func qosPolicyKind() kind[l3.QoSPolicy, *l3.QoSPolicy] {
 		relation: func(_ context.Context, _ l3.Tx, who l3.Caller, p l3.QoSPolicy) (l3.Relation, error) {
 			return relationToQoSPolicy(who, p), nil
 		},
-		scope: (*Service).qosPolicyScope, show: showQoSPolicies,
+		scope: (*Service).qosPolicyScope, show: (*Service).showQoSPolicies,
 	}
 }
 
@@ -40,7 +40,7 @@ func (s *Service) qosPolicyScope(_ context.Context, _ l3.Tx, who l3.Caller, rule
 	return orNothing(scope), nil
 }
 
-func showQoSPolicies(_ *Service, ctx context.Context, tx l3.Tx, _ l3.Caller, list []l3.QoSPolicy) error {
+func (*Service) showQoSPolicies(ctx context.Context, tx l3.Tx, _ l3.Caller, list []l3.QoSPolicy) error {
 	ids := make([]string, len(list))
 	for i := range list {
 		ids[i] = list[i].ID
