@@ -18,7 +18,8 @@ type CounterReader interface {
 	Counters(ctx context.Context, id string) (map[netip.Addr]Counters, error)
 }
 
-// Counters is what has passed through a floating IP. The zero value is no traffic.
+// Counters is what has passed through a floating IP, and what a [Limit] has dropped of that. The zero
+// value is no traffic.
 type Counters struct {
 	In  Traffic `json:"in"`  // towards the floating IP
 	Out Traffic `json:"out"` // from it

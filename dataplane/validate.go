@@ -20,7 +20,8 @@ const (
 // Every subnet is on one port only, every address in one place; the external network's subnets
 // overlap none of the internal ports'. A floating IP stands for an address in a subnet of an
 // internal port, and needs a gateway with an IPv4 address; so does a port forwarding. No port is
-// forwarded twice, and none of a floating IP is. Next hops are neighbours, or instances on the
+// forwarded twice, and none of a floating IP is. A limit is of an address that the gateway answers
+// for. Next hops are neighbours, or instances on the
 // transit, and no IPv6 route leads what is for one out by another port. It takes time proportional
 // to the size of the router.
 func (r Router) Validate() error {

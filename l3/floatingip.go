@@ -12,11 +12,12 @@ type FloatingIP struct {
 	OwnPort       string     `json:"own_port_id"` // holds the address; hidden
 	PortID        string     `json:"port_id"`     // bound to; empty: unbound
 	FixedIP       netip.Addr `json:"fixed_ip_address"`
-	RouterID      string     `json:"router_id"`   // that translates; empty: unbound
-	Distributed   bool       `json:"distributed"` // a distributed router translates it on the host of its port, if that can; false: at the centre
-	StateRevision uint64     `json:"generation"`  // of the router's [RouterState], with which it is translated; 0: it is not
-	DNSName       string     `json:"dns_name"`    // relative, lower case; for whoever serves DNS, like DNSDomain
-	DNSDomain     string     `json:"dns_domain"`  // with the dot at its end; empty: no name
+	RouterID      string     `json:"router_id"`     // that translates; empty: unbound
+	Distributed   bool       `json:"distributed"`   // a distributed router translates it on the host of its port, if that can; false: at the centre
+	StateRevision uint64     `json:"generation"`    // of the router's [RouterState], with which it is translated; 0: it is not
+	DNSName       string     `json:"dns_name"`      // relative, lower case; for whoever serves DNS, like DNSDomain
+	DNSDomain     string     `json:"dns_domain"`    // with the dot at its end; empty: no name
+	QoSPolicyID   string     `json:"qos_policy_id"` // empty: that of the network, if it has one
 
 	// Holder is the instance of a distributed router that translates; zero: none does yet, or the
 	// router is not distributed.
@@ -27,6 +28,8 @@ type FloatingIP struct {
 	Host         string       `json:"host"` // of the router; empty: none, or it is DOWN anyway
 	StatusReason string       `json:"-"`    // why Status is ERROR; an attribute of ours
 	PortDetails  *PortDetails `json:"-"`    // of the port bound to; nil: unbound
+
+	NetworkQoSPolicyID string `json:"-"` // of the external network
 
 	PortForwardings []PortForwarding `json:"-"` // by ID; a floating IP that has some is bound to no port, and has a router
 }
@@ -57,6 +60,7 @@ type FloatingIPSpec struct {
 	Address     *netip.Addr // at creation, by administrators
 	PortID      *string     // empty: unbind
 	FixedIP     *netip.Addr
+	QoSPolicyID *string   // empty: none
 	Distributed *bool     // nil: true
 	DNSName     *string   // at creation, with DNSDomain
 	DNSDomain   *string   // at creation

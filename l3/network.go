@@ -18,6 +18,7 @@ type Network struct {
 	AZHints             []string  `json:"availability_zone_hints"`
 	PortSecurityEnabled bool      `json:"port_security_enabled"`
 	DNSDomain           string    `json:"dns_domain"` // for whoever serves DNS; nothing here uses it
+	QoSPolicyID         string    `json:"qos_policy_id"`
 
 	// These follow from the subnets.
 	Subnets          []string `json:"-"` // IDs, sorted
@@ -47,6 +48,7 @@ type NetworkSpec struct {
 	AZHints             *[]string
 	PortSecurityEnabled *bool
 	DNSDomain           *string
+	QoSPolicyID         *string   // empty: none
 	Tags                *[]string // at creation
 }
 

@@ -39,6 +39,8 @@ const (
 	KindRBACPolicy        Kind = "rbac_policies"
 	KindSubnetPool        Kind = "subnetpools"
 	KindAddressScope      Kind = "address_scopes"
+	KindQoSPolicy         Kind = "policies"
+	KindQoSRule           Kind = "qos_rules"
 	KindAgent             Kind = "agents"
 )
 

@@ -28,10 +28,11 @@ type Router struct {
 
 // GatewayInfo is a router's attachment to an external network.
 type GatewayInfo struct {
-	NetworkID  string    `json:"network_id"`
-	PortID     string    `json:"port_id"`
-	EnableSNAT bool      `json:"enable_snat"`
-	FixedIPs   []FixedIP `json:"external_fixed_ips"`
+	NetworkID   string    `json:"network_id"`
+	PortID      string    `json:"port_id"`
+	EnableSNAT  bool      `json:"enable_snat"`
+	QoSPolicyID string    `json:"qos_policy_id"` // of its IPv4 addresses; empty: that of the network, if it has one
+	FixedIPs    []FixedIP `json:"external_fixed_ips"`
 }
 
 // Route is a static route.
@@ -57,9 +58,10 @@ type RouterSpec struct {
 
 // GatewaySpec asks for a gateway. Nil is left out: what is stored stays.
 type GatewaySpec struct {
-	NetworkID  string // empty: no gateway
-	EnableSNAT *bool
-	FixedIPs   *[]FixedIPSpec
+	NetworkID   string // empty: no gateway
+	EnableSNAT  *bool
+	QoSPolicyID *string // empty: none
+	FixedIPs    *[]FixedIPSpec
 }
 
 // InterfaceSpec names what to attach to a router, or to detach: a subnet, a port, or at detaching

@@ -121,6 +121,22 @@ type PortForwardings interface {
 	DeletePortForwarding(ctx context.Context, who Caller, floatingIP, id string, cond If) error
 }
 
+// QoSPolicies keeps policies and their rules. A policy is named by its ID; for [QoSPolicies.GetQoSRule],
+// UpdateQoSRule and DeleteQoSRule an empty one is that of the rule.
+type QoSPolicies interface {
+	CreateQoSPolicies(ctx context.Context, who Caller, specs ...QoSPolicySpec) ([]QoSPolicy, error)
+	GetQoSPolicy(ctx context.Context, who Caller, id string) (QoSPolicy, error)
+	ListQoSPolicies(ctx context.Context, who Caller, q Query) ([]QoSPolicy, error)
+	UpdateQoSPolicy(ctx context.Context, who Caller, id string, spec QoSPolicySpec, cond If) (QoSPolicy, error)
+	DeleteQoSPolicy(ctx context.Context, who Caller, id string, cond If) error
+
+	CreateQoSRules(ctx context.Context, who Caller, policy string, t QoSRuleType, specs ...QoSRuleSpec) ([]QoSRule, error)
+	GetQoSRule(ctx context.Context, who Caller, policy string, t QoSRuleType, id string) (QoSRule, error)
+	ListQoSRules(ctx context.Context, who Caller, policy string, t QoSRuleType, q Query) ([]QoSRule, error)
+	UpdateQoSRule(ctx context.Context, who Caller, policy string, t QoSRuleType, id string, spec QoSRuleSpec, cond If) (QoSRule, error)
+	DeleteQoSRule(ctx context.Context, who Caller, policy string, t QoSRuleType, id string, cond If) error
+}
+
 // SecurityGroups keeps security groups and their rules.
 type SecurityGroups interface {
 	CreateSecurityGroups(ctx context.Context, who Caller, specs ...SecurityGroupSpec) ([]SecurityGroup, error)

@@ -53,6 +53,8 @@ type Tx interface {
 	SubnetPools() Table[SubnetPool]
 	AddressScopes() Table[AddressScope]
 	Topologies() Table[AutoAllocatedTopology] // by their projects
+	QoSPolicies() Table[QoSPolicy]
+	QoSRules() Table[QoSRule]
 	Agents() Table[Agent]
 	Departures() Table[Departure]
 	Orphans() Table[Orphan]

@@ -208,6 +208,14 @@ func uniqueKeys(t *testing.T, s l3.Store) {
 		pf.SetRanges(l3.PortRange{First: 81, Last: 81}, l3.PortRange{First: 82, Last: 82})
 		taken(tx.PortForwardings().Update(ctx, &pf), "port_forwardings_external")
 
+		rule := func(policy string, kind l3.QoSRuleType, direction string) l3.QoSRule {
+			return l3.QoSRule{Meta: meta("p", ""), PolicyID: policy, Type: kind, Direction: direction}
+		}
+		require.NoError(t, tx.QoSRules().Insert(ctx, rule("p", l3.QoSBandwidthLimit, "egress"), rule("p", l3.QoSBandwidthLimit, "ingress"),
+			rule("q", l3.QoSBandwidthLimit, "egress"), rule("p", l3.QoSMinimumBandwidth, "egress"), rule("p", l3.QoSDSCPMarking, "")))
+		taken(tx.QoSRules().Insert(ctx, rule("p", l3.QoSBandwidthLimit, "egress")), "qos_rules_type")
+		taken(tx.QoSRules().Insert(ctx, rule("p", l3.QoSDSCPMarking, "")), "qos_rules_type")
+
 		require.NoError(t, tx.Agents().Insert(ctx, l3.Agent{ID: "a", Host: "h"}))
 		taken(tx.Agents().Insert(ctx, l3.Agent{ID: "b", Host: "h"}), "agents_host")
 		taken(tx.Agents().Insert(ctx, l3.Agent{ID: "a", Host: "i"}), "agents_pkey")

@@ -64,12 +64,21 @@ var classes = map[string]string{
 
 	"floatingip.description": realised, "floatingip.project_id": realised, "floatingip.tenant_id": realised,
 	"floatingip.tags": realised, "floatingip.floating_network_id": realised, "floatingip.subnet_id": realised, "floatingip.floating_ip_address": realised,
+	"network.qos_policy_id": realised, "router.external_gateway_info.qos_policy_id": realised, "floatingip.qos_policy_id": realised,
 	"floatingip.port_id": realised, "floatingip.fixed_ip_address": realised, "floatingip.distributed": realised,
 
 	"port_forwarding.project_id": realised, "port_forwarding.tenant_id": realised, // or refused: it is the floating IP's
 	"port_forwarding.description": realised, "port_forwarding.internal_port_id": realised, "port_forwarding.internal_ip_address": realised,
 	"port_forwarding.protocol": realised, "port_forwarding.internal_port": realised, "port_forwarding.internal_port_range": realised,
 	"port_forwarding.external_port": realised, "port_forwarding.external_port_range": realised,
+
+	"policy.name": realised, "policy.description": realised, "policy.project_id": realised, "policy.tenant_id": realised, "policy.tags": realised,
+	"policy.shared": realised, "policy.is_default": realised,
+	"bandwidth_limit_rule.max_kbps": realised, "bandwidth_limit_rule.max_burst_kbps": realised, "bandwidth_limit_rule.direction": realised,
+	"alias_bandwidth_limit_rule.max_kbps": realised, "alias_bandwidth_limit_rule.max_burst_kbps": realised, "alias_bandwidth_limit_rule.direction": realised,
+	"dscp_marking_rule.dscp_mark": stored, "alias_dscp_marking_rule.dscp_mark": stored,
+	"minimum_bandwidth_rule.min_kbps": stored, "minimum_bandwidth_rule.direction": stored,
+	"alias_minimum_bandwidth_rule.min_kbps": stored, "alias_minimum_bandwidth_rule.direction": stored,
 
 	"security_group.name": realised, "security_group.description": realised, "security_group.project_id": realised,
 	"security_group.tags": realised, "security_group.tenant_id": realised, "security_group.stateful": stored,

@@ -21,7 +21,8 @@ var unfiltered = map[string]string{
 	"subnets":                   "allocation_pools host_routes",
 	"ports":                     "binding:profile binding:vif_details allowed_address_pairs extra_dhcp_opts dns_assignment",
 	"routers":                   "external_gateway_info routes availability_zones status_reason",
-	"floatingips":               "port_details port_forwardings status_reason",
+	"floatingips":               "port_details port_forwardings status_reason qos_network_policy_id",
+	"qos/policies":              "rules",
 	"security-groups":           "security_group_rules",
 	"agents":                    "configurations orphans",
 	"network-ip-availabilities": "total_ips used_ips subnet_ip_availability",
@@ -37,6 +38,8 @@ var unsorted = map[string]string{
 	"ports":                "tags fixed_ips security_groups ip_allocation",
 	"routers":              "tags availability_zone_hints",
 	"floatingips":          "tags",
+	"qos/policies":         "tags",
+	"qos/rule-types":       "type",
 	"security-groups":      "tags",
 	"security-group-rules": "tags",
 	"floatingip-pools":     "project_id tenant_id", // which are the caller's
@@ -144,7 +147,7 @@ func TestEveryAttributeCanBeFilteredAndSorted(t *testing.T) {
 		"address_scope_id": "$address-scopes", "project_id": "operators"}}`)
 	e.as("admin", "POST", "/v2.0/subnets", `{"subnet": {"network_id": "$networks", "ip_version": 6, "use_default_subnetpool": true}}`)
 	all := lists(t, e.handler)
-	require.Len(t, all, 15, "lists in the document")
+	require.Len(t, all, 20, "lists in the document")
 	tried := 0
 	for _, l := range all {
 		none, fixed := strings.Fields(unfiltered[l.path]), strings.Fields(unsorted[l.path])
@@ -175,7 +178,7 @@ func TestEveryAttributeCanBeFilteredAndSorted(t *testing.T) {
 // list asks for a list as an administrator.
 func (e *estate) list(l listed, query string) []map[string]any {
 	e.Helper()
-	w := e.as("admin", "GET", "/v2.0/"+strings.Replace(l.path, "{parent}", e.ids["outer"], 1)+"?"+query, "")
+	w := e.as("admin", "GET", "/v2.0/"+strings.Replace(l.path, "{parent}", e.parent(l.path), 1)+"?"+query, "")
 	require.Equal(e, http.StatusOK, w.Code, "%s?%s: %s", l.path, query, w.Body)
 	var said map[string]json.RawMessage
 	require.NoError(e, json.Unmarshal(w.Body.Bytes(), &said))

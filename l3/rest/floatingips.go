@@ -26,6 +26,8 @@ func floatingIPTable() table[l3.FloatingIP, l3.FloatingIPSpec] {
 		field[R, S]("PortID", uuidOrNo, given|found),
 		field[R, S]("FixedIP", addrOrNo, given|found).parsedBy(orNothing(addrOrNo.parse)),
 		field[R, S]("RouterID", uuidOrNo, found),
+		field[R, S]("QoSPolicyID", uuidOrNo, given|found),
+		shown[R, S]("qos_network_policy_id", uuidOrNo, 0, func(r *R) string { return r.NetworkQoSPolicyID }),
 		field[R, S]("Distributed", boolean, given|found).orNull(true),
 		field[R, S]("DNSName", textOrNo, inPost|found).storedOnly(dns),
 		field[R, S]("DNSDomain", textOrNo, inPost|found).storedOnly(dns),

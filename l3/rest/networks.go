@@ -32,6 +32,7 @@ func networkTable() table[l3.Network, l3.NetworkSpec] {
 		field[R, S]("AvailabilityZones", texts, filtered),
 		field[R, S]("AZHints", texts, inPost|found).storedOnly(dhcp),
 		field[R, S]("PortSecurityEnabled", boolean, given|found).storedOnly("it is the default of the network's ports, and "+firewall),
+		field[R, S]("QoSPolicyID", uuidOrNo, given|found),
 		field[R, S]("DNSDomain", textOrNo, given|found).storedOnly(dns),
 		shown[R, S]("ipv4_address_scope", uuidOrNo, filtered, func(r *R) string { return r.IPv4AddressScope }),
 		shown[R, S]("ipv6_address_scope", uuidOrNo, filtered, func(r *R) string { return r.IPv6AddressScope }),

@@ -37,6 +37,7 @@ type Service interface {
 	l3.SecurityGroups
 	l3.SecurityGroupRules
 	l3.RBACPolicies
+	l3.QoSPolicies
 	l3.Agents
 	l3.Hosting
 	l3.Quotas
@@ -93,6 +94,7 @@ func New(c Config) http.Handler {
 	a.floatingIPs()
 	a.securityGroups()
 	a.rbacPolicies()
+	a.qos()
 	a.agents()
 	a.zones()
 	a.quotas()

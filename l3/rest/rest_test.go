@@ -58,7 +58,7 @@ func TestRouterIsShownWhole(t *testing.T) {
 		"id": "`+routerID+`", "project_id": "`+projectID+`", "tenant_id": "`+projectID+`", "name": "core \"7\"", "description": "für alle",
 		"tags": ["blue", "tier=1"], "revision_number": 3, "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:06Z",
 		"admin_state_up": true, "status": "ACTIVE", "status_reason": "",
-		"external_gateway_info": {"network_id": "`+networkID+`", "enable_snat": true,
+		"external_gateway_info": {"network_id": "`+networkID+`", "enable_snat": true, "qos_policy_id": null,
 			"external_fixed_ips": [{"subnet_id": "`+subnetID+`", "ip_address": "203.0.113.7"}]},
 		"routes": [{"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}],
 		"availability_zones": ["nova"], "availability_zone_hints": [], "flavor_id": null, "distributed": false, "ha": false

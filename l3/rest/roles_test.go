@@ -97,6 +97,7 @@ func newEstate(t *testing.T, auth rest.Auth, headers func(string) []string) *est
 	e.make("address-scopes", `{"address_scope": {"name": "x", "ip_version": 4}}`)
 	e.make("subnetpools", `{"subnetpool": {"name": "x", "prefixes": ["10.16.0.0/12"], "default_prefixlen": 24, "address_scope_id": "$address-scopes",
 		"default_quota": 65536}}`)
+	e.policy()
 	e.make("security-groups", `{"security_group": {"name": "x"}}`)
 	e.make("security-group-rules", `{"security_group_rule": {"security_group_id": "$security-groups", "direction": "ingress"}}`)
 	e.make("rbac-policies", `{"rbac_policy": {"object_type": "network", "object_id": "`+e.mine("networks")+`", "action": "access_as_shared",
@@ -144,6 +145,43 @@ func (e *estate) forwarding() {
 	e.ids["outer"] = e.make("floatingips", `{"floatingip": {"floating_network_id": "$outside"}}`)
 	e.ids["forwarding"] = e.make("floatingips/"+e.ids["outer"]+"/port_forwardings", `{"port_forwarding": {"internal_port_id": "$inner", "protocol": "tcp",
 		"internal_port": 80, "external_port": 8080, "description": "web"}}`)
+}
+
+// policy makes a QoS policy with a rule of each type.
+func (e *estate) policy() {
+	e.Helper()
+	e.ids["policies"] = e.make("qos/policies", `{"policy": {"name": "x"}}`)
+	for kind, rule := range map[string]string{
+		"bandwidth_limit": `"max_kbps": 1000`, "dscp_marking": `"dscp_mark": 26`, "minimum_bandwidth": `"min_kbps": 10`,
+	} {
+		e.ids[kind] = e.make("qos/policies/"+e.ids["policies"]+"/"+kind+"_rules", `{"`+kind+`_rule": {`+rule+`}}`)
+	}
+	require.Less(e, e.as("admin", "PUT", "/v2.0/policies/"+e.ids["policies"]+"/tags/blue", "").Code, 300)
+}
+
+// parent is the ID of what a path below a collection's resource begins with, and part that of what it
+// ends in, which may be empty.
+func (e *estate) parent(path string) string {
+	if strings.Contains(path, "qos/") {
+		return e.ids["policies"]
+	}
+	return e.ids["outer"]
+}
+
+func (e *estate) part(path string) string {
+	switch {
+	case strings.Contains(path, "/port_forwardings"):
+		return e.ids["forwarding"]
+	case strings.Contains(path, "/qos/rule-types"):
+		return "bandwidth_limit"
+	case strings.Contains(path, "/qos/") && strings.Contains(path, "_rules"):
+		name := strings.Split(path[strings.Index(path, "/qos/"):], "/")
+		i := slices.IndexFunc(name, func(s string) bool { return strings.HasSuffix(s, "_rules") })
+		return e.ids[strings.TrimPrefix(strings.TrimSuffix(name[i], "_rules"), "alias_")]
+	case strings.Contains(path, "/qos/"):
+		return e.ids["policies"]
+	}
+	return ""
 }
 
 // as has a person ask. Words that begin with $ stand for IDs.
@@ -229,6 +267,17 @@ var bodies = []struct{ operation, body string }{
 	{"POST /v2.0/security-group-rules", `{"security_group_rule": {"security_group_id": "$security-groups", "direction": "ingress", "protocol": "tcp"}}`},
 	{"POST /v2.0/rbac-policies", `{"rbac_policy": {"object_type": "network", "object_id": "$networks", "action": "access_as_shared", "target_tenant": "y"}}`},
 	{"PUT /v2.0/rbac-policies/{id}", `{"rbac_policy": {"target_tenant": "z"}}`},
+	{"POST /v2.0/qos/policies", `{"policy": {"name": "y"}}`},
+	{"PUT /v2.0/qos/policies/{id}", `{"policy": {"name": "z"}}`},
+	{"POST /v2.0/qos/policies/{parent}/bandwidth_limit_rules", `{"bandwidth_limit_rule": {"max_kbps": 1, "direction": "ingress"}}`},
+	{"PUT /v2.0/qos/policies/{parent}/bandwidth_limit_rules/{id}", `{"bandwidth_limit_rule": {"max_kbps": 2000}}`},
+	{"PUT /v2.0/qos/alias_bandwidth_limit_rules/{id}", `{"alias_bandwidth_limit_rule": {"max_kbps": 3000}}`},
+	{"POST /v2.0/qos/policies/{parent}/dscp_marking_rules", `{"dscp_marking_rule": {"dscp_mark": 8}}`},
+	{"PUT /v2.0/qos/policies/{parent}/dscp_marking_rules/{id}", `{"dscp_marking_rule": {"dscp_mark": 10}}`},
+	{"PUT /v2.0/qos/alias_dscp_marking_rules/{id}", `{"alias_dscp_marking_rule": {"dscp_mark": 12}}`},
+	{"POST /v2.0/qos/policies/{parent}/minimum_bandwidth_rules", `{"minimum_bandwidth_rule": {"min_kbps": 5, "direction": "ingress"}}`},
+	{"PUT /v2.0/qos/policies/{parent}/minimum_bandwidth_rules/{id}", `{"minimum_bandwidth_rule": {"min_kbps": 6}}`},
+	{"PUT /v2.0/qos/alias_minimum_bandwidth_rules/{id}", `{"alias_minimum_bandwidth_rule": {"min_kbps": 7}}`},
 	{"PUT /v2.0/agents/{id}", `{"agent": {"description": "n"}}`},
 	{"POST /v2.0/agents/{id}/l3-routers", `{"router_id": "$routers"}`},
 	{"PUT /v2.0/quotas/{project}", `{"quota": {"router": 7}}`},
@@ -280,10 +329,10 @@ func (e *estate) do(person, operation string) *httptest.ResponseRecorder {
 	method, path, _ := strings.Cut(operation, " ")
 	kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/v2.0/"), "/")
 	id := e.ids[kind]
-	if strings.Contains(path, "/port_forwardings") {
-		id = e.ids["forwarding"]
+	if part := e.part(path); part != "" {
+		id = part
 	}
-	target := strings.NewReplacer("{id}", id, "{parent}", e.ids["outer"], "{router}", e.ids["routers"], "{project}", projectID, "{tag}", "blue", "{alias}", "router").Replace(path)
+	target := strings.NewReplacer("{id}", id, "{parent}", e.parent(path), "{router}", e.ids["routers"], "{project}", projectID, "{tag}", "blue", "{alias}", "router").Replace(path)
 	if method != "GET" && method != "DELETE" && strings.HasSuffix(path, "/tags") {
 		return e.as(person, method, target, tagsBody)
 	}
@@ -357,6 +406,8 @@ func TestRoles(t *testing.T) {
 					case method == "GET" && !strings.Contains(path, "/l3-") && kind != "agents" && path != "/v2.0/quotas" && !strings.HasPrefix(path, "/v2.0/network-ip"):
 						require.Less(t, w.Code, 300, "%s: %s: %s", person, operation, w.Body)
 					case method == "GET":
+					case kind == "qos":
+						require.Equal(t, http.StatusForbidden, w.Code, "%s: %s: %s", person, operation, w.Body)
 					case slices.Contains(strings.Fields(forAdministrators), kind):
 						require.Contains(t, []int{403, 404}, w.Code, "%s: %s: %s", person, operation, w.Body)
 					default:

@@ -97,6 +97,7 @@ var gateway = func() codec[*l3.GatewayInfo, *l3.GatewaySpec] {
 	c := orNil(record(table[R, S]{
 		field[R, S]("NetworkID", anyUUID, given|needed),
 		field[R, S]("EnableSNAT", boolean, given),
+		field[R, S]("QoSPolicyID", uuidOrNo, given),
 		field[R, S]("FixedIPs", fixedIPs, given),
 	}))
 	read := c.read

@@ -40,6 +40,7 @@ func Compile(in Intent) (dataplane.Router, error) {
 	})
 	subnets := translatable(r)
 	r.FloatingIPs, r.PortForwardings = in.translations(subnets), in.forwardings(subnets)
+	in.limit(&r)
 	if err := r.Validate(); err != nil {
 		return dataplane.Router{}, fmt.Errorf("router %s: %w", in.Router.ID, err)
 	}

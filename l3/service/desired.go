@@ -144,5 +144,5 @@ func readIntents(ctx context.Context, tx l3.Tx, states []l3.RouterState) (map[st
 		in.FloatingIPs, in.PortForwardings = byRouter[in.Router.ID], forwarded[in.Router.ID]
 		byID[in.Router.ID] = in
 	}
-	return byID, nil
+	return byID, readQoS(ctx, tx, byID)
 }

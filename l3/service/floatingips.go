@@ -47,6 +47,10 @@ func (s *Service) createFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 	if f.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 		return f, err
 	}
+	if err := s.mayUseQoSPolicy(ctx, w, who, spec.QoSPolicyID); err != nil {
+		return f, err
+	}
+	f.QoSPolicyID = or(spec.QoSPolicyID, "")
 	b, err := s.wish(ctx, w, who, f, spec)
 	if err != nil {
 		return f, err
@@ -144,7 +148,11 @@ func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 	before := *f
 	set(&f.Description, spec.Description)
 	set(&f.Distributed, spec.Distributed)
-	if spec.PortID == nil && spec.Description == nil && spec.FixedIP == nil && spec.Distributed == nil {
+	if err := s.mayUseQoSPolicy(ctx, w, who, spec.QoSPolicyID); err != nil {
+		return err
+	}
+	set(&f.QoSPolicyID, spec.QoSPolicyID)
+	if spec.PortID == nil && spec.Description == nil && spec.FixedIP == nil && spec.Distributed == nil && spec.QoSPolicyID == nil {
 		spec.PortID = new(string)
 	}
 	b := binding{f.PortID, f.FixedIP, f.RouterID}
@@ -169,11 +177,17 @@ func (s *Service) updateFloatingIP(ctx context.Context, w *work, who l3.Caller, 
 		if err := s.bindTo(ctx, w, f, b); err != nil {
 			return err
 		}
-	} else if before.Description == f.Description && before.Distributed == f.Distributed {
+	} else if before.Description == f.Description && before.Distributed == f.Distributed && before.QoSPolicyID == f.QoSPolicyID {
 		return nil
 	}
 	f.UpdatedAt = s.now()
-	return taken(w.FloatingIPs().Update(ctx, f), *f)
+	if err := w.FloatingIPs().Update(ctx, f); err != nil {
+		return taken(err, *f)
+	}
+	if moves || f.RouterID == "" || before.QoSPolicyID == f.QoSPolicyID {
+		return nil
+	}
+	return s.touchFor(ctx, w, who, f.RouterID)
 }
 
 // changeable refuses what a floating IP keeps for life.

@@ -12,7 +12,8 @@ func equalGateways(g *l3.GatewayInfo, o *l3.GatewayInfo) bool {
 	if g == nil || o == nil {
 		return g == o
 	}
-	return g.NetworkID == o.NetworkID && g.PortID == o.PortID && g.EnableSNAT == o.EnableSNAT && slices.Equal(g.FixedIPs, o.FixedIPs)
+	return g.NetworkID == o.NetworkID && g.PortID == o.PortID && g.EnableSNAT == o.EnableSNAT &&
+		g.QoSPolicyID == o.QoSPolicyID && slices.Equal(g.FixedIPs, o.FixedIPs)
 }
 
 // setGateway gives a router the gateway that is asked for. The router is not written. in is what it
@@ -32,6 +33,9 @@ func (s *Service) setGateway(ctx context.Context, w *work, who l3.Caller, in Int
 	if !n.External {
 		return badRequest("BadRequest", "Bad router request: Network %s is not an external network.", n.ID)
 	}
+	if err := s.mayUseQoSPolicy(ctx, w, who, spec.QoSPolicyID); err != nil {
+		return err
+	}
 	if err := s.namesSubnets(ctx, w, who, n.ID, or(spec.FixedIPs, nil)); err != nil {
 		return err
 	}
@@ -50,7 +54,11 @@ func (s *Service) setGateway(ctx context.Context, w *work, who l3.Caller, in Int
 		return err
 	}
 	set(&r.EnableSNAT, spec.EnableSNAT)
-	r.Gateway = &l3.GatewayInfo{NetworkID: n.ID, PortID: p.ID, EnableSNAT: r.EnableSNAT, FixedIPs: p.FixedIPs}
+	qos := ""
+	if r.Gateway != nil {
+		qos = r.Gateway.QoSPolicyID
+	}
+	r.Gateway = &l3.GatewayInfo{NetworkID: n.ID, PortID: p.ID, EnableSNAT: r.EnableSNAT, QoSPolicyID: or(spec.QoSPolicyID, qos), FixedIPs: p.FixedIPs}
 	return nil
 }
 

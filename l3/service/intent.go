@@ -23,7 +23,9 @@ type Intent struct {
 	// AddressScopes are those of the subnets' pools, by the pools' IDs. A pool without one is left
 	// out.
 	AddressScopes map[string]string `json:"address_scopes,omitempty"`
-	Spread        *Spread           `json:"spread,omitempty"` // of a distributed router
+	// QoS is the rules of policies, by their IDs.
+	QoS    map[string][]l3.QoSRule `json:"qos,omitempty"`
+	Spread *Spread                 `json:"spread,omitempty"` // of a distributed router
 }
 
 // chunk bounds how many values one query asks for: databases limit the parameters of a statement.

@@ -33,6 +33,16 @@ func (s *Service) createNetwork(ctx context.Context, w *work, who l3.Caller, spe
 	if n.Tags, err = newTags(or(spec.Tags, nil)); err != nil {
 		return l3.Network{}, err
 	}
+	if err := s.mayUseQoSPolicy(ctx, w, who, spec.QoSPolicyID); err != nil {
+		return l3.Network{}, err
+	}
+	if spec.QoSPolicyID == nil {
+		n.QoSPolicyID, err = defaultQoSPolicy(ctx, w, owner)
+		if err != nil {
+			return l3.Network{}, err
+		}
+	}
+	set(&n.QoSPolicyID, spec.QoSPolicyID)
 	if err := checkNetwork(ctx, w, n); err != nil {
 		return l3.Network{}, err
 	}
@@ -173,6 +183,10 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who l3.Caller, n *
 	set(&n.IsDefault, spec.IsDefault)
 	set(&n.PortSecurityEnabled, spec.PortSecurityEnabled)
 	setDNS(&n.DNSDomain, spec.DNSDomain)
+	if err := s.mayUseQoSPolicy(ctx, w, who, spec.QoSPolicyID); err != nil {
+		return err
+	}
+	set(&n.QoSPolicyID, spec.QoSPolicyID)
 	if spec.Segments != nil && !slices.Equal(*spec.Segments, n.Segments) {
 		return invalid("Invalid input for operation: provider attributes of a network cannot be changed.")
 	}
@@ -188,10 +202,19 @@ func (s *Service) updateNetwork(ctx context.Context, w *work, who l3.Caller, n *
 	if err := s.changeSharing(ctx, w, before, *n); err != nil {
 		return err
 	}
-	if _, err := put(ctx, w.Networks(), before, n, s.now()); err != nil || n.MTU == before.MTU {
+	if _, err := put(ctx, w.Networks(), before, n, s.now()); err != nil {
 		return err
 	}
-	routers, err := s.routersOfNetwork(ctx, w, n.ID)
+	var routers []string
+	var err error
+	switch {
+	case n.MTU != before.MTU:
+		routers, err = s.routersOfNetwork(ctx, w, n.ID)
+	case n.QoSPolicyID != before.QoSPolicyID:
+		routers, err = routersInheriting(ctx, w, []string{n.ID})
+		slices.Sort(routers)
+		routers = slices.DeleteFunc(slices.Compact(routers), func(id string) bool { return id == "" })
+	}
 	if err != nil {
 		return err
 	}

@@ -362,6 +362,7 @@ func (sp *spreading) finish(r dataplane.Router) (dataplane.Router, error) {
 	byRoute := func(a, b dataplane.Route) int {
 		return cmp.Or(a.Dest.Compare(b.Dest), a.NextHop.Compare(b.NextHop))
 	}
+	sp.limit(&r)
 	slices.SortFunc(r.Routes, byRoute)
 	slices.SortFunc(r.Transit.Routes, byRoute)
 	slices.SortFunc(r.Transit.External, byRoute)

@@ -735,3 +735,39 @@ func manyPlaced() service.Intent {
 	place(&in, map[string]bool{}, at)
 	return in
 }
+
+// TestInstancesLimitWhatTheyTranslate: an edge limits its floating IPs, and the centre the others and
+// the gateway.
+func TestInstancesLimitWhatTheyTranslate(t *testing.T) {
+	in := baseIntent(true)
+	in.Router.Gateway = &l3.GatewayInfo{NetworkID: "ext-net", QoSPolicyID: "gateway"}
+	var gateway netip.Addr
+	for _, p := range in.Ports {
+		if p.DeviceOwner == l3.OwnerRouterGateway {
+			gateway, in.Router.Gateway.NetworkID = p.FixedIPs[0].IPAddress, p.NetworkID
+		}
+	}
+	rule := func(kbps int) []l3.QoSRule {
+		return []l3.QoSRule{{Type: l3.QoSBandwidthLimit, Direction: "egress", MaxKbps: kbps}, {Type: l3.QoSMinimumBandwidth, Direction: "ingress", MinKbps: 1}}
+	}
+	in.QoS = map[string][]l3.QoSRule{"here": rule(10), "there": rule(20), "gateway": rule(30), "vast": rule(2_000_000_000)}
+	at := map[netip.Addr]string{}
+	here, there, vast := subnetAddr(0, 11, false), subnetAddr(0, 12, false), subnetAddr(0, 13, false)
+	at[here], at[vast] = "h1", "h1"
+	place(&in, map[string]bool{"h1": true}, at)
+	for n, a := range []netip.Addr{here, there, vast} {
+		fipOn(&in, n, a)
+		in.FloatingIPs[n].QoSPolicyID = []string{"here", "there", "vast"}[n]
+	}
+	limits := func(r dataplane.Router, err error) map[netip.Addr]uint32 {
+		require.NoError(t, err)
+		rates := map[netip.Addr]uint32{}
+		for _, l := range r.Limits {
+			require.True(t, l.Ingress.IsZero())
+			rates[l.Addr] = l.Egress.Rate
+		}
+		return rates
+	}
+	require.Equal(t, map[netip.Addr]uint32{in.FloatingIPs[0].Address: 10}, limits(service.CompileEdge(in, "h1")))
+	require.Equal(t, map[netip.Addr]uint32{in.FloatingIPs[1].Address: 20, gateway: 30}, limits(service.Compile(in)))
+}

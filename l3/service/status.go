@@ -199,6 +199,16 @@ func (s *Service) showFloatingIPs(ctx context.Context, tx l3.Tx, who l3.Caller, 
 		return err
 	}
 	details := s.Allows(who, "get_agent", 0)
+	networks := map[string]l3.Network{}
+	for i := range fips {
+		networks[fips[i].NetworkID] = l3.Network{}
+	}
+	if err := fill(ctx, tx.Networks(), networks, func(n *l3.Network) string { return n.ID }); err != nil {
+		return err
+	}
+	for i := range fips {
+		fips[i].NetworkQoSPolicyID = networks[fips[i].NetworkID].QoSPolicyID
+	}
 	ports, routers := map[string]l3.Port{}, []string{}
 	for i := range fips {
 		if fips[i].PortID != "" {

@@ -95,6 +95,7 @@ func taggableKind(kind l3.Kind, id string) (taggable, error) {
 		l3.KindNetwork: networkKind(), l3.KindSubnet: subnetKind(), l3.KindPort: portKind(), l3.KindRouter: routerKind(),
 		l3.KindFloatingIP: floatingIPKind(), l3.KindSecurityGroup: groupKind(), l3.KindSecurityGroupRule: ruleKind(), l3.KindRBACPolicy: policyKind(),
 		l3.KindSubnetPool: subnetPoolKind(),
+		l3.KindQoSPolicy:  qosPolicyKind(),
 	}[kind]
 	if !ok {
 		return nil, notFound("TagResourceNotFound", "Resource %s %s could not be found.", kind, id)

@@ -32,6 +32,8 @@ type kinds struct {
 	subnetPools        *resource[l3.SubnetPool]
 	addressScopes      *resource[l3.AddressScope]
 	topologies         *resource[l3.AutoAllocatedTopology]
+	qosPolicies        *resource[l3.QoSPolicy]
+	qosRules           *resource[l3.QoSRule]
 	agents             *resource[l3.Agent]
 	departures         *resource[l3.Departure]
 	orphans            *resource[l3.Orphan]
@@ -53,6 +55,8 @@ func newKinds(d dialect) *kinds {
 		subnetPools:        withMeta[l3.SubnetPool](d, l3.KindSubnetPool),
 		addressScopes:      withMeta[l3.AddressScope](d, l3.KindAddressScope),
 		topologies:         newResource(d, "auto_allocated_topologies", func(r *l3.AutoAllocatedTopology) string { return r.ProjectID }),
+		qosPolicies:        withMeta[l3.QoSPolicy](d, "qos_policies"),
+		qosRules:           withMeta[l3.QoSRule](d, l3.KindQoSRule),
 		agents:             newResource(d, l3.KindAgent, func(r *l3.Agent) string { return r.ID }),
 		departures:         newResource(d, "departures", func(r *l3.Departure) string { return r.ID }),
 		orphans:            newResource(d, "orphans", func(r *l3.Orphan) string { return r.ID }),

@@ -30,6 +30,10 @@ func (t *tx) FloatingIPs() l3.Table[l3.FloatingIP] {
 func (t *tx) PortForwardings() l3.Table[l3.PortForwarding] {
 	return table[l3.PortForwarding]{t, t.kinds.portForwardings}
 }
+func (t *tx) QoSPolicies() l3.Table[l3.QoSPolicy] {
+	return table[l3.QoSPolicy]{t, t.kinds.qosPolicies}
+}
+func (t *tx) QoSRules() l3.Table[l3.QoSRule] { return table[l3.QoSRule]{t, t.kinds.qosRules} }
 func (t *tx) RBACPolicies() l3.Table[l3.RBACPolicy] {
 	return table[l3.RBACPolicy]{t, t.kinds.rbacPolicies}
 }
