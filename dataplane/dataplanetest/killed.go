@@ -121,7 +121,7 @@ func workUntilKilled(t *testing.T, open Opener, site string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := Site{HostNS: part[0], Dir: part[1], Switch: siteSwitch(part[3], part[4])}
+	there := Site{HostNS: part[0], Dir: part[1], Switch: siteSwitch(part[3], part[4]), Metadata: Metadata()}
 	dp, _, err := open(there, func(d namespace.InterfaceDriver) namespace.InterfaceDriver { return d })
 	if err != nil {
 		t.Fatal(err)
