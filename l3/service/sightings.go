@@ -81,9 +81,12 @@ type sightedLink struct {
 // subnets are subnets by ID.
 type subnets map[string]l3.Subnet
 
-// reach reports whether an address is in one of the subnets that a port is on.
+// reach reports whether an address is one of a host in a subnet that a port is on.
 func (s subnets) reach(p l3.Port, a netip.Addr) bool {
-	return slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool { return s[ip.SubnetID].CIDR.Contains(a) })
+	return slices.ContainsFunc(p.FixedIPs, func(ip l3.FixedIP) bool {
+		cidr := s[ip.SubnetID].CIDR
+		return cidr.Contains(a) && hosts(cidr).Contains(a)
+	})
 }
 
 // link finds the network of a router's port, if the host has an edge of the router, and the network
@@ -180,7 +183,7 @@ func located(p l3.Port) bool { return !isWorkloadPort(&p) || p.Binding.HostID !=
 
 // forgetSightings deletes the sightings on networks that count no more: the network has no workload
 // on the host any more, or no router an edge there, or none a leg on the subnet, or a port has the
-// address. It returns whether there were any.
+// address, or no host can have it. It returns whether there were any.
 func (s *Service) forgetSightings(ctx context.Context, w *work, networks ...string) (any bool, err error) {
 	seen, err := listOf(ctx, w.Sightings(), "network_id", networks)
 	if err != nil {

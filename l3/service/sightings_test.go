@@ -85,7 +85,8 @@ func TestSightingsAreRouted(t *testing.T) {
 		require.NotEmpty(r, s.told())
 
 		s.sight("h2", s.web, 0, "10.0.1.200", "192.0.2.1", "10.0.0.1")
-		s.sight("h2", s.app, 0, "10.0.1.200") // which has no workload there
+		s.sight("h2", s.web, 0, "10.0.0.0", "10.0.0.255") // which no host can have
+		s.sight("h2", s.app, 0, "10.0.1.200")             // which has no workload there
 		s.sight("h4", s.web, 0, "10.0.0.201")
 		require.NoError(r, s.Sight(r.Context(), agent.Sightings{Host: "h1", Addrs: []agent.Sighting{
 			{RouterID: "nonsense", PortID: s.leg(s.web), Addr: netip.MustParseAddr("10.0.0.202")}, {RouterID: s.router.ID, PortID: "nonsense"}, {},
