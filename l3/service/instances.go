@@ -267,18 +267,21 @@ func transitID(routerID string) string { return "transit-" + routerID }
 
 const mostInstances = 1<<14 - 2 // addresses of transitPrefix
 
-// number gives an instance the lowest number that no other of the router has, and a MAC address.
-// That is chosen by chance from 2^40, as it has to differ from those of other routers' edges on the
-// external network, and begins like [centreMAC].
+// number gives an instance a number that no other of the router has, and a MAC address. The number
+// is the first from one that follows from the epoch, so that it is not that of an instance which
+// has left its host a moment ago: that host may not have heard of it, and answers for the address
+// until it has. The MAC address is chosen by chance from 2^40, as it has to differ from those of
+// other routers' edges on the external network, and begins like [centreMAC].
 func number(routerID string, st *l3.RouterState, others []l3.RouterState) error {
 	taken := make(map[uint16]bool, len(others))
 	for _, o := range others {
 		taken[o.Number] = true
 	}
-	for st.Number = 1; taken[st.Number]; st.Number++ {
-		if st.Number == mostInstances {
-			return l3.Refuse(l3.ErrExhausted, "DistributedRouterFull", "Router %s is on %d hosts, and cannot be on more", routerID, mostInstances)
-		}
+	if len(taken) >= mostInstances {
+		return l3.Refuse(l3.ErrExhausted, "DistributedRouterFull", "Router %s is on %d hosts, and cannot be on more", routerID, mostInstances)
+	}
+	next := func(n uint64) uint16 { return uint16(1 + n%mostInstances) }
+	for st.Number = next(st.Epoch); taken[st.Number]; st.Number = next(uint64(st.Number)) {
 	}
 	var random [8]byte
 	binary.BigEndian.PutUint64(random[:], rand.Uint64())

@@ -633,3 +633,23 @@ func TestTransitJoinsHosts(t *testing.T) {
 		})
 	}
 }
+
+// TestNumbersOfInstancesThatHaveLeft: the host that an edge has left may not have heard of it, and
+// answers for the edge's address on the transit, which nobody else has meanwhile.
+func TestNumbersOfInstancesThatHaveLeft(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		r.dvr("h3", agent.ModeDVR)
+		p, seen := s.bound(s.web, "h1"), map[netip.Addr]bool{}
+		for _, host := range []string{"h2", "h3", "h1", "", "h2"} {
+			s.move(p, host)
+			if host == "" {
+				continue
+			}
+			a := s.edge(host).Transit.Addrs[0].Addr()
+			require.False(r, seen[a], "%s was on another host a moment ago", a)
+			seen[a] = true
+			require.NotEqual(r, s.centre("nn").Transit.Addrs[0].Addr(), a)
+		}
+	})
+}
