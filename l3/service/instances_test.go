@@ -653,3 +653,26 @@ func TestNumbersOfInstancesThatHaveLeft(t *testing.T) {
 		}
 	})
 }
+
+// TestOverlappingSubnetOfANetwork: a subnet that the router is not on, of a network that it is on,
+// may have the addresses of another one that it is on.
+func TestOverlappingSubnetOfANetwork(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		n := r.network(r.member)
+		twin, v6 := r.subnet(r.member, n, "10.0.0.0/24"), r.subnet(r.member, n, "2001:db8::/64")
+		r.attach(s.router, v6)
+		a := s.bound(s.web, "h1")
+		b := one(s.CreatePorts(s.Context(), s.admin, l3.PortSpec{
+			ProjectID: &s.member.Project, NetworkID: &n.ID, HostID: new("h2"),
+			FixedIPs: &[]l3.FixedIPSpec{{SubnetID: twin.ID, IPAddress: a.FixedIPs[0].IPAddress}, {SubnetID: v6.ID}},
+		}))(r)
+		same := a.FixedIPs[0].IPAddress.String()
+		require.Equal(r, []string{same}, neighboursOn(s.edge("h1")))
+		require.Equal(r, []string{b.FixedIPs[1].IPAddress.String()}, neighboursOn(s.edge("h2")))
+		require.Equal(r, s.edge("h1").Transit.Addrs[0].Addr().String(), routed(s.edge("h2"))[same+"/32"])
+
+		s.move(b, "h1")
+		require.ElementsMatch(r, []string{same, b.FixedIPs[1].IPAddress.String()}, neighboursOn(s.edge("h1")))
+	})
+}

@@ -161,13 +161,15 @@ func (in Intent) spreading() (*spreading, error) {
 		sp.edges[e.Host] = e
 	}
 	own := make(map[netip.Addr]bool, len(whole.Ports))
+	attached := map[string][]netip.Prefix{} // by network, whose other subnets may overlap those of another
 	for _, p := range whole.Ports {
 		for _, a := range p.Addrs {
 			own[a.Addr()] = true
+			attached[p.Network.ID] = append(attached[p.Network.ID], a.Masked())
 		}
 	}
 	for _, l := range in.Spread.Located {
-		if _, edge := sp.edges[l.Host]; edge && l.Addr.IsValid() && contains(sp.inside, l.Addr) && !own[l.Addr] && !in.led(l.Addr, sp.inside) {
+		if _, edge := sp.edges[l.Host]; edge && contains(attached[l.NetworkID], l.Addr) && !own[l.Addr] && !in.led(l.Addr, sp.inside) {
 			sp.homes[l.Addr] = l.Host
 		}
 	}
@@ -235,7 +237,8 @@ func (sp *spreading) legs(host string) []dataplane.Port {
 		}
 		p.Anycast = &dataplane.Anycast{}
 		for _, l := range sp.Spread.Located {
-			if l.Host == host && sp.homes[l.Addr] == host && slices.ContainsFunc(p.Addrs, func(s netip.Prefix) bool { return s.Contains(l.Addr) }) {
+			on := func(s netip.Prefix) bool { return s.Contains(l.Addr) }
+			if l.Host == host && l.NetworkID == p.Network.ID && sp.homes[l.Addr] == host && slices.ContainsFunc(p.Addrs, on) {
 				p.Anycast.Neighbours = append(p.Anycast.Neighbours, l.Addr)
 			}
 		}
