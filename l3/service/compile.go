@@ -72,11 +72,14 @@ func (in Intent) wiring(keep func(*l3.Port) bool) (dataplane.Router, error) {
 }
 
 // onLink are the subnets of the router's external network, but for those that it cannot have on its
-// gateway's link: a subnet inside comes before one outside that overlaps it; without an IPv4
+// gateway's link: a subnet inside, and the transit, come before one that overlaps it; without an IPv4
 // address the gateway finds no IPv4 neighbours; and IPv6 needs an MTU.
 func (in Intent) onLink(r dataplane.Router) []netip.Prefix {
 	var list []netip.Prefix
 	hasIPv4, attached := r.Gateway.HairpinAddr().IsValid(), inside(r)
+	if in.Router.Distributed {
+		attached = append(attached, transitPrefix)
+	}
 	for _, s := range in.Subnets {
 		overlaps := slices.ContainsFunc(attached, func(p netip.Prefix) bool { return p.Overlaps(s.CIDR) })
 		switch {

@@ -57,7 +57,7 @@ func onLinkOf(r dataplane.Router) []netip.Prefix {
 }
 
 // ofRouter is a path of a [dataplane.Fault], as paths and problems name one.
-var ofRouter = regexp.MustCompile(`\b(Ports|Routes|FloatingIPs)(\[\d+\])?(\.[A-Z]\w*(\[\d+\])?)*|\bGateway(\.[A-Z]\w*(\[\d+\])?)*`)
+var ofRouter = regexp.MustCompile(`\b(Ports|Routes|FloatingIPs)(\[\d+\])?(\.[A-Z]\w*(\[\d+\])?)*|\b(Gateway|Transit)(\.[A-Z]\w*(\[\d+\])?)*`)
 
 // inWords says what a fault of a router is without the names of Go's types and fields.
 func inWords(r dataplane.Router, f dataplane.Fault) string {
@@ -78,6 +78,8 @@ func named(r dataplane.Router, path string) string {
 		return "a subnet of the external network"
 	case strings.HasPrefix(path, "Gateway"):
 		return "the gateway"
+	case strings.HasPrefix(path, "Transit"):
+		return "the network between the hosts of a distributed router"
 	case strings.HasPrefix(path, "FloatingIPs"):
 		return "a floating IP"
 	case list == "Ports":

@@ -654,6 +654,34 @@ func TestNumbersOfInstancesThatHaveLeft(t *testing.T) {
 	})
 }
 
+// TestTransitOverlapsNothing: subnets of a distributed router that overlap its transit are refused,
+// and one that is added to its external network is left out of it.
+func TestTransitOverlapsNothing(t *testing.T) {
+	const cidr = "169.254.64.0/24"
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		local := s.inside(cidr)
+		_, err := s.AddRouterInterface(s.Context(), s.admin, s.router.ID, l3.InterfaceSpec{SubnetID: local.ID})
+		r.refused(err, l3.ErrInvalid, "BadRequest")
+		require.ErrorContains(r, err, "the network between the hosts of a distributed router: 169.254.64.0/18 overlaps 169.254.64.0/24 of port")
+
+		outside := r.external("", cidr)
+		_, err = s.UpdateRouter(s.Context(), s.admin, s.router.ID, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: outside.ID}}, l3.If{})
+		r.refused(err, l3.ErrInvalid, "BadRequest")
+
+		central := one(s.CreateRouters(s.Context(), s.member, l3.RouterSpec{AdminStateUp: new(false)}))(r)
+		ok(s.AddRouterInterface(s.Context(), s.member, central.ID, l3.InterfaceSpec{SubnetID: local.ID}))(r)
+		_, err = s.UpdateRouter(s.Context(), s.admin, central.ID, l3.RouterSpec{Distributed: new(true)}, l3.If{})
+		r.refused(err, l3.ErrInvalid, "BadRequest")
+		require.False(r, s.see(central.ID).Distributed)
+
+		r.subnet(r.admin, s.external, "169.254.100.0/24")
+		require.Equal(r, []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, s.centre("nn").Gateway.OnLink)
+		s.edge("h1")
+	})
+}
+
 // TestOverlappingSubnetOfANetwork: a subnet that the router is not on, of a network that it is on,
 // may have the addresses of another one that it is on.
 func TestOverlappingSubnetOfANetwork(t *testing.T) {

@@ -167,6 +167,9 @@ func (in Intent) check(ctx context.Context, tx l3.Tx) error {
 	for _, route := range in.Router.Routes {
 		r.Routes = append(r.Routes, dataplane.Route{Dest: route.Destination, NextHop: route.NextHop})
 	}
+	if in.Router.Distributed {
+		r.Transit = in.anyTransit()
+	}
 	if err := in.refusal(r, r.Validate()); err != nil {
 		return err
 	}

@@ -222,6 +222,15 @@ func (sp *spreading) transit(i Instance, id string) *dataplane.Transit {
 	return t
 }
 
+// anyTransit is what every instance's transit has in common: nothing of the router may overlap it.
+func (in Intent) anyTransit() *dataplane.Transit {
+	last := Instance{Number: mostInstances, MAC: dataplane.MAC{instanceMAC}}
+	return &dataplane.Transit{Port: dataplane.Port{
+		ID: derivedID(in.Router.ID, "transit"), Network: dataplane.Network{ID: transitID(in.Router.ID)}, MAC: last.MAC, MTU: minMTU6,
+		Addrs: []netip.Prefix{netip.PrefixFrom(last.addr4(), transitPrefix.Bits())},
+	}}
+}
+
 // legs are the anycast ports of an edge: on the networks that have something on the host.
 func (sp *spreading) legs(host string) []dataplane.Port {
 	networks := map[string]bool{}
