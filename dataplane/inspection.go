@@ -11,7 +11,8 @@ type Inspection struct {
 	// Owner is on whose behalf the router runs; empty if the host does not say. See [Router.Owner].
 	Owner string
 	// Held lists the addresses that the router answers for, those of floating IPs and port
-	// forwardings included, without link-local ones. They are sorted by address.
+	// forwardings and of the transit included, without link-local ones of IPv6. They are sorted by
+	// address.
 	Held []HeldAddr
 }
 
@@ -34,7 +35,7 @@ func inspectionOf(r Router) Inspection {
 	r = r.canonical()
 	in := Inspection{Owner: r.Owner}
 	add := func(n Network, a netip.Addr) {
-		if !a.IsLinkLocalUnicast() {
+		if a.Is4() || !a.IsLinkLocalUnicast() {
 			in.Held = append(in.Held, HeldAddr{n, a})
 		}
 	}
@@ -54,7 +55,11 @@ func inspectionOf(r Router) Inspection {
 			add(g.Network, a)
 		}
 	}
-	// The transit's address is link-local.
+	if t := r.Transit; t != nil {
+		for _, a := range t.Addrs {
+			add(t.Network, a.Addr())
+		}
+	}
 	SortHeld(in.Held)
 	return in
 }

@@ -40,7 +40,8 @@ type HeldAddr struct {
 	Addr    netip.Addr        `json:"addr"`
 }
 
-// HeldAddrs lists the addresses that a router answers for, with their networks.
+// HeldAddrs lists the addresses that a router answers for, with their networks: what a host would
+// show of it, see [dataplane.Inspection].
 func HeldAddrs(r dataplane.Router) []HeldAddr {
 	var held []HeldAddr
 	add := func(p dataplane.Port) {
@@ -50,6 +51,9 @@ func HeldAddrs(r dataplane.Router) []HeldAddr {
 	}
 	for _, p := range r.Ports {
 		add(p)
+	}
+	if r.Transit != nil {
+		add(r.Transit.Port)
 	}
 	if r.Gateway == nil {
 		return held

@@ -20,7 +20,7 @@ func ownerClauses() []clause {
 	}, {
 		name: "inspect-reads-the-host",
 		why: "Inspect tells which addresses a router answers for, and on which networks, whoever applied it, and touches nothing. " +
-			"By it nobody else is given an address that a router without a record has.",
+			"By it nobody else is given an address, or the segment of a network, that a router without a record has.",
 		test: inspections,
 	}}
 }
@@ -149,6 +149,9 @@ func wantHeld(r dataplane.Router) []string {
 	}
 	for _, p := range r.Ports {
 		add(p.Network, p.Addrs...)
+	}
+	if r.Transit != nil {
+		add(r.Transit.Network, r.Transit.Addrs...)
 	}
 	if r.Gateway != nil {
 		add(r.Gateway.Network, r.Gateway.Addrs...)

@@ -53,7 +53,7 @@ func (d *Dataplane) inspect(ctx context.Context, id string) (in dataplane.Inspec
 	}
 	for dev, l := range have.links {
 		for a := range l.addrs {
-			if !a.Addr().IsLinkLocalUnicast() {
+			if a.Addr().Is4() || !a.Addr().IsLinkLocalUnicast() {
 				in.Held = append(in.Held, dataplane.HeldAddr{Network: byDevice[dev], Addr: a.Addr()})
 			}
 		}
