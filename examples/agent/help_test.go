@@ -37,12 +37,15 @@ func TestHelp(t *testing.T) {
 		require.Contains(t, flat, want)
 	}
 	require.Contains(t, helpOf(t, "inspect"), `
-    PORT        internal, or gateway: the one on the external network
+    PORT        internal; gateway: the one on the external network;
+                transit: the one to the router's parts on other hosts
     DEVICE      the port's interface in the router's namespace
     NETWORK     ID of its network, and the segment: type, ID, physical
                 network; of a gateway also its next hops, and SNAT if
                 it translates sources
     PACKETS IN  what passed towards the floating IP since its
                 translation was added; OUT: from it
+    BY TRANSIT  addresses and subnets that other parts of the router
+                have, or reach; INSTANCE: the part's transit address
 `)
 }

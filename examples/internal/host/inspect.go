@@ -25,15 +25,18 @@ type Inspect struct {
 func (*Inspect) Help() string {
 	return `For each router it prints whether it is as it was applied, the epoch, which grows when a router moves
 to another host, and the revision, which grows with every change; then its ports, its floating IPs and its
-extra routes.
+extra routes; of a distributed router also what it has at other hosts.
 
-	PORT        internal, or gateway: the one on the external network
+	PORT        internal; gateway: the one on the external network;
+	            transit: the one to the router's parts on other hosts
 	DEVICE      the port's interface in the router's namespace
 	NETWORK     ID of its network, and the segment: type, ID, physical
 	            network; of a gateway also its next hops, and SNAT if
 	            it translates sources
 	PACKETS IN  what passed towards the floating IP since its
 	            translation was added; OUT: from it
+	BY TRANSIT  addresses and subnets that other parts of the router
+	            have, or reach; INSTANCE: the part's transit address
 
 It writes nothing.`
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -52,6 +53,9 @@ func (s sighting) print(b *strings.Builder) {
 	if g := s.Applied.Gateway; g != nil {
 		port("gateway", dataplane.GatewayDevice(g.ID), g.Port, way(g))
 	}
+	if t := s.Applied.Transit; t != nil {
+		port("transit", dataplane.TransitDevice(t.ID), t.Port, role(t))
+	}
 	_ = table.Flush() // into memory, where nothing fails
 	if len(s.Applied.FloatingIPs) > 0 {
 		line(table, "FLOATING IP", "FIXED IP", "PACKETS IN", "BYTES IN", "PACKETS OUT", "BYTES OUT")
@@ -73,6 +77,13 @@ func (s sighting) print(b *strings.Builder) {
 	}
 	for _, r := range s.Applied.Routes {
 		line(table, r.Dest.String(), r.NextHop.String())
+	}
+	_ = table.Flush()
+	if t := s.Applied.Transit; t != nil && len(t.Routes)+len(t.External) > 0 {
+		line(table, "BY TRANSIT", "TO INSTANCE")
+		for _, r := range slices.Concat(t.Routes, t.External) {
+			line(table, r.Dest.String(), r.NextHop.String())
+		}
 	}
 	_ = table.Flush()
 }
@@ -98,6 +109,14 @@ func network(n dataplane.Network) string {
 		return fmt.Sprintf("%s (%s on %s)", text, n.Type, n.Physical)
 	}
 	return text
+}
+
+// role is what an instance of a distributed router is.
+func role(t *dataplane.Transit) string {
+	if len(t.Centre) == 0 {
+		return ", this is the centre"
+	}
+	return fmt.Sprintf(", this is an edge, and the centre is at %s", t.Centre[0])
 }
 
 // way is what a gateway does with what is for outside.
