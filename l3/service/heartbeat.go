@@ -10,7 +10,8 @@ import (
 )
 
 // Heartbeat implements [l3.Reporting]. An agent that comes up, or that reports of itself what may
-// make more routers fit it, takes the routers that nobody hosts.
+// make more routers fit it, takes the routers that nobody hosts. Those that its mode excludes go to
+// others, if these can have them.
 func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent, err error) {
 	if h.AvailabilityZone == "" {
 		h.AvailabilityZone = defaultZone
@@ -30,8 +31,10 @@ func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent,
 		}
 	}
 	var up, stale bool
+	var leaving []string // IDs of routers
 	err = s.update(ctx, func(w *work) error {
 		var known bool
+		leaving = nil
 		if a, known, err = agentOn(ctx, w, h.Host); err != nil {
 			return err
 		}
@@ -62,6 +65,9 @@ func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent,
 			a.AttachedAt = a.HeartbeatAt
 		}
 		err := w.Agents().Update(ctx, &a)
+		if err == nil && before.Capabilities.Mode != a.Capabilities.Mode {
+			leaving, err = misplacedOn(ctx, w, a)
+		}
 		if err != nil || canRoute(before) == canRoute(a) && (!canRoute(a) || reachesAsMuch(before, a)) {
 			return err
 		}
@@ -69,6 +75,9 @@ func (s *Service) Heartbeat(ctx context.Context, h agent.Heartbeat) (a l3.Agent,
 	})
 	if err == nil && h.Inventory != nil && !stale {
 		err = s.compare(ctx, a, h)
+	}
+	if err == nil {
+		s.relocate(ctx, leaving)
 	}
 	if err == nil && up && a.AdminStateUp {
 		s.adopt(ctx)

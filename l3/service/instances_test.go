@@ -464,6 +464,34 @@ func TestCentreMovesAlone(t *testing.T) {
 	})
 }
 
+// TestCentreLeavesAnAgentThatMayNotHaveIt: an agent that starts anew in another mode may host less.
+func TestCentreLeavesAnAgentThatMayNotHaveIt(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		central := r.routerTo(s.external)
+		require.Equal(r, "nn", r.hostOf(central.ID))
+		for _, mode := range []string{agent.ModeDVR, agent.ModeLegacy} {
+			s.dvr("nn", mode, "public")
+			require.Equal(r, "h1 nn", s.hosts(), "no other can have it")
+			s.dvr("nn", agent.ModeDVRSNAT, "public")
+		}
+		s.dvr("nn2", agent.ModeDVRSNAT, "public")
+		require.Equal(r, "h1 nn", s.hosts())
+		s.dvr("nn", agent.ModeLegacy, "public")
+		require.Equal(r, "h1 nn2", s.hosts())
+		require.Equal(r, "nn", r.hostOf(central.ID), "it may have a central router")
+		s.dvr("nn", agent.ModeDVR, "public")
+		require.Equal(r, "nn2", r.hostOf(central.ID))
+
+		s.dvr("nn2", agent.ModeDVR, "public") // and no other can have them
+		s.dvr("nn", agent.ModeDVRSNAT, "public")
+		require.Equal(r, "h1 nn2", s.hosts())
+		s.bound(s.web, "h1")
+		require.Equal(r, "h1 nn", s.hosts(), "with the next change")
+	})
+}
+
 func TestConversion(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		s := newSpreadOut(r)

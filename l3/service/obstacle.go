@@ -17,7 +17,7 @@ func (s *Service) obstacle(in Intent, agents []l3.Agent) (reason, detail string)
 		return "", ""
 	}
 	working := slices.DeleteFunc(slices.Clone(agents), func(a l3.Agent) bool { return !s.works(a) })
-	whole := slices.DeleteFunc(slices.Clone(working), func(a l3.Agent) bool { return !in.suits(a) })
+	whole := slices.DeleteFunc(slices.Clone(working), func(a l3.Agent) bool { return !suits(a, in.Router.Distributed) })
 	zoned := slices.DeleteFunc(slices.Clone(whole), func(a l3.Agent) bool { return !in.zoned(a) })
 	switch {
 	case len(agents) == 0: // see survey, which calls this without an intent

@@ -75,11 +75,11 @@ func (s *Service) adopt(ctx context.Context) {
 	}
 }
 
-// relocate finds other hosts for routers whose agent was disabled or deleted. What fails is left to
-// Reschedule.
+// relocate finds other hosts for routers whose agent was disabled or deleted, or is in another mode.
+// What fails is left to Reschedule, or to the next change of the router.
 func (s *Service) relocate(ctx context.Context, routerIDs []string) {
 	if _, err := s.rescueAll(ctx, routerIDs, len(routerIDs)); err != nil && ctx.Err() == nil {
-		s.log.Warn("routers of an agent that was disabled or deleted are left to the next time", "err", err)
+		s.log.Warn("routers of an agent that was disabled or deleted, or changed its mode, are left to the next time", "err", err)
 	}
 }
 
@@ -214,7 +214,7 @@ func (s *Service) rescue(ctx context.Context, routerID string) (moved bool, err 
 			return err
 		}
 		here := slices.IndexFunc(agents, func(a l3.Agent) bool { return a.ID == st.AgentID })
-		if here >= 0 && s.works(agents[here]) {
+		if here >= 0 && s.works(agents[here]) && suits(agents[here], in.Router.Distributed) {
 			return nil
 		}
 		if st.Wanted {

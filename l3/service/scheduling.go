@@ -11,11 +11,12 @@ import (
 )
 
 // place gives a router that has something to realise a host that fits it, if there is one. It stays
-// where it is unless its gateway is out of that host's reach and within another's.
+// where it is unless that host's mode excludes it, or its gateway is out of that host's reach, and
+// another host can have it.
 func (s *Service) place(ctx context.Context, w *work, st *l3.RouterState, in Intent) error {
 	if st.AgentID != "" {
 		here, err := w.Agents().Get(ctx, st.AgentID)
-		if err != nil || in.reachedBy(here) {
+		if err != nil || suits(here, in.Router.Distributed) && in.reachedBy(here) {
 			return err
 		}
 	}
@@ -128,7 +129,7 @@ func forgetState(st *l3.RouterState) {
 func (s *Service) candidates(in Intent, agents []l3.Agent) []l3.Candidate {
 	var fit []l3.Candidate
 	for _, a := range agents {
-		if s.works(a) && in.suits(a) && in.reachedBy(a) && in.zoned(a) {
+		if s.works(a) && suits(a, in.Router.Distributed) && in.reachedBy(a) && in.zoned(a) {
 			a.Alive = true
 			fit = append(fit, l3.Candidate{Agent: a})
 		}
@@ -136,16 +137,22 @@ func (s *Service) candidates(in Intent, agents []l3.Agent) []l3.Candidate {
 	return fit
 }
 
-// suits says whether an agent's mode lets it host the router, or its centre. One that cannot have
-// edges may be of a version that does not know what a centre is.
-func (in Intent) suits(a l3.Agent) bool {
+// suits says whether an agent's mode lets it host a router, or the centre of a distributed one. An
+// agent that cannot have edges may be of a version that does not know what a centre is.
+func suits(a l3.Agent, distributed bool) bool {
 	switch a.Capabilities.Mode {
 	case agent.ModeDVR:
 		return false
 	case agent.ModeDVRSNAT, agent.ModeDVRNoExternal:
 		return true
 	}
-	return !in.Router.Distributed
+	return !distributed
+}
+
+// misplacedOn lists the routers on an agent that its mode excludes.
+func misplacedOn(ctx context.Context, tx l3.Tx, a l3.Agent) ([]string, error) {
+	states, err := movableOn(ctx, tx, a.ID)
+	return routerIDs(slices.DeleteFunc(states, func(st l3.RouterState) bool { return suits(a, st.RouterID != "") })), err
 }
 
 // works says whether an agent can be given routers.
