@@ -205,6 +205,13 @@ func (c *comparison) stranger(ctx context.Context, tx l3.Tx, s *Service, a l3.Ag
 		c.renamed = append(c.renamed, st)
 		return nil, nil
 	}
+	if former, err := s.formerName(ctx, tx, a, h, r); err != nil || former != "" && !foreign {
+		if former != "" && s.former.first(h.Host+" "+r.ID) {
+			s.log.Warn("a host has another name now: edges stay on it as they are until its workloads' ports are bound to that name",
+				"router", r.ID, "host", h.Host, "before", former)
+		}
+		return nil, err
+	}
 	// The departure is newer than everything that was said of the router on this host.
 	left := l3.RouterState{ID: r.ID, Host: h.Host, Epoch: max(r.Epoch, c.deployment.Epoch, 1), Revision: r.Revision}
 	d, err := tx.Departures().Get(ctx, onHost(h.Host, r.ID))
@@ -252,6 +259,24 @@ func (s *Service) renamed(ctx context.Context, tx l3.Tx, st l3.RouterState, a l3
 		return true, nil
 	}
 	return st.Epoch == r.Epoch && (h.Machine != "" && bound.Machine == h.Machine || !s.alive(bound)), nil
+}
+
+// formerName is the name by which a host has an edge that runs on it under another; empty: none. The
+// edge belongs where the workloads' ports are bound, which others than the service say.
+func (s *Service) formerName(ctx context.Context, tx l3.Tx, a l3.Agent, h agent.Heartbeat, r agent.RunningRouter) (string, error) {
+	edges, err := tx.RouterStates().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("router_id", r.ID)}})
+	if err != nil {
+		return "", err
+	}
+	for _, st := range edges {
+		if !st.Edge {
+			continue
+		}
+		if is, err := s.renamed(ctx, tx, st, a, h, r); err != nil || is {
+			return st.Host, err
+		}
+	}
+	return "", nil
 }
 
 // mostReminders bounds how often a host is told of the same version. A host that has not tried it

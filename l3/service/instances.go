@@ -177,7 +177,7 @@ func (s *Service) keepEdges(ctx context.Context, w *work, in Intent, states []l3
 	for _, st := range states {
 		here := slices.ContainsFunc(agents, func(a l3.Agent) bool { return a.ID == st.AgentID })
 		if st.Edge && !here {
-			if err := s.dropInstance(ctx, w, st); err != nil {
+			if err := s.dropEdge(ctx, w, st, agents); err != nil {
 				return nil, err
 			}
 			continue
@@ -203,6 +203,22 @@ func (s *Service) keepEdges(ctx context.Context, w *work, in Intent, states []l3
 	return kept, nil
 }
 
+// dropEdge is dropInstance, unless the host is one of the agents' under the name that it had before:
+// then the edge leaves only that name.
+func (s *Service) dropEdge(ctx context.Context, w *work, st l3.RouterState, agents []l3.Agent) error {
+	before, err := w.Agents().Get(ctx, st.AgentID)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(agents, func(a l3.Agent) bool { return replaces(a, before) }) {
+		return s.dropInstance(ctx, w, st)
+	}
+	if err := s.notify(ctx, w, st, true); err != nil {
+		return err
+	}
+	return forgetInstance(ctx, w, st)
+}
+
 // dropInstance takes an instance off its host, and forgets it.
 func (s *Service) dropInstance(ctx context.Context, w *work, st l3.RouterState) error {
 	if st.AgentID != "" {
@@ -210,6 +226,10 @@ func (s *Service) dropInstance(ctx context.Context, w *work, st l3.RouterState) 
 			return err
 		}
 	}
+	return forgetInstance(ctx, w, st)
+}
+
+func forgetInstance(ctx context.Context, w *work, st l3.RouterState) error {
 	w.mark(st)
 	return w.RouterStates().Delete(ctx, st.ID)
 }

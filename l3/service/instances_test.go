@@ -602,6 +602,68 @@ func TestInventoryOfInstances(t *testing.T) {
 	})
 }
 
+// TestEdgeOfAHostThatIsRenamed: it stays while the workloads' ports are bound to the former name,
+// and when they are bound to the new one; also when the host takes its former name back.
+func TestEdgeOfAHostThatIsRenamed(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		d := ok(s.Deployment(s.Context()))(r)
+		beat := func(host, process string, running ...agent.RunningRouter) {
+			r.Helper()
+			s.clock.sleep(time.Second)
+			session := agent.Session{Host: host, Instance: process, Machine: "the machine"}
+			require.NoError(r, s.Attach(s.Context(), session))
+			h := agent.Heartbeat{
+				Host: host, Instance: process, Machine: session.Machine, Deployment: d.ID, StartedAt: s.clock.Now(),
+				Capabilities: agent.Capabilities{Mode: agent.ModeDVR}, Inventory: &agent.Inventory{Seq: 1, Routers: running},
+			}
+			for _, x := range running {
+				h.Inventory.MaxEpoch = max(h.Inventory.MaxEpoch, x.Epoch)
+			}
+			s.beat(h)
+		}
+		runs := func(host string) agent.RunningRouter {
+			r.Helper()
+			all := ok(s.DesiredOn(s.Context(), host))(r)
+			require.Len(r, all, 1)
+			return run(all[0])
+		}
+		beat("a", "first")
+		p := s.bound(s.web, "a")
+		here := runs("a")
+		beat("a", "first", here)
+		for i, names := range [][2]string{{"a", "b"}, {"b", "a"}, {"a", "b"}} {
+			from, to, process := names[0], names[1], strings.Repeat("x", i+1)
+			s.told()
+			for range 2 {
+				beat(to, process, here)
+				require.Equal(r, "nothing", r.placement(to, s.router.ID), "it is not told to leave")
+			}
+			require.Equal(r, "here", r.placement(from, s.router.ID))
+			require.Empty(r, s.told())
+			s.move(p, to)
+			require.Equal(r, "nothing", r.placement(from, s.router.ID), "the machine is not to remove it when it takes that name again")
+			here = runs(to)
+			beat(to, process, here)
+		}
+		s.move(p, "h1")
+		require.Equal(r, "left", r.placement("b", s.router.ID))
+		beat("a", "second")
+		s.move(p, "a")
+		here = runs("a")
+		beat("b", "third", here)
+		require.Equal(r, "nothing", r.placement("b", s.router.ID), "it had left under that name, and has come under another")
+
+		another := here
+		another.Epoch--
+		s.beat(agent.Heartbeat{
+			Host: "c", Instance: "c", Machine: "another", Deployment: d.ID, Capabilities: agent.Capabilities{Mode: agent.ModeDVR},
+			Inventory: &agent.Inventory{Seq: 1, Routers: []agent.RunningRouter{another}},
+		})
+		require.Equal(r, "left", r.placement("c", s.router.ID), "it is nobody else's")
+	})
+}
+
 func TestDeleteDistributedRouter(t *testing.T) {
 	onRigs(t, func(r *rig) {
 		s := newSpreadOut(r)

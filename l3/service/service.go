@@ -24,6 +24,8 @@ type Service struct {
 	cached *intentCache
 	// crowded has the networks and hosts of which it was logged that they have too many sightings.
 	crowded *once
+	// former has the hosts and routers of which it was logged that the host had another name.
+	former *once
 
 	committed chan struct{}
 }
@@ -74,7 +76,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: newIntentCache(), crowded: &once{}, log: c.Logger,
+		config: c, turns: &turns{next: map[SegmentRange]uint32{}}, roll: &roll{}, cached: newIntentCache(), crowded: &once{}, former: &once{}, log: c.Logger,
 		now:       func() time.Time { return c.Now().UTC().Truncate(time.Second) },
 		committed: make(chan struct{}, 1),
 	}

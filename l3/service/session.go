@@ -63,9 +63,6 @@ func (s *Service) rejoin(ctx context.Context, w *work, session agent.Session) er
 			return err
 		}
 		for _, st := range states {
-			if st.Edge {
-				continue // it is where its workloads are bound
-			}
 			_, err := w.Departures().Get(ctx, onHost(session.Host, st.Instance()))
 			if errors.Is(err, l3.ErrAbsent) {
 				continue
