@@ -75,6 +75,12 @@ type request struct {
 	tolerate unix.Errno
 }
 
+// made reports whether an error means that the change was made already. A device whose MTU has become
+// less than IPv6 needs has lost its IPv6 addresses by that.
+func (r request) made(errno unix.Errno) bool {
+	return errno == r.tolerate || errno == unix.ENXIO && r.Type == unix.RTM_DELADDR
+}
+
 // send makes the changes in order. It goes on after one that the kernel refuses, and returns the
 // first refusal, with the number of its request.
 func (w *writer) send(ctx context.Context, requests ...request) (failed int, err error) {
@@ -122,7 +128,7 @@ func (w *writer) sendBatch(requests []request) (failed int, err error) {
 				return
 			}
 			i, errno := int(h.Seq-first), nlmsg.Errno(payload)
-			if errno != 0 && errno != requests[i].tolerate && err == nil {
+			if errno != 0 && !requests[i].made(errno) && err == nil {
 				failed, err = i, errno
 			}
 			last = last || h.Seq == w.seq
