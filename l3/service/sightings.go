@@ -26,7 +26,7 @@ func (s *Service) Sight(ctx context.Context, seen agent.Sightings) error {
 	}
 	var full []string // networks
 	err := s.update(ctx, func(w *work) error {
-		x := lookout{work: w, host: seen.Host, links: map[string]*sightedLink{}}
+		x := lookout{work: w, host: seen.Host, links: map[string]*sightedLink{}, latest: s.config.Now().Add(s.config.AgentDownTime / 2)}
 		full = nil
 		for _, a := range seen.Addrs {
 			link, err := x.link(ctx, a.RouterID, a.PortID)
@@ -68,6 +68,9 @@ type lookout struct {
 	host    string
 	links   map[string]*sightedLink // by port; nil: nothing that is seen there counts
 	routers []string                // to be advanced
+	// latest is when a sighting can have been at most, by clocks that differ as much as those of
+	// servers may. One that is recorded with a later time is of before a clock was set back.
+	latest time.Time
 }
 
 // sightedLink is a leg of an edge on the host.
@@ -153,7 +156,7 @@ func (x *lookout) take(ctx context.Context, l *sightedLink, a netip.Addr, at tim
 	switch {
 	case err != nil && !errors.Is(err, l3.ErrAbsent):
 		return err
-	case known && !at.After(before.SeenAt):
+	case known && !at.After(before.SeenAt) && !before.SeenAt.After(x.latest):
 		return nil
 	case known && before.Host == x.host:
 		return x.Sightings().Update(ctx, &now)

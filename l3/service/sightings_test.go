@@ -96,6 +96,25 @@ func TestSightingsAreRouted(t *testing.T) {
 	})
 }
 
+// TestSightingsAfterTheClockWasSetBack: what is recorded seems to be of the future, and counts for
+// nothing more than what is seen now.
+func TestSightingsAfterTheClockWasSetBack(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		s.bound(s.web, "h2")
+		s.clock.sleep(time.Hour)
+		s.sight("h1", s.web, 0, virtual)
+		s.clock.sleep(-time.Second)
+		s.sight("h2", s.web, 0, virtual)
+		require.Equal(r, virtual+" h1", s.sighted(), "clocks of servers may differ so much")
+		s.clock.sleep(-time.Hour)
+		s.sight("h2", s.web, 0, virtual)
+		require.Equal(r, virtual+" h2", s.sighted())
+		require.Contains(r, neighboursOn(s.edge("h2")), virtual)
+	})
+}
+
 // TestSightingsOfBoundPorts: it is known where they are. A port without a host may be anywhere.
 func TestSightingsOfBoundPorts(t *testing.T) {
 	onRigs(t, func(r *rig) {
