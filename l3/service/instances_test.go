@@ -433,6 +433,33 @@ func TestStatusAcrossHosts(t *testing.T) {
 	})
 }
 
+// TestStatusNamesAHostThatIsNotHeard: a router in BUILD waits for it.
+func TestStatusNamesAHostThatIsNotHeard(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newSpreadOut(r)
+		s.bound(s.web, "h1")
+		s.applied("nn", "")
+		s.applied("h1", "")
+		s.clock.sleep(time.Minute)
+		s.dvr("nn", agent.ModeDVRSNAT, "public")
+		s.clock.sleep(time.Minute)
+		require.Equal(r, l3.StatusActive, s.see(s.router.ID).Status)
+		s.bound(s.app, "h2")
+		s.dvr("nn", agent.ModeDVRSNAT, "public")
+		s.dvr("h2", agent.ModeDVRNoExternal)
+		s.applied("nn", "")
+		s.applied("h2", "")
+		const reason = "An agent that has a part of the router has not applied its last change, and is not heard"
+		seen := ok(s.GetRouter(s.Context(), s.member, s.router.ID))(r)
+		require.Equal(r, []string{string(l3.StatusBuild), reason}, []string{string(seen.Status), seen.StatusReason}, "hosts are not a member's concern")
+		seen = ok(s.GetRouter(s.Context(), s.admin, s.router.ID))(r)
+		require.Equal(r, reason+": host h1, last heard at 2030-01-02T03:04:05Z", seen.StatusReason)
+		s.dvr("h1", agent.ModeDVR, "public")
+		seen = ok(s.GetRouter(s.Context(), s.admin, s.router.ID))(r)
+		require.Equal(r, []string{string(l3.StatusBuild), ""}, []string{string(seen.Status), seen.StatusReason}, "it has come back, and will apply it")
+	})
+}
+
 // When the centre's host dies, the centre moves, and nobody else hears of it.
 func TestCentreMovesAlone(t *testing.T) {
 	onRigs(t, func(r *rig) {

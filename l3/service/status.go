@@ -15,6 +15,9 @@ const timeFormat = time.RFC3339
 // silent is the reason of a router whose host has died.
 const silent = "The agent that hosts the router is not heard"
 
+// partSilent is why a distributed router stays in BUILD.
+const partSilent = "An agent that has a part of the router has not applied its last change, and is not heard"
+
 // removed is the reason of a router that an administrator took from its agent.
 const removed = "The router was removed from its agent, and was not added to another"
 
@@ -75,10 +78,11 @@ const unaddressed = "The gateway has no address: its network has no subnet for i
 type hosting struct {
 	states map[string]l3.RouterState
 	agents map[string]l3.Agent
+	behind map[string][]l3.RouterState // of distributed routers: instances whose hosts have a version to try
 }
 
 func hostsOf(ctx context.Context, tx l3.Tx, routerIDs []string) (hosting, error) {
-	h := hosting{map[string]l3.RouterState{}, map[string]l3.Agent{}}
+	h := hosting{map[string]l3.RouterState{}, map[string]l3.Agent{}, map[string][]l3.RouterState{}}
 	byRouter, err := statesOf(ctx, tx, routerIDs)
 	if err != nil {
 		return h, err
@@ -88,6 +92,12 @@ func hostsOf(ctx context.Context, tx l3.Tx, routerIDs []string) (hosting, error)
 		h.states[id] = st
 		if st.AgentID != "" {
 			h.agents[st.AgentID] = l3.Agent{}
+		}
+		for _, part := range states {
+			if part.RouterID != "" && part.Wanted && part.AgentID != "" && part.Reported < part.Revision {
+				h.behind[id] = append(h.behind[id], part)
+				h.agents[part.AgentID] = l3.Agent{}
+			}
 		}
 	}
 	return h, fill(ctx, tx.Agents(), h.agents, func(a *l3.Agent) string { return a.ID })
@@ -121,10 +131,13 @@ func (h hosting) describe(s *Service, who l3.Caller, routers []l3.Router) {
 		if r.Status == l3.StatusError && !details {
 			r.StatusReason = unrealised
 		}
+		if r.Status == l3.StatusBuild {
+			r.StatusReason = h.awaits(s, r.ID, details)
+		}
 		if st.AgentID != "" && !alive && dependsOn(&st, r.AdminStateUp) != "" {
 			r.Status, r.StatusReason = l3.StatusDown, silent
 			if details {
-				r.StatusReason += ": host " + a.Host + ", last heard at " + a.HeartbeatAt.Format(timeFormat)
+				r.StatusReason += lastHeard(a)
 			}
 			if st.Unhosted != "" {
 				r.StatusReason += ". No other agent can host it: " + st.Unhosted
@@ -142,6 +155,25 @@ func (h hosting) describe(s *Service, who l3.Caller, routers []l3.Router) {
 			r.AvailabilityZones = append(r.AvailabilityZones, a.AvailabilityZone)
 		}
 	}
+}
+
+// awaits says that an instance waits for a host that is not heard; empty: none does.
+func (h hosting) awaits(s *Service, routerID string, details bool) string {
+	for _, part := range h.behind[routerID] {
+		a := h.agents[part.AgentID]
+		switch {
+		case a.ID == "" || s.alive(a):
+		case details:
+			return partSilent + lastHeard(a)
+		default:
+			return partSilent
+		}
+	}
+	return ""
+}
+
+func lastHeard(a l3.Agent) string {
+	return ": host " + a.Host + ", last heard at " + a.HeartbeatAt.Format(timeFormat)
 }
 
 // showPorts corrects the status of ports: those on the host of an agent that died are DOWN.
