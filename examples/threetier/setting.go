@@ -29,12 +29,15 @@ const (
 // files is the directory of what programs keep.
 func (s setting) files() string { return s.dir + ".files" }
 
+// metadata is the unix socket that agents pass machines' questions on to.
+func (s setting) metadata() string { return s.dir + ".metadata" }
+
 // sweep takes away what an earlier run left: with the namespaces goes all that is in them.
 func (s setting) sweep() error {
 	err := lab.Sweep(s.dir, "")
 	for unix.Unmount(s.dir, unix.MNT_DETACH) == nil { // names of namespaces are in a directory that is a mount
 	}
-	return errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files()))
+	return errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files()), os.RemoveAll(s.metadata()))
 }
 
 // lock makes sure that demonstrations, which share their names, run one at a time. It ends with the
