@@ -13,17 +13,32 @@ import (
 // metadataURL is where a machine asks its cloud who it is.
 const metadataURL = "http://169.254.169.254/latest/meta-data/hostname"
 
-// serveMetadata stands in for Nova: agents pass on to it what machines ask of their router.
+// serveMetadata stands in for Nova's service on each host: agents pass on to it what machines ask of
+// their router.
 func (s *site) serveMetadata() error {
-	l, err := net.Listen("unix", s.how.metadata())
-	if err != nil {
-		return err
+	on := []func(func() error) error{func(fn func() error) error { return fn() }}
+	if s.cluster != nil {
+		on = nil
+		for _, h := range s.cluster.Hosts {
+			on = append(on, h.Do)
+		}
 	}
 	names := map[string]string{wwwAddr: "www", appAddr: "app", dbAddr: "db", archiveAddr: "archive"}
 	s.nova = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s of router %s", names[r.Header.Get("X-Forwarded-For")], r.Header.Get("X-Neutron-Router-ID"))
 	})}
-	go func() { _ = s.nova.Serve(l) }() // it returns when the server is closed
+	for _, do := range on {
+		err := do(func() error {
+			l, err := net.Listen("unix", s.how.metadata())
+			if err == nil {
+				go func() { _ = s.nova.Serve(l) }() // it returns when the server is closed
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -29,15 +30,21 @@ const (
 // files is the directory of what programs keep.
 func (s setting) files() string { return s.dir + ".files" }
 
-// metadata is the unix socket that agents pass machines' questions on to.
-func (s setting) metadata() string { return s.dir + ".metadata" }
+// metadata is the unix socket that an agent passes machines' questions on to. Hosts have directories
+// of their own.
+func (s setting) metadata() string {
+	if s.distributed {
+		return "/run/metadata"
+	}
+	return filepath.Join(s.files(), "metadata")
+}
 
 // sweep takes away what an earlier run left: with the namespaces goes all that is in them.
 func (s setting) sweep() error {
 	err := lab.Sweep(s.dir, "")
 	for unix.Unmount(s.dir, unix.MNT_DETACH) == nil { // names of namespaces are in a directory that is a mount
 	}
-	return errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files()), os.RemoveAll(s.metadata()))
+	return errors.Join(err, os.RemoveAll(s.dir), os.RemoveAll(s.files()))
 }
 
 // lock makes sure that demonstrations, which share their names, run one at a time. It ends with the

@@ -56,10 +56,10 @@ func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
 		start, what = s.startCluster, "A server and five agents are started, and the server is asked for all of it"
 	}
 	out.section(what)
-	if err := s.serveMetadata(); err != nil {
+	if err := start(ctx); err != nil {
 		return nil, err
 	}
-	if err := start(ctx); err != nil {
+	if err := s.serveMetadata(); err != nil {
 		return nil, err
 	}
 	if err := s.cloud.makeNetworks(ctx); err != nil {
