@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -174,5 +175,55 @@ func TestQoSRefusals(t *testing.T) {
 		r.refused(err, l3.ErrConflict, "QoSPolicyDefaultAlreadyExists")
 		require.Equal(r, general.ID, r.network(r.member).QoSPolicyID)
 		require.Empty(r, one(r.CreateNetworks(ctx, r.member, l3.NetworkSpec{QoSPolicyID: new("")}))(r).QoSPolicyID)
+	})
+}
+
+// TestAgentThatLeavesLimitsOut is of an older version: it says that it has realised the router.
+func TestAgentThatLeavesLimitsOut(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		s := newForwardingSite(r)
+		f, free := r.fip(s.ext, r.port(r.member, s.in).ID), r.router()
+		forwards := agent.Capabilities{PortForwarding: true}
+		r.beat(agent.Heartbeat{Host: "h1", Capabilities: forwards})
+		p := r.policy(l3.QoSPolicySpec{Shared: new(true)}, bandwidth("egress", 1000, 0))
+		r.report(s.router.ID)
+		require.Equal(r, l3.StatusActive, r.see(s.router.ID).Status, "it has no limits")
+		r.setFIPPolicy(f, p.ID)
+		a := r.report(s.router.ID)
+		failed := func() {
+			r.Helper()
+			seen := r.see(s.router.ID)
+			require.Equal(r, l3.StatusError, seen.Status)
+			require.Contains(r, seen.StatusReason, "h1 is of a version that does not know bandwidth limits")
+			require.Equal(r, l3.StatusActive, r.see(free.ID).Status)
+		}
+		failed()
+		beat := agent.Heartbeat{Host: "h1", Instance: "i", Machine: "m", Capabilities: forwards, Inventory: &agent.Inventory{
+			Seq: 1, Routers: []agent.RunningRouter{{ID: s.router.ID, Epoch: a.Epoch, Revision: a.Revision}},
+		}}
+		beat.Deployment = ok(r.Deployment(r.Context()))(r).ID
+		r.beat(beat)
+		failed()
+		beat.Inventory.Seq, beat.Capabilities.Limits = 2, true
+		r.beat(beat)
+		require.Equal(r, l3.StatusActive, r.see(s.router.ID).Status, "it was replaced")
+		beat.Inventory.Seq, beat.Capabilities.Limits = 3, false
+		r.beat(beat)
+		failed()
+
+		// Without the rule the router is complete.
+		rule := p.Rules[0]
+		require.NoError(r, r.DeleteQoSRule(r.Context(), r.admin, p.ID, l3.QoSBandwidthLimit, rule.ID, l3.If{}))
+		r.report(s.router.ID)
+		require.Equal(r, l3.StatusActive, r.see(s.router.ID).Status)
+		one(r.CreateQoSRules(r.Context(), r.admin, p.ID, l3.QoSBandwidthLimit, bandwidth("ingress", 1000, 0)))(r)
+
+		// A router with limits moves to an agent that knows them, if there is one.
+		for _, h := range []string{"h2", "h3", "h4"} {
+			r.beat(agent.Heartbeat{Host: h, Capabilities: forwards})
+		}
+		r.beat(agent.Heartbeat{Host: "h5", Capabilities: agent.Capabilities{Limits: true}})
+		ok(r.UpdateAgent(r.Context(), r.admin, ok(r.AgentsOfRouter(r.Context(), r.admin, s.router.ID))(r)[0].ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
+		require.Equal(r, "h5", r.hostOf(s.router.ID))
 	})
 }
