@@ -227,3 +227,82 @@ func TestAgentThatLeavesLimitsOut(t *testing.T) {
 		require.Equal(r, "h5", r.hostOf(s.router.ID))
 	})
 }
+
+// TestQoSPoliciesAreShared with everyone, and with single projects.
+func TestQoSPoliciesAreShared(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx, stranger := r.Context(), r.other
+		sees := func(who l3.Caller, p l3.QoSPolicy, shared bool) {
+			r.Helper()
+			got := ok(r.GetQoSPolicy(ctx, who, p.ID))(r)
+			require.Equal(r, shared, got.Shared)
+			require.Equal(r, got.Rules, ok(r.ListQoSRules(ctx, who, p.ID, l3.QoSBandwidthLimit, l3.Query{}))(r))
+			for filter, want := range map[bool]int{shared: 1, !shared: 0} {
+				q := l3.Query{Filters: []l3.Filter{{Field: "id", Values: []any{p.ID}}, {Field: "shared", Values: []any{filter}}}}
+				require.Len(r, ok(r.ListQoSPolicies(ctx, who, q))(r), want)
+			}
+		}
+		unseen := func(who l3.Caller, p l3.QoSPolicy) {
+			r.Helper()
+			_, err := r.GetQoSPolicy(ctx, who, p.ID)
+			r.refused(err, l3.ErrNotFound, "QosPolicyNotFound")
+			_, err = r.GetQoSRule(ctx, who, "", l3.QoSBandwidthLimit, p.Rules[0].ID)
+			require.Error(r, err)
+			require.Empty(r, ok(r.ListQoSPolicies(ctx, who, l3.Query{Filters: []l3.Filter{{Field: "id", Values: []any{p.ID}}}}))(r))
+		}
+		share := func(p l3.QoSPolicy, target string) (l3.RBACPolicy, error) {
+			list, err := r.CreateRBACPolicies(ctx, r.admin, l3.RBACPolicySpec{
+				ObjectType: new(l3.ObjectQoSPolicy), ObjectID: &p.ID, Action: new(l3.AccessAsShared), TargetProject: &target,
+			})
+			return append(list, l3.RBACPolicy{})[0], err
+		}
+		policies := func(p l3.QoSPolicy) []l3.RBACPolicy {
+			return ok(r.ListRBACPolicies(ctx, r.admin, l3.Query{Filters: []l3.Filter{{Field: "object_id", Values: []any{p.ID}}}}))(r)
+		}
+
+		p := r.policy(l3.QoSPolicySpec{}, bandwidth("egress", 1000, 0))
+		unseen(r.member, p)
+		single := ok(share(p, r.member.Project))(r)
+		sees(r.member, p, true)
+		sees(r.admin, p, false)
+		unseen(stranger, p)
+		_, err := share(p, r.member.Project)
+		r.refused(err, l3.ErrConflict, "DuplicateRbacPolicy")
+		_, err = r.CreateRBACPolicies(ctx, r.admin, l3.RBACPolicySpec{
+			ObjectType: new(l3.ObjectQoSPolicy), ObjectID: &p.ID, Action: new(l3.AccessAsExternal), TargetProject: new("*"),
+		})
+		r.refused(err, l3.ErrInvalid, "InvalidActionForType")
+
+		// Who uses it keeps it.
+		n := one(r.CreateNetworks(ctx, r.member, l3.NetworkSpec{QoSPolicyID: &p.ID}))(r)
+		r.refused(r.DeleteRBACPolicy(ctx, r.admin, single.ID, l3.If{}), l3.ErrConflict, "RbacPolicyInUse")
+		set := func(shared bool) error {
+			_, err := r.UpdateQoSPolicy(ctx, r.admin, p.ID, l3.QoSPolicySpec{Shared: &shared}, l3.If{})
+			return err
+		}
+		require.NoError(r, set(true))
+		sees(stranger, p, true)
+		require.Len(r, policies(p), 2)
+		require.NoError(r, set(true), "again")
+		require.Len(r, policies(p), 2)
+		require.NoError(r, r.DeleteRBACPolicy(ctx, r.admin, single.ID, l3.If{}), "everyone's policy does as well")
+		r.refused(set(false), l3.ErrConflict, "InvalidSharedSetting")
+		r.refused(r.DeleteRBACPolicy(ctx, r.admin, policies(p)[0].ID, l3.If{}), l3.ErrConflict, "RbacPolicyInUse")
+		ok(share(p, r.member.Project))(r)
+		require.NoError(r, set(false), "the project's own policy does as well")
+		sees(r.member, p, true)
+		sees(r.admin, p, false)
+		unseen(stranger, p)
+		ok(r.UpdateNetwork(ctx, r.member, n.ID, l3.NetworkSpec{QoSPolicyID: new("")}, l3.If{}))(r)
+
+		// The policies go with it.
+		ok(share(p, "*"))(r)
+		sees(r.admin, p, true)
+		require.NoError(r, r.DeleteQoSPolicy(ctx, r.admin, p.ID, l3.If{}))
+		require.Empty(r, policies(p))
+		born := r.policy(l3.QoSPolicySpec{Shared: new(true)}, bandwidth("egress", 1000, 0))
+		require.NoError(r, r.DeleteRBACPolicy(ctx, r.admin, policies(born)[0].ID, l3.If{}))
+		unseen(r.member, born)
+		sees(r.admin, born, false)
+	})
+}

@@ -19,8 +19,7 @@ func qosRuleKind(policy string, t l3.QoSRuleType) kind[l3.QoSRule, *l3.QoSRule] 
 		if r.Type != t || policy != "" && r.PolicyID != policy {
 			return 0, notFound(k.absent, k.saying, r.ID)
 		}
-		p, err := tx.QoSPolicies().Get(ctx, r.PolicyID)
-		return relationToQoSPolicy(who, p), err
+		return relationToShared(ctx, tx, who, r.PolicyID, r.ProjectID)
 	}
 	k.scope = func(s *Service, ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
 		_, to, err := qosPolicyKind().find(ctx, s, tx, who, policy)
