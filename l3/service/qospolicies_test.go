@@ -306,3 +306,36 @@ func TestQoSPoliciesAreShared(t *testing.T) {
 		sees(r.admin, born, false)
 	})
 }
+
+// TestQoSPoliciesOfPorts exist, are visible to whoever gives them, and stay while ports have them.
+func TestQoSPoliciesOfPorts(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx := r.Context()
+		hidden, shared, general := r.policy(l3.QoSPolicySpec{}), r.policy(l3.QoSPolicySpec{Shared: new(true)}), r.policy(l3.QoSPolicySpec{Shared: new(true)})
+		sub := r.inside("10.0.0.0/24")
+		absent := "5b1bd6ea-2a4f-4bb2-8f2f-2b8f6f9b8f51"
+		for _, id := range []string{hidden.ID, absent} {
+			_, err := r.CreatePorts(ctx, r.member, l3.PortSpec{NetworkID: &sub.NetworkID, QoSPolicyID: &id})
+			r.refused(err, l3.ErrNotFound, "QosPolicyNotFound")
+		}
+		p := one(r.CreatePorts(ctx, r.member, l3.PortSpec{NetworkID: &sub.NetworkID, QoSPolicyID: &shared.ID}))(r)
+		require.Equal(r, shared.ID, p.QoSPolicyID)
+		require.Empty(r, p.NetworkQoSPolicyID)
+		give := func(who l3.Caller, id string) (l3.Port, error) {
+			return r.UpdatePort(ctx, who, p.ID, l3.PortSpec{QoSPolicyID: &id}, l3.If{})
+		}
+		for _, id := range []string{hidden.ID, absent} {
+			_, err := give(r.member, id)
+			r.refused(err, l3.ErrNotFound, "QosPolicyNotFound")
+		}
+		ok(r.UpdateNetwork(ctx, r.member, sub.NetworkID, l3.NetworkSpec{QoSPolicyID: &general.ID}, l3.If{}))(r)
+		p = ok(r.GetPort(ctx, r.member, p.ID))(r)
+		require.Equal(r, []string{shared.ID, general.ID}, []string{p.QoSPolicyID, p.NetworkQoSPolicyID})
+		r.refused(r.DeleteQoSPolicy(ctx, r.admin, shared.ID, l3.If{}), l3.ErrConflict, "QosPolicyInUse")
+		ok(give(r.admin, hidden.ID))(r)
+		require.Equal(r, hidden.ID, ok(give(r.member, hidden.ID))(r).QoSPolicyID, "the port has it already")
+		require.NoError(r, r.DeleteQoSPolicy(ctx, r.admin, shared.ID, l3.If{}))
+		require.Empty(r, ok(give(r.member, ""))(r).QoSPolicyID)
+		require.NoError(r, r.DeleteQoSPolicy(ctx, r.admin, hidden.ID, l3.If{}))
+	})
+}
