@@ -29,6 +29,8 @@ type Port struct {
 	QoSPolicyID         string        `json:"qos_policy_id"`
 	DNSName             string        `json:"dns_name"`   // lower case; empty: each address has a name made of it
 	DNSDomain           string        `json:"dns_domain"` // lower case, with the dot at its end; empty: [DefaultDNSDomain]
+
+	NetworkQoSPolicyID string `json:"-"` // of the network
 }
 
 // Who owns a port, by its DeviceOwner.

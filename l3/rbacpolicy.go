@@ -1,9 +1,10 @@
 package l3
 
-// RBACPolicy shares a network, a subnet pool or an address scope with a project. Its Name is empty.
+// RBACPolicy shares a network, a subnet pool, an address scope or a QoS policy with a project. Its
+// Name is empty.
 type RBACPolicy struct {
 	Meta
-	ObjectType    string `json:"object_type"` // ObjectNetwork, ObjectSubnetPool or ObjectAddressScope
+	ObjectType    string `json:"object_type"` // one of [RBACObjectTypes]
 	ObjectID      string `json:"object_id"`
 	Action        string `json:"action"`         // access_as_shared or access_as_external
 	TargetProject string `json:"target_project"` // * is every project
@@ -14,7 +15,13 @@ const (
 	ObjectNetwork      = "network"
 	ObjectSubnetPool   = "subnetpool"
 	ObjectAddressScope = "address_scope"
+	ObjectQoSPolicy    = "qos_policy"
 )
+
+// RBACObjectTypes lists the types of objects.
+func RBACObjectTypes() []string {
+	return []string{ObjectNetwork, ObjectSubnetPool, ObjectAddressScope, ObjectQoSPolicy}
+}
 
 // The actions of RBAC policies. Only networks can be external.
 const (

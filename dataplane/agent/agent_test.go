@@ -290,7 +290,7 @@ func TestHeartbeatCounts(t *testing.T) {
 		after(time.Minute)
 		h := s.plane.lastHeartbeat()
 		require.Equal(t, "host1", h.Host)
-		require.Equal(t, agent.Capabilities{Dataplane: "fake", PortForwarding: true, AddressScopes: true, Routers: new(2), Interfaces: new(2), Gateways: new(0), FloatingIPs: new(0)}, h.Capabilities)
+		require.Equal(t, agent.Capabilities{Dataplane: "fake", PortForwarding: true, AddressScopes: true, Limits: true, Routers: new(2), Interfaces: new(2), Gateways: new(0), FloatingIPs: new(0)}, h.Capabilities)
 	})
 }
 

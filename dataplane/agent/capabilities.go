@@ -26,6 +26,7 @@ type Capabilities struct {
 	PortForwarding   bool                    // the version knows [dataplane.Router.PortForwardings]; an [Agent] fills it in
 	Metadata         bool                    // routers have a metadata proxy; an [Agent] fills it in
 	AddressScopes    bool                    // the version knows [dataplane.Port.Scopes]; an [Agent] fills it in
+	Limits           bool                    // the version knows [dataplane.Router.Limits]; an [Agent] fills it in
 	// Lease is after how long without the control plane the agent fences its routers; 0: never.
 	Lease time.Duration
 	// Counts are of the routers wanted on the host. Each is nil if the agent does not say. An
@@ -55,7 +56,7 @@ func (c *Capabilities) fields() map[string]any {
 	return map[string]any{
 		"agent_mode": &c.Mode, "version": &c.Version, "dataplane": &c.Dataplane, "wiring": &c.Wiring,
 		"physical_networks": &c.PhysicalNetworks, "tunnel_types": &c.TunnelTypes, TunnelingIP: &c.TunnelAddress, "lease": (*seconds)(&c.Lease),
-		"port_forwarding": &c.PortForwarding, "metadata": &c.Metadata, "address_scopes": &c.AddressScopes,
+		"port_forwarding": &c.PortForwarding, "metadata": &c.Metadata, "address_scopes": &c.AddressScopes, "limits": &c.Limits,
 		"routers": &c.Routers, "ex_gw_ports": &c.Gateways, "interfaces": &c.Interfaces, "floating_ips": &c.FloatingIPs,
 	}
 }

@@ -28,6 +28,7 @@ func TestCapabilitiesAreAsWritten(t *testing.T) {
 		`{"port_forwarding":true}`:  {PortForwarding: true},
 		`{"metadata":true}`:         {Metadata: true},
 		`{"address_scopes":true}`:   {AddressScopes: true},
+		`{"limits":true}`:           {Limits: true},
 		`{"port_forwarding":false}`: {Other: map[string]any{"port_forwarding": false}},
 		`{"agent_mode":null,"lease":0,"physical_networks":null,"routers":null,"tunneling_ip":"","wiring":""}`: {Other: map[string]any{
 			"agent_mode": nil, "lease": json.Number("0"), "physical_networks": nil, "routers": nil, "tunneling_ip": "", "wiring": "",

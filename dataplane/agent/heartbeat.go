@@ -81,7 +81,7 @@ func (r *run) heartbeat(ctx context.Context, started time.Time) (h Heartbeat, ok
 		return h, false
 	}
 	can, counts := r.config.Capabilities, seen.status.Counts
-	can.PortForwarding, can.AddressScopes, can.Metadata = true, true, r.config.Metadata
+	can.PortForwarding, can.AddressScopes, can.Limits, can.Metadata = true, true, true, r.config.Metadata
 	if r.config.OnDisconnect == Fence {
 		can.Lease = r.config.Lease
 	}

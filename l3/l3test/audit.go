@@ -31,6 +31,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		}
 		d.metas()
 		d.ofPolicies()
+		d.ofQoSPolicies()
 		d.ofSegments()
 		d.ofSubnets()
 		d.ofSubnetPools()
@@ -72,6 +73,8 @@ type database struct {
 	policies    map[string]l3.RBACPolicy
 	pools       map[string]l3.SubnetPool
 	scopes      map[string]l3.AddressScope
+	qosPolicies map[string]l3.QoSPolicy
+	qosRules    map[string]l3.QoSRule
 	topologies  map[string]l3.AutoAllocatedTopology
 	agents      map[string]l3.Agent
 	departures  map[string]l3.Departure
@@ -102,6 +105,8 @@ func read(ctx context.Context, tx l3.Tx) (*database, error) {
 		all(ctx, tx.RBACPolicies(), &d.policies, func(r l3.RBACPolicy) string { return r.ID }),
 		all(ctx, tx.SubnetPools(), &d.pools, func(r l3.SubnetPool) string { return r.ID }),
 		all(ctx, tx.AddressScopes(), &d.scopes, func(r l3.AddressScope) string { return r.ID }),
+		all(ctx, tx.QoSPolicies(), &d.qosPolicies, func(r l3.QoSPolicy) string { return r.ID }),
+		all(ctx, tx.QoSRules(), &d.qosRules, func(r l3.QoSRule) string { return r.ID }),
 		all(ctx, tx.Topologies(), &d.topologies, func(r l3.AutoAllocatedTopology) string { return r.ProjectID }),
 		all(ctx, tx.Agents(), &d.agents, func(r l3.Agent) string { return r.ID }),
 		all(ctx, tx.Departures(), &d.departures, func(r l3.Departure) string { return r.ID }),
@@ -200,6 +205,12 @@ func (d *database) metas() {
 	}
 	for _, r := range d.scopes {
 		check(l3.KindAddressScope, r.Meta)
+	}
+	for _, r := range d.qosPolicies {
+		check(l3.KindQoSPolicy, r.Meta)
+	}
+	for _, r := range d.qosRules {
+		check(l3.KindQoSRule, r.Meta)
 	}
 }
 

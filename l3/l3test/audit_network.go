@@ -22,6 +22,8 @@ func (d *database) ofPolicies() {
 			_, ok = d.pools[p.ObjectID]
 		case l3.ObjectAddressScope:
 			_, ok = d.scopes[p.ObjectID]
+		case l3.ObjectQoSPolicy:
+			_, ok = d.qosPolicies[p.ObjectID]
 		default:
 			_, ok = d.networks[p.ObjectID]
 		}

@@ -393,3 +393,50 @@ func (uncounted) Hosted(context.Context) (map[string]int, error) { return nil, n
 func TestAuditCounts(t *testing.T) {
 	require.ErrorContains(t, l3test.Audit(t.Context(), miscounting{newWorld().store(t, nil)}), "agents host map[agent:1]; map[] are counted")
 }
+
+// TestAuditBitesQoS damages QoS policies, their rules, or what has them.
+func TestAuditBitesQoS(t *testing.T) {
+	type rows struct {
+		policy, other l3.QoSPolicy
+		limit, mark   l3.QoSRule
+		share         l3.RBACPolicy
+	}
+	sound := func() (*world, *rows) {
+		w := newWorld()
+		w.inside.QoSPolicyID, w.server.QoSPolicyID, w.fip.QoSPolicyID, w.router.Gateway.QoSPolicyID = "policy", "policy", "policy", "policy"
+		rule := func(id string, t l3.QoSRuleType, direction string) l3.QoSRule {
+			return l3.QoSRule{Meta: meta(id, "p"), PolicyID: "policy", Type: t, Direction: direction}
+		}
+		return w, &rows{
+			policy: l3.QoSPolicy{Meta: meta("policy", "p"), IsDefault: true}, other: l3.QoSPolicy{Meta: meta("other", "p")},
+			limit: rule("limit", l3.QoSBandwidthLimit, "egress"), mark: rule("mark", l3.QoSDSCPMarking, ""),
+			share: l3.RBACPolicy{Meta: meta("share", "p"), ObjectType: l3.ObjectQoSPolicy, ObjectID: "policy", Action: l3.AccessAsShared, TargetProject: "q"},
+		}
+	}
+	audit := func(w *world, r *rows) error {
+		return l3test.Audit(t.Context(), w.store(t, func(ctx context.Context, tx l3.Tx) error {
+			return errors.Join(tx.QoSPolicies().Insert(ctx, r.policy, r.other), tx.QoSRules().Insert(ctx, r.limit, r.mark), tx.RBACPolicies().Insert(ctx, r.share))
+		}))
+	}
+	require.NoError(t, audit(sound()))
+	for finding, spoil := range map[string]func(*world, *rows){
+		"policies other has revision 0":                             func(_ *world, r *rows) { r.other.Revision = 0 },
+		"qos_rules mark has revision 0":                             func(_ *world, r *rows) { r.mark.Revision = 0 },
+		"are both the default of project p":                         func(_ *world, r *rows) { r.other.IsDefault = true },
+		`QoS rule limit of project p is of QoS policy "gone"`:       func(_ *world, r *rows) { r.limit.PolicyID = "gone" },
+		`QoS rule mark of project q is of QoS policy "policy"`:      func(_ *world, r *rows) { r.mark.ProjectID = "q" },
+		"networks inside has QoS policy gone, which does not exist": func(w *world, _ *rows) { w.inside.QoSPolicyID = "gone" },
+		"ports server has QoS policy gone":                          func(w *world, _ *rows) { w.server.QoSPolicyID = "gone" },
+		"floatingips fip has QoS policy gone":                       func(w *world, _ *rows) { w.fip.QoSPolicyID = "gone" },
+		"routers router has QoS policy gone":                        func(w *world, _ *rows) { w.router.Gateway.QoSPolicyID = "gone" },
+		"is about qos_policy gone, which does not exist":            func(_ *world, r *rows) { r.share.ObjectID = "gone" },
+		"qos_policy policy: shared is false":                        func(_ *world, r *rows) { r.share.TargetProject = "*" },
+		"qos_policy other: shared is true":                          func(_ *world, r *rows) { r.other.Shared = true },
+	} {
+		t.Run(finding, func(t *testing.T) {
+			w, r := sound()
+			spoil(w, r)
+			require.ErrorContains(t, audit(w, r), finding)
+		})
+	}
+}

@@ -19,7 +19,7 @@ import (
 var unfiltered = map[string]string{
 	"networks":                  "segments",
 	"subnets":                   "allocation_pools host_routes",
-	"ports":                     "binding:profile binding:vif_details allowed_address_pairs extra_dhcp_opts dns_assignment",
+	"ports":                     "binding:profile binding:vif_details allowed_address_pairs extra_dhcp_opts dns_assignment qos_network_policy_id",
 	"routers":                   "external_gateway_info routes availability_zones status_reason",
 	"floatingips":               "port_details port_forwardings status_reason qos_network_policy_id",
 	"qos/policies":              "rules",

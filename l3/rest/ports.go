@@ -43,6 +43,7 @@ func portTable() table[l3.Port, l3.PortSpec] {
 		field[R, S]("AllowedAddressPairs", list(addressPair), given).emptiedByNull().storedOnly(firewall),
 		field[R, S]("ExtraDHCPOpts", list(dhcpOption), given).emptiedByNull().storedOnly(dhcp),
 		field[R, S]("QoSPolicyID", uuidOrNo, given|found).storedOnly("policies limit floating IPs and gateways, not ports"),
+		shown[R, S]("qos_network_policy_id", uuidOrNo, 0, func(r *R) string { return r.NetworkQoSPolicyID }),
 		field[R, S]("DNSName", textOrNo, given|found).storedOnly(dns),
 		field[R, S]("DNSDomain", textOrNo, given|found).storedOnly(dns),
 		shown[R, S]("dns_assignment", list(dnsAssignment), 0, (*R).DNSAssignments),

@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"slices"
+
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -26,7 +28,7 @@ func rbacPolicyTable() table[l3.RBACPolicy, l3.RBACPolicySpec] {
 
 // parseObjectType reads a filter.
 func parseObjectType(text string) (any, error) {
-	if text != l3.ObjectNetwork && text != l3.ObjectSubnetPool && text != l3.ObjectAddressScope {
+	if !slices.Contains(l3.RBACObjectTypes(), text) {
 		return nil, &l3.Error{Kind: l3.ErrInvalid, Name: "InvalidInput",
 			Message: "Invalid input for operation: '" + show(text) + "' is not a valid RBAC object type."}
 	}

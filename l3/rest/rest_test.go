@@ -348,7 +348,8 @@ func TestExtensions(t *testing.T) {
 		sorting pagination filter-validation ip-substring-filtering empty-string-filtering fip-port-details floatingip-pools agent l3_agent_scheduler
 		availability_zone availability_zone_filter network_availability_zone router_availability_zone quotas quota_details quota-check-limit
 		network-ip-availability security-group rbac-policies subnet-external-network security-groups-normalized-cidr
-		security-groups-shared-filtering dvr floating-ip-distributed router-admin-state-down-before-update`) {
+		security-groups-shared-filtering dvr floating-ip-distributed router-admin-state-down-before-update
+		qos qos-fip qos-gateway-ip qos-default qos-bw-limit-direction qos-rules-alias qos-port-network-policy qos-fip-network-policy`) {
 		require.True(t, have[alias], alias)
 	}
 	require.Equal(t, 404, ask(api(&fake{}), "GET", "/v2.0/extensions/l3-ha", "").Code)

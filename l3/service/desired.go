@@ -65,17 +65,21 @@ func (s *Service) assignments(ctx context.Context, tx l3.Tx, states []l3.RouterS
 	}
 	all := make([]agent.Assignment, len(states))
 	for i, st := range states {
-		compile := Compile
-		if st.Edge {
-			compile = func(in Intent) (dataplane.Router, error) { return CompileEdge(in, st.Host) }
-		}
-		r, err := compile(intents[st.ID])
+		r, err := compileFor(st, intents[st.ID])
 		if err != nil {
 			return nil, err
 		}
 		all[i] = agent.Assignment{Host: st.Host, Deployment: d.ID, Revision: st.Revision, Epoch: st.Epoch, Request: st.Request, Announce: st.Announce, Router: r}
 	}
 	return all, nil
+}
+
+// compileFor returns what the host of a state realises.
+func compileFor(st l3.RouterState, in Intent) (dataplane.Router, error) {
+	if st.Edge {
+		return CompileEdge(in, st.Host)
+	}
+	return Compile(in)
 }
 
 // intentsOf are the intents of states' routers, by the states' IDs. Of those who need the intent of

@@ -47,6 +47,9 @@ func (s *Service) createPort(ctx context.Context, w *work, who l3.Caller, spec l
 	if err := s.usedBy(ctx, w, owner); err != nil {
 		return l3.Port{}, err
 	}
+	if err := s.mayUseQoSPolicy(ctx, w, who, spec.QoSPolicyID); err != nil {
+		return l3.Port{}, err
+	}
 	if err := s.groupsAtCreation(ctx, w, who, &p, spec.SecurityGroups); err != nil {
 		return l3.Port{}, err
 	}
@@ -115,6 +118,11 @@ func (s *Service) updatePort(ctx context.Context, w *work, who l3.Caller, p *l3.
 	}
 	if err := s.usedBy(ctx, w, p.ProjectID); err != nil {
 		return err
+	}
+	if p.QoSPolicyID != before.QoSPolicyID {
+		if err := s.mayUseQoSPolicy(ctx, w, who, &p.QoSPolicyID); err != nil {
+			return err
+		}
 	}
 	if err := s.changeGroups(ctx, w, who, p, spec.SecurityGroups); err != nil {
 		return err

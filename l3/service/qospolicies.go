@@ -11,36 +11,21 @@ import (
 func qosPolicyKind() kind[l3.QoSPolicy, *l3.QoSPolicy] {
 	return kind[l3.QoSPolicy, *l3.QoSPolicy]{
 		name: "policy", absent: "QosPolicyNotFound", saying: "QoS policy %s could not be found.", table: l3.Tx.QoSPolicies,
-		relation: func(_ context.Context, _ l3.Tx, who l3.Caller, p l3.QoSPolicy) (l3.Relation, error) {
-			return relationToQoSPolicy(who, p), nil
+		relation: func(ctx context.Context, tx l3.Tx, who l3.Caller, p l3.QoSPolicy) (l3.Relation, error) {
+			return relationToShared(ctx, tx, who, p.ID, p.ProjectID)
 		},
-		scope: (*Service).qosPolicyScope, show: (*Service).showQoSPolicies,
+		scope: func(s *Service, ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
+			return s.sharedScope(ctx, tx, who, rule, l3.ObjectQoSPolicy)
+		},
+		query: func(ctx context.Context, tx l3.Tx, who l3.Caller, q *l3.Query) error {
+			return sharedQuery(ctx, tx, who, q, l3.ObjectQoSPolicy)
+		},
+		show: (*Service).showQoSPolicies,
 	}
 }
 
-func relationToQoSPolicy(who l3.Caller, p l3.QoSPolicy) l3.Relation {
-	to := relationToProject(who, p.ProjectID)
-	if p.Shared {
-		to |= l3.RelationShared
-	}
-	return to
-}
-
-func (s *Service) qosPolicyScope(_ context.Context, _ l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
-	if s.Allows(who, rule, 0) {
-		return nil, nil
-	}
-	var scope []l3.Filter
-	if s.Allows(who, rule, l3.RelationOwner) {
-		scope = append(scope, ownProject(who))
-	}
-	if s.Allows(who, rule, l3.RelationShared) {
-		scope = append(scope, l3.Filter{Field: "shared", Op: l3.In, Values: []any{true}})
-	}
-	return orNothing(scope), nil
-}
-
-func (*Service) showQoSPolicies(ctx context.Context, tx l3.Tx, _ l3.Caller, list []l3.QoSPolicy) error {
+// showQoSPolicies fills in the rules of policies, and whether they are shared with the caller.
+func (*Service) showQoSPolicies(ctx context.Context, tx l3.Tx, who l3.Caller, list []l3.QoSPolicy) error {
 	ids := make([]string, len(list))
 	for i := range list {
 		ids[i] = list[i].ID
@@ -49,10 +34,12 @@ func (*Service) showQoSPolicies(ctx context.Context, tx l3.Tx, _ l3.Caller, list
 	if err != nil {
 		return err
 	}
+	shared, err := sharedWith(ctx, tx, who, ids)
 	for i := range list {
+		list[i].Shared = list[i].Shared || shared[list[i].ID]
 		list[i].Rules = slices.DeleteFunc(slices.Clone(rules), func(r l3.QoSRule) bool { return r.PolicyID != list[i].ID })
 	}
-	return nil
+	return err
 }
 
 // CreateQoSPolicies makes policies without rules.
@@ -76,7 +63,10 @@ func (s *Service) CreateQoSPolicies(ctx context.Context, who l3.Caller, specs ..
 		if err := checkQoSPolicy(ctx, w, p); err != nil {
 			return p, err
 		}
-		return p, w.QoSPolicies().Insert(ctx, p)
+		if err := w.QoSPolicies().Insert(ctx, p); err != nil || !p.Shared {
+			return p, err
+		}
+		return p, s.shareWithEveryone(ctx, w, l3.ObjectQoSPolicy, p.Meta, l3.AccessAsShared)
 	})
 }
 
@@ -112,7 +102,7 @@ func (s *Service) ListQoSPolicies(ctx context.Context, who l3.Caller, q l3.Query
 	return qosPolicyKind().list(ctx, s, who, q)
 }
 
-// UpdateQoSPolicy changes what is given. A policy that other projects use stays shared.
+// UpdateQoSPolicy changes what is given. A policy that other projects use stays shared with them.
 func (s *Service) UpdateQoSPolicy(ctx context.Context, who l3.Caller, id string, spec l3.QoSPolicySpec, cond l3.If) (l3.QoSPolicy, error) {
 	return qosPolicyKind().change(ctx, s, who, id, cond, nil, func(w *work, p *l3.QoSPolicy) error {
 		before := *p
@@ -127,12 +117,13 @@ func (s *Service) UpdateQoSPolicy(ctx context.Context, who l3.Caller, id string,
 			return err
 		}
 		if before.Shared && !p.Shared {
-			u, err := usersOfQoSPolicy(ctx, w, p.ID)
-			if err != nil {
+			if err := stopSharing(ctx, w, &sharedQoSPolicy{s, *p}, "QoS policy "+p.ID); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(u, func(u qosUser) bool { return u.project != p.ProjectID }) {
-				return conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for QoS policy %s. Multiple tenants are using it.", p.ID)
+		}
+		if !before.Shared && p.Shared {
+			if err := s.shareWithEveryone(ctx, w, l3.ObjectQoSPolicy, p.Meta, l3.AccessAsShared); err != nil {
+				return err
 			}
 		}
 		_, err := put(ctx, w.QoSPolicies(), before, p, s.now())
@@ -158,6 +149,9 @@ func (s *Service) DeleteQoSPolicy(ctx context.Context, who l3.Caller, id string,
 			if err := w.QoSRules().Delete(ctx, r.ID); err != nil {
 				return err
 			}
+		}
+		if err := unshare(ctx, w, p.ID, l3.AccessAsShared); err != nil {
+			return err
 		}
 		return w.QoSPolicies().Delete(ctx, p.ID)
 	})

@@ -19,8 +19,7 @@ func qosRuleKind(policy string, t l3.QoSRuleType) kind[l3.QoSRule, *l3.QoSRule] 
 		if r.Type != t || policy != "" && r.PolicyID != policy {
 			return 0, notFound(k.absent, k.saying, r.ID)
 		}
-		p, err := tx.QoSPolicies().Get(ctx, r.PolicyID)
-		return relationToQoSPolicy(who, p), err
+		return relationToShared(ctx, tx, who, r.PolicyID, r.ProjectID)
 	}
 	k.scope = func(s *Service, ctx context.Context, tx l3.Tx, who l3.Caller, rule string) ([]l3.Filter, error) {
 		_, to, err := qosPolicyKind().find(ctx, s, tx, who, policy)
@@ -163,26 +162,26 @@ func (s *Service) qosChanged(ctx context.Context, w *work, who l3.Caller, p l3.Q
 	if err := w.QoSPolicies().Update(ctx, &p); err != nil {
 		return err
 	}
-	routers, err := routersOfQoSPolicy(ctx, w, p.ID)
+	routers, err := routersOfQoSPolicies(ctx, w, p.ID)
 	if err != nil {
 		return err
 	}
 	return s.touchFor(ctx, w, who, routers...)
 }
 
-// routersOfQoSPolicy lists the routers that enforce a policy: for their gateway, or for a floating IP
-// of theirs, by its own choice or because its external network has the policy.
-func routersOfQoSPolicy(ctx context.Context, tx l3.Tx, policy string) ([]string, error) {
-	here := oneOf("qos_policy_id", policy)
-	networks, err := tx.Networks().List(ctx, l3.Query{Filters: []l3.Filter{here}})
+// routersOfQoSPolicies returns the sorted IDs of the routers that enforce one of the policies: for
+// their gateway, or for a floating IP of theirs, by its own choice or because its external network
+// has the policy.
+func routersOfQoSPolicies(ctx context.Context, tx l3.Tx, policies ...string) ([]string, error) {
+	networks, err := listOf(ctx, tx.Networks(), "qos_policy_id", policies)
 	if err != nil {
 		return nil, err
 	}
-	fips, err := tx.FloatingIPs().List(ctx, l3.Query{Filters: []l3.Filter{here}})
+	fips, err := listOf(ctx, tx.FloatingIPs(), "qos_policy_id", policies)
 	if err != nil {
 		return nil, err
 	}
-	routers, err := tx.Routers().List(ctx, l3.Query{Filters: []l3.Filter{oneOf(gatewayPolicy, policy)}})
+	routers, err := listOf(ctx, tx.Routers(), gatewayPolicy, policies)
 	if err != nil {
 		return nil, err
 	}

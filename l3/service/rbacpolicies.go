@@ -8,8 +8,8 @@ import (
 	"github.com/l3kit/l3kit/l3"
 )
 
-// CreateRBACPolicies shares networks, subnet pools and address scopes with projects, or lets
-// projects use networks as external ones. An owner does it for single projects, an administrator
+// CreateRBACPolicies shares networks, subnet pools, address scopes and QoS policies with projects, or
+// lets projects use networks as external ones. An owner does it for single projects, an administrator
 // also for everyone.
 func (s *Service) CreateRBACPolicies(ctx context.Context, who l3.Caller, specs ...l3.RBACPolicySpec) ([]l3.RBACPolicy, error) {
 	return create(ctx, s, who, policyKind(), specs, func(w *work, spec l3.RBACPolicySpec) (l3.RBACPolicy, error) {
@@ -88,7 +88,7 @@ func checkRBACPolicy(p l3.RBACPolicy) error {
 		actions = append(actions, l3.AccessAsExternal)
 	}
 	switch {
-	case p.ObjectType != l3.ObjectNetwork && p.ObjectType != l3.ObjectSubnetPool && p.ObjectType != l3.ObjectAddressScope:
+	case !slices.Contains(l3.RBACObjectTypes(), p.ObjectType):
 		return invalid("Invalid input for operation: '%s' is not a valid RBAC object type.", p.ObjectType)
 	case p.ObjectID == "":
 		return invalid("Invalid input for object_id. Reason: it is missing.")

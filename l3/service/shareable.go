@@ -32,6 +32,9 @@ func (s *Service) seenShareable(ctx context.Context, tx l3.Tx, who l3.Caller, ob
 	case l3.ObjectAddressScope:
 		a, to, err := addressScopeKind().find(ctx, s, tx, who, id)
 		return &sharedScope{s, a}, to, err
+	case l3.ObjectQoSPolicy:
+		p, to, err := qosPolicyKind().find(ctx, s, tx, who, id)
+		return &sharedQoSPolicy{s, p}, to, err
 	}
 	n, to, err := networkKind().find(ctx, s, tx, who, id)
 	return &sharedNetwork{s, n}, to, err
@@ -46,6 +49,9 @@ func (s *Service) shareableOf(ctx context.Context, tx l3.Tx, p l3.RBACPolicy) (s
 	case l3.ObjectAddressScope:
 		a, err := tx.AddressScopes().Get(ctx, p.ObjectID)
 		return &sharedScope{s, a}, err
+	case l3.ObjectQoSPolicy:
+		policy, err := tx.QoSPolicies().Get(ctx, p.ObjectID)
+		return &sharedQoSPolicy{s, policy}, err
 	}
 	n, err := tx.Networks().Get(ctx, p.ObjectID)
 	return &sharedNetwork{s, n}, err
@@ -171,4 +177,33 @@ func (a *sharedScope) mayUnshare(l3.RBACPolicy) error                       { re
 func (a *sharedScope) follow(ctx context.Context, w *work, policies []l3.RBACPolicy) error {
 	a.Shared, a.UpdatedAt = forEveryone(policies), a.s.now()
 	return w.AddressScopes().Update(ctx, &a.AddressScope)
+}
+
+type sharedQoSPolicy struct {
+	s *Service
+	l3.QoSPolicy
+}
+
+func (p *sharedQoSPolicy) base() *l3.Meta { return &p.Meta }
+func (p *sharedQoSPolicy) kind() string   { return "QoS policy" }
+
+func (p *sharedQoSPolicy) relation(ctx context.Context, tx l3.Tx, who l3.Caller) (l3.Relation, error) {
+	return relationToShared(ctx, tx, who, p.ID, p.ProjectID)
+}
+
+func (p *sharedQoSPolicy) users(ctx context.Context, tx l3.Tx, _ string) ([]string, error) {
+	given, err := usersOfQoSPolicy(ctx, tx, p.ID)
+	users := make([]string, len(given))
+	for i, u := range given {
+		users[i] = u.project
+	}
+	return strangers(users, p.ProjectID), err
+}
+
+func (p *sharedQoSPolicy) mayShare(context.Context, l3.Tx, l3.RBACPolicy) error { return nil }
+func (p *sharedQoSPolicy) mayUnshare(l3.RBACPolicy) error                       { return nil }
+
+func (p *sharedQoSPolicy) follow(ctx context.Context, w *work, policies []l3.RBACPolicy) error {
+	p.Shared, p.UpdatedAt = forEveryone(policies), p.s.now()
+	return w.QoSPolicies().Update(ctx, &p.QoSPolicy)
 }

@@ -10,9 +10,10 @@ import (
 
 // That a network is shared, or external, is a matter of RBAC policies, as in Neutron: shared stands
 // for an access_as_shared policy whose target is everyone, external for any access_as_external
-// policy. Subnet pools and address scopes can be shared alike. Both attributes are stored with the network too, so that lists can be filtered by them,
-// and change in the same transaction as the policies. Whoever sets an attribute makes the policy
-// for everyone; whoever clears it takes that away (shared), or all of them (external).
+// policy. Subnet pools, address scopes and QoS policies can be shared
+// alike. Both attributes are stored with the network too, so that lists can be filtered by them, and
+// change in the same transaction as the policies. Whoever sets an attribute makes the policy for
+// everyone; whoever clears it takes that away (shared), or all of them (external).
 
 // shareAtCreation makes the policies that a new network's attributes stand for.
 func (s *Service) shareAtCreation(ctx context.Context, w *work, n l3.Network) error {
@@ -48,7 +49,7 @@ func (s *Service) changeSharing(ctx context.Context, w *work, before, n l3.Netwo
 		}
 	}
 	if !n.Shared && before.Shared {
-		return s.stopSharing(ctx, w, n)
+		return stopSharing(ctx, w, &sharedNetwork{s, n}, "network "+n.Name)
 	}
 	return nil
 }
@@ -60,17 +61,18 @@ func (s *Service) shareWithEveryone(ctx context.Context, w *work, objectType str
 	})
 }
 
-func (s *Service) stopSharing(ctx context.Context, w *work, n l3.Network) error {
-	policies, err := policiesOf(ctx, w, n.ID)
+// stopSharing takes away the policy that shares a resource with everyone.
+func stopSharing(ctx context.Context, w *work, object shareable, called string) error {
+	policies, err := policiesOf(ctx, w, object.base().ID)
 	if err != nil {
 		return err
 	}
-	users, err := usersOfShared(ctx, w, n)
+	users, err := object.users(ctx, w, l3.AccessAsShared)
 	if err != nil {
 		return err
 	}
 	if len(uncovered(users, l3.AccessAsShared, slices.DeleteFunc(slices.Clone(policies), isForEveryone))) > 0 {
-		return conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for network %s. Multiple tenants are using it.", n.Name)
+		return conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for %s. Multiple tenants are using it.", called)
 	}
 	for _, p := range policies {
 		if !isForEveryone(p) {

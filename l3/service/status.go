@@ -176,8 +176,19 @@ func lastHeard(a l3.Agent) string {
 	return ": host " + a.Host + ", last heard at " + a.HeartbeatAt.Format(timeFormat)
 }
 
-// showPorts corrects the status of ports: those on the host of an agent that died are DOWN.
+// showPorts fills in the QoS policies of ports' networks, and corrects the status of ports: those on
+// the host of an agent that died are DOWN.
 func (s *Service) showPorts(ctx context.Context, tx l3.Tx, _ l3.Caller, ports []l3.Port) error {
+	networks := map[string]l3.Network{}
+	for i := range ports {
+		networks[ports[i].NetworkID] = l3.Network{}
+	}
+	if err := fill(ctx, tx.Networks(), networks, func(n *l3.Network) string { return n.ID }); err != nil {
+		return err
+	}
+	for i := range ports {
+		ports[i].NetworkQoSPolicyID = networks[ports[i].NetworkID].QoSPolicyID
+	}
 	active := func(p l3.Port) bool { return p.Status == l3.StatusActive }
 	if !slices.ContainsFunc(ports, active) {
 		return nil

@@ -28,8 +28,10 @@ func TestWalkOfDistributedRouters(t *testing.T) {
 		granted := map[string]int{}
 		for seed := range uint64(walks) {
 			w := newInstanceWalk(r, rand.New(rand.NewPCG(seed, 1)), granted)
+			w.qosRand = rand.New(rand.NewPCG(seed, 3))
 			for range steps {
 				w.run(pick(w.walk, append(w.steps(), w.ofInstances()...)))
+				w.qosStep()
 				w.look()
 			}
 			w.clean()
@@ -73,17 +75,6 @@ func (w *instanceWalk) convert(r l3.Router) error {
 	_, err := w.UpdateRouter(w.Context(), w.admin, r.ID, l3.RouterSpec{Distributed: new(!distributed)}, l3.If{})
 	ok(w.UpdateRouter(w.Context(), w.admin, r.ID, l3.RouterSpec{AdminStateUp: new(true)}, l3.If{}))(w.rig)
 	return err
-}
-
-func (w *instanceWalk) run(s step) {
-	err := s.do()
-	w.log = append(w.log, fmt.Sprint(s.name, ": ", err))
-	if err == nil {
-		w.granted[s.name]++
-		return
-	}
-	var refusal *l3.Error
-	require.ErrorAs(w, err, &refusal, w.history())
 }
 
 func (w *instanceWalk) ofInstances() []step {

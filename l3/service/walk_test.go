@@ -23,13 +23,16 @@ func TestWalkWhateverIsAllowedCompiles(t *testing.T) {
 		granted := map[string]int{}
 		for seed := range uint64(walks) {
 			w := newWalk(r, rand.New(rand.NewPCG(seed, 0)), granted)
+			w.qosRand = rand.New(rand.NewPCG(seed, 2))
 			for range steps {
 				w.step()
+				w.qosStep()
 				w.look()
 			}
 			w.clean()
 		}
-		for _, s := range newWalk(r, rand.New(rand.NewPCG(0, 0)), granted).steps() {
+		last := newWalk(r, rand.New(rand.NewPCG(0, 0)), granted)
+		for _, s := range append(last.steps(), last.qosSteps()...) {
 			require.Positive(r, granted[s.name], "%s was never granted: the walk shows nothing about it", s.name)
 		}
 	})
@@ -46,12 +49,14 @@ type walk struct {
 	ports    []l3.Port
 	routers  []l3.Router
 	fips     []l3.FloatingIP
+	policies []l3.QoSPolicy
+	qosRand  *rand.Rand
 	before   map[string]agent.Assignment
 }
 
 func newWalk(r *rig, rng *rand.Rand, granted map[string]int) *walk {
 	r.Helper()
-	w := &walk{rig: r, rand: rng, granted: granted, before: map[string]agent.Assignment{}}
+	w := &walk{rig: r, rand: rng, granted: granted, qosRand: rand.New(rand.NewPCG(0, 2)), before: map[string]agent.Assignment{}}
 	w.external = []l3.Network{r.external("", "203.0.113.0/24", "2001:db8:e::/64"), r.external("", "198.51.100.0/24", "10.0.0.0/22")}
 	shared := r.network(r.member)
 	for _, cidr := range []string{"10.0.1.0/24", "2001:db8:1::/64", "2001:db8:2::/64"} {
@@ -66,6 +71,9 @@ func newWalk(r *rig, rng *rand.Rand, granted map[string]int) *walk {
 	w.routers = []l3.Router{r.routerTo(w.external[0], w.subnets[0], w.subnets[4]), r.router()}
 	for _, n := range w.external {
 		w.fips = append(w.fips, r.fip(n, ""), r.fip(n, ""))
+	}
+	for range 2 {
+		w.policies = append(w.policies, r.policy(l3.QoSPolicySpec{Shared: new(true)}, bandwidth("egress", 1000, 0)))
 	}
 	return w
 }
@@ -166,8 +174,9 @@ type step struct {
 	do   func() error
 }
 
-func (w *walk) step() {
-	s := pick(w, w.steps())
+func (w *walk) step() { w.run(pick(w, w.steps())) }
+
+func (w *walk) run(s step) {
 	err := s.do()
 	w.log = append(w.log, fmt.Sprint(s.name, ": ", err))
 	if err == nil {
@@ -240,6 +249,9 @@ func (w *walk) clean() {
 	}
 	for id := range networks {
 		require.NoError(w, w.DeleteNetwork(ctx, w.admin, id, l3.If{}))
+	}
+	for _, p := range w.policies {
+		require.NoError(w, w.DeleteQoSPolicy(ctx, w.admin, p.ID, l3.If{}))
 	}
 	w.notices(nil)
 }
