@@ -134,6 +134,35 @@ func TestEdgeDoesNotAnswerItself(t *testing.T) {
 	}
 }
 
+// The same of the transit's link-local address. That of another port is somebody else's there.
+func TestInstancesDoNotAnswerTheirLinkLocalAddress(t *testing.T) {
+	for _, test := range []struct {
+		router   dataplane.Router
+		src      string
+		answered bool
+	}{
+		{edge(), linkLocalOf(edge().Transit.MAC), false},
+		{edge(), linkLocalOf(edge().Ports[0].MAC), true},
+		{edge(), "fe80::2", true},
+		{centre(), linkLocalOf(centre().Transit.MAC), false},
+		{centre(), "fe80::1", true},
+	} {
+		got := test.router.Trace(dataplane.Packet{In: "tr", Src: addr(test.src), Dst: addr("2001:db8:0:1::1"), Proto: dataplane.ICMP})
+		require.Equal(t, dataplane.Local, got.Verdict, "%s", got)
+		require.Equal(t, test.answered, got.Answered, "%s", got)
+	}
+	for src, oneWay := range map[string]bool{linkLocalOf(centre().Transit.MAC): true, "fe80::1": false} {
+		got := centre().Trace(dataplane.Packet{In: "tr", Src: addr(src), Dst: addr("2001:db8:0:1::5"), Proto: dataplane.ICMP})
+		require.Equal(t, dataplane.Forwarded, got.Verdict, "%s", got)
+		require.Equal(t, oneWay, got.OneWay, "%s", got)
+	}
+}
+
+// linkLocalOf is the link-local address that a port makes from its MAC.
+func linkLocalOf(m dataplane.MAC) string {
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}).String()
+}
+
 func TestEdgePortTo(t *testing.T) {
 	m := dataplane.NewModel(edge())
 	for a, want := range map[string]string{

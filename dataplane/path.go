@@ -221,17 +221,24 @@ func (w *walk) deliver() {
 
 // reachesSource says that the router can send an answer.
 func (w *walk) reachesSource() bool {
+	if w.answerEndsHere(w.src) {
+		return false
+	}
 	if w.in == nil || w.src.IsLinkLocalUnicast() && w.src.Is6() {
 		return true
-	}
-	if w.in.transit && w.model.isOwn(w.src) {
-		return false // the answer would end here
 	}
 	if _, anycast := w.model.deaf[w.src]; w.src.IsUnspecified() || w.src.Is6() && (anycast || w.model.isOwn(w.src)) {
 		return false // nobody's address, or the router's own
 	}
 	_, ok := w.model.PortTo(w.src)
 	return ok
+}
+
+// answerEndsHere reports whether the packet arrived by the transit from a source that this instance
+// has as well. The transit may bring such a source, but no answer leaves to it. A link-local address
+// ends here only on the link that has it.
+func (w *walk) answerEndsHere(src netip.Addr) bool {
+	return w.in != nil && w.in.transit && (w.model.isOwn(src) || w.in.linkLocal && w.in.linkLocalAddr() == src)
 }
 
 // lookup finds the way to the destination. IPv6 looks for what is link-local on the link that it
@@ -341,7 +348,7 @@ func (w *walk) answer(out *modelPort) {
 	case out.gateway && m.isInside(t.Dst):
 		t.OneWay = true
 		w.step(stage, "from %s, an internal address, it would come in by %s, where it is dropped as spoofed", t.Dst, out)
-	case w.in != nil && w.in.transit && m.isOwn(p.Src):
+	case w.answerEndsHere(p.Src):
 		t.OneWay = true
 		w.step(stage, "to %s, which this instance has too, it would end here", p.Src)
 	case w.confinesAnswer(out):

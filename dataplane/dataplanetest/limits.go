@@ -48,6 +48,7 @@ type flood struct {
 
 const (
 	floodCount = 250
+	floodBatch = 50   // fits into the queues on the way, however slow the host is
 	floodSize  = 1400 // bytes
 )
 
@@ -108,10 +109,8 @@ func (s *scene) flooded(f flood) {
 	s.must(s.acquainted(f.from, f.to))
 	w := s.looks(f.at)
 	begin := time.Now()
-	s.must(s.host(f.from).(Sender).Send(to, floodCount, floodSize))
-	elapsed := time.Since(begin)
 	arrived := 0
-	s.steady(func() (string, error) {
+	receive := func() (string, error) {
 		packets, err := w.Packets()
 		for _, p := range packets {
 			if !p.Sent && p.Proto == 17 && p.ICMP == nil {
@@ -119,7 +118,15 @@ func (s *scene) flooded(f flood) {
 			}
 		}
 		return fmt.Sprint(arrived), err
-	})
+	}
+	for sent := floodBatch; sent <= floodCount; sent += floodBatch {
+		s.must(s.host(f.from).(Sender).Send(to, floodBatch, floodSize))
+		s.steady(receive)
+		if f.within.IsZero() {
+			s.eventually(func() bool { return arrived >= sent }, receive)
+		}
+	}
+	elapsed := time.Since(begin)
 	what := fmt.Sprintf("%s to %s: %d of %d packets have arrived", f.from, f.to, arrived, floodCount)
 	if f.within.IsZero() {
 		if arrived != floodCount {

@@ -101,9 +101,11 @@ func CompileEdge(in Intent, host string) (dataplane.Router, error) {
 		r.Transit.Centre = append(r.Transit.Centre, centre.addr6())
 	}
 	sp.translate(&r, here)
-	sp.route(&r, func(hop netip.Addr) (netip.Addr, nearness) {
+	sp.route(&r, func(dest netip.Prefix, hop netip.Addr) (netip.Addr, nearness) {
 		home := sp.homes[hop]
 		switch {
+		case sp.answers(dest, hop) && (sp.translatesFor(host) || sp.translatesFor(home)):
+			return centre.towards(hop), remote
 		case home == host && onNeighbour(r.Ports, hop):
 			return hop, direct
 		case home != "":
@@ -130,8 +132,10 @@ func (in Intent) compileCentre() (dataplane.Router, error) {
 		r.Ports = append(r.Ports, p)
 	}
 	sp.translate(&r, centre)
-	sp.route(&r, func(hop netip.Addr) (netip.Addr, nearness) {
-		if home := sp.homes[hop]; home != "" {
+	sp.route(&r, func(dest netip.Prefix, hop netip.Addr) (netip.Addr, nearness) {
+		home := sp.homes[hop]
+		back := sp.answers(dest, hop) && sp.translatesFor(home) // that edge leads it here
+		if home != "" && !back {
 			return sp.edges[home].towards(hop), remote
 		}
 		return hop, direct
@@ -257,8 +261,7 @@ func (sp *spreading) legs(host string) []dataplane.Port {
 	return legs
 }
 
-// translate gives an instance its floating IPs, and what it needs to know of the others'. That
-// of an address which is nowhere listed may be asked for on any host.
+// translate gives an instance its floating IPs, and what it needs to know of the others'.
 func (sp *spreading) translate(r *dataplane.Router, i Instance) {
 	t, centre := r.Transit, i == sp.Spread.Centre
 	for _, f := range sp.translations(translatable(sp.whole)) {
@@ -273,15 +276,12 @@ func (sp *spreading) translate(r *dataplane.Router, i Instance) {
 			sp.lead(t, f.Addr, sp.edges[home])
 		default:
 			sp.lead(t, f.Addr, sp.Spread.Centre)
-			if at := sp.homes[f.Fixed]; at == "" || at == i.Host {
-				t.Elsewhere = append(t.Elsewhere, f.Fixed)
-			}
 		}
 	}
 	if centre {
 		r.PortForwardings = sp.forwardings(translatable(sp.whole))
 	} else {
-		sp.answerByCentre(t, i)
+		t.Elsewhere = sp.centred(i.Host)
 	}
 	if !centre && sp.whole.Gateway != nil {
 		for _, a := range sp.whole.Gateway.Addrs {
@@ -309,14 +309,40 @@ func (sp *spreading) translate(r *dataplane.Router, i Instance) {
 	r.Gateway.NextHops = slices.DeleteFunc(slices.Clone(g.NextHops), netip.Addr.Is6)
 }
 
-// answerByCentre has an edge lead to the centre what addresses there send to floating IPs, if ports
-// are forwarded to them: it may be an answer to a connection that the centre has forwarded.
-func (sp *spreading) answerByCentre(t *dataplane.Transit, i Instance) {
-	for _, pf := range sp.forwardings(translatable(sp.whole)) {
-		if at := sp.homes[pf.Fixed]; (at == "" || at == i.Host) && !slices.Contains(t.Elsewhere, pf.Fixed) {
-			t.Elsewhere = append(t.Elsewhere, pf.Fixed)
+// centred returns the fixed addresses on an edge's host that the centre translates for. An address
+// which is nowhere listed may be on any host. The edge leads to the centre what they send to
+// floating IPs: it may be an answer to a connection that the centre has translated.
+func (sp *spreading) centred(host string) (fixed []netip.Addr) {
+	here := func(a netip.Addr) bool { return sp.homes[a] == "" || sp.homes[a] == host }
+	for _, f := range sp.translations(translatable(sp.whole)) {
+		if here(f.Fixed) && sp.served[f.Fixed] == "" {
+			fixed = append(fixed, f.Fixed)
 		}
 	}
+	for _, f := range sp.forwardings(translatable(sp.whole)) {
+		if here(f.Fixed) && !slices.Contains(fixed, f.Fixed) {
+			fixed = append(fixed, f.Fixed)
+		}
+	}
+	return fixed
+}
+
+// translatesFor reports whether the centre translates for addresses on an edge's host.
+func (sp *spreading) translatesFor(host string) bool { return host != "" && len(sp.centred(host)) > 0 }
+
+// answers reports whether an extra route through a host inside may take answers to clients outside,
+// as a default route does. If the centre has translated what they answer, it alone can translate
+// them back, and so must route them. Clients outside are assumed to have no private addresses.
+func (sp *spreading) answers(dest netip.Prefix, hop netip.Addr) bool {
+	within := func(s netip.Prefix) bool { return s.Contains(dest.Addr()) && s.Bits() <= dest.Bits() }
+	return hop.Is4() && contains(sp.inside, hop) && !slices.ContainsFunc(sp.inside, within) && !slices.ContainsFunc(private, within)
+}
+
+// private are the addresses of RFC 1918.
+var private = []netip.Prefix{
+	netip.PrefixFrom(netip.AddrFrom4([4]byte{10}), 8),
+	netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16}), 12),
+	netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168}), 16),
 }
 
 // lead leads to an address on the external network that another instance has.
@@ -334,13 +360,13 @@ const (
 
 // route gives an instance the router's extra routes. Of next hops to the same destination those on
 // its own links come before those of other instances, which would send the packet back.
-func (sp *spreading) route(r *dataplane.Router, via func(hop netip.Addr) (netip.Addr, nearness)) {
+func (sp *spreading) route(r *dataplane.Router, via func(dest netip.Prefix, hop netip.Addr) (netip.Addr, nearness)) {
 	byDest := map[netip.Prefix][2][]netip.Addr{}
 	for _, x := range sp.Router.Routes {
 		if !contains(sp.inside, x.NextHop) && !contains(sp.outer, x.NextHop) {
 			continue
 		}
-		hop, near := via(x.NextHop)
+		hop, near := via(x.Destination, x.NextHop)
 		hops := byDest[x.Destination]
 		if !slices.Contains(hops[near], hop) {
 			hops[near] = append(hops[near], hop)

@@ -251,11 +251,13 @@ func (f *fabric) forwards(a netip.Addr) bool {
 	return slices.ContainsFunc(f.in.PortForwardings, func(pf l3.PortForwarding) bool { return pf.FixedIP == a })
 }
 
-// answers says whether the answer to a packet that was forwarded comes to the centre as the server
-// sends it: the centre alone knows what it answers.
+// answers says whether the answer to a packet that the centre translated comes to the centre as the
+// server sends it: the centre alone knows what it answers.
 func (f *fabric) answers(p probe, end fate) error {
 	home := f.instances[f.home(end.dst)]
-	asked := slices.ContainsFunc(f.instances[""].router.ForwardingAddrs(), func(a netip.Addr) bool { return a == p.packet.Dst })
+	centre := f.instances[""].router
+	asked := slices.Contains(centre.ForwardingAddrs(), p.packet.Dst) ||
+		slices.ContainsFunc(centre.FloatingIPs, func(t dataplane.FloatingIP) bool { return t.Addr == p.packet.Dst })
 	if end.verdict != dataplane.Forwarded || !asked || home == nil || home.leg(end.network) == "" {
 		return nil
 	}
@@ -527,6 +529,48 @@ func TestInstancesAreOneRouter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An extra route through a host inside takes answers to clients outside, as it does at the one
+// router, but not before the centre has translated them back.
+func TestCentreTranslatesBackBeforeExtraRoutes(t *testing.T) {
+	client := netip.MustParseAddr("198.51.100.9")
+	server := subnetAddr(0, 11, false)
+	forwarded := func(in *service.Intent) netip.Addr {
+		pfOn(in, 1, "80", "8080", server)
+		return in.FloatingIPs[len(in.FloatingIPs)-1].Address
+	}
+	floating := func(in *service.Intent) netip.Addr {
+		fipOn(in, 1, server) // on a host that does not reach the external network
+		return in.FloatingIPs[len(in.FloatingIPs)-1].Address
+	}
+	for name, ask := range map[string]func(*service.Intent) netip.Addr{"forwarded port": forwarded, "floating IP": floating} {
+		for _, dest := range []string{"0.0.0.0/0", "198.51.100.0/24"} {
+			for _, hop := range []netip.Addr{server, subnetAddr(1, 12, false), subnetAddr(1, 13, false), subnetAddr(2, 19, false)} {
+				for _, snat := range []bool{true, false} {
+					t.Run(fmt.Sprintf("%s/%s via %s/snat %t", name, dest, hop, snat), func(t *testing.T) {
+						in := baseIntent(snat)
+						place(&in, nil, map[netip.Addr]string{server: "h1", subnetAddr(1, 12, false): "h1", subnetAddr(1, 13, false): "h2", subnetAddr(2, 11, false): "h3"})
+						in.Router.Routes = []l3.Route{{Destination: netip.MustParsePrefix(dest), NextHop: hop}}
+						asked := ask(&in)
+						f, err := newFabric(in, nil)
+						require.NoError(t, err)
+						require.NoError(t, f.check(probe{network: "ext", packet: dataplane.Packet{Src: client, Dst: asked, Proto: dataplane.TCP, SrcPort: 40000, DstPort: 80}}))
+						require.NoError(t, f.check(probe{"h1", "net-a", dataplane.Packet{Src: server, Dst: client, Proto: dataplane.TCP, SrcPort: 8080, DstPort: 40000}}))
+						require.NoError(t, f.check(probe{"h3", "net-c", dataplane.Packet{Src: subnetAddr(2, 11, false), Dst: client, Proto: dataplane.UDP}}))
+
+						// what nothing is translated for takes the shortest way
+						if f.home(hop) != "h2" {
+							return
+						}
+						at, packet := f.enter(probe{"h3", "net-c", dataplane.Packet{Src: subnetAddr(2, 11, false), Dst: client, Proto: dataplane.UDP}})
+						_, path, _ := f.follow(at, packet)
+						require.Equal(t, []string{"h3", "h2"}, path)
+					})
+				}
+			}
+		}
+	}
 }
 
 // fixedSpread is a router with something of everything: floating IPs at edges and at the centre,
