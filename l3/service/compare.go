@@ -85,7 +85,7 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 		}
 		r, runs := running[st.Instance()]
 		delete(running, st.Instance())
-		c.hosted(st, h, r, runs && !c.foreign(r), outdated[st.Router()] && !st.Edge) // it is replaced
+		c.hosted(st, h, r, runs && !c.foreign(r), outdated[st.ID]) // it is replaced
 	}
 	if h.Deployment == c.deployment.ID && h.Inventory.MaxEpoch > c.deployment.Epoch {
 		c.later = append(c.later, sighting{host: h.Host, version: agent.Version{Epoch: h.Inventory.MaxEpoch}})
@@ -96,9 +96,9 @@ func (s *Service) differences(ctx context.Context, tx l3.Tx, a l3.Agent, h agent
 	return c, c.strangers(ctx, tx, s, a, h, running)
 }
 
-// hosted compares a router that belongs to the host. The agent is outdated if its version leaves
-// something out of the router.
-func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.RunningRouter, runs, outdated bool) {
+// hosted compares a router that belongs to the host. LeftOut says what the version of the agent
+// leaves out of the router; empty: nothing.
+func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.RunningRouter, runs bool, leftOut string) {
 	if runs && r.Version().Newer(st.Version()) {
 		c.later = append(c.later, sighting{host: h.Host, routerID: st.Instance(), version: r.Version(), runs: true})
 		return
@@ -110,9 +110,9 @@ func (c *comparison) hosted(st l3.RouterState, h agent.Heartbeat, r agent.Runnin
 	newer := st.ReportedBy == h.Instance && st.ReportedSeq > h.Inventory.Seq // it was reported after this inventory was made
 	switch {
 	case newer:
-	case outdated && have == st.Revision:
-		if reason := outdatedOn(h.Host); st.Reported != have || st.Error != reason {
-			st.Reported, st.Error, st.Lagging = have, reason, 0
+	case leftOut != "" && have == st.Revision:
+		if st.Reported != have || st.Error != leftOut {
+			st.Reported, st.Error, st.Lagging = have, leftOut, 0
 			if st.Applied >= have {
 				st.Applied = 0
 			}

@@ -461,32 +461,7 @@ func (in Intent) forwardings(inside []netip.Prefix) []dataplane.PortForwarding {
 	return out
 }
 
-// outdated is why a router with forwardings is in ERROR on a host whose agent leaves them out.
-const outdated = "The agent of host %s is of a version that does not know port forwardings"
-
-// outdatedFor returns the routers with forwardings among those that an agent hosts, if its version
-// does not know what they are: it reports that it has realised the rest.
-func outdatedFor(ctx context.Context, tx l3.Tx, a l3.Agent, hosted []l3.RouterState) (map[string]bool, error) {
-	if a.Capabilities.PortForwarding {
-		return nil, nil
-	}
-	var ids []string
-	for _, st := range hosted {
-		if !st.Edge {
-			ids = append(ids, st.Router())
-		}
-	}
-	left := map[string]bool{}
-	for part := range slices.Chunk(ids, chunk) {
-		some, err := tx.PortForwardings().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("router_id", part...)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, pf := range some {
-			left[pf.RouterID] = true
-		}
-	}
-	return left, nil
+func routersForwarding(ctx context.Context, tx l3.Tx, among []string) ([]string, error) {
+	all, err := listOf(ctx, tx.PortForwardings(), "router_id", among)
+	return distinct(all, func(pf *l3.PortForwarding) string { return pf.RouterID }), err
 }
-
-func outdatedOn(host string) string { return fmt.Sprintf(outdated, host) }

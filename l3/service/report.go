@@ -59,11 +59,8 @@ func (s *Service) leftOut(ctx context.Context, tx l3.Tx, st l3.RouterState) (str
 	if err != nil {
 		return "", err
 	}
-	left, err := outdatedFor(ctx, tx, a, []l3.RouterState{st})
-	if left[st.Router()] {
-		return outdatedOn(st.Host), err
-	}
-	return "", err
+	reasons, err := outdatedFor(ctx, tx, a, []l3.RouterState{st})
+	return reasons[st.ID], err
 }
 
 // laterThan reports whether what is known was reported after r: by the numbers that one process

@@ -59,22 +59,6 @@ func (s *Service) move(ctx context.Context, w *work, st *l3.RouterState, in Inte
 	return true, s.bind(ctx, w, st, candidates[i].Agent)
 }
 
-// upToDate are those of the candidates whose versions know all that the router has, or else all.
-func upToDate(ctx context.Context, tx l3.Tx, routerID string, candidates []l3.Candidate) ([]l3.Candidate, error) {
-	outdated := func(c l3.Candidate) bool { return !c.Agent.Capabilities.PortForwarding }
-	if !slices.ContainsFunc(candidates, outdated) {
-		return candidates, nil
-	}
-	n, err := tx.PortForwardings().Count(ctx, oneOf("router_id", routerID))
-	if err != nil || n == 0 {
-		return candidates, err
-	}
-	if able := slices.DeleteFunc(slices.Clone(candidates), outdated); len(able) > 0 {
-		return able, nil
-	}
-	return candidates, nil
-}
-
 // bind makes an agent the host of a router. The departure from the one before is recorded first.
 func (s *Service) bind(ctx context.Context, w *work, st *l3.RouterState, a l3.Agent) error {
 	if st.AgentID != "" && st.Host != a.Host {
