@@ -15,6 +15,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/mtu"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/portsbinding"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/provider"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/qos/policies"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/qos/rules"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
@@ -36,6 +38,7 @@ type cloud struct {
 	public     string // the floating IP of www
 	shared     string // the floating IP whose ports are forwarded
 	forwarding string
+	policy     string // that limits shared
 }
 
 type network struct {
@@ -156,9 +159,19 @@ func (c *cloud) makeRouter(ctx context.Context) error {
 
 // forward asks for a port of an external address to lead to db.
 func (c *cloud) forward(ctx context.Context) error {
-	f, err := floatingips.Create(ctx, c.client, floatingips.CreateOpts{
+	policy, err := policies.Create(ctx, c.client, policies.CreateOpts{Name: "slow"}).Extract()
+	if err != nil {
+		return fmt.Errorf("create QoS policy: %w", err)
+	}
+	c.policy = policy.ID
+	_, err = rules.CreateBandwidthLimitRule(ctx, c.client, policy.ID, rules.CreateBandwidthLimitRuleOpts{MaxKBps: limit, Direction: "egress"}).
+		ExtractBandwidthLimitRule()
+	if err != nil {
+		return fmt.Errorf("create QoS rule: %w", err)
+	}
+	f, err := floatingips.Create(ctx, c.client, limitedFloatingIP{policy.ID, floatingips.CreateOpts{
 		FloatingNetworkID: c.networks[outside].ID, FloatingIP: forwardAddr,
-	}).Extract()
+	}}).Extract()
 	if err != nil {
 		return fmt.Errorf("create floating IP: %w", err)
 	}
@@ -171,6 +184,20 @@ func (c *cloud) forward(ctx context.Context) error {
 	}
 	c.forwarding = p.ID
 	return nil
+}
+
+// limitedFloatingIP is a floating IP with a QoS policy, which gophercloud does not know.
+type limitedFloatingIP struct {
+	policy string
+	floatingips.CreateOptsBuilder
+}
+
+func (l limitedFloatingIP) ToFloatingIPCreateMap() (map[string]any, error) {
+	body, err := l.CreateOptsBuilder.ToFloatingIPCreateMap()
+	if err == nil {
+		body["floatingip"].(map[string]any)["qos_policy_id"] = l.policy
+	}
+	return body, err
 }
 
 func (c *cloud) setRoutes(ctx context.Context, routes ...routers.Route) error {
@@ -224,6 +251,9 @@ func (c *cloud) remove(ctx context.Context) error {
 		if err := floatingips.Delete(ctx, c.client, id).ExtractErr(); err != nil {
 			return fmt.Errorf("delete floating IP: %w", err)
 		}
+	}
+	if err := policies.Delete(ctx, c.client, c.policy).ExtractErr(); err != nil {
+		return fmt.Errorf("delete QoS policy: %w", err)
 	}
 	if err := c.setRoutes(ctx); err != nil {
 		return err

@@ -39,7 +39,7 @@ func (s *site) startCluster(ctx context.Context) (err error) {
 			if h.Number >= computeHosts {
 				mode = agent.ModeDVRSNAT
 			}
-			return []string{"--mode", mode, "--dataplane", s.how.dataplane}
+			return []string{"--mode", mode, "--dataplane", s.how.dataplane, "--metadata-socket", s.how.metadata()}
 		},
 	})
 	if err != nil {

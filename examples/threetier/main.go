@@ -84,6 +84,8 @@ func (s setting) parts() []part {
 		return []part{
 			{"What each server saw", requests},
 			{"The sensor, which has no address, is switched on", switchOn},
+			{"Machines ask who they are", whoAmI},
+			{"The address whose port is forwarded has a limit", limited},
 			{"Who carries a download: frames on each host's tunnel and outside cable", carriers},
 			{"The network node that does SNAT is cut off, amid downloads", loseNode},
 			{"db and its standby share the address " + virtualAddr, failOver},
@@ -93,6 +95,8 @@ func (s setting) parts() []part {
 	return []part{
 		{"What each server saw", requests},
 		{"The sensor, which has no address, is switched on", switchOn},
+		{"Machines ask who they are", whoAmI},
+		{"The address whose port is forwarded has a limit", limited},
 		{"The floating IP is unbound, amid downloads", unbind},
 		{"It is bound again; and amid downloads allinone is killed, and started anew", restart},
 		{"Somebody deletes the router's rules", flush},

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,15 @@ const (
 
 // files is the directory of what programs keep.
 func (s setting) files() string { return s.dir + ".files" }
+
+// metadata is the unix socket that an agent passes machines' questions on to. Hosts have directories
+// of their own.
+func (s setting) metadata() string {
+	if s.distributed {
+		return "/run/metadata"
+	}
+	return filepath.Join(s.files(), "metadata")
+}
 
 // sweep takes away what an earlier run left: with the namespaces goes all that is in them.
 func (s setting) sweep() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -33,6 +34,7 @@ type site struct {
 	sensorAddr string // that the API expects it to give itself
 
 	servers map[string]*tier
+	nova    *http.Server // of metadata
 }
 
 // build makes the site. What was built is taken away again when it fails.
@@ -55,6 +57,9 @@ func build(ctx context.Context, how setting, out *report) (_ *site, err error) {
 	}
 	out.section(what)
 	if err := start(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.serveMetadata(); err != nil {
 		return nil, err
 	}
 	if err := s.cloud.makeNetworks(ctx); err != nil {
@@ -93,7 +98,7 @@ func (s *site) startAllinone(ctx context.Context) error {
 		"--listen", apiAddr, "--metrics", metricsAddr,
 		"--database", "sqlite:" + filepath.Join(files, "l3.db"), "--bus-dir", filepath.Join(files, "bus"),
 		"--bus-secret-file", filepath.Join(files, "secret"), "--cache", filepath.Join(files, "agent"),
-		"--namespaces", s.how.dir, "--dataplane", s.how.dataplane, "--check", checkEvery.String(),
+		"--namespaces", s.how.dir, "--dataplane", s.how.dataplane, "--metadata-socket", s.how.metadata(), "--check", checkEvery.String(),
 	}, s.machines.flags...)...)
 	return s.run(ctx)
 }
@@ -252,6 +257,9 @@ func (s *site) down() error {
 	}
 	if s.allinone != nil {
 		errs = append(errs, s.allinone.Kill())
+	}
+	if s.nova != nil {
+		errs = append(errs, s.nova.Close())
 	}
 	errs = append(errs, s.machines.close())
 	if s.cluster != nil {

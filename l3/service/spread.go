@@ -246,7 +246,8 @@ func (sp *spreading) legs(host string) []dataplane.Port {
 		}
 		p.Anycast = &dataplane.Anycast{}
 		for _, l := range sp.Spread.Located {
-			if l.Host == host && l.NetworkID == p.Network.ID && sp.homes[l.Addr] == host && slices.ContainsFunc(p.Addrs, func(s netip.Prefix) bool { return s.Contains(l.Addr) }) {
+			on := func(s netip.Prefix) bool { return s.Contains(l.Addr) }
+			if l.Host == host && l.NetworkID == p.Network.ID && sp.homes[l.Addr] == host && slices.ContainsFunc(p.Addrs, on) {
 				p.Anycast.Neighbours = append(p.Anycast.Neighbours, l.Addr)
 			}
 		}

@@ -243,8 +243,12 @@ func (w *instanceWalk) clean() {
 		require.NoError(w, err)
 	}
 	for _, f := range w.fips {
-		require.NoError(w, w.tryBind(w.member, f, l3.FloatingIPSpec{}))
+		for _, pf := range ok(w.ListPortForwardings(w.Context(), w.member, f.ID, l3.Query{}))(w.rig) {
+			require.NoError(w, w.DeletePortForwarding(w.Context(), w.member, f.ID, pf.ID, l3.If{}))
+		}
+		require.NoError(w, w.DeleteFloatingIP(w.Context(), w.member, f.ID, l3.If{}))
 	}
+	w.fips = nil
 	for _, router := range w.routers {
 		for _, p := range w.routerPorts(router.ID) {
 			if p.IsRouterInterface() {

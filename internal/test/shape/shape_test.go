@@ -72,7 +72,7 @@ var layers = []layer{
 	{folder: "internal/test/powerloss", others: true},
 	{folder: "internal/netns", others: true},
 	{folder: "internal/monitor", may: []string{"internal/nlmsg", "internal/netns"}, others: true},
-	{folder: "internal/test/lab", may: []string{"internal/netdev", "internal/nlmsg", "internal/dump", "dataplane", "dataplane/namespace", "internal/test/child", "internal/monitor", "internal/netns"}, others: true},
+	{folder: "internal/test/lab", may: []string{"internal/frame", "internal/netdev", "internal/nlmsg", "internal/dump", "dataplane", "dataplane/namespace", "internal/test/child", "internal/monitor", "internal/netns"}, others: true},
 	{folder: "internal/frame", may: []string{"dataplane"}, others: true},
 	{folder: "internal/test/deployment", may: []string{"internal/netdev", "dataplane/host", "ovs", "internal/dump", "internal/test/child", "dataplane", "dataplane/bridge", "dataplane/namespace", "l3/natsbus", "internal/test/lab", "internal/netns"}, others: true},
 	{folder: "internal/test/differential"},
