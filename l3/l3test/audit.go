@@ -36,6 +36,7 @@ func (a Auditor) Audit(ctx context.Context, store l3.Store) error {
 		d.ofSubnets()
 		d.ofSubnetPools()
 		d.ofAddressScopes()
+		d.ofDistributedScopes()
 		d.ofTopologies()
 		d.ofPorts()
 		d.ofAddresses()

@@ -90,6 +90,32 @@ func (d *database) ofAddressScopes() {
 	}
 }
 
+// ofDistributedScopes: the addresses of a distributed router that are of one family are in one address
+// scope, or in none, and its gateway is in none of IPv4.
+func (d *database) ofDistributedScopes() {
+	type side struct {
+		router  string
+		version int
+	}
+	found := map[side]string{}
+	for _, p := range d.ports {
+		if !d.routers[p.DeviceID].Distributed {
+			continue
+		}
+		for _, ip := range p.FixedIPs {
+			s := d.subnets[ip.SubnetID]
+			scope, at := d.pools[s.SubnetPoolID].AddressScopeID, side{p.DeviceID, s.IPVersion}
+			if p.DeviceOwner == l3.OwnerRouterGateway && s.IPVersion == 4 && scope != "" {
+				d.report("distributed router %s has its gateway in IPv4 address scope %s", p.DeviceID, scope)
+			}
+			if other, known := found[at]; known && other != scope {
+				d.report("distributed router %s has IPv%d addresses in address scopes %q and %q", p.DeviceID, s.IPVersion, other, scope)
+			}
+			found[at] = scope
+		}
+	}
+}
+
 // sharedAs: what is shared with everyone has a policy that says so, and nothing else has.
 func (d *database) sharedAs(objectType, id string, shared bool) {
 	var found bool

@@ -314,6 +314,8 @@ func TestAuditBitesSubnetPools(t *testing.T) {
 		"has router gone of project":              func(_ *world, r *rows) { r.topology.RouterID = "gone" },
 		"is about subnetpool gone":                func(_ *world, r *rows) { r.policy.ObjectID = "gone" },
 		"is about address_scope other":            func(_ *world, r *rows) { r.policy.ObjectType = l3.ObjectAddressScope },
+		`IPv4 addresses in address scopes "`:      func(w *world, _ *rows) { w.router.Distributed = true },
+		"its gateway in IPv4 address scope":       func(w *world, r *rows) { w.router.Distributed, w.public.SubnetPoolID = true, "other" },
 	} {
 		t.Run(finding, func(t *testing.T) {
 			w, r := sound()

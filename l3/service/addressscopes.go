@@ -1,8 +1,13 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"net/netip"
+	"slices"
 
+	"github.com/l3kit/l3kit/dataplane"
 	"github.com/l3kit/l3kit/l3"
 )
 
@@ -140,19 +145,157 @@ func scopesOfPools(ctx context.Context, tx l3.Tx, subnets []l3.Subnet) (map[stri
 	return scopes, err
 }
 
-// AddressScopesOf returns the IDs of the address scopes of a port's IPv4 and IPv6 addresses; empty:
-// none. All subnets of a network that are of one family have the same.
+// AddressScopesOf returns the IDs of the address scopes of a port; empty: none. They are those of the
+// subnets of its network that the router has addresses of, be it by another port: all subnets of a
+// network that are of one family have the same scope. A central router's gateway has all subnets of
+// its network on its link, and is in their scopes without an address, too.
 func (in Intent) AddressScopesOf(p *l3.Port) (ipv4, ipv6 string) {
-	for _, ip := range p.FixedIPs {
-		scope := in.AddressScopes[in.Subnets[ip.SubnetID].SubnetPoolID]
-		switch {
-		case ip.IPAddress.Is4() && ipv4 == "":
+	if len(in.AddressScopes) == 0 {
+		return "", ""
+	}
+	add := func(s l3.Subnet) {
+		switch scope := in.AddressScopes[s.SubnetPoolID]; {
+		case scope == "":
+		case s.CIDR.Addr().Is4():
 			ipv4 = scope
-		case ip.IPAddress.Is6() && ipv6 == "":
+		default:
 			ipv6 = scope
 		}
 	}
+	for _, q := range in.Ports {
+		if q.NetworkID != p.NetworkID {
+			continue
+		}
+		for _, ip := range q.FixedIPs {
+			add(in.Subnets[ip.SubnetID])
+		}
+	}
+	if p.DeviceOwner != l3.OwnerRouterGateway || in.Router.Distributed {
+		return ipv4, ipv6
+	}
+	for _, s := range in.Subnets {
+		if s.NetworkID == p.NetworkID {
+			add(s)
+		}
+	}
 	return ipv4, ipv6
+}
+
+// confine puts a router's ports into their address scopes, for each IP version in which that may
+// make a difference to a packet. It reports whether there is one.
+func (in Intent) confine(r *dataplane.Router) bool {
+	if len(in.AddressScopes) == 0 {
+		return false
+	}
+	of := make(map[string]dataplane.Scopes, len(in.Ports))
+	for i := range in.Ports {
+		p := &in.Ports[i]
+		ipv4, ipv6 := in.AddressScopesOf(p)
+		of[p.ID] = dataplane.Scopes{IPv4: ipv4, IPv6: ipv6}
+	}
+	var ports []*dataplane.Port
+	for i := range r.Ports {
+		ports = append(ports, &r.Ports[i])
+	}
+	if r.Gateway != nil {
+		ports = append(ports, &r.Gateway.Port)
+	}
+	// Within the scope of the gateway there is no source NAT.
+	four, six := r.Gateway != nil && of[r.Gateway.ID].IPv4 != "", false
+	for _, p := range ports {
+		four = four || of[p.ID].IPv4 != of[ports[0].ID].IPv4
+		six = six || of[p.ID].IPv6 != of[ports[0].ID].IPv6
+	}
+	for _, p := range ports {
+		if four {
+			p.Scopes.IPv4 = of[p.ID].IPv4
+		}
+		if six {
+			p.Scopes.IPv6 = of[p.ID].IPv6
+		}
+	}
+	return four || six
+}
+
+// mayDistribute refuses address scopes that the instances of a distributed router would have to tell
+// apart: what comes over the transit does not show in which it is. Ports without an address of a
+// family have no part in it, because nothing of that family is routed to them.
+func (in Intent) mayDistribute() error {
+	var first [2]*l3.Port // by family
+	for i := range in.Ports {
+		p := &in.Ports[i]
+		for _, ip := range p.FixedIPs {
+			family, version := 0, 4
+			if ip.IPAddress.Is6() {
+				family, version = 1, 6
+			}
+			scope := in.scopeIn(p, ip.IPAddress)
+			if family == 0 && scope != "" && p.DeviceOwner == l3.OwnerRouterGateway {
+				return notDistributed(in.Router.ID, "its external network is in IPv4 address scope %s, within which there is no source NAT", scope)
+			}
+			if first[family] == nil {
+				first[family] = p
+			}
+			if other := in.scopeIn(first[family], ip.IPAddress); other != scope {
+				return notDistributed(in.Router.ID, "the IPv%d address scope of port %s is %s, and that of port %s is %s",
+					version, first[family].ID, cmp.Or(other, "none"), p.ID, cmp.Or(scope, "none"))
+			}
+		}
+	}
+	return nil
+}
+
+// scopeIn is a port's address scope in the family of an address; empty: none.
+func (in Intent) scopeIn(p *l3.Port, a netip.Addr) string {
+	ipv4, ipv6 := in.AddressScopesOf(p)
+	if a.Is4() {
+		return ipv4
+	}
+	return ipv6
+}
+
+// apartFrom6 reports whether a subnet is in another address scope than the IPv6 subnets of a
+// distributed router, which are all in one.
+func (in Intent) apartFrom6(s l3.Subnet) bool {
+	for i := range in.Ports {
+		for _, ip := range in.Ports[i].FixedIPs {
+			if ip.IPAddress.Is6() {
+				return in.scopeIn(&in.Ports[i], ip.IPAddress) != in.AddressScopes[s.SubnetPoolID]
+			}
+		}
+	}
+	return false
+}
+
+func notDistributed(routerID, why string, args ...any) error {
+	return conflict("DistributedRouterAddressScope", "Router %s cannot be distributed: %s."+
+		" Make it a central router (distributed: false), or use subnets that are in no address scope.", routerID, fmt.Sprintf(why, args...))
+}
+
+// routersInScopes are those of the central routers on whose hosts address scopes make a difference.
+func routersInScopes(ctx context.Context, tx l3.Tx, among []string) ([]string, error) {
+	if n, err := tx.AddressScopes().Count(ctx); err != nil || n == 0 {
+		return nil, err
+	}
+	routers, err := listOf(ctx, tx.Routers(), "id", among)
+	if err != nil {
+		return nil, err
+	}
+	intents, err := join(ctx, tx, slices.DeleteFunc(routers, func(r l3.Router) bool { return r.Distributed || !r.AdminStateUp }))
+	if err != nil {
+		return nil, err
+	}
+	var users []string
+	for _, in := range intents {
+		r, err := in.wiring(func(p *l3.Port) bool { return p.AdminStateUp })
+		if err != nil {
+			return nil, err
+		}
+		if in.confine(&r) {
+			users = append(users, in.Router.ID)
+		}
+	}
+	return users, nil
 }
 
 // inScope replaces a filter of networks by ipv4_address_scope or ipv6_address_scope, which follow

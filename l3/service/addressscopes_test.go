@@ -4,11 +4,14 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 	"github.com/l3kit/l3kit/l3/l3test"
 	"github.com/l3kit/l3kit/l3/service"
@@ -148,8 +151,7 @@ func TestScopesOfRouters(t *testing.T) {
 			found := map[string][2]string{}
 			for i := range in.Ports {
 				four, six := in.AddressScopesOf(&in.Ports[i])
-				was := found[in.Ports[i].NetworkID]
-				found[in.Ports[i].NetworkID] = [2]string{was[0] + four, was[1] + six}
+				found[in.Ports[i].NetworkID] = [2]string{four, six}
 			}
 			return found
 		}
@@ -186,6 +188,194 @@ func TestScopesOfRouters(t *testing.T) {
 		require.Empty(r, found("ipv4_address_scope", a.ID))
 		require.NotContains(r, found("ipv4_address_scope", ""), plain.NetworkID)
 		require.Contains(r, found("ipv4_address_scope", ""), n.ID)
+	})
+}
+
+// scopesOf are the address scopes of a compiled router's ports by their networks, with commas
+// between the IP versions.
+func scopesOf(r dataplane.Router) map[string]string {
+	found := map[string]string{}
+	ports := slices.Clone(r.Ports)
+	if r.Gateway != nil {
+		ports = append(ports, r.Gateway.Port)
+	}
+	for _, p := range ports {
+		found[p.Network.ID] = p.Scopes.IPv4 + "," + p.Scopes.IPv6
+	}
+	return found
+}
+
+// TestScopesOnHosts: hosts are told of address scopes as soon as they make a difference.
+func TestScopesOnHosts(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx := r.Context()
+		r.agent("host")
+		a, b := r.scope(r.member, 4), r.scope(r.member, 4)
+		p, q := r.scopedPool(r.member, a, "10.1.0.0/16"), r.scopedPool(r.member, a, "10.2.0.0/16")
+		first := ok(r.allocate(r.member, r.network(r.member), p, l3.SubnetSpec{PrefixLen: new(24)}))(r)
+		second := ok(r.allocate(r.member, r.network(r.member), q, l3.SubnetSpec{PrefixLen: new(24)}))(r)
+		router := r.router()
+		r.attach(router, first)
+		r.attach(router, second)
+		scopes := func() map[string]string {
+			r.Helper()
+			return scopesOf(r.report(router.ID).Router)
+		}
+		require.Equal(r, map[string]string{first.NetworkID: ",", second.NetworkID: ","}, scopes(), "both are in one")
+		ok(r.setPool(r.member, q, l3.SubnetPoolSpec{AddressScopeID: &b.ID}))(r)
+		require.Equal(r, map[string]string{first.NetworkID: a.ID + ",", second.NetworkID: b.ID + ","}, scopes())
+		ok(r.setPool(r.member, q, l3.SubnetPoolSpec{AddressScopeID: &a.ID}))(r)
+		require.Equal(r, map[string]string{first.NetworkID: ",", second.NetworkID: ","}, scopes())
+
+		// Within the scope of the external network there is no source NAT.
+		public := r.external("uplink", "203.0.113.0/24")
+		outer := r.pool(r.admin, poolOf("203.0.112.0/24"))
+		ok(r.OnboardNetworkSubnets(ctx, r.admin, outer.ID, public.ID))(r)
+		ok(r.UpdateRouter(ctx, r.member, router.ID, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: public.ID}}, l3.If{}))(r)
+		require.Equal(r, ",", scopes()[public.ID])
+		require.Equal(r, a.ID+",", scopes()[first.NetworkID], "the gateway is in none")
+		ok(r.setPool(r.admin, outer, l3.SubnetPoolSpec{AddressScopeID: &a.ID}))(r)
+		require.Equal(r, map[string]string{first.NetworkID: a.ID + ",", second.NetworkID: a.ID + ",", public.ID: a.ID + ","}, scopes())
+
+		// All subnets of the external network are on the gateway's link, also those that it has no
+		// address of.
+		six := r.scopedPool(r.admin, r.scope(r.admin, 6), "2001:db8::/48")
+		ok(r.allocate(r.admin, public, six, l3.SubnetSpec{ServiceTypes: &[]string{l3.OwnerFloatingIP}}))(r)
+		require.Equal(r, a.ID+","+six.AddressScopeID, scopes()[public.ID])
+	})
+}
+
+// TestScopesOfDistributedRouters: what their instances cannot tell apart is refused.
+func TestScopesOfDistributedRouters(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		ctx := r.Context()
+		s := newSpreadOut(r)
+		const name = "DistributedRouterAddressScope"
+		a, six := r.scope(r.member, 4), r.scope(r.member, 6)
+		p, q := r.scopedPool(r.member, a, "10.1.0.0/16"), r.scopedPool(r.member, a, "10.2.0.0/16")
+		subnetOf := func(p l3.SubnetPool) l3.Subnet {
+			r.Helper()
+			return ok(r.allocate(r.member, r.network(r.member), p, l3.SubnetSpec{PrefixLen: new(p.DefaultPrefixLen + 16)}))(r)
+		}
+		first, second := subnetOf(p), subnetOf(q)
+		join := func(router l3.Router, sub l3.Subnet) error {
+			_, err := r.AddRouterInterface(ctx, r.member, router.ID, l3.InterfaceSpec{SubnetID: sub.ID})
+			return err
+		}
+		err := join(s.router, first)
+		r.refused(err, l3.ErrConflict, name)
+		require.ErrorContains(r, err, "cannot be distributed: the IPv4 address scope of port")
+		require.ErrorContains(r, err, "Make it a central router (distributed: false), or use subnets that are in no address scope.")
+		require.Len(r, s.centre("nn").Ports, 2)
+		require.NoError(r, join(s.router, r.inside("2001:db8:8::/64")))
+		v6 := r.scopedPool(r.member, six, "2001:db8::/48")
+		r.refused(join(s.router, ok(r.allocate(r.member, r.network(r.member), v6, l3.SubnetSpec{}))(r)), l3.ErrConflict, name)
+
+		// A pool that gets a scope, and one that takes in a subnet of the router.
+		free := r.pool(r.member, poolOf("10.8.0.0/16"))
+		require.NoError(r, join(s.router, subnetOf(free)))
+		_, err = r.setPool(r.member, free, l3.SubnetPoolSpec{AddressScopeID: &a.ID})
+		r.refused(err, l3.ErrConflict, name)
+		_, err = r.OnboardNetworkSubnets(ctx, r.member, p.ID, s.web.NetworkID)
+		r.refused(err, l3.ErrConflict, name)
+		outer := r.scopedPool(r.admin, r.scope(r.admin, 4), "203.0.112.0/24")
+		_, err = r.OnboardNetworkSubnets(ctx, r.admin, outer.ID, s.external.ID)
+		r.refused(err, l3.ErrConflict, name)
+
+		// A subnet of the external network in another scope is not on its gateway's link.
+		outer6 := r.scopedPool(r.admin, r.scope(r.admin, 6), "2001:db8:9::/48")
+		made := ok(r.allocate(r.admin, s.external, outer6, l3.SubnetSpec{}))(r)
+		require.NotContains(r, s.centre("nn").Gateway.OnLink, made.CIDR)
+		require.Len(r, s.centre("nn").Gateway.Addrs, 1)
+
+		// Without a gateway all may be in one.
+		// Only those with an IPv6 address count for IPv6, of which each network has a port of its own.
+		inner := one(r.CreateRouters(ctx, r.admin, l3.RouterSpec{ProjectID: &r.member.Project, Distributed: new(true)}))(r)
+		require.NoError(r, join(inner, first))
+		require.NoError(r, join(inner, second))
+		dual := ok(r.allocate(r.member, l3.Network{Meta: l3.Meta{ID: first.NetworkID}}, v6, l3.SubnetSpec{}))(r)
+		require.NoError(r, join(inner, dual))
+		r.refused(join(inner, r.inside("10.9.0.0/24")), l3.ErrConflict, name)
+		gateway := l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: r.external("", "192.0.2.0/24").ID}}
+		_, err = r.UpdateRouter(ctx, r.member, inner.ID, gateway, l3.If{})
+		r.refused(err, l3.ErrConflict, name)
+		b := r.scope(r.member, 4)
+		_, err = r.setPool(r.member, q, l3.SubnetPoolSpec{AddressScopeID: &b.ID})
+		r.refused(err, l3.ErrConflict, name)
+		scoped := r.external("other", "198.51.100.0/24")
+		ok(r.OnboardNetworkSubnets(ctx, r.admin, r.scopedPool(r.member, a, "198.51.0.0/24").ID, scoped.ID))(r)
+		_, err = r.UpdateRouter(ctx, r.member, inner.ID, l3.RouterSpec{Gateway: &l3.GatewaySpec{NetworkID: scoped.ID}}, l3.If{})
+		r.refused(err, l3.ErrConflict, name)
+		require.ErrorContains(r, err, "within which there is no source NAT")
+
+		// It can become central, and have any scopes then, with which it stays central.
+		turn := func(distributed bool) error {
+			r.Helper()
+			ok(r.UpdateRouter(ctx, r.admin, inner.ID, l3.RouterSpec{AdminStateUp: new(false)}, l3.If{}))(r)
+			_, err := r.UpdateRouter(ctx, r.admin, inner.ID, l3.RouterSpec{Distributed: &distributed}, l3.If{})
+			ok(r.UpdateRouter(ctx, r.admin, inner.ID, l3.RouterSpec{AdminStateUp: new(true)}, l3.If{}))(r)
+			return err
+		}
+		require.NoError(r, turn(false))
+		ok(r.UpdateRouter(ctx, r.member, inner.ID, gateway, l3.If{}))(r)
+		require.Equal(r, a.ID+","+six.ID, scopesOf(ok(r.DesiredOf(ctx, inner.ID))(r).Router)[first.NetworkID])
+		r.refused(turn(true), l3.ErrConflict, name)
+		require.False(r, r.see(inner.ID).Distributed)
+		ok(r.setPool(r.member, p, l3.SubnetPoolSpec{AddressScopeID: new("")}))(r)
+		r.refused(turn(true), l3.ErrConflict, name)
+		ok(r.setPool(r.member, q, l3.SubnetPoolSpec{AddressScopeID: new("")}))(r)
+		require.NoError(r, turn(true))
+	})
+}
+
+// TestAgentThatLeavesAddressScopesOut is of an older version: it says that it has realised the
+// router.
+func TestAgentThatLeavesAddressScopesOut(t *testing.T) {
+	onRigs(t, func(r *rig) {
+		r.agent("h1")
+		p := r.scopedPool(r.member, r.scope(r.member, 4), "10.1.0.0/16")
+		first := ok(r.allocate(r.member, r.network(r.member), p, l3.SubnetSpec{PrefixLen: new(24)}))(r)
+		router := r.router()
+		r.attach(router, first)
+		r.report(router.ID)
+		require.Equal(r, l3.StatusActive, r.see(router.ID).Status, "the scope makes no difference")
+		plain := r.attach(router, r.inside("10.2.0.0/24"))
+		a := r.report(router.ID)
+		failed := func() {
+			r.Helper()
+			seen := r.see(router.ID)
+			require.Equal(r, l3.StatusError, seen.Status)
+			require.Contains(r, seen.StatusReason, "h1 is of a version that does not know address scopes")
+		}
+		failed()
+		beat := agent.Heartbeat{Host: "h1", Instance: "i", Machine: "m", Deployment: ok(r.Deployment(r.Context()))(r).ID}
+		seq := uint64(0)
+		runs := func(knows bool) {
+			r.Helper()
+			seq++
+			beat.Capabilities.AddressScopes = knows
+			beat.Inventory = &agent.Inventory{Seq: seq, Routers: []agent.RunningRouter{{ID: router.ID, Epoch: a.Epoch, Revision: a.Revision}}}
+			r.beat(beat)
+		}
+		runs(false)
+		failed()
+		runs(true)
+		require.Equal(r, l3.StatusActive, r.see(router.ID).Status, "it was replaced")
+		runs(false)
+		failed()
+		ok(r.UpdatePort(r.Context(), r.admin, plain.PortID, l3.PortSpec{AdminStateUp: new(false)}, l3.If{}))(r)
+		a = r.report(router.ID)
+		runs(false)
+		require.Equal(r, l3.StatusActive, r.see(router.ID).Status, "one port is left")
+		ok(r.UpdatePort(r.Context(), r.admin, plain.PortID, l3.PortSpec{AdminStateUp: new(true)}, l3.If{}))(r)
+
+		// A router in scopes moves to an agent that knows them, if there is one.
+		for _, h := range []string{"h2", "h3", "h4"} {
+			r.beat(agent.Heartbeat{Host: h, Capabilities: agent.Capabilities{PortForwarding: true}})
+		}
+		r.beat(agent.Heartbeat{Host: "h5", Capabilities: agent.Capabilities{AddressScopes: true}})
+		ok(r.UpdateAgent(r.Context(), r.admin, ok(r.AgentsOfRouter(r.Context(), r.admin, router.ID))(r)[0].ID, l3.AgentSpec{AdminStateUp: new(false)}))(r)
+		require.Equal(r, "h5", r.hostOf(router.ID))
 	})
 }
 

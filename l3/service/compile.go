@@ -38,6 +38,7 @@ func Compile(in Intent) (dataplane.Router, error) {
 	slices.SortFunc(r.Routes, func(a, b dataplane.Route) int {
 		return cmp.Or(a.Dest.Compare(b.Dest), a.NextHop.Compare(b.NextHop))
 	})
+	in.confine(&r)
 	subnets := translatable(r)
 	r.FloatingIPs, r.PortForwardings = in.translations(subnets), in.forwardings(subnets)
 	in.limit(&r)
@@ -74,7 +75,8 @@ func (in Intent) wiring(keep func(*l3.Port) bool) (dataplane.Router, error) {
 
 // onLink are the subnets of the router's external network, but for those that it cannot have on its
 // gateway's link: a subnet inside, and the transit, come before one that overlaps it; without an IPv4
-// address the gateway finds no IPv4 neighbours; and IPv6 needs an MTU.
+// address the gateway finds no IPv4 neighbours; IPv6 needs an MTU; and instances of a distributed
+// router would not see that a subnet is in another address scope.
 func (in Intent) onLink(r dataplane.Router) []netip.Prefix {
 	var list []netip.Prefix
 	hasIPv4, attached := r.Gateway.HairpinAddr().IsValid(), inside(r)
@@ -86,6 +88,7 @@ func (in Intent) onLink(r dataplane.Router) []netip.Prefix {
 		switch {
 		case s.NetworkID != r.Gateway.Network.ID || overlaps:
 		case s.CIDR.Addr().Is4() && !hasIPv4, s.CIDR.Addr().Is6() && r.Gateway.MTU < minMTU6:
+		case in.Router.Distributed && s.CIDR.Addr().Is6() && in.apartFrom6(s):
 		default:
 			list = append(list, s.CIDR)
 		}

@@ -178,6 +178,9 @@ func (in Intent) check(ctx context.Context, tx l3.Tx) error {
 		r.Routes = append(r.Routes, dataplane.Route{Dest: route.Destination, NextHop: route.NextHop})
 	}
 	if in.Router.Distributed {
+		if err := in.mayDistribute(); err != nil {
+			return err
+		}
 		r.Transit = in.anyTransit()
 	}
 	if err := in.refusal(r, r.Validate()); err != nil {

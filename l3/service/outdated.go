@@ -5,104 +5,107 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/l3kit/l3kit/dataplane"
+	"github.com/l3kit/l3kit/dataplane/agent"
 	"github.com/l3kit/l3kit/l3"
 )
 
-// outdated is why a router is in ERROR on a host whose agent leaves a part of it out.
-const outdated = "The agent of host %s is of a version that does not know %s"
+// feature is something that a router may have, and that agents of older versions leave out of it.
+// They report that they have realised the rest.
+type feature struct {
+	name    string
+	knownBy func(agent.Capabilities) bool
+	// users are those of the routers that may have it on some host; has says whether what one host
+	// realises has it.
+	users func(ctx context.Context, tx l3.Tx, among []string) ([]string, error)
+	has   func(dataplane.Router) bool
+}
 
-// outdatedFor returns why routers that an agent hosts are in ERROR though it reports no failure: its
-// version does not know something that they have, and realises the rest. Reasons are by the IDs of
-// the states.
-func outdatedFor(ctx context.Context, tx l3.Tx, a l3.Agent, hosted []l3.RouterState) (map[string]string, error) {
-	reasons := map[string]string{}
-	if !a.Capabilities.Limits {
-		limited, err := limitedOf(ctx, tx, hosted)
-		if err != nil {
-			return nil, err
-		}
-		for _, st := range limited {
-			reasons[st.ID] = fmt.Sprintf(outdated, a.Host, "bandwidth limits")
-		}
+func features() []feature {
+	return []feature{
+		{"port forwardings", func(can agent.Capabilities) bool { return can.PortForwarding }, routersForwarding,
+			func(r dataplane.Router) bool { return len(r.PortForwardings) > 0 }},
+		{"address scopes", func(can agent.Capabilities) bool { return can.AddressScopes }, routersInScopes, scoped},
+		{"bandwidth limits", func(can agent.Capabilities) bool { return can.Limits }, routersLimited,
+			func(r dataplane.Router) bool { return len(r.Limits) > 0 }},
 	}
-	if !a.Capabilities.PortForwarding {
-		whole := slices.DeleteFunc(slices.Clone(hosted), func(st l3.RouterState) bool { return st.Edge })
-		forwardings, err := listOf(ctx, tx.PortForwardings(), "router_id", routerIDs(whole))
+}
+
+// scoped says that a router's ports have address scopes.
+func scoped(r dataplane.Router) bool {
+	none := dataplane.Scopes{}
+	return r.Gateway != nil && r.Gateway.Scopes != none || slices.ContainsFunc(r.Ports, func(p dataplane.Port) bool { return p.Scopes != none })
+}
+
+// outdatedFor says why routers that an agent hosts are in ERROR though it reports no failure: its
+// version leaves something out of them. The reasons are by the states' IDs.
+func outdatedFor(ctx context.Context, tx l3.Tx, a l3.Agent, hosted []l3.RouterState) (map[string]string, error) {
+	wanted := slices.DeleteFunc(slices.Clone(hosted), func(st l3.RouterState) bool { return !st.Wanted })
+	reasons := map[string]string{}
+	for _, f := range features() {
+		if f.knownBy(a.Capabilities) {
+			continue
+		}
+		having, err := f.of(ctx, tx, wanted)
 		if err != nil {
 			return nil, err
 		}
-		forwarded := make(map[string]bool, len(forwardings))
-		for _, pf := range forwardings {
-			forwarded[pf.RouterID] = true
-		}
-		for _, st := range whole {
-			if forwarded[st.Router()] {
-				reasons[st.ID] = fmt.Sprintf(outdated, a.Host, "port forwardings")
-			}
+		for _, id := range having {
+			reasons[id] = fmt.Sprintf("The agent of host %s is of a version that does not know %s", a.Host, f.name)
 		}
 	}
 	return reasons, nil
 }
 
-// limitedOf returns those of the states whose routers, or instances of routers, have bandwidth
-// limits.
-func limitedOf(ctx context.Context, tx l3.Tx, states []l3.RouterState) ([]l3.RouterState, error) {
-	routers, err := limitedRouters(ctx, tx)
-	if err != nil || len(routers) == 0 {
-		return nil, err
-	}
-	var limited []l3.RouterState
-	for _, st := range states {
-		if _, found := slices.BinarySearch(routers, st.Router()); found && st.Wanted {
-			limited = append(limited, st)
-		}
-	}
-	if len(limited) == 0 {
-		return nil, nil
-	}
-	intents, err := readIntents(ctx, tx, limited)
+// of returns the IDs of those states whose hosts have the feature to realise.
+func (f feature) of(ctx context.Context, tx l3.Tx, states []l3.RouterState) (ids []string, err error) {
+	users, err := f.users(ctx, tx, routerIDs(states))
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(limited, func(st l3.RouterState) bool {
-		r, failed := compileFor(st, intents[st.Router()])
-		if failed != nil {
-			err = failed
-		}
-		return len(r.Limits) == 0
-	}), err
-}
-
-// limitedRouters returns the sorted IDs of the routers that a policy with a bandwidth limit concerns.
-func limitedRouters(ctx context.Context, tx l3.Tx) ([]string, error) {
-	rules, err := tx.QoSRules().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("type", string(l3.QoSBandwidthLimit))}})
-	if err != nil || len(rules) == 0 {
+	states = slices.DeleteFunc(slices.Clone(states), func(st l3.RouterState) bool { return !slices.Contains(users, st.Router()) })
+	if len(states) == 0 {
+		return nil, nil
+	}
+	intents, err := readIntents(ctx, tx, states)
+	if err != nil {
 		return nil, err
 	}
-	return routersOfQoSPolicies(ctx, tx, distinct(rules, func(r *l3.QoSRule) string { return r.PolicyID })...)
+	for _, st := range states {
+		r, err := compileFor(st, intents[st.Router()])
+		if err != nil {
+			return nil, err
+		}
+		if f.has(r) {
+			ids = append(ids, st.ID)
+		}
+	}
+	return ids, nil
 }
 
 // upToDate are those of the candidates whose versions know all that the router has, or else all.
 func upToDate(ctx context.Context, tx l3.Tx, routerID string, candidates []l3.Candidate) ([]l3.Candidate, error) {
-	isOutdated := func(forwards, limits bool) func(l3.Candidate) bool {
-		return func(c l3.Candidate) bool {
-			return forwards && !c.Agent.Capabilities.PortForwarding || limits && !c.Agent.Capabilities.Limits
+	able := candidates
+	for _, f := range features() {
+		var some []l3.Candidate
+		for _, c := range able {
+			if f.knownBy(c.Agent.Capabilities) {
+				some = append(some, c)
+			}
+		}
+		if len(some) == len(able) {
+			continue
+		}
+		users, err := f.users(ctx, tx, []string{routerID})
+		if err != nil {
+			return nil, err
+		}
+		if len(users) > 0 {
+			able = some
 		}
 	}
-	if !slices.ContainsFunc(candidates, isOutdated(true, true)) {
+	if len(able) == 0 {
 		return candidates, nil
 	}
-	forwardings, err := tx.PortForwardings().Count(ctx, oneOf("router_id", routerID))
-	if err != nil {
-		return nil, err
-	}
-	limited, err := limitedRouters(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
-	_, limits := slices.BinarySearch(limited, routerID)
-	if able := slices.DeleteFunc(slices.Clone(candidates), isOutdated(forwardings > 0, limits)); len(able) > 0 {
-		return able, nil
-	}
-	return candidates, nil
+	return able, nil
 }

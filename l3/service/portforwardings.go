@@ -460,3 +460,8 @@ func (in Intent) forwardings(inside []netip.Prefix) []dataplane.PortForwarding {
 	slices.SortFunc(out, func(a, b dataplane.PortForwarding) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
+
+func routersForwarding(ctx context.Context, tx l3.Tx, among []string) ([]string, error) {
+	all, err := listOf(ctx, tx.PortForwardings(), "router_id", among)
+	return distinct(all, func(pf *l3.PortForwarding) string { return pf.RouterID }), err
+}

@@ -201,6 +201,16 @@ func routersOfQoSPolicies(ctx context.Context, tx l3.Tx, policies ...string) ([]
 	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" }), nil
 }
 
+// routersLimited are those of the routers that a policy with a bandwidth limit concerns.
+func routersLimited(ctx context.Context, tx l3.Tx, among []string) ([]string, error) {
+	rules, err := tx.QoSRules().List(ctx, l3.Query{Filters: []l3.Filter{oneOf("type", string(l3.QoSBandwidthLimit))}})
+	if err != nil || len(rules) == 0 {
+		return nil, err
+	}
+	limited, err := routersOfQoSPolicies(ctx, tx, distinct(rules, func(r *l3.QoSRule) string { return r.PolicyID })...)
+	return slices.DeleteFunc(limited, func(id string) bool { return !slices.Contains(among, id) }), err
+}
+
 // routersInheriting lists the routers with a gateway, or a floating IP, on one of the networks that
 // has no policy of its own.
 func routersInheriting(ctx context.Context, tx l3.Tx, networks []string) (ids []string, err error) {
