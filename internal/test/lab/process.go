@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/l3kit/l3kit/internal/netns"
 	"github.com/l3kit/l3kit/internal/test/child"
@@ -59,9 +59,16 @@ func (p *process) run() error {
 	if err != nil {
 		return errors.Join(err, ns.Close())
 	}
-	cmd := exec.Command("nice", slices.Concat([]string{"-n", strconv.Itoa(p.nice), p.name}, p.args)...)
+	cmd := exec.Command(p.name, p.args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, log, log
 	p.child, err = child.Start(cmd, func(fn func() error) error { return netns.Do(int(ns.Fd()), fn) }, ns, log)
+	if err != nil {
+		return err
+	}
+	err = unix.Setpriority(unix.PRIO_PROCESS, p.child.PID(), p.nice) // the threads that it starts inherit that
+	if errors.Is(err, unix.ESRCH) {
+		return nil // it has ended, which whoever waits for it will tell
+	}
 	return err
 }
 
